@@ -1,0 +1,48 @@
+//! `thingdb passwd`: another passphrase for the same keys.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::error::Outcome;
+
+/// Arguments of `thingdb passwd`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb passwd
+  thingdb passwd --passphrase-file old --new-passphrase-file new
+  thingdb passwd --recovery-key-file key       when the passphrase is lost
+
+Only the keyring is written anew; no entry is touched. Who has a copy of the
+old keyring and the old passphrase can still open that copy.")]
+pub(crate) struct Args {
+    /// Read the new passphrase from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
+    new_passphrase_file: Option<PathBuf>,
+
+    /// Read the new passphrase from an open file descriptor
+    #[arg(long, value_name = "N")]
+    new_passphrase_fd: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    db: String,
+    changed: bool,
+}
+
+/// Changes the passphrase.
+pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    let dir = context.dir()?;
+    let db = context.open()?;
+    let new = context.sources.replace(args.new_passphrase_file, args.new_passphrase_fd, dir)?;
+    db.change_passphrase(&new)?;
+    db.close()?;
+    let dir = dir.display().to_string();
+    if context.output.is_json() {
+        return context.output.object(&Changed { db: dir, changed: true });
+    }
+    context.output.line(&format!("{dir} has a new passphrase"))
+}
