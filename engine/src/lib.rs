@@ -1,1 +1,6 @@
 //! x
+
+#[doc(hidden)]
+pub mod disk;
+#[doc(hidden)]
+pub mod storage;
