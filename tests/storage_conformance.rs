@@ -102,7 +102,9 @@ fn a_guard_that_does_not_hold_refuses_everything(storage: &dyn Storage) {
     refused(batch, b"other");
     // The first that does not hold is named, whatever the others say.
     let mut batch = Batch::new();
-    batch.expect_value(*b"head", *b"1").expect_value(*b"no", *b"");
+    batch
+        .expect_value(*b"head", *b"1")
+        .expect_value(*b"no", *b"");
     refused(batch, b"no");
     assert_eq!(storage.get(b"head").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(storage.get(b"more").unwrap(), None);
@@ -280,7 +282,10 @@ const CLAIMS: &[Claim] = &[
     ("last change decides", the_last_change_of_a_batch_decides),
     ("one deletion", a_batch_of_one_deletion_deletes),
     ("empty keys and values", empty_keys_and_values_are_stored),
-    ("guards refuse", a_guard_that_does_not_hold_refuses_everything),
+    (
+        "guards refuse",
+        a_guard_that_does_not_hold_refuses_everything,
+    ),
     ("guards between threads", guards_decide_between_threads),
     ("scans agree with a map", scans_agree_with_a_map),
     ("scan outlives commits", a_scan_outlives_commits),
@@ -408,7 +413,11 @@ fn a_failed_sync_is_never_retried() {
     assert_eq!(storage.get(&[0]).unwrap().as_deref(), Some(&b"durable"[..]));
     let error = storage.close().unwrap_err();
     assert!(matches!(error, StorageError::SyncFailed { .. }), "{error}");
-    assert_eq!(calls.load(Ordering::SeqCst), 3, "a failed sync is not retried");
+    assert_eq!(
+        calls.load(Ordering::SeqCst),
+        3,
+        "a failed sync is not retried"
+    );
     drop(storage);
     let storage = SledStorage::open(directory.path(), small()).unwrap();
     assert_eq!(storage.get(&[1]).unwrap().as_deref(), Some(&b"durable"[..]));
@@ -525,8 +534,8 @@ fn many_threads_do_not_deadlock() {
                     while !stop.load(Ordering::Relaxed) {
                         let from = dice.roll(3000).to_be_bytes();
                         storage.get(&from).unwrap();
-                        let direction = [Direction::Forward, Direction::Backward]
-                            [dice.roll(2) as usize];
+                        let direction =
+                            [Direction::Forward, Direction::Backward][dice.roll(2) as usize];
                         let range = KeyRange::from(from);
                         for row in storage.scan(&range, direction).take(20) {
                             row.unwrap();

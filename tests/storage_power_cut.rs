@@ -64,7 +64,9 @@ impl Disk {
     fn cut(&self) -> Result<(), String> {
         let program = "import fcntl,os,sys,struct\n\
              fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        run(Command::new("python3").args(["-c", program]).arg(&self.mount))
+        run(Command::new("python3")
+            .args(["-c", program])
+            .arg(&self.mount))
     }
 
     fn unmount(&mut self) -> Result<(), String> {

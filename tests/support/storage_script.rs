@@ -16,7 +16,7 @@ use thingdb::storage::{Batch, Direction, KeyRange, Storage, StorageError};
 const SLOTS: u64 = 1500;
 
 /// The changes of commit `n`: key and value, or no value for a deletion.
-pub fn changes(n: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+pub(crate) fn changes(n: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let mut dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut roll = |sides: u64| {
         dice ^= dice << 13;
@@ -38,7 +38,7 @@ pub fn changes(n: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 /// Commit `n`.
-pub fn commit(n: u64) -> Batch {
+pub(crate) fn commit(n: u64) -> Batch {
     let mut batch = Batch::new();
     for (key, value) in changes(n) {
         match value {
@@ -50,7 +50,7 @@ pub fn commit(n: u64) -> Batch {
 }
 
 /// How many commits a storage has.
-pub fn last_commit(storage: &dyn Storage) -> Result<u64, StorageError> {
+pub(crate) fn last_commit(storage: &dyn Storage) -> Result<u64, StorageError> {
     let range = KeyRange::prefix(*b"L");
     match storage.scan(&range, Direction::Backward).next() {
         None => Ok(0),
@@ -64,11 +64,13 @@ pub fn last_commit(storage: &dyn Storage) -> Result<u64, StorageError> {
 
 /// Says what is wrong unless the storage holds exactly the first so many
 /// commits, at least `acknowledged`; returns how many.
-pub fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u64, String> {
+pub(crate) fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u64, String> {
     let read = |error: StorageError| format!("cannot read: {error}");
     let last = last_commit(storage).map_err(read)?;
     if last < acknowledged {
-        return Err(format!("{acknowledged} commits were acknowledged, {last} are here"));
+        return Err(format!(
+            "{acknowledged} commits were acknowledged, {last} are here"
+        ));
     }
     let mut expected = BTreeMap::new();
     for n in 1..=last {
@@ -100,11 +102,12 @@ pub fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u64, Str
 }
 
 /// Small enough for small disks.
-pub fn options() -> SledOptions {
+pub(crate) fn options() -> SledOptions {
     let mut options = SledOptions::default();
     options.cache_bytes = 16 << 20;
     options.reserve_bytes = 256 << 10;
     options.free_floor_bytes = 2 << 20;
+    options.ordered_writes = std::env::var_os("THINGDB_UNORDERED").is_none();
     options
 }
 

@@ -150,13 +150,16 @@ pub enum Direction {
     Backward,
 }
 
+/// A key and its new value, or no value for a deletion.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
 /// What one commit changes, and what it takes for granted.
 ///
 /// Changes apply in the order in which they were added: the last one for a key
 /// decides. Guards look at what is stored before the batch.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    changes: Vec<Change>,
     guards: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
