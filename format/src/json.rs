@@ -87,7 +87,11 @@ pub(crate) fn read_line<O: Object>(line: &[u8], number: u64) -> Result<O::Value,
         return Err(at(lf.saturating_add(1), problem));
     }
     let faults = Faults::default();
-    let mut parser = serde_json::Deserializer::from_slice(line);
+    // Once for all of the line: cheaper than for each string.
+    let text = std::str::from_utf8(line).map_err(|error| {
+        at(error.valid_up_to().saturating_add(1), Error::Text { field: "line", problem: "is not UTF-8" })
+    })?;
+    let mut parser = serde_json::Deserializer::from_str(text);
     let read = Seed::<O>::new(&faults).deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
     read.map_err(|error| {
         let problem = faults.0.take().unwrap_or_else(|| Error::Json { problem: message(&error) });
