@@ -55,6 +55,8 @@ pub(crate) struct NewEntry {
 /// An entry from elsewhere, its signature and hashes checked.
 pub(crate) struct Arrived {
     pub(crate) entry: Verified,
+    /// Those of the entry's envelopes that are kept.
+    pub(crate) envelopes: Vec<Envelope>,
     pub(crate) tag: Tag,
     pub(crate) cek: Option<Cek>,
 }
@@ -65,14 +67,13 @@ pub(crate) enum Job {
 }
 
 /// What became of an entry from elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Added,
     Known,
     /// It was here, and something that was missing was added to it.
     Completed,
-    /// The first of its prev that is not here.
-    MissingPrev(EntryId),
+    /// The first of its prev that is not here, and the entry itself.
+    MissingPrev(EntryId, Box<Arrived>),
     Refused(String),
 }
 
@@ -362,20 +363,19 @@ impl<'a> Stage<'a> {
 
     /// Checks the links of an entry from elsewhere and takes it in.
     fn import(&mut self, arrived: Arrived) -> Result<Fate> {
-        let Arrived { entry, tag, cek } = arrived;
-        let id = entry.id();
-        if let Some(fate) = self.known(&tag, &id, &entry, cek.as_ref())? {
+        let id = arrived.entry.id();
+        if let Some(fate) = self.known(&arrived)? {
             return Ok(fate);
         }
-        let header = &entry.header;
+        let header = &arrived.entry.header;
         let latest = self.now.saturating_add(self.committer.future_tolerance_us);
         if header.time.micros() > latest {
             return Ok(Fate::Refused(format!("time {} is in the future", header.time)));
         }
         let mut greatest = 0;
         for prev in &header.prev {
-            let Some((seq, time)) = self.place_of(&tag, prev, header.seq)? else {
-                return Ok(Fate::MissingPrev(*prev));
+            let Some((seq, time)) = self.place_of(&arrived.tag, prev, header.seq)? else {
+                return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
             };
             if header.time <= time {
                 return Ok(Fate::Refused(format!("time {} is not later than {time} of its prev {prev}", header.time)));
@@ -385,6 +385,7 @@ impl<'a> Stage<'a> {
         if header.seq != greatest + 1 {
             return Ok(Fate::Refused(format!("seq {} does not follow seq {greatest} of its prev", header.seq)));
         }
+        let Arrived { entry, envelopes, tag, cek } = arrived;
         let entry = entry.into_entry();
         self.push(Staged {
             tag,
@@ -394,7 +395,7 @@ impl<'a> Stage<'a> {
             signing: Signing::Done(entry.signature),
             cek,
             payload: entry.payload,
-            envelopes: entry.envelopes,
+            envelopes,
         });
         Ok(Fate::Added)
     }
@@ -439,17 +440,19 @@ impl<'a> Stage<'a> {
     }
 
     /// What becomes of an entry that is here already.
-    fn known(&mut self, tag: &Tag, id: &EntryId, entry: &Verified, cek: Option<&Cek>) -> Result<Option<Fate>> {
-        if self.by_id.contains_key(id) {
+    fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
+        let id = arrived.entry.id();
+        if self.by_id.contains_key(&id) {
             return Ok(Some(Fate::Known));
         }
-        let Some(state) = self.store.state(tag)? else { return Ok(None) };
-        let Some(found) = self.store.find(tag, &state, id, Some(entry.header.seq))? else { return Ok(None) };
-        Ok(Some(if self.complete(found, entry, cek)? { Fate::Completed } else { Fate::Known }))
+        let Some(state) = self.store.state(&arrived.tag)? else { return Ok(None) };
+        let seq = arrived.entry.header.seq;
+        let Some(found) = self.store.find(&arrived.tag, &state, &id, Some(seq))? else { return Ok(None) };
+        Ok(Some(if self.complete(found, arrived)? { Fate::Completed } else { Fate::Known }))
     }
 
-    /// Adds what a stored record lacks and `entry` brings.
-    fn complete(&mut self, found: Located, entry: &Verified, cek: Option<&Cek>) -> Result<bool> {
+    /// Adds what a stored record lacks and `arrived` brings.
+    fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
         let position = found.position;
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
@@ -459,18 +462,18 @@ impl<'a> Stage<'a> {
         let mut record = self.store.located_in(&block, first, slot)?.stored;
         let mut changed = false;
         if matches!(record.payload, StoredPayload::Absent)
-            && let Some(payload) = &entry.payload
+            && let Some(payload) = &arrived.entry.payload
         {
             record.payload = self.place_payload(position, payload)?;
             changed = true;
         }
         if record.cek.is_none()
-            && let Some(cek) = cek
+            && let Some(cek) = &arrived.cek
         {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        for envelope in &entry.envelopes {
+        for envelope in &arrived.envelopes {
             let stored = self.place_envelope(envelope)?;
             if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
                 record.envelopes.push(stored);
@@ -536,7 +539,7 @@ impl<'a> Stage<'a> {
             self.batch.put(schema::block(first), after);
         }
         let batch = std::mem::take(&mut self.batch);
-        let ticket = self.store.storage.commit(batch).inspect_err(|_| {
+        let ticket = self.store.commit(batch).inspect_err(|_| {
             // Rows of packets may not have been written after all.
             self.committer.stored_packets.lock().expect("no thread panics while it holds this").clear();
         })?;
@@ -557,7 +560,7 @@ impl<'a> Stage<'a> {
         if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
             // The entries are in; rows that could not be written are made anew
             // at the next opening.
-            if self.store.storage.commit(flush.batch).is_ok() {
+            if self.store.commit(flush.batch).is_ok() {
                 self.store.index.written(&flush.tags);
             }
         }

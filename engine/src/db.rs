@@ -2,7 +2,7 @@
 
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use thingdb_format::{Body, Cek, EntryId, NodeKey, Origin, SignedCheckpoint, ThingId, Time, payload};
 
@@ -15,13 +15,13 @@ use crate::history::{self, History};
 use crate::index::{self, Indexed, Posting};
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
 use crate::ledger::{self, Ledger, WIDTH};
-use crate::lock::Lock;
+use crate::lock::{DirLock, LockError};
 use crate::options::{Durability, Options};
 use crate::passphrase::Passphrase;
 use crate::record::{Head, Receipt, Record};
 use crate::schema;
 use crate::standing::{self, Standing};
-use crate::storage::sled::SledStorage;
+use crate::storage::sled::{SledOptions, SledStorage};
 use crate::storage::{Direction, Storage, Ticket};
 use crate::store::Store;
 use crate::stored::Block;
@@ -69,7 +69,7 @@ pub struct Db {
     checkpointed: Mutex<u64>,
     closed: bool,
     /// Held until everything else is gone.
-    _lock: Lock,
+    _lock: DirLock,
 }
 
 /// Something that was noticed when the database was opened, and that its user
@@ -86,15 +86,13 @@ pub enum Warning {
     KeyringMode(String),
     /// The passphrase's stretching could not be strengthened.
     KdfUpgrade(String),
-    /// Something about the storage.
-    Storage(String),
 }
 
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Standing(standing) => write!(f, "{standing}"),
-            Self::Checkpoint(text) | Self::KeyringMode(text) | Self::KdfUpgrade(text) | Self::Storage(text) => {
+            Self::Checkpoint(text) | Self::KeyringMode(text) | Self::KdfUpgrade(text) => {
                 f.write_str(text)
             }
         }
@@ -134,14 +132,8 @@ impl Db {
         let storage = open_storage(dir, options)?;
         // The keyring comes last: a directory without it is no database yet.
         let mut rng = rand::rng();
-        let mut keyring = Keyring::create_with_actor(
-            &dir.join(KEYRING_FILE),
-            passphrase,
-            options.kdf,
-            &options.actor,
-            unix_now(),
-            &mut rng,
-        )?;
+        let mut keyring = Keyring::create(&dir.join(KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
+        keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
         keyring.create_segment_key(0, &mut rng)?;
         Self::assemble(dir, lock, storage, keyring, options)
     }
@@ -158,9 +150,8 @@ impl Db {
         Self::assemble(dir, lock, storage, keyring, options)
     }
 
-    fn assemble(dir: &Path, lock: Lock, storage: SledStorage, keyring: Keyring, options: &Options) -> Result<Self> {
+    fn assemble(dir: &Path, lock: DirLock, storage: SledStorage, keyring: Keyring, options: &Options) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
-        warnings.extend(storage.notices().iter().map(|notice| Warning::Storage(notice.to_string())));
         if let KdfUpgrade::Failed { cause } = keyring.upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
         }
@@ -218,7 +209,7 @@ impl Db {
 
     fn write_index(&self) -> Result<()> {
         while let Some(flush) = self.store.index.rows(&self.store.rows, self.store.size(), 1024) {
-            self.store.storage.commit(flush.batch)?;
+            self.store.commit(flush.batch)?;
             self.store.index.written(&flush.tags);
         }
         Ok(())
@@ -333,7 +324,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_read_only`] if a sync failed.
     pub fn sync(&self) -> Result<()> {
-        Ok(self.store.storage.sync()?)
+        self.store.sync()
     }
 
     /// Seals drafts in the caller's thread.
@@ -384,8 +375,8 @@ impl Db {
     /// Syncs, so that a checkpoint never names what a power cut can undo.
     fn sign_checkpoint(&self) -> Result<SignedCheckpoint> {
         let tree = self.store.tree();
-        self.store.storage.sync()?;
-        let key = std::sync::Arc::clone(self.store.keyring().node_key());
+        self.store.sync()?;
+        let key = Arc::clone(self.store.keyring().node_key());
         standing::sign(self.dir(), &key, tree.size(), tree.root())
     }
 
@@ -415,20 +406,20 @@ impl Db {
 
 /// The actors of a batch, each looked up once.
 #[derive(Default)]
-struct Signers(Vec<(Option<String>, String, std::sync::Arc<thingdb_format::SigningKey>)>);
+struct Signers(Vec<(Option<String>, String, Arc<thingdb_format::SigningKey>)>);
 
 impl Signers {
-    fn find(&mut self, db: &Db, name: Option<&str>) -> Result<(String, std::sync::Arc<thingdb_format::SigningKey>)> {
+    fn find(&mut self, db: &Db, name: Option<&str>) -> Result<(String, Arc<thingdb_format::SigningKey>)> {
         if let Some((_, name, key)) = self.0.iter().find(|(asked, ..)| asked.as_deref() == name) {
-            return Ok((name.clone(), std::sync::Arc::clone(key)));
+            return Ok((name.clone(), Arc::clone(key)));
         }
         let keyring = db.store.keyring();
         let actor = match name {
             Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
             None => keyring.default_actor()?,
         };
-        let found = (actor.name.clone(), std::sync::Arc::clone(&actor.key));
-        self.0.push((name.map(str::to_owned), found.0.clone(), std::sync::Arc::clone(&found.1)));
+        let found = (actor.name.clone(), Arc::clone(&actor.key));
+        self.0.push((name.map(str::to_owned), found.0.clone(), Arc::clone(&found.1)));
         Ok(found)
     }
 }
@@ -666,12 +657,24 @@ fn replay(store: &Store, position: u64) -> Result<()> {
     Ok(())
 }
 
-fn lock(dir: &Path) -> Result<Lock> {
-    Lock::acquire(dir)
+fn lock(dir: &Path) -> Result<DirLock> {
+    DirLock::acquire(dir).map_err(|problem| match problem {
+        LockError::Locked { holder, .. } => Error::Locked { dir: dir.to_owned(), holder },
+        LockError::Io { path, source } => Error::file(path, "cannot be locked")(source),
+    })
 }
 
 fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
-    todo!()
+    let mut with = SledOptions::default();
+    with.cache_bytes = options.cache_bytes;
+    with.free_floor_bytes = options.free_floor_bytes;
+    with.reserve_bytes = options.reserve_bytes;
+    if let Some(at) = options.fail_sync_at {
+        with.sync_hook = Some(Arc::new(move |n| {
+            if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) }
+        }));
+    }
+    Ok(SledStorage::open(dir, with)?)
 }
 
 /// Refuses a directory that is no database, or one of a newer version.

@@ -17,7 +17,7 @@ use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::record::{Content, Record, Signed};
 use crate::schema::{self, Tag, Tagger};
-use crate::storage::{Direction, Storage};
+use crate::storage::{Batch, Direction, Storage, Ticket};
 use crate::stored::{
     BatchHead, Block, PART_BYTES, RowSeal, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord,
     StoredSignature, at,
@@ -40,6 +40,8 @@ pub(crate) struct Store {
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
+    /// The ticket of the last commit.
+    last_ticket: Mutex<Option<Ticket>>,
 }
 
 /// A record and where it lies.
@@ -70,6 +72,7 @@ impl Store {
             segments: RwLock::default(),
             trusted: RwLock::default(),
             verifiers: RwLock::default(),
+            last_ticket: Mutex::default(),
         };
         store.refresh_trust();
         store
@@ -81,7 +84,11 @@ impl Store {
 
     /// Takes over what the keyring says of trust.
     pub(crate) fn refresh_trust(&self) {
-        let names = self.keyring().trusted_names();
+        let names = {
+            let keyring = self.keyring();
+            let trusted = keyring.trust().actors().filter(|known| known.withdrawn.is_none());
+            trusted.map(|known| (known.key, known.name.clone())).collect()
+        };
         *self.trusted.write().expect("no thread panics while it holds the names") = Arc::new(names);
     }
 
@@ -143,7 +150,7 @@ impl Store {
         if let Some(key) = known {
             return Ok(key);
         }
-        let secret = self.keyring().segment_key(segment).map(|secret| Arc::new(secret.seal_key()));
+        let secret = self.keyring().segment_key(segment).map(Arc::new);
         let key = secret.ok_or_else(|| Error::damaged(at(position), "its segment has no key in the keyring"))?;
         self.segments.write().expect("no thread panics while it holds the keys").insert(segment, Arc::clone(&key));
         Ok(key)
@@ -162,6 +169,20 @@ impl Store {
             }
         }
         self.segment_key(position)
+    }
+
+    /// Commits to the storage. Only the committer and the one who closes call
+    /// this.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<Ticket> {
+        let ticket = self.storage.commit(batch)?;
+        *self.last_ticket.lock().expect("no thread panics while it holds the ticket") = Some(ticket);
+        Ok(ticket)
+    }
+
+    /// Waits until everything that was committed so far is durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let last = *self.last_ticket.lock().expect("no thread panics while it holds the ticket");
+        last.map_or(Ok(()), |ticket| Ok(self.storage.wait(ticket)?))
     }
 
     /// The bytes of the block that begins at `first`.
