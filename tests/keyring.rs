@@ -11,7 +11,7 @@ use thingdb::{KdfChoice, KdfParams, KeyringError, Passphrase, RecoveryKey, SlotI
 use thingdb_format::{Actor, NodeKey, SigningKey, Time};
 
 /// A guess costs nothing: these keyrings guard nothing.
-const TINY: KdfChoice = KdfChoice::Explicit(KdfParams { memory_kib: 8, passes: 1, lanes: 1 });
+const TINY: KdfChoice = KdfChoice::weakest();
 
 /// A directory with a keyring that opens with `correct horse`.
 struct Fixture {
