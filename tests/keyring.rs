@@ -276,7 +276,7 @@ fn crash_between_the_temporary_file_and_the_rename_leaves_the_old_keyring() {
     keyring.add_actor("alice", at(1), rng).unwrap();
     let after = fixture.bytes();
     drop(keyring);
-    let tmp = fixture.dir.path().join("keyring.tmp");
+    let tmp = fixture.dir.path().join(".keyring.4711.0.new");
     for len in 0..=after.len() {
         fs::write(&fixture.path, &before).unwrap();
         fs::write(&tmp, &after[..len]).unwrap();
