@@ -113,7 +113,32 @@ pub enum Error {
         /// Column in the line, in bytes, from 1.
         column: usize,
         /// What is wrong there.
+        problem: Box<Self>,
+    },
+    /// Text that is not JSON, or not the JSON that is expected.
+    #[error("{problem}")]
+    Json {
+        /// What is wrong with it: names the member and the fact.
         problem: String,
+    },
+    /// A stream that had a header ends, or another header comes, before its
+    /// trailer.
+    #[error("the stream is cut: {entries} entries and no trailer")]
+    Cut {
+        /// Entries read since the header; they stay good.
+        entries: u64,
+    },
+    /// The lines of a stream are not those that its trailer counts.
+    #[error("the stream is damaged: {problem}")]
+    Damaged {
+        /// What does not match.
+        problem: String,
+    },
+    /// A key cannot be stretched: the system gives no memory.
+    #[error("no memory: Argon2id asks for {memory_kib} KiB")]
+    NoMemory {
+        /// What was asked for, within the limits of the format.
+        memory_kib: u32,
     },
     /// Text that is not in the form that the format prescribes.
     #[error("{what}: {problem}")]
@@ -128,14 +153,24 @@ pub enum Error {
 impl Error {
     /// Whether a newer version of the program may be able to read the bytes.
     #[must_use]
-    pub const fn is_newer_version(&self) -> bool {
-        matches!(self, Self::NewerVersion { .. })
+    pub fn is_newer_version(&self) -> bool {
+        match self {
+            Self::Line { problem, .. } => problem.is_newer_version(),
+            other => matches!(other, Self::NewerVersion { .. }),
+        }
     }
 
     /// Whether the bytes are well formed and yet do not verify: a signature,
     /// hash, proof or seal does not hold.
     #[must_use]
-    pub const fn is_forgery(&self) -> bool {
+    pub fn is_forgery(&self) -> bool {
+        match self {
+            Self::Line { problem, .. } => problem.is_forgery(),
+            other => other.is_bad_seal(),
+        }
+    }
+
+    const fn is_bad_seal(&self) -> bool {
         matches!(
             self,
             Self::BadSignature { .. }

@@ -118,6 +118,23 @@ impl NodeKey {
 }
 
 impl EncryptionKey {
+    /// Refuses a key with another spelling, or to which anyone could open what
+    /// is sealed.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |problem| Err(Error::UnacceptableKey { key: self.to_string(), problem });
+        // Little-endian, below p = 2^255 - 19.
+        let [low, middle @ .., high] = &self.0;
+        let not_below_p = *high == 0x7f && middle.iter().all(|byte| *byte == 0xff) && *low >= 0xed;
+        if *high > 0x7f || not_below_p {
+            return refuse("is not canonically encoded");
+        }
+        // A scalar is a multiple of 8: it takes each point of small order to 0.
+        if x25519_dalek::x25519([8; 32], self.0) == [0; 32] {
+            return refuse("is of small order");
+        }
+        Ok(())
+    }
+
     /// The short name that envelopes use.
     #[must_use]
     pub fn recipient_id(&self) -> RecipientId {
@@ -342,5 +359,29 @@ mod tests {
         let problem = Verifier::new(mixed.compress().as_bytes()).unwrap_err();
         assert!(problem.to_string().contains("prime-order"), "{problem}");
         assert!(Verifier::new(&honest.actor().0).is_ok());
+    }
+
+    #[test]
+    fn encryption_keys_of_small_order_or_of_another_spelling_are_refused() {
+        let honest = DecryptionKey::from_bytes([7; 32]).encryption_key();
+        honest.check().unwrap();
+        let mut high_bit = honest;
+        high_bit.0[31] |= 0x80;
+        assert!(high_bit.check().is_err());
+        let mut p_plus_9 = EncryptionKey([0xff; 32]);
+        (p_plus_9.0[0], p_plus_9.0[31]) = (0xf6, 0x7f);
+        assert!(p_plus_9.check().is_err());
+        let mut small = EncryptionKey([0; 32]);
+        assert!(small.check().is_err());
+        small.0[0] = 1;
+        assert!(small.check().is_err());
+        // 2^255 - 20, canonical and of small order.
+        let mut minus_1 = EncryptionKey([0xff; 32]);
+        (minus_1.0[0], minus_1.0[31]) = (0xec, 0x7f);
+        assert!(minus_1.check().unwrap_err().to_string().contains("small order"));
+        // The first basepoint.
+        let mut nine = EncryptionKey([0; 32]);
+        nine.0[0] = 9;
+        nine.check().unwrap();
     }
 }

@@ -96,6 +96,28 @@ impl Time {
         self.0
     }
 
+    /// The 27 characters of the text.
+    pub(crate) fn to_ascii(self) -> [u8; 27] {
+        let micros = i64::try_from(self.0).expect("times end in the year 9999");
+        let civil = EPOCH.checked_add(SignedDuration::from_micros(micros)).expect("times end in the year 9999");
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |at: usize, digits: usize, number: i32| {
+            let mut left = number.unsigned_abs();
+            for digit in text.iter_mut().skip(at).take(digits).rev() {
+                *digit = b'0'.saturating_add(u8::try_from(left % 10).unwrap_or(0));
+                left /= 10;
+            }
+        };
+        put(0, 4, civil.year().into());
+        put(5, 2, civil.month().into());
+        put(8, 2, civil.day().into());
+        put(11, 2, civil.hour().into());
+        put(14, 2, civil.minute().into());
+        put(17, 2, civil.second().into());
+        put(20, 6, civil.subsec_nanosecond() / 1000);
+        text
+    }
+
     /// One microsecond later; nothing after [`Time::MAX`].
     #[must_use]
     pub const fn next(self) -> Option<Self> {
@@ -112,9 +134,7 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = i64::try_from(self.0).expect("times end in the year 9999");
-        let civil = EPOCH.checked_add(SignedDuration::from_micros(micros)).map_err(|_| fmt::Error)?;
-        f.pad(&format!("{civil:.6}Z"))
+        f.pad(std::str::from_utf8(&self.to_ascii()).expect("digits are ASCII"))
     }
 }
 
@@ -137,7 +157,7 @@ impl FromStr for Time {
         let micros = u64::try_from(civil.duration_since(EPOCH).as_micros()).map_err(|_| refuse.clone())?;
         let time = Self::from_micros(micros)?;
         // Leap seconds, lower-case letters and offsets have another spelling.
-        if time.to_string() == text { Ok(time) } else { Err(refuse) }
+        if time.to_ascii() == *text.as_bytes() { Ok(time) } else { Err(refuse) }
     }
 }
 

@@ -1,0 +1,41 @@
+//! Writes numbered commits into a storage until it is cut off.
+//!
+//! `storage_writer DIRECTORY COMMITS_PER_WAIT` goes on behind the last commit
+//! that it finds and prints the number of each commit that it waited for. What
+//! commit `n` does depends on `n` alone, see `storage_script.rs`.
+
+#[path = "../storage_script.rs"]
+mod storage_script;
+
+use std::io::Write;
+use std::path::Path;
+
+use thingdb::storage::Storage;
+use thingdb::storage::sled::SledStorage;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, directory, commits_per_wait] = arguments.as_slice() else {
+        panic!("expected a directory and a number");
+    };
+    let commits_per_wait: u64 = commits_per_wait.parse().expect("a number");
+    let storage = SledStorage::open(Path::new(directory), storage_script::options()).expect("open");
+    let mut n = storage_script::last_commit(&storage).expect("read");
+    let mut out = std::io::stdout();
+    loop {
+        n += 1;
+        let Ok(ticket) = storage.commit(storage_script::commit(n)) else {
+            break;
+        };
+        if n.is_multiple_of(commits_per_wait) {
+            if storage.wait(ticket).is_err() {
+                break;
+            }
+            if writeln!(out, "{n}").and_then(|()| out.flush()).is_err() {
+                break;
+            }
+        }
+    }
+    // The files are gone under us; there is nothing to close.
+    std::process::exit(0);
+}
