@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use thingdb::{Db, Options};
+use thingdb::{Db, Options, Standing, Warning};
 
 use super::args::Global;
 use super::error::{Exit, Failure, Outcome};
-use super::output::{Format, Output};
+use super::output::{Format, Output, printable};
 use super::passphrase::{Secret, Sources};
 use super::progress::{Meter, Progress};
 use super::talk;
@@ -62,7 +62,7 @@ impl Context {
         require_database(dir)?;
         let db = self.unlock(dir, options).map_err(|failure| locate(failure, dir))?;
         for warning in db.warnings() {
-            talk::warning("open", &super::output::printable(&warning.to_string()));
+            say(&warning);
         }
         Ok(db)
     }
@@ -109,9 +109,22 @@ fn locate(failure: Failure, dir: &Path) -> Failure {
     match failure.exit() {
         Exit::NoDatabase => Failure::new(Exit::NoDatabase, "no-database", format!("no database in {dir}"))
             .hint(format!("thingdb init {dir}")),
-        Exit::Locked => failure.about(format!("another process has {dir} open")),
         Exit::WrongPassphrase => failure.about(format!("wrong passphrase for {dir}")),
         _ => failure,
+    }
+}
+
+fn say(warning: &Warning) {
+    let word = match warning {
+        Warning::Standing(Standing::Truncated { .. }) => "truncated",
+        Warning::Standing(_) => "rolled-back",
+        Warning::Checkpoint(_) => "checkpoint",
+        Warning::KeyringMode(_) => "keyring-mode",
+        _ => "open",
+    };
+    talk::warning(word, &printable(&warning.to_string()));
+    if matches!(warning, Warning::Standing(_)) {
+        talk::hint("thingdb verify; nothing can be written until the entries are back");
     }
 }
 

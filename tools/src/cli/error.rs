@@ -150,9 +150,15 @@ impl From<thingdb::Error> for Failure {
     fn from(problem: thingdb::Error) -> Self {
         let (exit, word, hint) = kind(&problem);
         let mut failure = Self::new(exit, word, problem.to_string());
+        let mut last = failure.fact.clone();
         let mut source = problem.source();
         while let Some(cause) = source {
-            failure = failure.cause(cause.to_string());
+            // An error may say no more than what it wraps.
+            let text = cause.to_string();
+            if text != last {
+                failure = failure.cause(&text);
+            }
+            last = text;
             source = cause.source();
         }
         if hint.is_empty() { failure } else { failure.hint(hint) }
@@ -171,6 +177,9 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_newer_version() => (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version"),
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
+        thingdb::Error::RolledBack { .. } => (Exit::NotVerified, "rolled-back", "thingdb verify"),
+        thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
+        thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),

@@ -84,7 +84,7 @@ pub(crate) fn no_thing(db: &Db, thing: &str) -> Failure {
 /// cannot be read is left out.
 fn similar(db: &Db, thing: &str) -> Vec<String> {
     let first: String = thing.chars().take(1).collect();
-    let near = db.things_from(ThingQuery::new().prefix(&first));
+    let near = db.things_from(&ThingQuery::new().prefix(&first));
     let near = near.into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
     let any = db.things().into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
     let mut found: Vec<(usize, String)> = near.chain(any).filter_map(|name| Some((distance(thing, &name)?, name))).collect();

@@ -8,9 +8,6 @@ use super::output::{printable, shorten};
 use super::patch::{self, Change};
 use super::{find, when};
 
-/// The media type of data that was put as JSON.
-pub(crate) const JSON: &str = "application/json";
-
 /// An entry in the words of the format. `docs/cli.md` lists the members;
 /// scripts hang on them.
 #[derive(Serialize)]
@@ -105,7 +102,7 @@ fn data(record: &Record) -> Option<Box<RawValue>> {
 
 /// The data of an entry, if it is JSON.
 pub(crate) fn json_text(record: &Record) -> Option<&str> {
-    if record.media_type() != Some(JSON) {
+    if record.media_type() != Some(thingdb::JSON) {
         return None;
     }
     std::str::from_utf8(record.data()?).ok()

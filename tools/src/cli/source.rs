@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thingdb::Draft;
+use thingdb::format::Body;
 
 /// A line, well formed.
 #[derive(Debug, Deserialize)]
@@ -53,11 +54,11 @@ pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
         }
         other => at(&members.thing, other.to_string()),
     })?;
-    let draft = match members.action.as_deref() {
-        Some(action) => draft.action(action).map_err(|problem| at(action, problem.to_string()))?,
-        None => draft,
-    };
-    Ok(draft.actor(actor))
+    let draft = draft.actor(actor);
+    let Some(action) = members.action.as_deref() else { return Ok(draft) };
+    // The engine would say so too, but of the whole batch.
+    Body::new(actor, action, thingdb::JSON, b"").map_err(|problem| at(action, problem.to_string()))?;
+    Ok(draft.action(action))
 }
 
 /// What stands before the data if the source claims a time. The claim becomes

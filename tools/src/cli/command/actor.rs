@@ -6,7 +6,6 @@ use thingdb::{Actor, Db, Time};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::find;
 use crate::cli::output::{self, Format, printable};
 use crate::cli::when;
 
@@ -22,6 +21,11 @@ pub(crate) enum Command {
     /// Make a key of our own, to sign with --actor NAME
     New {
         /// The name; others will see it
+        name: String,
+    },
+    /// Choose who signs if no other is named
+    Default {
+        /// The name of an actor of our own
         name: String,
     },
     /// List the actors that are trusted, our own among them
@@ -66,6 +70,11 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     match command {
         Command::New { name } => {
             let key = db.new_actor(name)?;
+            changed(context, db, &key)
+        }
+        Command::Default { name } => {
+            db.set_default_actor(name)?;
+            let key = one(&db, name)?.id;
             changed(context, db, &key)
         }
         Command::Ls => list(context, &all(&db)),

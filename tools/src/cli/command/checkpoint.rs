@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use data_encoding::{BASE64, HEXLOWER};
 use serde::Serialize;
+use thingdb::SignedCheckpoint;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::error::Outcome;
 use crate::cli::output::{Format, counted};
 use crate::cli::{replace, talk};
 
@@ -38,11 +38,9 @@ struct CheckpointJson {
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let note = db.checkpoint()?.to_string();
-    let origin = db.origin().to_string();
+    let note = db.checkpoint()?;
     db.close()?;
-    let checkpoint = parse(origin, note)
-        .ok_or_else(|| Failure::new(Exit::Unexpected, "unexpected", "the checkpoint is not in the form of a signed note"))?;
+    let checkpoint = CheckpointJson::new(&note);
     if let Some(path) = &args.output {
         replace::write(path, checkpoint.note.as_bytes())?;
         talk::note(&format!("checkpoint of {} in {}", counted(checkpoint.size, "entry", "entries"), path.display()));
@@ -54,10 +52,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
 }
 
-/// Size and root stand on the second and third line of the note.
-fn parse(origin: String, note: String) -> Option<CheckpointJson> {
-    let mut lines = note.lines().skip(1);
-    let size = lines.next()?.parse().ok()?;
-    let root = HEXLOWER.encode(&BASE64.decode(lines.next()?.as_bytes()).ok()?);
-    Some(CheckpointJson { origin, size, root, note })
+impl CheckpointJson {
+    fn new(note: &SignedCheckpoint) -> Self {
+        let claimed = note.claimed();
+        Self {
+            origin: claimed.origin.to_string(),
+            size: claimed.size,
+            root: claimed.root.to_string(),
+            note: note.as_str().to_owned(),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::{Db, Time};
+use thingdb::{Db, SlotKind, Time};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -153,8 +153,8 @@ fn space(_: &Path) -> Check {
 fn contents(db: &Db) -> Outcome<Vec<Check>> {
     let stats = db.stats()?;
     let counts = format!(
-        "format {}, {}, {}",
-        stats.format_version,
+        "store version {}, {}, {}",
+        stats.store_version,
         counted(stats.entries, "entry", "entries"),
         counted(stats.things, "thing", "things")
     );
@@ -164,15 +164,11 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
     }));
     checks.push(recovery(db));
     checks.push(clock(db)?);
-    if stats.forked_things > 0 {
-        let forked = counted(stats.forked_things, "thing has two heads", "things have several heads");
-        checks.push(Check::new("forks", State::Warn, forked).hint("the next put to each joins them; thingdb ls -l"));
-    }
     Ok(checks)
 }
 
 fn recovery(db: &Db) -> Check {
-    if db.key_slots().iter().any(|slot| slot.is_recovery()) {
+    if db.key_slots().iter().any(|slot| slot.kind == SlotKind::RecoveryKey) {
         return Check::new("recovery", State::Ok, "there is a recovery key");
     }
     Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data").hint("thingdb recovery-key")

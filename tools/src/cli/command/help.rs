@@ -5,7 +5,6 @@ use clap::CommandFactory;
 use crate::cli::args::Cli;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::passphrase::MIN_CHARACTERS;
 
 /// Arguments of `thingdb help`.
 #[derive(Debug, clap::Args)]
@@ -79,6 +78,7 @@ fn exit_codes() -> String {
 }
 
 fn passphrase() -> String {
+    let least = thingdb::Passphrase::LEAST_CHARACTERS;
     format!(
         "\
 The passphrase opens the keyring, which holds every other key. It is looked
@@ -90,7 +90,7 @@ for in this order:
   THINGDB_PASSPHRASE
   the terminal, unless --no-input is given
 
-One line ending at its end does not count. A new passphrase needs {MIN_CHARACTERS}
+One line ending at its end does not count. A new passphrase needs {least}
 characters or more. There is no option that is the passphrase itself: other
 users of the machine could read it.
 

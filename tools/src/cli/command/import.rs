@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "WHOSE", default_value_t = Trust::Known)]
     trust: Trust,
 
-    /// Keep the refused lines in this file, with the reasons
+    /// Keep the refused lines in this file, as they came
     #[arg(long, value_name = "FILE")]
     rejects: Option<String>,
 }
@@ -183,10 +183,10 @@ impl Summary {
             pending: imported.pending,
             refused: imported.refused,
             stream: match imported.stream {
-                StreamState::Bare => "bare",
                 StreamState::Complete => "complete",
                 StreamState::Cut => "cut",
                 StreamState::Damaged(_) => "damaged",
+                _ => "bare",
             },
             interrupted: interrupt::is_requested(),
             reasons: imported.reasons.iter().map(reason).collect(),

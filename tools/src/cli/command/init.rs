@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use thingdb::format::envelope::KdfParams;
-use thingdb::{Kdf, Options};
+use thingdb::{KdfChoice, KdfParams, Options};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -44,9 +43,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16), hide_short_help = true)]
     kdf_lanes: Option<u32>,
 }
-
-/// The defaults of RFC 9106 for 64 MiB.
-const DEFAULT: KdfParams = KdfParams { memory_kib: 65_536, passes: 3, lanes: 4 };
 
 #[derive(Serialize)]
 struct Created {
@@ -103,19 +99,19 @@ fn say(context: &Context, created: &Created) -> Outcome {
     Ok(())
 }
 
-fn kdf(args: &Args) -> Outcome<Kdf> {
+fn kdf(args: &Args) -> Outcome<KdfChoice> {
     if args.kdf_memory.is_none() && args.kdf_passes.is_none() && args.kdf_lanes.is_none() {
-        return Ok(Kdf::Default);
+        return Ok(KdfChoice::Default);
     }
     let chosen = KdfParams {
-        memory_kib: args.kdf_memory.unwrap_or(DEFAULT.memory_kib),
-        passes: args.kdf_passes.unwrap_or(DEFAULT.passes),
-        lanes: args.kdf_lanes.unwrap_or(DEFAULT.lanes),
+        memory_kib: args.kdf_memory.unwrap_or(KdfParams::DEFAULT.memory_kib),
+        passes: args.kdf_passes.unwrap_or(KdfParams::DEFAULT.passes),
+        lanes: args.kdf_lanes.unwrap_or(KdfParams::DEFAULT.lanes),
     };
     if chosen.memory_kib < chosen.lanes.saturating_mul(8) {
         return Err(Failure::usage(format!("{} lanes need {} KiB of memory or more", chosen.lanes, chosen.lanes.saturating_mul(8))));
     }
-    Ok(Kdf::Explicit(chosen))
+    Ok(KdfChoice::Explicit(chosen))
 }
 
 /// `64` and `64M` are MiB, `64K` is KiB.

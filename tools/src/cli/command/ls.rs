@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(after) = &args.after {
         query = query.after(after);
     }
-    let mut things = db.things_from(query)?;
+    let mut things = db.things_from(&query)?;
     let mut last = None;
     let page = things.by_ref().take(args.limit.unwrap_or(usize::MAX)).inspect(|thing| {
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());

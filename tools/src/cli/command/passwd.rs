@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use thingdb::{Db, Passphrase, SlotKind};
+
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 
@@ -38,11 +40,23 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let dir = context.dir()?;
     let db = context.open()?;
     let new = context.sources.replace(args.new_passphrase_file, args.new_passphrase_fd, dir)?;
-    db.change_passphrase(&new)?;
+    replace(&db, &new)?;
     db.close()?;
     let dir = dir.display().to_string();
     if context.output.is_json() {
         return context.output.object(&Changed { db: dir, changed: true });
     }
     context.output.line(&format!("{dir} has a new passphrase"))
+}
+
+/// Opened with a passphrase, that one is replaced. Opened with the recovery
+/// key, nobody knows which one was lost: the new one replaces them all.
+fn replace(db: &Db, new: &Passphrase) -> thingdb::Result<()> {
+    let slots = db.key_slots();
+    if slots.iter().any(|slot| slot.opened && matches!(slot.kind, SlotKind::Passphrase { .. })) {
+        return db.change_passphrase(new);
+    }
+    db.add_passphrase(new)?;
+    let lost = slots.iter().filter(|slot| matches!(slot.kind, SlotKind::Passphrase { .. }));
+    lost.map(|slot| slot.id).try_for_each(|slot| db.remove_key_slot(slot))
 }

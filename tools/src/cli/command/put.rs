@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let data = read(&args.data)?;
     let mut draft = draft(args, data)?;
     if let Some(action) = &args.action {
-        draft = draft.action(action)?;
+        draft = draft.action(action);
     }
     let db = context.open()?;
     let signer = signer(&db, args.actor.as_deref())?;

@@ -29,9 +29,10 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let key = db.new_recovery_key()?;
     db.close()?;
     talk::note("This key opens the database without the passphrase. It is shown once; an older one is void.");
-    let key = key.reveal();
+    let text = key.text();
+    let key = text.as_str();
     match context.output.chosen() {
-        Some(Format::Json | Format::Ndjson) => context.output.object(&RecoveryKeyJson { recovery_key: &key }),
-        _ => context.output.line(&key),
+        Some(Format::Json | Format::Ndjson) => context.output.object(&RecoveryKeyJson { recovery_key: key }),
+        _ => context.output.line(key),
     }
 }

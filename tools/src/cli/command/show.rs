@@ -2,7 +2,7 @@
 //! genuine; that is what `thingdb verify` finds out.
 
 use serde::Serialize;
-use thingdb::Record;
+use thingdb::{Record, Signed};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
@@ -60,22 +60,26 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 impl Whole {
     fn new(record: &Record) -> Self {
-        let header = record.entry();
-        let batch = record.batch();
-        Self {
+        let header = record.header();
+                Self {
             entry: EntryJson::new(record),
             position: record.position(),
             origin: record.origin().to_string(),
-            suite: header.suite as u8,
+            suite: header.suite.number(),
             data_hash: header.data_hash.to_string(),
             payload_hash: header.payload_hash.to_string(),
             payload_len: header.payload_len,
-            signature: SignatureJson {
-                kind: record.signature_kind(),
-                index: batch.map(|(index, _)| index),
-                size: batch.map(|(_, size)| size),
-            },
+            signature: SignatureJson::new(record.signed()),
             recipients: record.recipients(),
+        }
+    }
+}
+
+impl SignatureJson {
+    fn new(signed: Signed) -> Self {
+        match signed {
+            Signed::Single => Self { kind: 1, index: None, size: None },
+            Signed::Batch { index, size } => Self { kind: 2, index: Some(index), size: Some(size) },
         }
     }
 }

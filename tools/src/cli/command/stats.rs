@@ -20,10 +20,9 @@ pub(crate) struct Args {}
 #[derive(Serialize)]
 struct StatsJson {
     db: String,
-    format: u8,
+    store_version: u64,
     entries: u64,
     things: u64,
-    forked: u64,
     actors: usize,
     trusted_actors: usize,
     disk_bytes: u64,
@@ -35,7 +34,7 @@ struct StatsJson {
 /// Counts.
 pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let db = context.open()?;
-    let stats = StatsJson::new(&db, db.stats()?);
+    let stats = StatsJson::new(&db, db.stats()?)?;
     if context.output.is_json() { context.output.object(&stats) } else { print(context, &stats) }
 }
 
@@ -44,10 +43,9 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
     let checkpoint = stats.checkpoint.as_ref();
     let rows = [
         ("database", printable(&stats.db).into_owned()),
-        ("format", stats.format.to_string()),
+        ("store version", stats.store_version.to_string()),
         ("entries", grouped(stats.entries)),
         ("things", grouped(stats.things)),
-        ("forked things", grouped(stats.forked)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
         ("node", stats.fingerprint.clone()),
@@ -62,21 +60,18 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
 }
 
 impl StatsJson {
-    fn new(db: &Db, stats: Stats) -> Self {
-        Self {
+    fn new(db: &Db, stats: Stats) -> thingdb::Result<Self> {
+        Ok(Self {
             db: db.dir().display().to_string(),
-            format: stats.format_version,
+            store_version: stats.store_version,
             entries: stats.entries,
             things: stats.things,
-            forked: stats.forked_things,
             actors: stats.actors,
             trusted_actors: stats.trusted_actors,
             disk_bytes: stats.disk_bytes,
-            origin: stats.origin.to_string(),
+            origin: db.origin().to_string(),
             fingerprint: db.node_key().fingerprint().to_string(),
-            checkpoint: stats
-                .checkpoint
-                .map(|checkpoint| CheckpointJson { size: checkpoint.size, root: checkpoint.root.to_string() }),
-        }
+            checkpoint: db.last_checkpoint()?.map(|note| CheckpointJson::new(note.claimed())),
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use serde::Serialize;
-use thingdb::{Problem, Report, VerifyOptions};
+use thingdb::{Checkpoint, Problem, Report, VerifyOptions};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -71,6 +71,13 @@ pub(crate) struct CheckpointJson {
     pub(crate) root: String,
 }
 
+impl CheckpointJson {
+    /// What a checkpoint says.
+    pub(crate) fn new(checkpoint: &Checkpoint) -> Self {
+        Self { size: checkpoint.size, root: checkpoint.root.to_string() }
+    }
+}
+
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = args.checkpoint.as_deref().map(read_note).transpose()?;
@@ -112,7 +119,7 @@ fn say(context: &Context, report: &Report) -> Outcome {
     }
     let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
     text.line(&format!("{verdict}  {}", summary(report)))?;
-    text.line(&format!("    ledger size {}, root {}", report.checkpoint.size, report.checkpoint.root))?;
+    text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
     text.end()
 }
 
@@ -183,7 +190,7 @@ impl ReportJson {
             forked: report.forked,
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
-            checkpoint: CheckpointJson { size: report.checkpoint.size, root: report.checkpoint.root.to_string() },
+            checkpoint: CheckpointJson { size: report.size, root: report.root.to_string() },
         }
     }
 }
