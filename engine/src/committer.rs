@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex};
 
 use thingdb_format::{
-    Cek, Envelope, EntryId, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
+    Cek, EntryId, Envelope, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
     header, merkle, signature,
 };
 
@@ -198,7 +198,9 @@ impl Shift<'_> {
             Job::Import(_) => None,
         });
         let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
-        self.jobs = Some(answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect());
+        self.jobs = Some(
+            answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect(),
+        );
         let results = commit(self.committer, store, work);
         for (answer, result) in answers.iter().zip(results) {
             *answer.lock().expect("answers are only put and taken") = Some(result);
@@ -289,8 +291,12 @@ impl<'a> Stage<'a> {
         self.undo.clear();
         let before = self.entries.len();
         let done = match job {
-            Job::Write(entries) => entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written),
-            Job::Import(entries) => entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported),
+            Job::Write(entries) => {
+                entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
+            }
+            Job::Import(entries) => {
+                entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
+            }
         };
         if done.is_err() {
             for staged in self.entries.drain(before..) {
@@ -589,7 +595,8 @@ impl<'a> Stage<'a> {
                     RunSignature::Head(head) => Some(*head),
                     _ => None,
                 };
-                let envelopes = staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
+                let envelopes =
+                    staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
                 let payload = match &staged.payload {
                     Some(payload) => self.place_payload(position, payload)?,
                     None => StoredPayload::Absent,
@@ -708,7 +715,11 @@ fn runs(entries: &[Staged]) -> Vec<Run> {
                         if other.value == batch.value && other.size == batch.size && other.index == *index)
                 };
                 let len = (0..).zip(rest).take_while(follows).count();
-                if len == batch.size as usize { Run { len, whole_batch: true } } else { Run { len: 1, whole_batch: false } }
+                if len == batch.size as usize {
+                    Run { len, whole_batch: true }
+                } else {
+                    Run { len: 1, whole_batch: false }
+                }
             }
             Signing::Done(_) => Run { len: 1, whole_batch: false },
         };

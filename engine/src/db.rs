@@ -22,7 +22,7 @@ use crate::record::{Head, Receipt, Record};
 use crate::schema;
 use crate::standing::{self, Standing};
 use crate::storage::sled::{SledOptions, SledStorage};
-use crate::storage::{Direction, Storage, Ticket};
+use crate::storage::{Direction, Ticket};
 use crate::store::Store;
 use crate::stored::Block;
 use crate::things::{Catalogue, ThingQuery, Things};
@@ -92,9 +92,7 @@ impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Standing(standing) => write!(f, "{standing}"),
-            Self::Checkpoint(text) | Self::KeyringMode(text) | Self::KdfUpgrade(text) => {
-                f.write_str(text)
-            }
+            Self::Checkpoint(text) | Self::KeyringMode(text) | Self::KdfUpgrade(text) => f.write_str(text),
         }
     }
 }
@@ -152,7 +150,7 @@ impl Db {
 
     fn assemble(dir: &Path, lock: DirLock, storage: SledStorage, keyring: Keyring, options: &Options) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
-        if let KdfUpgrade::Failed { cause } = keyring.upgrade() {
+        if let KdfUpgrade::Failed { cause } = keyring.kdf_upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
         }
         let node = keyring.node_key().node_key();
@@ -237,6 +235,12 @@ impl Db {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.node_key().origin()
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("dir", &self.dir()).field("entries", &self.store.size()).finish_non_exhaustive()
     }
 }
 
@@ -489,7 +493,10 @@ impl Db {
             })
             .collect::<Option<Vec<u8>>>()
             .filter(|nibbles| nibbles.len() <= 64)
-            .ok_or(thingdb_format::Error::Malformed { what: "entry id", problem: "not up to 64 lower-case hex digits" })?;
+            .ok_or(thingdb_format::Error::Malformed {
+                what: "entry id",
+                problem: "not up to 64 lower-case hex digits",
+            })?;
         let matches = |id: &[u8; 32]| {
             nibbles.iter().enumerate().all(|(at, nibble)| {
                 let byte = id[at / 2];
@@ -614,7 +621,8 @@ pub struct Stats {
 fn recover(store: &Store) -> Result<()> {
     let last = store.storage.scan(&schema::blocks(), Direction::Backward).next().transpose()?;
     let Some((key, bytes)) = last else { return Ok(()) };
-    let first = schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "its last block has no key"))?;
+    let first =
+        schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "its last block has no key"))?;
     let size = first + Block::from_bytes(first, &bytes)?.len() as u64;
     let mut last_ids = Vec::new();
     for position in size - size % WIDTH..size {
@@ -670,9 +678,12 @@ fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
     with.free_floor_bytes = options.free_floor_bytes;
     with.reserve_bytes = options.reserve_bytes;
     if let Some(at) = options.fail_sync_at {
-        with.sync_hook = Some(Arc::new(move |n| {
-            if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) }
-        }));
+        with.sync_hook =
+            Some(Arc::new(
+                move |n| {
+                    if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) }
+                },
+            ));
     }
     Ok(SledStorage::open(dir, with)?)
 }

@@ -185,9 +185,8 @@ impl Error {
     /// No key slot opens with this passphrase or recovery key.
     #[must_use]
     pub fn is_wrong_passphrase(&self) -> bool {
-        self.keyring().is_some_and(|problem| {
-            matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey)
-        })
+        self.keyring()
+            .is_some_and(|problem| matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey))
     }
 
     /// A newer program wrote the database or the bytes.
@@ -237,7 +236,9 @@ impl Error {
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::RolledBack { .. } => true,
-            Self::Storage(problem) => matches!(**problem, StorageError::ReadOnly { .. } | StorageError::SyncFailed { .. }),
+            Self::Storage(problem) => {
+                matches!(**problem, StorageError::ReadOnly { .. } | StorageError::SyncFailed { .. })
+            }
             _ => false,
         }
     }

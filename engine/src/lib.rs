@@ -91,9 +91,9 @@ pub use passphrase::Passphrase;
 pub use progress::Progress;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use standing::Standing;
-pub use verify::{Problem, Report, Verdict, VerifyOptions};
-pub use things::{ThingInfo, ThingQuery, Things};
 pub use thingdb_format as format;
 pub use thingdb_format::{
     Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, NodeKey, Origin, SignedCheckpoint, Suite, ThingId, Time,
 };
+pub use things::{ThingInfo, ThingQuery, Things};
+pub use verify::{Problem, Report, Verdict, VerifyOptions};

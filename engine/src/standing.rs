@@ -24,8 +24,9 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 /// Signs the ledger as it is and replaces the file. The entries must be
 /// durable.
 pub(crate) fn sign(dir: &Path, key: &SigningKey, size: u64, root: Hash) -> Result<SignedCheckpoint> {
-    let note = Checkpoint::new(key.node_key().origin(), size, root)?.sign(key);
-    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600).map_err(Error::file(path(dir), "cannot be replaced"))?;
+    let note = Checkpoint::new(key.node_key().origin(), size, root).sign(key)?;
+    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600)
+        .map_err(Error::file(path(dir), "cannot be replaced"))?;
     Ok(note)
 }
 
@@ -92,10 +93,9 @@ impl fmt::Display for Standing {
             Self::Truncated { expected, found } => {
                 write!(f, "truncated: the checkpoint counts {expected} entries, the ledger has {found}")
             }
-            Self::Different { size, expected, found } => write!(
-                f,
-                "rolled back: the first {size} entries have root {found}, the checkpoint says {expected}"
-            ),
+            Self::Different { size, expected, found } => {
+                write!(f, "rolled back: the first {size} entries have root {found}, the checkpoint says {expected}")
+            }
             Self::OtherNode { found } => write!(f, "the checkpoint is of the node {found}, not of this one"),
         }
     }

@@ -55,12 +55,7 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn new(
-        dir: PathBuf,
-        storage: Box<dyn Storage>,
-        keyring: Keyring,
-        index_capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(dir: PathBuf, storage: Box<dyn Storage>, keyring: Keyring, index_capacity: usize) -> Self {
         let store = Self {
             dir,
             rows: RowSeal::new(keyring.row_key().seal_key()),
@@ -243,11 +238,13 @@ impl Store {
         let key = self.segment_key(position)?;
         let mut payload = Vec::with_capacity(len);
         for part in 0..len.div_ceil(PART_BYTES) {
-            let part = u16::try_from(part).map_err(|_| Error::damaged(at(position), "its payload has too many parts"))?;
+            let part =
+                u16::try_from(part).map_err(|_| Error::damaged(at(position), "its payload has too many parts"))?;
             let row = schema::part(position, part);
             let sealed = self.storage.get(&row)?;
             let open = sealed.and_then(|sealed| key.open(&row, &sealed));
-            let missing = || Error::damaged(at(position), format!("part {part} of its payload is missing or does not open"));
+            let missing =
+                || Error::damaged(at(position), format!("part {part} of its payload is missing or does not open"));
             payload.extend_from_slice(&open.ok_or_else(missing)?);
         }
         Ok(payload)
@@ -308,9 +305,7 @@ impl Store {
             .stored
             .envelopes
             .iter()
-            .map(|stored| {
-                Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? })
-            })
+            .map(|stored| Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? }))
             .collect()
     }
 

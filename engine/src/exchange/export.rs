@@ -66,7 +66,10 @@ impl<'a> ExportOptions<'a> {
 
 impl std::fmt::Debug for ExportOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExportOptions").field("since", &self.since).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("ExportOptions")
+            .field("since", &self.since)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +114,8 @@ impl Db {
         };
         for row in self.store.storage.scan(&range, Direction::Forward) {
             let (key, bytes) = row?;
-            let first = schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))?;
+            let first =
+                schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))?;
             let block = Block::from_bytes(first, &bytes)?;
             for (position, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
                 let located = self.store.located_in(&block, first, slot)?;

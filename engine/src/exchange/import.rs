@@ -220,8 +220,10 @@ impl Db {
 fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<(u64, Vec<Checked>)>) {
     let mut memo = BatchMemo::default();
     for chunk in chunks {
-        let checked =
-            chunk.lines.into_iter().filter_map(|(number, raw, too_long)| checker.line(number, raw, too_long, &mut memo));
+        let checked = chunk
+            .lines
+            .into_iter()
+            .filter_map(|(number, raw, too_long)| checker.line(number, raw, too_long, &mut memo));
         if results.send((chunk.number, checked.collect())).is_err() {
             return;
         }

@@ -134,7 +134,7 @@ impl Links<'_> {
         tip.heads.retain(|(id, ..)| !seen.header.prev.contains(id));
         tip.heads.push((seen.id, seen.header.seq, seen.header.time));
         tip.entries += 1;
-        tip.postings = tip.postings.wrapping_add(fingerprint(position, seen.header.seq, id8(&seen.id)));
+        tip.postings = tip.postings.wrapping_add(fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id)));
         Ok(())
     }
 
@@ -185,7 +185,8 @@ impl Links<'_> {
                         continue;
                     }
                     entries += 1;
-                    postings = postings.wrapping_add(fingerprint(posting.position, posting.seq, posting.id8));
+                    postings =
+                        postings.wrapping_add(fingerprint(posting.position, posting.slot, posting.seq, posting.id8));
                 }
             }
             let tip = tips.remove(tag).unwrap_or_default();
