@@ -183,7 +183,6 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
-        p if p.is_interrupted() => (Exit::Interrupted, "interrupted", ""),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
         _ => (Exit::Unexpected, "unexpected", ""),
     }

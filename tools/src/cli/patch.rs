@@ -81,7 +81,10 @@ fn compare_members(path: &mut String, old: &Members<'_>, new: &Members<'_>, dept
             None => found.push(Change::Remove { path: path.clone(), old: (*value).to_owned() }),
         });
     }
-    for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+    let mut added: Vec<_> = new.iter().filter(|(name, _)| !old.contains_key(*name)).collect();
+    // In the order in which they stand in the text.
+    added.sort_by_key(|(_, value)| value.get().as_ptr());
+    for (name, value) in added {
         within(path, name, |path| found.push(Change::Add { path: path.clone(), value: (*value).to_owned() }));
     }
 }
