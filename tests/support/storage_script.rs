@@ -2,10 +2,10 @@
 //!
 //! Commit `n` adds the row `L n`, and three times in four it also rewrites and
 //! deletes a few rows `S slot` at random places in the same batch, now and then
-//! many: a storage may treat one row, few rows and many rows differently. So the last row
-//! `L` tells how many commits a storage has, and [`check_prefix`] compares all
-//! of it with the first so many commits: one row too many, too few or too old
-//! is a torn batch or a hole.
+//! many: a storage may treat one row, few rows and many rows differently. So the
+//! last row `L` tells how many commits a storage has, and [`check_prefix`]
+//! compares all of it with the first so many commits: one row too many, too few
+//! or too old is a torn batch or a hole.
 #![allow(dead_code, reason = "each of the tests uses a part")]
 
 use std::collections::BTreeMap;
