@@ -18,10 +18,7 @@ impl Tmpfs {
     fn new(directory: &Path, size: &str) -> Option<Self> {
         let path = directory.join("tmpfs");
         fs::create_dir(&path).unwrap();
-        let mounted = mount(
-            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
-            &path,
-        );
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &path);
         mounted.then_some(Self(path))
     }
 
@@ -38,11 +35,7 @@ impl Drop for Tmpfs {
 }
 
 fn mount(arguments: &[&str], path: &Path) -> bool {
-    Command::new("mount")
-        .args(arguments)
-        .arg(path)
-        .output()
-        .is_ok_and(|output| output.status.success())
+    Command::new("mount").args(arguments).arg(path).output().is_ok_and(|output| output.status.success())
 }
 
 fn options() -> SledOptions {

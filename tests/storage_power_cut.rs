@@ -37,24 +37,15 @@ impl Disk {
         let image = directory.join("image");
         let mount = directory.join("mount");
         fs::create_dir(&mount).map_err(|error| error.to_string())?;
-        fs::File::create(&image)
-            .and_then(|file| file.set_len(bytes))
-            .map_err(|error| error.to_string())?;
+        fs::File::create(&image).and_then(|file| file.set_len(bytes)).map_err(|error| error.to_string())?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
-        let mut disk = Self {
-            image,
-            mount,
-            mounted: false,
-        };
+        let mut disk = Self { image, mount, mounted: false };
         disk.mount()?;
         Ok(disk)
     }
 
     fn mount(&mut self) -> Result<(), String> {
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(&self.image)
-            .arg(&self.mount))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mount))?;
         self.mounted = true;
         Ok(())
     }
@@ -64,9 +55,7 @@ impl Disk {
     fn cut(&self) -> Result<(), String> {
         let program = "import fcntl,os,sys,struct\n\
              fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        run(Command::new("python3")
-            .args(["-c", program])
-            .arg(&self.mount))
+        run(Command::new("python3").args(["-c", program]).arg(&self.mount))
     }
 
     fn unmount(&mut self) -> Result<(), String> {
@@ -85,10 +74,7 @@ impl Drop for Disk {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -148,9 +134,8 @@ fn power_cuts(writer: Writer) {
             fs::create_dir(&database).unwrap();
         }
         let (mut child, acknowledged) = start_writer(&database, writer);
-        let mut last = acknowledged
-            .recv_timeout(Duration::from_secs(60))
-            .expect("a first commit is acknowledged within a minute");
+        let mut last =
+            acknowledged.recv_timeout(Duration::from_secs(60)).expect("a first commit is acknowledged within a minute");
         // The moment of the cut: somewhere in the first 1.2 seconds.
         thread::sleep(Duration::from_millis(20 + (cut * 367) % 1200));
         if let Err(reason) = disk.cut() {
@@ -197,10 +182,7 @@ fn power_cuts(writer: Writer) {
 
 #[test]
 fn durable_commits_survive_power_cuts() {
-    power_cuts(Writer {
-        commits_per_wait: 1,
-        ordered: true,
-    });
+    power_cuts(Writer { commits_per_wait: 1, ordered: true });
 }
 
 /// Most commits are waited for by nobody: those that were have to survive
@@ -208,16 +190,10 @@ fn durable_commits_survive_power_cuts() {
 /// 3 of 4 cuts lost the whole store.
 #[test]
 fn relaxed_commits_do_not_endanger_durable_ones() {
-    power_cuts(Writer {
-        commits_per_wait: 5000,
-        ordered: true,
-    });
+    power_cuts(Writer { commits_per_wait: 5000, ordered: true });
 }
 
 #[test]
 fn relaxed_commits_do_not_where_the_file_system_keeps_no_order() {
-    power_cuts(Writer {
-        commits_per_wait: 5000,
-        ordered: false,
-    });
+    power_cuts(Writer { commits_per_wait: 5000, ordered: false });
 }

@@ -90,11 +90,7 @@ fn damage_everywhere(file: &str, damage: impl Fn(&fs::File, u64), prefix: bool) 
         let copied = directory.path().join("copy");
         copy(&intact, &copied);
         let path = newest(&copied.join("store"), file);
-        let damaged = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .unwrap();
+        let damaged = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let length = damaged.metadata().unwrap().len();
         let offset = length * place / places() + place * 37 % 512;
         damage(&damaged, offset.min(length - 1));

@@ -1,6 +1,99 @@
-//! x
+//! ThingDB: an embedded, encrypted, tamper-evident store.
+//!
+//! Each *thing* (a part, a sensor, a document) has an append-only history of
+//! *entries*. An entry says who, when, what and after what; it is signed, its
+//! data is sealed under a key of its own, and it names the entries before it by
+//! their hashes. So what was recorded can be proven, and what was taken away
+//! shows.
+//!
+//! ```
+//! use thingdb::{Db, Options, Passphrase};
+//!
+//! # let tmp = tempfile::tempdir()?;
+//! # let dir = tmp.path().join("things");
+//! let passphrase = Passphrase::new("correct horse battery");
+//! let options = Options::new().actor("alice");
+//! # let options = options.kdf(thingdb::KdfChoice::weakest());
+//! let db = options.create(&dir, &passphrase)?;
+//!
+//! db.put("part-42", r#"{"temp":20.1}"#)?;
+//! db.put("part-42", r#"{"temp":21.4}"#)?;
+//!
+//! let latest = db.get("part-42")?.expect("it was put");
+//! assert_eq!(latest.data(), Some(&br#"{"temp":21.4}"#[..]));
+//! for record in db.history("part-42")?.rev() {
+//!     let record = record?;
+//!     println!("{} {} by {}", record.seq(), record.time(), record.actor_name().unwrap_or("?"));
+//! }
+//! assert!(db.verify(Default::default())?.is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`Db`] is the database; [`Options`] how it is made and opened.
+//! - [`Draft`] is what one writes, [`Record`] what one reads, [`History`] and
+//!   [`Things`] are how one goes through many.
+//! - [`Db::verify`] checks everything from the bytes and gives a [`Report`] in
+//!   a vocabulary of [`Verdict`]s. [`Db::checkpoint`] signs the ledger's state
+//!   for someone else to keep.
+//! - [`Db::export`] and [`Db::import`] move entries as ndjson.
+//! - [`Error`] has predicates for what a program can do about it.
+//! - [`format`] is the entry format itself, for those who verify without a
+//!   database.
+//!
+//! # Concurrency
+//!
+//! A [`Db`] is `Send` and `Sync`; all calls take `&self` and block. One process
+//! opens a directory at a time. Writers of many threads share commits and
+//! syncs; readers are not held up by writers.
 
+mod actors;
+mod committer;
+mod db;
 #[doc(hidden)]
 pub mod disk;
+mod draft;
+mod error;
+mod exchange;
+mod history;
+mod index;
+mod json;
+#[doc(hidden)]
+pub mod keyring;
+mod ledger;
+#[doc(hidden)]
+pub mod lock;
+mod options;
+mod passphrase;
+mod progress;
+mod record;
+mod schema;
+mod standing;
 #[doc(hidden)]
 pub mod storage;
+mod store;
+mod stored;
+mod things;
+pub mod trust;
+mod verify;
+
+pub use actors::{OwnActor, TrustedActor};
+pub use db::{Db, STORE_VERSION, Stats, Warning};
+pub use draft::{Draft, Expect, JSON};
+pub use error::{Error, Result};
+pub use exchange::export::{ExportOptions, ExportSummary};
+pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
+pub use history::History;
+pub use keyring::{KdfChoice, KdfParams, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
+pub use options::{Durability, Options};
+pub use passphrase::Passphrase;
+pub use progress::Progress;
+pub use record::{Content, Head, Receipt, Record, Signed};
+pub use standing::Standing;
+pub use thingdb_format as format;
+pub use thingdb_format::{
+    Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, NodeKey, Origin, SignedCheckpoint, Suite, ThingId, Time,
+};
+pub use things::{ThingInfo, ThingQuery, Things};
+pub use verify::{Problem, Report, Verdict, VerifyOptions};

@@ -72,9 +72,7 @@ pub(crate) fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u
     let read = |error: StorageError| format!("cannot read: {error}");
     let last = last_commit(storage).map_err(read)?;
     if last < acknowledged {
-        return Err(format!(
-            "{acknowledged} commits were acknowledged, {last} are here"
-        ));
+        return Err(format!("{acknowledged} commits were acknowledged, {last} are here"));
     }
     let mut expected = BTreeMap::new();
     for n in 1..=last {
@@ -86,10 +84,7 @@ pub(crate) fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u
         }
     }
     let mut expected = expected.into_iter();
-    for (found, row) in storage
-        .scan(&KeyRange::all(), Direction::Forward)
-        .enumerate()
-    {
+    for (found, row) in storage.scan(&KeyRange::all(), Direction::Forward).enumerate() {
         let row = row.map_err(read)?;
         let wanted = expected.next();
         if wanted.as_ref() != Some(&row) {

@@ -221,12 +221,8 @@ enum Stopped {
 impl Stopped {
     fn error(&self) -> StorageError {
         match self {
-            Self::SyncFailed(cause) => StorageError::SyncFailed {
-                cause: cause.clone(),
-            },
-            Self::ReadOnly(reason) => StorageError::ReadOnly {
-                reason: reason.clone(),
-            },
+            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
+            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
             Self::Closed => StorageError::Closed,
         }
     }
@@ -267,11 +263,7 @@ impl SledStorage {
         }
         let can_order = options.ordered_writes && order_writes(&db_path)?;
         let trees = open_sled(directory, &store, &options)?;
-        let log = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&db_path)
-            .map_err(io_error("open", &db_path))?;
+        let log = OpenOptions::new().read(true).write(true).open(&db_path).map_err(io_error("open", &db_path))?;
         let blobs = sync_everything(directory, &store)?;
         let core = Arc::new(Core {
             directory: directory.to_path_buf(),
@@ -288,21 +280,13 @@ impl SledStorage {
             can_order,
             synchronous: AtomicBool::new(can_order),
             unsynced_bytes: AtomicU64::new(0),
-            syncer: Mutex::new(Syncer {
-                log,
-                blobs,
-                count: 0,
-                calm: 0,
-            }),
+            syncer: Mutex::new(Syncer { log, blobs, count: 0, calm: 0 }),
             committed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             stopped: RwLock::new(None),
             alarm: Alarm {
                 armed: AtomicBool::new(false),
-                state: Mutex::new(AlarmState {
-                    due: None,
-                    stop: false,
-                }),
+                state: Mutex::new(AlarmState { due: None, stop: false }),
                 changed: Condvar::new(),
             },
         });
@@ -316,10 +300,7 @@ impl SledStorage {
         // A disk without room for the reserve is no reason not to open: reads
         // work, and writes say what is wrong.
         let _ = core.refill_reserve();
-        Ok(Self {
-            core,
-            background: Mutex::new(Some(background)),
-        })
+        Ok(Self { core, background: Mutex::new(Some(background)) })
     }
 }
 
@@ -332,10 +313,7 @@ impl Storage for SledStorage {
         if range.is_empty() {
             return Box::new(std::iter::empty());
         }
-        let tree = match self
-            .core
-            .with_sled(|trees| Ok(sled::Tree::clone(&trees.rows)))
-        {
+        let tree = match self.core.with_sled(|trees| Ok(sled::Tree::clone(&trees.rows))) {
             Ok(tree) => tree,
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };
@@ -343,11 +321,7 @@ impl Storage for SledStorage {
             Some(end) => tree.range(range.start()..end),
             None => tree.range(range.start()..),
         };
-        Box::new(SledRows {
-            core: &self.core,
-            rows: Some(rows),
-            direction,
-        })
+        Box::new(SledRows { core: &self.core, rows: Some(rows), direction })
     }
 
     fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
@@ -417,8 +391,7 @@ impl Core {
         if !batch.is_empty() {
             self.check_room(&mut writer, bytes)?;
             self.keep_order(bytes)?;
-            self.store_changes(&mut writer, bytes, &batch.changes)
-                .map_err(|error| self.stop_writing(error))?;
+            self.store_changes(&mut writer, bytes, &batch.changes).map_err(|error| self.stop_writing(error))?;
         }
         let ticket = self.committed.load(Ordering::Relaxed) + 1;
         self.committed.store(ticket, Ordering::Release);
@@ -429,12 +402,7 @@ impl Core {
 
     /// One change is whole by itself, a few through the journal, many as a
     /// batch of sled's.
-    fn store_changes(
-        &self,
-        writer: &mut Writer,
-        bytes: u64,
-        changes: &[Change],
-    ) -> Result<(), StorageError> {
+    fn store_changes(&self, writer: &mut Writer, bytes: u64, changes: &[Change]) -> Result<(), StorageError> {
         if writer.unflushed_bytes >= UNFLUSHED_LOG_BYTES {
             self.with_sled(|trees| trees.rows.flush())?;
             writer.unflushed_bytes = 0;
@@ -451,11 +419,7 @@ impl Core {
                 self.with_sled(|trees| trees.journal.insert(b"", journal_row(changes)))?;
                 writer.journal_used = true;
                 let _alone = self.whole.write().unwrap_or_else(PoisonError::into_inner);
-                self.with_sled(|trees| {
-                    changes
-                        .iter()
-                        .try_for_each(|change| apply_one(&trees.rows, change))
-                })
+                self.with_sled(|trees| changes.iter().try_for_each(|change| apply_one(&trees.rows, change)))
             }
             changes => {
                 writer.unflushed_bytes += BATCH_LOG_BYTES;
@@ -520,9 +484,7 @@ impl Core {
             return;
         }
         syncer.calm = syncer.calm.saturating_add(1);
-        if syncer.calm >= CALM_SYNCS
-            && self.synchronous.load(Ordering::Acquire)
-            && set_synchronous(&syncer.log, false)
+        if syncer.calm >= CALM_SYNCS && self.synchronous.load(Ordering::Acquire) && set_synchronous(&syncer.log, false)
         {
             self.synchronous.store(false, Ordering::Release);
         }
@@ -559,9 +521,7 @@ impl Core {
         };
         let synced = match synced {
             Ok(()) => self.sync_files(syncer),
-            Err(error) => Err(StorageError::SyncFailed {
-                cause: error.to_string(),
-            }),
+            Err(error) => Err(StorageError::SyncFailed { cause: error.to_string() }),
         };
         if let Err(error) = synced {
             let cause = match error {
@@ -579,10 +539,7 @@ impl Core {
     fn sync_files(&self, syncer: &mut Syncer) -> Result<(), StorageError> {
         self.with_sled(|trees| trees.rows.flush())?;
         let store = self.store();
-        syncer
-            .log
-            .sync_data()
-            .map_err(io_error("sync", &store.join("db")))?;
+        syncer.log.sync_data().map_err(io_error("sync", &store.join("db")))?;
         sync_new_blobs(&store.join("blobs"), &mut syncer.blobs)
     }
 
@@ -594,11 +551,8 @@ impl Core {
             state = match state.due {
                 None => wait(&self.alarm.changed, state),
                 Some(due) if due > now => {
-                    let (state, _) = self
-                        .alarm
-                        .changed
-                        .wait_timeout(state, due - now)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    let (state, _) =
+                        self.alarm.changed.wait_timeout(state, due - now).unwrap_or_else(PoisonError::into_inner);
                     state
                 }
                 Some(_) => {
@@ -648,18 +602,13 @@ impl Core {
         let synced = match self.stopped() {
             Some(Stopped::Closed) => return Ok(()),
             Some(stopped) => {
-                let all =
-                    self.synced.load(Ordering::Acquire) >= self.committed.load(Ordering::Acquire);
+                let all = self.synced.load(Ordering::Acquire) >= self.committed.load(Ordering::Acquire);
                 if all { Ok(()) } else { Err(stopped.error()) }
             }
             None => self.sync_up_to(self.committed.load(Ordering::Acquire)),
         };
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
-        let trees = self
-            .db
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let trees = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(writer);
         // sled writes when it is dropped, and panics if that fails.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
@@ -671,10 +620,7 @@ impl Core {
     }
 
     /// Calls into sled with nothing between its errors, its panics and ours.
-    fn with_sled<T>(
-        &self,
-        call: impl FnOnce(&Trees) -> Result<T, sled::Error>,
-    ) -> Result<T, StorageError> {
+    fn with_sled<T>(&self, call: impl FnOnce(&Trees) -> Result<T, sled::Error>) -> Result<T, StorageError> {
         let trees = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let trees = trees.as_ref().ok_or(StorageError::Closed)?;
         self.caught(|| call(trees))
@@ -685,10 +631,7 @@ impl Core {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.damage(convert(error, &self.store()))),
-            Err(panic) => Err(self.damage(StorageError::Corrupt {
-                path: self.store(),
-                detail: panic_text(&*panic),
-            })),
+            Err(panic) => Err(self.damage(StorageError::Corrupt { path: self.store(), detail: panic_text(&*panic) })),
         }
     }
 
@@ -716,10 +659,7 @@ impl Core {
     }
 
     fn stopped(&self) -> Option<Stopped> {
-        self.stopped
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn check_not_stopped(&self) -> Result<(), StorageError> {
@@ -746,13 +686,11 @@ impl Core {
         if free < self.options.free_floor_bytes.saturating_add(size - present) {
             return Ok(());
         }
-        fill(&path, size)
-            .and_then(|()| sync_directory(&self.directory))
-            .map_err(|error| {
-                // Half a reserve would count as none and only take room.
-                let _ = fs::remove_file(&path);
-                io_error("reserve room in", &path)(error)
-            })
+        fill(&path, size).and_then(|()| sync_directory(&self.directory)).map_err(|error| {
+            // Half a reserve would count as none and only take room.
+            let _ = fs::remove_file(&path);
+            io_error("reserve room in", &path)(error)
+        })
     }
 }
 
@@ -768,11 +706,7 @@ impl Iterator for SledRows<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rows = self.rows.as_mut()?;
-        let _whole = self
-            .core
-            .whole
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _whole = self.core.whole.read().unwrap_or_else(PoisonError::into_inner);
         let direction = self.direction;
         let row = self.core.caught(|| {
             match direction {
@@ -865,12 +799,8 @@ fn repeat_journal(trees: &Trees) -> Result<(), sled::Error> {
     let Some(row) = trees.journal.get(b"")? else {
         return Ok(());
     };
-    let changes = read_journal_row(&row).ok_or_else(|| {
-        sled::Error::ReportableBug(format!(
-            "the journal row of {} bytes is malformed",
-            row.len()
-        ))
-    })?;
+    let changes = read_journal_row(&row)
+        .ok_or_else(|| sled::Error::ReportableBug(format!("the journal row of {} bytes is malformed", row.len())))?;
     for change in &changes {
         apply_one(&trees.rows, change)?;
     }
@@ -958,10 +888,7 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(trees)) => Ok(trees),
         Ok(Err(error)) => Err(convert(error, store)),
-        Err(panic) => Err(StorageError::Corrupt {
-            path: store.to_path_buf(),
-            detail: panic_text(&*panic),
-        }),
+        Err(panic) => Err(StorageError::Corrupt { path: store.to_path_buf(), detail: panic_text(&*panic) }),
     }
 }
 
@@ -986,10 +913,7 @@ fn move_snapshots_aside(store: &Path) -> Result<(), StorageError> {
 
 /// Syncs every file of the store, then every directory up to the name of the
 /// database. Returns the blobs that are now durable.
-fn sync_everything(
-    directory: &Path,
-    store: &Path,
-) -> Result<HashSet<std::ffi::OsString>, StorageError> {
+fn sync_everything(directory: &Path, store: &Path) -> Result<HashSet<std::ffi::OsString>, StorageError> {
     for name in names_in(store).map_err(io_error("list", store))? {
         let path = store.join(name);
         if path.is_file() {
@@ -1008,10 +932,7 @@ fn sync_everything(
 /// were any; forgets those that are gone.
 ///
 /// sled writes a blob once, under a name that it never uses again.
-fn sync_new_blobs(
-    blobs: &Path,
-    durable: &mut HashSet<std::ffi::OsString>,
-) -> Result<(), StorageError> {
+fn sync_new_blobs(blobs: &Path, durable: &mut HashSet<std::ffi::OsString>) -> Result<(), StorageError> {
     let names = names_in(blobs).map_err(io_error("list", blobs))?;
     let mut found_new = false;
     for name in &names {
@@ -1041,9 +962,7 @@ fn sync_file(path: &Path) -> io::Result<()> {
 }
 
 fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    fs::read_dir(path)?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect()
+    fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 /// Waits until sled has let go of its lock, for as long as an opening would.
@@ -1065,9 +984,7 @@ fn reserve_path(directory: &Path) -> PathBuf {
 fn release_reserve(directory: &Path) -> Result<(), StorageError> {
     let path = reserve_path(directory);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("release the room in", &path)(error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("release the room in", &path)(error)),
         _ => Ok(()),
     }
 }
@@ -1075,12 +992,7 @@ fn release_reserve(directory: &Path) -> Result<(), StorageError> {
 /// Writes zeros: a hole would reserve nothing, and not every file system can
 /// allocate without writing.
 fn fill(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let zeros = [0; 64 << 10];
     let mut left = size;
     while left > 0 {
@@ -1120,17 +1032,12 @@ fn allocated_bytes(directory: &Path) -> io::Result<u64> {
 
 /// What an error of sled means to us.
 fn convert(error: sled::Error, store: &Path) -> StorageError {
-    let corrupt = |detail: String| StorageError::Corrupt {
-        path: store.to_path_buf(),
-        detail,
-    };
+    let corrupt = |detail: String| StorageError::Corrupt { path: store.to_path_buf(), detail };
     match error {
         // The only place where sled's message has to be read: it gives the
         // lock no kind of its own.
         sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-            StorageError::Locked {
-                path: store.to_path_buf(),
-            }
+            StorageError::Locked { path: store.to_path_buf() }
         }
         // A file that ends too early or has gone is damage, not a failing disk.
         sled::Error::Io(error)
@@ -1142,9 +1049,7 @@ fn convert(error: sled::Error, store: &Path) -> StorageError {
             corrupt(format!("sled reports: {error}"))
         }
         sled::Error::Io(error) => io_error("use", store)(error),
-        sled::Error::Corruption { at: Some(at), .. } => {
-            corrupt(format!("a checksum does not match at {at}"))
-        }
+        sled::Error::Corruption { at: Some(at), .. } => corrupt(format!("a checksum does not match at {at}")),
         sled::Error::Corruption { at: None, .. } => corrupt("a checksum does not match".into()),
         sled::Error::Unsupported(why) | sled::Error::ReportableBug(why) => corrupt(why),
         sled::Error::CollectionNotFound(_) => corrupt("the default tree is missing".into()),
@@ -1162,10 +1067,7 @@ fn describe(error: &StorageError) -> String {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     match text {
         // Some of sled's panics print a whole tree.
         Some(text) => text.chars().take(200).collect(),
@@ -1175,11 +1077,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let path = path.to_path_buf();
-    move |source| StorageError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| StorageError::Io { action, path, source }
 }
 
 /// No lock of this file is held while something panics half way through a
@@ -1197,11 +1095,7 @@ mod tests {
     use super::*;
 
     fn changes() -> Vec<Change> {
-        vec![
-            (b"lamp".to_vec(), Some(b"on".to_vec())),
-            (b"gone".to_vec(), None),
-            (Vec::new(), Some(Vec::new())),
-        ]
+        vec![(b"lamp".to_vec(), Some(b"on".to_vec())), (b"gone".to_vec(), None), (Vec::new(), Some(Vec::new()))]
     }
 
     #[test]
@@ -1229,10 +1123,7 @@ mod tests {
     #[test]
     fn a_commit_that_stopped_half_way_is_completed() {
         let directory = tempfile::tempdir().unwrap();
-        let options = || SledOptions {
-            reserve_bytes: 0,
-            ..SledOptions::default()
-        };
+        let options = || SledOptions { reserve_bytes: 0, ..SledOptions::default() };
         let storage = SledStorage::open(directory.path(), options()).unwrap();
         storage
             .core

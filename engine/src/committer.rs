@@ -1,0 +1,745 @@
+//! The one place that writes entries.
+//!
+//! Callers seal in their own threads and queue a job. Whoever finds nobody at
+//! work becomes the committer for everything that is queued: it gives each
+//! entry its position, seq and prev, signs (one batch signature for what
+//! arrived together from one actor), commits once, and wakes the others. A
+//! thread that writes alone does all of this without a change of thread; there
+//! is never more than one committer, which is what sled wants.
+//!
+//! Invariants:
+//! - An entry is committed after every entry of its prev.
+//! - Memory (index, tree) changes only after the commit has returned.
+//! - A job is accepted as a whole or not at all; one that is refused leaves no
+//!   trace in the jobs committed with it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex};
+
+use thingdb_format::{
+    Cek, EntryId, Envelope, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
+    header, merkle, signature,
+};
+
+use crate::draft::Expect;
+use crate::error::{Error, Result};
+use crate::exchange::packets;
+use crate::index::{Indexed, Posting};
+use crate::record::{Head, Receipt};
+use crate::schema::{self, Tag};
+use crate::storage::{Batch, Ticket};
+use crate::store::{Located, Store};
+use crate::stored::{
+    self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, Block, INLINE_PAYLOAD_BYTES, PART_BYTES, SEGMENT_POSITIONS,
+    StoredEnvelope, StoredPayload, StoredRecord, StoredSignature,
+};
+
+/// Entries under one of our own batch signatures: a path of ten hashes.
+const BATCH_ENTRIES: usize = 1024;
+
+/// Entries that one commit takes from the queue before it leaves the rest to
+/// the next.
+const COMMIT_ENTRIES: usize = 4096;
+
+/// A sealed draft, ready for its place.
+pub(crate) struct NewEntry {
+    pub(crate) thing: ThingId,
+    pub(crate) tag: Tag,
+    pub(crate) signer: Arc<SigningKey>,
+    pub(crate) expect: Option<Expect>,
+    pub(crate) suite: Suite,
+    pub(crate) cek: Cek,
+    pub(crate) sealed: thingdb_format::payload::Sealed,
+}
+
+/// An entry from elsewhere, its signature and hashes checked.
+pub(crate) struct Arrived {
+    pub(crate) entry: Verified,
+    /// Those of the entry's envelopes that are kept.
+    pub(crate) envelopes: Vec<Envelope>,
+    pub(crate) tag: Tag,
+    pub(crate) cek: Option<Cek>,
+}
+
+pub(crate) enum Job {
+    Write(Vec<NewEntry>),
+    Import(Vec<Arrived>),
+}
+
+/// What became of an entry from elsewhere.
+pub(crate) enum Fate {
+    Added,
+    Known,
+    /// It was here, and something that was missing was added to it.
+    Completed,
+    /// The first of its prev that is not here, and the entry itself.
+    MissingPrev(EntryId, Box<Arrived>),
+    Refused(String),
+}
+
+pub(crate) enum Done {
+    Written(Vec<Receipt>),
+    Imported(Vec<Fate>),
+}
+
+/// The queue, and who works on it.
+pub(crate) struct Committer {
+    origin: Origin,
+    clock: fn() -> u64,
+    future_tolerance_us: u64,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Why nothing may be written any more, if so.
+    closed: Mutex<Option<Error>>,
+    /// KEK packets that are known to have their row; touched by the committer
+    /// only.
+    stored_packets: Mutex<HashSet<[u8; 16]>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Vec<Waiting>,
+    busy: bool,
+}
+
+type Answer = Result<(Done, Option<Ticket>)>;
+
+struct Waiting {
+    job: Job,
+    answer: Arc<Mutex<Option<Answer>>>,
+}
+
+impl Committer {
+    pub(crate) fn new(origin: Origin, clock: fn() -> u64, future_tolerance_ms: u64) -> Self {
+        Self {
+            origin,
+            clock,
+            future_tolerance_us: future_tolerance_ms.saturating_mul(1000),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            closed: Mutex::default(),
+            stored_packets: Mutex::default(),
+        }
+    }
+
+    /// From now on every job is refused with `why`.
+    pub(crate) fn close(&self, why: Error) {
+        *self.closed.lock().expect("no thread panics while it holds this") = Some(why);
+    }
+
+    /// Whether jobs are accepted.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.closed.lock().expect("no thread panics while it holds this").clone().map_or(Ok(()), Err)
+    }
+
+    /// Commits `job`, perhaps together with others. When this returns, the
+    /// entries are visible; they are durable once the ticket was waited for.
+    pub(crate) fn submit(&self, store: &Store, job: Job) -> Answer {
+        self.check_open()?;
+        let answer = Arc::new(Mutex::new(None));
+        let mut queue = self.lock();
+        queue.jobs.push(Waiting { job, answer: Arc::clone(&answer) });
+        loop {
+            if let Some(answer) = answer.lock().expect("answers are only put and taken").take() {
+                return answer;
+            }
+            if queue.busy {
+                queue = self.changed.wait(queue).expect("no thread panics while it holds the queue");
+                continue;
+            }
+            queue.busy = true;
+            let jobs = take_some(&mut queue.jobs);
+            drop(queue);
+            Shift { committer: self, jobs: Some(jobs) }.work(store);
+            queue = self.lock();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no thread panics while it holds the queue")
+    }
+}
+
+/// The oldest jobs, up to [`COMMIT_ENTRIES`] or one job.
+fn take_some(jobs: &mut Vec<Waiting>) -> Vec<Waiting> {
+    let mut entries = 0;
+    let fits = jobs.iter().take_while(|waiting| {
+        let fits = entries == 0 || entries + waiting.job.len() <= COMMIT_ENTRIES;
+        entries += waiting.job.len();
+        fits
+    });
+    let count = fits.count();
+    jobs.drain(..count).collect()
+}
+
+impl Job {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Write(entries) => entries.len(),
+            Self::Import(entries) => entries.len(),
+        }
+    }
+}
+
+/// One committer's turn. Ends in any case with the queue free and an answer
+/// for every job, so that a panic does not leave other threads waiting.
+struct Shift<'a> {
+    committer: &'a Committer,
+    jobs: Option<Vec<Waiting>>,
+}
+
+impl Shift<'_> {
+    fn work(mut self, store: &Store) {
+        let mut jobs = std::mem::take(self.jobs.get_or_insert_default());
+        // What one actor writes lies together, for one signature over it. The
+        // jobs came at the same time, so their order is free.
+        jobs.sort_by_key(|waiting| match &waiting.job {
+            Job::Write(entries) => entries.first().map(|entry| entry.signer.actor()),
+            Job::Import(_) => None,
+        });
+        let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
+        self.jobs = Some(
+            answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect(),
+        );
+        let results = commit(self.committer, store, work);
+        for (answer, result) in answers.iter().zip(results) {
+            *answer.lock().expect("answers are only put and taken") = Some(result);
+        }
+    }
+}
+
+impl Drop for Shift<'_> {
+    fn drop(&mut self) {
+        for waiting in self.jobs.iter().flatten() {
+            let mut answer = waiting.answer.lock().expect("answers are only put and taken");
+            if answer.is_none() && std::thread::panicking() {
+                *answer = Some(Err(Error::damaged("the committer", "it stopped in the middle of a commit")));
+            }
+        }
+        self.committer.lock().busy = false;
+        self.committer.changed.notify_all();
+    }
+}
+
+/// Stages all jobs, commits what was accepted, and answers each.
+fn commit(committer: &Committer, store: &Store, jobs: Vec<Job>) -> Vec<Answer> {
+    let mut stage = Stage::new(committer, store);
+    let staged: Vec<Result<Done>> = jobs.into_iter().map(|job| stage.job(job)).collect();
+    let ticket = match stage.commit() {
+        Ok(ticket) => ticket,
+        Err(problem) => return staged.into_iter().map(|_| Err(problem.clone())).collect(),
+    };
+    staged.into_iter().map(|done| done.map(|done| (done, ticket))).collect()
+}
+
+/// An entry that waits for the commit.
+struct Staged {
+    tag: Tag,
+    header: Header,
+    header_bytes: Vec<u8>,
+    id: EntryId,
+    signing: Signing,
+    cek: Option<Cek>,
+    payload: Option<Vec<u8>>,
+    envelopes: Vec<Envelope>,
+}
+
+enum Signing {
+    /// By a key of this node, when it is known what lies together.
+    Due(Arc<SigningKey>),
+    Done(Signature),
+}
+
+/// What a thing looks like to the next entry of this commit.
+#[derive(Clone)]
+struct Tip {
+    heads: Vec<Head>,
+}
+
+/// Everything that one commit will write.
+struct Stage<'a> {
+    committer: &'a Committer,
+    store: &'a Store,
+    now: u64,
+    entries: Vec<Staged>,
+    /// Where in `entries` an id is.
+    by_id: HashMap<EntryId, usize>,
+    tips: HashMap<Tag, Tip>,
+    /// Tips as they were before the job at hand.
+    undo: Vec<(Tag, Option<Tip>)>,
+    /// Blocks with completed records: their bytes before and after.
+    rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
+    batch: Batch,
+}
+
+impl<'a> Stage<'a> {
+    fn new(committer: &'a Committer, store: &'a Store) -> Self {
+        Self {
+            committer,
+            store,
+            now: (committer.clock)(),
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            tips: HashMap::new(),
+            undo: Vec::new(),
+            rewritten: HashMap::new(),
+            batch: Batch::new(),
+        }
+    }
+
+    fn job(&mut self, job: Job) -> Result<Done> {
+        self.undo.clear();
+        let before = self.entries.len();
+        let done = match job {
+            Job::Write(entries) => {
+                entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
+            }
+            Job::Import(entries) => {
+                entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
+            }
+        };
+        if done.is_err() {
+            for staged in self.entries.drain(before..) {
+                self.by_id.remove(&staged.id);
+            }
+            for (tag, tip) in self.undo.drain(..).rev() {
+                match tip {
+                    Some(tip) => self.tips.insert(tag, tip),
+                    None => self.tips.remove(&tag),
+                };
+            }
+        }
+        done
+    }
+
+    /// Gives a sealed draft its place.
+    fn write(&mut self, new: NewEntry) -> Result<Receipt> {
+        let heads = self.tip(&new.tag)?.heads.clone();
+        if let Some(expected) = new.expect {
+            let holds = match expected {
+                Expect::Absent => heads.is_empty(),
+                Expect::Head(id) => matches!(heads[..], [head] if head.id == id),
+            };
+            if !holds {
+                return Err(Error::Conflict { thing: new.thing, expected, heads });
+            }
+        }
+        // An entry joins all heads, or the greatest if there are too many.
+        let mut joined = heads;
+        joined.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        joined.truncate(header::MAX_PREV);
+        let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
+        prev.sort_unstable();
+        let seq = joined.first().map_or(0, |head| head.seq) + 1;
+        let time = later_than(self.now, joined.iter().map(|head| head.time).max())?;
+        let header = Header::new(Fields {
+            suite: new.suite,
+            thing: new.thing,
+            seq,
+            time,
+            origin: self.committer.origin,
+            actor: new.signer.actor(),
+            prev,
+            data_hash: new.sealed.data_hash,
+            payload_hash: new.sealed.payload_hash,
+            payload_len: u32::try_from(new.sealed.payload.len()).expect("payloads have at most 16 MiB"),
+        })?;
+        let position = self.store.size() + self.entries.len() as u64;
+        let staged = Staged {
+            tag: new.tag,
+            header_bytes: header.to_bytes(),
+            id: header.id(),
+            header,
+            signing: Signing::Due(new.signer),
+            cek: Some(new.cek),
+            payload: Some(new.sealed.payload),
+            envelopes: Vec::new(),
+        };
+        let receipt = Receipt {
+            thing: staged.header.thing.clone(),
+            seq,
+            id: staged.id,
+            time,
+            position,
+            actor: staged.header.actor,
+        };
+        self.push(staged);
+        Ok(receipt)
+    }
+
+    /// Checks the links of an entry from elsewhere and takes it in.
+    fn import(&mut self, arrived: Arrived) -> Result<Fate> {
+        let id = arrived.entry.id();
+        if let Some(fate) = self.known(&arrived)? {
+            return Ok(fate);
+        }
+        let header = &arrived.entry.header;
+        let latest = self.now.saturating_add(self.committer.future_tolerance_us);
+        if header.time.micros() > latest {
+            return Ok(Fate::Refused(format!("time {} is in the future", header.time)));
+        }
+        let mut greatest = 0;
+        for prev in &header.prev {
+            let Some((seq, time)) = self.place_of(&arrived.tag, prev, header.seq)? else {
+                return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
+            };
+            if header.time <= time {
+                return Ok(Fate::Refused(format!("time {} is not later than {time} of its prev {prev}", header.time)));
+            }
+            greatest = greatest.max(seq);
+        }
+        if header.seq != greatest + 1 {
+            return Ok(Fate::Refused(format!("seq {} does not follow seq {greatest} of its prev", header.seq)));
+        }
+        let Arrived { entry, envelopes, tag, cek } = arrived;
+        let entry = entry.into_entry();
+        self.push(Staged {
+            tag,
+            header_bytes: entry.header.to_bytes(),
+            id,
+            header: entry.header,
+            signing: Signing::Done(entry.signature),
+            cek,
+            payload: entry.payload,
+            envelopes,
+        });
+        Ok(Fate::Added)
+    }
+
+    fn push(&mut self, staged: Staged) {
+        let head = Head { id: staged.id, seq: staged.header.seq, time: staged.header.time };
+        let old = self.tips.get(&staged.tag).cloned();
+        let mut tip = old.clone().unwrap_or(Tip { heads: Vec::new() });
+        tip.heads.retain(|head| !staged.header.prev.contains(&head.id));
+        tip.heads.push(head);
+        self.undo.push((staged.tag, old));
+        self.tips.insert(staged.tag, tip);
+        self.by_id.insert(staged.id, self.entries.len());
+        self.entries.push(staged);
+    }
+
+    /// All heads of a thing, as this commit leaves them so far.
+    fn tip(&mut self, tag: &Tag) -> Result<&Tip> {
+        if !self.tips.contains_key(tag) {
+            let state = self.store.state(tag)?;
+            let heads = state.map_or_else(Vec::new, |state| state.heads().collect());
+            self.undo.push((*tag, None));
+            self.tips.insert(*tag, Tip { heads });
+        }
+        Ok(&self.tips[tag])
+    }
+
+    /// Seq and time of an entry that another one follows.
+    fn place_of(&mut self, tag: &Tag, id: &EntryId, before: u64) -> Result<Option<(u64, Time)>> {
+        if let Some(head) = self.tip(tag)?.heads.iter().find(|head| head.id == *id) {
+            return Ok(Some((head.seq, head.time)));
+        }
+        if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
+            return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
+        }
+        let Some(state) = self.store.state(tag)? else { return Ok(None) };
+        let found = match self.store.find(tag, &state, id, before.checked_sub(1))? {
+            Some(found) => Some(found),
+            None => self.store.find(tag, &state, id, None)?,
+        };
+        Ok(found.map(|found| (found.header.seq, found.header.time)))
+    }
+
+    /// What becomes of an entry that is here already.
+    fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
+        let id = arrived.entry.id();
+        if self.by_id.contains_key(&id) {
+            return Ok(Some(Fate::Known));
+        }
+        let Some(state) = self.store.state(&arrived.tag)? else { return Ok(None) };
+        let seq = arrived.entry.header.seq;
+        let Some(found) = self.store.find(&arrived.tag, &state, &id, Some(seq))? else { return Ok(None) };
+        Ok(Some(if self.complete(found, arrived)? { Fate::Completed } else { Fate::Known }))
+    }
+
+    /// Adds what a stored record lacks and `arrived` brings.
+    fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
+        let position = found.position;
+        let (first, original) = self.store.block_of(position)?;
+        let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
+        let block = Block::from_bytes(first, &bytes)?;
+        let slot = (position - first) as u8;
+        // Read again: an earlier entry of this commit may have completed it.
+        let mut record = self.store.located_in(&block, first, slot)?.stored;
+        let mut changed = false;
+        if matches!(record.payload, StoredPayload::Absent)
+            && let Some(payload) = &arrived.entry.payload
+        {
+            record.payload = self.place_payload(position, payload)?;
+            changed = true;
+        }
+        if record.cek.is_none()
+            && let Some(cek) = &arrived.cek
+        {
+            record.cek = Some(*cek.as_bytes());
+            changed = true;
+        }
+        for envelope in &arrived.envelopes {
+            let stored = self.place_envelope(envelope)?;
+            if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
+                record.envelopes.push(stored);
+                changed = true;
+            }
+        }
+        if changed {
+            let key = self.store.segment_key(position)?;
+            let after = block.with_record(slot, &stored::seal_record(&key, position, &record));
+            self.rewritten.insert(first, (original, after));
+        }
+        Ok(changed)
+    }
+
+    /// Puts large payloads into rows of their own.
+    fn place_payload(&mut self, position: u64, payload: &[u8]) -> Result<StoredPayload> {
+        if payload.len() <= INLINE_PAYLOAD_BYTES {
+            return Ok(StoredPayload::Inline(payload.to_vec()));
+        }
+        let key = self.store.segment_key_to_write(position)?;
+        for (part, bytes) in (0..).zip(payload.chunks(PART_BYTES)) {
+            let row = schema::part(position, part);
+            let sealed = key.seal(&row, bytes, &mut rand::rng());
+            self.batch.put(row, sealed);
+        }
+        Ok(StoredPayload::Parts)
+    }
+
+    /// Puts the KEK packets of an envelope into their row, once.
+    fn place_envelope(&mut self, envelope: &Envelope) -> Result<StoredEnvelope> {
+        let packets = packets::encode(&envelope.recipients);
+        let name = packets::name(&packets);
+        let mut stored = self.committer.stored_packets.lock().expect("no thread panics while it holds this");
+        if !stored.contains(&name) {
+            let row = schema::kek(&name);
+            if self.store.storage.get(&row)?.is_none() {
+                let sealed = self.store.rows.seal(&row, &packets);
+                self.batch.put(row, sealed);
+            }
+            if stored.len() > 10_000 {
+                stored.clear();
+            }
+            stored.insert(name);
+        }
+        Ok(StoredEnvelope::new(envelope, name))
+    }
+
+    /// Signs, seals, commits, and then changes memory.
+    fn commit(mut self) -> Result<Option<Ticket>> {
+        if self.entries.is_empty() && self.rewritten.is_empty() {
+            return Ok(None);
+        }
+        let base = self.store.size();
+        let entries = std::mem::take(&mut self.entries);
+        let runs = runs(&entries);
+        let mut ledger = self.store.tree();
+        for staged in &entries {
+            ledger.push(&staged.id, &self.store.rows, &mut self.batch);
+        }
+        let slots = self.lay_out(&entries, base, &runs)?;
+        for (first, (before, after)) in std::mem::take(&mut self.rewritten) {
+            self.batch.expect_value(schema::block(first), before);
+            self.batch.put(schema::block(first), after);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let ticket = self.store.commit(batch).inspect_err(|_| {
+            // Rows of packets may not have been written after all.
+            self.committer.stored_packets.lock().expect("no thread panics while it holds this").clear();
+        })?;
+        let indexed: Vec<Indexed<'_>> = (base..)
+            .zip(entries.iter().zip(&slots))
+            .map(|(position, (staged, slot))| Indexed {
+                thing: &staged.header.thing,
+                tag: staged.tag,
+                id: staged.id,
+                time: staged.header.time,
+                prev: &staged.header.prev,
+                posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
+            })
+            .collect();
+        self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed)?;
+        *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        let end = base + entries.len() as u64;
+        if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
+            // The entries are in; rows that could not be written are made anew
+            // at the next opening.
+            if self.store.commit(flush.batch).is_ok() {
+                self.store.index.written(&flush.tags);
+            }
+        }
+        Ok(Some(ticket))
+    }
+
+    /// Packs records into blocks and puts these into the batch. Returns the
+    /// slot of each record.
+    fn lay_out(&mut self, entries: &[Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
+        let mut slots = Vec::with_capacity(entries.len());
+        let mut block = OpenBlock::at(base);
+        let mut start = 0;
+        for run in runs {
+            let some = &entries[start..start + run.len];
+            let signing = run.sign(some, base + start as u64);
+            for (position, staged) in (base + start as u64..).zip(some) {
+                let signature = match &signing {
+                    RunSignature::Head(_) => StoredSignature::Local,
+                    RunSignature::Single(value) => StoredSignature::Single(*value),
+                    RunSignature::AsArrived => match &staged.signing {
+                        Signing::Done(signature) => signature.into(),
+                        Signing::Due(_) => unreachable!("runs of entries to sign are signed"),
+                    },
+                };
+                let head = match &signing {
+                    RunSignature::Head(head) => Some(*head),
+                    _ => None,
+                };
+                let envelopes =
+                    staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
+                let payload = match &staged.payload {
+                    Some(payload) => self.place_payload(position, payload)?,
+                    None => StoredPayload::Absent,
+                };
+                let record = StoredRecord {
+                    header: staged.header_bytes.clone(),
+                    signature,
+                    cek: staged.cek.as_ref().map(|cek| *cek.as_bytes()),
+                    payload,
+                    envelopes,
+                };
+                let key = self.store.segment_key_to_write(position)?;
+                let sealed = stored::seal_record(&key, position, &record);
+                if !block.takes(position, sealed.len(), head.as_ref()) {
+                    block.close(self.store, &mut self.batch)?;
+                    block = OpenBlock::at(position);
+                }
+                slots.push(block.push(sealed, head));
+            }
+            start += run.len;
+        }
+        block.close(self.store, &mut self.batch)?;
+        Ok(slots)
+    }
+}
+
+/// A block that is being filled.
+struct OpenBlock {
+    first: u64,
+    head: Option<BatchHead>,
+    records: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl OpenBlock {
+    const fn at(first: u64) -> Self {
+        Self { first, head: None, records: Vec::new(), bytes: 0 }
+    }
+
+    fn takes(&self, position: u64, bytes: usize, head: Option<&BatchHead>) -> bool {
+        self.records.is_empty()
+            || (self.bytes + bytes <= BLOCK_BYTES
+                && self.records.len() < BLOCK_RECORDS
+                && self.head.as_ref() == head
+                && position / SEGMENT_POSITIONS == self.first / SEGMENT_POSITIONS)
+    }
+
+    fn push(&mut self, sealed: Vec<u8>, head: Option<BatchHead>) -> u8 {
+        let slot = u8::try_from(self.records.len()).expect("a block has at most 255 records");
+        self.head = head;
+        self.bytes += sealed.len();
+        self.records.push(sealed);
+        slot
+    }
+
+    fn close(&self, store: &Store, batch: &mut Batch) -> Result<()> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let head = match &self.head {
+            Some(head) => stored::seal_head(&*store.segment_key_to_write(self.first)?, self.first, head),
+            None => Vec::new(),
+        };
+        // No guard that the row is absent: there is one committer, and a guard
+        // would cost every put a read.
+        batch.put(schema::block(self.first), stored::pack(&head, &self.records));
+        Ok(())
+    }
+}
+
+/// Entries side by side that share a signature, or a single one.
+struct Run {
+    len: usize,
+    whole_batch: bool,
+}
+
+enum RunSignature {
+    Single([u8; 64]),
+    Head(BatchHead),
+    AsArrived,
+}
+
+impl Run {
+    fn sign(&self, entries: &[Staged], first: u64) -> RunSignature {
+        let size = self.len as u32;
+        match entries {
+            [Staged { signing: Signing::Due(key), header_bytes, .. }] => {
+                RunSignature::Single(signature::sign_single(key, header_bytes))
+            }
+            [Staged { signing: Signing::Due(key), .. }, ..] => {
+                let root: Hash = merkle::root(entries.iter().map(|staged| merkle::leaf(&staged.id)));
+                RunSignature::Head(BatchHead { first, size, value: signature::sign_batch(key, size, &root) })
+            }
+            [Staged { signing: Signing::Done(signature), .. }, ..] if self.whole_batch => {
+                RunSignature::Head(BatchHead { first, size, value: *signature.value() })
+            }
+            _ => RunSignature::AsArrived,
+        }
+    }
+}
+
+/// Splits the entries of a commit into runs.
+fn runs(entries: &[Staged]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut rest = entries;
+    while let [first, ..] = rest {
+        let run = match &first.signing {
+            Signing::Due(key) => {
+                let actor = key.actor();
+                let same = |staged: &&Staged| matches!(&staged.signing, Signing::Due(key) if key.actor() == actor);
+                Run { len: rest.iter().take(BATCH_ENTRIES).take_while(same).count(), whole_batch: false }
+            }
+            Signing::Done(Signature::Batch(batch)) => {
+                let follows = |(index, staged): &(u32, &Staged)| {
+                    matches!(&staged.signing, Signing::Done(Signature::Batch(other))
+                        if other.value == batch.value && other.size == batch.size && other.index == *index)
+                };
+                let len = (0..).zip(rest).take_while(follows).count();
+                if len == batch.size as usize {
+                    Run { len, whole_batch: true }
+                } else {
+                    Run { len: 1, whole_batch: false }
+                }
+            }
+            Signing::Done(_) => Run { len: 1, whole_batch: false },
+        };
+        rest = &rest[run.len..];
+        runs.push(run);
+    }
+    runs
+}
+
+pub(crate) fn id8(id: &EntryId) -> [u8; 8] {
+    *id.0.first_chunk().expect("ids have 32 bytes")
+}
+
+/// The clock, or the time just after `latest` if the clock lags behind it.
+fn later_than(now: u64, latest: Option<Time>) -> Result<Time> {
+    let now = Time::from_micros(now)?;
+    match latest {
+        Some(latest) if latest >= now => latest.next().ok_or_else(|| {
+            Error::damaged("the thing's history", "its last entry has the last time that can be written")
+        }),
+        _ => Ok(now),
+    }
+}

@@ -1,0 +1,297 @@
+//! What can go wrong, grouped by what one can do about it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thingdb_format::ThingId;
+
+use crate::draft::Expect;
+use crate::keyring::KeyringError;
+use crate::record::Head;
+use crate::storage::StorageError;
+
+/// The result of a call into the database.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed.
+///
+/// The predicates (`is_…`) group the variants by what a program can do about
+/// them; match on them rather than on variants, which may grow.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let passphrase = thingdb::Passphrase::new(b"correct horse battery".to_vec());
+/// let problem = thingdb::Db::open(dir.path(), &passphrase).unwrap_err();
+/// assert!(problem.is_no_database());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no database in this directory.
+    #[error("no database in {}", dir.display())]
+    NoDatabase {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is a database in {} already", dir.display())]
+    AlreadyExists {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another process, or another handle of this one, has it open.
+    #[error("the database in {} is open elsewhere{}", dir.display(), holder.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The process that holds the lock, if it left its number.
+        holder: Option<u32>,
+    },
+    /// The database was made by a newer program.
+    #[error("the database has store version {found}, this program knows {known}")]
+    NewerVersion {
+        /// The version found.
+        found: u64,
+        /// The newest version this program reads.
+        known: u64,
+    },
+    /// The keyring does not open, is damaged, or refuses a change.
+    #[error("{0}")]
+    Keyring(#[source] Arc<KeyringError>),
+    /// The storage below failed, is full, or is damaged.
+    #[error("{0}")]
+    Storage(#[source] Arc<StorageError>),
+    /// A file beside the storage could not be read or written.
+    #[error("{}: {action}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// A stream that the caller gave could not be read or written.
+    #[error("the stream could not be {action}")]
+    Stream {
+        /// `read` or `written`.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// A row or record does not open or decode: damaged, or moved.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// Which row, by thing and seq or by ledger position.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The thing has moved on.
+    #[error("{thing}: expected {expected}, but {}", heads_in_words(heads))]
+    Conflict {
+        /// The thing.
+        thing: ThingId,
+        /// What the caller expected.
+        expected: Expect,
+        /// The heads that it has.
+        heads: Vec<Head>,
+    },
+    /// Input that is not allowed: an id, a name, a size.
+    #[error(transparent)]
+    Invalid(#[from] thingdb_format::Error),
+    /// Text that is not JSON, or JSON that readers would understand
+    /// differently.
+    #[error("not acceptable as JSON, line {line}, column {column}: {problem}")]
+    Json {
+        /// Line, from 1.
+        line: usize,
+        /// Column in bytes, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// No actor of this name has a key here.
+    #[error("no actor named {name} has a key in this database")]
+    NoSuchActor {
+        /// The name.
+        name: String,
+    },
+    /// The ledger is shorter than or different from the last checkpoint that
+    /// this node signed, so that it must not sign another.
+    #[error("{detail}")]
+    RolledBack {
+        /// What was found.
+        detail: String,
+    },
+    /// A checkpoint is of another node.
+    #[error("the checkpoint is of the node {found}, not of this one")]
+    OtherNode {
+        /// The node of the checkpoint.
+        found: thingdb_format::Origin,
+    },
+    /// The database was closed.
+    #[error("the database is closed")]
+    Closed,
+}
+
+fn heads_in_words(heads: &[Head]) -> String {
+    match heads {
+        [] => "there is no such thing".into(),
+        [head] => format!("the head is {} (seq {})", head.id, head.seq),
+        many => {
+            let ids: Vec<String> = many.iter().map(|head| head.id.to_string()).collect();
+            format!("the heads are {}", ids.join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no such thing"),
+            Self::Head(id) => write!(f, "the head {id}"),
+        }
+    }
+}
+
+impl Error {
+    /// There is no database in the directory.
+    #[must_use]
+    pub const fn is_no_database(&self) -> bool {
+        matches!(self, Self::NoDatabase { .. })
+    }
+
+    /// There is a database in the directory already.
+    #[must_use]
+    pub const fn is_already_exists(&self) -> bool {
+        matches!(self, Self::AlreadyExists { .. })
+    }
+
+    /// Another process or handle has the database open.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Self::Locked { .. } => true,
+            Self::Storage(problem) => matches!(**problem, StorageError::Locked { .. }),
+            _ => false,
+        }
+    }
+
+    /// No key slot opens with this passphrase or recovery key.
+    #[must_use]
+    pub fn is_wrong_passphrase(&self) -> bool {
+        self.keyring()
+            .is_some_and(|problem| matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey))
+    }
+
+    /// A newer program wrote the database or the bytes.
+    #[must_use]
+    pub fn is_newer_version(&self) -> bool {
+        match self {
+            Self::NewerVersion { .. } => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::NewerVersion { .. }),
+            Self::Invalid(problem) => problem.is_newer_version(),
+            _ => false,
+        }
+    }
+
+    /// The keyring, the storage or a record is damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. }),
+            Self::Storage(problem) => matches!(**problem, StorageError::Corrupt { .. }),
+            _ => false,
+        }
+    }
+
+    fn keyring(&self) -> Option<&KeyringError> {
+        match self {
+            Self::Keyring(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// The head was not the expected one; nothing was written.
+    #[must_use]
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// The disk is full; nothing was written, and writing goes on once there
+    /// is room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Storage(problem) if matches!(**problem, StorageError::DiskFull { .. }))
+    }
+
+    /// Writing has stopped until the database is opened anew.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::RolledBack { .. } => true,
+            Self::Storage(problem) => {
+                matches!(**problem, StorageError::ReadOnly { .. } | StorageError::SyncFailed { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// The caller's input is not allowed: an id, a name, a size, a key, text
+    /// that is not JSON.
+    #[must_use]
+    pub fn is_invalid_input(&self) -> bool {
+        match self {
+            Self::Invalid(problem) => !problem.is_newer_version(),
+            Self::Json { .. } => true,
+            _ => self.keyring().is_some_and(|problem| {
+                matches!(
+                    problem,
+                    KeyringError::BadName { .. }
+                        | KeyringError::NameTaken { .. }
+                        | KeyringError::ActorExists { .. }
+                        | KeyringError::UnacceptableKey { .. }
+                        | KeyringError::PassphraseTooShort { .. }
+                        | KeyringError::KdfOutOfRange { .. }
+                        | KeyringError::NotARecoveryKey { .. }
+                )
+            }),
+        }
+    }
+
+    /// There is no such actor.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NoSuchActor { .. })
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, action, source: Arc::new(source) }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>, detail: impl fmt::Display) -> Self {
+        Self::Damaged { what: what.into(), detail: detail.to_string() }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(problem: StorageError) -> Self {
+        match problem {
+            StorageError::Closed => Self::Closed,
+            problem => Self::Storage(Arc::new(problem)),
+        }
+    }
+}
+
+impl From<KeyringError> for Error {
+    fn from(problem: KeyringError) -> Self {
+        Self::Keyring(Arc::new(problem))
+    }
+}

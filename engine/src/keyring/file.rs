@@ -1,0 +1,72 @@
+//! The file on the disk: read within bounds, replaced as a whole.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::KeyringError;
+use super::layout::MAX_FILE_BYTES;
+use crate::disk;
+
+/// Reads a keyring file of bounded size, and its mode where there are modes.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<u32>), KeyringError> {
+    let refuse = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => KeyringError::NotFound { path: path.to_owned() },
+        _ => KeyringError::Io { action: "read", path: path.to_owned(), source },
+    };
+    let damaged = |detail: String| KeyringError::Damaged { path: path.to_owned(), detail };
+    // Before it is opened: opening a pipe would wait for a writer.
+    let metadata = fs::metadata(path).map_err(refuse)?;
+    if !metadata.is_file() {
+        return Err(damaged("it is not a regular file".into()));
+    }
+    if metadata.len() > MAX_FILE_BYTES as u64 {
+        return Err(damaged(format!("it has {} bytes, at most {MAX_FILE_BYTES} are allowed", metadata.len())));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that a file that grew meanwhile is refused.
+    let file = File::open(path).map_err(refuse)?;
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(refuse)?;
+    Ok((bytes, mode(&metadata)))
+}
+
+#[cfg(unix)]
+fn mode(metadata: &fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Some(metadata.mode() & 0o777)
+}
+
+#[cfg(not(unix))]
+fn mode(_metadata: &fs::Metadata) -> Option<u32> {
+    None
+}
+
+/// Replaces the keyring, durably: when this returns, the new bytes survive a
+/// power cut; when it fails, the file has the old bytes or the new ones.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(KeyringError::Full { what: "bytes", most: MAX_FILE_BYTES });
+    }
+    sweep(path).and_then(|()| disk::replace_file(path, bytes, 0o600)).map_err(|source| KeyringError::Io {
+        action: "replace",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes what a crash left between the temporary file and the rename. It
+/// may hold a segment key that is to be dropped from every file. The lock on
+/// the directory says that no other process is writing one.
+fn sweep(path: &Path) -> io::Result<()> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let prefix = [b".", name.as_encoded_bytes(), b"."].concat();
+    for entry in fs::read_dir(disk::parent_of(path))? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        if found.starts_with(&prefix) && found.ends_with(b".new") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! The secrets that a keyring seals, and their bytes; `docs/keyring.md` has
+//! them one by one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::CryptoRng;
+use thingdb_format::{Actor, DecryptionKey, NodeKey, SigningKey, Time};
+use zeroize::Zeroizing;
+
+use super::codec::{Flaw, Reader, Writer, ascending};
+use super::seal::Secret;
+use crate::trust::{How, KnownActor, KnownOrigin, TrustStore};
+
+/// An actor who can sign here.
+#[derive(Debug)]
+pub struct ActorKey {
+    /// The actor's name.
+    pub name: String,
+    /// The actor's secret key.
+    pub key: Arc<SigningKey>,
+}
+
+/// The keys that a node had before it got new ones.
+#[derive(Debug)]
+pub struct FormerNode {
+    /// The public node key: its origin wrote entries that are here.
+    pub node_key: NodeKey,
+    /// Still opens what was sealed to it.
+    pub decryption_key: Arc<DecryptionKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct Secrets {
+    pub(super) node_key: Arc<SigningKey>,
+    pub(super) decryption_key: Arc<DecryptionKey>,
+    pub(super) index_key: Secret,
+    pub(super) row_key: Secret,
+    /// In the order in which they were used before, oldest first.
+    pub(super) former: Vec<FormerNode>,
+    /// The first one is the default.
+    pub(super) actors: Vec<ActorKey>,
+    pub(super) segments: BTreeMap<u64, Secret>,
+    pub(super) trust: TrustStore,
+}
+
+impl Secrets {
+    pub(super) fn generate(rng: &mut impl CryptoRng) -> Self {
+        Self {
+            node_key: Arc::new(SigningKey::generate(rng)),
+            decryption_key: Arc::new(DecryptionKey::generate(rng)),
+            index_key: Secret::generate(rng),
+            row_key: Secret::generate(rng),
+            former: Vec::new(),
+            actors: Vec::new(),
+            segments: BTreeMap::new(),
+            trust: TrustStore::default(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::with_capacity(self.encoded_bytes());
+        w.put(self.node_key.seed());
+        w.put(self.decryption_key.as_bytes());
+        w.put(self.index_key.as_bytes());
+        w.put(self.row_key.as_bytes());
+        w.count(self.former.len());
+        for former in &self.former {
+            w.put(former.node_key.as_bytes());
+            w.put(former.decryption_key.as_bytes());
+        }
+        w.count(self.actors.len());
+        for actor in &self.actors {
+            w.name(&actor.name);
+            w.put(actor.key.seed());
+        }
+        w.count(self.segments.len());
+        for (segment, key) in &self.segments {
+            w.put(&segment.to_be_bytes());
+            w.put(key.as_bytes());
+        }
+        write_trust(&mut w, &self.trust);
+        w.into_bytes()
+    }
+
+    pub(super) fn encoded_bytes(&self) -> usize {
+        let named = |name: &str| 1 + name.len();
+        let trusted = |name: &str, withdrawn: Option<Time>| 32 + named(name) + 8 + 1 + withdrawn_bytes(withdrawn);
+        4 * 32
+            + 5 * 4
+            + self.former.len() * FORMER_BYTES
+            + self.actors.iter().map(|actor| named(&actor.name) + 32).sum::<usize>()
+            + self.segments.len() * SEGMENT_BYTES
+            + self.trust.actors().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
+            + self.trust.origins().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Flaw> {
+        let mut r = Reader::new(bytes);
+        let secrets = Self {
+            node_key: Arc::new(SigningKey::from_seed(r.array("node key")?)),
+            decryption_key: Arc::new(DecryptionKey::from_bytes(*r.array("decryption key")?)),
+            index_key: Secret::copy_of(r.array("index key")?),
+            row_key: Secret::copy_of(r.array("row key")?),
+            former: read_former(&mut r)?,
+            actors: read_actors(&mut r)?,
+            segments: read_segments(&mut r)?,
+            trust: read_trust(&mut r)?,
+        };
+        r.finish("secrets")?;
+        Ok(secrets)
+    }
+}
+
+const FORMER_BYTES: usize = 64;
+const SEGMENT_BYTES: usize = 40;
+/// The shortest name takes two bytes.
+const LEAST_ACTOR_BYTES: usize = 2 + 32;
+const LEAST_TRUSTED_BYTES: usize = 32 + 2 + 8 + 1 + 1;
+
+const fn withdrawn_bytes(withdrawn: Option<Time>) -> usize {
+    if withdrawn.is_some() { 9 } else { 1 }
+}
+
+fn read_former(r: &mut Reader<'_>) -> Result<Vec<FormerNode>, Flaw> {
+    let count = r.count(FORMER_BYTES, "former node count")?;
+    let mut former = Vec::with_capacity(count);
+    for _ in 0..count {
+        let node_key = NodeKey(*r.array("former node key")?);
+        let decryption_key = Arc::new(DecryptionKey::from_bytes(*r.array("former decryption key")?));
+        former.push(FormerNode { node_key, decryption_key });
+    }
+    Ok(former)
+}
+
+fn read_actors(r: &mut Reader<'_>) -> Result<Vec<ActorKey>, Flaw> {
+    let count = r.count(LEAST_ACTOR_BYTES, "actor count")?;
+    let mut actors: Vec<ActorKey> = Vec::with_capacity(count.min(MAX_ACTORS));
+    for _ in 0..count {
+        let name = r.name("actor name")?.to_owned();
+        let key = Arc::new(SigningKey::from_seed(r.array("actor key")?));
+        if actors.len() == MAX_ACTORS || actors.iter().any(|actor| actor.name == name) {
+            return Err(Flaw::Damaged(format!("actor '{name}' is there twice or one too many")));
+        }
+        actors.push(ActorKey { name, key });
+    }
+    Ok(actors)
+}
+
+/// As many as fit on a card.
+pub(super) const MAX_ACTORS: usize = 1024;
+
+fn read_segments(r: &mut Reader<'_>) -> Result<BTreeMap<u64, Secret>, Flaw> {
+    let mut segments = BTreeMap::new();
+    for _ in 0..r.count(SEGMENT_BYTES, "segment count")? {
+        let segment = r.u64("segment")?;
+        ascending(segments.last_key_value().map(|(last, _)| last), &segment, "segments")?;
+        segments.insert(segment, Secret::copy_of(r.array("segment key")?));
+    }
+    Ok(segments)
+}
+
+fn write_trust(w: &mut Writer, trust: &TrustStore) {
+    w.count(trust.actors().len());
+    for known in trust.actors() {
+        w.put(known.key.as_bytes());
+        write_claim(w, &known.name, known.since, known.how, known.withdrawn);
+    }
+    w.count(trust.origins().len());
+    for known in trust.origins() {
+        w.put(known.key.as_bytes());
+        write_claim(w, &known.name, known.since, known.how, known.withdrawn);
+    }
+}
+
+fn write_claim(w: &mut Writer, name: &str, since: Time, how: How, withdrawn: Option<Time>) {
+    w.name(name);
+    w.put(&since.micros().to_be_bytes());
+    w.put(&[how_number(how), u8::from(withdrawn.is_some())]);
+    if let Some(withdrawn) = withdrawn {
+        w.put(&withdrawn.micros().to_be_bytes());
+    }
+}
+
+fn read_trust(r: &mut Reader<'_>) -> Result<TrustStore, Flaw> {
+    let mut trust = TrustStore::default();
+    let mut last = None;
+    for _ in 0..r.count(LEAST_TRUSTED_BYTES, "known actor count")? {
+        let key = Actor(*r.array("known actor")?);
+        ascending(last.as_ref(), &key, "known actors")?;
+        let (name, since, how, withdrawn) = read_claim(r)?;
+        trust.put_actor(KnownActor { key, name, since, how, withdrawn });
+        last = Some(key);
+    }
+    let mut last = None;
+    for _ in 0..r.count(LEAST_TRUSTED_BYTES, "known origin count")? {
+        let key = NodeKey(*r.array("known origin")?);
+        let origin = key.origin();
+        ascending(last.as_ref(), &origin, "known origins")?;
+        let (name, since, how, withdrawn) = read_claim(r)?;
+        trust.put_origin(KnownOrigin { key, name, since, how, withdrawn });
+        last = Some(origin);
+    }
+    Ok(trust)
+}
+
+fn read_claim(r: &mut Reader<'_>) -> Result<(String, Time, How, Option<Time>), Flaw> {
+    let name = r.name("known name")?.to_owned();
+    let since = read_time(r, "since")?;
+    let how = match r.u8("how")? {
+        1 => How::Own,
+        2 => How::ByHand,
+        3 => How::Card,
+        found => return Err(Flaw::Newer { field: "how", found: u64::from(found) }),
+    };
+    let withdrawn = match r.u8("withdrawn")? {
+        0 => None,
+        1 => Some(read_time(r, "withdrawn")?),
+        found => return Err(Flaw::Damaged(format!("withdrawn is {found}, allowed are 0 to 1"))),
+    };
+    Ok((name, since, how, withdrawn))
+}
+
+const fn how_number(how: How) -> u8 {
+    match how {
+        How::Own => 1,
+        How::ByHand => 2,
+        How::Card => 3,
+    }
+}
+
+fn read_time(r: &mut Reader<'_>, field: &'static str) -> Result<Time, Flaw> {
+    Time::from_micros(r.u64(field)?).map_err(|_| Flaw::Damaged(format!("{field} is after the year 9999")))
+}

@@ -1,0 +1,156 @@
+//! The lock on a database directory: one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Why a directory cannot be locked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Somebody else holds the lock.
+    #[error("{} is locked by {}", path.display(), holder_text(*holder))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds the lock, if it could be read.
+        holder: Option<u32>,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot lock {}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+fn holder_text(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Held as long as the value lives. The file stays when it is released: a file
+/// that comes and goes could be locked twice.
+#[derive(Debug)]
+pub struct DirLock {
+    file: File,
+}
+
+impl DirLock {
+    /// Name of the lock file in the directory.
+    pub const FILE_NAME: &'static str = "LOCK";
+    /// How long to wait for a holder who is about to leave.
+    pub const WAIT: Duration = Duration::from_secs(1);
+    const RETRY: Duration = Duration::from_millis(10);
+
+    /// Locks `directory`, waiting up to [`Self::WAIT`].
+    ///
+    /// # Errors
+    /// [`LockError::Locked`] with the process that holds it.
+    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
+        Self::acquire_within(directory, Self::WAIT)
+    }
+
+    /// Locks `directory`, waiting up to `wait`.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn acquire_within(directory: &Path, wait: Duration) -> Result<Self, LockError> {
+        let path = directory.join(Self::FILE_NAME);
+        let refuse = |source| LockError::Io { path: path.clone(), source };
+        let mut file = open(&path).map_err(refuse)?;
+        let deadline = Instant::now() + wait;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Self::RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Locked { holder: read_holder(&mut file), path });
+                }
+                Err(TryLockError::Error(source)) => return Err(refuse(source)),
+            }
+        }
+        write_holder(&mut file).map_err(refuse)?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // A stale number would name the wrong process; closing the file
+        // releases the lock whatever these say.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn read_holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_lock_is_refused_until_the_first_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirLock::acquire(dir.path()).unwrap();
+        let refusal = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap_err();
+        assert!(matches!(refusal, LockError::Locked { holder: Some(pid), .. } if pid == std::process::id()));
+        assert!(refusal.to_string().ends_with(&format!("LOCK is locked by process {}", std::process::id())));
+        drop(first);
+        DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn lock_waits_for_a_holder_who_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirLock::acquire(dir.path()).unwrap();
+        let (started, starts) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                started.send(()).unwrap();
+                DirLock::acquire_within(dir.path(), Duration::from_secs(60))
+            });
+            starts.recv().unwrap();
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn garbage_in_the_file_is_no_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = DirLock::acquire(dir.path()).unwrap();
+        std::fs::write(dir.path().join(DirLock::FILE_NAME), [0xff; 4096]).unwrap();
+        let refusal = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap_err();
+        assert!(refusal.to_string().ends_with("is locked by another process"), "{refusal}");
+    }
+
+    #[test]
+    fn missing_directory_is_named() {
+        let refusal = DirLock::acquire(Path::new("/nonexistent-directory")).unwrap_err();
+        assert!(matches!(refusal, LockError::Io { .. }), "{refusal}");
+    }
+}

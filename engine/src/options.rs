@@ -1,0 +1,194 @@
+//! How a database is made and opened.
+
+use std::path::Path;
+
+use thingdb_format::Suite;
+
+use crate::db::Db;
+use crate::error::Result;
+use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
+use crate::passphrase::Passphrase;
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives a power cut.
+    #[default]
+    Durable,
+    /// It is visible; it survives the end of the process, and a power cut 500
+    /// ms later.
+    Relaxed,
+}
+
+/// Options with defaults, for [`Db::create`] and [`Db::open`].
+///
+/// ```
+/// use thingdb::{Durability, Options, Passphrase};
+/// # let tmp = tempfile::tempdir()?;
+/// # let dir = tmp.path().join("things");
+/// let passphrase = Passphrase::new(b"correct horse battery".to_vec());
+/// let options = Options::new().actor("alice").durability(Durability::Relaxed);
+/// # let options = options.kdf(thingdb::KdfChoice::weakest());
+/// let db = options.create(&dir, &passphrase)?;
+/// db.put("part-42", r#"{"temp":20.1}"#)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) actor: String,
+    pub(crate) durability: Durability,
+    pub(crate) cache_bytes: u64,
+    pub(crate) kdf: KdfChoice,
+    pub(crate) suite: Suite,
+    pub(crate) future_tolerance_ms: u64,
+    pub(crate) threads: usize,
+    pub(crate) free_floor_bytes: u64,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) fail_sync_at: Option<u64>,
+    pub(crate) clock: fn() -> u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            actor: "owner".into(),
+            durability: Durability::Durable,
+            cache_bytes: 64 << 20,
+            kdf: KdfChoice::Default,
+            suite: Suite::Aes256Gcm,
+            future_tolerance_ms: 300_000,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            free_floor_bytes: 16 << 20,
+            reserve_bytes: 4 << 20,
+            fail_sync_at: None,
+            clock: system_clock,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Name of the first actor of a new database; `owner` by default.
+    #[must_use]
+    pub fn actor(mut self, name: &str) -> Self {
+        self.actor = name.into();
+        self
+    }
+
+    /// When writes are acknowledged; [`Durability::Durable`] by default.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Memory for pages that were read, in bytes; 64 MiB by default. The
+    /// storage takes more for its own bookkeeping.
+    #[must_use]
+    pub const fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How the passphrase of a new database is stretched.
+    #[must_use]
+    pub const fn kdf(mut self, kdf: KdfChoice) -> Self {
+        self.kdf = kdf;
+        self
+    }
+
+    /// The cipher for new payloads; AES-256-GCM by default.
+    #[must_use]
+    pub const fn suite(mut self, suite: Suite) -> Self {
+        self.suite = suite;
+        self
+    }
+
+    /// How far ahead of this node's clock an imported entry may be, in
+    /// milliseconds; 5 minutes by default.
+    #[must_use]
+    pub const fn future_tolerance_ms(mut self, ms: u64) -> Self {
+        self.future_tolerance_ms = ms;
+        self
+    }
+
+    /// Threads that verify and import; all cores by default.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Free space of the file system below which writes are refused, in
+    /// bytes; 16 MiB by default.
+    #[must_use]
+    pub const fn free_floor_bytes(mut self, bytes: u64) -> Self {
+        self.free_floor_bytes = bytes;
+        self
+    }
+
+    /// Size of the file that is given up so that a full disk can be opened,
+    /// in bytes; 4 MiB by default.
+    #[must_use]
+    pub const fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+
+    /// Makes the `n`-th sync fail, to test what happens then.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn fail_sync_at(mut self, n: u64) -> Self {
+        self.fail_sync_at = Some(n);
+        self
+    }
+
+    /// Another clock than the system's, in microseconds since 1970, to test
+    /// what happens when clocks jump.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn clock(mut self, clock: fn() -> u64) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes a database in `dir`, which is created if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::is_already_exists`](crate::Error::is_already_exists) among
+    /// others.
+    pub fn create(&self, dir: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Db> {
+        Db::create_with(dir.as_ref(), passphrase, self)
+    }
+
+    /// Opens the database in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::is_no_database`](crate::Error::is_no_database),
+    /// [`Error::is_locked`](crate::Error::is_locked),
+    /// [`Error::is_wrong_passphrase`](crate::Error::is_wrong_passphrase),
+    /// [`Error::is_newer_version`](crate::Error::is_newer_version),
+    /// [`Error::is_damaged`](crate::Error::is_damaged) among others.
+    pub fn open(&self, dir: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Db> {
+        Db::open_with(dir.as_ref(), Unlock::Passphrase(passphrase), self)
+    }
+
+    /// Opens the database in `dir` with its recovery key.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open_with_recovery_key(&self, dir: impl AsRef<Path>, key: &RecoveryKey) -> Result<Db> {
+        Db::open_with(dir.as_ref(), Unlock::RecoveryKey(key), self)
+    }
+}
+
+/// Microseconds since 1970; 0 for a clock that is set before.
+fn system_clock() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,205 @@
+//! An entry as a reader sees it: opened as far as this node can.
+
+use thingdb_format::{Actor, Body, EntryId, Header, Origin, Signature, ThingId, Time};
+
+/// One entry of a thing's history.
+///
+/// ```
+/// # let tmp = tempfile::tempdir()?;
+/// # let dir = tmp.path().join("things");
+/// # let passphrase = thingdb::Passphrase::new(b"correct horse battery".to_vec());
+/// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(&dir, &passphrase)?;
+/// db.put("part-42", r#"{"temp":20.1}"#)?;
+/// let record = db.get("part-42")?.expect("it was just put");
+/// assert_eq!(record.seq(), 1);
+/// assert_eq!(record.data(), Some(&br#"{"temp":20.1}"#[..]));
+/// assert_eq!(record.actor_name(), Some("owner"));
+/// assert!(record.is_trusted());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub(crate) header: Header,
+    pub(crate) id: EntryId,
+    pub(crate) position: u64,
+    pub(crate) signed: Signed,
+    pub(crate) recipients: usize,
+    pub(crate) content: Content,
+    pub(crate) trusted_name: Option<String>,
+}
+
+/// How an entry is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// Kind 1: alone.
+    Single,
+    /// Kind 2: together with others.
+    Batch {
+        /// Place in the batch, from 0.
+        index: u32,
+        /// Entries in the batch.
+        size: u32,
+    },
+}
+
+impl From<&Signature> for Signed {
+    fn from(signature: &Signature) -> Self {
+        match signature {
+            Signature::Batch(batch) => Self::Batch { index: batch.index, size: batch.size },
+            _ => Self::Single,
+        }
+    }
+}
+
+/// What this node can see of an entry's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// The body, opened and checked against the entry's commitment.
+    Open(Body),
+    /// The payload is not here.
+    Stub,
+    /// The payload is here, the key to it is not.
+    Undecryptable,
+}
+
+impl Record {
+    /// What the entry is about.
+    #[must_use]
+    pub fn thing(&self) -> &str {
+        self.header.thing.as_str()
+    }
+
+    /// Place in the history, from 1.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.header.seq
+    }
+
+    /// Name of the entry.
+    #[must_use]
+    pub const fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// The writer's clock.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.header.time
+    }
+
+    /// The node at which it was written.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.header.origin
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.header.actor
+    }
+
+    /// The entries before it.
+    #[must_use]
+    pub fn prev(&self) -> &[EntryId] {
+        &self.header.prev
+    }
+
+    /// The signed part.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Place in this node's ledger, from 0.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How it is signed. That the signature holds is for
+    /// [`Db::verify`](crate::Db::verify) to say.
+    #[must_use]
+    pub const fn signed(&self) -> Signed {
+        self.signed
+    }
+
+    /// How many recipients its envelopes name.
+    #[must_use]
+    pub const fn recipients(&self) -> usize {
+        self.recipients
+    }
+
+    /// The content, as far as this node can see it.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The name under which the trust store knows the key; for a key that it
+    /// does not know, the name that the entry claims.
+    #[must_use]
+    pub fn actor_name(&self) -> Option<&str> {
+        self.trusted_name.as_deref().or_else(|| self.body().map(Body::actor_name))
+    }
+
+    /// Whether the trust store knows the key that signed.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.trusted_name.is_some()
+    }
+
+    /// What was done to the thing, if the content is open.
+    #[must_use]
+    pub fn action(&self) -> Option<&str> {
+        self.body().map(Body::action)
+    }
+
+    /// Media type of the data, if the content is open.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.body().map(Body::media_type)
+    }
+
+    /// The data, if the content is open.
+    #[must_use]
+    pub fn data(&self) -> Option<&[u8]> {
+        self.body().map(Body::data)
+    }
+
+    const fn body(&self) -> Option<&Body> {
+        match &self.content {
+            Content::Open(body) => Some(body),
+            _ => None,
+        }
+    }
+}
+
+/// An entry that no other entry here follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Name of the entry.
+    pub id: EntryId,
+    /// Its place in the history.
+    pub seq: u64,
+    /// Its writer's clock.
+    pub time: Time,
+}
+
+/// What a writer gets back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What was written about.
+    pub thing: ThingId,
+    /// Place in the thing's history, from 1.
+    pub seq: u64,
+    /// Name of the entry.
+    pub id: EntryId,
+    /// Time that stands in the entry.
+    pub time: Time,
+    /// Place in the ledger, from 0.
+    pub position: u64,
+    /// The key that signed.
+    pub actor: Actor,
+}

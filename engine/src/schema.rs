@@ -1,0 +1,116 @@
+//! The rows of the storage: the only file that knows their keys.
+//!
+//! ```text
+//! L ‖ position 8              a block of records, the first of which has this position
+//! P ‖ position 8 ‖ part 2     a part of a payload that is too large for its record
+//! T ‖ tag 16                  the state of a thing: its id, heads, newest postings
+//! C ‖ tag 16 ‖ chunk 8        older postings of a thing, 64 seqs a row
+//! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
+//! K ‖ hash 16                 the KEK packets of a set of recipients
+//! S ‖ name                    a number that the engine keeps
+//! ```
+//!
+//! A tag is an HMAC of the thing's id, so that no key tells an id. Integers are
+//! big-endian, so that key order is numeric order.
+//!
+//! Rows stay below [`MAX_ROW_BYTES`]: sled keeps up to 17 rows on a page and
+//! moves pages above 128 KiB into files of their own.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use thingdb_format::ThingId;
+
+use crate::storage::KeyRange;
+
+/// What a row's value should not exceed, in bytes.
+pub(crate) const MAX_ROW_BYTES: usize = 7000;
+
+const _: () = assert!(crate::stored::BLOCK_BYTES < MAX_ROW_BYTES && crate::stored::PART_BYTES < MAX_ROW_BYTES);
+
+/// Hides a thing's id in keys.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Tag(pub(crate) [u8; 16]);
+
+/// Makes tags; holds the index key in the form of a keyed HMAC.
+pub(crate) struct Tagger(Hmac<Sha256>);
+
+impl Tagger {
+    pub(crate) fn new(index_key: &[u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(index_key).expect("HMAC takes keys of any length"))
+    }
+
+    /// `HMAC(index key, thing id)`, its first 16 bytes.
+    pub(crate) fn tag(&self, thing: &ThingId) -> Tag {
+        let mut mac = self.0.clone();
+        mac.update(thing.as_str().as_bytes());
+        let hash: [u8; 32] = mac.finalize().into_bytes().into();
+        Tag(*hash.first_chunk().expect("16 is less than 32"))
+    }
+}
+
+pub(crate) fn block(first: u64) -> Vec<u8> {
+    key(b'L', &[&first.to_be_bytes()])
+}
+
+pub(crate) fn blocks() -> KeyRange {
+    KeyRange::prefix(*b"L")
+}
+
+pub(crate) fn blocks_between(start: u64, end: u64) -> KeyRange {
+    KeyRange::between(block(start), block(end))
+}
+
+/// The blocks that begin at or before `position`.
+pub(crate) fn blocks_up_to(position: u64) -> KeyRange {
+    KeyRange::between(block(0), block(position.saturating_add(1)))
+}
+
+/// The position of the first record of the block under `key`.
+pub(crate) fn first_of_block(key: &[u8]) -> Option<u64> {
+    key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+pub(crate) fn part(position: u64, part: u16) -> Vec<u8> {
+    key(b'P', &[&position.to_be_bytes(), &part.to_be_bytes()])
+}
+
+pub(crate) fn state(tag: &Tag) -> Vec<u8> {
+    key(b'T', &[&tag.0])
+}
+
+pub(crate) fn states() -> KeyRange {
+    KeyRange::prefix(*b"T")
+}
+
+/// The tag in the key of a state row.
+pub(crate) fn tag_of_state(key: &[u8]) -> Option<Tag> {
+    key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(Tag)
+}
+
+pub(crate) fn postings(tag: &Tag, chunk: u64) -> Vec<u8> {
+    key(b'C', &[&tag.0, &chunk.to_be_bytes()])
+}
+
+pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {
+    key(b'M', &[&[level], &index.to_be_bytes()])
+}
+
+pub(crate) fn tiles(level: u8) -> KeyRange {
+    KeyRange::prefix([b'M', level])
+}
+
+pub(crate) fn kek(hash: &[u8; 16]) -> Vec<u8> {
+    key(b'K', &[hash])
+}
+
+/// Entries below this position are in the index rows.
+pub(crate) const INDEXED: &[u8] = b"Sindexed";
+
+fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(space);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}

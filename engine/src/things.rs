@@ -1,0 +1,146 @@
+//! The things of a database, by name.
+//!
+//! Rows are keyed by tags that tell no name, so names are put in order in
+//! memory, once, when things are listed first; the committer's additions are
+//! taken in at each listing.
+
+use std::collections::BTreeSet;
+use std::collections::btree_set;
+use std::ops::Bound;
+use std::sync::Mutex;
+
+use thingdb_format::ThingId;
+
+use crate::error::Result;
+use crate::index;
+use crate::record::Head;
+use crate::schema;
+use crate::storage::Direction;
+use crate::store::Store;
+
+/// One thing in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThingInfo {
+    /// Its id.
+    pub thing: ThingId,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The entries that no other follows; more than one if it has forked.
+    pub heads: Vec<Head>,
+}
+
+/// Which things to list.
+///
+/// ```
+/// use thingdb::ThingQuery;
+/// let second_page = ThingQuery::new().prefix("plant-3/").after("plant-3/press-7");
+/// # let _ = second_page;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ThingQuery {
+    prefix: String,
+    after: Option<String>,
+}
+
+impl ThingQuery {
+    /// All things.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only things whose id begins with `prefix`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Only things after `thing` in the order of the listing: the next page.
+    #[must_use]
+    pub fn after(mut self, thing: &str) -> Self {
+        self.after = Some(thing.into());
+        self
+    }
+}
+
+/// The names that were put in order.
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    names: Mutex<Option<BTreeSet<ThingId>>>,
+}
+
+impl Catalogue {
+    /// The things that `query` asks for, ascending by the bytes of their ids.
+    pub(crate) fn list<'a>(&self, store: &'a Store, query: &ThingQuery) -> Result<Things<'a>> {
+        let mut names = self.names.lock().expect("no thread panics while it holds the names");
+        // From here on new things are noted, so that none is missed between
+        // reading all and the next listing.
+        let new = store.index.take_new();
+        if names.is_none() {
+            *names = Some(read_all(store)?);
+        }
+        let names = names.get_or_insert_default();
+        names.extend(new);
+        let picked: BTreeSet<ThingId> = names
+            .range::<str, _>((Bound::Included(query.prefix.as_str()), Bound::Unbounded))
+            .take_while(|thing| thing.as_str().starts_with(&query.prefix))
+            .filter(|thing| query.after.as_deref().is_none_or(|after| thing.as_str() > after))
+            .cloned()
+            .collect();
+        Ok(Things { store, picked: picked.into_iter() })
+    }
+}
+
+fn read_all(store: &Store) -> Result<BTreeSet<ThingId>> {
+    let mut names = BTreeSet::new();
+    for row in store.storage.scan(&schema::states(), Direction::Forward) {
+        let (key, sealed) = row?;
+        names.insert(index::open_state(&store.rows, &key, &sealed)?.thing);
+    }
+    names.extend(store.index.unwritten_states().into_iter().map(|(_, state)| state.thing.clone()));
+    Ok(names)
+}
+
+/// Things in the order of their ids. See [`Db::things`](crate::Db::things).
+pub struct Things<'a> {
+    store: &'a Store,
+    picked: btree_set::IntoIter<ThingId>,
+}
+
+impl Things<'_> {
+    fn info(&self, thing: ThingId) -> Result<Option<ThingInfo>> {
+        let state = self.store.state(&self.store.tag(&thing))?;
+        Ok(state.map(|state| ThingInfo { thing, entries: state.entries, heads: state.heads().collect() }))
+    }
+}
+
+impl Iterator for Things<'_> {
+    type Item = Result<ThingInfo>;
+
+    fn next(&mut self) -> Option<Result<ThingInfo>> {
+        while let Some(thing) = self.picked.next() {
+            if let Some(info) = self.info(thing).transpose() {
+                return Some(info);
+            }
+        }
+        None
+    }
+}
+
+impl DoubleEndedIterator for Things<'_> {
+    fn next_back(&mut self) -> Option<Result<ThingInfo>> {
+        while let Some(thing) = self.picked.next_back() {
+            if let Some(info) = self.info(thing).transpose() {
+                return Some(info);
+            }
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Things<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Things({} left)", self.picked.len())
+    }
+}
