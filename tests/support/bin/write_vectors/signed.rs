@@ -217,6 +217,9 @@ fn consistency(w: &mut Writer, leaves: &dyn Fn(u32) -> Vec<Hash>) {
         let vector = case("bad-proof", comment, sizes, root(roots.0), root(roots.1));
         w.add("merkle", mutation, &vector.hex(&proof));
     }
+    let word = Hash([1; 32]);
+    let vector = case("bad-proof", "both roots are the same, and not that of nothing", (0, 0), word, word);
+    w.add("merkle", "consistency-nothing-other-roots", &vector.hex(&[]));
 }
 
 pub(crate) fn checkpoint(w: &mut Writer) {
