@@ -560,8 +560,13 @@ impl<'a> Stage<'a> {
                 posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
             })
             .collect();
-        self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed)?;
+        // The entries are in. Whatever fails from here on must not let another
+        // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
+            self.committer.close(problem.clone());
+            return Err(problem);
+        }
         let end = base + entries.len() as u64;
         if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
             // The entries are in; rows that could not be written are made anew

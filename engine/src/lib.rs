@@ -67,7 +67,9 @@ pub mod lock;
 mod options;
 mod passphrase;
 mod progress;
+mod read;
 mod record;
+mod recover;
 mod schema;
 mod standing;
 #[doc(hidden)]
@@ -77,9 +79,10 @@ mod stored;
 mod things;
 pub mod trust;
 mod verify;
+mod write;
 
 pub use actors::{OwnActor, TrustedActor};
-pub use db::{Db, STORE_VERSION, Stats, Warning};
+pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary};
@@ -89,6 +92,7 @@ pub use keyring::{KdfChoice, KdfParams, KeyringError, RecoveryKey, RecoveryText,
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
 pub use progress::Progress;
+pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use standing::Standing;
 pub use thingdb_format as format;

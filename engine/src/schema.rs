@@ -91,6 +91,10 @@ pub(crate) fn postings(tag: &Tag, chunk: u64) -> Vec<u8> {
     key(b'C', &[&tag.0, &chunk.to_be_bytes()])
 }
 
+pub(crate) fn all_postings() -> KeyRange {
+    KeyRange::prefix(*b"C")
+}
+
 pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {
     key(b'M', &[&[level], &index.to_be_bytes()])
 }

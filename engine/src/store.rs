@@ -47,6 +47,7 @@ pub(crate) struct Store {
 /// A record and where it lies.
 pub(crate) struct Located {
     pub(crate) position: u64,
+    pub(crate) slot: u8,
     pub(crate) header: Header,
     pub(crate) id: EntryId,
     pub(crate) stored: StoredRecord,
@@ -205,7 +206,7 @@ impl Store {
         };
         let header = stored.header(position)?;
         let id = header::id_of(&stored.header);
-        Ok(Located { position, header, id, stored, batch })
+        Ok(Located { position, slot, header, id, stored, batch })
     }
 
     /// The block in which a ledger position lies: its first position and bytes.

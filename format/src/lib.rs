@@ -25,6 +25,7 @@ mod error;
 pub mod header;
 mod json;
 mod key;
+pub mod label;
 pub mod line;
 pub mod merkle;
 pub mod payload;

@@ -1,0 +1,70 @@
+//! Writes the golden vectors that are missing:
+//! `cargo run -p thingdb-tests --bin write_vectors`.
+//!
+//! A file that is there is never written again. If it differs from what the
+//! code makes now, the format has changed, and this program says so and fails.
+//!
+//! All keys are test keys: seeds of one byte over and over.
+
+mod binary;
+mod key;
+mod sealed;
+mod signed;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use thingdb_tests::vector::Vector;
+
+/// The directory of vectors, and what became of it.
+pub(crate) struct Writer {
+    root: PathBuf,
+    added: u32,
+    same: u32,
+    differ: u32,
+}
+
+impl Writer {
+    /// Adds the case, or compares it with the file that is there.
+    pub(crate) fn add(&mut self, subject: &str, mutation: &str, vector: &Vector) {
+        let path = self.root.join(subject).join(format!("{mutation}.txt"));
+        let file = vector.to_file();
+        match std::fs::read(&path) {
+            Ok(there) if there == file => self.same += 1,
+            Ok(_) => {
+                self.differ += 1;
+                eprintln!("differs: {}", path.display());
+            }
+            Err(_) => {
+                std::fs::create_dir_all(path.parent().expect("it was joined")).expect("vectors can be written");
+                std::fs::write(&path, file).expect("vectors can be written");
+                self.added += 1;
+            }
+        }
+    }
+
+    /// Adds one case that is refused with `expect` for each input.
+    pub(crate) fn refused(&mut self, subject: &str, cases: &[(&str, &str, &str, Vec<u8>)]) {
+        for (mutation, expect, comment, input) in cases {
+            self.add(subject, mutation, &Vector::new(expect, comment).hex(input));
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut writer = Writer { root, added: 0, same: 0, differ: 0 };
+    binary::header(&mut writer);
+    binary::body(&mut writer);
+    binary::card(&mut writer);
+    sealed::payload(&mut writer);
+    sealed::envelope(&mut writer);
+    signed::signature(&mut writer);
+    signed::merkle(&mut writer);
+    signed::checkpoint(&mut writer);
+    text::line(&mut writer);
+    text::stream(&mut writer);
+    println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
+    if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
