@@ -17,7 +17,8 @@ use super::talk;
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
 
-const WAYS: &str = "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
+const WAYS: &str =
+    "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
 
 /// What opens a database.
 pub(crate) enum Secret {
@@ -48,15 +49,20 @@ enum Place {
 
 impl Sources {
     /// Flags first, then the environment, then the terminal.
-    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Self {
-        let place = None
-            .or(args.passphrase_file.map(Place::File))
-            .or(args.passphrase_fd.map(Place::Descriptor))
-            .or(args.passphrase_command.map(|command| Place::Command(command.into())))
-            .or(args.recovery_key_file.map(Place::RecoveryKey))
-            .or_else(environment)
-            .unwrap_or(Place::Terminal);
-        Self { place, no_input }
+    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Outcome<Self> {
+        let options = [
+            args.passphrase_file.map(Place::File),
+            args.passphrase_fd.map(Place::Descriptor),
+            args.passphrase_command.map(|command| Place::Command(command.into())),
+            args.recovery_key_file.map(Place::RecoveryKey),
+        ];
+        let mut named = options.into_iter().flatten();
+        let place = named.next();
+        if named.next().is_some() {
+            return Err(Failure::usage("several options say where the passphrase comes from; give one")
+                .hint("thingdb help passphrase"));
+        }
+        Ok(Self { place: place.or_else(environment).unwrap_or(Place::Terminal), no_input })
     }
 
     /// The secret that opens the database in `dir`.
@@ -73,7 +79,9 @@ impl Sources {
     pub(crate) fn create(&self, dir: &Path) -> Outcome<Passphrase> {
         match &self.place {
             Place::Terminal => self.choose(&format!("Passphrase for the new database {}", dir.display())),
-            Place::RecoveryKey(_) => Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS)),
+            Place::RecoveryKey(_) => {
+                Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS))
+            }
             place => acceptable(passphrase(place.read()?)),
         }
     }
@@ -81,7 +89,7 @@ impl Sources {
     /// A passphrase to replace another, from a file, a descriptor or the
     /// terminal.
     pub(crate) fn replace(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
-        match file.map(Place::File).or(descriptor.map(Place::Descriptor)) {
+        match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
             Some(place) => acceptable(passphrase(place.read()?)),
             None => self.choose(&format!("New passphrase for {}", dir.display())),
         }
@@ -106,7 +114,8 @@ impl Sources {
     }
 
     fn prompt(&self, prompt: &str) -> Outcome<Zeroizing<Vec<u8>>> {
-        let missing = |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
+        let missing =
+            |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
         if self.no_input {
             return Err(missing("--no-input forbids asking for it"));
         }
@@ -160,7 +169,8 @@ fn acceptable(passphrase: Passphrase) -> Outcome<Passphrase> {
 fn recovery_key(path: &Path) -> Outcome<RecoveryKey> {
     let bytes = read_file(path)?;
     let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-    RecoveryKey::parse(text).map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
+    RecoveryKey::parse(text)
+        .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
 }
 
 fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -195,7 +205,9 @@ fn read_descriptor(number: u32) -> Outcome<Zeroizing<Vec<u8>>> {
 }
 
 fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
-    let failure = |cause: String| Failure::new(Exit::Unexpected, "passphrase-command", "the passphrase command gave none").cause(cause);
+    let failure = |cause: String| {
+        Failure::new(Exit::Unexpected, "passphrase-command", "the passphrase command gave none").cause(cause)
+    };
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(command)
@@ -263,5 +275,4 @@ mod tests {
         assert!(read(&[b'x'; 65_537]).is_err());
         assert!(read(&[b'x'; 65_536]).is_ok());
     }
-
 }
