@@ -174,7 +174,9 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
         p if p.is_already_exists() => (Exit::Unexpected, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
-        p if p.is_newer_version() => (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version"),
+        p if p.is_newer_version() => {
+            (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
+        }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::RolledBack { .. } => (Exit::NotVerified, "rolled-back", "thingdb verify"),

@@ -162,7 +162,9 @@ impl Change {
         match self {
             Self::Add { path, value } => format!("+{} {}", name(path), show(value)),
             Self::Remove { path, old } => format!("-{} {}", name(path), show(old)),
-            Self::Replace { path, value, old } => format!("{} {} → {}", name(path), show(old), show(value)).trim_start().to_owned(),
+            Self::Replace { path, value, old } => {
+                format!("{} {} → {}", name(path), show(old), show(value)).trim_start().to_owned()
+            }
         }
     }
 
@@ -195,7 +197,10 @@ mod tests {
             patch(r#"{"a":1,"b":{"c":[1,2,3]},"d":0}"#, r#"{"b":{"c":[1,9]},"a":1,"e/~":null}"#),
             r#"[{"op":"replace","path":"/b/c/1","value":9},{"op":"remove","path":"/b/c/2"},{"op":"remove","path":"/d"},{"op":"add","path":"/e~1~0","value":null}]"#
         );
-        assert_eq!(patch("[1]", "[1,2,3]"), r#"[{"op":"add","path":"/-","value":2},{"op":"add","path":"/-","value":3}]"#);
+        assert_eq!(
+            patch("[1]", "[1,2,3]"),
+            r#"[{"op":"add","path":"/-","value":2},{"op":"add","path":"/-","value":3}]"#
+        );
         assert_eq!(patch("1", r#""x""#), r#"[{"op":"replace","path":"","value":"x"}]"#);
     }
 

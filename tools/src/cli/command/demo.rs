@@ -9,7 +9,8 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tempfile::TempDir;
 use thingdb::{
-    Db, Draft, ExportOptions, ImportOptions, ImportSummary, KdfChoice, Options, Passphrase, Report, StreamState, VerifyOptions,
+    Db, Draft, ExportOptions, ImportOptions, ImportSummary, KdfChoice, Options, Passphrase, Report, StreamState,
+    VerifyOptions,
 };
 
 use crate::cli::context::Context;
@@ -148,7 +149,10 @@ impl Demo<'_> {
             Ok(Draft::json(&format!("press-7/sensor-{}", n % 5), data)?.actor("press-7"))
         });
         let receipts = db.write_batch(readings.collect::<thingdb::Result<_>>()?)?;
-        self.say(&format!("   press-7/sensor-0 … 4: {} under one signature", counted(receipts.len() as u64, "entry", "entries")))?;
+        self.say(&format!(
+            "   press-7/sensor-0 … 4: {} under one signature",
+            counted(receipts.len() as u64, "entry", "entries")
+        ))?;
         Ok(db.close()?)
     }
 
@@ -181,7 +185,11 @@ impl Demo<'_> {
         self.step("Verify: every hash, link and signature, from the bytes")?;
         let report = db.verify(VerifyOptions::new())?;
         self.say_all(&said_by_verify(&report))?;
-        if report.is_ok() { Ok(()) } else { Err(Failure::new(Exit::NotVerified, "demo", "an untouched database does not verify")) }
+        if report.is_ok() {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::NotVerified, "demo", "an untouched database does not verify"))
+        }
     }
 
     /// Copies the directory, writes one more entry, and keeps what shows it:
@@ -196,13 +204,18 @@ impl Demo<'_> {
         db.sync()?;
         let byte = changed_byte(&before, &files(&self.dir("things"))?)
             .ok_or_else(|| Failure::new(Exit::Unexpected, "demo", "the entry is in none of the files"))?;
-        self.say(&format!("   {PART} #{}  {}  an alarm that somebody would rather not have had", receipt.seq, find::short(&receipt.id)))?;
+        self.say(&format!(
+            "   {PART} #{}  {}  an alarm that somebody would rather not have had",
+            receipt.seq,
+            find::short(&receipt.id)
+        ))?;
         let checkpoint = db.checkpoint()?.to_string();
         let mut stream = Vec::new();
         let exported = db.export(ExportOptions::new(), &mut stream)?;
         self.say(&format!("   checkpoint and export of {}", counted(exported.entries, "entry", "entries")))?;
         db.close()?;
-        let stream = String::from_utf8(stream).map_err(|problem| Failure::new(Exit::Unexpected, "demo", problem.to_string()))?;
+        let stream =
+            String::from_utf8(stream).map_err(|problem| Failure::new(Exit::Unexpected, "demo", problem.to_string()))?;
         Ok(Kept { checkpoint, stream, byte })
     }
 }
@@ -264,7 +277,12 @@ impl Demo<'_> {
         let renamed = forged.replace(&own, &alice);
         let (second, more) = self.import("things", "forged-key", &renamed)?;
         said.extend(more);
-        self.judge("forged actor", "import", first.refused == 1 && second.refused >= 1 && first.added + second.added == 0, said)
+        self.judge(
+            "forged actor",
+            "import",
+            first.refused == 1 && second.refused >= 1 && first.added + second.added == 0,
+            said,
+        )
     }
 
     /// What verify says to a directory, and whether it is anything but `ok`.
@@ -296,7 +314,8 @@ impl Demo<'_> {
         copy(&self.dir(source), &self.dir(name))?;
         let db = self.open(name)?;
         let summary = db.import(ImportOptions::new(), stream.as_bytes())?;
-        let mut said = vec![format!("{} added, {} known already, {} refused", summary.added, summary.known, summary.refused)];
+        let mut said =
+            vec![format!("{} added, {} known already, {} refused", summary.added, summary.known, summary.refused)];
         said.extend(summary.reasons.iter().take(3).map(|refusal| format!("line {}: {}", refusal.line, refusal.reason)));
         match &summary.stream {
             StreamState::Cut => said.push("cut: the stream ends before its end".to_owned()),
@@ -336,7 +355,8 @@ impl Demo<'_> {
 }
 
 fn said_by_verify(report: &Report) -> Vec<String> {
-    let counts = format!("{}, {}", counted(report.entries, "entry", "entries"), counted(report.things, "thing", "things"));
+    let counts =
+        format!("{}, {}", counted(report.entries, "entry", "entries"), counted(report.things, "thing", "things"));
     if report.is_ok() {
         return vec![format!("ok, {counts}")];
     }
