@@ -21,10 +21,7 @@ fn put(key: &[u8], value: &[u8]) -> Batch {
 }
 
 fn rows(storage: &dyn Storage, range: &KeyRange, direction: Direction) -> Vec<Row> {
-    storage
-        .scan(range, direction)
-        .collect::<Result<_, _>>()
-        .unwrap()
+    storage.scan(range, direction).collect::<Result<_, _>>().unwrap()
 }
 
 /// Small, reproducible randomness (xorshift).
@@ -72,10 +69,7 @@ fn a_batch_of_one_deletion_deletes(storage: &dyn Storage) {
 fn empty_keys_and_values_are_stored(storage: &dyn Storage) {
     storage.commit(put(b"", b"for the empty key")).unwrap();
     storage.commit(put(b"empty", b"")).unwrap();
-    assert_eq!(
-        storage.get(b"").unwrap().as_deref(),
-        Some(&b"for the empty key"[..])
-    );
+    assert_eq!(storage.get(b"").unwrap().as_deref(), Some(&b"for the empty key"[..]));
     assert_eq!(storage.get(b"empty").unwrap().as_deref(), Some(&b""[..]));
     let all = rows(storage, &KeyRange::all(), Direction::Forward);
     assert_eq!(all[0].0, b"");
@@ -102,9 +96,7 @@ fn a_guard_that_does_not_hold_refuses_everything(storage: &dyn Storage) {
     refused(batch, b"other");
     // The first that does not hold is named, whatever the others say.
     let mut batch = Batch::new();
-    batch
-        .expect_value(*b"head", *b"1")
-        .expect_value(*b"no", *b"");
+    batch.expect_value(*b"head", *b"1").expect_value(*b"no", *b"");
     refused(batch, b"no");
     assert_eq!(storage.get(b"head").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(storage.get(b"more").unwrap(), None);
@@ -151,9 +143,7 @@ fn scans_agree_with_a_map(storage: &dyn Storage) {
         let len = dice.roll(4) as usize;
         // Few letters and the two ends of the alphabet: prefixes and
         // neighbours are frequent.
-        (0..len)
-            .map(|_| [0, 1, b'a', b'b', 0xfe, 0xff][dice.roll(6) as usize])
-            .collect::<Vec<u8>>()
+        (0..len).map(|_| [0, 1, b'a', b'b', 0xfe, 0xff][dice.roll(6) as usize]).collect::<Vec<u8>>()
     };
     for round in 0..400_u32 {
         let mut batch = Batch::new();
@@ -170,27 +160,19 @@ fn scans_agree_with_a_map(storage: &dyn Storage) {
         }
         storage.commit(batch).unwrap();
         let (a, b) = (key(&mut dice), key(&mut dice));
-        for range in [
-            KeyRange::between(a.clone(), b.clone()),
-            KeyRange::from(a.clone()),
-            KeyRange::prefix(b),
-            KeyRange::all(),
-        ] {
+        for range in
+            [KeyRange::between(a.clone(), b.clone()), KeyRange::from(a.clone()), KeyRange::prefix(b), KeyRange::all()]
+        {
             let mut expected: Vec<Row> = model
                 .iter()
                 .filter(|(key, _)| {
-                    key.as_slice() >= range.start()
-                        && range.end().is_none_or(|end| key.as_slice() < end)
+                    key.as_slice() >= range.start() && range.end().is_none_or(|end| key.as_slice() < end)
                 })
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
             assert_eq!(rows(storage, &range, Direction::Forward), expected);
             expected.reverse();
-            assert_eq!(
-                rows(storage, &range, Direction::Backward),
-                expected,
-                "{range:?}"
-            );
+            assert_eq!(rows(storage, &range, Direction::Backward), expected, "{range:?}");
         }
         let probe = key(&mut dice);
         assert_eq!(storage.get(&probe).unwrap(), model.get(&probe).cloned());
@@ -265,10 +247,7 @@ fn a_closed_storage_says_so(storage: &dyn Storage) {
     assert!(matches!(storage.get(b"a"), Err(StorageError::Closed)));
     storage.wait(ticket).unwrap();
     assert!(matches!(storage.disk_bytes(), Err(StorageError::Closed)));
-    assert!(matches!(
-        storage.commit(put(b"a", b"2")),
-        Err(StorageError::Closed)
-    ));
+    assert!(matches!(storage.commit(put(b"a", b"2")), Err(StorageError::Closed)));
     let range = KeyRange::all();
     let mut scan = storage.scan(&range, Direction::Backward);
     assert!(matches!(scan.next(), Some(Err(StorageError::Closed))));
@@ -282,10 +261,7 @@ const CLAIMS: &[Claim] = &[
     ("last change decides", the_last_change_of_a_batch_decides),
     ("one deletion", a_batch_of_one_deletion_deletes),
     ("empty keys and values", empty_keys_and_values_are_stored),
-    (
-        "guards refuse",
-        a_guard_that_does_not_hold_refuses_everything,
-    ),
+    ("guards refuse", a_guard_that_does_not_hold_refuses_everything),
     ("guards between threads", guards_decide_between_threads),
     ("scans agree with a map", scans_agree_with_a_map),
     ("scan outlives commits", a_scan_outlives_commits),
@@ -323,9 +299,7 @@ fn what_was_committed_is_there_after_reopening() {
     let mut model = BTreeMap::new();
     for round in 0..8_u64 {
         let storage = SledStorage::open(directory.path(), small()).unwrap();
-        let stored: BTreeMap<_, _> = rows(&storage, &KeyRange::all(), Direction::Forward)
-            .into_iter()
-            .collect();
+        let stored: BTreeMap<_, _> = rows(&storage, &KeyRange::all(), Direction::Forward).into_iter().collect();
         assert_eq!(stored, model);
         let mut batch = Batch::new();
         for n in 0..50_u64 {
@@ -413,11 +387,7 @@ fn a_failed_sync_is_never_retried() {
     assert_eq!(storage.get(&[0]).unwrap().as_deref(), Some(&b"durable"[..]));
     let error = storage.close().unwrap_err();
     assert!(matches!(error, StorageError::SyncFailed { .. }), "{error}");
-    assert_eq!(
-        calls.load(Ordering::SeqCst),
-        3,
-        "a failed sync is not retried"
-    );
+    assert_eq!(calls.load(Ordering::SeqCst), 3, "a failed sync is not retried");
     drop(storage);
     let storage = SledStorage::open(directory.path(), small()).unwrap();
     assert_eq!(storage.get(&[1]).unwrap().as_deref(), Some(&b"durable"[..]));
@@ -484,9 +454,7 @@ fn waiting_threads_share_a_sync() {
         })
     });
     let storage = SledStorage::open(directory.path(), options).unwrap();
-    let tickets: Vec<_> = (0..100_u64)
-        .map(|n| storage.commit(put(&n.to_be_bytes(), b"x")).unwrap())
-        .collect();
+    let tickets: Vec<_> = (0..100_u64).map(|n| storage.commit(put(&n.to_be_bytes(), b"x")).unwrap()).collect();
     thread::scope(|scope| {
         for ticket in tickets {
             let storage = &storage;
@@ -534,8 +502,7 @@ fn many_threads_do_not_deadlock() {
                     while !stop.load(Ordering::Relaxed) {
                         let from = dice.roll(3000).to_be_bytes();
                         storage.get(&from).unwrap();
-                        let direction =
-                            [Direction::Forward, Direction::Backward][dice.roll(2) as usize];
+                        let direction = [Direction::Forward, Direction::Backward][dice.roll(2) as usize];
                         let range = KeyRange::from(from);
                         for row in storage.scan(&range, direction).take(20) {
                             row.unwrap();
@@ -549,6 +516,5 @@ fn many_threads_do_not_deadlock() {
         storage.close().unwrap();
         let _ = sender.send(());
     });
-    done.recv_timeout(Duration::from_secs(60))
-        .expect("16 threads are done 60 seconds after they were told to stop");
+    done.recv_timeout(Duration::from_secs(60)).expect("16 threads are done 60 seconds after they were told to stop");
 }

@@ -1,6 +1,6 @@
 //! Who can sign here, and whose signatures are trusted; the keyring's slots.
 
-use thingdb_format::{Actor, Card, Time};
+use thingdb_format::{Actor, Card, CardFields, Time};
 
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -111,7 +111,18 @@ impl Db {
     /// [`Error::Invalid`] if there are more actors than a card holds.
     pub fn card(&self) -> Result<Card> {
         let keyring = self.store.keyring();
-        crate::card::card(&keyring, unix_now())
+        let mut actors: Vec<(Actor, String)> =
+            keyring.actors().iter().map(|actor| (actor.key.actor(), actor.name.clone())).collect();
+        actors.sort();
+        let fields = CardFields {
+            time: unix_now(),
+            node_key: keyring.node_key().node_key(),
+            encryption_key: keyring.decryption_key().encryption_key(),
+            tls: None,
+            name: String::new(),
+            actors,
+        };
+        Ok(Card::sign(fields, keyring.node_key())?)
     }
 }
 

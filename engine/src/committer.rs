@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex};
 
 use thingdb_format::{
-    Cek, Envelope, EntryId, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
+    Cek, EntryId, Envelope, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
     header, merkle, signature,
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct NewEntry {
 /// An entry from elsewhere, its signature and hashes checked.
 pub(crate) struct Arrived {
     pub(crate) entry: Verified,
+    /// Those of the entry's envelopes that are kept.
+    pub(crate) envelopes: Vec<Envelope>,
     pub(crate) tag: Tag,
     pub(crate) cek: Option<Cek>,
 }
@@ -65,14 +67,13 @@ pub(crate) enum Job {
 }
 
 /// What became of an entry from elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Added,
     Known,
     /// It was here, and something that was missing was added to it.
     Completed,
-    /// The first of its prev that is not here.
-    MissingPrev(EntryId),
+    /// The first of its prev that is not here, and the entry itself.
+    MissingPrev(EntryId, Box<Arrived>),
     Refused(String),
 }
 
@@ -197,7 +198,9 @@ impl Shift<'_> {
             Job::Import(_) => None,
         });
         let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
-        self.jobs = Some(answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect());
+        self.jobs = Some(
+            answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect(),
+        );
         let results = commit(self.committer, store, work);
         for (answer, result) in answers.iter().zip(results) {
             *answer.lock().expect("answers are only put and taken") = Some(result);
@@ -288,8 +291,12 @@ impl<'a> Stage<'a> {
         self.undo.clear();
         let before = self.entries.len();
         let done = match job {
-            Job::Write(entries) => entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written),
-            Job::Import(entries) => entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported),
+            Job::Write(entries) => {
+                entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
+            }
+            Job::Import(entries) => {
+                entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
+            }
         };
         if done.is_err() {
             for staged in self.entries.drain(before..) {
@@ -362,20 +369,19 @@ impl<'a> Stage<'a> {
 
     /// Checks the links of an entry from elsewhere and takes it in.
     fn import(&mut self, arrived: Arrived) -> Result<Fate> {
-        let Arrived { entry, tag, cek } = arrived;
-        let id = entry.id();
-        if let Some(fate) = self.known(&tag, &id, &entry, cek.as_ref())? {
+        let id = arrived.entry.id();
+        if let Some(fate) = self.known(&arrived)? {
             return Ok(fate);
         }
-        let header = &entry.header;
+        let header = &arrived.entry.header;
         let latest = self.now.saturating_add(self.committer.future_tolerance_us);
         if header.time.micros() > latest {
             return Ok(Fate::Refused(format!("time {} is in the future", header.time)));
         }
         let mut greatest = 0;
         for prev in &header.prev {
-            let Some((seq, time)) = self.place_of(&tag, prev, header.seq)? else {
-                return Ok(Fate::MissingPrev(*prev));
+            let Some((seq, time)) = self.place_of(&arrived.tag, prev, header.seq)? else {
+                return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
             };
             if header.time <= time {
                 return Ok(Fate::Refused(format!("time {} is not later than {time} of its prev {prev}", header.time)));
@@ -385,6 +391,7 @@ impl<'a> Stage<'a> {
         if header.seq != greatest + 1 {
             return Ok(Fate::Refused(format!("seq {} does not follow seq {greatest} of its prev", header.seq)));
         }
+        let Arrived { entry, envelopes, tag, cek } = arrived;
         let entry = entry.into_entry();
         self.push(Staged {
             tag,
@@ -394,7 +401,7 @@ impl<'a> Stage<'a> {
             signing: Signing::Done(entry.signature),
             cek,
             payload: entry.payload,
-            envelopes: entry.envelopes,
+            envelopes,
         });
         Ok(Fate::Added)
     }
@@ -439,17 +446,19 @@ impl<'a> Stage<'a> {
     }
 
     /// What becomes of an entry that is here already.
-    fn known(&mut self, tag: &Tag, id: &EntryId, entry: &Verified, cek: Option<&Cek>) -> Result<Option<Fate>> {
-        if self.by_id.contains_key(id) {
+    fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
+        let id = arrived.entry.id();
+        if self.by_id.contains_key(&id) {
             return Ok(Some(Fate::Known));
         }
-        let Some(state) = self.store.state(tag)? else { return Ok(None) };
-        let Some(found) = self.store.find(tag, &state, id, Some(entry.header.seq))? else { return Ok(None) };
-        Ok(Some(if self.complete(found, entry, cek)? { Fate::Completed } else { Fate::Known }))
+        let Some(state) = self.store.state(&arrived.tag)? else { return Ok(None) };
+        let seq = arrived.entry.header.seq;
+        let Some(found) = self.store.find(&arrived.tag, &state, &id, Some(seq))? else { return Ok(None) };
+        Ok(Some(if self.complete(found, arrived)? { Fate::Completed } else { Fate::Known }))
     }
 
-    /// Adds what a stored record lacks and `entry` brings.
-    fn complete(&mut self, found: Located, entry: &Verified, cek: Option<&Cek>) -> Result<bool> {
+    /// Adds what a stored record lacks and `arrived` brings.
+    fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
         let position = found.position;
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
@@ -459,18 +468,18 @@ impl<'a> Stage<'a> {
         let mut record = self.store.located_in(&block, first, slot)?.stored;
         let mut changed = false;
         if matches!(record.payload, StoredPayload::Absent)
-            && let Some(payload) = &entry.payload
+            && let Some(payload) = &arrived.entry.payload
         {
             record.payload = self.place_payload(position, payload)?;
             changed = true;
         }
         if record.cek.is_none()
-            && let Some(cek) = cek
+            && let Some(cek) = &arrived.cek
         {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        for envelope in &entry.envelopes {
+        for envelope in &arrived.envelopes {
             let stored = self.place_envelope(envelope)?;
             if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
                 record.envelopes.push(stored);
@@ -536,7 +545,7 @@ impl<'a> Stage<'a> {
             self.batch.put(schema::block(first), after);
         }
         let batch = std::mem::take(&mut self.batch);
-        let ticket = self.store.storage.commit(batch).inspect_err(|_| {
+        let ticket = self.store.commit(batch).inspect_err(|_| {
             // Rows of packets may not have been written after all.
             self.committer.stored_packets.lock().expect("no thread panics while it holds this").clear();
         })?;
@@ -551,13 +560,18 @@ impl<'a> Stage<'a> {
                 posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
             })
             .collect();
-        self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed)?;
+        // The entries are in. Whatever fails from here on must not let another
+        // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
+            self.committer.close(problem.clone());
+            return Err(problem);
+        }
         let end = base + entries.len() as u64;
         if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
             // The entries are in; rows that could not be written are made anew
             // at the next opening.
-            if self.store.storage.commit(flush.batch).is_ok() {
+            if self.store.commit(flush.batch).is_ok() {
                 self.store.index.written(&flush.tags);
             }
         }
@@ -586,7 +600,8 @@ impl<'a> Stage<'a> {
                     RunSignature::Head(head) => Some(*head),
                     _ => None,
                 };
-                let envelopes = staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
+                let envelopes =
+                    staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
                 let payload = match &staged.payload {
                     Some(payload) => self.place_payload(position, payload)?,
                     None => StoredPayload::Absent,
@@ -705,7 +720,11 @@ fn runs(entries: &[Staged]) -> Vec<Run> {
                         if other.value == batch.value && other.size == batch.size && other.index == *index)
                 };
                 let len = (0..).zip(rest).take_while(follows).count();
-                if len == batch.size as usize { Run { len, whole_batch: true } } else { Run { len: 1, whole_batch: false } }
+                if len == batch.size as usize {
+                    Run { len, whole_batch: true }
+                } else {
+                    Run { len: 1, whole_batch: false }
+                }
             }
             Signing::Done(_) => Run { len: 1, whole_batch: false },
         };

@@ -78,10 +78,7 @@ pub fn parent_of(path: &Path) -> &Path {
 fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("'{}' does not name a file", path.display()),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{}' does not name a file", path.display())));
     };
     loop {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -89,12 +86,7 @@ fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
         temporary.push(name);
         temporary.push(format!(".{}.{n}.new", process::id()));
         let temporary = parent_of(path).join(temporary);
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-        {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
             Ok(file) => return Ok((temporary, file)),
             // What an earlier process with our id left behind.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -112,10 +104,8 @@ mod tests {
     }
 
     fn names_in(path: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

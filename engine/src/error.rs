@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use thingdb_format::{Actor, ThingId};
+use thingdb_format::ThingId;
 
 use crate::draft::Expect;
 use crate::keyring::KeyringError;
@@ -42,7 +42,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// Another process, or another handle of this one, has it open.
-    #[error("the database in {} is open elsewhere{}", dir.display(), holder.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("the database in {} is open elsewhere{}", dir.display(), holder.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
     Locked {
         /// The directory.
         dir: PathBuf,
@@ -58,11 +58,11 @@ pub enum Error {
         known: u64,
     },
     /// The keyring does not open, is damaged, or refuses a change.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
+    #[error("{0}")]
+    Keyring(#[source] Arc<KeyringError>),
     /// The storage below failed, is full, or is damaged.
-    #[error(transparent)]
-    Storage(Arc<StorageError>),
+    #[error("{0}")]
+    Storage(#[source] Arc<StorageError>),
     /// A file beside the storage could not be read or written.
     #[error("{}: {action}", path.display())]
     File {
@@ -121,20 +121,18 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The name is taken by another key in the trust store.
-    #[error("{name} is already the name of the key {key}")]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// The key that has it.
-        key: Actor,
-    },
     /// The ledger is shorter than or different from the last checkpoint that
     /// this node signed, so that it must not sign another.
     #[error("{detail}")]
     RolledBack {
         /// What was found.
         detail: String,
+    },
+    /// A checkpoint is of another node.
+    #[error("the checkpoint is of the node {found}, not of this one")]
+    OtherNode {
+        /// The node of the checkpoint.
+        found: thingdb_format::Origin,
     },
     /// The database was closed.
     #[error("the database is closed")]
@@ -186,15 +184,17 @@ impl Error {
 
     /// No key slot opens with this passphrase or recovery key.
     #[must_use]
-    pub const fn is_wrong_passphrase(&self) -> bool {
-        matches!(self, Self::Keyring(KeyringError::WrongPassphrase { .. }))
+    pub fn is_wrong_passphrase(&self) -> bool {
+        self.keyring()
+            .is_some_and(|problem| matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey))
     }
 
     /// A newer program wrote the database or the bytes.
     #[must_use]
-    pub const fn is_newer_version(&self) -> bool {
+    pub fn is_newer_version(&self) -> bool {
         match self {
-            Self::NewerVersion { .. } | Self::Keyring(KeyringError::NewerVersion { .. }) => true,
+            Self::NewerVersion { .. } => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::NewerVersion { .. }),
             Self::Invalid(problem) => problem.is_newer_version(),
             _ => false,
         }
@@ -204,9 +204,17 @@ impl Error {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         match self {
-            Self::Damaged { .. } | Self::Keyring(KeyringError::Damaged { .. }) => true,
+            Self::Damaged { .. } => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. }),
             Self::Storage(problem) => matches!(**problem, StorageError::Corrupt { .. }),
             _ => false,
+        }
+    }
+
+    fn keyring(&self) -> Option<&KeyringError> {
+        match self {
+            Self::Keyring(problem) => Some(problem),
+            _ => None,
         }
     }
 
@@ -228,15 +236,33 @@ impl Error {
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::RolledBack { .. } => true,
-            Self::Storage(problem) => matches!(**problem, StorageError::ReadOnly { .. }),
+            Self::Storage(problem) => {
+                matches!(**problem, StorageError::ReadOnly { .. } | StorageError::SyncFailed { .. })
+            }
             _ => false,
         }
     }
 
-    /// The caller's input is not allowed.
+    /// The caller's input is not allowed: an id, a name, a size, a key, text
+    /// that is not JSON.
     #[must_use]
-    pub const fn is_invalid_input(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Json { .. } | Self::NameTaken { .. })
+    pub fn is_invalid_input(&self) -> bool {
+        match self {
+            Self::Invalid(problem) => !problem.is_newer_version(),
+            Self::Json { .. } => true,
+            _ => self.keyring().is_some_and(|problem| {
+                matches!(
+                    problem,
+                    KeyringError::BadName { .. }
+                        | KeyringError::NameTaken { .. }
+                        | KeyringError::ActorExists { .. }
+                        | KeyringError::UnacceptableKey { .. }
+                        | KeyringError::PassphraseTooShort { .. }
+                        | KeyringError::KdfOutOfRange { .. }
+                        | KeyringError::NotARecoveryKey { .. }
+                )
+            }),
+        }
     }
 
     /// There is no such actor.
@@ -261,5 +287,11 @@ impl From<StorageError> for Error {
             StorageError::Closed => Self::Closed,
             problem => Self::Storage(Arc::new(problem)),
         }
+    }
+}
+
+impl From<KeyringError> for Error {
+    fn from(problem: KeyringError) -> Self {
+        Self::Keyring(Arc::new(problem))
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{Error, Result};
 
@@ -81,7 +81,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut few: Vec<String> = Vec::new();
         let mut many: HashSet<String> = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
-            let repeated = if few.len() < 16 { few.contains(&name) } else { few.contains(&name) || many.contains(&name) };
+            let repeated =
+                if few.len() < 16 { few.contains(&name) } else { few.contains(&name) || many.contains(&name) };
             if repeated {
                 return Err(A::Error::custom(format_args!("the member {name:?} is repeated")));
             }
@@ -99,7 +100,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 /// Whether `text` is one JSON value at all, members repeated or not.
 #[cfg(test)]
 fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 #[cfg(test)]

@@ -66,7 +66,10 @@ mod ledger;
 pub mod lock;
 mod options;
 mod passphrase;
+mod progress;
+mod read;
 mod record;
+mod recover;
 mod schema;
 mod standing;
 #[doc(hidden)]
@@ -76,19 +79,25 @@ mod stored;
 mod things;
 pub mod trust;
 mod verify;
+mod write;
 
 pub use actors::{OwnActor, TrustedActor};
-pub use db::{Db, STORE_VERSION, Stats, Warning};
+pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
+pub use exchange::export::{ExportOptions, ExportSummary};
+pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
 pub use history::History;
 pub use keyring::{KdfChoice, KdfParams, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
+pub use progress::Progress;
+pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use standing::Standing;
-pub use things::{ThingInfo, ThingQuery, Things};
 pub use thingdb_format as format;
 pub use thingdb_format::{
     Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, NodeKey, Origin, SignedCheckpoint, Suite, ThingId, Time,
 };
+pub use things::{ThingInfo, ThingQuery, Things};
+pub use verify::{Problem, Report, Verdict, VerifyOptions};

@@ -44,6 +44,7 @@ pub struct Options {
     pub(crate) threads: usize,
     pub(crate) free_floor_bytes: u64,
     pub(crate) reserve_bytes: u64,
+    pub(crate) rebuild: bool,
     pub(crate) fail_sync_at: Option<u64>,
     pub(crate) clock: fn() -> u64,
 }
@@ -60,6 +61,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             free_floor_bytes: 16 << 20,
             reserve_bytes: 4 << 20,
+            rebuild: false,
             fail_sync_at: None,
             clock: system_clock,
         }
@@ -137,6 +139,14 @@ impl Options {
     #[must_use]
     pub const fn reserve_bytes(mut self, bytes: u64) -> Self {
         self.reserve_bytes = bytes;
+        self
+    }
+
+    /// Makes everything anew at opening that follows from the ledger: the
+    /// index and the tree. Takes time in proportion to the ledger.
+    #[must_use]
+    pub const fn rebuild(mut self, rebuild: bool) -> Self {
+        self.rebuild = rebuild;
         self
     }
 

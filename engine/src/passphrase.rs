@@ -11,16 +11,22 @@ use crate::keyring::KeyringError;
 ///
 /// ```
 /// use thingdb::Passphrase;
-/// let passphrase = Passphrase::from("correct horse".to_owned());
+/// let passphrase = Passphrase::new("correct horse");
 /// assert_eq!(format!("{passphrase:?}"), "Passphrase(..)");
 /// assert!(passphrase.check_new().is_ok());
-/// assert!(Passphrase::from("short".to_owned()).check_new().is_err());
+/// assert!(Passphrase::new("short").check_new().is_err());
 /// ```
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
     /// The one rule for a new passphrase. An old one opens what it opened.
     pub const LEAST_CHARACTERS: usize = 8;
+
+    /// Takes the bytes over. Of borrowed text only the copy is wiped.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
 
     /// Checks the one rule for a new passphrase. Bytes that are not UTF-8
     /// count as a character each.
@@ -42,13 +48,13 @@ impl Passphrase {
 
 impl From<String> for Passphrase {
     fn from(text: String) -> Self {
-        Self(Zeroizing::new(text.into_bytes()))
+        Self::new(text)
     }
 }
 
 impl From<Vec<u8>> for Passphrase {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self::new(bytes)
     }
 }
 

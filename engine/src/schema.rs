@@ -25,6 +25,8 @@ use crate::storage::KeyRange;
 /// What a row's value should not exceed, in bytes.
 pub(crate) const MAX_ROW_BYTES: usize = 7000;
 
+const _: () = assert!(crate::stored::BLOCK_BYTES < MAX_ROW_BYTES && crate::stored::PART_BYTES < MAX_ROW_BYTES);
+
 /// Hides a thing's id in keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Tag(pub(crate) [u8; 16]);
@@ -87,6 +89,10 @@ pub(crate) fn tag_of_state(key: &[u8]) -> Option<Tag> {
 
 pub(crate) fn postings(tag: &Tag, chunk: u64) -> Vec<u8> {
     key(b'C', &[&tag.0, &chunk.to_be_bytes()])
+}
+
+pub(crate) fn all_postings() -> KeyRange {
+    KeyRange::prefix(*b"C")
 }
 
 pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {

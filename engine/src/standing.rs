@@ -24,9 +24,23 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 /// Signs the ledger as it is and replaces the file. The entries must be
 /// durable.
 pub(crate) fn sign(dir: &Path, key: &SigningKey, size: u64, root: Hash) -> Result<SignedCheckpoint> {
-    let note = Checkpoint::new(key.node_key().origin(), size, root)?.sign(key);
-    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600).map_err(Error::file(path(dir), "cannot be replaced"))?;
+    let note = Checkpoint::new(key.node_key().origin(), size, root).sign(key)?;
+    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600)
+        .map_err(Error::file(path(dir), "cannot be replaced"))?;
     Ok(note)
+}
+
+/// Keeps the checkpoint of a former node key under another name.
+pub(crate) fn set_aside(dir: &Path) -> Result<()> {
+    let from = path(dir);
+    let free = (1_u32..).map(|n| dir.join(format!("{FILE}.former-{n}"))).find(|path| !path.exists());
+    let to = free.unwrap_or_else(|| from.clone());
+    match std::fs::rename(&from, &to) {
+        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file(from, "cannot be renamed")(problem))
+        }
+        _ => disk::sync_directory(dir).map_err(Error::file(dir, "cannot be synced")),
+    }
 }
 
 /// The checkpoint that is kept, if there is one.
@@ -92,10 +106,9 @@ impl fmt::Display for Standing {
             Self::Truncated { expected, found } => {
                 write!(f, "truncated: the checkpoint counts {expected} entries, the ledger has {found}")
             }
-            Self::Different { size, expected, found } => write!(
-                f,
-                "rolled back: the first {size} entries have root {found}, the checkpoint says {expected}"
-            ),
+            Self::Different { size, expected, found } => {
+                write!(f, "rolled back: the first {size} entries have root {found}, the checkpoint says {expected}")
+            }
             Self::OtherNode { found } => write!(f, "the checkpoint is of the node {found}, not of this one"),
         }
     }

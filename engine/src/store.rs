@@ -17,7 +17,7 @@ use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::record::{Content, Record, Signed};
 use crate::schema::{self, Tag, Tagger};
-use crate::storage::{Direction, Storage};
+use crate::storage::{Batch, Direction, Storage, Ticket};
 use crate::stored::{
     BatchHead, Block, PART_BYTES, RowSeal, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord,
     StoredSignature, at,
@@ -40,11 +40,14 @@ pub(crate) struct Store {
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
+    /// The ticket of the last commit.
+    last_ticket: Mutex<Option<Ticket>>,
 }
 
 /// A record and where it lies.
 pub(crate) struct Located {
     pub(crate) position: u64,
+    pub(crate) slot: u8,
     pub(crate) header: Header,
     pub(crate) id: EntryId,
     pub(crate) stored: StoredRecord,
@@ -53,12 +56,7 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn new(
-        dir: PathBuf,
-        storage: Box<dyn Storage>,
-        keyring: Keyring,
-        index_capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(dir: PathBuf, storage: Box<dyn Storage>, keyring: Keyring, index_capacity: usize) -> Self {
         let store = Self {
             dir,
             rows: RowSeal::new(keyring.row_key().seal_key()),
@@ -70,6 +68,7 @@ impl Store {
             segments: RwLock::default(),
             trusted: RwLock::default(),
             verifiers: RwLock::default(),
+            last_ticket: Mutex::default(),
         };
         store.refresh_trust();
         store
@@ -81,7 +80,11 @@ impl Store {
 
     /// Takes over what the keyring says of trust.
     pub(crate) fn refresh_trust(&self) {
-        let names = self.keyring().trusted_names();
+        let names = {
+            let keyring = self.keyring();
+            let trusted = keyring.trust().actors().filter(|known| known.withdrawn.is_none());
+            trusted.map(|known| (known.key, known.name.clone())).collect()
+        };
         *self.trusted.write().expect("no thread panics while it holds the names") = Arc::new(names);
     }
 
@@ -143,7 +146,7 @@ impl Store {
         if let Some(key) = known {
             return Ok(key);
         }
-        let secret = self.keyring().segment_key(segment).map(|secret| Arc::new(secret.seal_key()));
+        let secret = self.keyring().segment_key(segment).map(Arc::new);
         let key = secret.ok_or_else(|| Error::damaged(at(position), "its segment has no key in the keyring"))?;
         self.segments.write().expect("no thread panics while it holds the keys").insert(segment, Arc::clone(&key));
         Ok(key)
@@ -162,6 +165,20 @@ impl Store {
             }
         }
         self.segment_key(position)
+    }
+
+    /// Commits to the storage. Only the committer and the one who closes call
+    /// this.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<Ticket> {
+        let ticket = self.storage.commit(batch)?;
+        *self.last_ticket.lock().expect("no thread panics while it holds the ticket") = Some(ticket);
+        Ok(ticket)
+    }
+
+    /// Waits until everything that was committed so far is durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let last = *self.last_ticket.lock().expect("no thread panics while it holds the ticket");
+        last.map_or(Ok(()), |ticket| Ok(self.storage.wait(ticket)?))
     }
 
     /// The bytes of the block that begins at `first`.
@@ -189,7 +206,7 @@ impl Store {
         };
         let header = stored.header(position)?;
         let id = header::id_of(&stored.header);
-        Ok(Located { position, header, id, stored, batch })
+        Ok(Located { position, slot, header, id, stored, batch })
     }
 
     /// The block in which a ledger position lies: its first position and bytes.
@@ -222,11 +239,13 @@ impl Store {
         let key = self.segment_key(position)?;
         let mut payload = Vec::with_capacity(len);
         for part in 0..len.div_ceil(PART_BYTES) {
-            let part = u16::try_from(part).map_err(|_| Error::damaged(at(position), "its payload has too many parts"))?;
+            let part =
+                u16::try_from(part).map_err(|_| Error::damaged(at(position), "its payload has too many parts"))?;
             let row = schema::part(position, part);
             let sealed = self.storage.get(&row)?;
             let open = sealed.and_then(|sealed| key.open(&row, &sealed));
-            let missing = || Error::damaged(at(position), format!("part {part} of its payload is missing or does not open"));
+            let missing =
+                || Error::damaged(at(position), format!("part {part} of its payload is missing or does not open"));
             payload.extend_from_slice(&open.ok_or_else(missing)?);
         }
         Ok(payload)
@@ -287,9 +306,7 @@ impl Store {
             .stored
             .envelopes
             .iter()
-            .map(|stored| {
-                Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? })
-            })
+            .map(|stored| Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? }))
             .collect()
     }
 

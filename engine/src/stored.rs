@@ -11,7 +11,7 @@
 //! the exact bytes of the header.
 
 use bincode::{BorrowDecode, Decode, Encode};
-use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signature, header};
+use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signature};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
@@ -151,10 +151,6 @@ impl StoredRecord {
     /// The header, decoded.
     pub(crate) fn header(&self, position: u64) -> Result<Header> {
         Header::from_bytes(&self.header).map_err(|problem| Error::damaged(at(position), problem))
-    }
-
-    pub(crate) fn id(&self) -> thingdb_format::EntryId {
-        header::id_of(&self.header)
     }
 
     pub(crate) fn cek(&self) -> Option<Cek> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_set;
+use std::ops::Bound;
 use std::sync::Mutex;
 
 use thingdb_format::ThingId;
@@ -82,7 +83,7 @@ impl Catalogue {
         let names = names.get_or_insert_default();
         names.extend(new);
         let picked: BTreeSet<ThingId> = names
-            .range::<str, _>(query.prefix.as_str()..)
+            .range::<str, _>((Bound::Included(query.prefix.as_str()), Bound::Unbounded))
             .take_while(|thing| thing.as_str().starts_with(&query.prefix))
             .filter(|thing| query.after.as_deref().is_none_or(|after| thing.as_str() > after))
             .cloned()

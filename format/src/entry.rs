@@ -4,6 +4,7 @@
 use std::ops::Deref;
 
 use crate::envelope::Envelope;
+use crate::signature::BatchMemo;
 use crate::{EntryId, Error, Header, Signature, Verifier, payload};
 
 /// A well-formed entry; nothing more is known of it.
@@ -41,12 +42,20 @@ impl Entry {
     /// [`Error::BadSignature`], [`Error::BadProof`], [`Error::BadHash`],
     /// [`Error::OutOfRange`].
     pub fn verify(self, verifier: &Verifier) -> Result<Verified, Error> {
+        self.verify_with(verifier, &mut BatchMemo::default())
+    }
+
+    /// The same for one who checks many.
+    ///
+    /// # Errors
+    /// As [`Entry::verify`].
+    pub fn verify_with(self, verifier: &Verifier, memo: &mut BatchMemo) -> Result<Verified, Error> {
         if verifier.key() != self.header.actor.0 {
             return Err(Error::BadSignature { what: "the entry" });
         }
         let header = self.header.to_bytes();
         let id = crate::header::id_of(&header);
-        self.signature.verify(verifier, &header, &id)?;
+        self.signature.verify_with(verifier, &header, &id, memo)?;
         if let Some(bytes) = &self.payload {
             payload::check(&self.header, bytes)?;
         }

@@ -63,10 +63,44 @@ impl Signature {
     /// # Errors
     /// [`Error::BadSignature`], [`Error::BadProof`], [`Error::OutOfRange`].
     pub fn verify(&self, verifier: &Verifier, header: &[u8], id: &EntryId) -> Result<(), Error> {
+        self.verify_with(verifier, header, id, &mut BatchMemo::default())
+    }
+
+    /// The same for one who checks many.
+    ///
+    /// # Errors
+    /// As [`Signature::verify`].
+    pub fn verify_with(
+        &self,
+        verifier: &Verifier,
+        header: &[u8],
+        id: &EntryId,
+        memo: &mut BatchMemo,
+    ) -> Result<(), Error> {
         match self {
             Self::Single(value) => verify_single(verifier, header, value),
-            Self::Batch(batch) => verify_batch(verifier, batch.size, &batch.root(id)?, &batch.value),
+            Self::Batch(batch) => memo.verify(verifier, batch.size, &batch.root(id)?, &batch.value),
         }
+    }
+}
+
+/// Remembers the last batch signature that was good: the entries of a batch
+/// mostly come one after the other, and one check serves all of them.
+#[derive(Clone, Debug, Default)]
+pub struct BatchMemo(Option<([u8; 32], u32, Hash, [u8; 64])>);
+
+impl BatchMemo {
+    /// Checks a signature of kind 2, or finds that it was just checked.
+    ///
+    /// # Errors
+    /// [`Error::BadSignature`].
+    pub fn verify(&mut self, verifier: &Verifier, size: u32, root: &Hash, value: &[u8; 64]) -> Result<(), Error> {
+        let this = Some((verifier.key(), size, *root, *value));
+        if self.0 != this {
+            verify_batch(verifier, size, root, value)?;
+            self.0 = this;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an entry is about, and when it was written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +50,13 @@ impl fmt::Display for ThingId {
 
 impl AsRef<str> for ThingId {
     fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Ids are ordered, compared and hashed as their text.
+impl Borrow<str> for ThingId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -13,8 +13,11 @@ use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
 };
 
+/// What is done with the bytes of a fuzzer.
+pub type Target = fn(&[u8]);
+
 /// The targets by their names. The engine's decoders have a place here too.
-pub const TARGETS: [(&str, fn(&[u8])); 6] =
+pub const TARGETS: [(&str, Target); 6] =
     [("body", body), ("card", card), ("header", header), ("line", line), ("note", note), ("stream", stream)];
 
 /// The header of an entry.

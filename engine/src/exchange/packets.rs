@@ -21,9 +21,9 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
             KekPacket::X25519 { id, kek } => StoredPacket::X25519 { id: id.0, kek: *kek },
             KekPacket::Passphrase { salt, kdf, kek } => StoredPacket::Passphrase {
                 salt: *salt,
-                memory_kib: kdf.memory_kib,
-                passes: kdf.passes,
-                lanes: kdf.lanes,
+                memory_kib: kdf.memory_kib(),
+                passes: kdf.passes(),
+                lanes: kdf.lanes(),
                 kek: *kek,
             },
             _ => unreachable!("the format decodes no other kinds"),
@@ -36,15 +36,15 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<KekPacket>> {
     let stored: Vec<StoredPacket> =
         stored::decode(bytes).map_err(|problem| Error::damaged("a row of KEK packets", problem))?;
-    Ok(stored
+    stored
         .into_iter()
         .map(|packet| match packet {
-            StoredPacket::X25519 { id, kek } => KekPacket::X25519 { id: RecipientId(id), kek },
+            StoredPacket::X25519 { id, kek } => Ok(KekPacket::X25519 { id: RecipientId(id), kek }),
             StoredPacket::Passphrase { salt, memory_kib, passes, lanes, kek } => {
-                KekPacket::Passphrase { salt, kdf: KdfParams { memory_kib, passes, lanes }, kek }
+                Ok(KekPacket::Passphrase { salt, kdf: KdfParams::new(memory_kib, passes, lanes)?, kek })
             }
         })
-        .collect())
+        .collect()
 }
 
 /// The name of the row: the first 16 bytes of the SHA-256 of its plaintext.

@@ -1,11 +1,12 @@
 //! The file on the disk: read within bounds, replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
 
 use super::KeyringError;
 use super::layout::MAX_FILE_BYTES;
+use crate::disk;
 
 /// Reads a keyring file of bounded size, and its mode where there are modes.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<u32>), KeyringError> {
@@ -46,50 +47,26 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(KeyringError::Full { what: "bytes", most: MAX_FILE_BYTES });
     }
-    replace_file(path, bytes, 0o600).map_err(|source| KeyringError::Io {
+    sweep(path).and_then(|()| disk::replace_file(path, bytes, 0o600)).map_err(|source| KeyringError::Io {
         action: "replace",
         path: path.to_owned(),
         source,
     })
 }
 
-// PRIVATE COPY of `disk::replace_file`, until that module is here: swap the
-// call above and delete from here to the tests.
-
-/// Where the new bytes stand until they are renamed.
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    path.with_file_name(name)
-}
-
-/// Writes `bytes` to a new file beside `path`, syncs it, renames it over
-/// `path` and syncs the directory.
-fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let tmp = temporary(path);
-    // A crash may have left one; the lock on the directory says it is ours.
-    match fs::remove_file(&tmp) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Removes what a crash left between the temporary file and the rename. It
+/// may hold a segment key that is to be dropped from every file. The lock on
+/// the directory says that no other process is writing one.
+fn sweep(path: &Path) -> io::Result<()> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let prefix = [b".", name.as_encoded_bytes(), b"."].concat();
+    for entry in fs::read_dir(disk::parent_of(path))? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        if found.starts_with(&prefix) && found.ends_with(b".new") {
+            fs::remove_file(entry.path())?;
+        }
     }
-    let written = write_new(&tmp, bytes, mode).and_then(|()| fs::rename(&tmp, path));
-    if written.is_err() {
-        // Best effort: what is reported is why the write did not succeed.
-        let _ = fs::remove_file(&tmp);
-    }
-    written?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    Ok(())
 }

@@ -89,6 +89,13 @@ pub enum KdfChoice {
 }
 
 impl KdfChoice {
+    /// The cheapest parameters there are, for tests and examples: whoever has
+    /// the file can guess millions of passphrases a second.
+    #[must_use]
+    pub const fn weakest() -> Self {
+        Self::Explicit(KdfParams { memory_kib: 8, passes: 1, lanes: 1 })
+    }
+
     pub(super) const fn params(self, default: KdfParams) -> KdfParams {
         match self {
             Self::Default => default,

@@ -568,17 +568,8 @@ impl Keyring {
     ) -> Result<(), KeyringError> {
         check_name(name)?;
         check_key(&key.0)?;
-        self.change(rng, |secrets| {
-            match secrets.trust.origin_named(name) {
-                Some(other) if other.key != key => {
-                    return Err(KeyringError::NameTaken { name: name.to_owned(), key: other.key.to_string() });
-                }
-                _ => {}
-            }
-            let known = KnownOrigin { key, name: name.to_owned(), since: now, how, withdrawn: None };
-            secrets.trust.put_origin(known);
-            Ok(())
-        })
+        let known = KnownOrigin { key, name: name.to_owned(), since: now, how, withdrawn: None };
+        self.change(rng, |secrets| put_trusted_origin(&mut secrets.trust, known))
     }
 
     /// Withdraws trust in an origin, whose key stays known.
@@ -598,15 +589,26 @@ fn known_actor(key: Actor, name: &str, since: Time, how: How) -> KnownActor {
 }
 
 /// Two keys that are trusted never go by one name: whoever reads the name
-/// would take the one for the other.
-fn put_trusted_actor(trust: &mut TrustStore, known: KnownActor) -> Result<(), KeyringError> {
-    match trust.actor_named(&known.name) {
-        Some(other) if other.key != known.key => {
-            return Err(KeyringError::NameTaken { name: known.name, key: other.key.to_string() });
-        }
-        _ => {}
+/// would take the one for the other. Who is trusted already is so since then.
+fn put_trusted_actor(trust: &mut TrustStore, mut known: KnownActor) -> Result<(), KeyringError> {
+    if let Some(other) = trust.actor_named(&known.name).filter(|other| other.key != known.key) {
+        return Err(KeyringError::NameTaken { name: known.name, key: other.key.to_string() });
+    }
+    if let Some(before) = trust.actor(&known.key).filter(|before| before.withdrawn.is_none()) {
+        known.since = before.since;
     }
     trust.put_actor(known);
+    Ok(())
+}
+
+fn put_trusted_origin(trust: &mut TrustStore, mut known: KnownOrigin) -> Result<(), KeyringError> {
+    if let Some(other) = trust.origin_named(&known.name).filter(|other| other.key != known.key) {
+        return Err(KeyringError::NameTaken { name: known.name, key: other.key.to_string() });
+    }
+    if let Some(before) = trust.origin(&known.key.origin()).filter(|before| before.withdrawn.is_none()) {
+        known.since = before.since;
+    }
+    trust.put_origin(known);
     Ok(())
 }
 

@@ -211,7 +211,7 @@ mod tests {
             assert!(RecoveryKey::parse(&text[..at]).is_err());
         }
         assert!(problem("").contains("TDBREC1"));
-        assert!(problem(&text.replace('-', "u-")).contains("groups") || !text.is_empty());
+        assert!(problem(&format!("{text}0")).contains("groups"));
         assert!(problem(&"x".repeat(2000)).contains("too long"));
         assert!(problem(&format!("TDBREC1{}", "U".repeat(56))).contains("alphabet"));
         assert!(problem(&format!("TDBREC1{}", "é".repeat(28))).contains("alphabet"));

@@ -35,6 +35,29 @@ fn plant(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// While this lives, a directory stands where the keyring was, and no file can
+/// be renamed over it.
+struct SavesFail<'a> {
+    path: &'a Path,
+    aside: PathBuf,
+}
+
+impl<'a> SavesFail<'a> {
+    fn of(path: &'a Path) -> Self {
+        let aside = path.with_extension("aside");
+        fs::rename(path, &aside).unwrap();
+        fs::create_dir(path).unwrap();
+        Self { path, aside }
+    }
+}
+
+impl Drop for SavesFail<'_> {
+    fn drop(&mut self) {
+        fs::remove_dir(self.path).unwrap();
+        fs::rename(&self.aside, self.path).unwrap();
+    }
+}
+
 const COUNT: usize = 17;
 const SLOT: usize = 18;
 const CHOICE: usize = SLOT + 2;
@@ -201,10 +224,11 @@ fn keyring_that_cannot_be_upgraded_still_opens() {
     let right = passphrase("correct horse");
     let old = Slot::for_passphrase(SlotId(1), &keyring.root, &right, (TINY, false), rng).unwrap();
     keyring.put_slot(old, rng).unwrap();
-    // A directory in the place of the temporary file: the write cannot succeed.
-    fs::create_dir(dir.path().join("keyring.tmp")).unwrap();
+    let mut opened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), TINY, rng).unwrap();
+    let saves = SavesFail::of(&path);
     let stronger = KdfParams { memory_kib: 16, passes: 2, lanes: 1 };
-    let opened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), stronger, rng).unwrap();
+    opened.upgrade = opened.upgrade_opened_slot(Unlock::Passphrase(&right), stronger, rng);
+    drop(saves);
     assert!(matches!(opened.kdf_upgrade(), KdfUpgrade::Failed { cause: KeyringError::Io { .. } }));
     assert_eq!(opened.slots()[0].kind, SlotKind::Passphrase { params: TINY, explicit: false });
 }
@@ -217,7 +241,7 @@ fn failed_save_leaves_memory_as_it_was() {
     keyring.add_actor("alice", now(), rng).unwrap();
     keyring.create_segment_key(0, rng).unwrap();
     let (secrets, slots, bytes) = (keyring.secrets.encode(), keyring.slots.clone(), fs::read(&path).unwrap());
-    fs::create_dir(dir.path().join("keyring.tmp")).unwrap();
+    let saves = SavesFail::of(&path);
 
     let other = SigningKey::generate(rng);
     let tiny = KdfChoice::Explicit(TINY);
@@ -238,9 +262,9 @@ fn failed_save_leaves_memory_as_it_was() {
     }
     assert_eq!(*keyring.secrets.encode(), *secrets);
     assert_eq!(keyring.slots, slots);
+    drop(saves);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 
-    fs::remove_dir(dir.path().join("keyring.tmp")).unwrap();
     keyring.add_actor("bob", now(), rng).unwrap();
     assert_eq!(open(&path, "correct horse").unwrap().actors().len(), 2);
 }

@@ -85,26 +85,17 @@ pub struct KeyRange {
 impl KeyRange {
     /// Every key.
     pub fn all() -> Self {
-        Self {
-            start: Vec::new(),
-            end: None,
-        }
+        Self { start: Vec::new(), end: None }
     }
 
     /// The keys with `start <= key < end`; none if `start >= end`.
     pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> Self {
-        Self {
-            start: start.into(),
-            end: Some(end.into()),
-        }
+        Self { start: start.into(), end: Some(end.into()) }
     }
 
     /// The keys with `start <= key`.
     pub fn from(start: impl Into<Vec<u8>>) -> Self {
-        Self {
-            start: start.into(),
-            end: None,
-        }
+        Self { start: start.into(), end: None }
     }
 
     /// The keys that begin with `prefix`.
@@ -182,11 +173,7 @@ impl Batch {
     }
 
     /// Refuses the batch unless `key` has exactly this value.
-    pub fn expect_value(
-        &mut self,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
-    ) -> &mut Self {
+    pub fn expect_value(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
         self.guards.push((key.into(), Some(value.into())));
         self
     }
@@ -204,10 +191,7 @@ impl Batch {
 
     /// The bytes of the keys and values that it writes.
     pub fn bytes(&self) -> u64 {
-        self.changes
-            .iter()
-            .map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64)
-            .sum()
+        self.changes.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
     }
 }
 
@@ -253,9 +237,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// A sync failed, now or earlier: what was not yet durable may be lost.
-    #[error(
-        "a sync to disk has failed ({cause}): nothing is written until the store is opened anew"
-    )]
+    #[error("a sync to disk has failed ({cause}): nothing is written until the store is opened anew")]
     SyncFailed {
         /// What the sync reported.
         cause: String,
@@ -324,18 +306,9 @@ mod tests {
 
     #[test]
     fn errors_name_the_fact_and_the_values() {
-        let error = StorageError::Conflict {
-            key: vec![0x0a, 0xff],
-        };
-        assert_eq!(
-            error.to_string(),
-            "the value of key 0aff is not the expected one"
-        );
-        let error = StorageError::DiskFull {
-            free: 10,
-            floor: 20,
-            path: PathBuf::from("lamp.db"),
-        };
+        let error = StorageError::Conflict { key: vec![0x0a, 0xff] };
+        assert_eq!(error.to_string(), "the value of key 0aff is not the expected one");
+        let error = StorageError::DiskFull { free: 10, floor: 20, path: PathBuf::from("lamp.db") };
         assert_eq!(
             error.to_string(),
             "10 bytes are free on the disk of 'lamp.db', fewer than the 20 that writing needs"

@@ -1,0 +1,159 @@
+//! Verification: everything is recomputed from the stored bytes, nothing is
+//! taken from what an index says.
+//!
+//! - [`scan`] reads the ledger in order and lets workers check entries by
+//!   themselves: the seal of the record, the header, the signature, the
+//!   payload's hash, the commitment of what it opens to.
+//! - [`links`] goes through the results in ledger order and checks what holds
+//!   between entries: prev, seq, time; the ledger's tree; the index.
+
+mod links;
+mod report;
+mod scan;
+
+use thingdb_format::{Checkpoint, SignedCheckpoint, ThingId};
+
+pub use report::{Problem, Report, Verdict};
+
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::progress::{self, Progress};
+use crate::standing;
+use crate::store::Store;
+
+/// What to verify, and against what.
+///
+/// ```
+/// use thingdb::VerifyOptions;
+/// let one_thing = VerifyOptions::new().thing("part-42");
+/// # let _ = one_thing;
+/// ```
+#[derive(Default)]
+pub struct VerifyOptions<'a> {
+    thing: Option<String>,
+    checkpoint: Option<String>,
+    progress: progress::Report<'a>,
+}
+
+impl<'a> VerifyOptions<'a> {
+    /// The whole ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only the history of one thing.
+    #[must_use]
+    pub fn thing(mut self, thing: &str) -> Self {
+        self.thing = Some(thing.into());
+        self
+    }
+
+    /// Also against a checkpoint that was kept elsewhere: the text of the note
+    /// that [`Db::checkpoint`] gave.
+    #[must_use]
+    pub fn checkpoint(mut self, note: &str) -> Self {
+        self.checkpoint = Some(note.into());
+        self
+    }
+
+    /// Is told of progress now and then.
+    #[must_use]
+    pub fn progress(mut self, report: &'a mut dyn FnMut(Progress)) -> Self {
+        self.progress = Some(report);
+        self
+    }
+}
+
+impl std::fmt::Debug for VerifyOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifyOptions").field("thing", &self.thing).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Verifies the ledger, or one thing, on all cores.
+    ///
+    /// What is wrong is in the report; an error means that verification itself
+    /// could not go on. Entries that are written while it runs are left out.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// use thingdb::VerifyOptions;
+    /// db.put("part-42", r#"{"temp":20.1}"#)?;
+    /// let kept_elsewhere = db.checkpoint()?.to_string();
+    /// db.put("part-42", r#"{"temp":21.4}"#)?;
+    ///
+    /// let report = db.verify(VerifyOptions::new().checkpoint(&kept_elsewhere))?;
+    /// assert!(report.is_ok(), "{:?}", report.problems);
+    /// assert_eq!(report.entries, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the checkpoint is no note or not signed by this
+    /// node.
+    pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
+        let kept = options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()?;
+        let mut report = match &options.thing {
+            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?)?,
+            None => self.verify_ledger(kept, options.progress)?,
+        };
+        report.settle();
+        Ok(report)
+    }
+
+    fn verify_ledger(&self, kept: Option<Checkpoint>, progress: progress::Report<'_>) -> Result<Report> {
+        let mut checkpoints = Vec::new();
+        let mut report = Report::default();
+        match standing::load(self.dir(), &self.node_key()) {
+            Ok(own) => checkpoints.extend(own.map(|note| (note.claimed().clone(), "the node's own last checkpoint"))),
+            Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
+        }
+        checkpoints.extend(kept.map(|kept| (kept, "the checkpoint")));
+        links::ledger(&self.store, self.options.threads, checkpoints, progress, report)
+    }
+
+    /// A note that this node signed, with its key of now or one before.
+    fn check_note(&self, note: &str) -> Result<Checkpoint> {
+        let note = SignedCheckpoint::parse(note)?;
+        let keyring = self.store.keyring();
+        let former = keyring.former_nodes().iter().map(|node| node.node_key);
+        let mut keys = std::iter::once(keyring.node_key().node_key()).chain(former);
+        let origin = note.claimed().origin;
+        let Some(key) = keys.find(|key| key.origin() == origin) else {
+            return Err(Error::OtherNode { found: origin });
+        };
+        Ok(note.verify(&key)?.clone())
+    }
+}
+
+/// The position-independent fingerprint of a posting, to compare what the
+/// index lists with what the ledger holds.
+fn fingerprint(position: u64, slot: u8, seq: u64, id8: [u8; 8]) -> u64 {
+    // The finalizer of splitmix64 over them, one after the other.
+    let mix = |value: u64| {
+        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    };
+    mix(mix(mix(position.wrapping_add(1)) ^ (seq << 8 | u64::from(slot))) ^ u64::from_be_bytes(id8))
+}
+
+/// The thing and seq that the index has for a ledger position, to name a
+/// record that does not open. Reads the whole index.
+fn name_of(store: &Store, position: u64) -> Option<(ThingId, u64)> {
+    let mut found = None;
+    let _ = links::for_each_state(store, |tag, state| {
+        for chunk in crate::index::chunks(1, state.last_seq()) {
+            let postings = store.chunk(tag, state, chunk)?;
+            if let Some(posting) = postings.iter().find(|posting| posting.position == position) {
+                found = Some((state.thing.clone(), posting.seq));
+            }
+        }
+        Ok(found.is_none())
+    });
+    found
+}

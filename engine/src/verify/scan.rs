@@ -1,0 +1,345 @@
+//! Reads the ledger in order and has each entry checked by itself, on all
+//! cores.
+//!
+//! One thread reads blocks and cuts them into units that never cut a batch, so
+//! that whoever checks a unit has all ids that a batch signature covers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use thingdb_format::signature::{self, BatchMemo};
+use thingdb_format::{EntryId, Hash, Header, merkle, payload};
+
+use super::report::Verdict;
+use crate::error::{Error, Result};
+use crate::schema::{self, Tag};
+use crate::storage::Direction;
+use crate::store::{Located, Store};
+use crate::stored::{BatchHead, Block, StoredPayload};
+
+/// Blocks in a unit, unless a batch needs more.
+const UNIT_BLOCKS: usize = 64;
+
+/// What was found at one ledger position.
+pub(super) struct Finding {
+    pub(super) position: u64,
+    /// Nothing if the record could not be read.
+    pub(super) entry: Option<Seen>,
+    /// What is wrong with the entry by itself.
+    pub(super) problems: Vec<(Verdict, String)>,
+}
+
+/// An entry, as far as the checks between entries need it.
+pub(super) struct Seen {
+    pub(super) tag: Tag,
+    pub(super) header: Header,
+    pub(super) id: EntryId,
+    pub(super) leaf: Hash,
+    pub(super) slot: u8,
+    /// Intact, stub or undecryptable.
+    pub(super) content: Verdict,
+}
+
+/// Blocks that one worker checks.
+struct Unit {
+    number: u64,
+    blocks: Vec<(u64, Vec<u8>)>,
+}
+
+/// A stretch of the ledger, checked.
+pub(super) struct Stretch {
+    pub(super) findings: Vec<Finding>,
+    /// Positions at which there is no block.
+    pub(super) gaps: Vec<Range<u64>>,
+}
+
+/// Goes through the ledger's first `size` positions and gives `take` each
+/// stretch, in order.
+pub(super) fn ledger(
+    store: &Store,
+    size: u64,
+    threads: usize,
+    mut take: impl FnMut(Stretch) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (to_workers, units) = bounded::<Result<(Unit, Vec<Range<u64>>)>>(threads * 2);
+        let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(threads * 2);
+        scope.spawn(move || read(store, size, &to_workers));
+        for _ in 0..threads {
+            let (units, results) = (units.clone(), results.clone());
+            scope.spawn(move || work(store, &units, &results));
+        }
+        drop((units, results));
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        // When this returns early the channels close, and the threads end.
+        for result in from_workers {
+            let (number, stretch) = result?;
+            early.insert(number, stretch);
+            while let Some(stretch) = early.remove(&next) {
+                next += 1;
+                take(stretch)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+type Handed = Result<(Unit, Vec<Range<u64>>)>;
+
+fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
+    let mut unit = Unit { number: 0, blocks: Vec::new() };
+    let mut gaps = Vec::new();
+    let mut expected = 0;
+    // Until where the batch at hand goes on.
+    let mut batch_end = 0;
+    for row in store.storage.scan(&schema::blocks_between(0, size), Direction::Forward) {
+        let row = row.map_err(Error::from).and_then(|(key, bytes)| {
+            let first = schema::first_of_block(&key);
+            first.map(|first| (first, bytes)).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))
+        });
+        let (first, bytes) = match row {
+            Ok(row) => row,
+            Err(problem) => {
+                let _ = to_workers.send(Err(problem));
+                return;
+            }
+        };
+        if first > expected {
+            gaps.push(expected..first);
+        }
+        let (len, head) = match Block::from_bytes(first, &bytes) {
+            Ok(block) => {
+                let head = store.segment_key(first).ok().and_then(|key| block.head(&key, first).ok().flatten());
+                (block.len() as u64, head)
+            }
+            Err(_) => (1, None),
+        };
+        if unit.blocks.len() >= UNIT_BLOCKS && first >= batch_end {
+            let number = unit.number + 1;
+            let full = std::mem::replace(&mut unit, Unit { number, blocks: Vec::new() });
+            if to_workers.send(Ok((full, std::mem::take(&mut gaps)))).is_err() {
+                return;
+            }
+        }
+        if let Some(head) = head.filter(|head| head.first == first) {
+            batch_end = first + u64::from(head.size);
+        }
+        expected = expected.max(first + len);
+        unit.blocks.push((first, bytes));
+    }
+    if expected < size {
+        gaps.push(expected..size);
+    }
+    let _ = to_workers.send(Ok((unit, gaps)));
+}
+
+fn work(store: &Store, units: &Receiver<Handed>, results: &Sender<Result<(u64, Stretch)>>) {
+    let mut memo = BatchMemo::default();
+    for handed in units {
+        let result = handed.map(|(unit, gaps)| {
+            let findings = check_unit(store, &unit, &mut memo);
+            (unit.number, Stretch { findings, gaps })
+        });
+        if results.send(result).is_err() {
+            return;
+        }
+    }
+}
+
+/// A batch of which blocks are being checked.
+struct OpenBatch {
+    head: BatchHead,
+    /// Where its findings begin.
+    from: usize,
+    leaves: Vec<Hash>,
+}
+
+fn check_unit(store: &Store, unit: &Unit, memo: &mut BatchMemo) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut batch: Option<OpenBatch> = None;
+    for (first, bytes) in &unit.blocks {
+        let block = match Block::from_bytes(*first, bytes) {
+            Ok(block) => block,
+            Err(problem) => {
+                findings.push(unreadable(*first, &problem));
+                continue;
+            }
+        };
+        let head = store.segment_key(*first).and_then(|key| block.head(&key, *first));
+        let head = match head {
+            Ok(head) => head,
+            Err(problem) => {
+                // The records say themselves that they miss their signature.
+                let _ = problem;
+                None
+            }
+        };
+        if batch.as_ref().map(|batch| &batch.head) != head.as_ref() {
+            close(store, batch.take(), &mut findings, memo);
+            batch = head.map(|head| OpenBatch { head, from: findings.len(), leaves: Vec::new() });
+        }
+        for (position, slot) in (*first..).zip(0..=u8::MAX).take(block.len()) {
+            match store.located_in(&block, *first, slot) {
+                Ok(located) => {
+                    let finding = check(store, &located, slot, memo);
+                    if let (Some(batch), Some(seen), None) =
+                        (&mut batch, &finding.entry, located.stored.signature.alone())
+                    {
+                        batch.leaves.push(seen.leaf);
+                    }
+                    findings.push(finding);
+                }
+                Err(problem) => findings.push(unreadable(position, &problem)),
+            }
+        }
+    }
+    close(store, batch, &mut findings, memo);
+    findings
+}
+
+fn unreadable(position: u64, problem: &Error) -> Finding {
+    let detail = match problem {
+        Error::Damaged { detail, .. } => format!("the record: {detail}"),
+        problem => problem.to_string(),
+    };
+    Finding { position, entry: None, problems: vec![(Verdict::Unreadable, detail)] }
+}
+
+/// Checks the signature of a batch over the ids that were found for it; if it
+/// does not hold, it holds for none of them.
+fn close(store: &Store, batch: Option<OpenBatch>, findings: &mut [Finding], memo: &mut BatchMemo) {
+    let Some(OpenBatch { head, from, leaves }) = batch else { return };
+    let members = &mut findings[from..];
+    let Some(first) = members.first() else { return };
+    let actor = members.iter().find_map(|finding| finding.entry.as_ref()).map(|seen| seen.header.actor);
+    let Some(actor) = actor else { return };
+    let problem = if first.position != head.first || leaves.len() != head.size as usize {
+        Some(format!("its batch of {} entries has {} left to check the signature over", head.size, leaves.len()))
+    } else {
+        let root = merkle::root(leaves);
+        let good = store.verifier(&actor).and_then(|verifier| memo.verify(&verifier, head.size, &root, &head.value));
+        good.err().map(|problem| problem.to_string())
+    };
+    for finding in members {
+        let Some(seen) = &finding.entry else { continue };
+        if let Some(problem) = &problem {
+            finding.problems.push((Verdict::BadSignature, problem.clone()));
+        } else if seen.header.actor != actor {
+            let detail = "its batch is signed by another actor".to_owned();
+            finding.problems.push((Verdict::BadSignature, detail));
+        }
+    }
+}
+
+/// Checks what an entry says of itself.
+pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut BatchMemo) -> Finding {
+    let mut problems = Vec::new();
+    let header = &located.header;
+    match store.verifier(&header.actor) {
+        Err(problem) => problems.push((Verdict::BadSignature, problem.to_string())),
+        Ok(verifier) => {
+            if let Some(signature) = located.stored.signature.alone() {
+                let good = signature.verify_with(&verifier, &located.stored.header, &located.id, memo);
+                problems.extend(good.err().map(|problem| (Verdict::BadSignature, problem.to_string())));
+            } else if located.batch.is_none() {
+                problems.push((Verdict::BadSignature, "the signature of its batch is missing or damaged".to_owned()));
+            }
+        }
+    }
+    let content = content(store, located, &mut problems);
+    if !store.trusted().contains_key(&header.actor) {
+        problems.push((Verdict::UnknownActor, unknown(store, located)));
+    }
+    Finding {
+        position: located.position,
+        entry: Some(Seen {
+            tag: store.tag(&header.thing),
+            header: header.clone(),
+            id: located.id,
+            leaf: merkle::leaf(&located.id),
+            slot,
+            content,
+        }),
+        problems,
+    }
+}
+
+/// Checks the payload, and opens it if this node can.
+fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String)>) -> Verdict {
+    let parts;
+    let bytes: &[u8] = match &located.stored.payload {
+        StoredPayload::Absent => return Verdict::Stub,
+        StoredPayload::Inline(bytes) => bytes,
+        StoredPayload::Parts => match store.payload(located) {
+            Ok(read) => {
+                parts = read.unwrap_or_default();
+                &parts
+            }
+            Err(problem) => {
+                problems.push((Verdict::Unreadable, problem.to_string()));
+                return Verdict::Stub;
+            }
+        },
+    };
+    if let Err(problem) = payload::check(&located.header, bytes) {
+        problems.push((Verdict::BadHash, problem.to_string()));
+    }
+    let Some(cek) = located.stored.cek() else { return Verdict::Undecryptable };
+    if let Err(problem) = payload::open(&located.header, &cek, bytes) {
+        problems.push((Verdict::BadHash, problem.to_string()));
+    }
+    Verdict::Intact
+}
+
+fn unknown(store: &Store, located: &Located) -> String {
+    let key = located.header.actor;
+    let claimed = match (&located.stored.payload, located.stored.cek()) {
+        (StoredPayload::Inline(bytes), Some(cek)) => payload::open(&located.header, &cek, bytes).ok(),
+        _ => None,
+    };
+    let Some(body) = claimed else { return format!("signed by the key {key}, which is not in the trust store") };
+    let name = body.actor_name();
+    if store.trusted().values().any(|known| known == name) {
+        format!("claims to be {name}, but the key {key} is not the one known by that name")
+    } else {
+        format!("claims to be {name}; the key {key} is not in the trust store")
+    }
+}
+
+/// Whether an entry's signature holds, wherever it lies. Reads the ids of its
+/// batch if need be.
+pub(super) fn check_alone(store: &Store, located: &Located, slot: u8, memo: &mut BatchMemo) -> Finding {
+    let mut finding = check(store, located, slot, memo);
+    if let (Some(head), None) = (located.batch, located.stored.signature.alone())
+        && let Err(problem) = check_batch(store, located, &head, memo)
+    {
+        finding.problems.push((Verdict::BadSignature, problem));
+    }
+    finding
+}
+
+fn check_batch(
+    store: &Store,
+    located: &Located,
+    head: &BatchHead,
+    memo: &mut BatchMemo,
+) -> std::result::Result<(), String> {
+    let last = head.first.checked_add(u64::from(head.size)).ok_or("its batch has no end")?;
+    if !(head.first..last).contains(&located.position) {
+        return Err("it is not in its batch".to_owned());
+    }
+    let ids = store.with_tree(|tree| tree.ids(head.first, last)).map_err(|problem| problem.to_string())?;
+    // The tree's rows only say which ids the signature should cover; that this
+    // entry's id is among them, at its place, ties it to the signature.
+    let place = usize::try_from(located.position - head.first).ok().and_then(|place| ids.get(place));
+    if place != Some(&located.id) {
+        return Err("the ledger's tree has another id at its position".to_owned());
+    }
+    let root = merkle::root(ids.iter().map(merkle::leaf));
+    let verifier = store.verifier(&located.header.actor).map_err(|problem| problem.to_string())?;
+    memo.verify(&verifier, head.size, &root, &head.value).map_err(|problem| problem.to_string())?;
+    debug_assert!(head.size >= signature::MIN_BATCH);
+    Ok(())
+}
