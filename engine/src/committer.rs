@@ -83,6 +83,8 @@ pub(crate) enum Job {
     Write(Vec<NewEntry>),
     Import(Vec<Arrived>),
     Share(Vec<Shared>, Vec<EncryptionKey>),
+    /// Rows that are no entries; sealed by the caller.
+    Rows(Batch),
 }
 
 /// What became of an entry from elsewhere.
@@ -101,6 +103,7 @@ pub(crate) enum Done {
     Imported(Vec<Fate>),
     /// How many entries were not sealed to these recipients before.
     Shared(u64),
+    Rows,
 }
 
 /// The queue, and who works on it.
@@ -211,6 +214,20 @@ impl Committer {
         }
     }
 
+    /// Why an entry from elsewhere does not follow from its prev, given their
+    /// seqs and times.
+    pub(crate) fn refusal(&self, header: &Header, prev: &[(u64, Time)]) -> Option<String> {
+        let latest = (self.clock)().saturating_add(self.future_tolerance_us);
+        if header.time.micros() > latest {
+            return Some(format!("time {} is in the future", header.time));
+        }
+        if let Some((_, time)) = prev.iter().find(|(_, time)| header.time <= *time) {
+            return Some(format!("time {} is not later than {time} of its prev", header.time));
+        }
+        let greatest = prev.iter().map(|(seq, _)| *seq).max().unwrap_or(0);
+        (header.seq != greatest + 1).then(|| format!("seq {} does not follow seq {greatest} of its prev", header.seq))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().expect("no thread panics while it holds the queue")
     }
@@ -234,6 +251,7 @@ impl Job {
             Self::Write(entries) => entries.len(),
             Self::Import(entries) => entries.len(),
             Self::Share(entries, _) => entries.len(),
+            Self::Rows(_) => 1,
         }
     }
 }
@@ -252,7 +270,7 @@ impl Shift<'_> {
         // jobs came at the same time, so their order is free.
         jobs.sort_by_key(|waiting| match &waiting.job {
             Job::Write(entries) => entries.first().map(|entry| entry.signer.actor()),
-            Job::Import(_) | Job::Share(..) => None,
+            Job::Import(_) | Job::Share(..) | Job::Rows(_) => None,
         });
         let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
         self.jobs = Some(
@@ -355,6 +373,10 @@ impl<'a> Stage<'a> {
                 entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
             }
             Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
+            Job::Rows(rows) => {
+                self.batch.append(rows);
+                Ok(Done::Rows)
+            }
         };
         if done.is_err() {
             for staged in self.entries.drain(before..) {
@@ -439,22 +461,15 @@ impl<'a> Stage<'a> {
             return Ok(fate);
         }
         let header = &arrived.entry.header;
-        let latest = self.now.saturating_add(self.committer.future_tolerance_us);
-        if header.time.micros() > latest {
-            return Ok(Fate::Refused(format!("time {} is in the future", header.time)));
-        }
-        let mut greatest = 0;
+        let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            let Some((seq, time)) = self.place_of(&arrived.tag, prev, header.seq)? else {
+            let Some(place) = self.place_of(&arrived.tag, prev, header.seq)? else {
                 return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
             };
-            if header.time <= time {
-                return Ok(Fate::Refused(format!("time {} is not later than {time} of its prev {prev}", header.time)));
-            }
-            greatest = greatest.max(seq);
+            places.push(place);
         }
-        if header.seq != greatest + 1 {
-            return Ok(Fate::Refused(format!("seq {} does not follow seq {greatest} of its prev", header.seq)));
+        if let Some(reason) = self.committer.refusal(header, &places) {
+            return Ok(Fate::Refused(reason));
         }
         let Arrived { entry, envelopes, tag, cek } = arrived;
         let envelopes = envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
@@ -622,7 +637,7 @@ impl<'a> Stage<'a> {
 
     /// Signs, seals, commits, and then changes memory.
     fn commit(mut self) -> Result<Option<Ticket>> {
-        if self.entries.is_empty() && self.rewritten.is_empty() {
+        if self.entries.is_empty() && self.rewritten.is_empty() && self.batch.is_empty() {
             return Ok(None);
         }
         let base = self.store.size();
