@@ -46,12 +46,16 @@ fn no_seed_and_no_neighbour_of_one_breaks_a_target() {
         for file in files(&repository().join("fuzz/corpus").join(target)) {
             let seed = std::fs::read(&file).expect("it is there");
             run(&seed);
+            // What a fuzzer left here has a SHA-1 for a name, and is much.
+            if file.file_name().is_some_and(|name| name.len() == 40) {
+                continue;
+            }
             for len in (0..seed.len()).step_by(seed.len() / MOST + 1) {
                 run(&seed[..len]);
             }
             let bits = seed.len() * 8;
             // Odd, so that not always the same bit of a byte is flipped.
-            for bit in (0..bits).step_by(bits / MOST | 1) {
+            for bit in (0..bits).step_by((bits / MOST) | 1) {
                 let mut flipped = seed.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 run(&flipped);
