@@ -194,7 +194,7 @@ fn weak_default_slot_is_upgraded_at_unlock() {
     let right = passphrase("correct horse");
     let stronger = KdfParams::new(16, 2, 1).unwrap();
     let reopened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), stronger, rng).unwrap();
-    assert!(matches!(reopened.kdf_upgrade(), KdfUpgrade::Done { from: tiny(), to } if *to == stronger));
+    assert!(matches!(reopened.kdf_upgrade(), KdfUpgrade::Done { from, to } if *from == tiny() && *to == stronger));
     assert_eq!(reopened.slots()[0].kind, SlotKind::Passphrase { params: stronger, explicit: false });
     assert_eq!(*reopened.secrets.encode(), *secrets);
     assert_eq!(reopened.slots()[1].kind, SlotKind::Passphrase { params: tiny(), explicit: true });
