@@ -56,6 +56,7 @@ pub mod disk;
 mod draft;
 mod error;
 mod exchange;
+mod forks;
 mod history;
 mod index;
 mod json;
@@ -66,11 +67,13 @@ mod ledger;
 pub mod lock;
 mod options;
 mod passphrase;
+mod peers;
 mod progress;
 mod read;
 mod record;
 mod recover;
 mod schema;
+mod share;
 mod standing;
 #[doc(hidden)]
 pub mod storage;
@@ -87,17 +90,21 @@ pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary};
 pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
+pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
-pub use keyring::{KdfChoice, KdfParams, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
+pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
+pub use peers::{Audience, Introduction, Peer};
 pub use progress::Progress;
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
+pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 pub use thingdb_format as format;
 pub use thingdb_format::{
-    Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, NodeKey, Origin, SignedCheckpoint, Suite, ThingId, Time,
+    Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, KdfParams, NodeKey, Origin, SignedCheckpoint, Suite,
+    ThingId, Time,
 };
 pub use things::{ThingInfo, ThingQuery, Things};
 pub use verify::{Problem, Report, Verdict, VerifyOptions};

@@ -1,6 +1,9 @@
 //! Streams of ndjson out of and into the database.
 
+mod check;
 pub(crate) mod export;
 pub(crate) mod import;
+mod intake;
+mod own_seal;
 pub(crate) mod packets;
 mod pending;

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::CryptoRng;
-use thingdb_format::{Actor, DecryptionKey, NodeKey, Origin, SigningKey, Time, Verifier};
+use thingdb_format::{Actor, DecryptionKey, KdfParams, NodeKey, Origin, SigningKey, Time, Verifier};
+use zeroize::Zeroizing;
 
 use codec::Flaw;
 use layout::{Locked, MAX_SLOTS};
@@ -36,7 +37,7 @@ use crate::Passphrase;
 use crate::trust::{How, KnownActor, KnownOrigin, TrustStore};
 
 pub use error::KeyringError;
-pub use kdf::{KdfChoice, KdfParams};
+pub use kdf::KdfChoice;
 pub use recovery::{RecoveryKey, RecoveryText};
 pub use seal::{SealKey, Secret};
 pub use secrets::{ActorKey, FormerNode};
@@ -517,6 +518,28 @@ impl Keyring {
     }
 }
 
+/// What other parts of the engine keep here: peers, settings.
+impl Keyring {
+    /// The record with this name.
+    #[must_use]
+    pub fn record(&self, name: &str) -> Option<&[u8]> {
+        self.secrets.records.get(name).map(|record| &record[..])
+    }
+
+    /// Replaces the record with this name.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`].
+    pub fn put_record(&mut self, name: &str, record: Vec<u8>, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        check_name(name)?;
+        let record = Zeroizing::new(record);
+        self.change(rng, |secrets| {
+            secrets.records.insert(name.to_owned(), record);
+            Ok(())
+        })
+    }
+}
+
 /// The trust store.
 impl Keyring {
     /// The keys that this node knows.
@@ -643,7 +666,7 @@ pub fn fuzz_keyring(bytes: &[u8]) {
     for bytes in [bytes, &repaired] {
         let Ok(locked) = Locked::parse(bytes) else { continue };
         let is_quick = |slot: &Slot| match slot.kind {
-            SlotKind::Passphrase { params, .. } => params.memory_kib <= 64 && params.passes <= 2,
+            SlotKind::Passphrase { params, .. } => params.memory_kib() <= 64 && params.passes() <= 2,
             SlotKind::RecoveryKey => true,
         };
         if locked.slots.iter().all(is_quick) {
