@@ -1,9 +1,10 @@
 //! The arguments of `thingdb`. Help, completions and man pages come from this
 //! definition; each command keeps its own part beside what it does.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
     actor, append, checkpoint, completions, demo, diff, doctor, export, get, help, import, init, log, ls, man, passwd,
@@ -14,7 +15,7 @@ use super::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
-  thingdb demo                                       see it work, and catch three attacks
+  thingdb demo                                       see it work, and catch attacks
   thingdb init ./things --actor alice                a new database
   export THINGDB_DIR=./things
   thingdb put part-42 '{\"temp\":20.1}'                write an entry
@@ -43,6 +44,27 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Examples stand before the options: they are what one looks for.
+const HELP_OF_COMMANDS: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+
+impl Cli {
+    /// The definition with the layout of its help, which derives cannot say.
+    pub(crate) fn definition() -> clap::Command {
+        Self::command().mut_subcommands(lay_out)
+    }
+
+    /// Reads the arguments.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut definition = Self::definition();
+        let matches = definition.try_get_matches_from_mut(args)?;
+        Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
+    }
+}
+
+fn lay_out(command: clap::Command) -> clap::Command {
+    command.help_template(HELP_OF_COMMANDS).mut_subcommands(lay_out)
 }
 
 /// Options of every command.
@@ -184,13 +206,11 @@ impl Speed {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]
@@ -200,7 +220,7 @@ mod tests {
             command.get_subcommands().for_each(|command| names(command, found));
         }
         let mut found = Vec::new();
-        names(&Cli::command(), &mut found);
+        names(&Cli::definition(), &mut found);
         assert!(found.iter().any(|name| name == "passphrase-file"));
         assert!(!found.iter().any(|name| name == "passphrase" || name == "new-passphrase" || name == "password"));
     }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::args::PassphraseArgs;
 use super::error::{Exit, Failure, Outcome};
+use super::interrupt::Patience;
 use super::talk;
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
@@ -119,9 +120,13 @@ impl Sources {
         if self.no_input {
             return Err(missing("--no-input forbids asking for it"));
         }
+        // A signal must not leave the terminal without its echo.
+        let patience = Patience::new();
         match rpassword::prompt_password(prompt) {
             Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
             Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {
+                // The signal may arrive only now, and must not cut our word off.
+                std::mem::forget(patience);
                 Err(Failure::new(Exit::Interrupted, "interrupted", "nothing was done"))
             }
             Err(_) => Err(missing("there is no terminal to ask on")),

@@ -9,7 +9,7 @@ use thingdb::{Db, ImportOptions, ImportSummary, Refusal, StreamState, TrustPolic
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt;
+use crate::cli::interrupt::{self, Patience};
 use crate::cli::output::{counted, grouped};
 
 /// Refused lines that are explained on stderr.
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
     let mut rejects = args.rejects.as_ref().map(create).transpose()?;
     let db = context.open()?;
-    interrupt::watch();
+    let _patience = Patience::new();
     let imported = import(context, &db, args, BufReader::with_capacity(READ_BYTES, source), rejects.as_mut())?;
     db.close()?;
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {

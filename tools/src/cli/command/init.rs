@@ -117,7 +117,10 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
         args.kdf_passes.unwrap_or(default.passes()),
         args.kdf_lanes.unwrap_or(default.lanes()),
     );
-    let chosen = chosen.map_err(|problem| Failure::usage(format!("Argon2id: {problem}")))?;
+    let chosen = chosen.map_err(|problem| {
+        Failure::usage(format!("Argon2id: {problem}"))
+            .cause("m is --kdf-memory in KiB, t is --kdf-passes, p is --kdf-lanes; m is 8 times p or more")
+    })?;
     Ok(KdfChoice::Explicit(chosen))
 }
 
