@@ -2,7 +2,7 @@
 //! what is just allowed comes back as it was.
 
 use thingdb::{Db, Draft, Error, Expect, ImportOptions, Suite, ThingQuery, TrustPolicy};
-use thingdb_tests::database::{assert_intact, export, fresh, passphrase, relaxed, scratch, text};
+use thingdb_tests::database::{assert_intact, export, fresh, passphrase, relaxed, rounds, scratch, text};
 
 /// The largest data that fits into 16 MiB with the actor `owner`, the action
 /// `create` and the media type below.
@@ -260,6 +260,8 @@ fn assert_data(db: &Db, sizes: &[usize]) {
 #[test]
 fn large_data_comes_back_after_reopening_and_travelling() {
     let overhead = 16 + 1 + 6 + 7 + 1 + MEDIA.len();
+    // Without optimisation each pass over 16 MiB takes two seconds.
+    let largest = if cfg!(debug_assertions) && rounds(0) == 0 { 700_000 } else { MOST };
     let sizes = [
         0,
         1,
@@ -270,7 +272,7 @@ fn large_data_comes_back_after_reopening_and_travelling() {
         6144 - overhead,
         6144 - overhead + 1,
         100_000,
-        MOST,
+        largest,
     ];
     let scratch = scratch();
     let dir = scratch.path().join("db");
@@ -307,7 +309,7 @@ fn large_data_comes_back_after_reopening_and_travelling() {
     assert_eq!((summary.added, summary.refused), (sizes.len() as u64, 0), "{summary:?}");
     let record = stranger.get("5000 bytes").unwrap().unwrap();
     assert_eq!((record.data(), record.content()), (None, &thingdb::Content::Undecryptable));
-    assert!(export(&stranger).len() > MOST);
+    assert!(export(&stranger).len() > largest);
 }
 
 #[test]
