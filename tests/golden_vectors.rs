@@ -108,6 +108,10 @@ fn body(v: &Vector) -> Result<(), Error> {
     same(v, "action", hex(body.action().as_bytes()));
     same(v, "media_type", hex(body.media_type().as_bytes()));
     same(v, "data", hex(body.data()));
+    if let Some(attachment) = body.attachment() {
+        same(v, "attachment_type", hex(attachment.media_type.as_bytes()));
+        same(v, "attachment", hex(attachment.bytes));
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
 use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
+use crate::peers;
 use crate::recover::recover;
 use crate::standing::{self, Standing};
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
@@ -132,6 +133,9 @@ impl Db {
         let mut keyring = Keyring::create(&dir.join(KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
         keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
         keyring.create_segment_key(0, &mut rng)?;
+        if options.write_only {
+            peers::set_write_only(&mut keyring)?;
+        }
         standing::sign(dir, keyring.node_key(), 0, thingdb_format::merkle::root([]))?;
         Self::assemble(dir, lock, storage, keyring, options)
     }
@@ -156,7 +160,7 @@ impl Db {
         let node = keyring.node_key().node_key();
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), Box::new(storage), keyring, index_capacity);
+        let store = Store::new(dir.to_owned(), Box::new(storage), keyring, index_capacity)?;
         let recovered = recover(&store, options.rebuild)?;
         let committer = Committer::new(node.origin(), options.clock, options.future_tolerance_ms);
         warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use thingdb_format::{Body, Cek, SignedCheckpoint, SigningKey, payload};
+use thingdb_format::{Attachment, Body, Cek, SignedCheckpoint, SigningKey, payload};
 
 use crate::committer::{Done, Job, NewEntry};
 use crate::db::Db;
@@ -85,7 +85,7 @@ impl Db {
         self.settle(ticket, durability)?;
         match done {
             Done::Written(receipts) => Ok(receipts),
-            Done::Imported(_) => unreachable!("a write is answered as a write"),
+            _ => unreachable!("a write is answered as a write"),
         }
     }
 
@@ -102,6 +102,7 @@ impl Db {
         let mut rng = rand::rng();
         let mut signers = Signers::default();
         let mut created = std::collections::HashSet::new();
+        let readers = self.store.readers();
         drafts
             .into_iter()
             .map(|draft| {
@@ -112,11 +113,23 @@ impl Db {
                     None if !created.insert(tag) || self.store.state(&tag)?.is_some() => "update",
                     None => "create",
                 };
-                let body = Body::new(&name, action, &draft.media_type, &draft.data)?;
+                let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
+                let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
+                let to = readers.keys(draft.thing.as_str(), draft.to.as_deref())?;
                 let cek = Cek::generate(&mut rng);
                 let sealed = payload::seal(self.options.suite, &cek, body)?;
                 let expect = draft.expect;
-                Ok(NewEntry { thing: draft.thing, tag, signer, expect, suite: self.options.suite, cek, sealed })
+                Ok(NewEntry {
+                    thing: draft.thing,
+                    tag,
+                    signer,
+                    expect,
+                    suite: self.options.suite,
+                    cek,
+                    sealed,
+                    to,
+                    keep_cek: !readers.write_only,
+                })
             })
             .collect()
     }

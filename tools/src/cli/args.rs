@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::command::{
-    actor, append, checkpoint, completions, demo, diff, doctor, export, get, help, import, init, log, ls, man, passwd, put,
-    recovery_key, show, stats, verify,
+    actor, append, checkpoint, completions, demo, diff, doctor, export, get, help, import, init, log, ls, man, passwd,
+    put, recovery_key, show, stats, verify,
 };
 use super::output::Format;
 use super::progress::Progress;

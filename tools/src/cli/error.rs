@@ -174,7 +174,9 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
         p if p.is_already_exists() => (Exit::Unexpected, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
-        p if p.is_newer_version() => (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version"),
+        p if p.is_newer_version() => {
+            (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
+        }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::RolledBack { .. } => (Exit::NotVerified, "rolled-back", "thingdb verify"),
@@ -183,7 +185,6 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
-        p if p.is_interrupted() => (Exit::Interrupted, "interrupted", ""),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
         _ => (Exit::Unexpected, "unexpected", ""),
     }

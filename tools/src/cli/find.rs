@@ -25,7 +25,9 @@ pub(crate) fn digits(text: &str) -> Outcome<String> {
     let digits = text.trim_end_matches('…').to_ascii_lowercase();
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || digits.len() < MIN_DIGITS || digits.len() > 2 * EntryId::LEN {
-        return Err(Failure::usage(format!("{text:?} is no entry id: {MIN_DIGITS} to 64 hex digits")).hint("thingdb log THING"));
+        return Err(
+            Failure::usage(format!("{text:?} is no entry id: {MIN_DIGITS} to 64 hex digits")).hint("thingdb log THING")
+        );
     }
     Ok(digits)
 }
@@ -87,7 +89,8 @@ fn similar(db: &Db, thing: &str) -> Vec<String> {
     let near = db.things_from(&ThingQuery::new().prefix(&first));
     let near = near.into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
     let any = db.things().into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
-    let mut found: Vec<(usize, String)> = near.chain(any).filter_map(|name| Some((distance(thing, &name)?, name))).collect();
+    let mut found: Vec<(usize, String)> =
+        near.chain(any).filter_map(|name| Some((distance(thing, &name)?, name))).collect();
     found.sort();
     found.dedup();
     found.into_iter().take(3).map(|(_, name)| name).collect()

@@ -17,7 +17,8 @@ use super::talk;
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
 
-const WAYS: &str = "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
+const WAYS: &str =
+    "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
 
 /// What opens a database.
 pub(crate) enum Secret {
@@ -73,7 +74,9 @@ impl Sources {
     pub(crate) fn create(&self, dir: &Path) -> Outcome<Passphrase> {
         match &self.place {
             Place::Terminal => self.choose(&format!("Passphrase for the new database {}", dir.display())),
-            Place::RecoveryKey(_) => Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS)),
+            Place::RecoveryKey(_) => {
+                Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS))
+            }
             place => acceptable(passphrase(place.read()?)),
         }
     }
@@ -106,7 +109,8 @@ impl Sources {
     }
 
     fn prompt(&self, prompt: &str) -> Outcome<Zeroizing<Vec<u8>>> {
-        let missing = |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
+        let missing =
+            |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
         if self.no_input {
             return Err(missing("--no-input forbids asking for it"));
         }
@@ -160,7 +164,8 @@ fn acceptable(passphrase: Passphrase) -> Outcome<Passphrase> {
 fn recovery_key(path: &Path) -> Outcome<RecoveryKey> {
     let bytes = read_file(path)?;
     let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-    RecoveryKey::parse(text).map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
+    RecoveryKey::parse(text)
+        .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
 }
 
 fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -195,7 +200,9 @@ fn read_descriptor(number: u32) -> Outcome<Zeroizing<Vec<u8>>> {
 }
 
 fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
-    let failure = |cause: String| Failure::new(Exit::Unexpected, "passphrase-command", "the passphrase command gave none").cause(cause);
+    let failure = |cause: String| {
+        Failure::new(Exit::Unexpected, "passphrase-command", "the passphrase command gave none").cause(cause)
+    };
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(command)
@@ -263,5 +270,4 @@ mod tests {
         assert!(read(&[b'x'; 65_537]).is_err());
         assert!(read(&[b'x'; 65_536]).is_ok());
     }
-
 }

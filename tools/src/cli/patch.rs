@@ -81,7 +81,10 @@ fn compare_members(path: &mut String, old: &Members<'_>, new: &Members<'_>, dept
             None => found.push(Change::Remove { path: path.clone(), old: (*value).to_owned() }),
         });
     }
-    for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+    let mut added: Vec<_> = new.iter().filter(|(name, _)| !old.contains_key(*name)).collect();
+    // In the order in which they stand in the text.
+    added.sort_by_key(|(_, value)| value.get().as_ptr());
+    for (name, value) in added {
         within(path, name, |path| found.push(Change::Add { path: path.clone(), value: (*value).to_owned() }));
     }
 }
@@ -159,7 +162,9 @@ impl Change {
         match self {
             Self::Add { path, value } => format!("+{} {}", name(path), show(value)),
             Self::Remove { path, old } => format!("-{} {}", name(path), show(old)),
-            Self::Replace { path, value, old } => format!("{} {} → {}", name(path), show(old), show(value)).trim_start().to_owned(),
+            Self::Replace { path, value, old } => {
+                format!("{} {} → {}", name(path), show(old), show(value)).trim_start().to_owned()
+            }
         }
     }
 
@@ -192,7 +197,10 @@ mod tests {
             patch(r#"{"a":1,"b":{"c":[1,2,3]},"d":0}"#, r#"{"b":{"c":[1,9]},"a":1,"e/~":null}"#),
             r#"[{"op":"replace","path":"/b/c/1","value":9},{"op":"remove","path":"/b/c/2"},{"op":"remove","path":"/d"},{"op":"add","path":"/e~1~0","value":null}]"#
         );
-        assert_eq!(patch("[1]", "[1,2,3]"), r#"[{"op":"add","path":"/-","value":2},{"op":"add","path":"/-","value":3}]"#);
+        assert_eq!(
+            patch("[1]", "[1,2,3]"),
+            r#"[{"op":"add","path":"/-","value":2},{"op":"add","path":"/-","value":3}]"#
+        );
         assert_eq!(patch("1", r#""x""#), r#"[{"op":"replace","path":"","value":"x"}]"#);
     }
 

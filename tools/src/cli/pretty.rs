@@ -89,7 +89,10 @@ mod tests {
     #[test]
     fn long_json_gets_a_member_a_line() {
         let long = "x".repeat(80);
-        assert_eq!(json(&format!("{{\"a\":[1,{{}}],\"b\":\"{long}\"}}")), format!("{{\n  \"a\": [\n    1,\n    {{}}\n  ],\n  \"b\": \"{long}\"\n}}"));
+        assert_eq!(
+            json(&format!("{{\"a\":[1,{{}}],\"b\":\"{long}\"}}")),
+            format!("{{\n  \"a\": [\n    1,\n    {{}}\n  ],\n  \"b\": \"{long}\"\n}}")
+        );
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub(crate) fn rate(done: u64, elapsed: Duration) -> u64 {
 
 fn bar(operation: &'static str) -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let style = ProgressStyle::with_template("{msg:<10} {wide_bar:.cyan} {human_pos}/{human_len}  {per_sec:.dim}  {eta:.dim}");
+    let style =
+        ProgressStyle::with_template("{msg:<10} {wide_bar:.cyan} {human_pos}/{human_len}  {per_sec:.dim}  {eta:.dim}");
     bar.set_style(style.expect("the template is a constant"));
     bar.set_message(operation);
     bar.enable_steady_tick(Duration::from_millis(200));

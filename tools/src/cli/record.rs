@@ -145,7 +145,9 @@ impl<'a> Step<'a> {
     pub(crate) fn changes(&self) -> Option<Vec<Change>> {
         let new = json_text(self.record)?;
         match &self.before {
-            None if self.record.prev().is_empty() => patch::changes(if new.starts_with('{') { "{}" } else { "null" }, new),
+            None if self.record.prev().is_empty() => {
+                patch::changes(if new.starts_with('{') { "{}" } else { "null" }, new)
+            }
             None => None,
             Some(before) => patch::changes(json_text(before.record())?, new),
         }

@@ -28,7 +28,10 @@ impl When {
         let (start, width) = if let Ok(instant) = text.parse::<Timestamp>() {
             (instant, width(text))
         } else if text.len() == 10 {
-            (utc(text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight()))?, SignedDuration::from_hours(24))
+            (
+                utc(text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight()))?,
+                SignedDuration::from_hours(24),
+            )
         } else {
             (utc(text.parse::<DateTime>().ok()?)?, width(text))
         };

@@ -147,12 +147,30 @@ pub(crate) fn body(w: &mut Writer) {
     good(w, "good-longest", "names as long as they may be", [&[b'n'; 128], &[b'a'; 64], &[b'm'; 255], b"x"]);
     good(w, "good-smallest", "7 bytes", [b"a", b"b", b"c", b""]);
     let plain = encode(b"alice", b"create", json, b"data");
-    let newer = [&[1], &plain[1..]].concat();
+    let newer = [&[2], &plain[1..]].concat();
+    let attached = |kind: &[u8], len: u32, bytes: &[u8], data: &[u8]| {
+        let mut out = encode(b"alice", b"migrate", json, b"");
+        out[0] = 1;
+        out.push(u8::try_from(kind.len()).expect("it is short"));
+        out.extend_from_slice(kind);
+        out.extend_from_slice(&len.to_be_bytes());
+        [&out, bytes, data].concat()
+    };
+    let with = Vector::new("ok", "a document that goes with the data")
+        .with_hex("actor_name", b"alice")
+        .with_hex("action", b"migrate")
+        .with_hex("media_type", json)
+        .with_hex("attachment_type", b"text/plain")
+        .with_hex("attachment", b"signed")
+        .with_hex("data", b"{}");
+    w.add("body", "good-attachment", &with.hex(&attached(b"text/plain", 6, b"signed", b"{}")));
     w.refused(
         "body",
         &[
             ("empty", "truncated", "no bytes at all", vec![]),
-            ("encoding-1", "newer-version", "an encoding that is not known yet", newer),
+            ("encoding-2", "newer-version", "an encoding that is not known yet", newer),
+            ("attachment-cut", "truncated", "one byte short", attached(b"text/plain", 6, b"signe", b"")),
+            ("attachment-type-empty", "out-of-range", "a type of no bytes", attached(b"", 0, b"", b"")),
             ("truncated-in-media-type", "truncated", "ends within the media type", plain[..18].to_vec()),
             ("actor-name-empty", "out-of-range", "a name of no bytes", encode(b"", b"create", json, b"")),
             ("actor-name-too-long", "out-of-range", "129 bytes", encode(&[b'n'; 129], b"create", json, b"")),

@@ -4,6 +4,8 @@
 //! A file that is there is never written again. If it differs from what the
 //! code makes now, the format has changed, and this program says so and fails.
 //!
+//! Good inputs that are small become seeds of the fuzz targets too.
+//!
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
@@ -17,8 +19,22 @@ use std::process::ExitCode;
 
 use thingdb_tests::vector::Vector;
 
-/// The directory of vectors, and what became of it.
+/// Subjects that a fuzz target reads, with the name of the target.
+const SEEDED: [(&str, &str); 6] = [
+    ("body", "body"),
+    ("card", "card"),
+    ("checkpoint", "note"),
+    ("header", "header"),
+    ("line", "line"),
+    ("stream", "stream"),
+];
+
+/// A fuzzer wants small seeds.
+const MAX_SEED_BYTES: usize = 4096;
+
+/// What became of the vectors.
 pub(crate) struct Writer {
+    /// The repository.
     root: PathBuf,
     added: u32,
     same: u32,
@@ -28,8 +44,18 @@ pub(crate) struct Writer {
 impl Writer {
     /// Adds the case, or compares it with the file that is there.
     pub(crate) fn add(&mut self, subject: &str, mutation: &str, vector: &Vector) {
-        let path = self.root.join(subject).join(format!("{mutation}.txt"));
-        let file = vector.to_file();
+        let path = self.root.join(format!("tests/vectors/{subject}/{mutation}.txt"));
+        self.write(path, &vector.to_file());
+        let target = SEEDED.iter().find(|(name, _)| *name == subject);
+        if let Some((_, target)) = target
+            && vector.value("expect") == "ok"
+            && vector.input.len() <= MAX_SEED_BYTES
+        {
+            self.write(self.root.join(format!("fuzz/corpus/{target}/{mutation}")), &vector.input);
+        }
+    }
+
+    fn write(&mut self, path: PathBuf, file: &[u8]) {
         match std::fs::read(&path) {
             Ok(there) if there == file => self.same += 1,
             Ok(_) => {
@@ -53,7 +79,7 @@ impl Writer {
 }
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are within the repository").to_owned();
     let mut writer = Writer { root, added: 0, same: 0, differ: 0 };
     binary::header(&mut writer);
     binary::body(&mut writer);

@@ -81,7 +81,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Show { actor } => show(context, &one(&db, actor)?),
         Command::Trust { name, key } => {
             let key: Actor = key.to_ascii_lowercase().parse().map_err(|_| {
-                Failure::usage(format!("{key:?} is no actor key: 64 hex digits")).hint("thingdb actor ls, at the actor's own database")
+                Failure::usage(format!("{key:?} is no actor key: 64 hex digits"))
+                    .hint("thingdb actor ls, at the actor's own database")
             })?;
             db.trust_actor(name, key)?;
             changed(context, db, &key)
@@ -89,7 +90,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Untrust { actor } => {
             let known = one(&db, actor)?;
             if !db.untrust_actor(&known.id)? {
-                return Err(Failure::not_found(format!("{} is not trusted", printable(&known.name))).hint("thingdb actor ls"));
+                return Err(
+                    Failure::not_found(format!("{} is not trusted", printable(&known.name))).hint("thingdb actor ls")
+                );
             }
             db.close()?;
             show(context, &Known { trusted: false, since: None, time: None, ..known })
@@ -106,19 +109,23 @@ fn changed(context: &Context, db: Db, key: &Actor) -> Outcome {
 /// Own actors first, then the others that are trusted.
 fn all(db: &Db) -> Vec<Known> {
     let trusted = db.trusted_actors();
-    let mut known: Vec<Known> = db.own_actors().into_iter().map(|own| {
-        let since = trusted.iter().find(|actor| actor.key == own.key).map(|actor| actor.since);
-        Known {
-            name: own.name,
-            key: own.key.to_string(),
-            own: true,
-            default: own.default,
-            trusted: since.is_some(),
-            since: since.map(|time| time.to_string()),
-            id: own.key,
-            time: since,
-        }
-    }).collect();
+    let mut known: Vec<Known> = db
+        .own_actors()
+        .into_iter()
+        .map(|own| {
+            let since = trusted.iter().find(|actor| actor.key == own.key).map(|actor| actor.since);
+            Known {
+                name: own.name,
+                key: own.key.to_string(),
+                own: true,
+                default: own.default,
+                trusted: since.is_some(),
+                since: since.map(|time| time.to_string()),
+                id: own.key,
+                time: since,
+            }
+        })
+        .collect();
     let others = trusted.into_iter().filter(|actor| !known.iter().any(|own| own.id == actor.key)).map(|actor| Known {
         name: actor.name,
         key: actor.key.to_string(),
@@ -183,5 +190,10 @@ fn row(known: &Known) -> [String; 4] {
         (true, false) => "own",
         _ => "other",
     };
-    [printable(&known.name).into_owned(), known.key.clone(), role.to_owned(), known.time.map(when::short).unwrap_or_default()]
+    [
+        printable(&known.name).into_owned(),
+        known.key.clone(),
+        role.to_owned(),
+        known.time.map(when::short).unwrap_or_default(),
+    ]
 }

@@ -149,7 +149,9 @@ fn conclude(args: &Args, summary: &Summary, end: Outcome<End>) -> Outcome {
     };
     match end {
         Err(failure) => Err(resume(failure.cause(stored))),
-        Ok(End::Interrupted) => Err(resume(Failure::new(Exit::Interrupted, "interrupted", format!("stopped; {stored}")))),
+        Ok(End::Interrupted) => {
+            Err(resume(Failure::new(Exit::Interrupted, "interrupted", format!("stopped; {stored}"))))
+        }
         Ok(_) if summary.refused == 0 => Ok(()),
         Ok(end) => {
             let failure = refusals(args, summary);
@@ -200,7 +202,8 @@ impl<'a> Append<'a> {
         let signer = put::signer(db, args.actor.as_deref())?;
         let others = db.own_actors().into_iter().map(|actor| actor.name).filter(|name| *name != signer);
         let actors = std::iter::once(signer.clone()).chain(others).collect();
-        let create = |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
+        let create =
+            |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
         Ok(Self {
             db,
             args,

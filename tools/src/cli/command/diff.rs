@@ -78,8 +78,9 @@ fn entry(db: &Db, args: &Args, text: &str) -> Outcome<Record> {
 
 fn changes(old: &Record, new: &Record) -> Outcome<Vec<Change>> {
     let json = |record| {
-        record::json_text(record)
-            .ok_or_else(|| Failure::usage(format!("entry {} holds no JSON to compare", find::short(&Record::id(record)))))
+        record::json_text(record).ok_or_else(|| {
+            Failure::usage(format!("entry {} holds no JSON to compare", find::short(&Record::id(record))))
+        })
     };
     patch::changes(json(old)?, json(new)?).ok_or_else(|| Failure::usage("the data cannot be compared"))
 }

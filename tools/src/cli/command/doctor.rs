@@ -110,7 +110,8 @@ fn passphrase_file(path: &Path) -> Option<Check> {
     let file = File::open(path).ok()?;
     let name = path.display();
     Some(if passphrase::is_readable_by_others(&file) {
-        Check::new("passphrase", State::Warn, format!("{name} is readable by other users")).hint(format!("chmod 600 {name}"))
+        Check::new("passphrase", State::Warn, format!("{name} is readable by other users"))
+            .hint(format!("chmod 600 {name}"))
     } else {
         Check::new("passphrase", State::Ok, format!("{name} is readable by its owner only"))
     })
@@ -159,9 +160,11 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
         counted(stats.things, "thing", "things")
     );
     let mut checks = vec![Check::new("open", State::Ok, counts)];
-    checks.extend(db.warnings().iter().map(|warning| {
-        Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")
-    }));
+    checks.extend(
+        db.warnings()
+            .iter()
+            .map(|warning| Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")),
+    );
     checks.push(recovery(db));
     checks.push(clock(db)?);
     Ok(checks)
@@ -171,7 +174,8 @@ fn recovery(db: &Db) -> Check {
     if db.key_slots().iter().any(|slot| slot.kind == SlotKind::RecoveryKey) {
         return Check::new("recovery", State::Ok, "there is a recovery key");
     }
-    Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data").hint("thingdb recovery-key")
+    Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data")
+        .hint("thingdb recovery-key")
 }
 
 /// An entry from the future tells of a clock that was set back.
@@ -183,8 +187,10 @@ fn clock(db: &Db) -> Outcome<Check> {
         latest = latest.max(thing?.heads.iter().map(|head| head.time).max());
     }
     Ok(match latest {
-        Some(time) if time > now => Check::new("clock", State::Warn, format!("entries up to {time}, but the clock says {now}"))
-            .hint("timedatectl status"),
+        Some(time) if time > now => {
+            Check::new("clock", State::Warn, format!("entries up to {time}, but the clock says {now}"))
+                .hint("timedatectl status")
+        }
         _ => Check::new("clock", State::Ok, format!("{now}, after the entries looked at")),
     })
 }

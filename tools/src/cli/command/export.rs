@@ -57,7 +57,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
         Some(path) if path.exists() && !path.is_file() => {
             let name = path.display().to_string();
-            let file = std::fs::OpenOptions::new().write(true).open(path).map_err(|problem| Failure::file(&name, &problem))?;
+            let file =
+                std::fs::OpenOptions::new().write(true).open(path).map_err(|problem| Failure::file(&name, &problem))?;
             export(context, &db, args, &name, &mut BufWriter::new(file)).and_then(|summary| say(context, &summary))
         }
         Some(path) => {

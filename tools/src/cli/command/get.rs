@@ -75,13 +75,15 @@ fn record(db: &Db, args: &Args) -> Outcome<Record> {
     }
     let Some(latest) = db.get(&args.thing)? else { return Err(find::no_thing(db, &args.thing)) };
     if let Some(seq) = args.seq {
-        return by_seq(db, args, seq)?
-            .ok_or_else(|| Failure::not_found(format!("{name} has no entry with seq {seq}, the last is {}", latest.seq())).hint(log));
+        return by_seq(db, args, seq)?.ok_or_else(|| {
+            Failure::not_found(format!("{name} has no entry with seq {seq}, the last is {}", latest.seq())).hint(log)
+        });
     }
     let Some(text) = &args.at else { return Ok(latest) };
     let when = When::parse(text, when::now()).map_err(Failure::usage)?;
-    db.get_at(&args.thing, when.last)?
-        .ok_or_else(|| Failure::not_found(format!("{name} has no entry up to {}", when.last)).hint(format!("{log} --reverse -n 1")))
+    db.get_at(&args.thing, when.last)?.ok_or_else(|| {
+        Failure::not_found(format!("{name} has no entry up to {}", when.last)).hint(format!("{log} --reverse -n 1"))
+    })
 }
 
 /// The entry with a seq; of several, which a fork makes, the one that counts
@@ -113,7 +115,8 @@ fn print_entry(context: &Context, record: &Record) -> Outcome {
 
 fn print_data(context: &Context, record: &Record) -> Outcome {
     let data = record.data().ok_or_else(|| no_data(record))?;
-    let is_text = std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
+    let is_text =
+        std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
     if context.output.is_terminal() && !is_text {
         return Err(Failure::usage("the data would upset the terminal")
             .hint(format!("thingdb get {} --raw > FILE", find::quoted(record.thing()))));

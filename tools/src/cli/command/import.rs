@@ -81,7 +81,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         "-" => Box::new(io::stdin().lock()),
         path => Box::new(File::open(path).map_err(|problem| Failure::file(path, &problem))?),
     };
-    let create = |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
+    let create =
+        |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
     let mut rejects = args.rejects.as_ref().map(create).transpose()?;
     let db = context.open()?;
     interrupt::watch();
@@ -140,19 +141,30 @@ fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
             .hint("run the same command again: what is stored already is passed over"));
     }
     if let StreamState::Damaged(problem) = stream {
-        return Err(with_reasons(Failure::new(Exit::NotVerified, "damaged-stream", format!("the stream is not what its end says: {problem}")), summary));
+        return Err(with_reasons(
+            Failure::new(
+                Exit::NotVerified,
+                "damaged-stream",
+                format!("the stream is not what its end says: {problem}"),
+            ),
+            summary,
+        ));
     }
     if summary.refused > 0 {
         let fact = format!("{} refused, {} stored", counted(summary.refused, "line", "lines"), grouped(summary.added));
         let failure = with_reasons(Failure::new(Exit::Partly, "bad-lines", fact), summary);
         return Err(match &args.rejects {
             Some(path) => failure.hint(format!("the refused lines are in {path}; the others need no repeating")),
-            None => failure.hint("--rejects FILE keeps the refused lines; thingdb actor trust NAME KEY, if you know the actor"),
+            None => failure
+                .hint("--rejects FILE keeps the refused lines; thingdb actor trust NAME KEY, if you know the actor"),
         });
     }
     if matches!(stream, StreamState::Cut) {
         return Err(Failure::new(Exit::Partly, "cut-stream", "the stream ends before its end: entries are missing")
-            .cause(format!("{} before the cut", counted(summary.added.saturating_add(summary.known), "entry is good", "entries are good")))
+            .cause(format!(
+                "{} before the cut",
+                counted(summary.added.saturating_add(summary.known), "entry is good", "entries are good")
+            ))
             .hint("export again; what is stored already is passed over"));
     }
     Ok(())

@@ -60,8 +60,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         None => context.dir()?,
     };
     if dir.join("keyring").exists() {
-        return Err(Failure::new(Exit::Unexpected, "already-exists", format!("{} is a database already", dir.display()))
-            .hint(format!("thingdb --db {} stats", dir.display())));
+        return Err(Failure::new(
+            Exit::Unexpected,
+            "already-exists",
+            format!("{} is a database already", dir.display()),
+        )
+        .hint(format!("thingdb --db {} stats", dir.display())));
     }
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?);
     let passphrase = context.sources.create(dir)?;
@@ -90,7 +94,11 @@ fn say(context: &Context, created: &Created) -> Outcome {
         let mut text = context.output.text();
         text.line(&format!("created {}", printable(&created.db)))?;
         text.line(&format!("  node   {}", created.fingerprint))?;
-        text.line(&format!("  actor  {}  {}", created.actor.key(), printable(created.actor.name().unwrap_or_default())))?;
+        text.line(&format!(
+            "  actor  {}  {}",
+            created.actor.key(),
+            printable(created.actor.name().unwrap_or_default())
+        ))?;
         text.end()?;
     }
     if context.output.is_terminal() {
@@ -109,7 +117,11 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
         lanes: args.kdf_lanes.unwrap_or(KdfParams::DEFAULT.lanes),
     };
     if chosen.memory_kib < chosen.lanes.saturating_mul(8) {
-        return Err(Failure::usage(format!("{} lanes need {} KiB of memory or more", chosen.lanes, chosen.lanes.saturating_mul(8))));
+        return Err(Failure::usage(format!(
+            "{} lanes need {} KiB of memory or more",
+            chosen.lanes,
+            chosen.lanes.saturating_mul(8)
+        )));
     }
     Ok(KdfChoice::Explicit(chosen))
 }

@@ -117,7 +117,8 @@ fn row(thing: &ThingInfo) -> [String; 4] {
 
 impl ThingJson {
     fn new(thing: &ThingInfo) -> Self {
-        let head = |head: &thingdb::Head| HeadJson { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() };
+        let head =
+            |head: &thingdb::Head| HeadJson { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() };
         Self {
             thing: thing.thing.to_string(),
             entries: thing.entries,

@@ -50,7 +50,9 @@ fn collect(command: &Command, name: String, pages: &mut Vec<(String, Command)>) 
 fn page(command: Command, name: &str) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
     let page = Man::new(command.name(name.to_owned()).disable_help_subcommand(true)).section("1").manual("ThingDB");
-    page.render(&mut out).and_then(|()| exit_codes().to_writer(&mut out)).map_err(|problem: io::Error| Failure::output(&problem))?;
+    page.render(&mut out)
+        .and_then(|()| exit_codes().to_writer(&mut out))
+        .map_err(|problem: io::Error| Failure::output(&problem))?;
     Ok(out)
 }
 

@@ -184,6 +184,12 @@ fn conflict(db: &Db, thing: &str, expected: &str, heads: &[Head]) -> Failure {
 
 fn describe(db: &Db, head: &Head) -> String {
     let actor = db.get_id(&head.id).ok().flatten();
-    let actor = actor.as_ref().and_then(|record| record.actor_name()).map(|name| format!("{name}, ")).unwrap_or_default();
-    format!("the head is       {}  (#{}, {actor}{})", find::short(&head.id), head.seq, when::ago(head.time, when::now()))
+    let actor =
+        actor.as_ref().and_then(|record| record.actor_name()).map(|name| format!("{name}, ")).unwrap_or_default();
+    format!(
+        "the head is       {}  (#{}, {actor}{})",
+        find::short(&head.id),
+        head.seq,
+        when::ago(head.time, when::now())
+    )
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 impl Whole {
     fn new(record: &Record) -> Self {
         let header = record.header();
-                Self {
+        Self {
             entry: EntryJson::new(record),
             position: record.position(),
             origin: record.origin().to_string(),

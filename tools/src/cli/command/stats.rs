@@ -50,7 +50,10 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
         ("node", stats.fingerprint.clone()),
         ("origin", stats.origin.clone()),
-        ("checkpoint", checkpoint.map_or_else(|| "none yet".to_owned(), |it| format!("size {}, root {}", it.size, it.root))),
+        (
+            "checkpoint",
+            checkpoint.map_or_else(|| "none yet".to_owned(), |it| format!("size {}, root {}", it.size, it.root)),
+        ),
     ];
     let mut text = context.output.text();
     for (name, value) in rows {

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     thing: Option<String>,
 
     /// Compare with a checkpoint that was kept elsewhere; - for stdin
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "thing")]
     checkpoint: Option<String>,
 }
 
