@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use thingdb_format::{NodeKey, Origin};
+use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 
 use crate::actors::unix_now;
 use crate::committer::Committer;
@@ -14,7 +14,7 @@ use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
-use crate::recover::recover;
+use crate::recover::{recover, repair_tree};
 use crate::standing::{self, Standing};
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::store::Store;
@@ -172,8 +172,10 @@ impl Db {
         match standing::load(dir, &node) {
             // A new database gets its first one when it is made.
             Ok(None) => warnings.push(Warning::Checkpoint("the node's own last checkpoint is gone".to_owned())),
-            Ok(Some(note)) => match standing::compare(&store, node.origin(), note.claimed())? {
+            Ok(Some(note)) => match compare(&store, &node, &note, &mut warnings)? {
                 Standing::Consistent => checkpointed = note.claimed().size,
+                // What cannot be read cannot be compared.
+                Standing::Different { .. } if committer.check_open().is_err() => {}
                 found => {
                     committer.close(Error::RolledBack { detail: found.to_string() });
                     warnings.push(Warning::Standing(found));
@@ -278,6 +280,19 @@ impl Drop for Db {
     fn drop(&mut self) {
         // Nobody is left to be told; whoever wants to know calls `close`.
         let _ = self.shut();
+    }
+}
+
+/// How the ledger stands against the own checkpoint. Rows of the tree that do
+/// not open are made anew.
+fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, warnings: &mut Vec<Warning>) -> Result<Standing> {
+    match standing::compare(store, node.origin(), note.claimed()) {
+        Err(problem) if problem.is_damaged() => {
+            let recovered = repair_tree(store)?;
+            warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
+            standing::compare(store, node.origin(), note.claimed())
+        }
+        found => found,
     }
 }
 

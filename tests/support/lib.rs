@@ -1,3 +1,6 @@
 //! What the tests share.
 
+pub mod database;
+pub mod rows;
+pub mod stranger;
 pub mod vector;
