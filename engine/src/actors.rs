@@ -52,7 +52,7 @@ impl Db {
     /// [`Error::Keyring`] if the name is taken or not allowed.
     pub fn new_actor(&self, name: &str) -> Result<Actor> {
         let key = self.store.keyring().add_actor(name, unix_now(), &mut rand::rng())?;
-        self.store.refresh_trust();
+        self.store.refresh_trust()?;
         Ok(key.actor())
     }
 
@@ -85,7 +85,7 @@ impl Db {
     /// [`Error::Keyring`] if the key is not acceptable or the name is taken.
     pub fn trust_actor(&self, name: &str, key: Actor) -> Result<()> {
         self.store.keyring().trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?;
-        self.store.refresh_trust();
+        self.store.refresh_trust()?;
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Db {
         }
         keyring.untrust_actor(key, unix_now(), &mut rand::rng())?;
         drop(keyring);
-        self.store.refresh_trust();
+        self.store.refresh_trust()?;
         Ok(true)
     }
 

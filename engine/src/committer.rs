@@ -15,10 +15,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use thingdb_format::{
-    Cek, EntryId, Envelope, Fields, Hash, Header, Origin, Signature, SigningKey, Suite, ThingId, Time, Verified,
-    header, merkle, signature,
+    Cek, EncryptionKey, EntryId, Envelope, Fields, Hash, Header, Kek, KekPacket, Origin, Signature, SigningKey, Suite,
+    ThingId, Time, Verified, envelope, header, merkle, signature,
 };
 
 use crate::draft::Expect;
@@ -41,6 +42,12 @@ const BATCH_ENTRIES: usize = 1024;
 /// the next.
 const COMMIT_ENTRIES: usize = 4096;
 
+/// Entries that share a KEK, at most.
+const KEK_ENTRIES: u64 = 10_000;
+
+/// How long entries share a KEK, at most.
+const KEK_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A sealed draft, ready for its place.
 pub(crate) struct NewEntry {
     pub(crate) thing: ThingId,
@@ -50,6 +57,17 @@ pub(crate) struct NewEntry {
     pub(crate) suite: Suite,
     pub(crate) cek: Cek,
     pub(crate) sealed: thingdb_format::payload::Sealed,
+    /// To whom it is sealed beside this node: ascending, without repeats.
+    pub(crate) to: Vec<EncryptionKey>,
+    /// Whether this node keeps the CEK.
+    pub(crate) keep_cek: bool,
+}
+
+/// An entry that is to be sealed to more recipients.
+pub(crate) struct Shared {
+    pub(crate) position: u64,
+    pub(crate) id: EntryId,
+    pub(crate) cek: Cek,
 }
 
 /// An entry from elsewhere, its signature and hashes checked.
@@ -64,6 +82,9 @@ pub(crate) struct Arrived {
 pub(crate) enum Job {
     Write(Vec<NewEntry>),
     Import(Vec<Arrived>),
+    Share(Vec<Shared>, Vec<EncryptionKey>),
+    /// Rows that are no entries; sealed by the caller.
+    Rows(Batch),
 }
 
 /// What became of an entry from elsewhere.
@@ -80,6 +101,9 @@ pub(crate) enum Fate {
 pub(crate) enum Done {
     Written(Vec<Receipt>),
     Imported(Vec<Fate>),
+    /// How many entries were not sealed to these recipients before.
+    Shared(u64),
+    Rows,
 }
 
 /// The queue, and who works on it.
@@ -94,6 +118,35 @@ pub(crate) struct Committer {
     /// KEK packets that are known to have their row; touched by the committer
     /// only.
     stored_packets: Mutex<HashSet<[u8; 16]>>,
+    keks: Mutex<HashMap<Vec<EncryptionKey>, SharedKek>>,
+}
+
+/// A KEK that is in use for one set of recipients.
+struct SharedKek {
+    kek: Kek,
+    /// The row with its packets, encoded, and the row's name.
+    packets: Vec<u8>,
+    name: [u8; 16],
+    used: u64,
+    since: Instant,
+}
+
+impl SharedKek {
+    fn new(from: Origin, to: &[EncryptionKey]) -> Result<Self> {
+        let mut rng = rand::rng();
+        let kek = Kek::generate(&mut rng);
+        let packets = to
+            .iter()
+            .map(|key| KekPacket::seal_x25519(&kek, from, key, &mut rng))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let packets = packets::encode(&packets);
+        let name = packets::name(&packets);
+        Ok(Self { kek, packets, name, used: 0, since: Instant::now() })
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used >= KEK_ENTRIES || self.since.elapsed() >= KEK_TIME
+    }
 }
 
 #[derive(Default)]
@@ -119,7 +172,13 @@ impl Committer {
             changed: Condvar::new(),
             closed: Mutex::default(),
             stored_packets: Mutex::default(),
+            keks: Mutex::default(),
         }
+    }
+
+    /// Recipients have changed: the next entries get new KEKs.
+    pub(crate) fn forget_keks(&self) {
+        self.keks.lock().expect("no thread panics while it holds the keys").clear();
     }
 
     /// From now on every job is refused with `why`.
@@ -155,6 +214,20 @@ impl Committer {
         }
     }
 
+    /// Why an entry from elsewhere does not follow from its prev, given their
+    /// seqs and times.
+    pub(crate) fn refusal(&self, header: &Header, prev: &[(u64, Time)]) -> Option<String> {
+        let latest = (self.clock)().saturating_add(self.future_tolerance_us);
+        if header.time.micros() > latest {
+            return Some(format!("time {} is in the future", header.time));
+        }
+        if let Some((_, time)) = prev.iter().find(|(_, time)| header.time <= *time) {
+            return Some(format!("time {} is not later than {time} of its prev", header.time));
+        }
+        let greatest = prev.iter().map(|(seq, _)| *seq).max().unwrap_or(0);
+        (header.seq != greatest + 1).then(|| format!("seq {} does not follow seq {greatest} of its prev", header.seq))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().expect("no thread panics while it holds the queue")
     }
@@ -177,6 +250,8 @@ impl Job {
         match self {
             Self::Write(entries) => entries.len(),
             Self::Import(entries) => entries.len(),
+            Self::Share(entries, _) => entries.len(),
+            Self::Rows(_) => 1,
         }
     }
 }
@@ -195,7 +270,7 @@ impl Shift<'_> {
         // jobs came at the same time, so their order is free.
         jobs.sort_by_key(|waiting| match &waiting.job {
             Job::Write(entries) => entries.first().map(|entry| entry.signer.actor()),
-            Job::Import(_) => None,
+            Job::Import(_) | Job::Share(..) | Job::Rows(_) => None,
         });
         let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
         self.jobs = Some(
@@ -241,7 +316,7 @@ struct Staged {
     signing: Signing,
     cek: Option<Cek>,
     payload: Option<Vec<u8>>,
-    envelopes: Vec<Envelope>,
+    envelopes: Vec<StoredEnvelope>,
 }
 
 enum Signing {
@@ -297,6 +372,11 @@ impl<'a> Stage<'a> {
             Job::Import(entries) => {
                 entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
             }
+            Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
+            Job::Rows(rows) => {
+                self.batch.append(rows);
+                Ok(Done::Rows)
+            }
         };
         if done.is_err() {
             for staged in self.entries.drain(before..) {
@@ -316,9 +396,10 @@ impl<'a> Stage<'a> {
     fn write(&mut self, new: NewEntry) -> Result<Receipt> {
         let heads = self.tip(&new.tag)?.heads.clone();
         if let Some(expected) = new.expect {
-            let holds = match expected {
+            let holds = match &expected {
                 Expect::Absent => heads.is_empty(),
-                Expect::Head(id) => matches!(heads[..], [head] if head.id == id),
+                Expect::Head(id) => matches!(&heads[..], [head] if head.id == *id),
+                Expect::Heads(ids) => heads.len() == ids.len() && heads.iter().all(|head| ids.contains(&head.id)),
             };
             if !holds {
                 return Err(Error::Conflict { thing: new.thing, expected, heads });
@@ -345,15 +426,21 @@ impl<'a> Stage<'a> {
             payload_len: u32::try_from(new.sealed.payload.len()).expect("payloads have at most 16 MiB"),
         })?;
         let position = self.store.size() + self.entries.len() as u64;
+        let header_bytes = header.to_bytes();
+        let id = header::id_of(&header_bytes);
+        let envelopes = match &new.to[..] {
+            [] => Vec::new(),
+            to => vec![self.seal_to(to, &id, &new.cek)?],
+        };
         let staged = Staged {
             tag: new.tag,
-            header_bytes: header.to_bytes(),
-            id: header.id(),
+            header_bytes,
+            id,
             header,
             signing: Signing::Due(new.signer),
-            cek: Some(new.cek),
+            cek: new.keep_cek.then_some(new.cek),
             payload: Some(new.sealed.payload),
-            envelopes: Vec::new(),
+            envelopes,
         };
         let receipt = Receipt {
             thing: staged.header.thing.clone(),
@@ -374,24 +461,18 @@ impl<'a> Stage<'a> {
             return Ok(fate);
         }
         let header = &arrived.entry.header;
-        let latest = self.now.saturating_add(self.committer.future_tolerance_us);
-        if header.time.micros() > latest {
-            return Ok(Fate::Refused(format!("time {} is in the future", header.time)));
-        }
-        let mut greatest = 0;
+        let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            let Some((seq, time)) = self.place_of(&arrived.tag, prev, header.seq)? else {
+            let Some(place) = self.place_of(&arrived.tag, prev, header.seq)? else {
                 return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
             };
-            if header.time <= time {
-                return Ok(Fate::Refused(format!("time {} is not later than {time} of its prev {prev}", header.time)));
-            }
-            greatest = greatest.max(seq);
+            places.push(place);
         }
-        if header.seq != greatest + 1 {
-            return Ok(Fate::Refused(format!("seq {} does not follow seq {greatest} of its prev", header.seq)));
+        if let Some(reason) = self.committer.refusal(header, &places) {
+            return Ok(Fate::Refused(reason));
         }
         let Arrived { entry, envelopes, tag, cek } = arrived;
+        let envelopes = envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
         let entry = entry.into_entry();
         self.push(Staged {
             tag,
@@ -459,28 +540,49 @@ impl<'a> Stage<'a> {
 
     /// Adds what a stored record lacks and `arrived` brings.
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
-        let position = found.position;
+        let envelopes =
+            arrived.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
+        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes)
+    }
+
+    /// Seals entries to more recipients.
+    fn share(&mut self, entries: Vec<Shared>, to: &[EncryptionKey]) -> Result<u64> {
+        let mut shared = 0;
+        for Shared { position, id, cek } in entries {
+            let envelope = self.seal_to(to, &id, &cek)?;
+            shared += u64::from(self.add(position, None, None, vec![envelope])?);
+        }
+        Ok(shared)
+    }
+
+    /// Adds to the record at `position` what it lacks.
+    fn add(
+        &mut self,
+        position: u64,
+        payload: Option<&[u8]>,
+        cek: Option<&Cek>,
+        envelopes: Vec<StoredEnvelope>,
+    ) -> Result<bool> {
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
         let block = Block::from_bytes(first, &bytes)?;
-        let slot = (position - first) as u8;
-        // Read again: an earlier entry of this commit may have completed it.
+        let slot = u8::try_from(position - first).expect("a block has at most 255 records");
+        // Read again: an earlier entry of this commit may have added to it.
         let mut record = self.store.located_in(&block, first, slot)?.stored;
         let mut changed = false;
         if matches!(record.payload, StoredPayload::Absent)
-            && let Some(payload) = &arrived.entry.payload
+            && let Some(payload) = payload
         {
             record.payload = self.place_payload(position, payload)?;
             changed = true;
         }
         if record.cek.is_none()
-            && let Some(cek) = &arrived.cek
+            && let Some(cek) = cek
         {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        for envelope in &arrived.envelopes {
-            let stored = self.place_envelope(envelope)?;
+        for stored in envelopes {
             if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
                 record.envelopes.push(stored);
                 changed = true;
@@ -492,6 +594,23 @@ impl<'a> Stage<'a> {
             self.rewritten.insert(first, (original, after));
         }
         Ok(changed)
+    }
+
+    /// Seals a CEK to a set of recipients, under the KEK that is in use for it.
+    fn seal_to(&mut self, to: &[EncryptionKey], id: &EntryId, cek: &Cek) -> Result<StoredEnvelope> {
+        let mut keks = self.committer.keks.lock().expect("no thread panics while it holds the keys");
+        if keks.get(to).is_none_or(SharedKek::is_spent) {
+            keks.insert(to.to_vec(), SharedKek::new(self.committer.origin, to)?);
+        }
+        let shared = keks.get_mut(to).expect("it was put there if it was not");
+        shared.used += 1;
+        let stored = StoredEnvelope {
+            from: self.committer.origin.0,
+            cek: envelope::seal_cek(&shared.kek, id, cek),
+            packets: shared.name,
+        };
+        place_packets(self.committer, self.store, &mut self.batch, shared.name, &shared.packets)?;
+        Ok(stored)
     }
 
     /// Puts large payloads into rows of their own.
@@ -512,24 +631,13 @@ impl<'a> Stage<'a> {
     fn place_envelope(&mut self, envelope: &Envelope) -> Result<StoredEnvelope> {
         let packets = packets::encode(&envelope.recipients);
         let name = packets::name(&packets);
-        let mut stored = self.committer.stored_packets.lock().expect("no thread panics while it holds this");
-        if !stored.contains(&name) {
-            let row = schema::kek(&name);
-            if self.store.storage.get(&row)?.is_none() {
-                let sealed = self.store.rows.seal(&row, &packets);
-                self.batch.put(row, sealed);
-            }
-            if stored.len() > 10_000 {
-                stored.clear();
-            }
-            stored.insert(name);
-        }
+        place_packets(self.committer, self.store, &mut self.batch, name, &packets)?;
         Ok(StoredEnvelope::new(envelope, name))
     }
 
     /// Signs, seals, commits, and then changes memory.
     fn commit(mut self) -> Result<Option<Ticket>> {
-        if self.entries.is_empty() && self.rewritten.is_empty() {
+        if self.entries.is_empty() && self.rewritten.is_empty() && self.batch.is_empty() {
             return Ok(None);
         }
         let base = self.store.size();
@@ -560,8 +668,13 @@ impl<'a> Stage<'a> {
                 posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
             })
             .collect();
-        self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed)?;
+        // The entries are in. Whatever fails from here on must not let another
+        // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
+            self.committer.close(problem.clone());
+            return Err(problem);
+        }
         let end = base + entries.len() as u64;
         if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
             // The entries are in; rows that could not be written are made anew
@@ -595,8 +708,6 @@ impl<'a> Stage<'a> {
                     RunSignature::Head(head) => Some(*head),
                     _ => None,
                 };
-                let envelopes =
-                    staged.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
                 let payload = match &staged.payload {
                     Some(payload) => self.place_payload(position, payload)?,
                     None => StoredPayload::Absent,
@@ -606,7 +717,7 @@ impl<'a> Stage<'a> {
                     signature,
                     cek: staged.cek.as_ref().map(|cek| *cek.as_bytes()),
                     payload,
-                    envelopes,
+                    envelopes: staged.envelopes.clone(),
                 };
                 let key = self.store.segment_key_to_write(position)?;
                 let sealed = stored::seal_record(&key, position, &record);
@@ -621,6 +732,29 @@ impl<'a> Stage<'a> {
         block.close(self.store, &mut self.batch)?;
         Ok(slots)
     }
+}
+
+/// Puts a row of KEK packets into the batch, unless it is known to be there.
+fn place_packets(
+    committer: &Committer,
+    store: &Store,
+    batch: &mut Batch,
+    name: [u8; 16],
+    packets: &[u8],
+) -> Result<()> {
+    let mut stored = committer.stored_packets.lock().expect("no thread panics while it holds this");
+    if !stored.contains(&name) {
+        let row = schema::kek(&name);
+        if store.storage.get(&row)?.is_none() {
+            let sealed = store.rows.seal(&row, packets);
+            batch.put(row, sealed);
+        }
+        if stored.len() > 10_000 {
+            stored.clear();
+        }
+        stored.insert(name);
+    }
+    Ok(())
 }
 
 /// A block that is being filled.

@@ -26,6 +26,8 @@ pub struct Draft {
     pub(crate) action: Option<String>,
     pub(crate) actor: Option<String>,
     pub(crate) expect: Option<Expect>,
+    pub(crate) to: Option<Vec<String>>,
+    pub(crate) attachment: Option<(String, Vec<u8>)>,
 }
 
 impl Draft {
@@ -54,6 +56,8 @@ impl Draft {
             action: None,
             actor: None,
             expect: None,
+            to: None,
+            attachment: None,
         })
     }
 
@@ -75,8 +79,23 @@ impl Draft {
 
     /// Writes only if the thing is as expected.
     #[must_use]
-    pub const fn expect(mut self, expect: Expect) -> Self {
+    pub fn expect(mut self, expect: Expect) -> Self {
         self.expect = Some(expect);
+        self
+    }
+
+    /// Seals the entry to these peers instead of the audience that is set for
+    /// the thing, and to this node.
+    #[must_use]
+    pub fn to<I: IntoIterator<Item: Into<String>>>(mut self, peers: I) -> Self {
+        self.to = Some(peers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a document that goes with the data and is not data.
+    #[must_use]
+    pub fn attach(mut self, media_type: &str, document: impl Into<Vec<u8>>) -> Self {
+        self.attachment = Some((media_type.into(), document.into()));
         self
     }
 
@@ -88,10 +107,12 @@ impl Draft {
 }
 
 /// What a writer takes for granted (optimistic concurrency).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The thing has no entry.
     Absent,
     /// The thing has exactly this head.
     Head(EntryId),
+    /// The thing has exactly these heads, in any order.
+    Heads(Vec<EntryId>),
 }

@@ -128,6 +128,47 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
+    /// No peer of this name is known.
+    #[error("no peer named {name} is known here")]
+    NoSuchPeer {
+        /// The name.
+        name: String,
+    },
+    /// A peer's card has other keys than the peer had.
+    #[error("the card of {name} has another node key: known is {known}, the card has {found}")]
+    PeerChanged {
+        /// The peer.
+        name: String,
+        /// Fingerprint of the key that is known.
+        known: thingdb_format::Hash,
+        /// Fingerprint of the key on the card.
+        found: thingdb_format::Hash,
+    },
+    /// The node of a card is known already, under another name.
+    #[error("the node {fingerprint} is known already, as {name}")]
+    PeerKnown {
+        /// The name.
+        name: String,
+        /// Its fingerprint.
+        fingerprint: thingdb_format::Hash,
+    },
+    /// A write-only node was asked to write something that nobody could read.
+    #[error("this node is write-only and no peer would be able to read the entry")]
+    NoReader,
+    /// Two lines that should prove an equivocation do not.
+    #[error("this proves no equivocation: {reason}")]
+    NoEvidence {
+        /// Why not.
+        reason: String,
+    },
+    /// The entry is not one of the heads.
+    #[error("{thing}: the entry {id} is not one of its heads")]
+    NotAHead {
+        /// The thing.
+        thing: ThingId,
+        /// The entry.
+        id: thingdb_format::EntryId,
+    },
     /// A checkpoint is of another node.
     #[error("the checkpoint is of the node {found}, not of this one")]
     OtherNode {
@@ -155,6 +196,7 @@ impl fmt::Display for Expect {
         match self {
             Self::Absent => f.write_str("no such thing"),
             Self::Head(id) => write!(f, "the head {id}"),
+            Self::Heads(ids) => write!(f, "{} heads", ids.len()),
         }
     }
 }
@@ -249,7 +291,7 @@ impl Error {
     pub fn is_invalid_input(&self) -> bool {
         match self {
             Self::Invalid(problem) => !problem.is_newer_version(),
-            Self::Json { .. } => true,
+            Self::Json { .. } | Self::PeerChanged { .. } | Self::PeerKnown { .. } | Self::NoReader => true,
             _ => self.keyring().is_some_and(|problem| {
                 matches!(
                     problem,
@@ -265,10 +307,10 @@ impl Error {
         }
     }
 
-    /// There is no such actor.
+    /// There is no such actor, peer or head.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NoSuchActor { .. })
+        matches!(self, Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. })
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {

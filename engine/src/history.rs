@@ -86,7 +86,7 @@ impl<'a> History<'a> {
         }
     }
 
-    fn step(&mut self, front: bool) -> Option<Result<Record>> {
+    fn step(&mut self, front: bool) -> Option<Result<Located>> {
         let own = if front { &mut self.front } else { &mut self.back };
         if own.level.is_empty() {
             match self.level(front) {
@@ -101,7 +101,16 @@ impl<'a> History<'a> {
         } else {
             self.back.level.pop_back().or_else(|| self.front.level.pop_back())
         };
-        next.map(|located| self.store.record(located))
+        next.map(Ok)
+    }
+
+    /// The same entries, not opened.
+    pub(crate) fn located(mut self) -> impl Iterator<Item = Result<Located>> {
+        std::iter::from_fn(move || self.step(true))
+    }
+
+    fn open(&self, located: Result<Located>) -> Result<Record> {
+        self.store.record(located?)
     }
 }
 
@@ -115,13 +124,13 @@ impl Iterator for History<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Result<Record>> {
-        self.step(true)
+        self.step(true).map(|located| self.open(located))
     }
 }
 
 impl DoubleEndedIterator for History<'_> {
     fn next_back(&mut self) -> Option<Result<Record>> {
-        self.step(false)
+        self.step(false).map(|located| self.open(located))
     }
 }
 

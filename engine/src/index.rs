@@ -9,7 +9,7 @@
 //! seqs to a chunk. The newest chunk lies in the state row, older ones in rows
 //! of their own, which are not touched any more unless a fork arrives late.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -366,6 +366,15 @@ impl Index {
         }
     }
 
+    /// Forgets everything: the rows are gone.
+    pub(crate) fn clear(&self) {
+        let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
+        *unwritten = Unwritten::default();
+        self.evictions.fetch_add(1, Ordering::Release);
+        self.write().clear();
+        self.things.store(0, Ordering::Relaxed);
+    }
+
     /// Lets states go that were not used for a while, if there are too many.
     fn make_room(&self, states: &mut HashMap<Tag, Arc<State>>) {
         if states.len() <= self.capacity {
@@ -447,16 +456,18 @@ fn insert_posting(storage: &dyn Storage, rows: &RowSeal, state: &mut State, entr
     let postings = if chunk == state.last_chunk {
         &mut state.tail
     } else {
-        if !state.older.contains_key(&chunk) {
-            let loaded = load_chunk(storage, rows, &entry.tag, chunk)?;
-            // Reading the ledger again finds what is there; that alone must not
-            // make the chunk one that waits to be written.
-            if loaded.iter().any(|posting| posting.position == entry.posting.position) {
-                return Ok(false);
+        match state.older.entry(chunk) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(free) => {
+                let loaded = load_chunk(storage, rows, &entry.tag, chunk)?;
+                // Reading the ledger again finds what is there; that alone must
+                // not make the chunk one that waits to be written.
+                if loaded.iter().any(|posting| posting.position == entry.posting.position) {
+                    return Ok(false);
+                }
+                free.insert(loaded)
             }
-            state.older.insert(chunk, loaded);
         }
-        state.older.entry(chunk).or_default()
     };
     let order = |posting: &Posting| (posting.seq, posting.position);
     match postings.binary_search_by_key(&order(&entry.posting), order) {

@@ -149,7 +149,7 @@ impl Subtrees for LedgerView<'_> {
     fn subtree(&self, start: u64, end: u64) -> Result<Hash> {
         let size = end - start;
         // A complete subtree that lies in one row of some level.
-        if size.is_power_of_two() && start % size == 0 {
+        if size.is_power_of_two() && start.is_multiple_of(size) {
             let level = size.trailing_zeros() / WIDTH_HEIGHT;
             let width = 1 << (WIDTH_HEIGHT * level);
             let (first, count) = (start / width, size / width);

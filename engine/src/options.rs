@@ -44,6 +44,8 @@ pub struct Options {
     pub(crate) threads: usize,
     pub(crate) free_floor_bytes: u64,
     pub(crate) reserve_bytes: u64,
+    pub(crate) write_only: bool,
+    pub(crate) rebuild: bool,
     pub(crate) fail_sync_at: Option<u64>,
     pub(crate) clock: fn() -> u64,
 }
@@ -60,6 +62,8 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             free_floor_bytes: 16 << 20,
             reserve_bytes: 4 << 20,
+            write_only: false,
+            rebuild: false,
             fail_sync_at: None,
             clock: system_clock,
         }
@@ -137,6 +141,23 @@ impl Options {
     #[must_use]
     pub const fn reserve_bytes(mut self, bytes: u64) -> Self {
         self.reserve_bytes = bytes;
+        self
+    }
+
+    /// Makes a new database write-only: it keeps no CEK, so it cannot read what
+    /// it wrote, nor can who takes it over. Entries are sealed to peers, of
+    /// whom each entry needs at least one.
+    #[must_use]
+    pub const fn write_only(mut self, write_only: bool) -> Self {
+        self.write_only = write_only;
+        self
+    }
+
+    /// Makes everything anew at opening that follows from the ledger: the
+    /// index and the tree. Takes time in proportion to the ledger.
+    #[must_use]
+    pub const fn rebuild(mut self, rebuild: bool) -> Self {
+        self.rebuild = rebuild;
         self
     }
 

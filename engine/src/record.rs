@@ -1,6 +1,6 @@
 //! An entry as a reader sees it: opened as far as this node can.
 
-use thingdb_format::{Actor, Body, EntryId, Header, Origin, Signature, ThingId, Time};
+use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
 /// One entry of a thing's history.
 ///
@@ -166,6 +166,13 @@ impl Record {
     #[must_use]
     pub fn data(&self) -> Option<&[u8]> {
         self.body().map(Body::data)
+    }
+
+    /// The document that goes with the data, if there is one and the content is
+    /// open.
+    #[must_use]
+    pub fn attachment(&self) -> Option<Attachment<'_>> {
+        self.body().and_then(Body::attachment)
     }
 
     const fn body(&self) -> Option<&Body> {

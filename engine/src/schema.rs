@@ -7,6 +7,7 @@
 //! C ‖ tag 16 ‖ chunk 8        older postings of a thing, 64 seqs a row
 //! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
 //! K ‖ hash 16                 the KEK packets of a set of recipients
+//! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
 //! S ‖ name                    a number that the engine keeps
 //! ```
 //!
@@ -18,7 +19,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use thingdb_format::ThingId;
+use thingdb_format::{EntryId, ThingId};
 
 use crate::storage::KeyRange;
 
@@ -91,6 +92,10 @@ pub(crate) fn postings(tag: &Tag, chunk: u64) -> Vec<u8> {
     key(b'C', &[&tag.0, &chunk.to_be_bytes()])
 }
 
+pub(crate) fn all_postings() -> KeyRange {
+    KeyRange::prefix(*b"C")
+}
+
 pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {
     key(b'M', &[&[level], &index.to_be_bytes()])
 }
@@ -101,6 +106,14 @@ pub(crate) fn tiles(level: u8) -> KeyRange {
 
 pub(crate) fn kek(hash: &[u8; 16]) -> Vec<u8> {
     key(b'K', &[hash])
+}
+
+pub(crate) fn waiting(id: &EntryId, part: u16) -> Vec<u8> {
+    key(b'W', &[&id.0[..16], &part.to_be_bytes()])
+}
+
+pub(crate) fn waiting_rows() -> KeyRange {
+    KeyRange::prefix(*b"W")
 }
 
 /// Entries below this position are in the index rows.

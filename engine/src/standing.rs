@@ -30,6 +30,19 @@ pub(crate) fn sign(dir: &Path, key: &SigningKey, size: u64, root: Hash) -> Resul
     Ok(note)
 }
 
+/// Keeps the checkpoint of a former node key under another name.
+pub(crate) fn set_aside(dir: &Path) -> Result<()> {
+    let from = path(dir);
+    let free = (1_u32..).map(|n| dir.join(format!("{FILE}.former-{n}"))).find(|path| !path.exists());
+    let to = free.unwrap_or_else(|| from.clone());
+    match std::fs::rename(&from, &to) {
+        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file(from, "cannot be renamed")(problem))
+        }
+        _ => disk::sync_directory(dir).map_err(Error::file(dir, "cannot be synced")),
+    }
+}
+
 /// The checkpoint that is kept, if there is one.
 pub(crate) fn load(dir: &Path, node: &NodeKey) -> Result<Option<SignedCheckpoint>> {
     let text = match std::fs::read(path(dir)) {

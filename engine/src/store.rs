@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Posting, State};
 use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
+use crate::peers::Readers;
 use crate::record::{Content, Record, Signed};
 use crate::schema::{self, Tag, Tagger};
 use crate::storage::{Batch, Direction, Storage, Ticket};
@@ -39,6 +40,7 @@ pub(crate) struct Store {
     segments: RwLock<HashMap<u64, Arc<SealKey>>>,
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
+    readers: RwLock<Arc<Readers>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
@@ -47,6 +49,7 @@ pub(crate) struct Store {
 /// A record and where it lies.
 pub(crate) struct Located {
     pub(crate) position: u64,
+    pub(crate) slot: u8,
     pub(crate) header: Header,
     pub(crate) id: EntryId,
     pub(crate) stored: StoredRecord,
@@ -55,7 +58,12 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn new(dir: PathBuf, storage: Box<dyn Storage>, keyring: Keyring, index_capacity: usize) -> Self {
+    pub(crate) fn new(
+        dir: PathBuf,
+        storage: Box<dyn Storage>,
+        keyring: Keyring,
+        index_capacity: usize,
+    ) -> Result<Self> {
         let store = Self {
             dir,
             rows: RowSeal::new(keyring.row_key().seal_key()),
@@ -66,25 +74,34 @@ impl Store {
             keyring: Mutex::new(keyring),
             segments: RwLock::default(),
             trusted: RwLock::default(),
+            readers: RwLock::default(),
             verifiers: RwLock::default(),
             last_ticket: Mutex::default(),
         };
-        store.refresh_trust();
-        store
+        store.refresh_trust()?;
+        Ok(store)
     }
 
     pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().expect("no thread panics while it holds the keyring")
     }
 
-    /// Takes over what the keyring says of trust.
-    pub(crate) fn refresh_trust(&self) {
+    /// Takes over what the keyring says of trust, peers and audience.
+    pub(crate) fn refresh_trust(&self) -> Result<()> {
         let names = {
             let keyring = self.keyring();
             let trusted = keyring.trust().actors().filter(|known| known.withdrawn.is_none());
             trusted.map(|known| (known.key, known.name.clone())).collect()
         };
         *self.trusted.write().expect("no thread panics while it holds the names") = Arc::new(names);
+        let readers = Readers::load(&self.keyring())?;
+        *self.readers.write().expect("no thread panics while it holds the readers") = Arc::new(readers);
+        Ok(())
+    }
+
+    /// To whom entries are sealed.
+    pub(crate) fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers.read().expect("no thread panics while it holds the readers"))
     }
 
     pub(crate) fn trusted(&self) -> Arc<HashMap<Actor, String>> {
@@ -205,7 +222,7 @@ impl Store {
         };
         let header = stored.header(position)?;
         let id = header::id_of(&stored.header);
-        Ok(Located { position, header, id, stored, batch })
+        Ok(Located { position, slot, header, id, stored, batch })
     }
 
     /// The block in which a ledger position lies: its first position and bytes.

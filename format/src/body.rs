@@ -1,7 +1,8 @@
 //! The body: the plaintext of a payload.
 //!
 //! ```text
-//! encoding 1 | actor name 1 + n | action 1 + n | media type 1 + n | data …
+//! encoding 0 | actor name 1 + n | action 1 + n | media type 1 + n | data …
+//! encoding 1 | the same three     | attachment type 1 + n | attachment 4 + n | data …
 //! ```
 
 use std::fmt;
@@ -12,8 +13,11 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::codec::{Reader, plain_text, push_short_text, within};
 
-/// Data as it is, the only encoding of version 1.
+/// Data as it is.
 const ENCODING_PLAIN: u8 = 0;
+
+/// An attachment before the data.
+const ENCODING_ATTACHMENT: u8 = 1;
 
 /// Longest actor name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -40,7 +44,18 @@ pub struct Body {
     actor_name: Range<usize>,
     action: Range<usize>,
     media_type: Range<usize>,
+    attachment: Option<(Range<usize>, Range<usize>)>,
     data: Range<usize>,
+}
+
+/// A document that goes with the data and is not data: the signed original of
+/// a migrated entry, the reason of a resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment<'a> {
+    /// Media type of the document, 1 to 255 bytes.
+    pub media_type: &'a str,
+    /// The document.
+    pub bytes: &'a [u8],
 }
 
 impl Body {
@@ -49,17 +64,41 @@ impl Body {
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::Text`] that names the part.
     pub fn new(actor_name: &str, action: &str, media_type: &str, data: &[u8]) -> Result<Self, Error> {
-        let size = [actor_name.len(), action.len(), media_type.len(), data.len(), 4]
+        Self::with_attachment(actor_name, action, media_type, data, None)
+    }
+
+    /// The same with a document that goes with the data.
+    ///
+    /// # Errors
+    /// As [`Body::new`].
+    pub fn with_attachment(
+        actor_name: &str,
+        action: &str,
+        media_type: &str,
+        data: &[u8],
+        attachment: Option<Attachment<'_>>,
+    ) -> Result<Self, Error> {
+        let attached = attachment.map_or(0, |attached| attached.media_type.len().saturating_add(attached.bytes.len()));
+        let size = [actor_name.len(), action.len(), media_type.len(), attached, data.len(), 9]
             .into_iter()
             .fold(0, usize::saturating_add);
         // Room for the tag, so that sealing does not move the plaintext and
         // leave a copy behind.
         let mut bytes = Vec::with_capacity(size.saturating_add(16));
         check(actor_name, action, media_type)?;
-        bytes.push(ENCODING_PLAIN);
+        bytes.push(if attachment.is_some() { ENCODING_ATTACHMENT } else { ENCODING_PLAIN });
         push_short_text(&mut bytes, actor_name);
         push_short_text(&mut bytes, action);
         push_short_text(&mut bytes, media_type);
+        if let Some(attachment) = attachment {
+            check_media_type("attachment type", attachment.media_type)?;
+            push_short_text(&mut bytes, attachment.media_type);
+            let len = attachment.bytes.len() as u64;
+            within("attachment", len, 0, u64::from(crate::header::MAX_PAYLOAD_BYTES))?;
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&len.to_be_bytes());
+            bytes.extend_from_slice(attachment.bytes);
+        }
         bytes.extend_from_slice(data);
         Self::from_bytes(bytes)
     }
@@ -70,20 +109,38 @@ impl Body {
     /// Any [`Error`] of malformed bytes.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
         let bytes = Zeroizing::new(bytes);
+        let total = bytes.len();
         let mut r = Reader::new(&bytes);
-        r.version(ENCODING_PLAIN, "encoding")?;
-        let actor_name = r.short_text("actor name")?;
-        let action = r.short_text("action")?;
-        let media_type = r.short_text("media type")?;
+        // Where the field ends that was just read, `len` bytes long.
+        let ended = |r: &Reader<'_>, len: usize| {
+            let end = total.saturating_sub(r.left());
+            end.saturating_sub(len)..end
+        };
+        let encoding = r.u8("encoding")?;
+        if encoding > ENCODING_ATTACHMENT {
+            return Err(Error::NewerVersion { field: "encoding", found: u64::from(encoding) });
+        }
+        let text = r.short_text("actor name")?;
+        let actor_name = ended(&r, text.len());
+        let action_text = r.short_text("action")?;
+        let action = ended(&r, action_text.len());
+        let media_type_text = r.short_text("media type")?;
+        let media_type = ended(&r, media_type_text.len());
+        check(text, action_text, media_type_text)?;
+        let attachment = if encoding == ENCODING_ATTACHMENT {
+            let text = r.short_text("attachment type")?;
+            check_media_type("attachment type", text)?;
+            let kind = ended(&r, text.len());
+            let len = usize::try_from(r.u32("attachment")?).unwrap_or(usize::MAX);
+            let attached = r.take(len, "attachment")?;
+            Some((kind, ended(&r, attached.len())))
+        } else {
+            None
+        };
         let data_len = r.rest().len();
+        let data = ended(&r, data_len);
         r.finish("body")?;
-        check(actor_name, action, media_type)?;
-        let span = |start: usize, len: usize| start..start.saturating_add(len);
-        let actor_name = span(2, actor_name.len());
-        let action = span(actor_name.end.saturating_add(1), action.len());
-        let media_type = span(action.end.saturating_add(1), media_type.len());
-        let data = span(media_type.end, data_len);
-        Ok(Self { bytes, actor_name, action, media_type, data })
+        Ok(Self { bytes, actor_name, action, media_type, attachment, data })
     }
 
     /// The one spelling of the body: what is sealed.
@@ -116,6 +173,13 @@ impl Body {
         self.bytes.get(self.data.clone()).unwrap_or_default()
     }
 
+    /// The document that goes with the data, if there is one.
+    #[must_use]
+    pub fn attachment(&self) -> Option<Attachment<'_>> {
+        let (media_type, bytes) = self.attachment.as_ref()?;
+        Some(Attachment { media_type: self.text(media_type), bytes: self.bytes.get(bytes.clone()).unwrap_or_default() })
+    }
+
     fn text(&self, range: &Range<usize>) -> &str {
         self.bytes.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
@@ -134,9 +198,13 @@ impl fmt::Debug for Body {
 fn check(actor_name: &str, action: &str, media_type: &str) -> Result<(), Error> {
     plain_text("actor name", actor_name, 1, MAX_NAME_BYTES as u64)?;
     plain_text("action", action, 1, MAX_ACTION_BYTES as u64)?;
-    within("media type", media_type.len() as u64, 1, MAX_MEDIA_TYPE_BYTES as u64)?;
+    check_media_type("media type", media_type)
+}
+
+fn check_media_type(field: &'static str, media_type: &str) -> Result<(), Error> {
+    within(field, media_type.len() as u64, 1, MAX_MEDIA_TYPE_BYTES as u64)?;
     if !media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
-        return Err(Error::Text { field: "media type", problem: "holds a character that is not printable ASCII" });
+        return Err(Error::Text { field, problem: "holds a character that is not printable ASCII" });
     }
     Ok(())
 }
@@ -158,6 +226,18 @@ mod tests {
     }
 
     #[test]
+    fn an_attachment_comes_back_and_every_truncation_of_it_is_refused() {
+        let attachment = Attachment { media_type: "text/x-original", bytes: b"signed" };
+        let body = Body::with_attachment("a", "b", "c", b"data", Some(attachment)).unwrap();
+        let again = Body::from_bytes(body.as_bytes().to_vec()).unwrap();
+        assert_eq!((again.attachment(), again.data()), (Some(attachment), &b"data"[..]));
+        assert_eq!((again.actor_name(), again.action(), again.media_type()), ("a", "b", "c"));
+        for len in 0..body.as_bytes().len() - 4 {
+            assert!(Body::from_bytes(body.as_bytes()[..len].to_vec()).is_err(), "{len}");
+        }
+    }
+
+    #[test]
     fn names_with_control_characters_are_refused() {
         assert!(Body::new("a\n", "b", "c", b"").is_err());
         assert!(Body::new("a", "", "c", b"").is_err());
@@ -167,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_unknown_encoding_was_written_by_a_newer_version() {
-        let problem = Body::from_bytes(vec![1, 1, b'a', 1, b'b', 1, b'c']).unwrap_err();
+        let problem = Body::from_bytes(vec![2, 1, b'a', 1, b'b', 1, b'c']).unwrap_err();
         assert!(problem.is_newer_version());
     }
 

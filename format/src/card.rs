@@ -15,12 +15,12 @@ use data_encoding::BASE64;
 use crate::body::MAX_NAME_BYTES;
 use crate::codec::{Reader, label32, plain_text, push_short_text, within};
 use crate::json::base64;
-use crate::{Actor, EncryptionKey, Error, Hash, NodeKey, SigningKey, Time, Verifier};
+use crate::{Actor, EncryptionKey, Error, Hash, NodeKey, SigningKey, Time, Verifier, label};
 
 /// Version of the card.
 pub(crate) const VERSION: u8 = 1;
 
-const LABEL: [u8; 32] = label32("thingdb/1/card");
+const LABEL: [u8; 32] = label32(label::CARD);
 
 /// What the text of a card starts with.
 const PREFIX: &str = "tdbcard1:";

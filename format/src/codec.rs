@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         utf8(self.take(usize::from(len), field)?, field)
     }
 
+    /// How many bytes are left.
+    pub(crate) const fn left(&self) -> usize {
+        self.left.len()
+    }
+
     /// Everything that is left.
     pub(crate) const fn rest(&mut self) -> &'a [u8] {
         let rest = self.left;

@@ -28,17 +28,13 @@ use zeroize::Zeroizing;
 
 use crate::codec::within;
 use crate::payload::{aead_open, aead_seal, expand};
-use crate::{Cek, DecryptionKey, EncryptionKey, EntryId, Error, Kek, Origin, RecipientId, Suite};
+use crate::{Cek, DecryptionKey, EncryptionKey, EntryId, Error, Kek, Origin, RecipientId, Suite, label};
 
 /// How many envelopes an entry may carry.
 pub const MAX_ENVELOPES: usize = 8;
 
 /// How many recipients an envelope may have.
 pub const MAX_RECIPIENTS: usize = 256;
-
-const CEK_LABEL: &[u8] = b"thingdb/1/cek";
-const KEK_INFO: &[u8] = b"thingdb/1/kek";
-const KEK_PASSPHRASE_LABEL: &[u8] = b"thingdb/1/kek-passphrase";
 
 /// First byte of the associated data of an X25519 packet: its kind.
 const KIND_X25519: u8 = 1;
@@ -108,7 +104,7 @@ impl KekPacket {
         let (enc, sealed) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public,
-            KEK_INFO,
+            label::KEK.as_bytes(),
             kek.as_bytes(),
             &x25519_aad(from, to),
             rng,
@@ -140,7 +136,7 @@ impl KekPacket {
             &OpModeR::Base,
             &secret,
             &enc,
-            KEK_INFO,
+            label::KEK.as_bytes(),
             sealed,
             &x25519_aad(from, &public),
         );
@@ -285,7 +281,7 @@ pub fn open_cek(kek: &Kek, id: &EntryId, sealed: &[u8; 48]) -> Result<Cek, Error
 }
 
 fn cek_key(kek: &Kek, id: &EntryId) -> Zeroizing<[u8; 32]> {
-    expand(kek.as_bytes(), &[CEK_LABEL, &id.0])
+    expand(kek.as_bytes(), &[label::CEK.as_bytes(), &id.0])
 }
 
 fn passphrase_key(
@@ -294,7 +290,7 @@ fn passphrase_key(
     kdf: KdfParams,
     from: Origin,
 ) -> Result<Zeroizing<[u8; 32]>, Error> {
-    Ok(expand(&*kdf.derive(passphrase, salt)?, &[KEK_PASSPHRASE_LABEL, &from.0]))
+    Ok(expand(&*kdf.derive(passphrase, salt)?, &[label::KEK_PASSPHRASE.as_bytes(), &from.0]))
 }
 
 fn x25519_aad(from: Origin, to: &EncryptionKey) -> Vec<u8> {

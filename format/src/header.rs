@@ -12,7 +12,7 @@ use std::ops::Deref;
 use sha2::{Digest, Sha256};
 
 use crate::codec::{Reader, utf8, within};
-use crate::{Actor, EntryId, Error, Hash, Origin, ThingId, Time};
+use crate::{Actor, EntryId, Error, Hash, Origin, ThingId, Time, label};
 
 /// Version of the entry format.
 pub const VERSION: u8 = 1;
@@ -34,8 +34,6 @@ pub const MIN_HEADER_BYTES: usize = 138;
 
 /// Largest header, in bytes.
 pub const MAX_HEADER_BYTES: usize = 1673;
-
-const ID_LABEL: &[u8] = b"thingdb/1/entry\0";
 
 /// The cipher that seals a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -202,7 +200,8 @@ impl Header {
 #[must_use]
 pub fn id_of(header: &[u8]) -> EntryId {
     let mut hash = Sha256::new();
-    hash.update(ID_LABEL);
+    hash.update(label::ENTRY);
+    hash.update([0]);
     hash.update(header);
     EntryId(hash.finalize().into())
 }

@@ -25,6 +25,7 @@ mod error;
 pub mod header;
 mod json;
 mod key;
+pub mod label;
 pub mod line;
 pub mod merkle;
 pub mod payload;
@@ -32,7 +33,7 @@ pub mod signature;
 pub mod stream;
 mod thing;
 
-pub use body::{Body, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES};
+pub use body::{Attachment, Body, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES};
 pub use card::{Card, CardFields};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, Verified};

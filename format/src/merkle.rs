@@ -187,16 +187,15 @@ pub fn verify_consistency(
     if old_size > new_size {
         return bad("has the older tree larger than the newer one");
     }
+    // An empty tree has one root, whatever it is said to have grown into.
+    if old_size == 0 && *old_root != Hash::of(b"") {
+        return bad("leads to another old root");
+    }
     if old_size == new_size || old_size == 0 {
         if !proof.is_empty() {
             return bad("has the wrong length");
         }
-        let grown_from_nothing = old_size == 0 && *old_root == Hash::of(b"");
-        return if old_root == new_root && old_size == new_size || grown_from_nothing && old_size != new_size {
-            Ok(())
-        } else {
-            bad("leads to another root")
-        };
+        return if old_size < new_size || old_root == new_root { Ok(()) } else { bad("leads to another root") };
     }
     let last = old_size.saturating_sub(1);
     let (inner, border) = split(last, new_size);
@@ -393,6 +392,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_empty_tree_has_one_root() {
+        let (nothing, other) = (Hash::of(b""), Hash([1; 32]));
+        verify_consistency(0, 0, &[], &nothing, &nothing).unwrap();
+        verify_consistency(0, 1, &[], &nothing, &other).unwrap();
+        assert!(verify_consistency(0, 0, &[], &other, &other).is_err());
+        assert!(verify_consistency(0, 0, &[], &nothing, &other).is_err());
+        assert!(verify_consistency(0, 1, &[], &other, &other).is_err());
     }
 
     #[test]

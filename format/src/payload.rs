@@ -10,11 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{Body, Cek, Error, Hash, Header, Suite};
-
-const PAYLOAD_LABEL: &[u8] = b"thingdb/1/payload";
-const COMMITMENT_LABEL: &[u8] = b"thingdb/1/commitment";
-const BODY_AAD: &[u8] = b"thingdb/1/body";
+use crate::{Body, Cek, Error, Hash, Header, Suite, label};
 
 /// Every key seals one plaintext, so the nonce is a constant.
 const NONCE: [u8; 12] = [0; 12];
@@ -48,7 +44,7 @@ pub fn seal(suite: Suite, cek: &Cek, body: Body) -> Result<Sealed, Error> {
     crate::codec::within("payload_len", plain_len.saturating_add(16), 0, most)?;
     let data_hash = commitment(suite, cek, body.as_bytes());
     let mut bytes = body.into_bytes();
-    aead_seal(suite, &derive(cek, PAYLOAD_LABEL, suite), BODY_AAD, &mut bytes);
+    aead_seal(suite, &derive(cek, label::PAYLOAD, suite), label::BODY.as_bytes(), &mut bytes);
     // What is in the buffer now is ciphertext; it need not be wiped.
     let payload = std::mem::take(&mut *bytes);
     let payload_hash = Hash::of(&payload);
@@ -64,8 +60,8 @@ pub fn seal(suite: Suite, cek: &Cek, body: Body) -> Result<Sealed, Error> {
 /// what [`Body::from_bytes`] says of the plaintext.
 pub fn open(header: &Header, cek: &Cek, payload: &[u8]) -> Result<Body, Error> {
     let mut bytes = Zeroizing::new(payload.to_vec());
-    let key = derive(cek, PAYLOAD_LABEL, header.suite);
-    aead_open(header.suite, &key, BODY_AAD, &mut bytes).ok_or(Error::NotOpened { what: "payload" })?;
+    let key = derive(cek, label::PAYLOAD, header.suite);
+    aead_open(header.suite, &key, label::BODY.as_bytes(), &mut bytes).ok_or(Error::NotOpened { what: "payload" })?;
     let computed = commitment(header.suite, cek, &bytes);
     if !bool::from(computed.0.ct_eq(&header.data_hash.0)) {
         return Err(Error::BadHash {
@@ -98,15 +94,15 @@ pub fn check(header: &Header, payload: &[u8]) -> Result<(), Error> {
 /// The commitment to a body: binds the data and the key, hides both.
 #[must_use]
 pub fn commitment(suite: Suite, cek: &Cek, body: &[u8]) -> Hash {
-    let key = derive(cek, COMMITMENT_LABEL, suite);
+    let key = derive(cek, label::COMMITMENT, suite);
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*key).expect("HMAC takes keys of any length");
     mac.update(body);
     Hash(mac.finalize().into_bytes().into())
 }
 
 /// `Expand(cek, label ‖ suite)`.
-fn derive(cek: &Cek, label: &[u8], suite: Suite) -> Zeroizing<[u8; 32]> {
-    expand(cek.as_bytes(), &[label, &[suite.number()]])
+fn derive(cek: &Cek, label: &str, suite: Suite) -> Zeroizing<[u8; 32]> {
+    expand(cek.as_bytes(), &[label.as_bytes(), &[suite.number()]])
 }
 
 /// HKDF-Expand with SHA-256 to 32 bytes (RFC 5869, section 2.3). `key` is

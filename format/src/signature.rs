@@ -3,10 +3,10 @@
 
 use crate::codec::{label32, within};
 use crate::merkle::{self, root_of_inclusion};
-use crate::{EntryId, Error, Hash, SigningKey, Verifier};
+use crate::{EntryId, Error, Hash, SigningKey, Verifier, label};
 
-const ENTRY_LABEL: [u8; 32] = label32("thingdb/1/sign-entry");
-const BATCH_LABEL: [u8; 32] = label32("thingdb/1/sign-batch");
+const ENTRY_LABEL: [u8; 32] = label32(label::SIGN_ENTRY);
+const BATCH_LABEL: [u8; 32] = label32(label::SIGN_BATCH);
 
 /// Fewest entries under one batch signature.
 pub const MIN_BATCH: u32 = 2;

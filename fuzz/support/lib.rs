@@ -1,1 +1,109 @@
-//! What the tests share.
+//! What each fuzz target does with its bytes: one function a decoder.
+//!
+//! A decoder may refuse anything. It must not panic, hang or take memory
+//! without bounds, and what it reads must encode back to the same bytes, or to
+//! the same value where there are several spellings.
+//!
+//! `cargo fuzz run --sanitizer none line` fuzzes; `tests/fuzz_seeds.rs` runs
+//! the same functions over the corpus and its neighbours as an ordinary test.
+
+#![forbid(unsafe_code)]
+
+use thingdb_format::{
+    Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
+};
+
+/// What is done with the bytes of a fuzzer.
+pub type Target = fn(&[u8]);
+
+/// The targets by their names. The engine's decoders have a place here too.
+pub const TARGETS: [(&str, Target); 6] =
+    [("body", body), ("card", card), ("header", header), ("line", line), ("note", note), ("stream", stream)];
+
+/// The header of an entry.
+pub fn header(bytes: &[u8]) {
+    if let Ok(header) = Header::from_bytes(bytes) {
+        assert_eq!(header.to_bytes(), bytes);
+        assert_eq!(header.time.to_string().parse(), Ok(header.time));
+    }
+}
+
+/// The plaintext of a payload.
+pub fn body(bytes: &[u8]) {
+    if let Ok(body) = Body::from_bytes(bytes.to_vec()) {
+        assert_eq!(body.as_bytes(), bytes);
+        let again = Body::new(body.actor_name(), body.action(), body.media_type(), body.data());
+        assert_eq!(again.as_ref(), Ok(&body));
+    }
+}
+
+/// A card, as it is and as if its node had signed it: else no input but the
+/// seeds would come beyond the signature.
+pub fn card(bytes: &[u8]) {
+    read_card(bytes);
+    let key = SigningKey::from_seed(&[1; 32]);
+    let mut signed = bytes.to_vec();
+    let Some(place) = signed.get_mut(9..41) else { return };
+    place.copy_from_slice(&key.node_key().0);
+    let mut message = [0; 32].to_vec();
+    message[..label::CARD.len()].copy_from_slice(label::CARD.as_bytes());
+    message.extend_from_slice(&signed);
+    signed.extend_from_slice(&key.sign(&message));
+    read_card(&signed);
+}
+
+fn read_card(bytes: &[u8]) {
+    if let Ok(card) = Card::from_bytes(bytes) {
+        assert_eq!(card.to_bytes(), bytes);
+        assert_eq!(card.to_string().parse().as_ref(), Ok(&card));
+    }
+}
+
+/// A checkpoint, as a signed note.
+pub fn note(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(note) = SignedCheckpoint::parse(text) else { return };
+    assert_eq!(note.as_str(), text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if let Ok(checkpoint) = note.verify(&key.node_key())
+        && checkpoint.extensions.is_empty()
+    {
+        let again = checkpoint.sign(&key).expect("what verifies can be signed");
+        assert_eq!(again.claimed(), checkpoint);
+    }
+}
+
+/// The line of an entry.
+pub fn line(bytes: &[u8]) {
+    let Ok(entry) = wire::decode(bytes, 1) else { return };
+    let mut out = Vec::new();
+    wire::encode(&entry, &mut out);
+    assert_eq!(wire::decode(&out, 1).as_ref(), Ok(&entry));
+    if let Ok(verifier) = Verifier::new(&entry.header.actor.0) {
+        let _ = entry.verify(&verifier);
+    }
+}
+
+/// Lines of all kinds, one after the other.
+pub fn stream(bytes: &[u8]) {
+    let mut check = StreamCheck::default();
+    for (line, number) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        let mut out = Vec::new();
+        let _ = match Line::parse(line, number) {
+            Err(_) => continue,
+            Ok(Line::Blank) => continue,
+            Ok(Line::Header(header)) => {
+                header.encode(&mut out);
+                assert_eq!(Line::parse(&out, number), Ok(Line::Header(header)));
+                check.header()
+            }
+            Ok(Line::Entry(entry)) => check.entry(&entry.id()),
+            Ok(Line::Trailer(trailer)) => {
+                trailer.encode(&mut out);
+                assert_eq!(Line::parse(&out, number).as_ref(), Ok(&Line::Trailer(trailer.clone())));
+                check.trailer(&trailer)
+            }
+        };
+    }
+    let _ = check.finish();
+}

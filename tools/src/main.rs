@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! The command `thingdb`: see [`cli`] and `docs/cli.md`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -1,6 +1,8 @@
 //! Streams of ndjson out of and into the database.
 
+mod check;
 pub(crate) mod export;
 pub(crate) mod import;
+mod intake;
 pub(crate) mod packets;
 mod pending;

@@ -51,3 +51,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<KekPacket>> {
 pub(crate) fn name(encoded: &[u8]) -> [u8; 16] {
     *Hash::of(encoded).0.first_chunk().expect("16 is less than 32")
 }
+
+/// Whom a packet is for; nothing for a passphrase.
+pub(crate) fn recipient(packet: &KekPacket) -> Option<RecipientId> {
+    match packet {
+        KekPacket::X25519 { id, .. } => Some(*id),
+        _ => None,
+    }
+}

@@ -1,35 +1,50 @@
 //! Entries whose prev has not come yet.
 //!
-//! They wait, in bounded number and size, and go on when the prev comes.
+//! They wait, in bounded number and size, and go on when the prev comes, with
+//! this import or a later one: at the end of an import those that still wait are
+//! written to rows of their own, in the form in which they came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use thingdb_format::EntryId;
 
-use crate::exchange::import::Candidate;
+use super::check::Candidate;
+use crate::committer::{Committer, Done, Job};
+use crate::error::{Error, Result};
+use crate::schema;
+use crate::storage::{Batch, Direction};
+use crate::store::Store;
+use crate::stored::PART_BYTES;
 
 /// Entries that may wait.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Bytes of payload that may wait.
+/// Bytes that may wait.
 const MAX_BYTES: usize = 64 << 20;
+
+/// Bytes of rows in one commit.
+const COMMIT_BYTES: u64 = 1 << 20;
 
 /// Entries by the prev for which they wait.
 #[derive(Default)]
 pub(super) struct Pending {
     waiting: HashMap<EntryId, Vec<Candidate>>,
-    entries: usize,
+    ids: HashSet<EntryId>,
     bytes: usize,
 }
 
 impl Pending {
     /// Lets an entry wait; gives it back if too many do.
-    pub(super) fn wait(&mut self, prev: EntryId, candidate: Candidate) -> Result<(), Box<Candidate>> {
+    pub(super) fn wait(&mut self, prev: EntryId, candidate: Candidate) -> std::result::Result<(), Box<Candidate>> {
+        let id = candidate.arrived.entry.id();
+        if self.ids.contains(&id) {
+            return Ok(());
+        }
         let bytes = candidate.bytes();
-        if self.entries >= MAX_ENTRIES || self.bytes.saturating_add(bytes) > MAX_BYTES {
+        if self.ids.len() >= MAX_ENTRIES || self.bytes.saturating_add(bytes) > MAX_BYTES {
             return Err(Box::new(candidate));
         }
-        self.entries += 1;
+        self.ids.insert(id);
         self.bytes += bytes;
         self.waiting.entry(prev).or_default().push(candidate);
         Ok(())
@@ -37,17 +52,70 @@ impl Pending {
 
     /// The entries that waited for `prev`, which is here now.
     pub(super) fn release(&mut self, prev: &EntryId) -> Vec<Candidate> {
-        if self.entries == 0 {
+        if self.ids.is_empty() {
             return Vec::new();
         }
         let released = self.waiting.remove(prev).unwrap_or_default();
-        self.entries -= released.len();
-        self.bytes -= released.iter().map(Candidate::bytes).sum::<usize>();
+        for candidate in &released {
+            self.ids.remove(&candidate.arrived.entry.id());
+            self.bytes -= candidate.bytes();
+        }
         released
     }
 
     /// How many wait.
-    pub(super) const fn len(&self) -> usize {
-        self.entries
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
     }
+}
+
+/// The lines of the entries that wait since an earlier import.
+pub(super) fn load(store: &Store) -> Result<Vec<Vec<u8>>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let mut last = None;
+    for row in store.storage.scan(&schema::waiting_rows(), Direction::Forward) {
+        let (key, sealed) = row?;
+        let part = store.rows.open(&key, &sealed)?;
+        let of = key.get(..17).map(<[u8]>::to_vec);
+        match lines.last_mut() {
+            Some(line) if of == last => line.extend_from_slice(&part),
+            _ => lines.push(part),
+        }
+        last = of;
+    }
+    Ok(lines)
+}
+
+/// Makes the rows those of the entries that wait now.
+pub(super) fn save(store: &Store, committer: &Committer, pending: Pending) -> Result<()> {
+    let mut batch = Batch::new();
+    let mut kept: HashSet<Vec<u8>> = HashSet::new();
+    let submit = |batch: &mut Batch| -> Result<()> {
+        let (done, _) = committer.submit(store, Job::Rows(std::mem::take(batch)))?;
+        match done {
+            Done::Rows => Ok(()),
+            _ => Err(Error::damaged("the committer", "it answered another job")),
+        }
+    };
+    for candidate in pending.waiting.into_values().flatten() {
+        let id = candidate.arrived.entry.id();
+        for (part, bytes) in (0..).zip(candidate.raw.chunks(PART_BYTES)) {
+            let row = schema::waiting(&id, part);
+            let sealed = store.rows.seal(&row, bytes);
+            batch.put(row.clone(), sealed);
+            kept.insert(row);
+        }
+        if batch.bytes() >= COMMIT_BYTES {
+            submit(&mut batch)?;
+        }
+    }
+    let old: Vec<Vec<u8>> = store
+        .storage
+        .scan(&schema::waiting_rows(), Direction::Forward)
+        .map(|row| row.map(|(key, _)| key))
+        .collect::<std::result::Result<_, _>>()?;
+    for key in old.into_iter().filter(|key| !kept.contains(key)) {
+        batch.delete(key);
+    }
+    if batch.is_empty() { Ok(()) } else { submit(&mut batch) }
 }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use rand::CryptoRng;
 use thingdb_format::{Actor, DecryptionKey, NodeKey, Origin, SigningKey, Time, Verifier};
+use zeroize::Zeroizing;
 
 use codec::Flaw;
 use layout::{Locked, MAX_SLOTS};
@@ -512,6 +513,28 @@ impl Keyring {
             let at = found.ok_or_else(|| KeyringError::NoSuchActor { name: name.to_owned() })?;
             let actor = secrets.actors.remove(at);
             secrets.actors.insert(0, actor);
+            Ok(())
+        })
+    }
+}
+
+/// What other parts of the engine keep here: peers, settings.
+impl Keyring {
+    /// The record with this name.
+    #[must_use]
+    pub fn record(&self, name: &str) -> Option<&[u8]> {
+        self.secrets.records.get(name).map(|record| &record[..])
+    }
+
+    /// Replaces the record with this name.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`].
+    pub fn put_record(&mut self, name: &str, record: Vec<u8>, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        check_name(name)?;
+        let record = Zeroizing::new(record);
+        self.change(rng, |secrets| {
+            secrets.records.insert(name.to_owned(), record);
             Ok(())
         })
     }

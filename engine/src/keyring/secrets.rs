@@ -42,6 +42,8 @@ pub(super) struct Secrets {
     pub(super) actors: Vec<ActorKey>,
     pub(super) segments: BTreeMap<u64, Secret>,
     pub(super) trust: TrustStore,
+    /// What other parts of the engine keep here, by name.
+    pub(super) records: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
 impl Secrets {
@@ -55,6 +57,7 @@ impl Secrets {
             actors: Vec::new(),
             segments: BTreeMap::new(),
             trust: TrustStore::default(),
+            records: BTreeMap::new(),
         }
     }
 
@@ -80,6 +83,15 @@ impl Secrets {
             w.put(key.as_bytes());
         }
         write_trust(&mut w, &self.trust);
+        // A keyring without records ends here.
+        if !self.records.is_empty() {
+            w.count(self.records.len());
+        }
+        for (name, record) in &self.records {
+            w.name(name);
+            w.count(record.len());
+            w.put(record);
+        }
         w.into_bytes()
     }
 
@@ -93,6 +105,8 @@ impl Secrets {
             + self.segments.len() * SEGMENT_BYTES
             + self.trust.actors().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
             + self.trust.origins().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
+            + 4
+            + self.records.iter().map(|(name, record)| named(name) + 4 + record.len()).sum::<usize>()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Flaw> {
@@ -106,6 +120,7 @@ impl Secrets {
             actors: read_actors(&mut r)?,
             segments: read_segments(&mut r)?,
             trust: read_trust(&mut r)?,
+            records: read_records(&mut r)?,
         };
         r.finish("secrets")?;
         Ok(secrets)
@@ -116,6 +131,7 @@ const FORMER_BYTES: usize = 64;
 const SEGMENT_BYTES: usize = 40;
 /// The shortest name takes two bytes.
 const LEAST_ACTOR_BYTES: usize = 2 + 32;
+const LEAST_RECORD_BYTES: usize = 2 + 4;
 const LEAST_TRUSTED_BYTES: usize = 32 + 2 + 8 + 1 + 1;
 
 const fn withdrawn_bytes(withdrawn: Option<Time>) -> usize {
@@ -158,6 +174,24 @@ fn read_segments(r: &mut Reader<'_>) -> Result<BTreeMap<u64, Secret>, Flaw> {
         segments.insert(segment, Secret::copy_of(r.array("segment key")?));
     }
     Ok(segments)
+}
+
+fn read_records(r: &mut Reader<'_>) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, Flaw> {
+    let mut records = BTreeMap::new();
+    if r.left() == 0 {
+        return Ok(records);
+    }
+    let count = r.count(LEAST_RECORD_BYTES, "record count")?;
+    if count == 0 {
+        return Err(Flaw::damaged("no records are counted"));
+    }
+    for _ in 0..count {
+        let name = r.name("record name")?.to_owned();
+        ascending(records.last_key_value().map(|(last, _)| last), &name, "records")?;
+        let len = r.count(1, "record length")?;
+        records.insert(name, Zeroizing::new(r.take(len, "record")?.to_vec()));
+    }
+    Ok(records)
 }
 
 fn write_trust(w: &mut Writer, trust: &TrustStore) {

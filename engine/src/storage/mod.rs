@@ -184,6 +184,12 @@ impl Batch {
         self
     }
 
+    /// Takes over what `other` changes and takes for granted.
+    pub fn append(&mut self, mut other: Self) {
+        self.changes.append(&mut other.changes);
+        self.guards.append(&mut other.guards);
+    }
+
     /// Whether it changes nothing; it may still have guards.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

@@ -1,6 +1,6 @@
 //! Writes numbered commits into a storage until it is cut off.
 //!
-//! `storage_writer DIRECTORY COMMITS_PER_WAIT` goes on behind the last commit
+//! `storage_writer DIRECTORY COMMITS_PER_WAIT ORDERED` goes on behind the last commit
 //! that it finds and prints the number of each commit that it waited for. What
 //! commit `n` does depends on `n` alone, see `storage_script.rs`.
 
@@ -15,11 +15,13 @@ use thingdb::storage::sled::SledStorage;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, directory, commits_per_wait] = arguments.as_slice() else {
-        panic!("expected a directory and a number");
+    let [_, directory, commits_per_wait, ordered] = arguments.as_slice() else {
+        panic!("expected a directory, a number and true or false");
     };
+    let mut options = storage_script::options();
+    options.ordered_writes = ordered.parse().expect("true or false");
     let commits_per_wait: u64 = commits_per_wait.parse().expect("a number");
-    let storage = SledStorage::open(Path::new(directory), storage_script::options()).expect("open");
+    let storage = SledStorage::open(Path::new(directory), options).expect("open");
     let mut n = storage_script::last_commit(&storage).expect("read");
     let mut out = std::io::stdout();
     loop {

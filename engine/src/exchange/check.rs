@@ -1,0 +1,332 @@
+//! Checks lines by themselves, on all cores. Cheap checks come first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, Read};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use thingdb_format::{
+    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Kek, KekPacket, Line, Origin, Verified, envelope, line,
+    payload, signature::BatchMemo,
+};
+
+use super::import::{Refusal, TrustPolicy};
+use crate::committer::Arrived;
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::passphrase::Passphrase;
+use crate::store::Store;
+
+/// Lines that are handed to a worker at once, at most.
+const CHUNK_LINES: usize = 512;
+
+/// Bytes that are handed to a worker at once, about.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Opened KEKs that are kept.
+const MAX_KEKS: usize = 1024;
+
+/// Passphrase packets that are tried: each costs memory and time that whoever
+/// wrote the stream chose.
+const MAX_PASSPHRASE_PACKETS: usize = 16;
+
+/// An entry on its way in.
+pub(super) struct Candidate {
+    pub(super) line: u64,
+    pub(super) raw: Vec<u8>,
+    pub(super) arrived: Arrived,
+}
+
+impl Candidate {
+    pub(super) fn bytes(&self) -> usize {
+        self.raw.len() + self.arrived.entry.payload.as_ref().map_or(0, Vec::len) + 512
+    }
+}
+
+/// Lines for a worker.
+struct Chunk {
+    number: u64,
+    bytes: u64,
+    /// Line in the stream, bytes, and whether the line was too long to read.
+    lines: Vec<(u64, Vec<u8>, bool)>,
+}
+
+/// What a worker made of a line.
+pub(super) enum Checked {
+    Header,
+    Trailer(Box<thingdb_format::Trailer>),
+    Entry { id: EntryId, candidate: Box<Candidate> },
+    Refused { id: Option<EntryId>, raw: Vec<u8>, refusal: Refusal },
+}
+
+type Outcome = (u64, u64, Vec<Checked>);
+
+/// Reads lines, has them checked by `threads` workers, and gives `take` the
+/// results in the order of the stream, with the bytes that they had, for as
+/// long as it says.
+pub(super) fn on_all_cores(
+    checker: &Checker<'_>,
+    threads: usize,
+    input: impl BufRead,
+    take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (to_workers, chunks) = bounded::<Chunk>(threads * 2);
+        let (results, from_workers) = bounded::<Outcome>(threads * 4);
+        for _ in 0..threads {
+            let (chunks, results) = (chunks.clone(), results.clone());
+            scope.spawn(move || work(checker, &chunks, &results));
+        }
+        drop((chunks, results));
+        // The channels are dropped when this returns, also with an error, so
+        // that the workers end.
+        pump(input, to_workers, &from_workers, threads as u64 * 3, take)
+    })
+}
+
+fn pump(
+    mut input: impl BufRead,
+    to_workers: Sender<Chunk>,
+    from_workers: &Receiver<Outcome>,
+    most_under_way: u64,
+    mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut early = BTreeMap::new();
+    let (mut sent, mut taken) = (0_u64, 0_u64);
+    let mut to_workers = Some(to_workers);
+    let mut line = 0;
+    loop {
+        if let Some(sender) = &to_workers {
+            match read_chunk(&mut input, sent, &mut line)? {
+                Some(chunk) => {
+                    // Workers end only when this channel is closed.
+                    let _ = sender.send(chunk);
+                    sent += 1;
+                }
+                None => to_workers = None,
+            }
+        }
+        while sent - taken > if to_workers.is_some() { most_under_way } else { 0 } {
+            let Ok((number, bytes, checked)) = from_workers.recv() else {
+                return Err(Error::damaged("the import", "a worker stopped"));
+            };
+            early.insert(number, (bytes, checked));
+            while let Some((bytes, checked)) = early.remove(&taken) {
+                taken += 1;
+                if take(checked, bytes)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        if to_workers.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcome>) {
+    let mut memo = BatchMemo::default();
+    for chunk in chunks {
+        let checked = chunk
+            .lines
+            .into_iter()
+            .filter_map(|(number, raw, too_long)| checker.line(number, raw, too_long, &mut memo));
+        if results.send((chunk.number, chunk.bytes, checked.collect())).is_err() {
+            return;
+        }
+    }
+}
+
+/// Checks lines by themselves, in any thread.
+pub(super) struct Checker<'a> {
+    store: &'a Store,
+    trust: TrustPolicy,
+    origins: Vec<Origin>,
+    trusted_origins: Vec<Origin>,
+    keys: Vec<Arc<DecryptionKey>>,
+    passphrase: Option<&'a Passphrase>,
+    /// KEKs that were opened, by the hash of their packet.
+    keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(db: &'a Db, trust: TrustPolicy, passphrase: Option<&'a Passphrase>) -> Self {
+        let keyring = db.store.keyring();
+        let former = keyring.former_nodes();
+        let mut origins = vec![keyring.node_key().node_key().origin()];
+        origins.extend(former.iter().map(|node| node.node_key.origin()));
+        let mut keys = vec![Arc::clone(keyring.decryption_key())];
+        keys.extend(former.iter().map(|node| Arc::clone(&node.decryption_key)));
+        let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
+        let trusted_origins = known.map(|known| known.key.origin()).collect();
+        drop(keyring);
+        Self { store: &db.store, trust, origins, trusted_origins, keys, passphrase, keks: Mutex::default() }
+    }
+
+    fn line(&self, number: u64, raw: Vec<u8>, too_long: bool, memo: &mut BatchMemo) -> Option<Checked> {
+        let refused = |id, raw, column, reason| {
+            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
+        };
+        if too_long {
+            let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
+            return refused(None, raw, None, reason);
+        }
+        let entry = match Line::parse(&raw, number) {
+            Ok(Line::Blank) => return None,
+            Ok(Line::Header(_)) => return Some(Checked::Header),
+            Ok(Line::Trailer(trailer)) => return Some(Checked::Trailer(trailer)),
+            Ok(Line::Entry(entry)) => *entry,
+            Err(thingdb_format::Error::Line { column, problem, .. }) => {
+                return refused(None, raw, Some(column), problem.to_string());
+            }
+            Err(problem) => return refused(None, raw, None, problem.to_string()),
+        };
+        let id = entry.id();
+        match self.trusts(&entry).and_then(|()| self.entry(entry, memo)) {
+            Ok(arrived) => {
+                // The line is kept only where it may be asked for again.
+                let candidate = Box::new(Candidate { line: number, raw, arrived });
+                Some(Checked::Entry { id, candidate })
+            }
+            Err(reason) => refused(Some(id), raw, None, reason),
+        }
+    }
+
+    /// Checks an entry whose actor and origin are accepted.
+    pub(super) fn entry(&self, mut entry: Entry, memo: &mut BatchMemo) -> std::result::Result<Arrived, String> {
+        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
+        let tag = self.store.tag(&entry.header.thing);
+        let envelopes = std::mem::take(&mut entry.envelopes);
+        let entry = entry.verify_with(&verifier, memo).map_err(|problem| problem.to_string())?;
+        let (cek, envelopes) = self.open(&entry, envelopes)?;
+        Ok(Arrived { entry, envelopes, tag, cek })
+    }
+
+    fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
+        if self.trust == TrustPolicy::All {
+            return Ok(());
+        }
+        let header = &entry.header;
+        if !self.store.trusted().contains_key(&header.actor) {
+            return Err(format!("the actor {} is not known here", header.actor));
+        }
+        if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
+            return Err(format!("the origin {} is not known here", header.origin));
+        }
+        Ok(())
+    }
+
+    /// The CEK, if an envelope is addressed to this node, and the envelopes
+    /// that are kept. One that is addressed to us and does not open the entry
+    /// is not passed on; if none that is addressed to us does, the entry is
+    /// refused.
+    fn open(
+        &self,
+        entry: &Verified,
+        envelopes: Vec<Envelope>,
+    ) -> std::result::Result<(Option<Cek>, Vec<Envelope>), String> {
+        let Some(payload) = &entry.payload else { return Ok((None, envelopes)) };
+        let mut cek = None;
+        let mut failed = None;
+        let mut kept = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            let Some(kek) = self.kek(&envelope) else {
+                kept.push(envelope);
+                continue;
+            };
+            let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
+            let opened = opened.ok_or_else(|| "an envelope to this node does not open".to_owned()).and_then(|cek| {
+                payload::open(&entry.header, &cek, payload).map(|_| cek).map_err(|problem| problem.to_string())
+            });
+            match opened {
+                Ok(opened) => {
+                    cek = Some(opened);
+                    kept.push(envelope);
+                }
+                Err(problem) => failed = Some(problem),
+            }
+        }
+        match (cek, failed) {
+            (None, Some(problem)) => Err(problem),
+            (cek, _) => Ok((cek, kept)),
+        }
+    }
+
+    /// The KEK of an envelope: nothing if it is not addressed to this node,
+    /// `Some(None)` if it is and does not open.
+    fn kek(&self, envelope: &Envelope) -> Option<Option<Arc<Kek>>> {
+        for key in &self.keys {
+            let own = key.encryption_key().recipient_id();
+            let addressed = |packet: &&KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if *id == own);
+            let Some(packet @ KekPacket::X25519 { kek, .. }) = envelope.recipients.iter().find(addressed) else {
+                continue;
+            };
+            let name = Hash::of(&[&envelope.from.0[..], &own.0, kek].concat());
+            if let Some(known) = self.lock().get(&name) {
+                return Some(known.clone());
+            }
+            let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
+            let mut keks = self.lock();
+            if keks.len() >= MAX_KEKS {
+                keks.clear();
+            }
+            keks.insert(name, opened.clone());
+            return Some(opened);
+        }
+        self.passphrase.and_then(|passphrase| self.kek_of(envelope, passphrase))
+    }
+
+    /// The KEK of an envelope that is sealed to the passphrase. One that does
+    /// not open may be meant for another passphrase.
+    fn kek_of(&self, envelope: &Envelope, passphrase: &Passphrase) -> Option<Option<Arc<Kek>>> {
+        let packets = envelope.recipients.iter();
+        let (packet, kek) = packets
+            .filter_map(|packet| match packet {
+                KekPacket::Passphrase { salt, kek, .. } => Some((packet, [&salt[..], kek].concat())),
+                _ => None,
+            })
+            .next()?;
+        let name = Hash::of(&[&envelope.from.0[..], &kek].concat());
+        // Held while it is stretched: other workers want the same one.
+        let mut keks = self.lock();
+        if let Some(known) = keks.get(&name) {
+            return known.clone().map(Some);
+        }
+        if keks.len() >= MAX_PASSPHRASE_PACKETS {
+            return None;
+        }
+        let opened = packet.open_passphrase(envelope.from, passphrase.as_bytes()).ok().map(Arc::new);
+        keks.insert(name, opened.clone());
+        opened.map(Some)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, Option<Arc<Kek>>>> {
+        self.keks.lock().expect("no thread panics while it holds the keys")
+    }
+}
+
+/// The next lines; nothing at the end.
+fn read_chunk(input: &mut impl BufRead, number: u64, line: &mut u64) -> Result<Option<Chunk>> {
+    let read = |source| Error::Stream { action: "read", source: Arc::new(source) };
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+        let mut raw = Vec::new();
+        let most = line::MAX_LINE_BYTES as u64 + 2;
+        let mut got = input.by_ref().take(most).read_until(b'\n', &mut raw).map_err(read)?;
+        if got == 0 {
+            break;
+        }
+        let too_long = got as u64 == most && raw.last() != Some(&b'\n');
+        if too_long {
+            // What is left of it is passed over without being kept.
+            raw.truncate(1024);
+            got += input.skip_until(b'\n').map_err(read)?;
+        }
+        *line += 1;
+        bytes += got;
+        lines.push((*line, raw, too_long));
+    }
+    Ok((!lines.is_empty()).then_some(Chunk { number, bytes: bytes as u64, lines }))
+}

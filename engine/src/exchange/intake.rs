@@ -1,0 +1,271 @@
+//! Takes checked lines in, in the order of the stream: commits what can be
+//! committed, lets wait what came before its prev, and counts.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use thingdb_format::{EntryId, Line, Signature, StreamCheck, Time, signature::BatchMemo};
+
+use super::check::{Candidate, Checked, Checker};
+use super::import::{ImportOptions, ImportSummary, Refusal, StreamState};
+use super::pending::{self, Pending};
+use crate::committer::{Arrived, Done, Fate, Job};
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::options::Durability;
+use crate::progress;
+
+/// Entries after which an import makes sure that they are durable.
+const SYNC_ENTRIES: u64 = 32_768;
+
+/// Reasons that a summary lists one by one.
+const MAX_REASONS: usize = 1000;
+
+/// Entries that are held back until their batch is complete.
+const MAX_HELD: usize = 8192;
+
+pub(super) struct Intake<'a, 'o> {
+    db: &'a Db,
+    options: ImportOptions<'o>,
+    check: StreamCheck,
+    /// Entries to commit, held back in the middle of a batch: a batch that is
+    /// committed whole is stored without its inclusion paths.
+    held: Vec<Candidate>,
+    pending: Pending,
+    /// With a dry run: what would be here, with seq and time.
+    imagined: HashMap<EntryId, (u64, Time)>,
+    unsynced: u64,
+    lines: u64,
+    bytes: u64,
+    summary: ImportSummary,
+}
+
+impl<'a, 'o> Intake<'a, 'o> {
+    /// With the entries that an earlier import left waiting.
+    pub(super) fn new(db: &'a Db, checker: &Checker<'_>, options: ImportOptions<'o>) -> Result<Self> {
+        let mut intake = Self {
+            db,
+            options,
+            check: StreamCheck::default(),
+            held: Vec::new(),
+            pending: Pending::default(),
+            imagined: HashMap::new(),
+            unsynced: 0,
+            lines: 0,
+            bytes: 0,
+            summary: ImportSummary::default(),
+        };
+        let mut memo = BatchMemo::default();
+        let mut waiting = Vec::new();
+        for raw in pending::load(&db.store)? {
+            // It was accepted when it came; trust may have changed since, its
+            // place in the history has not.
+            let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
+            if let Ok(arrived) = checker.entry(*entry, &mut memo) {
+                waiting.push(Candidate { line: 0, raw, arrived });
+            }
+        }
+        if !waiting.is_empty() {
+            intake.commit(waiting)?;
+        }
+        // What is here because of an earlier import is not this one's.
+        intake.summary = ImportSummary::default();
+        Ok(intake)
+    }
+
+    /// Takes the lines of a chunk. Breaks off if it should end here.
+    pub(super) fn take(&mut self, checked: Vec<Checked>, bytes: u64) -> Result<ControlFlow<()>> {
+        self.bytes += bytes;
+        for one in checked {
+            self.lines += 1;
+            match one {
+                Checked::Header => {
+                    let noted = self.check.header();
+                    self.note(noted);
+                }
+                Checked::Trailer(trailer) => {
+                    let noted = self.check.trailer(&trailer);
+                    self.note(noted);
+                }
+                Checked::Entry { id, candidate } => {
+                    let noted = self.check.entry(&id);
+                    self.note(noted);
+                    self.held.push(*candidate);
+                }
+                Checked::Refused { id, raw, refusal } => {
+                    if let Some(id) = id {
+                        let noted = self.check.entry(&id);
+                        self.note(noted);
+                    }
+                    if self.options.fail_fast {
+                        self.commit_held()?;
+                    }
+                    self.refuse(&raw, refusal)?;
+                }
+            }
+            if self.stops() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if !self.is_amid_batch() || self.held.len() >= MAX_HELD {
+            self.commit_held()?;
+        }
+        progress::tell(&mut self.options.progress, self.lines, 0, self.bytes);
+        Ok(if self.stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    const fn stops(&self) -> bool {
+        self.options.fail_fast && self.summary.refused > 0
+    }
+
+    fn is_amid_batch(&self) -> bool {
+        let last = self.held.last().map(|candidate| &candidate.arrived.entry.signature);
+        matches!(last, Some(Signature::Batch(batch)) if batch.index + 1 < batch.size)
+    }
+
+    fn commit_held(&mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        self.commit(held)
+    }
+
+    /// Commits entries, and those that waited for them, until none is left
+    /// that can go on.
+    fn commit(&mut self, mut candidates: Vec<Candidate>) -> Result<()> {
+        while !candidates.is_empty() {
+            let (whence, entries): (Vec<_>, Vec<Arrived>) =
+                candidates.drain(..).map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
+            let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.entry.id()).collect();
+            let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
+            for ((fate, id), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
+                match fate {
+                    Fate::Added => {
+                        self.summary.added += 1;
+                        self.unsynced += 1;
+                        candidates.extend(self.pending.release(&id));
+                    }
+                    Fate::Known => self.summary.known += 1,
+                    Fate::Completed => self.summary.completed += 1,
+                    Fate::Refused(reason) => {
+                        self.refuse(&raw, Refusal { line, column: None, id: Some(id), reason })?;
+                    }
+                    Fate::MissingPrev(prev, arrived) => {
+                        let candidate = Candidate { line, raw, arrived: *arrived };
+                        if let Err(candidate) = self.pending.wait(prev, candidate) {
+                            let reason = format!("its prev {prev} is not here, and too many entries wait already");
+                            self.refuse(&candidate.raw, Refusal { line, column: None, id: Some(id), reason })?;
+                        }
+                    }
+                }
+            }
+        }
+        if self.unsynced >= SYNC_ENTRIES {
+            self.unsynced = 0;
+            self.db.sync()?;
+        }
+        Ok(())
+    }
+
+    fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries))?;
+        self.db.settle(ticket, Durability::Relaxed)?;
+        match done {
+            Done::Imported(fates) => Ok(fates),
+            _ => unreachable!("an import is answered as an import"),
+        }
+    }
+
+    /// What would become of entries.
+    fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        entries.into_iter().map(|arrived| self.imagine_one(arrived)).collect()
+    }
+
+    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
+        let store = &self.db.store;
+        let id = arrived.entry.id();
+        let state = store.state(&arrived.tag)?;
+        let header = &arrived.entry.header;
+        if self.imagined.contains_key(&id) {
+            return Ok(Fate::Known);
+        }
+        if let Some(state) = &state
+            && store.find(&arrived.tag, state, &id, Some(header.seq))?.is_some()
+        {
+            return Ok(Fate::Known);
+        }
+        let mut places = Vec::with_capacity(header.prev.len());
+        for prev in &header.prev {
+            let here = match (self.imagined.get(prev), &state) {
+                (Some(place), _) => Some(*place),
+                (None, Some(state)) => {
+                    store.find(&arrived.tag, state, prev, None)?.map(|found| (found.header.seq, found.header.time))
+                }
+                (None, None) => None,
+            };
+            match here {
+                Some(place) => places.push(place),
+                None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
+            }
+        }
+        if let Some(reason) = self.db.committer.refusal(header, &places) {
+            return Ok(Fate::Refused(reason));
+        }
+        self.imagined.insert(id, (header.seq, header.time));
+        Ok(Fate::Added)
+    }
+
+    fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
+        self.summary.refused += 1;
+        if self.summary.reasons.len() < MAX_REASONS {
+            self.summary.reasons.push(refusal);
+        }
+        if let Some(out) = &mut self.options.rejects {
+            let end: &[u8] = if raw.ends_with(b"\n") { b"" } else { b"\n" };
+            out.write_all(raw).and_then(|()| out.write_all(end)).map_err(rejects)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is wrong with the stream as a whole; the first thing counts.
+    fn note(&mut self, checked: std::result::Result<(), thingdb_format::Error>) {
+        if let Err(problem) = checked
+            && self.summary.stream == StreamState::Bare
+        {
+            self.summary.stream = state_of(&problem);
+        }
+    }
+
+    /// The stream has ended, or was left.
+    pub(super) fn finish(mut self) -> Result<ImportSummary> {
+        self.commit_held()?;
+        self.summary.stopped = self.stops();
+        self.summary.pending = self.pending.len() as u64;
+        if !self.options.dry_run {
+            pending::save(&self.db.store, &self.db.committer, self.pending)?;
+            self.db.sync()?;
+        }
+        if self.summary.stream == StreamState::Bare && !self.summary.stopped {
+            self.summary.stream = match self.check.finish() {
+                Ok(thingdb_format::stream::Outcome::Complete { .. }) => StreamState::Complete,
+                Ok(_) => StreamState::Bare,
+                Err(problem) => state_of(&problem),
+            };
+        }
+        if let Some(out) = &mut self.options.rejects {
+            out.flush().map_err(rejects)?;
+        }
+        Ok(self.summary)
+    }
+}
+
+fn rejects(source: std::io::Error) -> Error {
+    Error::Stream { action: "written (rejects)", source: Arc::new(source) }
+}
+
+fn state_of(problem: &thingdb_format::Error) -> StreamState {
+    match problem {
+        thingdb_format::Error::Cut { .. } => StreamState::Cut,
+        problem => StreamState::Damaged(problem.to_string()),
+    }
+}

@@ -1,0 +1,329 @@
+//! Peers: other nodes that this one knows, and to whom it seals what it
+//! writes.
+//!
+//! A peer is known by its card. Its node key makes it a known origin, its
+//! actors are trusted under names of their own, and its encryption key receives
+//! CEKs. The *audience* says to which peers new entries are sealed: a default,
+//! sets for things by prefix, or a set named for one write.
+
+use std::collections::HashMap;
+
+use bincode::{Decode, Encode};
+use thingdb_format::{Actor, Card, EncryptionKey, Hash, Origin, Time};
+
+use crate::actors::unix_now;
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::keyring::{Keyring, KeyringError};
+use crate::stored;
+use crate::trust::How;
+
+const PEERS: &str = "peers";
+const AUDIENCE: &str = "audience";
+const WRITE_ONLY: &str = "write-only";
+
+/// A node that this one knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The name under which it is known here.
+    pub name: String,
+    /// Its card, as it was added.
+    pub card: Card,
+    /// Since when it is known.
+    pub since: Time,
+}
+
+impl Peer {
+    /// What one compares with the peer's people: SHA-256 of its node key.
+    #[must_use]
+    pub fn fingerprint(&self) -> Hash {
+        self.card.node_key.fingerprint()
+    }
+
+    /// The name under which it writes entries.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.card.node_key.origin()
+    }
+}
+
+/// To which peers new entries are sealed, beside this node itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Peers for things without a set of their own.
+    pub default: Vec<String>,
+    /// Sets for things whose id begins with a prefix; the longest prefix
+    /// counts.
+    pub prefixes: Vec<(String, Vec<String>)>,
+}
+
+impl Audience {
+    /// The peers for a thing.
+    #[must_use]
+    pub fn of(&self, thing: &str) -> &[String] {
+        let matching = self.prefixes.iter().filter(|(prefix, _)| thing.starts_with(prefix.as_str()));
+        matching.max_by_key(|(prefix, _)| prefix.len()).map_or(&self.default, |(_, peers)| peers)
+    }
+}
+
+#[derive(Encode, Decode)]
+struct StoredPeer {
+    name: String,
+    card: Vec<u8>,
+    since: u64,
+}
+
+#[derive(Default, Encode, Decode)]
+struct StoredAudience {
+    default: Vec<String>,
+    prefixes: Vec<(String, Vec<String>)>,
+}
+
+/// The peers that a keyring knows, by name.
+pub(crate) fn peers(keyring: &Keyring) -> Result<Vec<Peer>> {
+    let Some(record) = keyring.record(PEERS) else { return Ok(Vec::new()) };
+    let stored: Vec<StoredPeer> =
+        stored::decode(record).map_err(|problem| Error::damaged("the list of peers in the keyring", problem))?;
+    stored
+        .into_iter()
+        .map(|peer| {
+            let card = Card::from_bytes(&peer.card)?;
+            Ok(Peer { name: peer.name, card, since: Time::from_micros(peer.since)? })
+        })
+        .collect()
+}
+
+fn put_peers(keyring: &mut Keyring, mut peers: Vec<Peer>) -> Result<()> {
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
+    let stored: Vec<StoredPeer> = peers
+        .iter()
+        .map(|peer| StoredPeer { name: peer.name.clone(), card: peer.card.to_bytes(), since: peer.since.micros() })
+        .collect();
+    Ok(keyring.put_record(PEERS, stored::encode(&stored), &mut rand::rng())?)
+}
+
+/// To whom new entries are sealed.
+pub(crate) fn audience(keyring: &Keyring) -> Result<Audience> {
+    let Some(record) = keyring.record(AUDIENCE) else { return Ok(Audience::default()) };
+    let stored: StoredAudience =
+        stored::decode(record).map_err(|problem| Error::damaged("the audience in the keyring", problem))?;
+    Ok(Audience { default: stored.default, prefixes: stored.prefixes })
+}
+
+/// What adding a peer would do, for people to look at first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// The name of the peer.
+    pub name: String,
+    /// SHA-256 of its node key.
+    pub fingerprint: Hash,
+    /// Its actors, with the names under which they would be trusted.
+    pub actors: Vec<(Actor, String)>,
+    /// Whether the same peer is known already, with an older or the same card.
+    pub known: bool,
+}
+
+/// Peers.
+impl Db {
+    /// Looks at a card without changing anything.
+    ///
+    /// # Errors
+    /// [`Error::PeerChanged`] if a peer of this name has other keys.
+    pub fn introduce(&self, name: &str, card: &Card) -> Result<Introduction> {
+        let keyring = self.store.keyring();
+        let peers = peers(&keyring)?;
+        let known = peers.iter().find(|peer| peer.name == name);
+        if let Some(known) = known
+            && known.card.node_key != card.node_key
+        {
+            return Err(Error::PeerChanged {
+                name: name.to_owned(),
+                known: known.fingerprint(),
+                found: card.node_key.fingerprint(),
+            });
+        }
+        if let Some(other) = peers.iter().find(|peer| peer.card.node_key == card.node_key && peer.name != name) {
+            return Err(Error::PeerKnown { name: other.name.clone(), fingerprint: other.fingerprint() });
+        }
+        let actors = card.actors.iter().map(|(key, claimed)| (*key, local_name(&keyring, name, key, claimed)));
+        Ok(Introduction {
+            name: name.to_owned(),
+            fingerprint: card.node_key.fingerprint(),
+            actors: actors.collect(),
+            known: known.is_some(),
+        })
+    }
+
+    /// Makes a node known by its card: its entries are accepted, its actors
+    /// trusted, and entries can be sealed to it. A newer card of a known peer
+    /// replaces the older one.
+    ///
+    /// Actors whose name is taken here are trusted as `NAME/CLAIMED`.
+    ///
+    /// # Errors
+    /// [`Error::PeerChanged`] if a peer of this name has other keys;
+    /// [`Error::Keyring`].
+    pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
+        let introduction = self.introduce(name, card)?;
+        let own = self.node_key();
+        if card.node_key == own {
+            return Err(Error::PeerKnown { name: "this node itself".to_owned(), fingerprint: own.fingerprint() });
+        }
+        let mut keyring = self.store.keyring();
+        let mut peers = peers(&keyring)?;
+        let since = peers.iter().find(|peer| peer.name == name).map_or_else(unix_now, |peer| peer.since);
+        if let Some(known) = peers.iter().find(|peer| peer.name == name)
+            && known.card.time > card.time
+        {
+            return Ok(introduction);
+        }
+        peers.retain(|peer| peer.name != name);
+        peers.push(Peer { name: name.to_owned(), card: card.clone(), since });
+        let rng = &mut rand::rng();
+        keyring.trust_origin(card.node_key, name, How::Card, unix_now(), rng)?;
+        for (key, local) in &introduction.actors {
+            if !keyring.trust().trusts_actor(key) {
+                keyring.trust_actor(*key, local, How::Card, unix_now(), rng)?;
+            }
+        }
+        put_peers(&mut keyring, peers)?;
+        drop(keyring);
+        self.store.refresh_trust()?;
+        self.committer.forget_keks();
+        Ok(introduction)
+    }
+
+    /// The peers, by name.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn peers(&self) -> Result<Vec<Peer>> {
+        peers(&self.store.keyring())
+    }
+
+    /// The peer with this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPeer`].
+    pub fn peer(&self, name: &str) -> Result<Peer> {
+        let found = self.peers()?.into_iter().find(|peer| peer.name == name);
+        found.ok_or_else(|| Error::NoSuchPeer { name: name.to_owned() })
+    }
+
+    /// Forgets a peer: nothing new is accepted from it or sealed to it, and
+    /// its actors are trusted no more. What it could read it can still read.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPeer`].
+    pub fn remove_peer(&self, name: &str) -> Result<()> {
+        let peer = self.peer(name)?;
+        let mut keyring = self.store.keyring();
+        let rng = &mut rand::rng();
+        let mut peers = peers(&keyring)?;
+        peers.retain(|peer| peer.name != name);
+        let mut audience = audience(&keyring)?;
+        audience.default.retain(|peer| peer != name);
+        audience.prefixes.iter_mut().for_each(|(_, peers)| peers.retain(|peer| peer != name));
+        put_peers(&mut keyring, peers)?;
+        put_audience(&mut keyring, audience)?;
+        ignore_unknown(keyring.untrust_origin(&peer.origin(), unix_now(), rng))?;
+        for (key, _) in &peer.card.actors {
+            let from_card = keyring.trust().actor(key).is_some_and(|known| known.how == How::Card);
+            if from_card {
+                ignore_unknown(keyring.untrust_actor(key, unix_now(), rng))?;
+            }
+        }
+        drop(keyring);
+        self.store.refresh_trust()?;
+        self.committer.forget_keks();
+        Ok(())
+    }
+
+    /// To whom new entries are sealed.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn audience(&self) -> Result<Audience> {
+        audience(&self.store.keyring())
+    }
+
+    /// Sets to whom new entries are sealed. Older entries are not changed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPeer`] if it names a peer that is not known.
+    pub fn set_audience(&self, audience: Audience) -> Result<()> {
+        let mut keyring = self.store.keyring();
+        let known = peers(&keyring)?;
+        let named = audience.default.iter().chain(audience.prefixes.iter().flat_map(|(_, peers)| peers));
+        for name in named {
+            if known.iter().all(|peer| peer.name != *name) {
+                return Err(Error::NoSuchPeer { name: name.clone() });
+            }
+        }
+        put_audience(&mut keyring, audience)?;
+        drop(keyring);
+        self.store.refresh_trust()?;
+        self.committer.forget_keks();
+        Ok(())
+    }
+}
+
+fn put_audience(keyring: &mut Keyring, mut audience: Audience) -> Result<()> {
+    audience.prefixes.retain(|(_, peers)| !peers.is_empty());
+    audience.prefixes.sort();
+    let stored = StoredAudience { default: audience.default, prefixes: audience.prefixes };
+    Ok(keyring.put_record(AUDIENCE, stored::encode(&stored), &mut rand::rng())?)
+}
+
+fn ignore_unknown(outcome: std::result::Result<(), KeyringError>) -> Result<()> {
+    match outcome {
+        Err(KeyringError::NotKnown { .. }) => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// The name under which an actor of a peer is trusted here: what it claims,
+/// unless somebody else has that name.
+fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str) -> String {
+    match keyring.trust().actor_named(claimed) {
+        Some(other) if other.key != *key => format!("{peer}/{claimed}"),
+        _ => claimed.to_owned(),
+    }
+}
+
+/// To whom entries are sealed, ready for those who write.
+#[derive(Default)]
+pub(crate) struct Readers {
+    audience: Audience,
+    keys: HashMap<String, EncryptionKey>,
+    /// Whether this node keeps no CEK.
+    pub(crate) write_only: bool,
+}
+
+impl Readers {
+    pub(crate) fn load(keyring: &Keyring) -> Result<Self> {
+        let keys = peers(keyring)?.into_iter().map(|peer| (peer.name.clone(), peer.card.encryption_key)).collect();
+        Ok(Self { audience: audience(keyring)?, keys, write_only: keyring.record(WRITE_ONLY).is_some() })
+    }
+
+    /// The keys to which an entry about `thing` is sealed: those of `named`,
+    /// or of the audience. Ascending, without repeats.
+    pub(crate) fn keys(&self, thing: &str, named: Option<&[String]>) -> Result<Vec<EncryptionKey>> {
+        let names = named.unwrap_or_else(|| self.audience.of(thing));
+        let mut keys = names
+            .iter()
+            .map(|name| self.keys.get(name).copied().ok_or_else(|| Error::NoSuchPeer { name: name.clone() }))
+            .collect::<Result<Vec<_>>>()?;
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() && self.write_only {
+            return Err(Error::NoReader);
+        }
+        Ok(keys)
+    }
+}
+
+/// From now on the node keeps no CEK.
+pub(crate) fn set_write_only(keyring: &mut Keyring) -> Result<()> {
+    Ok(keyring.put_record(WRITE_ONLY, Vec::new(), &mut rand::rng())?)
+}

@@ -1,0 +1,202 @@
+//! Reading: the latest, one entry, a history, the things, counts.
+
+use std::ops::RangeBounds;
+
+use thingdb_format::{EntryId, ThingId, Time};
+
+use crate::db::{Db, STORE_VERSION};
+use crate::error::{Error, Result};
+use crate::history::{self, History};
+use crate::ledger::{self, WIDTH};
+use crate::record::{Head, Record};
+use crate::schema;
+use crate::storage::Direction;
+use crate::things::{ThingQuery, Things};
+
+/// Reading.
+impl Db {
+    /// The latest entry of a thing: the head with the greatest (seq, time,
+    /// id), the same on every node that has the same entries.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`] if it does not open.
+    pub fn get(&self, thing: &str) -> Result<Option<Record>> {
+        let tag = self.store.tag(&ThingId::new(thing)?);
+        let Some(state) = self.store.state(&tag)? else { return Ok(None) };
+        let Some(head) = state.latest() else { return Ok(None) };
+        self.store.located(&head.posting).and_then(|located| self.store.record(located)).map(Some)
+    }
+
+    /// The entries of a thing with this seq: none, one, or several if the
+    /// thing has forked there.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_seq(&self, thing: &str, seq: u64) -> Result<Vec<Record>> {
+        self.history_range(thing, seq..=seq)?.collect()
+    }
+
+    /// The entry that was the latest at `time`, by the clocks of the writers.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_at(&self, thing: &str, time: Time) -> Result<Option<Record>> {
+        let found = history::as_of(&self.store, &ThingId::new(thing)?, time)?;
+        found.map(|located| self.store.record(located)).transpose()
+    }
+
+    /// The entry with this id. Takes time in proportion to the ledger (32
+    /// bytes an entry are read); with the thing at hand, its history is
+    /// shorter.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_id(&self, id: &EntryId) -> Result<Option<Record>> {
+        let mut found = None;
+        self.scan_ids(|position, candidate| {
+            if candidate == id.0 {
+                found = Some(position);
+            }
+            found.is_none()
+        })?;
+        let Some(position) = found else { return Ok(None) };
+        self.store.located_at(position).and_then(|located| self.store.record(located)).map(Some)
+    }
+
+    /// The ids that begin with these hex digits, at most `limit`, in ledger
+    /// order. Takes time in proportion to the ledger.
+    ///
+    /// # Errors
+    /// [`Error::is_invalid_input`] for a prefix that is not lower-case hex.
+    pub fn find_ids(&self, hex_prefix: &str, limit: usize) -> Result<Vec<EntryId>> {
+        let nibbles = hex_prefix
+            .bytes()
+            .map(|digit| match digit {
+                b'0'..=b'9' => Some(digit - b'0'),
+                b'a'..=b'f' => Some(digit - b'a' + 10),
+                _ => None,
+            })
+            .collect::<Option<Vec<u8>>>()
+            .filter(|nibbles| nibbles.len() <= 64)
+            .ok_or(thingdb_format::Error::Malformed {
+                what: "entry id",
+                problem: "not up to 64 lower-case hex digits",
+            })?;
+        let matches = |id: &[u8; 32]| {
+            nibbles.iter().enumerate().all(|(at, nibble)| {
+                let byte = id[at / 2];
+                *nibble == if at % 2 == 0 { byte >> 4 } else { byte & 15 }
+            })
+        };
+        let mut found = Vec::new();
+        self.scan_ids(|_, id| {
+            if matches(&id) {
+                found.push(EntryId(id));
+            }
+            found.len() < limit
+        })?;
+        Ok(found)
+    }
+
+    /// Goes through all ids in ledger order for as long as `act` says.
+    fn scan_ids(&self, mut act: impl FnMut(u64, [u8; 32]) -> bool) -> Result<()> {
+        let tree = self.store.tree();
+        let full = tree.size() / WIDTH;
+        for (index, row) in (0..full).zip(self.store.storage.scan(&schema::tiles(0), Direction::Forward)) {
+            let (key, sealed) = row?;
+            if key != schema::tile(0, index) {
+                return Err(Error::damaged("the ledger's tree", format!("tile {index} is missing")));
+            }
+            for (position, id) in (index * WIDTH..).zip(ledger::open_row(&self.store.rows, &key, &sealed)?) {
+                if !act(position, id) {
+                    return Ok(());
+                }
+            }
+        }
+        for (position, id) in (full * WIDTH..).zip(tree.last_ids()) {
+            if !act(position, *id) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a thing that no other follows: one, or several if it has
+    /// forked, the latest first.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn heads(&self, thing: &str) -> Result<Vec<Head>> {
+        let state = self.store.state(&self.store.tag(&ThingId::new(thing)?))?;
+        let mut heads: Vec<Head> = state.map_or_else(Vec::new, |state| state.heads().collect());
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        Ok(heads)
+    }
+
+    /// The history of a thing, from both ends, in constant memory.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn history(&self, thing: &str) -> Result<History<'_>> {
+        self.history_range(thing, ..)
+    }
+
+    /// A part of the history of a thing, by seq.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn history_range(&self, thing: &str, seqs: impl RangeBounds<u64>) -> Result<History<'_>> {
+        History::new(&self.store, &ThingId::new(thing)?, seqs)
+    }
+
+    /// All things, ascending by id.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn things(&self) -> Result<Things<'_>> {
+        self.things_from(&ThingQuery::new())
+    }
+
+    /// The things that `query` asks for, ascending by id. The first listing
+    /// puts all ids in order in memory.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn things_from(&self, query: &ThingQuery) -> Result<Things<'_>> {
+        self.catalogue.list(&self.store, query)
+    }
+
+    /// Counts and sizes.
+    ///
+    /// # Errors
+    /// If the storage cannot tell its size.
+    pub fn stats(&self) -> Result<Stats> {
+        let keyring = self.store.keyring();
+        Ok(Stats {
+            entries: self.store.size(),
+            things: self.store.index.things(),
+            disk_bytes: self.store.storage.disk_bytes()?,
+            actors: keyring.actors().len(),
+            trusted_actors: self.store.trusted().len(),
+            store_version: STORE_VERSION,
+        })
+    }
+}
+
+/// Counts and sizes of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Entries in the ledger.
+    pub entries: u64,
+    /// Things with at least one entry.
+    pub things: u64,
+    /// Bytes that the storage takes on the disk.
+    pub disk_bytes: u64,
+    /// Actors whose key is in the keyring.
+    pub actors: usize,
+    /// Keys that the trust store knows, own ones included.
+    pub trusted_actors: usize,
+    /// Version of the directory's layout.
+    pub store_version: u64,
+}

@@ -1,0 +1,164 @@
+//! Readers: who can open which entries, and letting more of them do so later.
+
+use std::collections::BTreeMap;
+
+use thingdb_format::{Origin, RecipientId};
+
+use crate::committer::{Done, Job, Shared};
+use crate::db::Db;
+use crate::error::Result;
+use crate::exchange::packets;
+use crate::options::Durability;
+use crate::store::Located;
+use crate::things::ThingQuery;
+
+/// Entries that one commit adds envelopes to.
+const SHARE_ENTRIES: usize = 1000;
+
+/// Who can open some entries of a thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reader {
+    /// The peer's name, `this node`, `a passphrase`; nothing for a key that is
+    /// not known here.
+    pub name: Option<String>,
+    /// How envelopes name it; nothing for a passphrase.
+    pub recipient: Option<RecipientId>,
+    /// Entries that it can open.
+    pub entries: u64,
+    /// The first of them, by seq.
+    pub first_seq: u64,
+    /// The last of them.
+    pub last_seq: u64,
+    /// The nodes that sealed them to it: who opened the door.
+    pub from: Vec<Origin>,
+}
+
+/// What sharing did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShareSummary {
+    /// Entries that were sealed to the peers.
+    pub shared: u64,
+    /// Entries that they could open before.
+    pub known: u64,
+    /// Entries that this node cannot open itself.
+    pub undecryptable: u64,
+}
+
+/// Readers.
+impl Db {
+    /// Seals existing entries of a thing, from `since` on by seq, to more
+    /// peers. What is signed is not touched.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
+    pub fn share(&self, thing: &str, to: &[String], since: u64) -> Result<ShareSummary> {
+        let keys = self.store.readers().keys(thing, Some(to))?;
+        let wanted: Vec<RecipientId> = keys.iter().map(thingdb_format::EncryptionKey::recipient_id).collect();
+        let mut summary = ShareSummary::default();
+        let mut entries = Vec::new();
+        for located in self.history_range(thing, since.max(1)..)?.located() {
+            let located = located?;
+            let readers = self.recipients(&located)?;
+            if wanted.iter().all(|id| readers.iter().any(|(known, _)| known == &Some(*id))) {
+                summary.known += 1;
+                continue;
+            }
+            match located.stored.cek() {
+                Some(cek) => entries.push(Shared { position: located.position, id: located.id, cek }),
+                None => summary.undecryptable += 1,
+            }
+            if entries.len() >= SHARE_ENTRIES {
+                summary.shared += self.commit_shared(std::mem::take(&mut entries), keys.clone())?;
+            }
+        }
+        summary.shared += self.commit_shared(entries, keys)?;
+        self.sync()?;
+        Ok(summary)
+    }
+
+    /// The same for all things whose id begins with `prefix`.
+    ///
+    /// # Errors
+    /// As [`Db::share`].
+    pub fn share_prefix(&self, prefix: &str, to: &[String], since: u64) -> Result<ShareSummary> {
+        let mut sum = ShareSummary::default();
+        for info in self.things_from(&ThingQuery::new().prefix(prefix))? {
+            let one = self.share(info?.thing.as_str(), to, since)?;
+            sum.shared += one.shared;
+            sum.known += one.known;
+            sum.undecryptable += one.undecryptable;
+        }
+        Ok(sum)
+    }
+
+    fn commit_shared(&self, entries: Vec<Shared>, keys: Vec<thingdb_format::EncryptionKey>) -> Result<u64> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let (done, ticket) = self.committer.submit(&self.store, Job::Share(entries, keys))?;
+        self.settle(ticket, Durability::Relaxed)?;
+        match done {
+            Done::Shared(count) => Ok(count),
+            _ => unreachable!("sharing is answered as sharing"),
+        }
+    }
+
+    /// Who can open which entries of a thing, by what their envelopes say.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub fn readers(&self, thing: &str) -> Result<Vec<Reader>> {
+        let peers = self.peers()?;
+        let mut found: BTreeMap<Option<RecipientId>, Reader> = BTreeMap::new();
+        let own = self.store.keyring().decryption_key().encryption_key().recipient_id();
+        let origin = self.origin();
+        for located in self.history(thing)?.located() {
+            let located = located?;
+            let seq = located.header.seq;
+            let mut recipients = self.recipients(&located)?;
+            if located.stored.cek.is_some() {
+                recipients.push((Some(own), origin));
+            }
+            for (recipient, from) in recipients {
+                let reader = found.entry(recipient).or_insert_with(|| Reader {
+                    name: match recipient {
+                        None => Some("a passphrase".to_owned()),
+                        Some(id) if id == own => Some("this node".to_owned()),
+                        Some(id) => peers
+                            .iter()
+                            .find(|peer| peer.card.encryption_key.recipient_id() == id)
+                            .map(|peer| peer.name.clone()),
+                    },
+                    recipient,
+                    entries: 0,
+                    first_seq: seq,
+                    last_seq: seq,
+                    from: Vec::new(),
+                });
+                reader.entries += 1;
+                reader.first_seq = reader.first_seq.min(seq);
+                reader.last_seq = reader.last_seq.max(seq);
+                if !reader.from.contains(&from) {
+                    reader.from.push(from);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The recipients of an entry, each once, and who sealed it to them.
+    fn recipients(&self, located: &Located) -> Result<Vec<(Option<RecipientId>, Origin)>> {
+        let mut recipients: Vec<(Option<RecipientId>, Origin)> = Vec::new();
+        for envelope in self.store.envelopes(located)? {
+            for packet in &envelope.recipients {
+                let id = packets::recipient(packet);
+                if recipients.iter().all(|(known, _)| *known != id) {
+                    recipients.push((id, envelope.from));
+                }
+            }
+        }
+        Ok(recipients)
+    }
+}

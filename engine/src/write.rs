@@ -1,0 +1,208 @@
+//! Writing: drafts are sealed in the caller's thread and committed together
+//! with those of others.
+
+use std::sync::Arc;
+
+use thingdb_format::{Attachment, Body, Cek, SignedCheckpoint, SigningKey, payload};
+
+use crate::committer::{Done, Job, NewEntry};
+use crate::db::Db;
+use crate::draft::{Draft, Expect};
+use crate::error::{Error, Result};
+use crate::options::Durability;
+use crate::record::Receipt;
+use crate::standing;
+use crate::storage::Ticket;
+
+/// Entries after which the own checkpoint is renewed while writing.
+const CHECKPOINT_ENTRIES: u64 = 16_384;
+
+/// Writing.
+impl Db {
+    /// Writes JSON data about a thing, signed by the default actor.
+    ///
+    /// # Errors
+    /// [`Error::is_invalid_input`], [`Error::is_disk_full`],
+    /// [`Error::is_read_only`]; nothing was written then.
+    pub fn put(&self, thing: &str, json: &str) -> Result<Receipt> {
+        self.write(Draft::json(thing, json)?)
+    }
+
+    /// Writes JSON data only if the thing is as expected.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// use thingdb::Expect;
+    /// let first = db.put_if("part-42", Expect::Absent, "1")?;
+    /// db.put_if("part-42", Expect::Head(first.id), "2")?;
+    /// assert!(db.put_if("part-42", Expect::Head(first.id), "3").unwrap_err().is_conflict());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::is_conflict`], and as [`Db::put`].
+    pub fn put_if(&self, thing: &str, expect: Expect, json: &str) -> Result<Receipt> {
+        self.write(Draft::json(thing, json)?.expect(expect))
+    }
+
+    /// Writes a draft.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchActor`], and as [`Db::put_if`].
+    pub fn write(&self, draft: Draft) -> Result<Receipt> {
+        self.write_with(draft, self.options.durability)
+    }
+
+    /// Writes a draft with another durability than the database's.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn write_with(&self, draft: Draft, durability: Durability) -> Result<Receipt> {
+        let mut receipts = self.write_batch_with(vec![draft], durability)?;
+        Ok(receipts.pop().expect("one draft gives one receipt"))
+    }
+
+    /// Writes drafts in their order, all or none. Those of one actor share a
+    /// signature.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn write_batch(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>> {
+        self.write_batch_with(drafts, self.options.durability)
+    }
+
+    /// The same with another durability than the database's.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn write_batch_with(&self, drafts: Vec<Draft>, durability: Durability) -> Result<Vec<Receipt>> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (done, ticket) = self.committer.submit(&self.store, Job::Write(self.seal(drafts)?))?;
+        self.settle(ticket, durability)?;
+        match done {
+            Done::Written(receipts) => Ok(receipts),
+            _ => unreachable!("a write is answered as a write"),
+        }
+    }
+
+    /// Waits until everything that was written so far survives a power cut.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`] if a sync failed.
+    pub fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+
+    /// Seals drafts in the caller's thread.
+    fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<NewEntry>> {
+        let mut rng = rand::rng();
+        let mut signers = Signers::default();
+        let mut created = std::collections::HashSet::new();
+        let readers = self.store.readers();
+        drafts
+            .into_iter()
+            .map(|draft| {
+                let tag = self.store.tag(&draft.thing);
+                let (name, signer) = signers.find(self, draft.actor.as_deref())?;
+                let action = match &draft.action {
+                    Some(action) => action,
+                    None if !created.insert(tag) || self.store.state(&tag)?.is_some() => "update",
+                    None => "create",
+                };
+                let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
+                let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
+                let to = readers.keys(draft.thing.as_str(), draft.to.as_deref())?;
+                let cek = Cek::generate(&mut rng);
+                let sealed = payload::seal(self.options.suite, &cek, body)?;
+                let expect = draft.expect;
+                Ok(NewEntry {
+                    thing: draft.thing,
+                    tag,
+                    signer,
+                    expect,
+                    suite: self.options.suite,
+                    cek,
+                    sealed,
+                    to,
+                    keep_cek: !readers.write_only,
+                })
+            })
+            .collect()
+    }
+
+    /// Waits for a commit as the caller wants, and renews the own checkpoint
+    /// when it is due.
+    pub(crate) fn settle(&self, ticket: Option<Ticket>, durability: Durability) -> Result<()> {
+        if let (Some(ticket), Durability::Durable) = (ticket, durability) {
+            self.store.storage.wait(ticket)?;
+        }
+        self.renew_checkpoint(CHECKPOINT_ENTRIES)
+    }
+
+    /// Signs the ledger's state if it has grown by `entries` since it was
+    /// signed last.
+    pub(crate) fn renew_checkpoint(&self, entries: u64) -> Result<()> {
+        let due = |checkpointed: u64| self.store.size() >= checkpointed.saturating_add(entries);
+        // Whoever holds the lock is at it.
+        let Ok(mut checkpointed) = self.checkpointed.try_lock() else { return Ok(()) };
+        if due(*checkpointed) {
+            *checkpointed = self.sign_checkpoint()?.claimed().size;
+        }
+        Ok(())
+    }
+
+    /// Syncs, so that a checkpoint never names what a power cut can undo.
+    fn sign_checkpoint(&self) -> Result<SignedCheckpoint> {
+        let tree = self.store.tree();
+        self.store.sync()?;
+        let key = Arc::clone(self.store.keyring().node_key());
+        standing::sign(self.dir(), &key, tree.size(), tree.root())
+    }
+
+    /// Signs the state of the ledger (C2SP signed note). The note is kept
+    /// beside the database; keep it elsewhere too, and
+    /// [`VerifyOptions::checkpoint`](crate::VerifyOptions::checkpoint) shows
+    /// whether anything was cut or changed since.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] if the ledger contradicts the last checkpoint.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint> {
+        self.committer.check_open()?;
+        let mut checkpointed = self.checkpointed.lock().expect("no thread panics while it signs");
+        let note = self.sign_checkpoint()?;
+        *checkpointed = note.claimed().size;
+        Ok(note)
+    }
+
+    /// The last checkpoint that is kept beside the database.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`] if it does not verify.
+    pub fn last_checkpoint(&self) -> Result<Option<SignedCheckpoint>> {
+        standing::load(self.dir(), &self.node_key())
+    }
+}
+
+/// The actors of a batch, each looked up once.
+#[derive(Default)]
+struct Signers(Vec<(Option<String>, String, Arc<SigningKey>)>);
+
+impl Signers {
+    fn find(&mut self, db: &Db, name: Option<&str>) -> Result<(String, Arc<SigningKey>)> {
+        if let Some((_, name, key)) = self.0.iter().find(|(asked, ..)| asked.as_deref() == name) {
+            return Ok((name.clone(), Arc::clone(key)));
+        }
+        let keyring = db.store.keyring();
+        let actor = match name {
+            Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
+            None => keyring.default_actor()?,
+        };
+        let found = (actor.name.clone(), Arc::clone(&actor.key));
+        self.0.push((name.map(str::to_owned), found.0.clone(), Arc::clone(&found.1)));
+        Ok(found)
+    }
+}

@@ -1,0 +1,48 @@
+//! The labels that keep bytes made for one purpose from being taken for those
+//! made for another. All of them, so that no two are the same.
+
+/// Before a header, in the hash that names the entry.
+pub const ENTRY: &str = "thingdb/1/entry";
+
+/// Before a header, in a signature of kind 1.
+pub const SIGN_ENTRY: &str = "thingdb/1/sign-entry";
+
+/// Before the size and root of a batch, in a signature of kind 2.
+pub const SIGN_BATCH: &str = "thingdb/1/sign-batch";
+
+/// Derives the key of a payload from the CEK.
+pub const PAYLOAD: &str = "thingdb/1/payload";
+
+/// Derives the key of the commitment from the CEK.
+pub const COMMITMENT: &str = "thingdb/1/commitment";
+
+/// Associated data of a payload.
+pub const BODY: &str = "thingdb/1/body";
+
+/// Derives the key of a sealed CEK from the KEK.
+pub const CEK: &str = "thingdb/1/cek";
+
+/// HPKE's info of a KEK packet of kind 1.
+pub const KEK: &str = "thingdb/1/kek";
+
+/// Derives the key of a KEK packet of kind 2 from the stretched passphrase.
+pub const KEK_PASSPHRASE: &str = "thingdb/1/kek-passphrase";
+
+/// Before a card, in its signature.
+pub const CARD: &str = "thingdb/1/card";
+
+/// All of them.
+pub const ALL: [&str; 10] = [ENTRY, SIGN_ENTRY, SIGN_BATCH, PAYLOAD, COMMITMENT, BODY, CEK, KEK, KEK_PASSPHRASE, CARD];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_are_the_same() {
+        for (place, label) in ALL.iter().enumerate() {
+            assert!(!ALL[..place].contains(label), "{label}");
+            assert!(label.len() < 32, "{label} fits label32 with a zero byte after it");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The fuzz targets over their seeds and what is near them: every truncation
+//! and bit flip of small ones, some of larger ones.
+//!
+//! What a fuzzer finds is added to `fuzz/corpus` and is tested here from then on.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use thingdb_fuzz::TARGETS;
+use thingdb_tests::vector::Vector;
+
+/// Neighbours of a seed that are tried; more would take longer than they are worth.
+const MOST: usize = 1000;
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory can be read").path()).collect();
+    files.sort();
+    files
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a directory of the repository")
+}
+
+/// The vectors of the subject that a target reads.
+fn vectors(target: &str) -> Vec<Vec<u8>> {
+    let subject = if target == "note" { "checkpoint" } else { target };
+    let dir = repository().join("tests/vectors").join(subject);
+    files(&dir).iter().map(|file| Vector::parse(&std::fs::read(file).expect("it is there")).input).collect()
+}
+
+#[test]
+fn every_corpus_has_a_target_and_every_target_a_corpus() {
+    let found: BTreeSet<String> = files(&repository().join("fuzz/corpus"))
+        .iter()
+        .map(|dir| dir.file_name().expect("it has a name").to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(found, TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
+
+#[test]
+fn no_seed_and_no_neighbour_of_one_breaks_a_target() {
+    for (target, run) in TARGETS {
+        vectors(target).iter().for_each(|input| run(input));
+        for file in files(&repository().join("fuzz/corpus").join(target)) {
+            let seed = std::fs::read(&file).expect("it is there");
+            run(&seed);
+            // What a fuzzer left here has a SHA-1 for a name, and is much.
+            if file.file_name().is_some_and(|name| name.len() == 40) {
+                continue;
+            }
+            for len in (0..seed.len()).step_by(seed.len() / MOST + 1) {
+                run(&seed[..len]);
+            }
+            let bits = seed.len() * 8;
+            // Odd, so that not always the same bit of a byte is flipped.
+            for bit in (0..bits).step_by((bits / MOST) | 1) {
+                let mut flipped = seed.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                run(&flipped);
+            }
+        }
+    }
+}

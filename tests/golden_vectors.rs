@@ -1,0 +1,275 @@
+//! Every golden vector is read, or refused, as it says: one test a file.
+//!
+//! `cargo run -p thingdb-tests --bin write_vectors` adds vectors that are
+//! missing. None is ever changed: that would be another format.
+
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use libtest_mimic::{Arguments, Failed, Trial};
+use thingdb_format::{
+    BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Verifier, envelope, line, merkle, payload,
+    stream::Outcome,
+};
+use thingdb_tests::vector::{Vector, refusal};
+
+/// Reads the input. What comes out beyond errors is compared within.
+type Check = fn(&Vector) -> Result<(), Error>;
+
+const SUBJECTS: [(&str, Check); 10] = [
+    ("header", header),
+    ("body", body),
+    ("payload", payload),
+    ("signature", signature),
+    ("merkle", merkle),
+    ("envelope", envelope),
+    ("checkpoint", checkpoint),
+    ("card", card),
+    ("line", line),
+    ("stream", stream),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut trials = vec![];
+    for (subject, check) in SUBJECTS {
+        let files = files_of(&root.join(subject));
+        assert!(!files.is_empty(), "there are no vectors of {subject}");
+        for file in files {
+            let mutation = file.file_stem().expect("it is a file").to_string_lossy().into_owned();
+            trials.push(Trial::test(format!("{subject}::{mutation}"), move || run(&file, check)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn files_of(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory can be read").path()).collect();
+    files.sort();
+    files
+}
+
+fn run(file: &Path, check: Check) -> Result<(), Failed> {
+    let bytes = std::fs::read(file)?;
+    let vector = Vector::parse(&bytes);
+    assert_eq!(vector.to_file(), bytes, "a vector has one spelling");
+    assert!(!vector.value("comment").is_empty());
+    let (expected, found) = (vector.value("expect"), check(&vector));
+    match found {
+        Ok(()) if expected == "ok" => Ok(()),
+        Ok(()) => Err(format!("expected {expected}, but it was read").into()),
+        Err(error) if refusal(&error) == expected => Ok(()),
+        Err(error) => Err(format!("expected {expected}, found {}: {error}", refusal(&error)).into()),
+    }
+}
+
+/// A value is as the vector says, if it says anything.
+fn same(vector: &Vector, name: &str, found: impl ToString) {
+    if let Some(expected) = vector.find(name) {
+        assert_eq!(found.to_string(), expected, "{name}");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+fn hashes(bytes: &[u8]) -> Vec<Hash> {
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    assert!(rest.is_empty(), "vectors hold whole hashes");
+    hashes.iter().copied().map(Hash).collect()
+}
+
+fn header(v: &Vector) -> Result<(), Error> {
+    let header = Header::from_bytes(&v.input)?;
+    assert_eq!(header.to_bytes(), v.input);
+    same(v, "id", header.id());
+    same(v, "suite", header.suite.number());
+    same(v, "thing", hex(header.thing.as_str().as_bytes()));
+    same(v, "seq", header.seq);
+    same(v, "time", header.time);
+    same(v, "micros", header.time.micros());
+    same(v, "origin", header.origin);
+    same(v, "actor", header.actor);
+    same(v, "prev", header.prev.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
+    same(v, "data_hash", header.data_hash);
+    same(v, "payload_hash", header.payload_hash);
+    same(v, "payload_len", header.payload_len);
+    Ok(())
+}
+
+fn body(v: &Vector) -> Result<(), Error> {
+    let body = Body::from_bytes(v.input.clone())?;
+    assert_eq!(body.as_bytes(), v.input);
+    same(v, "actor_name", hex(body.actor_name().as_bytes()));
+    same(v, "action", hex(body.action().as_bytes()));
+    same(v, "media_type", hex(body.media_type().as_bytes()));
+    same(v, "data", hex(body.data()));
+    if let Some(attachment) = body.attachment() {
+        same(v, "attachment_type", hex(attachment.media_type.as_bytes()));
+        same(v, "attachment", hex(attachment.bytes));
+    }
+    Ok(())
+}
+
+fn payload(v: &Vector) -> Result<(), Error> {
+    let header = Header::from_bytes(&v.bytes("header"))?;
+    let cek = Cek::from_bytes(v.array("cek"));
+    payload::check(&header, &v.input)?;
+    let body = payload::open(&header, &cek, &v.input)?;
+    same(v, "body", hex(body.as_bytes()));
+    let sealed = payload::seal(header.suite, &cek, body)?;
+    assert_eq!((sealed.payload, sealed.data_hash), (v.input.clone(), header.data_hash));
+    Ok(())
+}
+
+fn signature(v: &Vector) -> Result<(), Error> {
+    let header = Header::from_bytes(&v.input)?;
+    let value = v.array("value");
+    let signature = match v.value("kind") {
+        "1" => Signature::Single(value),
+        _ => Signature::Batch(BatchSignature {
+            value,
+            index: v.number("index"),
+            size: v.number("size"),
+            path: hashes(&v.bytes("path")),
+        }),
+    };
+    signature.verify(&Verifier::new(&v.array("actor"))?, &v.input, &header.id())
+}
+
+fn merkle(v: &Vector) -> Result<(), Error> {
+    let input = hashes(&v.input);
+    let hash = |name: &str| Hash(v.array(name));
+    match v.value("proof") {
+        "root" => {
+            same(v, "root", merkle::root(input.iter().map(|id| merkle::leaf(&EntryId(id.0)))));
+            Ok(())
+        }
+        "inclusion" => {
+            let leaf = merkle::leaf(&EntryId(v.array("id")));
+            merkle::verify_inclusion(&leaf, v.number("index"), v.number("size"), &input, &hash("root"))
+        }
+        _ => {
+            let (old, new) = (v.number("old_size"), v.number("new_size"));
+            merkle::verify_consistency(old, new, &input, &hash("old_root"), &hash("new_root"))
+        }
+    }
+}
+
+fn envelope(v: &Vector) -> Result<(), Error> {
+    let sized = |len: usize| {
+        let (found, len) = (v.input.len() as u64, len as u64);
+        if found == len { Ok(()) } else { Err(Error::OutOfRange { field: "input", found, least: len, most: len }) }
+    };
+    if v.value("kind") == "cek" {
+        sized(48)?;
+        let sealed = v.input.clone().try_into().expect("the length was compared");
+        let cek = envelope::open_cek(&Kek::from_bytes(v.array("kek")), &EntryId(v.array("id")), &sealed)?;
+        same(v, "cek", hex(cek.as_bytes()));
+        return Ok(());
+    }
+    let from = Origin(v.array("from"));
+    let kek = if v.value("kind") == "1" {
+        sized(80)?;
+        let packet = KekPacket::X25519 {
+            id: RecipientId(v.array("id")),
+            kek: v.input.clone().try_into().expect("the length was compared"),
+        };
+        let key = DecryptionKey::from_bytes(v.array("decryption_key"));
+        same(v, "encryption_key", key.encryption_key());
+        packet.open_x25519(from, &key)?
+    } else {
+        sized(48)?;
+        let packet = KekPacket::Passphrase {
+            salt: v.array("salt"),
+            kdf: KdfParams::new(v.number("m"), v.number("t"), v.number("p"))?,
+            kek: v.input.clone().try_into().expect("the length was compared"),
+        };
+        packet.open_passphrase(from, v.value("passphrase").as_bytes())?
+    };
+    same(v, "kek", hex(kek.as_bytes()));
+    Ok(())
+}
+
+fn checkpoint(v: &Vector) -> Result<(), Error> {
+    let note = SignedCheckpoint::parse(std::str::from_utf8(&v.input).expect("notes are UTF-8"))?;
+    assert_eq!(note.as_str().as_bytes(), v.input);
+    let checkpoint = note.verify(&NodeKey(v.array("node_key")))?;
+    same(v, "origin", checkpoint.origin);
+    same(v, "size", checkpoint.size);
+    same(v, "root", checkpoint.root);
+    same(v, "extensions", checkpoint.extensions.join(" "));
+    Ok(())
+}
+
+fn card(v: &Vector) -> Result<(), Error> {
+    if v.value("input") == "text" {
+        return std::str::from_utf8(&v.input).expect("the text of a card is UTF-8").parse::<Card>().map(drop);
+    }
+    let card = Card::from_bytes(&v.input)?;
+    assert_eq!(card.to_bytes(), v.input);
+    assert_eq!(v.value("text").parse::<Card>().as_ref(), Ok(&card));
+    same(v, "text", &card);
+    same(v, "time", card.time);
+    same(v, "node_key", card.node_key);
+    same(v, "encryption_key", card.encryption_key);
+    same(v, "tls", card.tls.map(|hash| hash.to_string()).unwrap_or_default());
+    same(v, "name", hex(card.name.as_bytes()));
+    same(v, "actors", card.actors.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join(" "));
+    same(v, "fingerprint", card.node_key.fingerprint());
+    same(v, "origin", card.node_key.origin());
+    same(v, "recipient_id", card.encryption_key.recipient_id());
+    Ok(())
+}
+
+fn line(v: &Vector) -> Result<(), Error> {
+    let mut input = v.input.clone();
+    if v.find("pad_to").is_some() {
+        input.resize(v.number("pad_to"), b' ');
+    }
+    let entry = line::decode(&input, 1)?;
+    same(v, "id", entry.id());
+    same(v, "header", hex(&entry.header.to_bytes()));
+    same(v, "stub", entry.is_stub());
+    same(v, "envelopes", entry.envelopes.len());
+    let mut out = Vec::new();
+    line::encode(&entry, &mut out);
+    assert_eq!(line::decode(&out, 1).as_ref(), Ok(&entry));
+    assert_eq!(out == input, v.value("canonical") == "yes");
+    let verifier = Verifier::new(&entry.header.actor.0)?;
+    entry.verify(&verifier).map(drop)
+}
+
+fn stream(v: &Vector) -> Result<(), Error> {
+    let mut check = StreamCheck::default();
+    let (mut entries, mut whole_ledger) = (0, false);
+    for (bytes, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        match Line::parse(bytes, number)? {
+            Line::Blank => {}
+            Line::Header(_) => check.header()?,
+            Line::Entry(entry) => {
+                entries += 1;
+                check.entry(&entry.id())?;
+            }
+            Line::Trailer(trailer) => {
+                check.trailer(&trailer)?;
+                whole_ledger = trailer.is_whole_ledger();
+            }
+        }
+    }
+    same(v, "entries", entries);
+    same(v, "whole_ledger", whole_ledger);
+    same(
+        v,
+        "outcome",
+        match check.finish()? {
+            Outcome::Bare => "bare".to_owned(),
+            Outcome::Complete { streams } => format!("complete {streams}"),
+        },
+    );
+    Ok(())
+}

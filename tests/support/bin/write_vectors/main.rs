@@ -1,0 +1,96 @@
+//! Writes the golden vectors that are missing:
+//! `cargo run -p thingdb-tests --bin write_vectors`.
+//!
+//! A file that is there is never written again. If it differs from what the
+//! code makes now, the format has changed, and this program says so and fails.
+//!
+//! Good inputs that are small become seeds of the fuzz targets too.
+//!
+//! All keys are test keys: seeds of one byte over and over.
+
+mod binary;
+mod key;
+mod sealed;
+mod signed;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use thingdb_tests::vector::Vector;
+
+/// Subjects that a fuzz target reads, with the name of the target.
+const SEEDED: [(&str, &str); 6] = [
+    ("body", "body"),
+    ("card", "card"),
+    ("checkpoint", "note"),
+    ("header", "header"),
+    ("line", "line"),
+    ("stream", "stream"),
+];
+
+/// A fuzzer wants small seeds.
+const MAX_SEED_BYTES: usize = 4096;
+
+/// What became of the vectors.
+pub(crate) struct Writer {
+    /// The repository.
+    root: PathBuf,
+    added: u32,
+    same: u32,
+    differ: u32,
+}
+
+impl Writer {
+    /// Adds the case, or compares it with the file that is there.
+    pub(crate) fn add(&mut self, subject: &str, mutation: &str, vector: &Vector) {
+        let path = self.root.join(format!("tests/vectors/{subject}/{mutation}.txt"));
+        self.write(path, &vector.to_file());
+        let target = SEEDED.iter().find(|(name, _)| *name == subject);
+        if let Some((_, target)) = target
+            && vector.value("expect") == "ok"
+            && vector.input.len() <= MAX_SEED_BYTES
+        {
+            self.write(self.root.join(format!("fuzz/corpus/{target}/{mutation}")), &vector.input);
+        }
+    }
+
+    fn write(&mut self, path: PathBuf, file: &[u8]) {
+        match std::fs::read(&path) {
+            Ok(there) if there == file => self.same += 1,
+            Ok(_) => {
+                self.differ += 1;
+                eprintln!("differs: {}", path.display());
+            }
+            Err(_) => {
+                std::fs::create_dir_all(path.parent().expect("it was joined")).expect("vectors can be written");
+                std::fs::write(&path, file).expect("vectors can be written");
+                self.added += 1;
+            }
+        }
+    }
+
+    /// Adds one case that is refused with `expect` for each input.
+    pub(crate) fn refused(&mut self, subject: &str, cases: &[(&str, &str, &str, Vec<u8>)]) {
+        for (mutation, expect, comment, input) in cases {
+            self.add(subject, mutation, &Vector::new(expect, comment).hex(input));
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are within the repository").to_owned();
+    let mut writer = Writer { root, added: 0, same: 0, differ: 0 };
+    binary::header(&mut writer);
+    binary::body(&mut writer);
+    binary::card(&mut writer);
+    sealed::payload(&mut writer);
+    sealed::envelope(&mut writer);
+    signed::signature(&mut writer);
+    signed::merkle(&mut writer);
+    signed::checkpoint(&mut writer);
+    text::line(&mut writer);
+    text::stream(&mut writer);
+    println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
+    if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

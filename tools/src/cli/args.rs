@@ -1,0 +1,208 @@
+//! The arguments of `thingdb`. Help, completions and man pages come from this
+//! definition; each command keeps its own part beside what it does.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::command::{
+    actor, append, checkpoint, completions, demo, diff, doctor, export, get, help, import, init, log, ls, man, passwd,
+    put, recovery_key, show, stats, verify,
+};
+use super::output::Format;
+use super::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  thingdb demo                                       see it work, and catch three attacks
+  thingdb init ./things --actor alice                a new database
+  export THINGDB_DIR=./things
+  thingdb put part-42 '{\"temp\":20.1}'                write an entry
+  thingdb get part-42                                the latest
+  thingdb log part-42                                who wrote what, and when
+  thingdb verify                                     prove that nothing was altered
+
+thingdb help COMMAND tells more, so do the topics: exit-codes, formats,
+passphrase, environment.";
+
+/// A tamper-evident store: every entry encrypted, signed, and linked to the one before it
+#[derive(Debug, Parser)]
+#[command(
+    name = "thingdb",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The directory of the database
+    #[arg(short, long, global = true, value_name = "DIR", env = "THINGDB_DIR", hide_env_values = true)]
+    pub(crate) db: Option<PathBuf>,
+
+    /// How data is written; a table on a terminal, ndjson in a pipe
+    ///
+    /// json is one document, ndjson one object a line, raw only the data. THINGDB_FORMAT sets the
+    /// default.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    pub(crate) format: Option<Format>,
+
+    /// Short for --format json
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Only errors and warnings on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, hide_short_help = true)]
+    pub(crate) color: Color,
+
+    /// How to show the progress of long work on stderr
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = Progress::Auto, hide_short_help = true)]
+    pub(crate) progress: Progress,
+
+    /// Never ask anything; fail instead
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) no_input: bool,
+
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+}
+
+/// Where the passphrase comes from, if not from the terminal. There is no
+/// argument that is the passphrase: other users of the machine could read it.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct PassphraseArgs {
+    /// Read the passphrase from a file
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Read the passphrase from an open file descriptor
+    #[arg(long, global = true, value_name = "N", hide_short_help = true)]
+    pub(crate) passphrase_fd: Option<u32>,
+
+    /// Run a command with sh and take what it prints as the passphrase
+    #[arg(long, global = true, value_name = "COMMAND", hide_short_help = true)]
+    pub(crate) passphrase_command: Option<String>,
+
+    /// Open with the recovery key in a file instead of a passphrase
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) recovery_key_file: Option<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a database: its directory, node key and first actor
+    Init(init::Args),
+    /// Write one entry
+    Put(put::Args),
+    /// Write many entries from ndjson, a signed entry a line
+    Append(append::Args),
+    /// Print a thing as it is, or as it was
+    Get(get::Args),
+    /// Print the history of a thing, newest first
+    Log(log::Args),
+    /// Print all of one entry
+    Show(show::Args),
+    /// List things
+    Ls(ls::Args),
+    /// Compare two entries of a thing
+    Diff(diff::Args),
+    /// Recompute every hash, link and signature from the bytes
+    Verify(verify::Args),
+    /// Sign the state of the ledger, to be kept elsewhere
+    Checkpoint(checkpoint::Args),
+    /// Write entries as a stream that another database can import
+    Export(export::Args),
+    /// Read a stream of entries, checking each
+    Import(import::Args),
+    /// Keys that sign entries: make, list, trust
+    #[command(subcommand)]
+    Actor(actor::Command),
+    /// Change the passphrase
+    Passwd(passwd::Args),
+    /// Make a key that opens the database when the passphrase is lost
+    RecoveryKey(recovery_key::Args),
+    /// Count what is stored
+    Stats(stats::Args),
+    /// Look for what is wrong or unwise
+    Doctor(doctor::Args),
+    /// Show all of it in a temporary directory, attacks included
+    Demo(demo::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// Print or write manual pages
+    Man(man::Args),
+    /// Explain a command or a topic
+    #[command(disable_help_flag = true)]
+    Help(help::Args),
+}
+
+/// Writes without waiting for the disk, an option of the writing commands.
+#[derive(Debug, Args)]
+pub(crate) struct Speed {
+    /// Do not wait until the disk has it; a power cut may take the last half second
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(crate) relaxed: bool,
+}
+
+impl Speed {
+    /// The engine's word for it.
+    pub(crate) const fn durability(&self) -> thingdb::Durability {
+        if self.relaxed { thingdb::Durability::Relaxed } else { thingdb::Durability::Durable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_takes_a_passphrase() {
+        fn names(command: &clap::Command, found: &mut Vec<String>) {
+            found.extend(command.get_arguments().filter_map(|arg| arg.get_long()).map(str::to_owned));
+            command.get_subcommands().for_each(|command| names(command, found));
+        }
+        let mut found = Vec::new();
+        names(&Cli::command(), &mut found);
+        assert!(found.iter().any(|name| name == "passphrase-file"));
+        assert!(!found.iter().any(|name| name == "passphrase" || name == "new-passphrase" || name == "password"));
+    }
+}

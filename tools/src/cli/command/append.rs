@@ -1,0 +1,368 @@
+//! `thingdb append`: many entries from ndjson, in batches.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use thingdb::{Db, Draft, Durability};
+
+use crate::cli::args::Speed;
+use crate::cli::command::put;
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::lines::{Event, Line, Lines};
+use crate::cli::output::{counted, grouped};
+use crate::cli::progress::{Meter, rate};
+use crate::cli::source::{self, Refused};
+use crate::cli::{find, interrupt};
+
+/// A batch is written when it holds this much, however few its lines.
+const BATCH_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// A batch is written when nothing came for this long.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Refused lines that are explained; the others are counted.
+const MAX_REASONS: usize = 1_000;
+
+/// Refused lines that are explained on stderr.
+const MAX_SHOWN: usize = 10;
+
+/// Arguments of `thingdb append`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb append readings.ndjson
+  sensor | thingdb append --actor press-7 --rejects refused.ndjson
+
+Input, one JSON object a line:
+  {\"thing\":\"part-42\",\"data\":{\"temp\":20.1}}
+  {\"thing\":\"part-42\",\"data\":null,\"action\":\"retire\",\"actor\":\"alice\"}
+  {\"thing\":\"part-42\",\"data\":{\"temp\":21},\"time\":\"2019-05-04T10:00:00Z\"}
+
+`action` and `actor` may be absent. `time` is what the source claims; the time
+that is signed is always this node's. A line with `time` is stored as the data
+{\"time\":…,\"data\":…}, so that the claim is kept and seen to be one.
+
+Lines that are refused are named, the others are stored: exit code 6. Ctrl-C
+stops after the batch: exit code 130, and what was reported as stored is stored.")]
+pub(crate) struct Args {
+    /// The file to read, - for stdin
+    #[arg(value_name = "FILE|-", default_value = "-")]
+    input: String,
+
+    /// Who signs the lines that name no actor
+    #[arg(long, value_name = "NAME", env = "THINGDB_ACTOR", hide_env_values = true)]
+    actor: Option<String>,
+
+    /// Entries that are signed and stored together
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+
+    /// Keep the refused lines in this file, as they came
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<String>,
+
+    /// Stop at the first line that is refused
+    #[arg(long)]
+    fail_fast: bool,
+
+    #[command(flatten)]
+    speed: Speed,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    added: u64,
+    known: u64,
+    refused: u64,
+    lines: u64,
+    interrupted: bool,
+    reasons: Vec<Reason>,
+}
+
+/// Why a line was refused.
+#[derive(Debug, Serialize)]
+struct Reason {
+    line: u64,
+    column: usize,
+    reason: String,
+}
+
+/// How the reading ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    Interrupted,
+    FailedFast,
+}
+
+/// Reads the input and writes its entries.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let (source, total_bytes) = open(&args.input)?;
+    let db = context.open()?;
+    let mut append = Append::new(&db, args, context.meter("appending"), total_bytes)?;
+    interrupt::watch();
+    let start = Instant::now();
+    let end = append.read(&Lines::spawn(source));
+    let mut summary = append.end()?;
+    summary.interrupted = end.as_ref().is_ok_and(|end| *end == End::Interrupted);
+    let end = end.and_then(|end| db.close().map(|()| end).map_err(Failure::from));
+    say(context, &summary, start.elapsed())?;
+    conclude(args, &summary, end)
+}
+
+/// The source and its size, 0 if that is not known.
+fn open(input: &str) -> Outcome<(Box<dyn Read + Send>, u64)> {
+    if input == "-" {
+        return Ok((Box::new(io::stdin()), 0));
+    }
+    let file = File::open(input).map_err(|problem| Failure::file(input, &problem))?;
+    let bytes = file.metadata().map_or(0, |data| data.len());
+    Ok((Box::new(file), bytes))
+}
+
+fn say(context: &Context, summary: &Summary, elapsed: Duration) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(summary);
+    }
+    let added = counted(summary.added, "entry", "entries");
+    let speed = grouped(rate(summary.added, elapsed));
+    let mut line = format!("appended {added} in {:.1} s ({speed} a second)", elapsed.as_secs_f64());
+    if summary.refused > 0 {
+        line = format!("{line}, {} refused", grouped(summary.refused));
+    }
+    context.output.line(&line)
+}
+
+/// What is left to say when not every line was stored.
+fn conclude(args: &Args, summary: &Summary, end: Outcome<End>) -> Outcome {
+    let stored = format!("{} stored", counted(summary.added, "entry is", "entries are"));
+    let next = summary.lines.saturating_add(1);
+    let go_on = format!("tail -n +{next} {} | thingdb append", find::quoted(&args.input));
+    let resume = |failure: Failure| {
+        let failure = failure.cause(format!("the next line of the input is line {}", grouped(next)));
+        if args.input == "-" { failure } else { failure.hint(&go_on) }
+    };
+    match end {
+        Err(failure) => Err(resume(failure.cause(stored))),
+        Ok(End::Interrupted) => {
+            Err(resume(Failure::new(Exit::Interrupted, "interrupted", format!("stopped; {stored}"))))
+        }
+        Ok(_) if summary.refused == 0 => Ok(()),
+        Ok(end) => {
+            let failure = refusals(args, summary);
+            Err(if end == End::FailedFast { resume(failure) } else { failure })
+        }
+    }
+}
+
+fn refusals(args: &Args, summary: &Summary) -> Failure {
+    let lines = grouped(summary.lines);
+    let fact = format!("{} of {lines} lines refused, {} stored", grouped(summary.refused), grouped(summary.added));
+    let shown = summary.reasons.iter().take(MAX_SHOWN);
+    let causes = shown.map(|reason| format!("line {}, column {}: {}", reason.line, reason.column, reason.reason));
+    let failure = Failure::new(Exit::Partly, "bad-lines", fact).causes(causes);
+    let more = summary.refused.saturating_sub(MAX_SHOWN as u64);
+    let failure = if more > 0 { failure.cause(format!("and {} more", grouped(more))) } else { failure };
+    match &args.rejects {
+        Some(path) => failure.hint(format!("the refused lines are in {path}; the others need no repeating")),
+        None => failure.hint("--rejects FILE keeps the refused lines; the others need no repeating"),
+    }
+}
+
+/// The work: lines in, batches out.
+struct Append<'a> {
+    db: &'a Db,
+    args: &'a Args,
+    /// The actors of the database, the one who signs by default first.
+    actors: Vec<String>,
+    durability: Durability,
+    batch: Batch,
+    rejects: Option<BufWriter<File>>,
+    summary: Summary,
+    meter: Meter,
+    bytes: u64,
+    total_bytes: u64,
+}
+
+/// Lines that wait to be written, with what was made of them.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<Line>,
+    drafts: Vec<Draft>,
+    bytes: usize,
+}
+
+impl<'a> Append<'a> {
+    fn new(db: &'a Db, args: &'a Args, meter: Meter, total_bytes: u64) -> Outcome<Self> {
+        let signer = put::signer(db, args.actor.as_deref())?;
+        let others = db.own_actors().into_iter().map(|actor| actor.name).filter(|name| *name != signer);
+        let actors = std::iter::once(signer.clone()).chain(others).collect();
+        let create =
+            |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
+        Ok(Self {
+            db,
+            args,
+            actors,
+            durability: args.speed.durability(),
+            batch: Batch::default(),
+            rejects: args.rejects.as_ref().map(create).transpose()?,
+            summary: Summary::default(),
+            meter,
+            bytes: 0,
+            total_bytes,
+        })
+    }
+
+    /// Reads to the end, or until somebody wants it to stop. What was read is
+    /// written in any case.
+    fn read(&mut self, lines: &Lines) -> Outcome<End> {
+        while !interrupt::is_requested() {
+            match lines.next(PATIENCE) {
+                Event::Lines(lines) => {
+                    for line in lines {
+                        if let Some(end) = self.take(line)? {
+                            self.write()?;
+                            return Ok(end);
+                        }
+                    }
+                }
+                Event::Silence => self.write()?,
+                Event::End => {
+                    self.write()?;
+                    return Ok(End::Complete);
+                }
+                Event::Failed(problem) => {
+                    self.write()?;
+                    return Err(Failure::file(&self.args.input, &problem));
+                }
+            }
+        }
+        self.write()?;
+        Ok(End::Interrupted)
+    }
+
+    /// Takes a line into the batch and writes the batch if it is full.
+    fn take(&mut self, line: Line) -> Outcome<Option<End>> {
+        self.summary.lines = line.number;
+        self.bytes = self.bytes.saturating_add(line.bytes.len() as u64).saturating_add(1);
+        if line.bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        match self.draft(&line) {
+            Ok(draft) => self.batch.push(line, draft),
+            Err(refused) => {
+                self.refuse(&line, refused)?;
+                if self.args.fail_fast {
+                    return Ok(Some(End::FailedFast));
+                }
+            }
+        }
+        if self.batch.drafts.len() >= self.args.batch as usize || self.batch.bytes >= BATCH_BYTES {
+            self.write()?;
+            if interrupt::is_requested() {
+                return Ok(Some(End::Interrupted));
+            }
+        }
+        Ok(None)
+    }
+
+    fn draft(&self, line: &Line) -> Result<Draft, Refused> {
+        if line.cut_bytes > 0 {
+            let length = (line.bytes.len() as u64).saturating_add(line.cut_bytes);
+            let reason = format!("the line has {length} bytes, allowed are {}", line.bytes.len());
+            return Err(Refused { column: line.bytes.len().saturating_add(1), reason });
+        }
+        source::draft(&line.bytes, &self.actors)
+    }
+
+    fn refuse(&mut self, line: &Line, refused: Refused) -> Outcome {
+        self.summary.refused = self.summary.refused.saturating_add(1);
+        if let (Some(rejects), Some(path)) = (&mut self.rejects, &self.args.rejects) {
+            let written = rejects.write_all(&line.bytes).and_then(|()| rejects.write_all(b"\n"));
+            written.map_err(|problem| Failure::file(path, &problem))?;
+        }
+        if self.summary.reasons.len() < MAX_REASONS {
+            self.summary.reasons.push(Reason { line: line.number, column: refused.column, reason: refused.reason });
+        }
+        Ok(())
+    }
+
+    /// Writes the batch. If the database refuses it, each line is tried alone,
+    /// so that the one to blame is named and the others are stored.
+    fn write(&mut self) -> Outcome {
+        let batch = mem::take(&mut self.batch);
+        if batch.drafts.is_empty() {
+            return Ok(());
+        }
+        let count = batch.drafts.len() as u64;
+        match self.db.write_batch_with(batch.drafts, self.durability) {
+            Ok(_) => self.summary.added = self.summary.added.saturating_add(count),
+            Err(problem) if is_about_a_line(&problem) => self.write_singly(batch.lines)?,
+            Err(problem) => return Err(self.back_to(&batch.lines, problem)),
+        }
+        self.progress();
+        Ok(())
+    }
+
+    fn write_singly(&mut self, lines: Vec<Line>) -> Outcome {
+        for line in lines {
+            let written = match self.draft(&line) {
+                Ok(draft) => self.db.write_with(draft, self.durability),
+                Err(refused) => {
+                    self.refuse(&line, refused)?;
+                    continue;
+                }
+            };
+            match written {
+                Ok(_) => self.summary.added = self.summary.added.saturating_add(1),
+                Err(problem) if is_about_a_line(&problem) => {
+                    self.refuse(&line, Refused { column: 1, reason: problem.to_string() })?;
+                }
+                Err(problem) => return Err(self.back_to(&[line], problem)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A failure of the database: the input is done up to the first line that
+    /// is not stored.
+    fn back_to(&mut self, lines: &[Line], problem: thingdb::Error) -> Failure {
+        if let Some(first) = lines.first() {
+            self.summary.lines = first.number.saturating_sub(1);
+        }
+        problem.into()
+    }
+
+    fn progress(&mut self) {
+        let done = self.summary.added;
+        // The lines are counted on from those so far.
+        let total = u128::from(self.total_bytes) * u128::from(done) / u128::from(self.bytes.max(1));
+        self.meter.update(done, u64::try_from(total).unwrap_or_default(), self.bytes);
+    }
+
+    fn end(mut self) -> Outcome<Summary> {
+        self.meter.end(self.summary.added, self.bytes);
+        if let (Some(rejects), Some(path)) = (&mut self.rejects, &self.args.rejects) {
+            rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
+        }
+        Ok(self.summary)
+    }
+}
+
+impl Batch {
+    fn push(&mut self, line: Line, draft: Draft) {
+        self.bytes = self.bytes.saturating_add(line.bytes.len());
+        self.lines.push(line);
+        self.drafts.push(draft);
+    }
+}
+
+/// Whether a line is to blame, and not the database or the disk.
+fn is_about_a_line(problem: &thingdb::Error) -> bool {
+    problem.is_invalid_input() || problem.is_not_found() || problem.is_conflict()
+}

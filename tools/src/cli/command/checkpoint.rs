@@ -1,0 +1,65 @@
+//! `thingdb checkpoint`: signs the state of the ledger.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thingdb::SignedCheckpoint;
+
+use crate::cli::context::Context;
+use crate::cli::error::Outcome;
+use crate::cli::output::{Format, counted};
+use crate::cli::{replace, talk};
+
+/// Arguments of `thingdb checkpoint`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb checkpoint -o /media/usb/things.checkpoint
+  thingdb checkpoint | mail -s checkpoint auditor@example.org
+
+Keep it where whoever can change the database cannot: then thingdb verify
+--checkpoint FILE notices even that the whole directory was set back.
+It prints a C2SP signed note; with --format json an object.")]
+pub(crate) struct Args {
+    /// Write the note to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// The members of the JSON.
+#[derive(Serialize)]
+struct CheckpointJson {
+    origin: String,
+    size: u64,
+    root: String,
+    note: String,
+}
+
+/// Signs and prints the checkpoint.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let db = context.open()?;
+    let note = db.checkpoint()?;
+    db.close()?;
+    let checkpoint = CheckpointJson::new(&note);
+    if let Some(path) = &args.output {
+        replace::write(path, checkpoint.note.as_bytes())?;
+        talk::note(&format!("checkpoint of {} in {}", counted(checkpoint.size, "entry", "entries"), path.display()));
+    }
+    match context.output.chosen() {
+        Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint),
+        _ if args.output.is_some() => Ok(()),
+        _ => context.output.bytes(checkpoint.note.as_bytes()),
+    }
+}
+
+impl CheckpointJson {
+    fn new(note: &SignedCheckpoint) -> Self {
+        let claimed = note.claimed();
+        Self {
+            origin: claimed.origin.to_string(),
+            size: claimed.size,
+            root: claimed.root.to_string(),
+            note: note.as_str().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `thingdb doctor`: what is wrong or unwise, and what to do about it.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde::Serialize;
+use thingdb::{Db, SlotKind, Time};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::output::{counted, grouped, printable};
+use crate::cli::{passphrase, when};
+
+/// Free space below which the disk is called nearly full.
+const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
+
+/// Arguments of `thingdb doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb doctor
+  thingdb doctor --json
+
+It looks at what surrounds the entries: files, modes, space, clock, keys.
+Whether the entries are genuine is what thingdb verify finds out.")]
+pub(crate) struct Args {}
+
+/// The members of the JSON.
+#[derive(Serialize)]
+struct Findings {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// Examines the database and its surroundings.
+pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+    let dir = context.dir()?;
+    let mut checks = Vec::new();
+    checks.extend(context.sources.file().and_then(passphrase_file));
+    checks.push(keyring_mode(dir));
+    checks.push(space(dir));
+    let opened = context.open();
+    let failure = match &opened {
+        Ok(db) => {
+            checks.extend(contents(db)?);
+            None
+        }
+        Err(failure) => {
+            checks.push(Check::new("open", State::Fail, failure.fact()));
+            Some(failure)
+        }
+    };
+    let findings = Findings { ok: checks.iter().all(|check| check.state != State::Fail), checks };
+    say(context, &findings)?;
+    match (failure.is_some(), opened) {
+        (true, Err(failure)) => Err(failure),
+        _ if findings.ok => Ok(()),
+        _ => Err(Failure::new(Exit::Unexpected, "doctor", "something is wrong; see above")),
+    }
+}
+
+fn say(context: &Context, findings: &Findings) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(findings);
+    }
+    let mut text = context.output.text();
+    for check in &findings.checks {
+        let state = match check.state {
+            State::Ok => "ok  ",
+            State::Warn => "warn",
+            State::Fail => "FAIL",
+        };
+        text.line(&format!("{state}  {}: {}", check.check, printable(&check.detail)))?;
+        if let Some(hint) = &check.hint {
+            text.line(&format!("      hint: {}", printable(hint)))?;
+        }
+    }
+    text.end()
+}
+
+impl Check {
+    fn new(check: &'static str, state: State, detail: impl Into<String>) -> Self {
+        Self { check, state, detail: detail.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+fn passphrase_file(path: &Path) -> Option<Check> {
+    let file = File::open(path).ok()?;
+    let name = path.display();
+    Some(if passphrase::is_readable_by_others(&file) {
+        Check::new("passphrase", State::Warn, format!("{name} is readable by other users"))
+            .hint(format!("chmod 600 {name}"))
+    } else {
+        Check::new("passphrase", State::Ok, format!("{name} is readable by its owner only"))
+    })
+}
+
+fn keyring_mode(dir: &Path) -> Check {
+    let path = dir.join("keyring");
+    match File::open(&path) {
+        Err(problem) => Check::new("keyring", State::Fail, format!("{}: {problem}", path.display())),
+        Ok(file) if passphrase::is_readable_by_others(&file) => {
+            Check::new("keyring", State::Warn, "readable by other users, who can then try passphrases on it")
+                .hint(format!("chmod 600 {}", path.display()))
+        }
+        Ok(_) => Check::new("keyring", State::Ok, "readable by its owner only"),
+    }
+}
+
+#[cfg(unix)]
+fn space(dir: &Path) -> Check {
+    match rustix::fs::statvfs(dir) {
+        Err(problem) => Check::new("space", State::Warn, problem.to_string()),
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let detail = format!("{} MiB free", grouped(free / 1_048_576));
+            if free < FEW_BYTES {
+                Check::new("space", State::Warn, detail).hint("make room before writing stops; df -h")
+            } else {
+                Check::new("space", State::Ok, detail)
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn space(_: &Path) -> Check {
+    Check::new("space", State::Ok, "not examined on this system")
+}
+
+/// What can be known once the database is open.
+fn contents(db: &Db) -> Outcome<Vec<Check>> {
+    let stats = db.stats()?;
+    let counts = format!(
+        "store version {}, {}, {}",
+        stats.store_version,
+        counted(stats.entries, "entry", "entries"),
+        counted(stats.things, "thing", "things")
+    );
+    let mut checks = vec![Check::new("open", State::Ok, counts)];
+    checks.extend(
+        db.warnings()
+            .iter()
+            .map(|warning| Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")),
+    );
+    checks.push(recovery(db));
+    checks.push(clock(db)?);
+    Ok(checks)
+}
+
+fn recovery(db: &Db) -> Check {
+    if db.key_slots().iter().any(|slot| slot.kind == SlotKind::RecoveryKey) {
+        return Check::new("recovery", State::Ok, "there is a recovery key");
+    }
+    Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data")
+        .hint("thingdb recovery-key")
+}
+
+/// An entry from the future tells of a clock that was set back.
+fn clock(db: &Db) -> Outcome<Check> {
+    let now = Time::from_micros(u64::try_from(when::now().as_microsecond()).unwrap_or_default());
+    let now = now.map_err(|problem| Failure::usage(format!("this machine's clock: {problem}")))?;
+    let mut latest = None;
+    for thing in db.things()?.take(1_000) {
+        latest = latest.max(thing?.heads.iter().map(|head| head.time).max());
+    }
+    Ok(match latest {
+        Some(time) if time > now => {
+            Check::new("clock", State::Warn, format!("entries up to {time}, but the clock says {now}"))
+                .hint("timedatectl status")
+        }
+        _ => Check::new("clock", State::Ok, format!("{now}, after the entries looked at")),
+    })
+}

@@ -1,0 +1,132 @@
+//! `thingdb export`: entries as a stream.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thingdb::{Db, ExportOptions, ExportSummary};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::output::{counted, grouped};
+use crate::cli::replace::Replacement;
+use crate::cli::talk;
+
+/// Arguments of `thingdb export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb export -o things.ndjson
+  thingdb export --since 5000 | ssh hq thingdb import -
+  thingdb export --prefix plant-3/ -o plant-3.ndjson
+
+The stream is ndjson: what is encrypted stays encrypted, thing ids and times
+are readable. With -o the file appears when it is complete, and the summary
+goes to stdout.")]
+pub(crate) struct Args {
+    /// Write to a file; stdout if absent or -
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Only from this ledger position on, as an earlier export named it
+    #[arg(long, value_name = "POSITION")]
+    since: Option<u64>,
+
+    /// Only things whose name starts so
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+}
+
+/// The members of the summary's JSON.
+#[derive(Serialize)]
+struct Summary {
+    entries: u64,
+    bytes: u64,
+    next_position: u64,
+}
+
+/// Writes the stream.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let db = context.open()?;
+    match args.output.as_deref().filter(|path| *path != Path::new("-")) {
+        None => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let summary = export(context, &db, args, "stdout", &mut out)?;
+            talk::note(&sentence(&summary));
+            Ok(())
+        }
+        Some(path) if path.exists() && !path.is_file() => {
+            let name = path.display().to_string();
+            let file =
+                std::fs::OpenOptions::new().write(true).open(path).map_err(|problem| Failure::file(&name, &problem))?;
+            export(context, &db, args, &name, &mut BufWriter::new(file)).and_then(|summary| say(context, &summary))
+        }
+        Some(path) => {
+            let mut file = BufWriter::new(Replacement::start(path)?);
+            let name = path.display().to_string();
+            let summary = export(context, &db, args, &name, &mut file)?;
+            file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
+            say(context, &summary)
+        }
+    }
+}
+
+fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {
+    let mut meter = context.meter("exporting");
+    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let mut options = ExportOptions::new().progress(&mut progress);
+    if let Some(since) = args.since {
+        options = options.since(since);
+    }
+    if let Some(prefix) = &args.prefix {
+        options = options.prefix(prefix);
+    }
+    let mut watched = Watched { out, problem: None };
+    let exported = db.export(options, &mut watched);
+    if let Some(problem) = watched.problem {
+        return Err(Failure::file(name, &problem));
+    }
+    let ExportSummary { entries, bytes, next_position, .. } = exported?;
+    out.flush().map_err(|problem| Failure::file(name, &problem))?;
+    meter.end(entries, bytes);
+    Ok(Summary { entries, bytes, next_position })
+}
+
+fn say(context: &Context, summary: &Summary) -> Outcome {
+    if context.output.is_json() { context.output.object(summary) } else { context.output.line(&sentence(summary)) }
+}
+
+fn sentence(summary: &Summary) -> String {
+    let Summary { entries, bytes, next_position } = summary;
+    let entries = counted(*entries, "entry", "entries");
+    format!("exported {entries}, {} bytes; the next time: --since {next_position}", grouped(*bytes))
+}
+
+/// Keeps the first problem of a writer, so that a closed pipe is told apart
+/// from a problem of the database.
+struct Watched<'a, W: Write> {
+    out: &'a mut W,
+    problem: Option<io::Error>,
+}
+
+impl<W: Write> Watched<'_, W> {
+    fn watch<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|problem| {
+            let copy = io::Error::new(problem.kind(), problem.to_string());
+            self.problem.get_or_insert(problem);
+            copy
+        })
+    }
+}
+
+impl<W: Write> Write for Watched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.watch(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.watch(result)
+    }
+}

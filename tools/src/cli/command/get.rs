@@ -1,0 +1,154 @@
+//! `thingdb get`: a thing as it is, or as it was.
+
+use thingdb::{Db, Record};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::output::{Format, is_unprintable, printable};
+use crate::cli::record::{self, EntryJson};
+use crate::cli::when::{self, When};
+use crate::cli::{find, patch, pretty, talk};
+
+/// Arguments of `thingdb get`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb get part-42
+  thingdb get part-42 --field /temp            one value, by JSON Pointer
+  thingdb get part-42 --at 2026-11-22          as it was at the end of that day
+  thingdb get part-42 --at 2h                  as it was two hours ago
+  thingdb get part-42 --seq 1
+  thingdb get photo --raw > front.jpg          the data, byte for byte
+
+Exit code 3 if there is no such thing, entry or field.")]
+pub(crate) struct Args {
+    /// The thing
+    thing: String,
+
+    /// As it was at a time
+    ///
+    /// A day or a second without a fraction is taken to its end. Times without an offset are UTC;
+    /// 90s, 15m, 2h, 3d, 4w mean that long ago.
+    #[arg(long, value_name = "TIME", group = "version")]
+    at: Option<String>,
+
+    /// The entry with this seq
+    #[arg(long, value_name = "N", group = "version")]
+    seq: Option<u64>,
+
+    /// The entry with this id, which may be abbreviated
+    #[arg(long, value_name = "ID", group = "version")]
+    id: Option<String>,
+
+    /// Only the value at this JSON Pointer (RFC 6901)
+    #[arg(long, value_name = "/POINTER")]
+    field: Option<String>,
+
+    /// Only the data, byte for byte; with --field, strings without quotes
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Prints the entry.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let db = context.open()?;
+    let record = record(&db, args)?;
+    let raw = args.raw || context.output.format() == Format::Raw;
+    match &args.field {
+        Some(pointer) => print_field(context, &record, pointer, raw),
+        None if raw => print_data(context, &record),
+        None if context.output.is_json() => context.output.object(&EntryJson::new(&record)),
+        None => print_entry(context, &record),
+    }
+}
+
+fn record(db: &Db, args: &Args) -> Outcome<Record> {
+    let name = printable(&args.thing);
+    let log = format!("thingdb log {}", find::quoted(&args.thing));
+    if let Some(text) = &args.id {
+        let record = find::entry(db, text)?;
+        if record.thing() == args.thing {
+            return Ok(record);
+        }
+        let fact = format!("{} is an entry of {}, not of {name}", find::short(&record.id()), printable(record.thing()));
+        return Err(Failure::not_found(fact).hint(log));
+    }
+    let Some(latest) = db.get(&args.thing)? else { return Err(find::no_thing(db, &args.thing)) };
+    if let Some(seq) = args.seq {
+        return by_seq(db, args, seq)?.ok_or_else(|| {
+            Failure::not_found(format!("{name} has no entry with seq {seq}, the last is {}", latest.seq())).hint(log)
+        });
+    }
+    let Some(text) = &args.at else { return Ok(latest) };
+    let when = When::parse(text, when::now()).map_err(Failure::usage)?;
+    db.get_at(&args.thing, when.last)?.ok_or_else(|| {
+        Failure::not_found(format!("{name} has no entry up to {}", when.last)).hint(format!("{log} --reverse -n 1"))
+    })
+}
+
+/// The entry with a seq; of several, which a fork makes, the one that counts
+/// as latest.
+fn by_seq(db: &Db, args: &Args, seq: u64) -> Outcome<Option<Record>> {
+    let found = db.get_seq(&args.thing, seq)?;
+    if found.len() > 1 {
+        talk::warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
+        talk::hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
+    }
+    Ok(found.into_iter().max_by_key(|record| (record.time(), record.id())))
+}
+
+fn print_entry(context: &Context, record: &Record) -> Outcome {
+    let mut text = context.output.text();
+    text.line(&record::headline(record))?;
+    match (record::json_text(record), record.data()) {
+        (Some(json), _) => text.line(&pretty::json(json))?,
+        (None, Some(data)) => text.line(&format!(
+            "{} bytes of {}; thingdb get {} --raw > FILE",
+            data.len(),
+            printable(record.media_type().unwrap_or_default()),
+            find::quoted(record.thing())
+        ))?,
+        (None, None) => text.line(&format!("({})", record::content(record)))?,
+    }
+    text.end()
+}
+
+fn print_data(context: &Context, record: &Record) -> Outcome {
+    let data = record.data().ok_or_else(|| no_data(record))?;
+    let is_text =
+        std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
+    if context.output.is_terminal() && !is_text {
+        return Err(Failure::usage("the data would upset the terminal")
+            .hint(format!("thingdb get {} --raw > FILE", find::quoted(record.thing()))));
+    }
+    context.output.bytes(data)?;
+    if context.output.is_terminal() && !data.ends_with(b"\n") { context.output.bytes(b"\n") } else { Ok(()) }
+}
+
+fn print_field(context: &Context, record: &Record, pointer: &str, raw: bool) -> Outcome {
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        return Err(Failure::usage(format!("a JSON Pointer starts with a slash: /{pointer}")));
+    }
+    let json = match record.data() {
+        None => return Err(no_data(record)),
+        Some(_) => record::json_text(record).ok_or_else(|| {
+            Failure::not_found(format!("the data is {}, which has no fields", record.media_type().unwrap_or_default()))
+        })?,
+    };
+    let value = patch::pointer(json, pointer)
+        .ok_or_else(|| Failure::not_found(format!("{} has no field {pointer}", printable(record.thing()))))?;
+    match serde_json::from_str::<String>(value.get()) {
+        Ok(text) if raw && context.output.is_terminal() => context.output.line(&printable(&text)),
+        Ok(text) if raw => context.output.line(&text),
+        _ if context.output.is_terminal() => context.output.line(&pretty::json(value.get())),
+        _ => context.output.line(&value.get().replace(['\n', '\r'], " ")),
+    }
+}
+
+fn no_data(record: &Record) -> Failure {
+    let why = match record::content(record) {
+        "stub" => "its payload is not here",
+        _ => "this node has no key for it",
+    };
+    Failure::not_found(format!("entry {} cannot be read: {why}", find::short(&record.id())))
+}

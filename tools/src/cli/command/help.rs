@@ -1,0 +1,127 @@
+//! `thingdb help`: commands and topics.
+
+use clap::CommandFactory;
+
+use crate::cli::args::Cli;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+
+/// Arguments of `thingdb help`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Topics: exit-codes, formats, passphrase, environment")]
+pub(crate) struct Args {
+    /// A command, or a topic: exit-codes, formats, passphrase, environment
+    #[arg(value_name = "COMMAND|TOPIC")]
+    subject: Vec<String>,
+}
+
+/// The exit codes and what they mean.
+pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done; an empty list is done"),
+    (1, "something unexpected: the disk, the operating system, a bug"),
+    (2, "wrong arguments, or input that cannot be stored"),
+    (3, "no such thing, entry, field or actor"),
+    (4, "verification failed: a signature, hash, link or checkpoint does not hold"),
+    (5, "conflict: --expect did not hold"),
+    (6, "partly done: some lines were refused, the others are stored"),
+    (10, "no database there"),
+    (11, "another process has the database open"),
+    (12, "wrong passphrase"),
+    (13, "token refused, or its scope does not reach (kept for the server)"),
+    (14, "peer not reachable, or not the one that was pinned (kept for the server)"),
+    (15, "the database or the stream was written by a newer version"),
+    (130, "interrupted; what was reported as stored is stored"),
+];
+
+const FORMATS: &str = "\
+Data goes to stdout, everything else to stderr.
+
+--format table    for people; the default on a terminal
+--format ndjson   one JSON object a line; the default in a pipe
+--format json     one JSON document; --json is short for it
+--format raw      only the data, byte for byte (get, show, log), or names (ls)
+
+checkpoint, export, recovery-key, completions and man print the thing itself
+unless a format is asked for. THINGDB_FORMAT sets another default.
+
+The members of the JSON are listed in docs/cli.md. Data that was put as JSON
+comes back as it was spelled, however long its numbers are.
+
+--progress json prints a line of JSON on stderr twice a second:
+{\"type\":\"progress\",\"op\":\"verifying\",\"done\":…,\"total\":…,\"bytes\":…,\"rate\":…,\"eta_s\":…}";
+
+const ENVIRONMENT: &str = "\
+THINGDB_DIR                  the directory of the database; --db wins
+THINGDB_ACTOR                who signs; --actor wins
+THINGDB_FORMAT               table, json, ndjson or raw; --format wins
+THINGDB_PASSPHRASE_FILE      a file that holds the passphrase
+THINGDB_PASSPHRASE_COMMAND   a command that prints it
+CREDENTIALS_DIRECTORY        systemd's; the credential is thingdb-passphrase
+THINGDB_PASSPHRASE           the passphrase itself, as the last choice
+NO_COLOR, CLICOLOR_FORCE     colours off, colours on";
+
+/// Prints the help.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let text = match args.subject.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["exit-codes"] => exit_codes(),
+        ["formats"] => FORMATS.to_owned(),
+        ["passphrase"] => passphrase(),
+        ["environment"] => ENVIRONMENT.to_owned(),
+        path => of_command(path)?,
+    };
+    context.output.line(text.trim_end())
+}
+
+fn exit_codes() -> String {
+    let lines: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code:>4}  {meaning}")).collect();
+    format!("Exit codes; treat one that is not listed as a failure.\n\n{}", lines.join("\n"))
+}
+
+fn passphrase() -> String {
+    let least = thingdb::Passphrase::LEAST_CHARACTERS;
+    format!(
+        "\
+The passphrase opens the keyring, which holds every other key. It is looked
+for in this order:
+
+  --passphrase-file FILE, --passphrase-fd N, --passphrase-command COMMAND
+  THINGDB_PASSPHRASE_FILE, THINGDB_PASSPHRASE_COMMAND
+  the systemd credential thingdb-passphrase
+  THINGDB_PASSPHRASE
+  the terminal, unless --no-input is given
+
+One line ending at its end does not count. A new passphrase needs {least}
+characters or more. There is no option that is the passphrase itself: other
+users of the machine could read it.
+
+A passphrase that is lost is lost, unless there is a recovery key:
+
+  thingdb recovery-key                      make one beforehand
+  thingdb passwd --recovery-key-file FILE   open with it, set a new passphrase"
+    )
+}
+
+fn of_command(path: &[&str]) -> Outcome<String> {
+    let mut command = Cli::command();
+    command.build();
+    let mut found = &mut command;
+    for name in path {
+        found = found.find_subcommand_mut(name).ok_or_else(|| {
+            Failure::usage(format!("no command or topic is called {}", path.join(" "))).hint("thingdb --help")
+        })?;
+    }
+    Ok(found.render_long_help().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_help() {
+        for command in Cli::command().get_subcommands() {
+            let text = of_command(&[command.get_name()]).unwrap();
+            assert!(text.contains("Usage:"), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `thingdb import`: a stream of entries, each checked before it is stored.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use thingdb::{Db, ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::interrupt;
+use crate::cli::output::{counted, grouped};
+
+/// Refused lines that are explained on stderr.
+const MAX_SHOWN: usize = 10;
+
+const READ_BYTES: usize = 256 * 1_024;
+
+/// Arguments of `thingdb import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb import things.ndjson
+  zcat things.ndjson.gz | thingdb import - --rejects refused.ndjson
+  thingdb actor trust press-7 ae12… && thingdb import press-7.ndjson
+
+Entries of actors that this database does not trust are refused, unless
+--trust all is given. To import what is here already does nothing, so an
+interrupted import is simply run again.
+
+Exit code 6 if lines were refused or the stream was cut; 4 if the stream is not
+what its end says. What was good is stored in any case.")]
+pub(crate) struct Args {
+    /// The file to read, - for stdin
+    #[arg(value_name = "FILE|-", default_value = "-")]
+    input: String,
+
+    /// Whose entries to accept
+    #[arg(long, value_enum, value_name = "WHOSE", default_value_t = Trust::Known)]
+    trust: Trust,
+
+    /// Keep the refused lines in this file, as they came
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<String>,
+}
+
+/// Whose entries are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Trust {
+    /// Actors in the trust store.
+    Known,
+    /// Anybody whose signature is good; they are shown as unknown.
+    All,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Serialize)]
+struct Summary {
+    added: u64,
+    known: u64,
+    completed: u64,
+    pending: u64,
+    refused: u64,
+    stream: &'static str,
+    interrupted: bool,
+    reasons: Vec<Reason>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    line: u64,
+    column: Option<usize>,
+    id: Option<String>,
+    reason: String,
+}
+
+/// Imports the stream.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let source: Box<dyn Read> = match args.input.as_str() {
+        "-" => Box::new(io::stdin().lock()),
+        path => Box::new(File::open(path).map_err(|problem| Failure::file(path, &problem))?),
+    };
+    let create =
+        |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
+    let mut rejects = args.rejects.as_ref().map(create).transpose()?;
+    let db = context.open()?;
+    interrupt::watch();
+    let imported = import(context, &db, args, BufReader::with_capacity(READ_BYTES, source), rejects.as_mut())?;
+    db.close()?;
+    if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
+        rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
+    }
+    let summary = Summary::new(&imported);
+    say(context, &summary)?;
+    conclude(args, &summary, &imported.stream)
+}
+
+fn import(
+    context: &Context,
+    db: &Db,
+    args: &Args,
+    source: impl BufRead,
+    rejects: Option<&mut BufWriter<File>>,
+) -> Outcome<ImportSummary> {
+    let mut meter = context.meter("importing");
+    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let policy = match args.trust {
+        Trust::Known => TrustPolicy::Known,
+        Trust::All => TrustPolicy::All,
+    };
+    let mut options = ImportOptions::new().trust(policy).progress(&mut progress);
+    if let Some(rejects) = rejects {
+        options = options.rejects(rejects);
+    }
+    let imported = db.import(options, Interruptible::new(source))?;
+    meter.end(imported.added.saturating_add(imported.known), 0);
+    Ok(imported)
+}
+
+fn say(context: &Context, summary: &Summary) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(summary);
+    }
+    let mut line = format!("imported {}", counted(summary.added, "new entry", "new entries"));
+    let parts = [
+        (summary.known, "known already"),
+        (summary.completed, "completed"),
+        (summary.pending, "waiting for the entries before them"),
+        (summary.refused, "refused"),
+    ];
+    for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        line = format!("{line}, {} {what}", grouped(count));
+    }
+    context.output.line(&line)
+}
+
+fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
+    if summary.interrupted {
+        return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; what was reported as imported is stored")
+            .hint("run the same command again: what is stored already is passed over"));
+    }
+    if let StreamState::Damaged(problem) = stream {
+        return Err(with_reasons(
+            Failure::new(
+                Exit::NotVerified,
+                "damaged-stream",
+                format!("the stream is not what its end says: {problem}"),
+            ),
+            summary,
+        ));
+    }
+    if summary.refused > 0 {
+        let fact = format!("{} refused, {} stored", counted(summary.refused, "line", "lines"), grouped(summary.added));
+        let failure = with_reasons(Failure::new(Exit::Partly, "bad-lines", fact), summary);
+        return Err(match &args.rejects {
+            Some(path) => failure.hint(format!("the refused lines are in {path}; the others need no repeating")),
+            None => failure
+                .hint("--rejects FILE keeps the refused lines; thingdb actor trust NAME KEY, if you know the actor"),
+        });
+    }
+    if matches!(stream, StreamState::Cut) {
+        return Err(Failure::new(Exit::Partly, "cut-stream", "the stream ends before its end: entries are missing")
+            .cause(format!(
+                "{} before the cut",
+                counted(summary.added.saturating_add(summary.known), "entry is good", "entries are good")
+            ))
+            .hint("export again; what is stored already is passed over"));
+    }
+    Ok(())
+}
+
+fn with_reasons(failure: Failure, summary: &Summary) -> Failure {
+    let cause = |reason: &Reason| match reason.column {
+        Some(column) => format!("line {}, column {column}: {}", reason.line, reason.reason),
+        None => format!("line {}: {}", reason.line, reason.reason),
+    };
+    let failure = failure.causes(summary.reasons.iter().take(MAX_SHOWN).map(cause));
+    let more = summary.refused.saturating_sub(MAX_SHOWN as u64);
+    if more > 0 { failure.cause(format!("and {} more", grouped(more))) } else { failure }
+}
+
+impl Summary {
+    fn new(imported: &ImportSummary) -> Self {
+        let reason = |refusal: &Refusal| Reason {
+            line: refusal.line,
+            column: refusal.column,
+            id: refusal.id.as_ref().map(ToString::to_string),
+            reason: refusal.reason.clone(),
+        };
+        Self {
+            added: imported.added,
+            known: imported.known,
+            completed: imported.completed,
+            pending: imported.pending,
+            refused: imported.refused,
+            stream: match imported.stream {
+                StreamState::Complete => "complete",
+                StreamState::Cut => "cut",
+                StreamState::Damaged(_) => "damaged",
+                _ => "bare",
+            },
+            interrupted: interrupt::is_requested(),
+            reasons: imported.reasons.iter().map(reason).collect(),
+        }
+    }
+}
+
+/// A source that ends, after the line that is being read, when somebody wants
+/// the import to stop.
+struct Interruptible<R> {
+    source: R,
+    is_within_line: bool,
+}
+
+impl<R: BufRead> Interruptible<R> {
+    const fn new(source: R) -> Self {
+        Self { source, is_within_line: false }
+    }
+}
+
+impl<R: BufRead> Read for Interruptible<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Interruptible<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if interrupt::is_requested() && !self.is_within_line {
+            return Ok(&[]);
+        }
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, used: usize) {
+        // What is consumed is in the buffer, so this reads nothing.
+        if let (Some(last), Ok(buffer)) = (used.checked_sub(1), self.source.fill_buf()) {
+            self.is_within_line = buffer.get(last) != Some(&b'\n');
+        }
+        self.source.consume(used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_knows_where_lines_end() {
+        let mut source = Interruptible::new(&b"one\ntwo"[..]);
+        let mut line = String::new();
+        source.read_line(&mut line).unwrap();
+        assert!(!source.is_within_line);
+        source.read_line(&mut line).unwrap();
+        assert!(source.is_within_line);
+        assert_eq!(line, "one\ntwo");
+    }
+}

@@ -1,0 +1,153 @@
+//! `thingdb init`: creates a database.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thingdb::{KdfChoice, KdfParams, Options};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::find;
+use crate::cli::output::printable;
+use crate::cli::record::ActorJson;
+use crate::cli::talk;
+
+/// Arguments of `thingdb init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb init ./things --actor alice
+  thingdb init /srv/things --passphrase-file /run/keys/things
+
+The passphrase is stretched with Argon2id: 64 MiB, 3 passes, 4 lanes. The
+--kdf options choose less or more; less makes guessing cheaper and is for
+tests and very small machines.")]
+pub(crate) struct Args {
+    /// The directory to create; instead of --db
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// The name of the first actor, who signs what is written
+    #[arg(long, value_name = "NAME", default_value = "owner", env = "THINGDB_ACTOR", hide_env_values = true)]
+    actor: String,
+
+    /// Memory of the key derivation, in MiB, or in KiB with a K
+    #[arg(long, value_name = "MIB", value_parser = memory_kib, hide_short_help = true)]
+    kdf_memory: Option<u32>,
+
+    /// Passes of the key derivation
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), hide_short_help = true)]
+    kdf_passes: Option<u32>,
+
+    /// Lanes of the key derivation
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16), hide_short_help = true)]
+    kdf_lanes: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    db: String,
+    origin: String,
+    node_key: String,
+    fingerprint: String,
+    actor: ActorJson,
+}
+
+/// Creates the database.
+pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    let dir = match args.dir.as_deref() {
+        Some(dir) => dir,
+        None => context.dir()?,
+    };
+    if dir.join("keyring").exists() {
+        return Err(Failure::new(
+            Exit::Unexpected,
+            "already-exists",
+            format!("{} is a database already", dir.display()),
+        )
+        .hint(format!("thingdb --db {} stats", dir.display())));
+    }
+    let options = Options::new().actor(&args.actor).kdf(kdf(&args)?);
+    let passphrase = context.sources.create(dir)?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;
+    }
+    let db = options.create(dir, &passphrase)?;
+    let created = Created {
+        db: dir.display().to_string(),
+        origin: db.origin().to_string(),
+        node_key: db.node_key().to_string(),
+        fingerprint: db.node_key().fingerprint().to_string(),
+        actor: db.own_actors().first().map_or_else(
+            || Err(Failure::new(Exit::Unexpected, "unexpected", "the new database has no actor")),
+            |actor| Ok(ActorJson::own(&actor.name, &actor.key)),
+        )?,
+    };
+    db.close()?;
+    say(context, &created)
+}
+
+fn say(context: &Context, created: &Created) -> Outcome {
+    if context.output.is_json() {
+        context.output.object(created)?;
+    } else {
+        let mut text = context.output.text();
+        text.line(&format!("created {}", printable(&created.db)))?;
+        text.line(&format!("  node   {}", created.fingerprint))?;
+        text.line(&format!(
+            "  actor  {}  {}",
+            created.actor.key(),
+            printable(created.actor.name().unwrap_or_default())
+        ))?;
+        text.end()?;
+    }
+    if context.output.is_terminal() {
+        talk::hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
+    }
+    Ok(())
+}
+
+fn kdf(args: &Args) -> Outcome<KdfChoice> {
+    if args.kdf_memory.is_none() && args.kdf_passes.is_none() && args.kdf_lanes.is_none() {
+        return Ok(KdfChoice::Default);
+    }
+    let chosen = KdfParams {
+        memory_kib: args.kdf_memory.unwrap_or(KdfParams::DEFAULT.memory_kib),
+        passes: args.kdf_passes.unwrap_or(KdfParams::DEFAULT.passes),
+        lanes: args.kdf_lanes.unwrap_or(KdfParams::DEFAULT.lanes),
+    };
+    if chosen.memory_kib < chosen.lanes.saturating_mul(8) {
+        return Err(Failure::usage(format!(
+            "{} lanes need {} KiB of memory or more",
+            chosen.lanes,
+            chosen.lanes.saturating_mul(8)
+        )));
+    }
+    Ok(KdfChoice::Explicit(chosen))
+}
+
+/// `64` and `64M` are MiB, `64K` is KiB.
+fn memory_kib(text: &str) -> Result<u32, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (text.get(..text.len().saturating_sub(1)).unwrap_or_default(), 1),
+        Some(b'M' | b'm') => (text.get(..text.len().saturating_sub(1)).unwrap_or_default(), 1_024),
+        _ => (text, 1_024),
+    };
+    let kib = digits.parse::<u32>().ok().and_then(|count| count.checked_mul(factor));
+    kib.filter(|kib| (8..=1_048_576).contains(kib)).ok_or_else(|| "8K to 1024M are allowed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_in_mebibytes_unless_it_says_so() {
+        assert_eq!(memory_kib("64"), Ok(65_536));
+        assert_eq!(memory_kib("64M"), Ok(65_536));
+        assert_eq!(memory_kib("64k"), Ok(64));
+        for bad in ["", "K", "0", "7K", "1025", "-1", "4294967296", "é"] {
+            assert!(memory_kib(bad).is_err(), "{bad}");
+        }
+    }
+}

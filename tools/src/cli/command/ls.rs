@@ -1,0 +1,129 @@
+//! `thingdb ls`: the things, in the order of their names.
+
+use serde::Serialize;
+use thingdb::{ThingInfo, ThingQuery};
+
+use crate::cli::context::Context;
+use crate::cli::error::Outcome;
+use crate::cli::output::{self, Format, printable};
+use crate::cli::{find, talk, when};
+
+const PAGE: usize = 100;
+
+/// Arguments of `thingdb ls`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb ls
+  thingdb ls plant-3/ -l
+  thingdb ls --limit 100 --after plant-3/press-7    the next page")]
+pub(crate) struct Args {
+    /// Only things whose name starts so
+    #[arg(default_value = "", hide_default_value = true)]
+    prefix: String,
+
+    /// With entries, head and time of the last entry
+    #[arg(short, long)]
+    long: bool,
+
+    /// Only things after this one
+    #[arg(long, value_name = "THING")]
+    after: Option<String>,
+
+    /// At most this many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct ThingJson {
+    thing: String,
+    entries: u64,
+    forked: bool,
+    heads: Vec<HeadJson>,
+}
+
+#[derive(Serialize)]
+struct HeadJson {
+    id: String,
+    seq: u64,
+    time: String,
+}
+
+/// Prints the things.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let db = context.open()?;
+    let mut query = ThingQuery::new().prefix(&args.prefix);
+    if let Some(after) = &args.after {
+        query = query.after(after);
+    }
+    let mut things = db.things_from(&query)?;
+    let mut last = None;
+    let page = things.by_ref().take(args.limit.unwrap_or(usize::MAX)).inspect(|thing| {
+        last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
+    });
+    match context.output.format() {
+        Format::Json | Format::Ndjson => json(context, page)?,
+        Format::Table if args.long => long(context, page)?,
+        Format::Table | Format::Raw => names(context, page)?,
+    }
+    if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
+        talk::note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
+    }
+    Ok(())
+}
+
+fn json(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+    let mut list = context.output.list();
+    for thing in things {
+        list.item(&ThingJson::new(&thing?))?;
+    }
+    list.end()
+}
+
+fn names(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+    let mut text = context.output.text();
+    for thing in things {
+        text.line(&printable(thing?.thing.as_str()))?;
+    }
+    text.end()
+}
+
+fn long(context: &Context, mut things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+    let mut text = context.output.text();
+    let mut header: &[&str] = &["thing", "entries", "last entry (UTC)", "head"];
+    loop {
+        let page = things.by_ref().take(PAGE).collect::<thingdb::Result<Vec<_>>>()?;
+        if page.is_empty() {
+            return text.end();
+        }
+        let mut table = output::table(header);
+        table.add_rows(page.iter().map(row));
+        text.line(&output::lines(&table))?;
+        header = &[];
+    }
+}
+
+fn row(thing: &ThingInfo) -> [String; 4] {
+    let heads: Vec<String> = thing.heads.iter().map(|head| find::short(&head.id)).collect();
+    let latest = thing.heads.iter().map(|head| head.time).max();
+    [
+        printable(thing.thing.as_str()).into_owned(),
+        output::grouped(thing.entries),
+        latest.map(when::short).unwrap_or_default(),
+        if heads.len() > 1 { format!("{} (forked)", heads.join(" ")) } else { heads.join(" ") },
+    ]
+}
+
+impl ThingJson {
+    fn new(thing: &ThingInfo) -> Self {
+        let head =
+            |head: &thingdb::Head| HeadJson { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() };
+        Self {
+            thing: thing.thing.to_string(),
+            entries: thing.entries,
+            forked: thing.heads.len() > 1,
+            heads: thing.heads.iter().map(head).collect(),
+        }
+    }
+}

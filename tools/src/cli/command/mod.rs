@@ -1,0 +1,54 @@
+//! The commands, one a file: its arguments and what it does.
+
+pub(crate) mod actor;
+pub(crate) mod append;
+pub(crate) mod checkpoint;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod get;
+pub(crate) mod help;
+pub(crate) mod import;
+pub(crate) mod init;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod passwd;
+pub(crate) mod put;
+pub(crate) mod recovery_key;
+pub(crate) mod show;
+pub(crate) mod stats;
+pub(crate) mod verify;
+
+use super::args::Command;
+use super::context::Context;
+use super::error::Outcome;
+
+/// Runs one command.
+pub(crate) fn run(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Init(args) => init::run(context, args),
+        Command::Put(args) => put::run(context, &args),
+        Command::Append(args) => append::run(context, &args),
+        Command::Get(args) => get::run(context, &args),
+        Command::Log(args) => log::run(context, &args),
+        Command::Show(args) => show::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args),
+        Command::Diff(args) => diff::run(context, &args),
+        Command::Verify(args) => verify::run(context, &args),
+        Command::Checkpoint(args) => checkpoint::run(context, &args),
+        Command::Export(args) => export::run(context, &args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Actor(command) => actor::run(context, &command),
+        Command::Passwd(args) => passwd::run(context, args),
+        Command::RecoveryKey(args) => recovery_key::run(context, &args),
+        Command::Stats(args) => stats::run(context, &args),
+        Command::Doctor(args) => doctor::run(context, &args),
+        Command::Demo(args) => demo::run(context, &args),
+        Command::Completions(args) => completions::run(context, &args),
+        Command::Man(args) => man::run(context, &args),
+        Command::Help(args) => help::run(context, &args),
+    }
+}

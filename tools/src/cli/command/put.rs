@@ -1,0 +1,195 @@
+//! `thingdb put`: writes one entry.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use thingdb::{Db, Draft, Expect, Head, Receipt};
+
+use crate::cli::args::Speed;
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::output::printable;
+use crate::cli::record::ReceiptJson;
+use crate::cli::{excerpt, find, when};
+
+/// A little more than fits into an entry: what is longer is refused, not read.
+const MAX_BYTES: u64 = 16 * 1_024 * 1_024 + 1;
+
+/// Arguments of `thingdb put`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb put part-42 '{\"temp\":20.1,\"site\":\"plant-3\"}'
+  thingdb put part-42 @reading.json
+  sensor | thingdb put part-42 -
+  thingdb put part-42 '{\"temp\":21.4}' --expect 4be177c20a1b    only if that is the head
+  thingdb put part-42 '{}' --expect none                       only if it is new
+  thingdb put photo @front.jpg --media-type image/jpeg
+  thingdb put part-42 null --action retire")]
+pub(crate) struct Args {
+    /// The thing to write about; it need not exist
+    thing: String,
+
+    /// The data: JSON, @FILE for the content of a file, - for stdin
+    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
+    data: String,
+
+    /// Who signs; the name of an actor of this database
+    #[arg(long, value_name = "NAME", env = "THINGDB_ACTOR", hide_env_values = true)]
+    actor: Option<String>,
+
+    /// What was done: create, update, retire, or a word of your own
+    ///
+    /// The default is create for the first entry of a thing, update for the others.
+    #[arg(long, value_name = "WORD")]
+    action: Option<String>,
+
+    /// Write only if this entry is the head of the thing; none if it must not exist
+    ///
+    /// The id may be abbreviated. Exit code 5 if it does not hold.
+    #[arg(long, value_name = "ID|none")]
+    expect: Option<String>,
+
+    /// The data is not JSON but of this media type
+    #[arg(long, value_name = "TYPE")]
+    media_type: Option<String>,
+
+    #[command(flatten)]
+    speed: Speed,
+}
+
+/// Writes the entry.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let data = read(&args.data)?;
+    let mut draft = draft(args, data)?;
+    if let Some(action) = &args.action {
+        draft = draft.action(action);
+    }
+    let db = context.open()?;
+    let signer = signer(&db, args.actor.as_deref())?;
+    draft = draft.actor(&signer);
+    if let Some(expected) = &args.expect {
+        draft = draft.expect(expect(&db, &args.thing, expected)?);
+    }
+    let receipt = db.write_with(draft, args.speed.durability()).map_err(|problem| explain(&db, problem))?;
+    db.close()?;
+    say(context, &receipt, &signer)
+}
+
+fn say(context: &Context, receipt: &Receipt, signer: &str) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(&ReceiptJson::new(receipt, signer));
+    }
+    context.output.line(&format!(
+        "{} #{}  {}  signed by {}",
+        printable(receipt.thing.as_str()),
+        receipt.seq,
+        find::short(&receipt.id),
+        printable(signer)
+    ))
+}
+
+/// The data that an argument names.
+fn read(argument: &str) -> Outcome<Vec<u8>> {
+    if argument == "-" {
+        return read_bounded("stdin", io::stdin().lock());
+    }
+    match argument.strip_prefix('@') {
+        Some(path) => read_bounded(path, File::open(path).map_err(|problem| Failure::file(path, &problem))?),
+        None => Ok(argument.as_bytes().to_vec()),
+    }
+}
+
+fn read_bounded(name: &str, source: impl Read) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|problem| Failure::file(name, &problem))?;
+    Ok(bytes)
+}
+
+fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {
+    if let Some(media_type) = &args.media_type {
+        return Ok(Draft::bytes(&args.thing, media_type, data)?);
+    }
+    Draft::json(&args.thing, data.clone()).map_err(|problem| match problem {
+        thingdb::Error::Json { line, column, problem } => {
+            let fact = format!("the data is not JSON: line {line}, column {column}: {problem}");
+            Failure::new(Exit::Usage, "bad-json", fact)
+                .causes(excerpt::lines(&data, line, column))
+                .hint("thingdb put THING DATA --media-type text/plain, for data that is not JSON")
+        }
+        other => other.into(),
+    })
+}
+
+/// The name of the actor who signs: the one that was named, or the default.
+pub(crate) fn signer(db: &Db, named: Option<&str>) -> Outcome<String> {
+    let own = db.own_actors();
+    let found = own.iter().find(|actor| named.map_or(actor.default, |name| actor.name == name));
+    match (found, named) {
+        (Some(actor), _) => Ok(actor.name.clone()),
+        (None, Some(name)) => {
+            let names: Vec<String> = own.iter().map(|actor| printable(&actor.name).into_owned()).collect();
+            Err(Failure::not_found(format!("no actor of this database is named {}", printable(name)))
+                .cause(format!("there are: {}", names.join(", ")))
+                .hint(format!("thingdb actor new {}", find::quoted(name))))
+        }
+        (None, None) => Err(Failure::not_found("this database has no actor").hint("thingdb actor new NAME")),
+    }
+}
+
+/// What `--expect` asks for. A short id that no head has can hold only by
+/// naming an older entry, which the engine then refuses with the heads.
+fn expect(db: &Db, thing: &str, expected: &str) -> Outcome<Expect> {
+    if expected == "none" {
+        return Ok(Expect::Absent);
+    }
+    let digits = find::digits(expected)?;
+    if let Ok(id) = digits.parse() {
+        return Ok(Expect::Head(id));
+    }
+    let heads = db.heads(thing)?;
+    if let Some(id) = find::head(&heads, &digits) {
+        return Ok(Expect::Head(id));
+    }
+    match db.find_ids(&digits, 2)?.as_slice() {
+        [id] => Ok(Expect::Head(*id)),
+        _ => Err(conflict(db, thing, expected, &heads)),
+    }
+}
+
+fn explain(db: &Db, problem: thingdb::Error) -> Failure {
+    match &problem {
+        thingdb::Error::Conflict { thing, expected, heads, .. } => {
+            let expected = match expected {
+                Expect::Head(id) => find::short(id),
+                _ => "none".to_owned(),
+            };
+            conflict(db, thing.as_str(), &expected, heads)
+        }
+        _ => problem.into(),
+    }
+}
+
+fn conflict(db: &Db, thing: &str, expected: &str, heads: &[Head]) -> Failure {
+    let name = printable(thing);
+    let (fact, wanted) = match (expected, heads) {
+        ("none", _) => (format!("{name} exists"), "you expected no entry".to_owned()),
+        (_, []) => (format!("{name} does not exist"), format!("you expected head {expected}")),
+        _ => (format!("{name} has moved on"), format!("you expected head {expected}")),
+    };
+    let failure = Failure::new(Exit::Conflict, "conflict", fact).cause(wanted);
+    let failure = failure.causes(heads.iter().map(|head| describe(db, head)));
+    failure.hint(format!("thingdb log {} -n 2 --patch", find::quoted(thing)))
+}
+
+fn describe(db: &Db, head: &Head) -> String {
+    let actor = db.get_id(&head.id).ok().flatten();
+    let actor =
+        actor.as_ref().and_then(|record| record.actor_name()).map(|name| format!("{name}, ")).unwrap_or_default();
+    format!(
+        "the head is       {}  (#{}, {actor}{})",
+        find::short(&head.id),
+        head.seq,
+        when::ago(head.time, when::now())
+    )
+}

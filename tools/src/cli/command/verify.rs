@@ -1,0 +1,196 @@
+//! `thingdb verify`: recomputes everything from the bytes.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use serde::Serialize;
+use thingdb::{Checkpoint, Problem, Report, VerifyOptions};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::find;
+use crate::cli::output::{self, counted, printable};
+
+/// Longest checkpoint that is read; the format's own limit.
+const MAX_NOTE_BYTES: u64 = 65_536;
+
+/// Arguments of `thingdb verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb verify                               everything
+  thingdb verify part-42                       one thing
+  thingdb checkpoint -o ~/elsewhere/things.checkpoint
+  thingdb verify --checkpoint ~/elsewhere/things.checkpoint
+
+Without --checkpoint it finds every entry that was altered, and a cut that the
+database itself remembers. That a whole directory was set back to an older
+state shows only against a checkpoint that was kept elsewhere.
+
+Exit code 4 if anything does not hold.")]
+pub(crate) struct Args {
+    /// Only this thing
+    thing: Option<String>,
+
+    /// Compare with a checkpoint that was kept elsewhere; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "thing")]
+    checkpoint: Option<String>,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Serialize)]
+struct ReportJson {
+    ok: bool,
+    entries: u64,
+    things: u64,
+    actors: u64,
+    stubs: u64,
+    undecryptable: u64,
+    forked: u64,
+    problems: Vec<ProblemJson>,
+    problems_total: u64,
+    checkpoint: CheckpointJson,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    verdict: String,
+    thing: Option<String>,
+    seq: Option<u64>,
+    id: Option<String>,
+    position: Option<u64>,
+    detail: String,
+}
+
+/// The state of the ledger.
+#[derive(Serialize)]
+pub(crate) struct CheckpointJson {
+    /// Entries.
+    pub(crate) size: u64,
+    /// Root of the Merkle tree, in hex.
+    pub(crate) root: String,
+}
+
+impl CheckpointJson {
+    /// What a checkpoint says.
+    pub(crate) fn new(checkpoint: &Checkpoint) -> Self {
+        Self { size: checkpoint.size, root: checkpoint.root.to_string() }
+    }
+}
+
+/// Verifies and prints the report.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let note = args.checkpoint.as_deref().map(read_note).transpose()?;
+    let db = context.open()?;
+    if let Some(thing) = &args.thing
+        && db.heads(thing)?.is_empty()
+    {
+        return Err(find::no_thing(&db, thing));
+    }
+    let mut meter = context.meter("verifying");
+    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let mut options = VerifyOptions::new().progress(&mut progress);
+    if let Some(thing) = &args.thing {
+        options = options.thing(thing);
+    }
+    if let Some(note) = &note {
+        options = options.checkpoint(note);
+    }
+    let report = db.verify(options)?;
+    meter.end(report.entries, 0);
+    let said = say(context, &report);
+    if report.is_ok() {
+        return said;
+    }
+    // A reader of the output that went away does not make it verify.
+    said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
+    Err(failure(args, &report))
+}
+
+fn say(context: &Context, report: &Report) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(&ReportJson::new(report));
+    }
+    let mut text = context.output.text();
+    if !report.problems.is_empty() {
+        let mut table = output::table(&["verdict", "thing", "seq", "id", "detail"]);
+        table.add_rows(report.problems.iter().map(row));
+        text.line(&output::lines(&table))?;
+    }
+    let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
+    text.line(&format!("{verdict}  {}", summary(report)))?;
+    text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    text.end()
+}
+
+fn summary(report: &Report) -> String {
+    let mut parts = vec![
+        counted(report.entries, "entry", "entries"),
+        counted(report.things, "thing", "things"),
+        counted(report.actors, "actor", "actors"),
+    ];
+    let mut add = |count: u64, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(counted(count, one, many));
+        }
+    };
+    add(report.forked, "forked thing", "forked things");
+    add(report.stubs, "stub", "stubs");
+    add(report.undecryptable, "entry that this node cannot decrypt", "entries that this node cannot decrypt");
+    add(report.problems_total, "problem", "problems");
+    parts.join(", ")
+}
+
+fn row(problem: &Problem) -> [String; 5] {
+    [
+        problem.verdict.to_string(),
+        problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned()).unwrap_or_default(),
+        problem.seq.map(|seq| seq.to_string()).unwrap_or_default(),
+        problem.id.as_ref().map(find::short).unwrap_or_default(),
+        printable(&problem.detail).into_owned(),
+    ]
+}
+
+fn failure(args: &Args, report: &Report) -> Failure {
+    let what = args.thing.as_deref().unwrap_or("the database");
+    let count = counted(report.problems_total, "problem", "problems");
+    Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"))
+        .hint("keep a copy of the directory as it is, then compare with a backup or a peer; thingdb help exit-codes")
+}
+
+/// A checkpoint from a file or stdin.
+fn read_note(path: &str) -> Outcome<String> {
+    let mut note = String::new();
+    let read = if path == "-" {
+        io::stdin().lock().take(MAX_NOTE_BYTES).read_to_string(&mut note)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_NOTE_BYTES).read_to_string(&mut note))
+    };
+    read.map_err(|problem| Failure::file(path, &problem))?;
+    Ok(note)
+}
+
+impl ReportJson {
+    fn new(report: &Report) -> Self {
+        let problem = |problem: &Problem| ProblemJson {
+            verdict: problem.verdict.to_string(),
+            thing: problem.thing.as_ref().map(ToString::to_string),
+            seq: problem.seq,
+            id: problem.id.as_ref().map(ToString::to_string),
+            position: problem.position,
+            detail: problem.detail.clone(),
+        };
+        Self {
+            ok: report.is_ok(),
+            entries: report.entries,
+            things: report.things,
+            actors: report.actors,
+            stubs: report.stubs,
+            undecryptable: report.undecryptable,
+            forked: report.forked,
+            problems: report.problems.iter().map(problem).collect(),
+            problems_total: report.problems_total,
+            checkpoint: CheckpointJson { size: report.size, root: report.root.to_string() },
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! How a command fails: an exit code that scripts can rely on, a word, the
+//! fact, its causes, and a command that helps.
+
+use std::error::Error as _;
+use std::io;
+use std::process::ExitCode;
+
+use super::output::printable;
+use super::talk;
+
+/// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done; an empty list is done.
+    Done = 0,
+    /// Something unexpected.
+    Unexpected = 1,
+    /// Wrong arguments or input.
+    Usage = 2,
+    /// No such thing, entry or actor.
+    NotFound = 3,
+    /// A signature, hash, link or checkpoint does not hold.
+    NotVerified = 4,
+    /// `--expect` did not hold.
+    Conflict = 5,
+    /// Some lines were refused, the others are stored.
+    Partly = 6,
+    /// No database there.
+    NoDatabase = 10,
+    /// Another process has the database open.
+    Locked = 11,
+    /// Wrong passphrase.
+    WrongPassphrase = 12,
+    /// Written by a newer version of this program.
+    NewerVersion = 15,
+    /// Interrupted; what was reported as stored is stored.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What a command returns.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    /// The word in `error[word]`; empty for a failure that says nothing.
+    word: &'static str,
+    fact: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with its exit code, its word, and the fact.
+    pub(crate) fn new(exit: Exit, word: &'static str, fact: impl Into<String>) -> Self {
+        Self { exit, word, fact: fact.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Wrong arguments.
+    pub(crate) fn usage(fact: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", fact)
+    }
+
+    /// No such thing, entry or actor.
+    pub(crate) fn not_found(fact: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, "not-found", fact)
+    }
+
+    /// A file that could not be read or written.
+    pub(crate) fn file(path: &str, problem: &io::Error) -> Self {
+        if problem.kind() == io::ErrorKind::BrokenPipe {
+            return Self::closed_pipe();
+        }
+        let exit = if problem.kind() == io::ErrorKind::NotFound { Exit::Usage } else { Exit::Unexpected };
+        Self::new(exit, "file", format!("{path}: {problem}"))
+    }
+
+    /// stdout could not be written.
+    pub(crate) fn output(problem: &io::Error) -> Self {
+        Self::file("stdout", problem)
+    }
+
+    /// The reader of our output has gone away, as `head` does: nothing to say.
+    pub(crate) fn closed_pipe() -> Self {
+        Self::new(Exit::Done, "", "")
+    }
+
+    /// Adds a line of explanation.
+    pub(crate) fn cause(mut self, line: impl Into<String>) -> Self {
+        self.causes.push(line.into());
+        self
+    }
+
+    /// Adds lines of explanation.
+    pub(crate) fn causes(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.causes.extend(lines);
+        self
+    }
+
+    /// Adds a command that helps.
+    pub(crate) fn hint(mut self, command: impl Into<String>) -> Self {
+        self.hints.push(command.into());
+        self
+    }
+
+    /// The same failure with another fact, for callers who know more.
+    pub(crate) fn about(mut self, fact: impl Into<String>) -> Self {
+        self.fact = fact.into();
+        self
+    }
+
+    /// What `$?` will be.
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What the failure says in one line.
+    pub(crate) fn fact(&self) -> &str {
+        &self.fact
+    }
+
+    /// Whether the reader of our output has gone away.
+    pub(crate) const fn is_closed_pipe(&self) -> bool {
+        self.word.is_empty()
+    }
+
+    /// Prints the failure on stderr.
+    pub(crate) fn say(&self) {
+        if self.is_closed_pipe() {
+            return;
+        }
+        talk::error(self.word, &printable(&self.fact));
+        for cause in &self.causes {
+            talk::cause(&printable(cause));
+        }
+        for hint in &self.hints {
+            talk::hint(&printable(hint));
+        }
+    }
+}
+
+impl From<thingdb::Error> for Failure {
+    fn from(problem: thingdb::Error) -> Self {
+        let (exit, word, hint) = kind(&problem);
+        let mut failure = Self::new(exit, word, problem.to_string());
+        let mut last = failure.fact.clone();
+        let mut source = problem.source();
+        while let Some(cause) = source {
+            // An error may say no more than what it wraps.
+            let text = cause.to_string();
+            if text != last {
+                failure = failure.cause(&text);
+            }
+            last = text;
+            source = cause.source();
+        }
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+}
+
+/// Exit code, word and hint of an error of the engine.
+fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
+    match problem {
+        p if p.is_wrong_passphrase() => {
+            (Exit::WrongPassphrase, "wrong-passphrase", "forgotten? thingdb help passphrase tells of the recovery key")
+        }
+        p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
+        p if p.is_already_exists() => (Exit::Unexpected, "already-exists", ""),
+        p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
+        p if p.is_newer_version() => {
+            (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
+        }
+        p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
+        p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
+        thingdb::Error::RolledBack { .. } => (Exit::NotVerified, "rolled-back", "thingdb verify"),
+        thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
+        thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
+        p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
+        p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
+        p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
+        p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
+        _ => (Exit::Unexpected, "unexpected", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_says_nothing_and_is_done() {
+        let failure = Failure::output(&io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(failure.is_closed_pipe());
+        assert_eq!(failure.exit(), Exit::Done);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_documents() {
+        let codes = [Exit::Done, Exit::NotVerified, Exit::NoDatabase, Exit::WrongPassphrase, Exit::Interrupted];
+        assert_eq!(codes.map(|exit| exit as u8), [0, 4, 10, 12, 130]);
+    }
+}

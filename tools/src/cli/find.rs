@@ -1,0 +1,133 @@
+//! Finds what a person meant: an entry by an abbreviated id, a thing by a
+//! similar name.
+
+use thingdb::{Db, EntryId, Head, Record, ThingQuery};
+
+use super::error::{Exit, Failure, Outcome};
+use super::output::printable;
+
+/// Fewest digits of an abbreviated id.
+const MIN_DIGITS: usize = 4;
+
+/// Most things that are compared with a name that is not there.
+const MAX_COMPARED: usize = 10_000;
+
+/// Digits of the ids in tables. They are accepted back.
+const SHORT_DIGITS: usize = 12;
+
+/// An id as tables show it.
+pub(crate) fn short(id: &EntryId) -> String {
+    id.to_string().chars().take(SHORT_DIGITS).collect()
+}
+
+/// Lower-case digits of a full or abbreviated id.
+pub(crate) fn digits(text: &str) -> Outcome<String> {
+    let digits = text.trim_end_matches('…').to_ascii_lowercase();
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || digits.len() < MIN_DIGITS || digits.len() > 2 * EntryId::LEN {
+        return Err(
+            Failure::usage(format!("{text:?} is no entry id: {MIN_DIGITS} to 64 hex digits")).hint("thingdb log THING")
+        );
+    }
+    Ok(digits)
+}
+
+/// The one entry whose id starts with `text`.
+pub(crate) fn entry(db: &Db, text: &str) -> Outcome<Record> {
+    let digits = digits(text)?;
+    let found = match digits.parse() {
+        Ok(id) => vec![id],
+        Err(_) => db.find_ids(&digits, 9)?,
+    };
+    let id = match found.as_slice() {
+        [] => return Err(no_entry(text)),
+        [id] => id,
+        several => return Err(ambiguous(text, several)),
+    };
+    db.get_id(id)?.ok_or_else(|| no_entry(text))
+}
+
+/// The one of `heads` whose id starts with `digits`.
+pub(crate) fn head(heads: &[Head], digits: &str) -> Option<EntryId> {
+    let mut found = heads.iter().map(|head| head.id).filter(|id| id.to_string().starts_with(digits));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// A word as a POSIX shell takes it, for hints that are to be pasted.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@' | '+' | ',');
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn no_entry(text: &str) -> Failure {
+    Failure::not_found(format!("no entry {text}")).hint("thingdb log THING")
+}
+
+fn ambiguous(text: &str, found: &[EntryId]) -> Failure {
+    let ids = found.iter().take(8).map(EntryId::to_string);
+    let failure = Failure::new(Exit::Usage, "ambiguous", format!("several entries start with {text}")).causes(ids);
+    failure.hint("give more digits")
+}
+
+/// The failure for a thing that is not there, with names like it.
+pub(crate) fn no_thing(db: &Db, thing: &str) -> Failure {
+    let failure = Failure::not_found(format!("no thing named {}", printable(thing)));
+    let similar = similar(db, thing);
+    if similar.is_empty() {
+        return failure.hint("thingdb ls");
+    }
+    failure.hint(format!("similar names: {}", similar.join(", ")))
+}
+
+/// Up to three names like `thing`. It only helps to write a message, so what
+/// cannot be read is left out.
+fn similar(db: &Db, thing: &str) -> Vec<String> {
+    let first: String = thing.chars().take(1).collect();
+    let near = db.things_from(&ThingQuery::new().prefix(&first));
+    let near = near.into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
+    let any = db.things().into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
+    let mut found: Vec<(usize, String)> =
+        near.chain(any).filter_map(|name| Some((distance(thing, &name)?, name))).collect();
+    found.sort();
+    found.dedup();
+    found.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Edits between two names that look alike.
+fn distance(wanted: &str, name: &str) -> Option<usize> {
+    let most = wanted.chars().count().max(3) / 3;
+    let edits = strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
+    (edits <= most).then_some(edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_hex_and_not_too_short() {
+        assert_eq!(digits("4BE1").unwrap(), "4be1");
+        assert_eq!(digits("4be177c2…").unwrap(), "4be177c2");
+        for bad in ["", "4be", "xyzw", "4be1…77c2", &"0".repeat(65)] {
+            assert!(digits(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hints_can_be_pasted() {
+        assert_eq!(quoted("part-42"), "part-42");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn similar_names_are_near() {
+        assert_eq!(distance("part-43", "part-42"), Some(1));
+        assert_eq!(distance("Part-42", "part-42"), Some(0));
+        assert_eq!(distance("part-42", "lamp"), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! Data on stdout, in the format that was asked for.
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+use super::error::{Failure, Outcome};
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; what a terminal gets.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line; what a pipe gets.
+    Ndjson,
+    /// Only the data, byte for byte.
+    Raw,
+}
+
+/// Where data goes and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    chosen: Option<Format>,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// stdout in the `chosen` format, or in the one that fits what it is.
+    pub(crate) fn new(chosen: Option<Format>) -> Self {
+        Self { chosen, is_terminal: io::stdout().is_terminal() }
+    }
+
+    /// The format to write.
+    pub(crate) fn format(self) -> Format {
+        self.chosen.unwrap_or(if self.is_terminal { Format::Table } else { Format::Ndjson })
+    }
+
+    /// The format that was asked for by name, for commands whose output is a
+    /// thing of its own (a stream, a note, a key).
+    pub(crate) const fn chosen(self) -> Option<Format> {
+        self.chosen
+    }
+
+    /// Whether a person looks at the output.
+    pub(crate) const fn is_terminal(self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self.format(), Format::Json | Format::Ndjson)
+    }
+
+    /// One JSON object.
+    pub(crate) fn object(self, value: &impl Serialize) -> Outcome {
+        let text = if self.format() == Format::Json {
+            serde_json::to_string_pretty(value)
+        } else {
+            serde_json::to_string(value)
+        };
+        self.line(&self.json_line(text)?)
+    }
+
+    /// One line of text, with a line feed added.
+    pub(crate) fn line(self, line: &str) -> Outcome {
+        let mut out = self.text();
+        out.line(line)?;
+        out.end()
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Outcome {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|problem| Failure::output(&problem))
+    }
+
+    /// Text for people, with colours where they are wanted.
+    pub(crate) fn text(self) -> Text {
+        Text { out: BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// A list of JSON objects: an array, or a line each.
+    pub(crate) fn list(self) -> List {
+        List { output: self, out: self.text(), count: 0 }
+    }
+
+    /// JSON text as it may be shown: on a terminal the characters that JSON
+    /// allows and terminals obey are spelled as escapes. They stand only within
+    /// strings, so the value stays the same.
+    fn json_line(self, text: serde_json::Result<String>) -> Outcome<String> {
+        let text = text.map_err(|problem| Failure::output(&io::Error::other(problem)))?;
+        if !self.is_terminal || !text.chars().any(|c| c != '\n' && is_unprintable(c)) {
+            return Ok(text);
+        }
+        let escape = |c: char| match c {
+            '\n' => "\n".to_owned(),
+            c if is_unprintable(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        Ok(text.chars().map(escape).collect())
+    }
+}
+
+/// Lines on stdout.
+pub(crate) struct Text {
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Text {
+    /// Writes one line.
+    pub(crate) fn line(&mut self, line: &str) -> Outcome {
+        self.write(line)?;
+        self.write("\n")
+    }
+
+    /// Writes text as it is.
+    pub(crate) fn write(&mut self, text: &str) -> Outcome {
+        self.out.write_all(text.as_bytes()).map_err(|problem| Failure::output(&problem))
+    }
+
+    /// Hands everything over; errors come here at the latest.
+    pub(crate) fn end(mut self) -> Outcome {
+        self.out.flush().map_err(|problem| Failure::output(&problem))
+    }
+}
+
+/// JSON objects, written as they come.
+pub(crate) struct List {
+    output: Output,
+    out: Text,
+    count: u64,
+}
+
+impl List {
+    /// Writes one object.
+    pub(crate) fn item(&mut self, value: &impl Serialize) -> Outcome {
+        let text = self.output.json_line(serde_json::to_string(value))?;
+        if self.output.format() == Format::Json {
+            self.out.write(if self.count == 0 { "[\n" } else { ",\n" })?;
+            self.out.write(&text)?;
+        } else {
+            self.out.line(&text)?;
+        }
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Closes the array and hands everything over.
+    pub(crate) fn end(mut self) -> Outcome {
+        if self.output.format() == Format::Json {
+            self.out.write(if self.count == 0 { "[]\n" } else { "\n]\n" })?;
+        }
+        self.out.end()
+    }
+}
+
+/// An empty table without lines, as wide as the terminal.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if !header.is_empty() {
+        table.set_header(header.to_vec());
+    }
+    table
+}
+
+/// The lines of a table, without spaces at their ends.
+pub(crate) fn lines(table: &Table) -> String {
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+/// Text that a terminal shows rather than obeys: control characters and the
+/// marks that change the direction of writing become escapes.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| match c {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c if is_unprintable(c) => format!("\\u{{{:x}}}", u32::from(c)),
+        c => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Control characters, line separators, and the marks of bidirectional text.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text of at most `width` characters, with an ellipsis if some are left out.
+pub(crate) fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(width) {
+        None => Cow::Borrowed(text),
+        Some(_) => Cow::Owned(text.chars().take(width.saturating_sub(1)).chain(['…']).collect()),
+    }
+}
+
+/// A count with its noun: `1 entry`, `2 entries`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// A number with spaces between thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len().saturating_add(8));
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len().saturating_sub(place)) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_never_get_control_characters() {
+        assert_eq!(printable("plain é 漢"), "plain é 漢");
+        assert_eq!(printable("a\x1b[31m\u{9b}b\u{202e}\n"), "a\\u{1b}[31m\\u{9b}b\\u{202e}\\n");
+    }
+
+    #[test]
+    fn json_on_a_terminal_keeps_its_value() {
+        let output = Output { chosen: Some(Format::Ndjson), is_terminal: true };
+        let text = output.json_line(Ok("{\"a\":\"\u{9b}\u{7f}\"}".to_owned())).unwrap();
+        assert_eq!(text, "{\"a\":\"\\u009b\\u007f\"}");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn long_text_ends_in_an_ellipsis() {
+        assert_eq!(shorten("abc", 3), "abc");
+        assert_eq!(shorten("abcd", 3), "ab…");
+    }
+}

@@ -1,0 +1,273 @@
+//! Where passphrases come from: the terminal, a file, a descriptor, a command,
+//! a systemd credential, or the environment. Never an argument.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use thingdb::{Passphrase, RecoveryKey};
+use zeroize::Zeroizing;
+
+use super::args::PassphraseArgs;
+use super::error::{Exit, Failure, Outcome};
+use super::talk;
+
+/// Longest passphrase that is read; more is a mistake, such as the wrong file.
+const MAX_BYTES: u64 = 65_536;
+
+const WAYS: &str =
+    "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
+
+/// What opens a database.
+pub(crate) enum Secret {
+    /// From a file, descriptor, command or the environment: one attempt.
+    Given(Passphrase),
+    /// From a person, who may try again.
+    Typed(Passphrase),
+    /// Instead of a passphrase.
+    RecoveryKey(RecoveryKey),
+}
+
+/// The places to look for a passphrase.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    place: Place,
+    no_input: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    Descriptor(u32),
+    Command(OsString),
+    Environment,
+    RecoveryKey(PathBuf),
+    Terminal,
+}
+
+impl Sources {
+    /// Flags first, then the environment, then the terminal.
+    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Self {
+        let place = None
+            .or(args.passphrase_file.map(Place::File))
+            .or(args.passphrase_fd.map(Place::Descriptor))
+            .or(args.passphrase_command.map(|command| Place::Command(command.into())))
+            .or(args.recovery_key_file.map(Place::RecoveryKey))
+            .or_else(environment)
+            .unwrap_or(Place::Terminal);
+        Self { place, no_input }
+    }
+
+    /// The secret that opens the database in `dir`.
+    pub(crate) fn unlock(&self, dir: &Path) -> Outcome<Secret> {
+        let prompt = format!("Passphrase for {}: ", dir.display());
+        match &self.place {
+            Place::Terminal => Ok(Secret::Typed(passphrase(self.prompt(&prompt)?))),
+            Place::RecoveryKey(path) => recovery_key(path).map(Secret::RecoveryKey),
+            place => Ok(Secret::Given(passphrase(place.read()?))),
+        }
+    }
+
+    /// The first passphrase of a database that is about to be created.
+    pub(crate) fn create(&self, dir: &Path) -> Outcome<Passphrase> {
+        match &self.place {
+            Place::Terminal => self.choose(&format!("Passphrase for the new database {}", dir.display())),
+            Place::RecoveryKey(_) => {
+                Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS))
+            }
+            place => acceptable(passphrase(place.read()?)),
+        }
+    }
+
+    /// A passphrase to replace another, from a file, a descriptor or the
+    /// terminal.
+    pub(crate) fn replace(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
+        match file.map(Place::File).or(descriptor.map(Place::Descriptor)) {
+            Some(place) => acceptable(passphrase(place.read()?)),
+            None => self.choose(&format!("New passphrase for {}", dir.display())),
+        }
+    }
+
+    /// The file that the passphrase is read from, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) | Place::RecoveryKey(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    fn choose(&self, what: &str) -> Outcome<Passphrase> {
+        let first = self.prompt(&format!("{what} ({} characters or more): ", Passphrase::LEAST_CHARACTERS))?;
+        acceptable(Passphrase::new(first.to_vec()))?;
+        let second = self.prompt("Repeat: ")?;
+        if first != second {
+            return Err(Failure::usage("the two passphrases differ; nothing was changed"));
+        }
+        Ok(passphrase(first))
+    }
+
+    fn prompt(&self, prompt: &str) -> Outcome<Zeroizing<Vec<u8>>> {
+        let missing =
+            |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
+        if self.no_input {
+            return Err(missing("--no-input forbids asking for it"));
+        }
+        match rpassword::prompt_password(prompt) {
+            Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
+            Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {
+                Err(Failure::new(Exit::Interrupted, "interrupted", "nothing was done"))
+            }
+            Err(_) => Err(missing("there is no terminal to ask on")),
+        }
+    }
+}
+
+impl Place {
+    fn read(&self) -> Outcome<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::File(path) => read_file(path),
+            Self::Descriptor(number) => read_descriptor(*number),
+            Self::Command(command) => read_command(command),
+            Self::Environment => Ok(from_os(std::env::var_os("THINGDB_PASSPHRASE").unwrap_or_default())),
+            Self::Terminal | Self::RecoveryKey(_) => unreachable!("handled by the callers"),
+        }
+    }
+}
+
+/// The environment's choice: a file, a command, a systemd credential, and as
+/// the last choice the passphrase itself.
+fn environment() -> Option<Place> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let credential = || {
+        let path = PathBuf::from(set("CREDENTIALS_DIRECTORY")?).join("thingdb-passphrase");
+        path.is_file().then_some(path)
+    };
+    None.or_else(|| set("THINGDB_PASSPHRASE_FILE").map(|path| Place::File(path.into())))
+        .or_else(|| set("THINGDB_PASSPHRASE_COMMAND").map(Place::Command))
+        .or_else(|| credential().map(Place::File))
+        .or_else(|| set("THINGDB_PASSPHRASE").map(|_| Place::Environment))
+}
+
+fn passphrase(mut bytes: Zeroizing<Vec<u8>>) -> Passphrase {
+    Passphrase::new(std::mem::take(&mut *bytes))
+}
+
+/// Refuses a new passphrase that the engine would refuse, before it is asked
+/// for a second time.
+fn acceptable(passphrase: Passphrase) -> Outcome<Passphrase> {
+    passphrase.check_new().map_err(|problem| Failure::from(thingdb::Error::from(problem)))?;
+    Ok(passphrase)
+}
+
+fn recovery_key(path: &Path) -> Outcome<RecoveryKey> {
+    let bytes = read_file(path)?;
+    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    RecoveryKey::parse(text)
+        .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
+}
+
+fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|problem| Failure::file(&name, &problem))?;
+    if is_readable_by_others(&file) {
+        talk::warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
+        talk::hint(&format!("chmod 600 {name}"));
+    }
+    read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
+}
+
+/// Whether users other than the owner can read a regular file.
+#[cfg(unix)]
+pub(crate) fn is_readable_by_others(file: &File) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
+}
+
+/// Other systems have no mode to look at.
+#[cfg(not(unix))]
+pub(crate) fn is_readable_by_others(_: &File) -> bool {
+    false
+}
+
+fn read_descriptor(number: u32) -> Outcome<Zeroizing<Vec<u8>>> {
+    let name = format!("file descriptor {number}");
+    // The system's name for the descriptor: to take the descriptor itself
+    // would need unsafe code.
+    let file = File::open(format!("/dev/fd/{number}")).map_err(|problem| Failure::file(&name, &problem))?;
+    read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
+}
+
+fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
+    let failure = |cause: String| {
+        Failure::new(Exit::Unexpected, "passphrase-command", "the passphrase command gave none").cause(cause)
+    };
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .env_remove("THINGDB_PASSPHRASE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|problem| failure(problem.to_string()))?;
+    let read = child.stdout.take().map(read_bounded);
+    let status = child.wait().map_err(|problem| failure(problem.to_string()))?;
+    if !status.success() {
+        return Err(failure(format!("it ended with {status}")));
+    }
+    read.unwrap_or_else(|| Ok(Zeroizing::default())).map_err(|problem| failure(problem.to_string()))
+}
+
+/// All that is there, less one line ending.
+fn read_bounded(source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Reserved at once, so that no copy stays behind when the buffer grows.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4_096));
+    source.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("more than {MAX_BYTES} bytes cannot be a passphrase")));
+    }
+    strip_line_ending(&mut bytes);
+    if bytes.is_empty() {
+        return Err(io::Error::other("the passphrase is empty"));
+    }
+    Ok(bytes)
+}
+
+fn strip_line_ending(bytes: &mut Vec<u8>) {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+}
+
+fn from_os(text: OsString) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.into_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Vec<u8>, String> {
+        read_bounded(text).map(|bytes| bytes.to_vec()).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn one_line_ending_is_taken_off() {
+        assert_eq!(read(b"secret\n").unwrap(), b"secret");
+        assert_eq!(read(b"secret\r\n").unwrap(), b"secret");
+        assert_eq!(read(b"secret \n\n").unwrap(), b"secret \n");
+        assert_eq!(read(b"secret").unwrap(), b"secret");
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_no_passphrases() {
+        assert!(read(b"").is_err());
+        assert!(read(b"\n").is_err());
+        assert!(read(&[b'x'; 65_537]).is_err());
+        assert!(read(&[b'x'; 65_536]).is_ok());
+    }
+}
