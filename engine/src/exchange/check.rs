@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Kek, KekPacket, Line, Origin, Verified, envelope, line,
-    payload, signature::BatchMemo,
+    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Kek, KekPacket, Line, Origin, RecipientId, Verified, envelope,
+    line, payload, signature::BatchMemo,
 };
 
 use super::import::{Refusal, TrustPolicy};
@@ -144,7 +144,9 @@ pub(super) struct Checker<'a> {
     trust: TrustPolicy,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
-    keys: Vec<Arc<DecryptionKey>>,
+    /// With the ids by which packets name them: computing one takes as long as
+    /// signing.
+    keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
@@ -161,6 +163,7 @@ impl<'a> Checker<'a> {
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
         let trusted_origins = known.map(|known| known.key.origin()).collect();
         drop(keyring);
+        let keys = keys.into_iter().map(|key| (key.encryption_key().recipient_id(), key)).collect();
         Self { store: &db.store, trust, origins, trusted_origins, keys, passphrase, keks: Mutex::default() }
     }
 
@@ -256,9 +259,8 @@ impl<'a> Checker<'a> {
     /// The KEK of an envelope: nothing if it is not addressed to this node,
     /// `Some(None)` if it is and does not open.
     fn kek(&self, envelope: &Envelope) -> Option<Option<Arc<Kek>>> {
-        for key in &self.keys {
-            let own = key.encryption_key().recipient_id();
-            let addressed = |packet: &&KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if *id == own);
+        for (own, key) in &self.keys {
+            let addressed = |packet: &&KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if id == own);
             let Some(packet @ KekPacket::X25519 { kek, .. }) = envelope.recipients.iter().find(addressed) else {
                 continue;
             };
