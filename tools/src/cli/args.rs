@@ -88,7 +88,6 @@ pub(crate) struct Global {
 /// Where the passphrase comes from, if not from the terminal. There is no
 /// argument that is the passphrase: other users of the machine could read it.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub(crate) struct PassphraseArgs {
     /// Read the passphrase from a file
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]

@@ -39,7 +39,7 @@ impl Context {
             dir: global.db,
             progress: global.progress,
             output: Output::new(chosen),
-            sources: Sources::new(global.passphrase, global.no_input),
+            sources: Sources::new(global.passphrase, global.no_input)?,
         })
     }
 

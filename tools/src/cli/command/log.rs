@@ -129,18 +129,21 @@ struct Printer<'a> {
 enum To {
     Json(List),
     Rows { text: Text, page: Vec<[String; COLUMNS.len()]>, has_header: bool },
-    Patches(Text),
+    Patches { text: Text, has_entry: bool },
     Raw,
 }
 
 const COLUMNS: [&str; 7] = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
+
+/// The column that may take several lines.
+const CHANGE: usize = 5;
 
 impl<'a> Printer<'a> {
     fn new(context: &Context, db: &'a Db, args: &'a Args) -> Self {
         let output = context.output;
         let to = match output.format() {
             Format::Json | Format::Ndjson => To::Json(output.list()),
-            Format::Table if args.patch => To::Patches(output.text()),
+            Format::Table if args.patch => To::Patches { text: output.text(), has_entry: false },
             Format::Table => To::Rows { text: output.text(), page: Vec::with_capacity(PAGE), has_header: false },
             Format::Raw => To::Raw,
         };
@@ -164,7 +167,7 @@ impl<'a> Printer<'a> {
         }
         match self.to {
             To::Json(list) => list.end(),
-            To::Patches(text) => text.end(),
+            To::Patches { text, .. } => text.end(),
             To::Rows { mut text, page, has_header } => {
                 print_page(&mut text, &page, !has_header)?;
                 text.end()
@@ -178,7 +181,12 @@ impl<'a> Printer<'a> {
         match &mut self.to {
             To::Json(list) if self.args.patch => list.item(&EntryJson::new(record).with_patch(step()?.changes())),
             To::Json(list) => list.item(&EntryJson::new(record)),
-            To::Patches(text) => print_patch(text, &step()?),
+            To::Patches { text, has_entry } => {
+                if std::mem::replace(has_entry, true) {
+                    text.line("")?;
+                }
+                print_patch(text, &step()?)
+            }
             To::Raw => {
                 self.output.bytes(record.data().unwrap_or_default())?;
                 self.output.bytes(b"\n")
@@ -210,9 +218,10 @@ fn row(step: &Step<'_>) -> [String; COLUMNS.len()] {
 }
 
 fn print_page(text: &mut Text, page: &[[String; COLUMNS.len()]], with_header: bool) -> Outcome {
-    let mut table = output::table(if with_header { &COLUMNS } else { &[] });
-    table.add_rows(page);
-    if page.is_empty() { Ok(()) } else { text.line(&output::lines(&table)) }
+    if page.is_empty() {
+        return Ok(());
+    }
+    text.line(&output::table(with_header.then_some(&COLUMNS), page.iter().cloned(), Some(CHANGE)))
 }
 
 fn print_patch(text: &mut Text, step: &Step<'_>) -> Outcome {
@@ -226,5 +235,5 @@ fn print_patch(text: &mut Text, step: &Step<'_>) -> Outcome {
             }
         }
     }
-    text.line("")
+    Ok(())
 }
