@@ -6,10 +6,12 @@
 
 mod args;
 mod command;
+mod compress;
 mod context;
 mod error;
 mod excerpt;
 mod find;
+mod input;
 mod interrupt;
 mod lines;
 mod output;
@@ -21,6 +23,7 @@ mod record;
 mod replace;
 mod source;
 mod talk;
+mod unwrap;
 mod when;
 
 use std::ffi::OsString;
