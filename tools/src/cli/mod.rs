@@ -11,6 +11,7 @@ mod context;
 mod error;
 mod excerpt;
 mod find;
+mod graph;
 mod input;
 mod interrupt;
 mod lines;

@@ -17,9 +17,9 @@ Examples:
 
 Adds envelopes to entries that exist. What is signed is not touched, so ids,
 links and checkpoints stay as they are. Export again to hand them over.")]
-#[group(required = true, multiple = false, id = "what", args = ["thing", "prefix"])]
 pub(crate) struct Args {
     /// The thing
+    #[arg(required_unless_present = "prefix", conflicts_with = "prefix")]
     thing: Option<String>,
     /// All things whose name starts so
     #[arg(long, value_name = "PREFIX")]
