@@ -300,7 +300,6 @@ impl Error {
                         | KeyringError::ActorExists { .. }
                         | KeyringError::UnacceptableKey { .. }
                         | KeyringError::PassphraseTooShort { .. }
-                        | KeyringError::KdfOutOfRange { .. }
                         | KeyringError::NotARecoveryKey { .. }
                 )
             }),

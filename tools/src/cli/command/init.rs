@@ -111,18 +111,13 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
     if args.kdf_memory.is_none() && args.kdf_passes.is_none() && args.kdf_lanes.is_none() {
         return Ok(KdfChoice::Default);
     }
-    let chosen = KdfParams {
-        memory_kib: args.kdf_memory.unwrap_or(KdfParams::DEFAULT.memory_kib),
-        passes: args.kdf_passes.unwrap_or(KdfParams::DEFAULT.passes),
-        lanes: args.kdf_lanes.unwrap_or(KdfParams::DEFAULT.lanes),
-    };
-    if chosen.memory_kib < chosen.lanes.saturating_mul(8) {
-        return Err(Failure::usage(format!(
-            "{} lanes need {} KiB of memory or more",
-            chosen.lanes,
-            chosen.lanes.saturating_mul(8)
-        )));
-    }
+    let default = KdfParams::DEFAULT;
+    let chosen = KdfParams::new(
+        args.kdf_memory.unwrap_or(default.memory_kib()),
+        args.kdf_passes.unwrap_or(default.passes()),
+        args.kdf_lanes.unwrap_or(default.lanes()),
+    );
+    let chosen = chosen.map_err(|problem| Failure::usage(format!("Argon2id: {problem}")))?;
     Ok(KdfChoice::Explicit(chosen))
 }
 
