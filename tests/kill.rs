@@ -2,9 +2,9 @@
 //!
 //! A child writes from several threads, singly and in batches, durable and
 //! relaxed, and tells over a pipe what was acknowledged. It is killed, the
-//! database is opened, and everything that was told has to be there. A relaxed
-//! write promises the same of the end of a process; only a power cut may take
-//! it back.
+//! database is opened, and everything durable that was told has to be there. Of
+//! the relaxed writes the last half second may be gone, from one place in the
+//! ledger on.
 
 use std::fs;
 use std::thread;
@@ -30,7 +30,13 @@ fn acknowledged_writes_survive_kill() {
         told.extend(writer.kill());
 
         let db = options().open(&dir, &passphrase()).unwrap();
+        // What is gone is the end of the ledger, and nobody was promised it.
+        let size = db.stats().unwrap().entries;
+        let gone = told.len();
+        told.retain(|one| one.durable || one.position < size);
+        let gone = gone - told.len();
         acknowledged::check(&db, &told).unwrap_or_else(|problem| panic!("round {round}: {problem}"));
+        println!("round {round}: {size} entries, {gone} relaxed ones are gone");
         assert_eq!(db.warnings(), [], "round {round}");
         let report = assert_intact(&db);
         assert_eq!(report.size, db.stats().unwrap().entries);
@@ -44,6 +50,22 @@ fn acknowledged_writes_survive_kill() {
         }
     }
     println!("{} acknowledged, {entries} there", told.len());
+}
+
+/// Nobody waits for a relaxed write, and half a second later it is durable.
+#[test]
+fn relaxed_writes_survive_kill_half_a_second_later() {
+    let scratch = scratch();
+    let dir = scratch.path().join("db");
+    for _ in 0..rounds(2) {
+        let writer = Writer::start(WRITER, &dir, &["--once"]);
+        let told = writer.first(1);
+        // Four times what is promised, for a machine that is busy.
+        thread::sleep(Duration::from_secs(2));
+        assert_eq!(writer.kill(), []);
+        let db = options().open(&dir, &passphrase()).unwrap();
+        acknowledged::check(&db, &told).unwrap();
+    }
 }
 
 /// The first moments of a database: wherever the kill hits, there is a

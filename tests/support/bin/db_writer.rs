@@ -3,7 +3,8 @@
 //! `db_writer DIRECTORY [FREE_FLOOR_BYTES]` makes the database if there is
 //! none, prints `ready`, and then a line for each entry that was acknowledged:
 //! `D` or `R` for durable or relaxed, position, seq, id, thing. What an entry
-//! says follows from its thing: see `acknowledged.rs`.
+//! says follows from its thing: see `acknowledged.rs`. `--once` in the place of
+//! the number writes one relaxed entry and waits to be killed.
 
 use std::io::Write;
 use std::path::Path;
@@ -20,7 +21,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let dir = Path::new(arguments.get(1).expect("a directory"));
     let mut options = options();
-    if let Some(floor) = arguments.get(2) {
+    let once = arguments.get(2).is_some_and(|argument| argument == "--once");
+    if let Some(floor) = arguments.get(2).filter(|_| !once) {
         options = options.free_floor_bytes(floor.parse().expect("a number of bytes"));
     }
     let db = match options.open(dir, &passphrase()) {
@@ -28,6 +30,14 @@ fn main() {
         opened => opened.expect("the database opens"),
     };
     println!("ready");
+    if once {
+        let draft = Draft::bytes("quick", "text/plain", acknowledged::data("quick", 40)).expect("a draft");
+        let receipt = db.write_with(draft, Durability::Relaxed).expect("a write");
+        report(&[receipt], Durability::Relaxed).expect("the parent reads");
+        loop {
+            thread::park();
+        }
+    }
     thread::scope(|scope| {
         let db = &db;
         scope.spawn(move || write(db, "single", Durability::Durable, 1));
