@@ -101,6 +101,33 @@ fn pages_and_prefixes_of_things_cut_nothing_off() {
     assert_eq!(listed(&ThingQuery::new().prefix("p1/").after("")), expected);
 }
 
+/// A database that could not be made for its options leaves room for one that
+/// can.
+#[test]
+fn a_refused_creation_can_be_made_good() {
+    let scratch = scratch();
+    let dir = scratch.path().join("db");
+    for actor in ["", "a\nb"] {
+        assert!(relaxed().actor(actor).create(&dir, &passphrase()).unwrap_err().is_invalid_input());
+        assert!(relaxed().open(&dir, &passphrase()).unwrap_err().is_no_database());
+    }
+    let short = thingdb::Passphrase::new("short");
+    assert!(relaxed().create(&dir, &short).unwrap_err().is_invalid_input());
+    let db = relaxed().create(&dir, &passphrase()).unwrap();
+    db.put("lamp", "1").unwrap();
+    assert!(relaxed().create(&dir, &passphrase()).unwrap_err().is_already_exists());
+    db.close().unwrap();
+    assert!(relaxed().create(&dir, &passphrase()).unwrap_err().is_already_exists());
+    // Without its keyring nobody reads it, and nobody makes another over it.
+    let keyring = std::fs::read(dir.join("keyring")).unwrap();
+    std::fs::remove_file(dir.join("keyring")).unwrap();
+    assert!(relaxed().open(&dir, &passphrase()).unwrap_err().is_no_database());
+    let problem = relaxed().create(&dir, &passphrase()).unwrap_err();
+    assert!(problem.is_damaged(), "{problem}");
+    std::fs::write(dir.join("keyring"), keyring).unwrap();
+    assert_eq!(text(&relaxed().open(&dir, &passphrase()).unwrap().get("lamp").unwrap().unwrap()), "1");
+}
+
 #[test]
 fn names_actions_and_media_types_have_limits() {
     let (_scratch, db) = fresh();

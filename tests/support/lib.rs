@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod acknowledged;
 pub mod database;
 pub mod rows;
 pub mod stranger;
