@@ -279,7 +279,17 @@ impl Error {
     /// is room.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Storage(problem) if matches!(**problem, StorageError::DiskFull { .. }))
+        let full = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
+        match self {
+            Self::Storage(problem) => match &**problem {
+                StorageError::DiskFull { .. } => true,
+                StorageError::Io { source, .. } => full(source),
+                _ => false,
+            },
+            Self::Keyring(problem) => matches!(&**problem, KeyringError::Io { source, .. } if full(source)),
+            Self::File { source, .. } => full(source),
+            _ => false,
+        }
     }
 
     /// Writing has stopped until the database is opened anew.
