@@ -11,7 +11,9 @@ use thingdb::{KdfChoice, KdfParams, KeyringError, Passphrase, RecoveryKey, SlotI
 use thingdb_format::{Actor, NodeKey, SigningKey, Time};
 
 /// A guess costs nothing: these keyrings guard nothing.
-const TINY: KdfChoice = KdfChoice::weakest();
+fn tiny() -> KdfChoice {
+    KdfChoice::weakest()
+}
 
 /// A directory with a keyring that opens with `correct horse`.
 struct Fixture {
@@ -23,7 +25,7 @@ impl Fixture {
     fn new() -> (Self, Keyring) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keyring");
-        let keyring = Keyring::create(&path, &passphrase("correct horse"), TINY, &mut rand::rng()).unwrap();
+        let keyring = Keyring::create(&path, &passphrase("correct horse"), tiny(), &mut rand::rng()).unwrap();
         (Self { dir, path }, keyring)
     }
 
@@ -133,7 +135,7 @@ fn keyring_is_never_made_over_another() {
     let (fixture, keyring) = Fixture::new();
     drop(keyring);
     let before = fixture.bytes();
-    let refusal = Keyring::create(&fixture.path, &passphrase("correct horse"), TINY, &mut rand::rng()).unwrap_err();
+    let refusal = Keyring::create(&fixture.path, &passphrase("correct horse"), tiny(), &mut rand::rng()).unwrap_err();
     assert!(matches!(refusal, KeyringError::AlreadyExists { .. }));
     assert_eq!(fixture.bytes(), before);
 }
@@ -143,7 +145,7 @@ fn each_passphrase_and_the_recovery_key_open_the_same_secrets() {
     let (fixture, mut keyring) = Fixture::new();
     fill(&mut keyring);
     let rng = &mut rand::rng();
-    let second = keyring.add_passphrase(&passphrase("second horse"), TINY, rng).unwrap();
+    let second = keyring.add_passphrase(&passphrase("second horse"), tiny(), rng).unwrap();
     let recovery_key = keyring.new_recovery_key(rng).unwrap();
     let all = everything(&keyring);
     drop(keyring);
@@ -187,7 +189,7 @@ fn removed_passphrase_opens_nothing_and_the_last_one_stays() {
     keyring.new_recovery_key(rng).unwrap();
     assert!(matches!(keyring.remove_slot(SlotId(1), rng), Err(KeyringError::LastPassphrase { .. })));
     assert!(matches!(keyring.remove_slot(SlotId(9), rng), Err(KeyringError::NoSuchSlot { .. })));
-    keyring.add_passphrase(&passphrase("second horse"), TINY, rng).unwrap();
+    keyring.add_passphrase(&passphrase("second horse"), tiny(), rng).unwrap();
     keyring.remove_slot(SlotId(1), rng).unwrap();
     assert!(matches!(fixture.open("correct horse"), Err(KeyringError::WrongPassphrase)));
     assert!(fixture.open("second horse").is_ok());
@@ -200,10 +202,10 @@ fn slots_are_bounded() {
     let (fixture, mut keyring) = Fixture::new();
     let rng = &mut rand::rng();
     for n in 2..=16 {
-        let id = keyring.add_passphrase(&passphrase(&format!("horse number {n}")), TINY, rng).unwrap();
+        let id = keyring.add_passphrase(&passphrase(&format!("horse number {n}")), tiny(), rng).unwrap();
         assert_eq!(id, SlotId(n));
     }
-    let refusal = keyring.add_passphrase(&passphrase("one too many"), TINY, rng).unwrap_err();
+    let refusal = keyring.add_passphrase(&passphrase("one too many"), tiny(), rng).unwrap_err();
     assert_eq!(refusal.to_string(), "the keyring has 16 slots, which is the most it can hold");
     assert!(matches!(keyring.new_recovery_key(rng), Err(KeyringError::Full { .. })));
     assert_eq!(fixture.open("horse number 16").unwrap().opened_by(), SlotId(16));
@@ -232,8 +234,8 @@ fn short_passphrases_are_refused_when_new_and_merely_wrong_when_not() {
     let rng = &mut rand::rng();
     let before = fixture.bytes();
     let refusals = [
-        Keyring::create(&fixture.dir.path().join("other"), &passphrase("1234567"), TINY, rng).map(drop),
-        keyring.add_passphrase(&passphrase("1234567"), TINY, rng).map(drop),
+        Keyring::create(&fixture.dir.path().join("other"), &passphrase("1234567"), tiny(), rng).map(drop),
+        keyring.add_passphrase(&passphrase("1234567"), tiny(), rng).map(drop),
         keyring.change_passphrase(SlotId(1), &passphrase("1234567"), None, rng),
     ];
     for refusal in refusals {
@@ -263,7 +265,7 @@ fn default_parameters_are_those_of_the_documentation() {
     let right = passphrase("correct horse");
     let rng = &mut rand::rng();
     let keyring = Keyring::create(&path, &right, KdfChoice::Default, rng).unwrap();
-    let params = KdfParams { memory_kib: 65536, passes: 3, lanes: 4 };
+    let params = KdfParams::new(65536, 3, 4).unwrap();
     assert_eq!(keyring.slots()[0].kind, SlotKind::Passphrase { params, explicit: false });
     assert!(Keyring::open(&path, Unlock::Passphrase(&right), rng).is_ok());
 }

@@ -155,6 +155,15 @@ pub enum Error {
     /// A write-only node was asked to write something that nobody could read.
     #[error("this node is write-only and no peer would be able to read the entry")]
     NoReader,
+    /// The entry is here and this node has no key to its data, or the payload
+    /// is absent.
+    #[error("{thing} seq {seq}: this node cannot read the data")]
+    NotReadable {
+        /// The thing.
+        thing: ThingId,
+        /// The seq of the entry.
+        seq: u64,
+    },
     /// Two lines that should prove an equivocation do not.
     #[error("this proves no equivocation: {reason}")]
     NoEvidence {
@@ -300,17 +309,19 @@ impl Error {
                         | KeyringError::ActorExists { .. }
                         | KeyringError::UnacceptableKey { .. }
                         | KeyringError::PassphraseTooShort { .. }
-                        | KeyringError::KdfOutOfRange { .. }
                         | KeyringError::NotARecoveryKey { .. }
                 )
             }),
         }
     }
 
-    /// There is no such actor, peer or head.
+    /// There is no such actor, peer or head, or no data that can be read.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. })
+        matches!(
+            self,
+            Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. } | Self::NotReadable { .. }
+        )
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {

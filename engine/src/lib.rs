@@ -92,7 +92,7 @@ pub use exchange::export::{ExportOptions, ExportSummary};
 pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
 pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
-pub use keyring::{KdfChoice, KdfParams, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
+pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
 pub use peers::{Audience, Introduction, Peer};
@@ -103,7 +103,8 @@ pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 pub use thingdb_format as format;
 pub use thingdb_format::{
-    Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, NodeKey, Origin, SignedCheckpoint, Suite, ThingId, Time,
+    Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, KdfParams, NodeKey, Origin, SignedCheckpoint, Suite,
+    ThingId, Time,
 };
 pub use things::{ThingInfo, ThingQuery, Things};
 pub use verify::{Problem, Report, Verdict, VerifyOptions};

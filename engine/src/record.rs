@@ -37,7 +37,7 @@ pub enum Signed {
     Batch {
         /// Place in the batch, from 0.
         index: u32,
-        /// Entries in the batch.
+        /// Entries in the batch; 0 if what says it is damaged.
         size: u32,
     },
 }

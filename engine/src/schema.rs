@@ -8,6 +8,7 @@
 //! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
 //! K ‖ hash 16                 the KEK packets of a set of recipients
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
+//! O ‖ segment 8               the KEK under which exports seal to this node itself
 //! S ‖ name                    a number that the engine keeps
 //! ```
 //!
@@ -106,6 +107,10 @@ pub(crate) fn tiles(level: u8) -> KeyRange {
 
 pub(crate) fn kek(hash: &[u8; 16]) -> Vec<u8> {
     key(b'K', &[hash])
+}
+
+pub(crate) fn own_kek(segment: u64) -> Vec<u8> {
+    key(b'O', &[&segment.to_be_bytes()])
 }
 
 pub(crate) fn waiting(id: &EntryId, part: u16) -> Vec<u8> {

@@ -18,13 +18,13 @@
 //! # Ok::<(), thingdb_format::Error>(())
 //! ```
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::codec::within;
 use crate::payload::{aead_open, aead_seal, expand};
@@ -246,12 +246,23 @@ impl KdfParams {
     pub fn derive(&self, passphrase: &[u8], salt: &[u8; 16]) -> Result<Zeroizing<[u8; 32]>, Error> {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
             .expect("the limits of the format are within those of Argon2id");
+        let no_memory = || Error::NoMemory { memory_kib: self.memory_kib };
+        let count = params.block_count();
+        let mut blocks: Vec<Block> = Vec::new();
+        blocks.try_reserve_exact(count).map_err(|_| no_memory())?;
+        blocks.resize(count, Block::new());
         let mut key = Zeroizing::new([0; 32]);
+        let derived = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+            passphrase,
+            salt,
+            &mut *key,
+            &mut blocks[..],
+        );
+        // What the passphrase was stretched through gives it away.
+        blocks.iter_mut().for_each(Zeroize::zeroize);
         // Lengths are within the limits of RFC 9106, unless the passphrase has
         // 4 GiB: what is left to fail is memory.
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase, salt, &mut *key)
-            .map_err(|_| Error::NoMemory { memory_kib: self.memory_kib })?;
+        derived.map_err(|_| no_memory())?;
         Ok(key)
     }
 }

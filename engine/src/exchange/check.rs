@@ -144,8 +144,7 @@ pub(super) struct Checker<'a> {
     trust: TrustPolicy,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
-    /// With the ids by which packets name them: computing one takes as long as
-    /// signing.
+    /// This node's keys, former ones too, and how envelopes name them.
     keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
     /// KEKs that were opened, by the hash of their packet.
@@ -160,10 +159,10 @@ impl<'a> Checker<'a> {
         origins.extend(former.iter().map(|node| node.node_key.origin()));
         let mut keys = vec![Arc::clone(keyring.decryption_key())];
         keys.extend(former.iter().map(|node| Arc::clone(&node.decryption_key)));
+        let keys = keys.into_iter().map(|key| (key.encryption_key().recipient_id(), key)).collect();
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
         let trusted_origins = known.map(|known| known.key.origin()).collect();
         drop(keyring);
-        let keys = keys.into_iter().map(|key| (key.encryption_key().recipient_id(), key)).collect();
         Self { store: &db.store, trust, origins, trusted_origins, keys, passphrase, keks: Mutex::default() }
     }
 
@@ -230,6 +229,9 @@ impl<'a> Checker<'a> {
         envelopes: Vec<Envelope>,
     ) -> std::result::Result<(Option<Cek>, Vec<Envelope>), String> {
         let Some(payload) = &entry.payload else { return Ok((None, envelopes)) };
+        if self.store.readers().write_only {
+            return Ok((None, envelopes));
+        }
         let mut cek = None;
         let mut failed = None;
         let mut kept = Vec::with_capacity(envelopes.len());
@@ -245,7 +247,12 @@ impl<'a> Checker<'a> {
             match opened {
                 Ok(opened) => {
                     cek = Some(opened);
-                    kept.push(envelope);
+                    // From here on the record has the CEK. What serves nobody
+                    // else is not kept, or each import of an own export would
+                    // add another envelope.
+                    if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
+                        kept.push(envelope);
+                    }
                 }
                 Err(problem) => failed = Some(problem),
             }
@@ -254,6 +261,11 @@ impl<'a> Checker<'a> {
             (None, Some(problem)) => Err(problem),
             (cek, _) => Ok((cek, kept)),
         }
+    }
+
+    fn is_own(&self, packet: &KekPacket) -> bool {
+        matches!(packet, KekPacket::X25519 { id, .. }
+            if self.keys.iter().any(|(own, _)| own == id))
     }
 
     /// The KEK of an envelope: nothing if it is not addressed to this node,

@@ -1,21 +1,22 @@
 //! Entries out, in ledger order, as ndjson.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
 use thingdb_format::merkle::{self, Frontier};
-use thingdb_format::{EncryptionKey, Entry, Envelope, Kek, KekPacket, Origin, StreamHeader, Trailer, envelope, line};
+use thingdb_format::{Entry, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
+use super::own_seal::{ArchiveSeal, OwnSeal};
+use super::packets;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
-use crate::schema;
+use crate::schema::{self, Tag};
 use crate::storage::Direction;
 use crate::store::{Located, Paths};
 use crate::stored::Block;
-
-/// Entries that share a KEK in an export.
-const KEK_ENTRIES: u64 = 10_000;
 
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -31,6 +32,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct ExportOptions<'a> {
     since: u64,
     prefix: String,
+    to: Option<String>,
+    only_addressed: bool,
+    passphrase: Option<(&'a Passphrase, KdfParams)>,
     progress: progress::Report<'a>,
 }
 
@@ -53,6 +57,29 @@ impl<'a> ExportOptions<'a> {
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Only what this peer may read, and the rest of those things' histories
+    /// as stubs, so that every link verifies. Envelopes of others are left out.
+    #[must_use]
+    pub fn to(mut self, peer: &str) -> Self {
+        self.to = Some(peer.into());
+        self
+    }
+
+    /// With [`ExportOptions::to`]: leaves the stubs out.
+    #[must_use]
+    pub const fn only_addressed(mut self, only: bool) -> Self {
+        self.only_addressed = only;
+        self
+    }
+
+    /// Also seals every entry that this node can read to a passphrase: an
+    /// archive that opens without any node's key.
+    #[must_use]
+    pub const fn passphrase(mut self, passphrase: &'a Passphrase, kdf: KdfParams) -> Self {
+        self.passphrase = Some((passphrase, kdf));
         self
     }
 
@@ -96,42 +123,37 @@ impl Db {
     /// does not open; the stream ends without a trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
         let size = self.store.size();
-        // A ledger that was cut has no checkpoint to give.
-        let checkpoint = match self.checkpoint() {
-            Ok(note) => Some(note),
-            Err(Error::RolledBack { .. }) => None,
-            Err(problem) => return Err(problem),
-        };
+        // A ledger that was cut, or that cannot be written to, has no new
+        // checkpoint to give; it can still be read.
+        let checkpoint = self.checkpoint().ok();
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
         StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }.encode(&mut stream.buffer);
         let mut ids = Frontier::default();
-        let mut seal = SelfSeal::new(self);
+        let mut dress = Dress::new(self, &options)?;
         let mut paths = Paths::default();
         let since = options.since.min(size);
-        let range = match since {
-            since if since < size => schema::blocks_between(self.store.block_of(since)?.0, size),
-            _ => schema::blocks_between(0, 0),
+        let wanted = match &dress.to {
+            Some(to) => Some(self.addressed(to, since, size)?),
+            None => None,
         };
-        for row in self.store.storage.scan(&range, Direction::Forward) {
-            let (key, bytes) = row?;
-            let first =
-                schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))?;
-            let block = Block::from_bytes(first, &bytes)?;
-            for (position, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
-                let located = self.store.located_in(&block, first, slot)?;
-                if !located.header.thing.as_str().starts_with(&options.prefix) {
-                    continue;
-                }
-                let id = located.id;
-                let entry = self.to_entry(located, &mut paths, &mut seal)?;
-                line::encode_with_id(&entry, &id, &mut stream.buffer);
-                ids.push(merkle::leaf(&id));
-                if stream.buffer.len() >= BUFFER_BYTES {
-                    stream.flush()?;
-                    progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
-                }
+        self.each_record(since, size, |located| {
+            let header = &located.header;
+            let position = located.position;
+            let skipped = !header.thing.as_str().starts_with(&options.prefix)
+                || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&self.store.tag(&header.thing)));
+            if skipped {
+                return Ok(());
             }
-        }
+            let id = located.id;
+            let Some(entry) = dress.entry(self, located, &mut paths)? else { return Ok(()) };
+            line::encode_with_id(&entry, &id, &mut stream.buffer);
+            ids.push(merkle::leaf(&id));
+            if stream.buffer.len() >= BUFFER_BYTES {
+                stream.flush()?;
+                progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
+            }
+            Ok(())
+        })?;
         Trailer { entries: ids.size(), root: ids.root(), checkpoint }.encode(&mut stream.buffer);
         stream.flush()?;
         stream.out.flush().map_err(written)?;
@@ -139,19 +161,97 @@ impl Db {
         Ok(ExportSummary { entries: ids.size(), bytes: stream.bytes, next_position: size })
     }
 
-    /// The entry as it travels: with its whole signature, and an envelope to
-    /// this node if it has the key.
-    fn to_entry(&self, located: Located, paths: &mut Paths, seal: &mut SelfSeal) -> Result<Entry> {
-        let signature = self.store.signature(&located, paths)?;
-        let payload = self.store.payload(&located)?;
-        let mut envelopes = self.store.envelopes(&located)?;
-        if let Some(cek) = located.stored.cek()
-            && envelopes.len() < envelope::MAX_ENVELOPES
-            && !seal.is_among(&envelopes)
-        {
-            envelopes.push(seal.envelope(&located.id, &cek)?);
+    /// The things of which `to` may read an entry from `since` on.
+    fn addressed(&self, to: &RecipientId, since: u64, size: u64) -> Result<HashSet<Tag>> {
+        let mut tags = HashSet::new();
+        self.each_record(since, size, |located| {
+            let tag = self.store.tag(&located.header.thing);
+            if !tags.contains(&tag) {
+                let envelopes = self.store.envelopes(&located)?;
+                if envelopes.iter().any(|envelope| packet_to(envelope, to).is_some()) {
+                    tags.insert(tag);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(tags)
+    }
+
+    /// Calls `act` for each record from position `since` up to `size`.
+    fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
+        if since >= size {
+            return Ok(());
         }
-        Ok(Entry { header: located.header, signature, payload, envelopes })
+        let range = schema::blocks_between(self.store.block_of(since)?.0, size);
+        for row in self.store.storage.scan(&range, Direction::Forward) {
+            let (key, bytes) = row?;
+            // A row of another shape is none of the ledger's.
+            let Some(first) = schema::first_of_block(&key) else { continue };
+            let block = Block::from_bytes(first, &bytes)?;
+            for (_, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
+                act(self.store.located_in(&block, first, slot)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The packet of an envelope that is for `to`.
+fn packet_to<'e>(envelope: &'e Envelope, to: &RecipientId) -> Option<&'e KekPacket> {
+    envelope.recipients.iter().find(|packet| packets::recipient(packet).as_ref() == Some(to))
+}
+
+/// Dresses entries for the way: whole signature, the right envelopes, or none
+/// and no payload.
+struct Dress {
+    /// Only what this recipient may read.
+    to: Option<RecipientId>,
+    only_addressed: bool,
+    own: OwnSeal,
+    archive: Option<ArchiveSeal>,
+}
+
+impl Dress {
+    fn new(db: &Db, options: &ExportOptions<'_>) -> Result<Self> {
+        let peer = options.to.as_deref().map(|name| db.peer(name)).transpose()?;
+        Ok(Self {
+            to: peer.map(|peer| peer.card.encryption_key.recipient_id()),
+            only_addressed: options.only_addressed,
+            own: OwnSeal::new(db),
+            archive: options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(db, passphrase, kdf)).transpose()?,
+        })
+    }
+
+    fn entry(&mut self, db: &Db, located: Located, paths: &mut Paths) -> Result<Option<Entry>> {
+        let signature = db.store.signature(&located, paths)?;
+        let mut envelopes = db.store.envelopes(&located)?;
+        let mut payload = None;
+        match &self.to {
+            Some(to) => {
+                envelopes.retain_mut(|envelope| match packet_to(envelope, to).cloned() {
+                    Some(packet) => {
+                        envelope.recipients = vec![packet];
+                        true
+                    }
+                    None => false,
+                });
+                if !envelopes.is_empty() {
+                    payload = db.store.payload(&located)?;
+                } else if self.only_addressed {
+                    return Ok(None);
+                }
+            }
+            None => {
+                payload = db.store.payload(&located)?;
+                if let Some(cek) = located.stored.cek() {
+                    self.own.add(db, &mut envelopes, located.position, &located.id, &cek)?;
+                    if let Some(archive) = &self.archive {
+                        archive.add(&mut envelopes, &located.id, &cek)?;
+                    }
+                }
+            }
+        }
+        Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
     }
 }
 
@@ -172,38 +272,4 @@ impl<W: Write> Out<W> {
 
 fn written(source: std::io::Error) -> Error {
     Error::Stream { action: "written", source: Arc::new(source) }
-}
-
-/// Seals CEKs to this node itself, so that it can read what it exported.
-struct SelfSeal {
-    origin: Origin,
-    to: EncryptionKey,
-    kek: Option<(Kek, KekPacket)>,
-    used: u64,
-}
-
-impl SelfSeal {
-    fn new(db: &Db) -> Self {
-        let keyring = db.store.keyring();
-        let to = keyring.decryption_key().encryption_key();
-        Self { origin: keyring.node_key().node_key().origin(), to, kek: None, used: 0 }
-    }
-
-    fn is_among(&self, envelopes: &[Envelope]) -> bool {
-        let own = self.to.recipient_id();
-        let packets = envelopes.iter().flat_map(|envelope| &envelope.recipients);
-        packets.into_iter().any(|packet| matches!(packet, KekPacket::X25519 { id, .. } if *id == own))
-    }
-
-    fn envelope(&mut self, id: &thingdb_format::EntryId, cek: &thingdb_format::Cek) -> Result<Envelope> {
-        if self.used.is_multiple_of(KEK_ENTRIES) {
-            let mut rng = rand::rng();
-            let kek = Kek::generate(&mut rng);
-            let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
-            self.kek = Some((kek, packet));
-        }
-        self.used += 1;
-        let (kek, packet) = self.kek.as_ref().expect("it was made for the first entry");
-        Ok(Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?)
-    }
 }

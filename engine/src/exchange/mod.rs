@@ -4,5 +4,6 @@ mod check;
 pub(crate) mod export;
 pub(crate) mod import;
 mod intake;
+mod own_seal;
 pub(crate) mod packets;
 mod pending;

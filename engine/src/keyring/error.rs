@@ -59,18 +59,6 @@ pub enum KeyringError {
         /// The memory that is needed.
         memory_kib: u32,
     },
-    /// A parameter of Argon2id is outside its limits.
-    #[error("{parameter} is {found}, allowed are {least} to {most}")]
-    KdfOutOfRange {
-        /// The parameter.
-        parameter: &'static str,
-        /// The value found.
-        found: u32,
-        /// The least that is allowed.
-        least: u32,
-        /// The most that is allowed.
-        most: u32,
-    },
     /// A new passphrase breaks the one rule.
     #[error("the passphrase has {found} characters, at least {least} are needed")]
     PassphraseTooShort {

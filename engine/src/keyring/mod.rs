@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::CryptoRng;
-use thingdb_format::{Actor, DecryptionKey, NodeKey, Origin, SigningKey, Time, Verifier};
+use thingdb_format::{Actor, DecryptionKey, KdfParams, NodeKey, Origin, SigningKey, Time, Verifier};
 use zeroize::Zeroizing;
 
 use codec::Flaw;
@@ -37,7 +37,7 @@ use crate::Passphrase;
 use crate::trust::{How, KnownActor, KnownOrigin, TrustStore};
 
 pub use error::KeyringError;
-pub use kdf::{KdfChoice, KdfParams};
+pub use kdf::KdfChoice;
 pub use recovery::{RecoveryKey, RecoveryText};
 pub use seal::{SealKey, Secret};
 pub use secrets::{ActorKey, FormerNode};
@@ -666,7 +666,7 @@ pub fn fuzz_keyring(bytes: &[u8]) {
     for bytes in [bytes, &repaired] {
         let Ok(locked) = Locked::parse(bytes) else { continue };
         let is_quick = |slot: &Slot| match slot.kind {
-            SlotKind::Passphrase { params, .. } => params.memory_kib <= 64 && params.passes <= 2,
+            SlotKind::Passphrase { params, .. } => params.memory_kib() <= 64 && params.passes() <= 2,
             SlotKind::RecoveryKey => true,
         };
         if locked.slots.iter().all(is_quick) {

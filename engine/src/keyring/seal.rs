@@ -106,10 +106,6 @@ impl Secret {
         &self.0
     }
 
-    pub(super) fn as_mut_bytes(&mut self) -> &mut [u8; 32] {
-        &mut self.0
-    }
-
     /// The bytes as a key of data at rest.
     #[must_use]
     pub fn seal_key(&self) -> SealKey {

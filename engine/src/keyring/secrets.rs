@@ -105,7 +105,7 @@ impl Secrets {
             + self.segments.len() * SEGMENT_BYTES
             + self.trust.actors().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
             + self.trust.origins().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
-            + 4
+            + if self.records.is_empty() { 0 } else { 4 }
             + self.records.iter().map(|(name, record)| named(name) + 4 + record.len()).sum::<usize>()
     }
 

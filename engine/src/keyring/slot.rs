@@ -7,9 +7,10 @@
 use std::fmt;
 
 use rand::CryptoRng;
+use thingdb_format::KdfParams;
 
 use super::codec::{Flaw, Reader};
-use super::kdf::KdfParams;
+use super::kdf::{is_weaker, stretch};
 use super::seal::{SealKey, Secret};
 use super::{KeyringError, RecoveryKey};
 use crate::Passphrase;
@@ -75,7 +76,7 @@ impl Slot {
     ) -> Result<Self, KeyringError> {
         let (params, explicit) = kind;
         let salt = fresh_salt(rng);
-        let key = params.stretch(passphrase, &salt)?;
+        let key = stretch(params, passphrase, &salt)?;
         Ok(Self::wrap(id, SlotKind::Passphrase { params, explicit }, salt, &key, root, rng))
     }
 
@@ -101,7 +102,7 @@ impl Slot {
         let SlotKind::Passphrase { params, .. } = self.kind else {
             return Ok(None);
         };
-        Ok(self.unwrap(&params.stretch(passphrase, &self.salt)?))
+        Ok(self.unwrap(&stretch(params, passphrase, &self.salt)?))
     }
 
     /// The root key, if this is a recovery slot and the key its own.
@@ -120,7 +121,7 @@ impl Slot {
     /// Whether a default slot of an older version is to be wrapped anew.
     pub(super) const fn wants_upgrade(&self, default: KdfParams) -> Option<KdfParams> {
         match self.kind {
-            SlotKind::Passphrase { params, explicit: false } if params.is_weaker_than(default) => Some(params),
+            SlotKind::Passphrase { params, explicit: false } if is_weaker(params, default) => Some(params),
             _ => None,
         }
     }
@@ -142,7 +143,7 @@ impl Slot {
         match self.kind {
             SlotKind::Passphrase { params, explicit } => {
                 out.extend_from_slice(&[PASSPHRASE, u8::from(explicit)]);
-                for number in [params.memory_kib, params.passes, params.lanes] {
+                for number in [params.memory_kib(), params.passes(), params.lanes()] {
                     out.extend_from_slice(&number.to_be_bytes());
                 }
             }
@@ -159,8 +160,8 @@ fn read_passphrase_kind(id: SlotId, r: &mut Reader<'_>) -> Result<SlotKind, Flaw
         1 => true,
         found => return Err(Flaw::Newer { field: "slot choice", found: u64::from(found) }),
     };
-    let params = KdfParams { memory_kib: r.u32("memory_kib")?, passes: r.u32("passes")?, lanes: r.u32("lanes")? };
-    let params = params.check().map_err(|refusal| Flaw::Damaged(format!("slot {id}: {refusal}")))?;
+    let params = KdfParams::new(r.u32("memory_kib")?, r.u32("passes")?, r.u32("lanes")?);
+    let params = params.map_err(|refusal| Flaw::Damaged(format!("slot {id}: {refusal}")))?;
     Ok(SlotKind::Passphrase { params, explicit })
 }
 

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::*;
 
-const TINY: KdfParams = KdfParams { memory_kib: 8, passes: 1, lanes: 1 };
+fn tiny() -> KdfParams {
+    KdfParams::new(8, 1, 1).unwrap()
+}
 
 fn passphrase(text: &str) -> Passphrase {
     Passphrase::from(text.to_owned())
@@ -19,7 +21,7 @@ fn now() -> Time {
 fn create(dir: &tempfile::TempDir) -> (PathBuf, Keyring) {
     let path = dir.path().join("keyring");
     let keyring =
-        Keyring::create(&path, &passphrase("correct horse"), KdfChoice::Explicit(TINY), &mut rand::rng()).unwrap();
+        Keyring::create(&path, &passphrase("correct horse"), KdfChoice::Explicit(tiny()), &mut rand::rng()).unwrap();
     (path, keyring)
 }
 
@@ -123,7 +125,7 @@ fn slot_list_that_was_tampered_with_is_noticed_after_unlock() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut keyring) = create(&dir);
     let rng = &mut rand::rng();
-    let tiny = KdfChoice::Explicit(TINY);
+    let tiny = KdfChoice::Explicit(tiny());
     keyring.add_passphrase(&passphrase("second horse"), tiny, rng).unwrap();
     let whole = fs::read(&path).unwrap();
     let slot_bytes = 15 + 16 + 60;
@@ -182,24 +184,24 @@ fn weak_default_slot_is_upgraded_at_unlock() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keyring");
     let rng = &mut rand::rng();
-    let mut keyring = Keyring::create(&path, &passphrase("correct horse"), KdfChoice::Explicit(TINY), rng).unwrap();
+    let mut keyring = Keyring::create(&path, &passphrase("correct horse"), KdfChoice::Explicit(tiny()), rng).unwrap();
     // As an older version with a weaker default left it.
-    let old = Slot::for_passphrase(SlotId(1), &keyring.root, &passphrase("correct horse"), (TINY, false), rng);
+    let old = Slot::for_passphrase(SlotId(1), &keyring.root, &passphrase("correct horse"), (tiny(), false), rng);
     keyring.put_slot(old.unwrap(), rng).unwrap();
-    keyring.add_passphrase(&passphrase("second horse"), KdfChoice::Explicit(TINY), rng).unwrap();
+    keyring.add_passphrase(&passphrase("second horse"), KdfChoice::Explicit(tiny()), rng).unwrap();
     let secrets = keyring.secrets.encode();
 
     let right = passphrase("correct horse");
-    let stronger = KdfParams { memory_kib: 16, passes: 2, lanes: 1 };
+    let stronger = KdfParams::new(16, 2, 1).unwrap();
     let reopened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), stronger, rng).unwrap();
-    assert!(matches!(reopened.kdf_upgrade(), KdfUpgrade::Done { from: TINY, to } if *to == stronger));
+    assert!(matches!(reopened.kdf_upgrade(), KdfUpgrade::Done { from, to } if *from == tiny() && *to == stronger));
     assert_eq!(reopened.slots()[0].kind, SlotKind::Passphrase { params: stronger, explicit: false });
     assert_eq!(*reopened.secrets.encode(), *secrets);
-    assert_eq!(reopened.slots()[1].kind, SlotKind::Passphrase { params: TINY, explicit: true });
+    assert_eq!(reopened.slots()[1].kind, SlotKind::Passphrase { params: tiny(), explicit: true });
 
     // Once is enough, and a program with a weaker default leaves it.
     let bytes = fs::read(&path).unwrap();
-    for default in [stronger, TINY] {
+    for default in [stronger, tiny()] {
         let again = Keyring::open_with_default(&path, Unlock::Passphrase(&right), default, rng).unwrap();
         assert!(matches!(again.kdf_upgrade(), KdfUpgrade::NotNeeded));
         assert_eq!(fs::read(&path).unwrap(), bytes);
@@ -222,15 +224,15 @@ fn keyring_that_cannot_be_upgraded_still_opens() {
     let (path, mut keyring) = create(&dir);
     let rng = &mut rand::rng();
     let right = passphrase("correct horse");
-    let old = Slot::for_passphrase(SlotId(1), &keyring.root, &right, (TINY, false), rng).unwrap();
+    let old = Slot::for_passphrase(SlotId(1), &keyring.root, &right, (tiny(), false), rng).unwrap();
     keyring.put_slot(old, rng).unwrap();
-    let mut opened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), TINY, rng).unwrap();
+    let mut opened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), tiny(), rng).unwrap();
     let saves = SavesFail::of(&path);
-    let stronger = KdfParams { memory_kib: 16, passes: 2, lanes: 1 };
+    let stronger = KdfParams::new(16, 2, 1).unwrap();
     opened.upgrade = opened.upgrade_opened_slot(Unlock::Passphrase(&right), stronger, rng);
     drop(saves);
     assert!(matches!(opened.kdf_upgrade(), KdfUpgrade::Failed { cause: KeyringError::Io { .. } }));
-    assert_eq!(opened.slots()[0].kind, SlotKind::Passphrase { params: TINY, explicit: false });
+    assert_eq!(opened.slots()[0].kind, SlotKind::Passphrase { params: tiny(), explicit: false });
 }
 
 #[test]
@@ -244,7 +246,7 @@ fn failed_save_leaves_memory_as_it_was() {
     let saves = SavesFail::of(&path);
 
     let other = SigningKey::generate(rng);
-    let tiny = KdfChoice::Explicit(TINY);
+    let tiny = KdfChoice::Explicit(tiny());
     let failed = [
         keyring.add_actor("bob", now(), rng).map(drop),
         keyring.create_segment_key(1, rng).map(drop),

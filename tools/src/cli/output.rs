@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::error::{Failure, Outcome};
@@ -159,18 +159,32 @@ impl List {
     }
 }
 
-/// An empty table without lines, as wide as the terminal.
-pub(crate) fn table(header: &[&str]) -> Table {
+/// Terminals that are narrower than this are not fitted to: their own wrapping
+/// is the lesser evil. Some say that they have no width at all.
+const LEAST_WIDTH: u16 = 60;
+
+/// A table without rules. Only the column `wraps` is fitted to the terminal;
+/// what is in the others is copied and pasted, so it stays in one piece. With
+/// no header, the rows continue those of a table before.
+pub(crate) fn table<const N: usize>(
+    header: Option<&[&str; N]>,
+    rows: impl IntoIterator<Item = [String; N]>,
+    wraps: Option<usize>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !header.is_empty() {
+    table.load_style(comfy_table::presets::NOTHING);
+    if let Some(header) = header {
         table.set_header(header.to_vec());
     }
-    table
-}
-
-/// The lines of a table, without spaces at their ends.
-pub(crate) fn lines(table: &Table) -> String {
+    table.add_rows(rows);
+    if table.width().is_some_and(|width| width >= LEAST_WIDTH) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        for (number, column) in table.column_iter_mut().enumerate() {
+            if wraps != Some(number) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n")

@@ -49,15 +49,20 @@ enum Place {
 
 impl Sources {
     /// Flags first, then the environment, then the terminal.
-    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Self {
-        let place = None
-            .or(args.passphrase_file.map(Place::File))
-            .or(args.passphrase_fd.map(Place::Descriptor))
-            .or(args.passphrase_command.map(|command| Place::Command(command.into())))
-            .or(args.recovery_key_file.map(Place::RecoveryKey))
-            .or_else(environment)
-            .unwrap_or(Place::Terminal);
-        Self { place, no_input }
+    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Outcome<Self> {
+        let options = [
+            args.passphrase_file.map(Place::File),
+            args.passphrase_fd.map(Place::Descriptor),
+            args.passphrase_command.map(|command| Place::Command(command.into())),
+            args.recovery_key_file.map(Place::RecoveryKey),
+        ];
+        let mut named = options.into_iter().flatten();
+        let place = named.next();
+        if named.next().is_some() {
+            return Err(Failure::usage("several options say where the passphrase comes from; give one")
+                .hint("thingdb help passphrase"));
+        }
+        Ok(Self { place: place.or_else(environment).unwrap_or(Place::Terminal), no_input })
     }
 
     /// The secret that opens the database in `dir`.
@@ -84,7 +89,7 @@ impl Sources {
     /// A passphrase to replace another, from a file, a descriptor or the
     /// terminal.
     pub(crate) fn replace(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
-        match file.map(Place::File).or(descriptor.map(Place::Descriptor)) {
+        match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
             Some(place) => acceptable(passphrase(place.read()?)),
             None => self.choose(&format!("New passphrase for {}", dir.display())),
         }
@@ -122,6 +127,11 @@ impl Sources {
             Err(_) => Err(missing("there is no terminal to ask on")),
         }
     }
+}
+
+/// The passphrase in a file: that of an archive.
+pub(crate) fn of_file(path: &str) -> Outcome<Passphrase> {
+    read_file(Path::new(path)).map(passphrase)
 }
 
 impl Place {

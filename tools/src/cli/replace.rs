@@ -18,7 +18,7 @@ pub(crate) struct Replacement<'a> {
 impl<'a> Replacement<'a> {
     /// Starts to write what will be at `path`.
     pub(crate) fn start(path: &'a Path) -> Outcome<Self> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".thingdb-");
         let file = builder.tempfile_in(dir).map_err(|problem| failure(path, &problem))?;

@@ -13,16 +13,21 @@ use thingdb::format::Body;
 #[serde(deny_unknown_fields)]
 struct Members<'a> {
     #[serde(borrow)]
-    thing: Cow<'a, str>,
+    thing: Text<'a>,
     #[serde(borrow)]
     data: &'a RawValue,
     #[serde(borrow, default)]
-    action: Option<Cow<'a, str>>,
+    action: Option<Text<'a>>,
     #[serde(borrow, default)]
-    actor: Option<Cow<'a, str>>,
+    actor: Option<Text<'a>>,
     #[serde(borrow, default)]
     time: Option<&'a RawValue>,
 }
+
+/// A string, borrowed from the line where it holds no escapes. Within an
+/// `Option` a plain `Cow` would always own, and lose its place in the line.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Why a line is refused, and where in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +43,12 @@ pub(crate) struct Refused {
 pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
     let members: Members<'_> = serde_json::from_slice(line).map_err(|problem| not_json(&problem))?;
     let at = |part: &str, reason: String| Refused { column: column(line, part), reason };
-    let actor = members.actor.as_deref().or(actors.first().map(String::as_str)).unwrap_or_default();
+    let actor = members
+        .actor
+        .as_ref()
+        .map(|actor| &*actor.0)
+        .or_else(|| actors.first().map(String::as_str))
+        .unwrap_or_default();
     if !actors.iter().any(|own| own == actor) {
         return Err(at(actor, format!("no actor of this database is named {actor:?}")));
     }
@@ -47,15 +57,15 @@ pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
         None => members.data.get().to_owned(),
         Some(prefix) => format!("{prefix}{}}}", members.data.get()),
     };
-    let draft = Draft::json(&members.thing, text).map_err(|problem| match problem {
+    let draft = Draft::json(&members.thing.0, text).map_err(|problem| match problem {
         thingdb::Error::Json { column: place, problem, .. } => {
             let place = place.saturating_sub(prefix.as_ref().map_or(0, String::len)).saturating_sub(1);
             Refused { column: column(line, members.data.get()).saturating_add(place), reason: problem }
         }
-        other => at(&members.thing, other.to_string()),
+        other => at(&members.thing.0, other.to_string()),
     })?;
     let draft = draft.actor(actor);
-    let Some(action) = members.action.as_deref() else { return Ok(draft) };
+    let Some(action) = members.action.as_ref().map(|action| &*action.0) else { return Ok(draft) };
     // The engine would say so too, but of the whole batch.
     Body::new(actor, action, thingdb::JSON, b"").map_err(|problem| at(action, problem.to_string()))?;
     Ok(draft.action(action))

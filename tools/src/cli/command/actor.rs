@@ -165,9 +165,8 @@ fn list(context: &Context, known: &[Known]) -> Outcome {
         }
         Format::Raw => known.iter().try_for_each(|known| context.output.line(&known.key)),
         Format::Table => {
-            let mut table = output::table(&["name", "key", "role", "trusted since (UTC)"]);
-            table.add_rows(known.iter().map(row));
-            context.output.line(&output::lines(&table))
+            let header = ["name", "key", "role", "trusted since (UTC)"];
+            context.output.line(&output::table(Some(&header), known.iter().map(row), Some(0)))
         }
     }
 }

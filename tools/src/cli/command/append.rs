@@ -230,8 +230,12 @@ impl<'a> Append<'a> {
                             return Ok(end);
                         }
                     }
+                    self.progress();
                 }
-                Event::Silence => self.write()?,
+                Event::Silence => {
+                    self.write()?;
+                    self.progress();
+                }
                 Event::End => {
                     self.write()?;
                     return Ok(End::Complete);

@@ -164,11 +164,11 @@ impl Demo<'_> {
         self.say(&format!("   {}", pretty::json(record::json_text(&latest).unwrap_or_default())))?;
 
         self.step("Its provenance: who wrote what, when, and what it changed")?;
-        let mut table = output::table(&["seq", "when (UTC)", "actor", "key", "action", "change", "id"]);
+        let mut rows = Vec::new();
         for record in db.history(PART)?.rev() {
             let record = record?;
             let step = Step::new(&db, &record, None)?;
-            table.add_row([
+            rows.push([
                 record.seq().to_string(),
                 when::short(record.time()),
                 record::actor(&record),
@@ -178,7 +178,8 @@ impl Demo<'_> {
                 find::short(&record.id()),
             ]);
         }
-        for line in output::lines(&table).lines() {
+        let header = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
+        for line in output::table(Some(&header), rows, None).lines() {
             self.say(&format!("  {line}"))?;
         }
 

@@ -91,16 +91,13 @@ fn names(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingIn
 
 fn long(context: &Context, mut things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
-    let mut header: &[&str] = &["thing", "entries", "last entry (UTC)", "head"];
+    let mut header = Some(&["thing", "entries", "last entry (UTC)", "head"]);
     loop {
         let page = things.by_ref().take(PAGE).collect::<thingdb::Result<Vec<_>>>()?;
         if page.is_empty() {
             return text.end();
         }
-        let mut table = output::table(header);
-        table.add_rows(page.iter().map(row));
-        text.line(&output::lines(&table))?;
-        header = &[];
+        text.line(&output::table(header.take(), page.iter().map(row), Some(0)))?;
     }
 }
 

@@ -113,9 +113,8 @@ fn say(context: &Context, report: &Report) -> Outcome {
     }
     let mut text = context.output.text();
     if !report.problems.is_empty() {
-        let mut table = output::table(&["verdict", "thing", "seq", "id", "detail"]);
-        table.add_rows(report.problems.iter().map(row));
-        text.line(&output::lines(&table))?;
+        let header = ["verdict", "thing", "seq", "id", "detail"];
+        text.line(&output::table(Some(&header), report.problems.iter().map(row), Some(4)))?;
     }
     let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
     text.line(&format!("{verdict}  {}", summary(report)))?;

@@ -1,0 +1,122 @@
+//! Seals for the way out: to this node itself, so that it can read what it
+//! exported, and to the passphrase of an archive.
+
+use bincode::{Decode, Encode};
+use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, KdfParams, Kek, KekPacket, Origin, RecipientId, envelope};
+use zeroize::Zeroizing;
+
+use super::packets;
+use crate::committer::Job;
+use crate::db::Db;
+use crate::error::Result;
+use crate::passphrase::Passphrase;
+use crate::schema;
+use crate::storage::Batch;
+use crate::stored::{self, SEGMENT_POSITIONS};
+
+/// Seals CEKs to this node. The KEK of a segment is made once and kept, so that
+/// every export gives an entry the same envelope: who imports it again has
+/// nothing to add.
+pub(super) struct OwnSeal {
+    origin: Origin,
+    to: EncryptionKey,
+    own: RecipientId,
+    /// The KEK of the segment that was asked for last.
+    kek: Option<(u64, Kek, KekPacket)>,
+}
+
+#[derive(Encode, Decode)]
+struct OwnKekRow {
+    kek: [u8; 32],
+    packet: Vec<u8>,
+}
+
+impl OwnSeal {
+    pub(super) fn new(db: &Db) -> Self {
+        let keyring = db.store.keyring();
+        let to = keyring.decryption_key().encryption_key();
+        let origin = keyring.node_key().node_key().origin();
+        Self { origin, to, own: to.recipient_id(), kek: None }
+    }
+
+    /// Adds an envelope to this node, unless there is one.
+    pub(super) fn add(
+        &mut self,
+        db: &Db,
+        envelopes: &mut Vec<Envelope>,
+        position: u64,
+        id: &EntryId,
+        cek: &Cek,
+    ) -> Result<()> {
+        let own = Some(self.own);
+        let packets = envelopes.iter().flat_map(|envelope| &envelope.recipients);
+        let known = packets.into_iter().any(|packet| packets::recipient(packet) == own);
+        if known || envelopes.len() >= envelope::MAX_ENVELOPES {
+            return Ok(());
+        }
+        let segment = position / SEGMENT_POSITIONS;
+        if self.kek.as_ref().is_none_or(|(known, ..)| *known != segment) {
+            let (kek, packet) = match self.load(db, segment)? {
+                Some(kept) => kept,
+                None => self.make(db, segment)?,
+            };
+            self.kek = Some((segment, kek, packet));
+        }
+        if let Some((_, kek, packet)) = &self.kek {
+            envelopes.push(Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?);
+        }
+        Ok(())
+    }
+
+    fn load(&self, db: &Db, segment: u64) -> Result<Option<(Kek, KekPacket)>> {
+        let key = schema::own_kek(segment);
+        let Some(sealed) = db.store.storage.get(&key)? else { return Ok(None) };
+        // One that does not open is made anew: no entry needs it to be read.
+        let Ok(row) = db.store.rows.open_value::<OwnKekRow>(&key, &sealed) else { return Ok(None) };
+        let packet = packets::decode(&row.packet)?.into_iter().next();
+        // After a change of the node's keys it is another's.
+        let packet = packet.filter(|packet| packets::recipient(packet) == Some(self.own));
+        Ok(packet.map(|packet| (Kek::from_bytes(row.kek), packet)))
+    }
+
+    fn make(&self, db: &Db, segment: u64) -> Result<(Kek, KekPacket)> {
+        let mut rng = rand::rng();
+        let kek = Kek::generate(&mut rng);
+        let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
+        let row = OwnKekRow { kek: *kek.as_bytes(), packet: packets::encode(std::slice::from_ref(&packet)) };
+        let key = schema::own_kek(segment);
+        let sealed = db.store.rows.seal(&key, &Zeroizing::new(stored::encode(&row)));
+        let mut batch = Batch::new();
+        batch.put(key, sealed);
+        // Where nothing can be written (a full disk, a failed sync, a ledger
+        // that was cut) the next export makes another one.
+        let _ = db.committer.submit(&db.store, Job::Rows(batch));
+        Ok((kek, packet))
+    }
+}
+
+/// Seals CEKs to a passphrase. Stretching it is dear, so an archive has one
+/// KEK.
+pub(super) struct ArchiveSeal {
+    origin: Origin,
+    kek: Kek,
+    packet: KekPacket,
+}
+
+impl ArchiveSeal {
+    pub(super) fn new(db: &Db, passphrase: &Passphrase, kdf: KdfParams) -> Result<Self> {
+        let mut rng = rand::rng();
+        let origin = db.origin();
+        let kek = Kek::generate(&mut rng);
+        let packet = KekPacket::seal_passphrase(&kek, origin, passphrase.as_bytes(), kdf, &mut rng)?;
+        Ok(Self { origin, kek, packet })
+    }
+
+    pub(super) fn add(&self, envelopes: &mut Vec<Envelope>, id: &EntryId, cek: &Cek) -> Result<()> {
+        if envelopes.len() < envelope::MAX_ENVELOPES {
+            let sealed = envelope::seal_cek(&self.kek, id, cek);
+            envelopes.push(Envelope::new(self.origin, sealed, vec![self.packet.clone()])?);
+        }
+        Ok(())
+    }
+}

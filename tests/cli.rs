@@ -1,0 +1,15 @@
+//! The command `thingdb` as scripts and people use it: the built program, real
+//! files, real pipes.
+
+mod cli {
+    pub(crate) mod world;
+
+    mod append;
+    mod commands;
+    mod exit_codes;
+    mod passphrase;
+    mod real_input;
+    mod streams;
+    mod terminal;
+    mod transcripts;
+}

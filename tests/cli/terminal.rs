@@ -1,0 +1,124 @@
+//! What a terminal, a pipe and a closed pipe get. Terminals are made with
+//! `script`; where there is none these tests are skipped.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use super::world::{Answer, CANARY, World, skip};
+
+/// Runs a line of shell on a terminal and gives what the terminal got.
+fn on_terminal(world: &World, line: &str, typed: &str) -> Option<(i32, String)> {
+    if Command::new("script").arg("--version").output().is_err() {
+        skip("there is no script to make a terminal with");
+        return None;
+    }
+    let mut command = world.command("script");
+    command.args(["-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(typed.as_bytes()).unwrap();
+    // The input stays open until the command ends, as a keyboard does.
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    Some((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn terminals_get_tables_and_pipes_get_ndjson() {
+    let world = World::new();
+    world.run(&["put", "a", "{\"x\":1}"]).ok();
+    assert!(world.run(&["log", "a"]).ok().stdout.starts_with("{\"thing\":\"a\""));
+    let Some((code, text)) = on_terminal(&world, "thingdb log a", "") else { return };
+    assert_eq!(code, 0);
+    assert!(text.contains("when (UTC)") && text.contains("+x"), "{text}");
+    let (_, text) = on_terminal(&world, "thingdb log a --json", "").unwrap();
+    assert!(text.contains("[\r\n{\"thing\":\"a\""), "{text}");
+}
+
+#[test]
+fn the_environment_chooses_a_format_and_options_win() {
+    let world = World::new();
+    let run = |args: &[&str], format: &str| {
+        let mut command = world.thingdb(args);
+        command.env("THINGDB_FORMAT", format);
+        Answer::of(command)
+    };
+    assert!(run(&["stats"], "table").ok().stdout.starts_with("database "));
+    assert!(run(&["stats", "--json"], "table").ok().stdout.starts_with("{"));
+    run(&["stats"], "nonsense").exit(2).says("THINGDB_FORMAT");
+    run(&["stats"], "").ok();
+}
+
+#[test]
+fn control_characters_never_reach_a_terminal() {
+    let world = World::new();
+    // CSI as one character, the right-to-left override, DEL: all of them are
+    // allowed in JSON strings as they are.
+    let evil = "{\"k\u{9b}31m\":\"v\u{202e}\u{7f}\",\"e\":\"\\u001b]0;x\\u0007\"}";
+    world.run(&["put", "a\u{202e}b", evil, "--action", "x\u{202e}y"]).ok();
+    world.run(&["put", "plain", "\"\\u001b[31m\""]).ok();
+    world.feed(&["put", "bytes", "-", "--media-type", "text/plain"], b"\x1b[31m").ok();
+    let is_bad = |c: char| (c.is_control() && !"\r\n".contains(c)) || matches!(c, '\u{202a}'..='\u{202e}');
+    for line in
+        ["ls", "ls -l", "log 'a\u{202e}b'", "log 'a\u{202e}b' --patch", "get 'a\u{202e}b'", "get bytes", "get plain"]
+    {
+        let table = world.shell(&format!("thingdb {line} --format table")).ok().stdout;
+        assert!(!table.chars().any(is_bad), "{line}: {table:?}");
+    }
+    world.run(&["get", "c\u{202e}d"]).exit(3).says("\\u{202e}");
+    let id = world.run(&["log", "a\u{202e}b"]).ok().json()["id"].as_str().unwrap().to_owned();
+    let table = world.run(&["show", &id, "--format", "table"]).ok().stdout;
+    assert!(!table.chars().any(is_bad), "{table:?}");
+    // A pipe gets what was put, byte for byte.
+    assert!(world.run(&["get", "a\u{202e}b"]).ok().stdout.contains(evil));
+
+    let Some((_, text)) = on_terminal(&world, "thingdb log 'a\u{202e}b' --json", "") else { return };
+    assert!(!text.chars().any(is_bad) && text.contains("\\u009b31m") && text.contains("\\u202e"), "{text:?}");
+    let (code, text) = on_terminal(&world, "thingdb get bytes --raw", "").unwrap();
+    assert!(code == 2 && text.contains("would upset the terminal") && !text.contains("\x1b[31mX"), "{text:?}");
+    let (code, text) = on_terminal(&world, "thingdb get plain --field '' --raw", "").unwrap();
+    assert!(code == 0 && text.contains("\\u{1b}[31m"), "{text:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let world = World::new();
+    let input: String = (0..3_000).map(|n| format!("{{\"thing\":\"a\",\"data\":\"{n:0100}\"}}\n")).collect();
+    world.feed(&["append"], input).ok();
+    for args in [&["log", "a"][..], &["log", "a", "--format", "table"], &["export"], &["log", "a", "--format", "raw"]] {
+        let mut child = world.thingdb(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::with_capacity(64, child.stdout.take().unwrap());
+        output.read_until(b'\n', &mut Vec::new()).unwrap();
+        drop(output);
+        let answer = Answer::wait(child).ok();
+        assert_eq!(answer.stderr, "", "{args:?}");
+    }
+    for line in
+        ["thingdb --help | true", "thingdb man | true", "thingdb completions bash | true", "thingdb get a | true"]
+    {
+        assert_eq!(world.shell(line).ok().stderr, "", "{line}");
+    }
+    // stderr gone as well.
+    world.shell("thingdb get nothing 2>&-").exit(3);
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_who_asks() {
+    let world = World::new();
+    assert!(!world.run(&["get", "x"]).exit(3).stderr.contains('\x1b'));
+    assert!(world.run(&["get", "x", "--color", "always"]).exit(3).stderr.contains("\x1b[1;31merror[not-found]"));
+    let Some((_, text)) = on_terminal(&world, "thingdb get x", "") else { return };
+    assert!(text.contains("\x1b[1;31merror[not-found]"), "{text:?}");
+    let (_, text) = on_terminal(&world, "NO_COLOR=1 thingdb get x", "").unwrap();
+    assert!(!text.contains("\x1b[1;31m"), "{text:?}");
+    let (_, text) = on_terminal(&world, "thingdb get x --color never", "").unwrap();
+    assert!(!text.contains("\x1b[1;31m"), "{text:?}");
+}
+
+#[test]
+fn a_terminal_is_asked_for_the_passphrase_and_may_err() {
+    let world = World::new();
+    let bare = "unset THINGDB_PASSPHRASE_FILE; thingdb stats --json";
+    let Some((code, text)) = on_terminal(&world, bare, &format!("a wrong passphrase\n{CANARY}\n")) else { return };
+    assert!(code == 0 && text.contains("Passphrase for ") && text.contains("wrong passphrase, try again"), "{text}");
+}

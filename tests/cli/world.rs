@@ -1,0 +1,179 @@
+//! A temporary directory to run `thingdb` in, and what it answered.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The passphrase of every test. It must never show up anywhere.
+pub(crate) const CANARY: &str = "canary-8c1f-passphrase";
+
+/// As weak as it gets, so that opening takes no time.
+pub(crate) const WEAK: [&str; 6] = ["--kdf-memory", "8K", "--kdf-passes", "1", "--kdf-lanes", "1"];
+
+/// A directory with a passphrase file, and mostly a database.
+pub(crate) struct World {
+    dir: TempDir,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// Data.
+    pub(crate) stdout: String,
+    /// Talk.
+    pub(crate) stderr: String,
+}
+
+impl World {
+    /// Without a database.
+    pub(crate) fn empty() -> Self {
+        let dir = tempfile::Builder::new().prefix("thingdb-cli-").tempdir().unwrap();
+        fs::write(dir.path().join("passphrase"), format!("{CANARY}\n")).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(dir.path().join("passphrase"), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// With a database whose actor is alice.
+    pub(crate) fn new() -> Self {
+        let world = Self::empty();
+        world.run(&[&["init", "--actor", "alice"][..], &WEAK].concat()).ok();
+        world
+    }
+
+    /// A path in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        fs::write(self.path(name), content).unwrap();
+        name.to_owned()
+    }
+
+    /// A command that knows the database and its passphrase and nothing of the
+    /// environment of this test.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("THINGDB_") {
+                command.env_remove(name);
+            }
+        }
+        let bin = Path::new(env!("CARGO_BIN_EXE_thingdb")).parent().unwrap();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [bin.to_owned(), examples].into_iter().chain(std::env::split_paths(&path));
+        command
+            .current_dir(self.dir.path())
+            .env("PATH", std::env::join_paths(path).unwrap())
+            .env("HOME", self.dir.path())
+            .env("THINGDB_DIR", self.path("db"))
+            .env("THINGDB_PASSPHRASE_FILE", self.path("passphrase"))
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The command `thingdb` with arguments.
+    pub(crate) fn thingdb(&self, args: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_thingdb"));
+        command.args(args);
+        command
+    }
+
+    /// Runs `thingdb`.
+    pub(crate) fn run(&self, args: &[&str]) -> Answer {
+        Answer::of(self.thingdb(args))
+    }
+
+    /// Runs `thingdb` with something on stdin.
+    pub(crate) fn feed(&self, args: &[&str], input: impl AsRef<[u8]>) -> Answer {
+        let mut command = self.thingdb(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // The other side may close its end before it has read everything.
+        let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+        Answer::wait(child)
+    }
+
+    /// Runs a line of shell.
+    pub(crate) fn shell(&self, line: &str) -> Answer {
+        let mut command = self.command("sh");
+        command.args(["-c", line]);
+        Answer::of(command)
+    }
+}
+
+impl Answer {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::wait(command.spawn().unwrap())
+    }
+
+    /// Waits for a command that runs.
+    pub(crate) fn wait(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        let answer = Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        assert!(!answer.stdout.contains(CANARY) && !answer.stderr.contains(CANARY), "the passphrase leaks: {answer:?}");
+        assert!(!answer.stderr.contains("panicked"), "{answer:?}");
+        answer
+    }
+
+    /// It must have worked.
+    pub(crate) fn ok(self) -> Self {
+        self.exit(0)
+    }
+
+    /// It must have ended with this exit code.
+    pub(crate) fn exit(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// It must have said this on stderr.
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
+        self
+    }
+
+    /// The one JSON object on stdout.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|problem| panic!("{problem}: {self:?}"))
+    }
+
+    /// The JSON objects on stdout, one a line.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|problem| panic!("{problem}: {line}")))
+            .collect()
+    }
+}
+
+/// The names of an object's members, in their order.
+pub(crate) fn members(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().map(String::as_str).collect()
+}
+
+/// Says on stderr that a test did not run, and why.
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
