@@ -2,6 +2,7 @@
 
 pub mod acknowledged;
 pub mod database;
+pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;
