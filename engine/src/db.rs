@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use thingdb_format::{NodeKey, Origin};
+use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 
 use crate::actors::unix_now;
 use crate::committer::Committer;
@@ -14,9 +14,11 @@ use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
-use crate::recover::recover;
+use crate::recover::{recover, repair_tree};
+use crate::schema;
 use crate::standing::{self, Standing};
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
+use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
 
@@ -25,6 +27,9 @@ pub const STORE_VERSION: u64 = 1;
 
 const VERSION_FILE: &str = "VERSION";
 const KEYRING_FILE: &str = "keyring";
+/// A keyring that is being made. The first keyring that is written removes it
+/// if a crash left it.
+const UNFINISHED_KEYRING_FILE: &str = ".keyring.unfinished.new";
 
 /// A database: one directory, one node.
 ///
@@ -123,20 +128,19 @@ impl Db {
         passphrase.check_new()?;
         disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
         let lock = lock(dir)?;
+        // Whoever held the lock may have made one.
+        if dir.join(KEYRING_FILE).exists() {
+            return Err(Error::AlreadyExists { dir: dir.to_owned() });
+        }
         let version = format!("thingdb {STORE_VERSION}\n");
         let version_file = dir.join(VERSION_FILE);
         disk::replace_file(&version_file, version.as_bytes(), 0o644)
             .map_err(Error::file(&version_file, "cannot be written"))?;
         let storage = open_storage(dir, options)?;
-        // The keyring comes last: a directory without it is no database yet.
-        let mut rng = rand::rng();
-        let mut keyring = Keyring::create(&dir.join(KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
-        keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
-        keyring.create_segment_key(0, &mut rng)?;
-        if options.write_only {
-            peers::set_write_only(&mut keyring)?;
+        if storage.scan(&schema::blocks(), Direction::Forward).next().transpose()?.is_some() {
+            return Err(Error::damaged(dir.display().to_string(), "it holds entries, and their keyring is missing"));
         }
-        standing::sign(dir, keyring.node_key(), 0, thingdb_format::merkle::root([]))?;
+        let keyring = create_keyring(dir, passphrase, options)?;
         Self::assemble(dir, lock, storage, keyring, options)
     }
 
@@ -172,8 +176,10 @@ impl Db {
         match standing::load(dir, &node) {
             // A new database gets its first one when it is made.
             Ok(None) => warnings.push(Warning::Checkpoint("the node's own last checkpoint is gone".to_owned())),
-            Ok(Some(note)) => match standing::compare(&store, node.origin(), note.claimed())? {
+            Ok(Some(note)) => match compare(&store, &node, &note, &mut warnings)? {
                 Standing::Consistent => checkpointed = note.claimed().size,
+                // What cannot be read cannot be compared.
+                Standing::Different { .. } if committer.check_open().is_err() => {}
                 found => {
                     committer.close(Error::RolledBack { detail: found.to_string() });
                     warnings.push(Warning::Standing(found));
@@ -278,6 +284,44 @@ impl Drop for Db {
     fn drop(&mut self) {
         // Nobody is left to be told; whoever wants to know calls `close`.
         let _ = self.shut();
+    }
+}
+
+/// Makes the keyring, which comes last: a directory without it is no database
+/// yet. Under its name it appears with everything in it.
+fn create_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Keyring> {
+    let (unfinished, path) = (dir.join(UNFINISHED_KEYRING_FILE), dir.join(KEYRING_FILE));
+    match std::fs::remove_file(&unfinished) {
+        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::file(unfinished, "cannot be removed")(problem));
+        }
+        // What was left by one that was not finished.
+        _ => {}
+    }
+    let mut rng = rand::rng();
+    let mut keyring = Keyring::create(&unfinished, passphrase, options.kdf, &mut rng)?;
+    keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
+    keyring.create_segment_key(0, &mut rng)?;
+    if options.write_only {
+        peers::set_write_only(&mut keyring)?;
+    }
+    standing::sign(dir, keyring.node_key(), 0, thingdb_format::merkle::root([]))?;
+    std::fs::rename(&unfinished, &path)
+        .and_then(|()| disk::sync_directory(dir))
+        .map_err(Error::file(&path, "cannot be written"))?;
+    Ok(Keyring::open(&path, Unlock::Passphrase(passphrase), &mut rng)?)
+}
+
+/// How the ledger stands against the own checkpoint. Rows of the tree that do
+/// not open are made anew.
+fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, warnings: &mut Vec<Warning>) -> Result<Standing> {
+    match standing::compare(store, node.origin(), note.claimed()) {
+        Err(problem) if problem.is_damaged() => {
+            let recovered = repair_tree(store)?;
+            warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
+            standing::compare(store, node.origin(), note.claimed())
+        }
+        found => found,
     }
 }
 

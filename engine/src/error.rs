@@ -155,11 +155,32 @@ pub enum Error {
     /// A write-only node was asked to write something that nobody could read.
     #[error("this node is write-only and no peer would be able to read the entry")]
     NoReader,
+    /// The entry is here and this node has no key to its data, or the payload
+    /// is absent.
+    #[error("{thing} seq {seq}: this node cannot read the data")]
+    NotReadable {
+        /// The thing.
+        thing: ThingId,
+        /// The seq of the entry.
+        seq: u64,
+    },
     /// Two lines that should prove an equivocation do not.
     #[error("this proves no equivocation: {reason}")]
     NoEvidence {
         /// Why not.
         reason: String,
+    },
+    /// There is no directory of the Python prototype there.
+    #[error("no prototype in {}: neither ledger.ndjson nor salt.bin nor node_x25519.enc", dir.display())]
+    NoPrototype {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The passphrase opens nothing of the prototype's.
+    #[error("the passphrase opens nothing of the prototype in {}", dir.display())]
+    PrototypePassphrase {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The entry is not one of the heads.
     #[error("{thing}: the entry {id} is not one of its heads")]
@@ -227,8 +248,10 @@ impl Error {
     /// No key slot opens with this passphrase or recovery key.
     #[must_use]
     pub fn is_wrong_passphrase(&self) -> bool {
-        self.keyring()
-            .is_some_and(|problem| matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey))
+        matches!(self, Self::PrototypePassphrase { .. })
+            || self.keyring().is_some_and(|problem| {
+                matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey)
+            })
     }
 
     /// A newer program wrote the database or the bytes.
@@ -270,7 +293,17 @@ impl Error {
     /// is room.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Storage(problem) if matches!(**problem, StorageError::DiskFull { .. }))
+        let full = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
+        match self {
+            Self::Storage(problem) => match &**problem {
+                StorageError::DiskFull { .. } => true,
+                StorageError::Io { source, .. } => full(source),
+                _ => false,
+            },
+            Self::Keyring(problem) => matches!(&**problem, KeyringError::Io { source, .. } if full(source)),
+            Self::File { source, .. } => full(source),
+            _ => false,
+        }
     }
 
     /// Writing has stopped until the database is opened anew.
@@ -291,7 +324,11 @@ impl Error {
     pub fn is_invalid_input(&self) -> bool {
         match self {
             Self::Invalid(problem) => !problem.is_newer_version(),
-            Self::Json { .. } | Self::PeerChanged { .. } | Self::PeerKnown { .. } | Self::NoReader => true,
+            Self::Json { .. }
+            | Self::PeerChanged { .. }
+            | Self::PeerKnown { .. }
+            | Self::NoReader
+            | Self::NoPrototype { .. } => true,
             _ => self.keyring().is_some_and(|problem| {
                 matches!(
                     problem,
@@ -306,10 +343,13 @@ impl Error {
         }
     }
 
-    /// There is no such actor, peer or head.
+    /// There is no such actor, peer or head, or no data that can be read.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. })
+        matches!(
+            self,
+            Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. } | Self::NotReadable { .. }
+        )
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {

@@ -138,7 +138,7 @@ impl Db {
         let kept = self.get_seq(thing, head.seq)?.into_iter().find(|record| record.id() == *keep);
         let Some(kept) = kept else { return Err(not_a_head()?) };
         let Content::Open(body) = kept.content() else {
-            return Err(Error::damaged(format!("{thing} seq {}", head.seq), "this node cannot read it"));
+            return Err(Error::NotReadable { thing: ThingId::new(thing)?, seq: head.seq });
         };
         let resolution = Resolution { kept: keep.to_string(), reason: reason.to_owned() };
         let document = serde_json::to_vec(&resolution).expect("two strings are JSON");

@@ -79,7 +79,7 @@ impl<'a> History<'a> {
                 side.chunk = Some((number, self.store.chunk(tag, state, number)?));
             }
             let postings = side.chunk.iter().flat_map(|(_, postings)| postings).filter(|posting| posting.seq == seq);
-            let level = postings.map(|posting| self.store.located(posting)).collect::<Result<Vec<_>>>()?;
+            let level = postings.map(|posting| self.store.located_of(state, posting)).collect::<Result<Vec<_>>>()?;
             if !level.is_empty() {
                 return Ok(in_order(level).into());
             }
@@ -152,7 +152,7 @@ pub(crate) fn as_of(store: &Store, thing: &ThingId, time: Time) -> Result<Option
     let Some(state) = store.state(&tag)? else { return Ok(None) };
     let at = |seq: u64| -> Result<Option<Located>> {
         let postings = store.postings_at(&tag, &state, seq)?;
-        let mut level = postings.iter().map(|posting| store.located(posting)).collect::<Result<Vec<_>>>()?;
+        let mut level = postings.iter().map(|posting| store.located_of(&state, posting)).collect::<Result<Vec<_>>>()?;
         level.retain(|located| located.header.time <= time);
         Ok(in_order(level).pop())
     };

@@ -70,6 +70,16 @@ impl Ledger {
 
     /// Appends an entry; rows that it fills go into `batch`.
     pub(crate) fn push(&mut self, id: &EntryId, rows: &RowSeal, batch: &mut Batch) {
+        self.push_with(id, |level, index, full| {
+            let key = schema::tile(level, index);
+            let sealed = rows.seal(&key, full.as_flattened());
+            batch.put(key, sealed);
+        });
+    }
+
+    /// Appends an entry; `fill` is given each row that it fills, with its
+    /// level and index.
+    pub(crate) fn push_with(&mut self, id: &EntryId, mut fill: impl FnMut(u8, u64, &[[u8; 32]])) {
         self.frontier.push(merkle::leaf(id));
         let mut value = id.0;
         let mut index = (self.frontier.size() - 1) / WIDTH;
@@ -83,9 +93,7 @@ impl Ledger {
                 return;
             }
             let full = std::mem::take(open);
-            let key = schema::tile(level as u8, index);
-            let sealed = rows.seal(&key, full.as_flattened());
-            batch.put(key, sealed);
+            fill(level as u8, index, &full);
             value = row_root(&full, level as u8).0;
             index /= WIDTH;
         }
@@ -110,6 +118,11 @@ pub(crate) struct LedgerView<'a> {
 }
 
 impl LedgerView<'_> {
+    /// Entries in the ledger.
+    pub(crate) const fn size(&self) -> u64 {
+        self.ledger.size()
+    }
+
     /// The root that the tree had at an earlier size.
     pub(crate) fn root_at(&self, size: u64) -> Result<Hash> {
         if size == 0 {
@@ -176,7 +189,8 @@ fn row_root(row: &[[u8; 32]], level: u8) -> Hash {
     merkle::root(row.iter().map(|value| node_of(value, level)))
 }
 
-fn read_row(storage: &dyn Storage, rows: &RowSeal, level: u8, index: u64) -> Result<Vec<[u8; 32]>> {
+/// Reads a full row.
+pub(crate) fn read_row(storage: &dyn Storage, rows: &RowSeal, level: u8, index: u64) -> Result<Vec<[u8; 32]>> {
     let key = schema::tile(level, index);
     let what = || format!("tile {index} of level {level} of the ledger's tree");
     let sealed = storage.get(&key)?.ok_or_else(|| Error::damaged(what(), "it is missing"))?;

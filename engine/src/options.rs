@@ -15,8 +15,9 @@ pub enum Durability {
     /// It survives a power cut.
     #[default]
     Durable,
-    /// It is visible; it survives the end of the process, and a power cut 500
-    /// ms later.
+    /// It is visible. It survives when the database is closed or dropped, and
+    /// 500 ms later whatever happens. What the end of a process or a power cut
+    /// before that takes is the end of what was written, never the middle.
     Relaxed,
 }
 

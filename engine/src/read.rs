@@ -24,7 +24,7 @@ impl Db {
         let tag = self.store.tag(&ThingId::new(thing)?);
         let Some(state) = self.store.state(&tag)? else { return Ok(None) };
         let Some(head) = state.latest() else { return Ok(None) };
-        self.store.located(&head.posting).and_then(|located| self.store.record(located)).map(Some)
+        self.store.located_of(&state, &head.posting).and_then(|located| self.store.record(located)).map(Some)
     }
 
     /// The entries of a thing with this seq: none, one, or several if the
@@ -60,7 +60,11 @@ impl Db {
             found.is_none()
         })?;
         let Some(position) = found else { return Ok(None) };
-        self.store.located_at(position).and_then(|located| self.store.record(located)).map(Some)
+        let located = self.store.located_at(position)?;
+        if located.id != *id {
+            return Err(Error::damaged("the ledger's tree", format!("it has {id} at the position of {}", located.id)));
+        }
+        self.store.record(located).map(Some)
     }
 
     /// The ids that begin with these hex digits, at most `limit`, in ledger

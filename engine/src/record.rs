@@ -2,6 +2,8 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
+use crate::prototype::Original;
+
 /// One entry of a thing's history.
 ///
 /// ```
@@ -37,7 +39,7 @@ pub enum Signed {
     Batch {
         /// Place in the batch, from 0.
         index: u32,
-        /// Entries in the batch.
+        /// Entries in the batch; 0 if what says it is damaged.
         size: u32,
     },
 }
@@ -173,6 +175,12 @@ impl Record {
     #[must_use]
     pub fn attachment(&self) -> Option<Attachment<'_>> {
         self.body().and_then(Body::attachment)
+    }
+
+    /// The original that a migrated entry keeps, if it is one.
+    #[must_use]
+    pub fn original(&self) -> Option<Original> {
+        self.attachment().and_then(Original::of)
     }
 
     const fn body(&self) -> Option<&Body> {

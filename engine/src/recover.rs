@@ -11,17 +11,20 @@ use thingdb_format::EntryId;
 use crate::committer::id8;
 use crate::error::{Error, Result};
 use crate::index::{self, Index, Indexed, IndexedRow, Posting};
-use crate::ledger::{Ledger, WIDTH};
+use crate::ledger::{self, Ledger, WIDTH};
 use crate::schema;
 use crate::storage::{Batch, Direction, KeyRange};
 use crate::store::Store;
-use crate::stored::Block;
+use crate::stored::{BLOCK_RECORDS, Block, at};
 
 /// Rows that one commit of a repair writes or deletes.
 const REPAIR_ROWS: usize = 512;
 
+/// Missing entries in a row beyond which nobody can say what the ledger was.
+const MAX_GAP: u64 = 1 << 20;
+
 /// What the ledger stands for in the place of an id that cannot be read.
-const UNREADABLE: EntryId = EntryId([0; 32]);
+pub(crate) const UNREADABLE: EntryId = EntryId([0; 32]);
 
 /// What was found and done.
 #[derive(Default)]
@@ -43,7 +46,7 @@ pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
         None => rebuild_tree(store, size, &mut recovered)?,
     };
     *store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
-    let replayed = if anew { Err(Error::Closed) } else { replay_index(store) };
+    let replayed = if anew { Err(Error::Closed) } else { replay_index(store, size, &mut recovered) };
     match replayed {
         Ok(()) => {}
         Err(problem) if problem.is_damaged() || anew => rebuild_index(store, size, &mut recovered)?,
@@ -53,15 +56,57 @@ pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
 }
 
 /// Entries in the ledger, from its last block; nothing for an empty one.
+///
+/// A block of which nothing opens counts if it stands right behind the one
+/// before it: it is damaged. Elsewhere it is none of ours.
 fn ledger_size(store: &Store, recovered: &mut Recovered) -> Result<Option<u64>> {
-    let last = store.storage.scan(&schema::blocks(), Direction::Backward).next().transpose()?;
-    let Some((key, bytes)) = last else { return Ok(None) };
-    let first = first_of(&key)?;
-    let len = Block::from_bytes(first, &bytes).map(|block| block.len() as u64).unwrap_or_else(|problem| {
-        recovered.read_only = Some(problem);
-        1
-    });
-    Ok(Some(first + len))
+    for row in store.storage.scan(&schema::blocks(), Direction::Backward) {
+        let (key, bytes) = row?;
+        let (first, problem) = match schema::first_of_block(&key) {
+            None => (None, Error::damaged("the ledger", "a row among its blocks is none")),
+            Some(first) => match opens(store, first, &bytes) {
+                Ok(end) => return Ok(Some(end)),
+                Err(problem) if problem.is_damaged() => (Some(first), problem),
+                Err(problem) => return Err(problem),
+            },
+        };
+        recovered.read_only.get_or_insert(problem);
+        if let Some(first) = first
+            && stands_behind(store, first)?
+        {
+            let len = Block::from_bytes(first, &bytes).map_or(1, |block| block.len().min(BLOCK_RECORDS)) as u64;
+            return Ok(Some(first.saturating_add(len)));
+        }
+    }
+    Ok(None)
+}
+
+/// The position behind a block, if one of its records opens.
+fn opens(store: &Store, first: u64, bytes: &[u8]) -> Result<u64> {
+    let block = Block::from_bytes(first, bytes)?;
+    let end = first.checked_add(block.len() as u64).filter(|_| block.len() <= BLOCK_RECORDS);
+    let end = end.ok_or_else(|| Error::damaged(at(first), "its block has too many records"))?;
+    let mut problem = None;
+    for slot in (0..=u8::MAX).take(block.len()) {
+        match store.located_in(&block, first, slot) {
+            Ok(_) => return Ok(end),
+            Err(found) => problem = problem.or(Some(found)),
+        }
+    }
+    Err(problem.unwrap_or_else(|| Error::damaged(at(first), "its block is empty")))
+}
+
+/// Whether the block before ends at this position, as far as it can be said.
+fn stands_behind(store: &Store, first: u64) -> Result<bool> {
+    let Some(last) = first.checked_sub(1) else { return Ok(true) };
+    match store.block_of(last) {
+        Ok((before, bytes)) => {
+            let len = Block::from_bytes(before, &bytes).map_or(BLOCK_RECORDS, |block| block.len());
+            Ok(first - before <= len as u64)
+        }
+        Err(problem) if problem.is_damaged() => Ok(false),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// The tree from its rows and the last records; nothing if the rows do not
@@ -85,38 +130,73 @@ fn load_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Opti
     }
 }
 
-/// Makes the tree and its rows anew from the records.
+/// Makes the tree anew if it turns out later that its rows do not open.
+pub(crate) fn repair_tree(store: &Store) -> Result<Recovered> {
+    let mut recovered = Recovered::default();
+    let size = store.size();
+    let ledger = rebuild_tree(store, size, &mut recovered)?;
+    *store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+    Ok(recovered)
+}
+
+/// Makes the tree and its rows anew from the records. The ids of those that
+/// cannot be read are taken over from the rows of before.
 fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Ledger> {
     let mut ledger = Ledger::default();
     let mut batch = Batch::new();
-    for_each_record(store, 0, |position, found| {
-        // Where blocks are missing, so are ids.
-        while ledger.size() < position {
-            recovered.read_only.get_or_insert_with(|| Error::damaged("the ledger", "blocks are missing"));
-            ledger.push(&UNREADABLE, &store.rows, &mut batch);
-        }
-        let id = found.map(|entry| entry.id).unwrap_or_else(|problem| {
-            recovered.read_only.get_or_insert(problem);
-            UNREADABLE
-        });
-        ledger.push(&id, &store.rows, &mut batch);
+    let push = |ledger: &mut Ledger, batch: &mut Batch, id: &EntryId| -> Result<()> {
+        ledger.push(id, &store.rows, batch);
         if batch.bytes() > 1 << 20 {
-            store.commit(std::mem::take(&mut batch))?;
+            store.commit(std::mem::take(batch))?;
         }
         Ok(())
+    };
+    let mut id_before = |position: u64, problem: Error| {
+        let row = ledger::read_row(&*store.storage, &store.rows, 0, position / WIDTH);
+        let known = row.ok().and_then(|row| row.get((position % WIDTH) as usize).copied());
+        known.map(EntryId).filter(|id| *id != UNREADABLE).unwrap_or_else(|| {
+            recovered.read_only.get_or_insert(problem);
+            UNREADABLE
+        })
+    };
+    for_each_record(store, 0, |position, found| {
+        // One that a block behind it has, too, or that is none of the ledger's.
+        if position < ledger.size() || position >= size {
+            return Ok(());
+        }
+        if position - ledger.size() > MAX_GAP {
+            let detail = format!("the {} entries before it are missing", position - ledger.size());
+            return Err(Error::damaged(at(position), detail));
+        }
+        // Where blocks are missing, so are ids.
+        while ledger.size() < position {
+            let id = id_before(ledger.size(), Error::damaged("the ledger", "blocks are missing"));
+            push(&mut ledger, &mut batch, &id)?;
+        }
+        let id = found.map_or_else(|problem| id_before(position, problem), |entry| entry.id);
+        push(&mut ledger, &mut batch, &id)
     })?;
     if !batch.is_empty() {
         store.commit(batch)?;
     }
-    debug_assert!(ledger.size() >= size || recovered.read_only.is_some());
+    // A damaged last block may have held more than one entry.
+    if ledger.size() < size {
+        let problem = Error::damaged("the ledger", "blocks are missing");
+        recovered.read_only.get_or_insert(problem);
+    }
     recovered.repaired.push(format!("the tree over {size} entries was made anew"));
     Ok(ledger)
 }
 
 /// Takes what is not in the index rows into memory.
-fn replay_index(store: &Store) -> Result<()> {
+fn replay_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<()> {
     let indexed = index::indexed(&*store.storage, &store.rows)?;
     store.index.set_things(indexed.things);
+    if indexed.position > size {
+        // No crash does that: records are there before the index lists them.
+        let detail = format!("truncated: the index counts {} entries, the ledger has {size}", indexed.position);
+        recovered.read_only.get_or_insert(Error::RolledBack { detail });
+    }
     replay(store, indexed.position)
 }
 
@@ -183,7 +263,8 @@ fn for_each_record(
 ) -> Result<()> {
     for row in store.storage.scan(&schema::blocks_between(position, u64::MAX), Direction::Forward) {
         let (key, bytes) = row?;
-        let first = first_of(&key)?;
+        // A row of another shape is told by `verify`.
+        let Some(first) = schema::first_of_block(&key) else { continue };
         let block = match Block::from_bytes(first, &bytes) {
             Ok(block) => block,
             Err(problem) => {
@@ -191,17 +272,13 @@ fn for_each_record(
                 continue;
             }
         };
-        for slot in (0..=u8::MAX).take(block.len()) {
+        for (position, slot) in (first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
             let located = match store.located_in(&block, first, slot) {
                 Err(problem) if !problem.is_damaged() => return Err(problem),
                 located => located,
             };
-            act(first + u64::from(slot), located)?;
+            act(position, located)?;
         }
     }
     Ok(())
-}
-
-fn first_of(key: &[u8]) -> Result<u64> {
-    schema::first_of_block(key).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))
 }

@@ -211,13 +211,31 @@ impl Store {
         self.located_in(&block, first, posting.slot)
     }
 
+    /// The record at a posting of a thing's state. An index that leads to
+    /// another entry is damaged: nobody must read one thing's data as
+    /// another's.
+    pub(crate) fn located_of(&self, state: &State, posting: &Posting) -> Result<Located> {
+        let what = || format!("{} seq {}", state.thing, posting.seq);
+        let located = self.located(posting).map_err(|problem| match problem {
+            Error::Damaged { detail, .. } => Error::damaged(what(), detail),
+            problem => problem,
+        })?;
+        let header = &located.header;
+        if header.thing != state.thing || header.seq != posting.seq || posting.id8[..] != located.id.0[..8] {
+            return Err(Error::damaged(what(), "the index leads to another entry"));
+        }
+        Ok(located)
+    }
+
     /// The record in a slot of an open block.
     pub(crate) fn located_in(&self, block: &Block<'_>, first: u64, slot: u8) -> Result<Located> {
         let key = self.segment_key(first)?;
         let stored = block.record(&key, first, slot)?;
         let position = first + u64::from(slot);
         let batch = match stored.signature {
-            StoredSignature::Local => block.head(&key, first)?,
+            // A signature that does not open is for verification to tell; what
+            // was signed can still be read.
+            StoredSignature::Local => block.head(&key, first).unwrap_or_default(),
             _ => None,
         };
         let header = stored.header(position)?;
@@ -227,10 +245,14 @@ impl Store {
 
     /// The block in which a ledger position lies: its first position and bytes.
     pub(crate) fn block_of(&self, position: u64) -> Result<(u64, Vec<u8>)> {
-        let row = self.storage.scan(&schema::blocks_up_to(position), Direction::Backward).next();
-        let (key, bytes) = row.ok_or_else(|| Error::damaged(at(position), "its block is missing"))??;
-        let first = schema::first_of_block(&key).ok_or_else(|| Error::damaged(at(position), "its block has no key"))?;
-        Ok((first, bytes))
+        for row in self.storage.scan(&schema::blocks_up_to(position), Direction::Backward) {
+            let (key, bytes) = row?;
+            // A row of another shape is none of ours.
+            if let Some(first) = schema::first_of_block(&key) {
+                return Ok((first, bytes));
+            }
+        }
+        Err(Error::damaged(at(position), "its block is missing"))
     }
 
     /// The record at a ledger position.
@@ -285,12 +307,12 @@ impl Store {
             (StoredSignature::Local, Some(head)) => {
                 Signed::Batch { index: located.position.saturating_sub(head.first) as u32, size: head.size }
             }
-            _ => Signed::Single,
+            (StoredSignature::Local, None) => Signed::Batch { index: 0, size: 0 },
+            (StoredSignature::Single(_), _) => Signed::Single,
         };
-        let mut recipients = 0;
-        for envelope in &located.stored.envelopes {
-            recipients += self.packets(envelope)?.len();
-        }
+        // Packets that do not open are for verification to tell.
+        let envelopes = located.stored.envelopes.iter();
+        let recipients = envelopes.map(|envelope| self.packets(envelope).map_or(0, |packets| packets.len())).sum();
         let trusted_name = self.trusted().get(&located.header.actor).cloned();
         Ok(Record {
             id: located.id,
@@ -326,7 +348,8 @@ impl Store {
             .collect()
     }
 
-    fn packets(&self, stored: &StoredEnvelope) -> Result<Vec<KekPacket>> {
+    /// The KEK packets of an envelope.
+    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Vec<KekPacket>> {
         let row = schema::kek(&stored.packets);
         let sealed = self.storage.get(&row)?.ok_or_else(|| Error::damaged("a row of KEK packets", "it is missing"))?;
         crate::exchange::packets::decode(&self.rows.open(&row, &sealed)?)

@@ -140,7 +140,11 @@ impl Db {
         if let (Some(ticket), Durability::Durable) = (ticket, durability) {
             self.store.storage.wait(ticket)?;
         }
-        self.renew_checkpoint(CHECKPOINT_ENTRIES)
+        // The entries are in: that their checkpoint could not be written must
+        // not make them look refused. It is tried again at the next write, and
+        // closing tells.
+        let _ = self.renew_checkpoint(CHECKPOINT_ENTRIES);
+        Ok(())
     }
 
     /// Signs the ledger's state if it has grown by `entries` since it was

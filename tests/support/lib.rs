@@ -1,3 +1,9 @@
 //! What the tests share.
 
+pub mod acknowledged;
+pub mod database;
+pub mod disk;
+pub mod prototype;
+pub mod rows;
+pub mod stranger;
 pub mod vector;

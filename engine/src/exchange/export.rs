@@ -123,12 +123,9 @@ impl Db {
     /// does not open; the stream ends without a trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
         let size = self.store.size();
-        // A ledger that was cut has no checkpoint to give.
-        let checkpoint = match self.checkpoint() {
-            Ok(note) => Some(note),
-            Err(Error::RolledBack { .. }) => None,
-            Err(problem) => return Err(problem),
-        };
+        // A ledger that was cut, or that cannot be written to, has no new
+        // checkpoint to give; it can still be read.
+        let checkpoint = self.checkpoint().ok();
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
         StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }.encode(&mut stream.buffer);
         let mut ids = Frontier::default();
@@ -188,8 +185,8 @@ impl Db {
         let range = schema::blocks_between(self.store.block_of(since)?.0, size);
         for row in self.store.storage.scan(&range, Direction::Forward) {
             let (key, bytes) = row?;
-            let first =
-                schema::first_of_block(&key).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))?;
+            // A row of another shape is none of the ledger's.
+            let Some(first) = schema::first_of_block(&key) else { continue };
             let block = Block::from_bytes(first, &bytes)?;
             for (_, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
                 act(self.store.located_in(&block, first, slot)?)?;

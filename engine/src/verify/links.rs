@@ -1,31 +1,44 @@
 //! What must hold between entries: links, the ledger's tree, the index, and
 //! checkpoints.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
-use thingdb_format::merkle::Frontier;
-use thingdb_format::signature::BatchMemo;
 use thingdb_format::{Actor, Checkpoint, EntryId, ThingId, Time};
 
+use super::fingerprint;
 use super::report::{Problem, Report, Verdict};
-use super::scan::{self, Finding, Seen};
-use super::{fingerprint, name_of};
+use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
 use crate::committer::id8;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{self, State};
+use crate::ledger::{self, Ledger};
 use crate::progress;
+use crate::prototype::{self, Chains};
+use crate::recover::UNREADABLE;
 use crate::schema::{self, Tag};
 use crate::standing::{self, Standing};
 use crate::storage::Direction;
 use crate::store::Store;
 
+/// Ids of missing entries that are read from the tree's rows at once.
+const IDS_AT_ONCE: u64 = 4096;
+
 /// What the entries of one thing say so far.
-#[derive(Default)]
 struct Tip {
+    thing: ThingId,
     heads: Vec<(EntryId, u64, Time)>,
     entries: u64,
     /// Sum of the fingerprints of what the index should list.
     postings: u64,
+    /// Whether this node cannot read some of them.
+    has_unreadable: bool,
+}
+
+impl Tip {
+    const fn new(thing: ThingId) -> Self {
+        Self { thing, heads: Vec::new(), entries: 0, postings: 0, has_unreadable: false }
+    }
 }
 
 /// Verifies the whole ledger.
@@ -38,25 +51,14 @@ pub(super) fn ledger(
 ) -> Result<Report> {
     let tree = store.tree();
     let size = tree.size();
-    let mut links =
-        Links { store, report, tips: HashMap::new(), actors: HashSet::new(), tree: Frontier::default(), checkpoints };
-    links.reach(0);
+    let mut links = Links { report, checkpoints, ..Links::new(store, size) };
+    links.reach();
     scan::ledger(store, size, threads, |stretch| {
-        for gap in stretch.gaps {
-            let detail = format!("{} entries are missing from position {} on", gap.end - gap.start, gap.start);
-            let position = Some(gap.start);
-            links.report.add(Problem { position, ..Problem::of_ledger(Verdict::Unreadable, detail) });
-        }
-        for finding in stretch.findings {
-            // A block that grew since the size was read.
-            if finding.position < size {
-                links.take(finding)?;
-            }
-        }
+        links.stretch(stretch)?;
         progress::tell(&mut progress, links.report.entries, size, 0);
         Ok(())
     })?;
-    links.finish(size, &tree)
+    links.finish(&tree)
 }
 
 struct Links<'a> {
@@ -64,63 +66,222 @@ struct Links<'a> {
     report: Report,
     tips: HashMap<Tag, Tip>,
     actors: HashSet<Actor>,
-    tree: Frontier,
+    /// Entries that the ledger has.
+    size: u64,
+    /// The position that comes next.
+    next: u64,
+    /// The tree over the ids so far.
+    tree: Ledger,
+    /// Whether all of them are known.
+    tree_is_whole: bool,
+    lost: Lost,
     /// Those that are still to be held against the tree.
     checkpoints: Vec<(Checkpoint, &'static str)>,
+    /// The chains of the originals of migrated entries.
+    chains: Chains,
 }
 
-impl Links<'_> {
-    fn take(&mut self, finding: Finding) -> Result<()> {
-        self.report.entries += 1;
-        let position = finding.position;
-        let Some(seen) = finding.entry else {
-            let name = name_of(self.store, position);
-            for (verdict, detail) in finding.problems {
-                self.report.add(Problem {
-                    thing: name.as_ref().map(|(thing, _)| thing.clone()),
-                    seq: name.as_ref().map(|(_, seq)| *seq),
-                    position: Some(position),
-                    ..Problem::of_ledger(verdict, detail)
-                });
+/// Entries that cannot be read. What they were is known from the index.
+#[derive(Default)]
+struct Lost {
+    /// By first position.
+    ranges: BTreeMap<u64, LostRange>,
+    /// Their ids, as far as the tree's rows have them.
+    ids: HashSet<EntryId>,
+}
+
+struct LostRange {
+    end: u64,
+    detail: String,
+    /// How many of them the index has named.
+    named: u64,
+}
+
+impl Lost {
+    fn at(&mut self, position: u64) -> Option<&mut LostRange> {
+        let (_, range) = self.ranges.range_mut(..=position).next_back()?;
+        (position < range.end).then_some(range)
+    }
+}
+
+/// What is known of an entry that another one follows.
+enum Followed {
+    Found(u64, Time),
+    /// It is here and cannot be read; that is told where it lies.
+    Lost,
+    Missing,
+}
+
+impl<'a> Links<'a> {
+    fn new(store: &'a Store, size: u64) -> Self {
+        Self {
+            store,
+            report: Report::default(),
+            tips: HashMap::new(),
+            actors: HashSet::new(),
+            size,
+            next: 0,
+            tree: Ledger::default(),
+            tree_is_whole: true,
+            lost: Lost::default(),
+            checkpoints: Vec::new(),
+            chains: Chains::default(),
+        }
+    }
+
+    /// Takes findings and gaps in the order of their positions.
+    fn stretch(&mut self, stretch: Stretch) -> Result<()> {
+        let mut gaps = stretch.gaps.into_iter().peekable();
+        for finding in stretch.findings {
+            while let Some(gap) = gaps.next_if(|gap| gap.positions.start <= finding.position) {
+                self.lose(gap)?;
             }
-            return Ok(());
-        };
-        for (verdict, detail) in finding.problems {
-            self.report.add(problem(&seen, position, verdict, detail));
+            // A block that grew since the size was read.
+            if finding.position >= self.size {
+                continue;
+            }
+            if finding.position < self.next {
+                let detail = "there is another record at this position".to_owned();
+                let position = Some(finding.position);
+                self.report.add(Problem { position, ..Problem::of_ledger(Verdict::Unreadable, detail) });
+                continue;
+            }
+            match finding.entry {
+                Some(seen) => self.take(seen, finding.position, finding.problems)?,
+                None => {
+                    let detail = finding.problems.into_iter().map(|(_, detail)| detail).collect::<Vec<_>>().join("; ");
+                    self.lose(Gap { positions: finding.position..finding.position + 1, detail })?;
+                    self.report.entries += 1;
+                }
+            }
+        }
+        gaps.try_for_each(|gap| self.lose(gap))
+    }
+
+    fn take(&mut self, seen: Seen, position: u64, problems: Vec<(Verdict, String)>) -> Result<()> {
+        self.examine(&seen, position, problems)?;
+        self.next = position + 1;
+        self.push(&seen.id)
+    }
+
+    /// Checks an entry against those before it.
+    fn examine(&mut self, seen: &Seen, position: u64, problems: Vec<(Verdict, String)>) -> Result<()> {
+        self.report.entries += 1;
+        for (verdict, detail) in problems {
+            self.report.add(problem(seen, position, verdict, detail));
         }
         match seen.content {
             Verdict::Stub => self.report.stubs += 1,
             Verdict::Undecryptable => self.report.undecryptable += 1,
             _ => {}
         }
+        if let Some(original) = &seen.original {
+            self.original(&seen.header.thing, original);
+        }
         self.actors.insert(seen.header.actor);
-        self.link(&seen, position)?;
-        self.tree.push(seen.leaf);
-        self.reach(self.tree.size());
+        self.link(seen, position)
+    }
+
+    fn original(&mut self, thing: &ThingId, original: &prototype::Checked) {
+        let report = self.report.original.get_or_insert_default();
+        match original.fault {
+            None => report.signatures_good += 1,
+            Some(_) => report.signatures_bad += 1,
+        }
+        if let Some(link) = &original.link {
+            self.chains.take(thing, link);
+        }
+    }
+
+    /// Tells of the chains of originals, now that all entries were seen.
+    fn settle_originals(&mut self) {
+        let Self { store, report, tips, lost, chains, .. } = self;
+        let Some(report) = &mut report.original else { return };
+        let has_lost = !lost.ranges.is_empty() || !lost.ids.is_empty();
+        let has_unreadable =
+            |thing: &ThingId| has_lost || tips.get(&store.tag(thing)).is_some_and(|tip| tip.has_unreadable);
+        report.chains = std::mem::take(chains).settle(has_unreadable);
+    }
+
+    /// Notes positions of which no record can be read. The tree's rows say
+    /// which ids were there; if they do not, the tree ends here.
+    fn lose(&mut self, gap: Gap) -> Result<()> {
+        let Gap { positions, detail } = gap;
+        if positions.is_empty() {
+            self.report.add(Problem::of_ledger(Verdict::Unreadable, detail));
+            return Ok(());
+        }
+        let Range { start, end } = positions;
+        self.next = end;
+        self.lost.ranges.insert(start, LostRange { end, detail, named: 0 });
+        let mut at = start;
+        while at < end && self.tree_is_whole {
+            let until = end.min(at.saturating_add(IDS_AT_ONCE));
+            let ids = match self.store.with_tree(|tree| tree.ids(at, until)) {
+                Err(problem) if !problem.is_damaged() => return Err(problem),
+                ids => ids.unwrap_or_default(),
+            };
+            if ids.is_empty() || ids.contains(&UNREADABLE) {
+                self.tree_is_whole = false;
+            } else {
+                for id in &ids {
+                    self.push(id)?;
+                }
+            }
+            self.lost.ids.extend(ids);
+            at = until;
+        }
+        Ok(())
+    }
+
+    /// Takes an id into the tree, and holds the rows that it fills against
+    /// those that are stored.
+    fn push(&mut self, id: &EntryId) -> Result<()> {
+        if !self.tree_is_whole {
+            return Ok(());
+        }
+        let Self { store, tree, report, .. } = self;
+        let mut failed = None;
+        tree.push_with(id, |level, index, full| {
+            let detail = match ledger::read_row(&*store.storage, &store.rows, level, index) {
+                Ok(stored) if stored == full => return,
+                Ok(_) => format!("tile {index} of level {level} of the ledger's tree has other ids than the entries"),
+                Err(problem) if problem.is_damaged() => problem.to_string(),
+                Err(problem) => return failed = Some(problem),
+            };
+            report.add(Problem::of_ledger(Verdict::BadIndex, detail));
+        });
+        if let Some(problem) = failed {
+            return Err(problem);
+        }
+        self.reach();
         Ok(())
     }
 
     fn link(&mut self, seen: &Seen, position: u64) -> Result<()> {
-        let tip = self.tips.entry(seen.tag).or_default();
+        let Self { store, report, tips, lost, .. } = self;
+        let tip = tips.entry(seen.tag).or_insert_with(|| Tip::new(seen.header.thing.clone()));
         let mut greatest = Some(0);
         for prev in &seen.header.prev {
             let known = match tip.heads.iter().find(|(id, ..)| id == prev) {
-                Some((_, seq, time)) => Some((*seq, *time)),
+                Some((_, seq, time)) => Followed::Found(*seq, *time),
+                None if lost.ids.contains(prev) => Followed::Lost,
                 // A fork may follow an older entry. It is looked up by the
                 // index, and believed because its id is recomputed.
-                None => find_before(self.store, &seen.tag, prev, position)?,
+                None => find_before(store, &seen.tag, prev, position)?,
             };
             match known {
-                None => {
+                Followed::Missing => {
                     let detail = format!("it follows {prev}, which is not here");
-                    self.report.add(problem(seen, position, Verdict::MissingPrev, detail));
+                    report.add(problem(seen, position, Verdict::MissingPrev, detail));
                     greatest = None;
                 }
-                Some((seq, time)) => {
+                Followed::Lost => greatest = None,
+                Followed::Found(seq, time) => {
                     greatest = greatest.map(|greatest: u64| greatest.max(seq));
                     if time >= seen.header.time {
                         let detail = format!("time {} is not later than {time} of its prev", seen.header.time);
-                        self.report.add(problem(seen, position, Verdict::BadLink, detail));
+                        report.add(problem(seen, position, Verdict::BadLink, detail));
                     }
                 }
             }
@@ -129,17 +290,22 @@ impl Links<'_> {
             && seen.header.seq != greatest + 1
         {
             let detail = format!("seq {} does not follow seq {greatest}", seen.header.seq);
-            self.report.add(problem(seen, position, Verdict::BadLink, detail));
+            report.add(problem(seen, position, Verdict::BadLink, detail));
         }
         tip.heads.retain(|(id, ..)| !seen.header.prev.contains(id));
         tip.heads.push((seen.id, seen.header.seq, seen.header.time));
         tip.entries += 1;
+        tip.has_unreadable |= seen.content != Verdict::Intact;
         tip.postings = tip.postings.wrapping_add(fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id)));
         Ok(())
     }
 
-    /// Holds the tree against the checkpoints of this size.
-    fn reach(&mut self, size: u64) {
+    /// Holds the tree against the checkpoints of its size.
+    fn reach(&mut self) {
+        let size = self.tree.size();
+        if self.checkpoints.iter().all(|(kept, _)| kept.size != size) {
+            return;
+        }
         let (due, later) = std::mem::take(&mut self.checkpoints).into_iter().partition(|(kept, _)| kept.size == size);
         self.checkpoints = later;
         for (kept, which) in due {
@@ -150,62 +316,112 @@ impl Links<'_> {
         }
     }
 
-    fn finish(mut self, size: u64, tree: &crate::ledger::Ledger) -> Result<Report> {
+    fn finish(mut self, tree: &Ledger) -> Result<Report> {
         for (kept, which) in std::mem::take(&mut self.checkpoints) {
-            let detail = format!("{which} counts {} entries, the ledger has {}", kept.size, self.tree.size());
-            self.report.add(Problem::of_ledger(Verdict::Truncated, detail));
+            let (verdict, detail) = if kept.size > self.size {
+                let detail = format!("{which} counts {} entries, the ledger has {}", kept.size, self.size);
+                (Verdict::Truncated, detail)
+            } else {
+                let detail = format!("entries are lost, so that {which} of {} entries cannot be compared", kept.size);
+                (Verdict::Unreadable, detail)
+            };
+            self.report.add(Problem::of_ledger(verdict, detail));
         }
         let root = self.tree.root();
-        if self.tree.size() == size && root != tree.root() {
+        if self.tree_is_whole && root != tree.root() {
             let detail = format!("the tree's rows give root {}, the entries give {root}", tree.root());
             self.report.add(Problem::of_ledger(Verdict::BadIndex, detail));
         }
         self.report.things = self.tips.len() as u64;
         self.report.actors = self.actors.len() as u64;
         self.report.forked = self.tips.values().filter(|tip| tip.heads.len() > 1).count() as u64;
-        self.report.size = size;
+        self.report.size = self.size;
         self.report.root = root;
-        self.compare_index(size)?;
+        self.settle_originals();
+        self.compare_index()?;
+        self.tell_lost();
         Ok(self.report)
     }
 
-    /// Holds what the index lists for each thing against what the ledger holds.
-    fn compare_index(&mut self, size: u64) -> Result<()> {
-        let (store, report, tips) = (self.store, &mut self.report, &mut self.tips);
-        let mut add = |thing: &ThingId, detail: String| {
-            let thing = Some(thing.clone());
-            report.add(Problem { thing, ..Problem::of_ledger(Verdict::BadIndex, detail) });
-        };
+    /// Holds what the index lists for each thing against what the ledger
+    /// holds, and names the entries that cannot be read.
+    fn compare_index(&mut self) -> Result<()> {
+        let Self { store, report, tips, lost, size, .. } = self;
         for_each_state(store, |tag, state| {
-            let (mut entries, mut postings, mut newer) = (0, 0_u64, false);
+            let state = match state {
+                Ok(state) => state,
+                Err(detail) => {
+                    let thing = tag.and_then(|tag| tips.remove(tag)).map(|tip| tip.thing);
+                    report.add(Problem { thing, ..Problem::of_ledger(Verdict::BadIndex, detail) });
+                    return Ok(());
+                }
+            };
+            let tip = tag.and_then(|tag| tips.remove(tag)).unwrap_or_else(|| Tip::new(state.thing.clone()));
+            let mut add = |seq, position, verdict, detail| {
+                let thing = Some(state.thing.clone());
+                report.add(Problem { thing, seq, position, ..Problem::of_ledger(verdict, detail) });
+            };
+            // Each seq has an entry: more seqs than entries are not counted.
+            if state.last_seq() > store.size() {
+                let detail = format!("the index has a seq {} of this thing", state.last_seq());
+                add(None, None, Verdict::BadIndex, detail);
+                return Ok(());
+            }
+            let (mut entries, mut postings, mut newer, mut some_lost) = (0, 0_u64, false, false);
+            let Some(tag) = tag else { return Ok(()) };
             for chunk in index::chunks(1, state.last_seq()) {
-                for posting in store.chunk(tag, state, chunk)? {
-                    if posting.position >= size {
-                        newer = true;
-                        continue;
+                let listed = match store.chunk(tag, state, chunk) {
+                    Err(problem) if problem.is_damaged() => {
+                        add(None, None, Verdict::BadIndex, problem.to_string());
+                        return Ok(());
                     }
-                    entries += 1;
-                    postings =
-                        postings.wrapping_add(fingerprint(posting.position, posting.slot, posting.seq, posting.id8));
+                    listed => listed?,
+                };
+                for posting in listed {
+                    if posting.position >= *size {
+                        newer = true;
+                    } else if let Some(range) = lost.at(posting.position) {
+                        range.named += 1;
+                        some_lost = true;
+                        add(Some(posting.seq), Some(posting.position), Verdict::Unreadable, range.detail.clone());
+                    } else {
+                        entries += 1;
+                        let one = fingerprint(posting.position, posting.slot, posting.seq, posting.id8);
+                        postings = postings.wrapping_add(one);
+                    }
                 }
             }
-            let tip = tips.remove(tag).unwrap_or_default();
             if (entries, postings) != (tip.entries, tip.postings) {
-                add(&state.thing, format!("the index lists {entries} entries, the ledger holds {}", tip.entries));
-            } else if !newer {
+                let detail = format!("the index lists {entries} entries, the ledger holds {}", tip.entries);
+                add(None, None, Verdict::BadIndex, detail);
+            } else if !newer && !some_lost {
                 let same = |(id, ..): &(EntryId, u64, Time)| state.heads().any(|head| head.id == *id);
                 if state.heads().count() != tip.heads.len() || !tip.heads.iter().all(same) {
-                    add(&state.thing, "the index has other heads than the ledger".to_owned());
+                    add(None, None, Verdict::BadIndex, "the index has other heads than the ledger".to_owned());
                 }
             }
-            Ok(true)
+            Ok(())
         })?;
-        let missing = self.tips.len() as u64;
-        if missing > 0 {
-            let detail = format!("the index lacks {missing} things that the ledger holds");
-            self.report.add(Problem::of_ledger(Verdict::BadIndex, detail));
+        for tip in std::mem::take(&mut self.tips).into_values() {
+            let detail = "the index does not list it".to_owned();
+            self.report.add(Problem { thing: Some(tip.thing), ..Problem::of_ledger(Verdict::BadIndex, detail) });
         }
         Ok(())
+    }
+
+    /// Tells of the entries that cannot be read and that the index does not
+    /// name either.
+    fn tell_lost(&mut self) {
+        for (start, range) in std::mem::take(&mut self.lost.ranges) {
+            let count = range.end - start;
+            let detail = match count.saturating_sub(range.named) {
+                0 => continue,
+                1 if count == 1 => range.detail,
+                nameless => format!("{nameless} of the {count} entries from here on: {}", range.detail),
+            };
+            let position = Some(start);
+            self.report.add(Problem { position, ..Problem::of_ledger(Verdict::Unreadable, detail) });
+        }
     }
 }
 
@@ -220,33 +436,49 @@ fn problem(seen: &Seen, position: u64, verdict: Verdict, detail: String) -> Prob
 }
 
 /// Seq and time of an entry of a thing that stands before `position`.
-fn find_before(store: &Store, tag: &Tag, id: &EntryId, position: u64) -> Result<Option<(u64, Time)>> {
-    let Some(state) = store.state(tag)? else { return Ok(None) };
+fn find_before(store: &Store, tag: &Tag, id: &EntryId, position: u64) -> Result<Followed> {
+    let state = match store.state(tag) {
+        // The index is damaged, which is told where it is compared.
+        Err(problem) if problem.is_damaged() => return Ok(Followed::Lost),
+        state => state?,
+    };
+    let Some(state) = state else { return Ok(Followed::Missing) };
     // What cannot be read is not here; it is named where it stands.
     let found = store.find(tag, &state, id, None).unwrap_or_default();
     let found = found.filter(|found| found.position < position);
-    Ok(found.map(|found| (found.header.seq, found.header.time)))
+    Ok(found.map_or(Followed::Missing, |found| Followed::Found(found.header.seq, found.header.time)))
 }
 
-/// Calls `act` for each state, in rows or not yet, for as long as it says.
-pub(super) fn for_each_state(store: &Store, mut act: impl FnMut(&Tag, &State) -> Result<bool>) -> Result<()> {
+/// Calls `act` for each state, in rows or not yet. One that does not open is
+/// given as the text that says so.
+fn for_each_state(
+    store: &Store,
+    mut act: impl FnMut(Option<&Tag>, std::result::Result<&State, String>) -> Result<()>,
+) -> Result<()> {
     let mut seen = HashSet::new();
     for (tag, state) in store.index.unwritten_states() {
-        if !act(&tag, &state)? {
-            return Ok(());
-        }
+        act(Some(&tag), Ok(&state))?;
         seen.insert(tag);
     }
     for row in store.storage.scan(&schema::states(), Direction::Forward) {
         let (key, sealed) = row?;
-        let Some(tag) = schema::tag_of_state(&key).filter(|tag| !seen.contains(tag)) else { continue };
-        // Memory may be ahead of the row that was just read.
-        let state = match store.state(&tag)? {
-            Some(state) => state,
-            None => std::sync::Arc::new(index::open_state(&store.rows, &key, &sealed)?),
+        let Some(tag) = schema::tag_of_state(&key) else {
+            act(None, Err("a row among the states of things is none".to_owned()))?;
+            continue;
         };
-        if !act(&tag, &state)? {
-            return Ok(());
+        if seen.contains(&tag) {
+            continue;
+        }
+        // Memory may be ahead of the row that was just read.
+        let state = match store.state(&tag) {
+            Ok(Some(state)) => Ok(state),
+            Ok(None) => index::open_state(&store.rows, &key, &sealed).map(std::sync::Arc::new),
+            Err(problem) => Err(problem),
+        };
+        match state {
+            Ok(state) => act(Some(&tag), Ok(&state))?,
+            Err(problem @ Error::Damaged { .. }) => act(Some(&tag), Err(problem.to_string()))?,
+            Err(problem) => return Err(problem),
         }
     }
     Ok(())
@@ -255,36 +487,37 @@ pub(super) fn for_each_state(store: &Store, mut act: impl FnMut(&Tag, &State) ->
 /// Verifies the history of one thing, as the index lists it.
 pub(super) fn thing(store: &Store, thing: &ThingId) -> Result<Report> {
     let tag = store.tag(thing);
-    let mut links = Links {
-        store,
-        report: Report::default(),
-        tips: HashMap::new(),
-        actors: HashSet::new(),
-        tree: Frontier::default(),
-        checkpoints: Vec::new(),
-    };
+    let mut links = Links::new(store, u64::MAX);
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
-    let mut memo = BatchMemo::default();
-    for chunk in index::chunks(1, state.last_seq()) {
+    let mut memo = Memo::default();
+    for chunk in index::chunks(1, state.last_seq().min(store.size())) {
         for posting in store.chunk(&tag, &state, chunk)? {
-            let finding = match store.located(&posting) {
-                Ok(located) if located.header.thing == *thing && located.header.seq == posting.seq => {
-                    scan::check_alone(store, &located, posting.slot, &mut memo)
+            match store.located_of(&state, &posting) {
+                Ok(located) => {
+                    let Finding { position, entry, problems } =
+                        scan::check_alone(store, &located, posting.slot, &mut memo);
+                    if let Some(seen) = entry {
+                        links.examine(&seen, position, problems)?;
+                        links.tree.push_with(&seen.id, |_, _, _| {});
+                    }
                 }
-                Ok(_) => Finding {
-                    position: posting.position,
-                    entry: None,
-                    problems: vec![(Verdict::BadIndex, "the index leads to another entry".to_owned())],
-                },
-                Err(problem) => Finding {
-                    position: posting.position,
-                    entry: None,
-                    problems: vec![(Verdict::Unreadable, problem.to_string())],
-                },
-            };
-            links.take(finding)?;
+                Err(Error::Damaged { detail, .. }) => {
+                    links.report.entries += 1;
+                    links.report.add(Problem {
+                        thing: Some(thing.clone()),
+                        seq: Some(posting.seq),
+                        position: Some(posting.position),
+                        ..Problem::of_ledger(Verdict::Unreadable, detail)
+                    });
+                    // Whether the entries that follow it do so cannot be said.
+                    let ids = store.with_tree(|tree| tree.ids(posting.position, posting.position + 1));
+                    links.lost.ids.extend(ids.unwrap_or_default());
+                }
+                Err(problem) => return Err(problem),
+            }
         }
     }
+    links.settle_originals();
     let heads = links.tips.get(&tag).map_or(0, |tip| tip.heads.len());
     links.report.things = 1;
     links.report.actors = links.actors.len() as u64;

@@ -19,7 +19,6 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::progress::{self, Progress};
 use crate::standing;
-use crate::store::Store;
 
 /// What to verify, and against what.
 ///
@@ -140,20 +139,4 @@ fn fingerprint(position: u64, slot: u8, seq: u64, id8: [u8; 8]) -> u64 {
         value ^ (value >> 31)
     };
     mix(mix(mix(position.wrapping_add(1)) ^ (seq << 8 | u64::from(slot))) ^ u64::from_be_bytes(id8))
-}
-
-/// The thing and seq that the index has for a ledger position, to name a
-/// record that does not open. Reads the whole index.
-fn name_of(store: &Store, position: u64) -> Option<(ThingId, u64)> {
-    let mut found = None;
-    let _ = links::for_each_state(store, |tag, state| {
-        for chunk in crate::index::chunks(1, state.last_seq()) {
-            let postings = store.chunk(tag, state, chunk)?;
-            if let Some(posting) = postings.iter().find(|posting| posting.position == position) {
-                found = Some((state.thing.clone(), posting.seq));
-            }
-        }
-        Ok(found.is_none())
-    });
-    found
 }

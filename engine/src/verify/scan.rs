@@ -4,7 +4,7 @@
 //! One thread reads blocks and cuts them into units that never cut a batch, so
 //! that whoever checks a unit has all ids that a batch signature covers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,10 +13,13 @@ use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
+use crate::prototype;
 use crate::schema::{self, Tag};
 use crate::storage::Direction;
 use crate::store::{Located, Store};
 use crate::stored::{BatchHead, Block, StoredPayload};
+
+const NO_BLOCK: &str = "its block is missing";
 
 /// Blocks in a unit, unless a batch needs more.
 const UNIT_BLOCKS: usize = 64;
@@ -39,6 +42,8 @@ pub(super) struct Seen {
     pub(super) slot: u8,
     /// Intact, stub or undecryptable.
     pub(super) content: Verdict,
+    /// What was found of its original, if it is a migrated entry.
+    pub(super) original: Option<Box<prototype::Checked>>,
 }
 
 /// Blocks that one worker checks.
@@ -47,12 +52,30 @@ struct Unit {
     blocks: Vec<(u64, Vec<u8>)>,
 }
 
+/// Positions of which no record can be read, and why. None for a row that is
+/// at no position.
+pub(super) struct Gap {
+    pub(super) positions: Range<u64>,
+    pub(super) detail: String,
+}
+
 /// A stretch of the ledger, checked.
 pub(super) struct Stretch {
     pub(super) findings: Vec<Finding>,
-    /// Positions at which there is no block.
-    pub(super) gaps: Vec<Range<u64>>,
+    /// Ascending.
+    pub(super) gaps: Vec<Gap>,
 }
+
+/// What a worker remembers from one entry to the next.
+#[derive(Default)]
+pub(super) struct Memo {
+    batch: BatchMemo,
+    /// Rows of KEK packets that open.
+    packets: HashSet<[u8; 16]>,
+}
+
+/// Rows of packets that a worker remembers.
+const MAX_PACKETS: usize = 4096;
 
 /// Goes through the ledger's first `size` positions and gives `take` each
 /// stretch, in order.
@@ -63,7 +86,7 @@ pub(super) fn ledger(
     mut take: impl FnMut(Stretch) -> Result<()>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (to_workers, units) = bounded::<Result<(Unit, Vec<Range<u64>>)>>(threads * 2);
+        let (to_workers, units) = bounded::<Handed>(threads * 2);
         let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(threads * 2);
         scope.spawn(move || read(store, size, &to_workers));
         for _ in 0..threads {
@@ -86,36 +109,40 @@ pub(super) fn ledger(
     })
 }
 
-type Handed = Result<(Unit, Vec<Range<u64>>)>;
+type Handed = Result<(Unit, Vec<Gap>)>;
 
 fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
     let mut unit = Unit { number: 0, blocks: Vec::new() };
     let mut gaps = Vec::new();
     let mut expected = 0;
+    let mut reason = NO_BLOCK;
     // Until where the batch at hand goes on.
     let mut batch_end = 0;
     for row in store.storage.scan(&schema::blocks_between(0, size), Direction::Forward) {
-        let row = row.map_err(Error::from).and_then(|(key, bytes)| {
-            let first = schema::first_of_block(&key);
-            first.map(|first| (first, bytes)).ok_or_else(|| Error::damaged("the ledger", "a block has no key"))
-        });
-        let (first, bytes) = match row {
+        let (key, bytes) = match row {
             Ok(row) => row,
             Err(problem) => {
-                let _ = to_workers.send(Err(problem));
+                let _ = to_workers.send(Err(problem.into()));
                 return;
             }
         };
-        if first > expected {
-            gaps.push(expected..first);
-        }
-        let (len, head) = match Block::from_bytes(first, &bytes) {
-            Ok(block) => {
-                let head = store.segment_key(first).ok().and_then(|key| block.head(&key, first).ok().flatten());
-                (block.len() as u64, head)
-            }
-            Err(_) => (1, None),
+        let Some(first) = schema::first_of_block(&key) else {
+            let detail = "a row among the blocks is none".to_owned();
+            gaps.push(Gap { positions: expected..expected, detail });
+            continue;
         };
+        if first > expected {
+            gaps.push(Gap { positions: expected..first, detail: reason.to_owned() });
+        }
+        expected = expected.max(first);
+        let Ok(block) = Block::from_bytes(first, &bytes) else {
+            // A gap as far as the next block.
+            reason = "the layout of its block does not decode";
+            continue;
+        };
+        reason = NO_BLOCK;
+        let len = block.len() as u64;
+        let head = store.segment_key(first).ok().and_then(|key| block.head(&key, first).ok().flatten());
         if unit.blocks.len() >= UNIT_BLOCKS && first >= batch_end {
             let number = unit.number + 1;
             let full = std::mem::replace(&mut unit, Unit { number, blocks: Vec::new() });
@@ -124,19 +151,19 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
             }
         }
         if let Some(head) = head.filter(|head| head.first == first) {
-            batch_end = first + u64::from(head.size);
+            batch_end = first.saturating_add(u64::from(head.size));
         }
-        expected = expected.max(first + len);
+        expected = expected.max(first.saturating_add(len));
         unit.blocks.push((first, bytes));
     }
     if expected < size {
-        gaps.push(expected..size);
+        gaps.push(Gap { positions: expected..size, detail: reason.to_owned() });
     }
     let _ = to_workers.send(Ok((unit, gaps)));
 }
 
 fn work(store: &Store, units: &Receiver<Handed>, results: &Sender<Result<(u64, Stretch)>>) {
-    let mut memo = BatchMemo::default();
+    let mut memo = Memo::default();
     for handed in units {
         let result = handed.map(|(unit, gaps)| {
             let findings = check_unit(store, &unit, &mut memo);
@@ -153,41 +180,30 @@ struct OpenBatch {
     head: BatchHead,
     /// Where its findings begin.
     from: usize,
-    leaves: Vec<Hash>,
+    /// The leaves that were found, by position.
+    leaves: BTreeMap<u64, Hash>,
 }
 
-fn check_unit(store: &Store, unit: &Unit, memo: &mut BatchMemo) -> Vec<Finding> {
+fn check_unit(store: &Store, unit: &Unit, memo: &mut Memo) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut batch: Option<OpenBatch> = None;
     for (first, bytes) in &unit.blocks {
-        let block = match Block::from_bytes(*first, bytes) {
-            Ok(block) => block,
-            Err(problem) => {
-                findings.push(unreadable(*first, &problem));
-                continue;
-            }
-        };
-        let head = store.segment_key(*first).and_then(|key| block.head(&key, *first));
-        let head = match head {
-            Ok(head) => head,
-            Err(problem) => {
-                // The records say themselves that they miss their signature.
-                let _ = problem;
-                None
-            }
-        };
+        // One that does not decode was taken for a gap.
+        let Ok(block) = Block::from_bytes(*first, bytes) else { continue };
+        // The records say themselves that they miss their signature.
+        let head = store.segment_key(*first).and_then(|key| block.head(&key, *first)).unwrap_or_default();
         if batch.as_ref().map(|batch| &batch.head) != head.as_ref() {
             close(store, batch.take(), &mut findings, memo);
-            batch = head.map(|head| OpenBatch { head, from: findings.len(), leaves: Vec::new() });
+            batch = head.map(|head| OpenBatch { head, from: findings.len(), leaves: BTreeMap::new() });
         }
-        for (position, slot) in (*first..).zip(0..=u8::MAX).take(block.len()) {
+        for (position, slot) in (*first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
             match store.located_in(&block, *first, slot) {
                 Ok(located) => {
                     let finding = check(store, &located, slot, memo);
                     if let (Some(batch), Some(seen), None) =
                         (&mut batch, &finding.entry, located.stored.signature.alone())
                     {
-                        batch.leaves.push(seen.leaf);
+                        batch.leaves.insert(position, seen.leaf);
                     }
                     findings.push(finding);
                 }
@@ -209,18 +225,20 @@ fn unreadable(position: u64, problem: &Error) -> Finding {
 
 /// Checks the signature of a batch over the ids that were found for it; if it
 /// does not hold, it holds for none of them.
-fn close(store: &Store, batch: Option<OpenBatch>, findings: &mut [Finding], memo: &mut BatchMemo) {
+fn close(store: &Store, batch: Option<OpenBatch>, findings: &mut [Finding], memo: &mut Memo) {
     let Some(OpenBatch { head, from, leaves }) = batch else { return };
     let members = &mut findings[from..];
-    let Some(first) = members.first() else { return };
     let actor = members.iter().find_map(|finding| finding.entry.as_ref()).map(|seen| seen.header.actor);
     let Some(actor) = actor else { return };
-    let problem = if first.position != head.first || leaves.len() != head.size as usize {
-        Some(format!("its batch of {} entries has {} left to check the signature over", head.size, leaves.len()))
-    } else {
-        let root = merkle::root(leaves);
-        let good = store.verifier(&actor).and_then(|verifier| memo.verify(&verifier, head.size, &root, &head.value));
-        good.err().map(|problem| problem.to_string())
+    let found = leaves.len();
+    let problem = match all_leaves(store, &head, leaves) {
+        None => Some(format!("its batch of {} entries has {found} left to check the signature over", head.size)),
+        Some(leaves) => {
+            let root = merkle::root(leaves);
+            let verifier = store.verifier(&actor);
+            let good = verifier.and_then(|verifier| memo.batch.verify(&verifier, head.size, &root, &head.value));
+            good.err().map(|problem| problem.to_string())
+        }
     };
     for finding in members {
         let Some(seen) = &finding.entry else { continue };
@@ -233,22 +251,48 @@ fn close(store: &Store, batch: Option<OpenBatch>, findings: &mut [Finding], memo
     }
 }
 
+/// The leaves of a batch in order. For entries that cannot be read the ledger's
+/// tree has the ids; if it had other ones, the signature would not hold.
+fn all_leaves(store: &Store, head: &BatchHead, mut found: BTreeMap<u64, Hash>) -> Option<Vec<Hash>> {
+    let end = head.first.checked_add(u64::from(head.size))?;
+    if found.len() != head.size as usize {
+        let ids = store.with_tree(|tree| tree.ids(head.first, end.min(tree.size()))).ok()?;
+        for (position, id) in (head.first..).zip(ids) {
+            found.entry(position).or_insert_with(|| merkle::leaf(&id));
+        }
+    }
+    let whole = found.len() == head.size as usize && found.keys().next() == Some(&head.first);
+    whole.then(|| found.into_values().collect())
+}
+
 /// Checks what an entry says of itself.
-pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut BatchMemo) -> Finding {
+pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo) -> Finding {
     let mut problems = Vec::new();
     let header = &located.header;
     match store.verifier(&header.actor) {
         Err(problem) => problems.push((Verdict::BadSignature, problem.to_string())),
         Ok(verifier) => {
             if let Some(signature) = located.stored.signature.alone() {
-                let good = signature.verify_with(&verifier, &located.stored.header, &located.id, memo);
+                let good = signature.verify_with(&verifier, &located.stored.header, &located.id, &mut memo.batch);
                 problems.extend(good.err().map(|problem| (Verdict::BadSignature, problem.to_string())));
             } else if located.batch.is_none() {
                 problems.push((Verdict::BadSignature, "the signature of its batch is missing or damaged".to_owned()));
             }
         }
     }
-    let content = content(store, located, &mut problems);
+    let (content, original) = content(store, located, &mut problems);
+    let fault = original.as_ref().and_then(|original| original.fault.clone());
+    problems.extend(fault.map(|fault| (Verdict::BadOriginal, fault)));
+    for envelope in &located.stored.envelopes {
+        if memo.packets.contains(&envelope.packets) {
+            continue;
+        }
+        match store.packets(envelope) {
+            Ok(_) if memo.packets.len() < MAX_PACKETS => drop(memo.packets.insert(envelope.packets)),
+            Ok(_) => {}
+            Err(problem) => problems.push((Verdict::Unreadable, format!("an envelope: {problem}"))),
+        }
+    }
     if !store.trusted().contains_key(&header.actor) {
         problems.push((Verdict::UnknownActor, unknown(store, located)));
     }
@@ -261,16 +305,21 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Batch
             leaf: merkle::leaf(&located.id),
             slot,
             content,
+            original,
         }),
         problems,
     }
 }
 
-/// Checks the payload, and opens it if this node can.
-fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String)>) -> Verdict {
+/// Checks the payload, and opens it if this node can; then its original too.
+fn content(
+    store: &Store,
+    located: &Located,
+    problems: &mut Vec<(Verdict, String)>,
+) -> (Verdict, Option<Box<prototype::Checked>>) {
     let parts;
     let bytes: &[u8] = match &located.stored.payload {
-        StoredPayload::Absent => return Verdict::Stub,
+        StoredPayload::Absent => return (Verdict::Stub, None),
         StoredPayload::Inline(bytes) => bytes,
         StoredPayload::Parts => match store.payload(located) {
             Ok(read) => {
@@ -279,18 +328,21 @@ fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String
             }
             Err(problem) => {
                 problems.push((Verdict::Unreadable, problem.to_string()));
-                return Verdict::Stub;
+                return (Verdict::Stub, None);
             }
         },
     };
     if let Err(problem) = payload::check(&located.header, bytes) {
         problems.push((Verdict::BadHash, problem.to_string()));
     }
-    let Some(cek) = located.stored.cek() else { return Verdict::Undecryptable };
-    if let Err(problem) = payload::open(&located.header, &cek, bytes) {
-        problems.push((Verdict::BadHash, problem.to_string()));
+    let Some(cek) = located.stored.cek() else { return (Verdict::Undecryptable, None) };
+    match payload::open(&located.header, &cek, bytes) {
+        Ok(body) => (Verdict::Intact, prototype::check(store, &located.header.thing, &body)),
+        Err(problem) => {
+            problems.push((Verdict::BadHash, problem.to_string()));
+            (Verdict::Intact, None)
+        }
     }
-    Verdict::Intact
 }
 
 fn unknown(store: &Store, located: &Located) -> String {
@@ -310,7 +362,7 @@ fn unknown(store: &Store, located: &Located) -> String {
 
 /// Whether an entry's signature holds, wherever it lies. Reads the ids of its
 /// batch if need be.
-pub(super) fn check_alone(store: &Store, located: &Located, slot: u8, memo: &mut BatchMemo) -> Finding {
+pub(super) fn check_alone(store: &Store, located: &Located, slot: u8, memo: &mut Memo) -> Finding {
     let mut finding = check(store, located, slot, memo);
     if let (Some(head), None) = (located.batch, located.stored.signature.alone())
         && let Err(problem) = check_batch(store, located, &head, memo)
@@ -320,12 +372,7 @@ pub(super) fn check_alone(store: &Store, located: &Located, slot: u8, memo: &mut
     finding
 }
 
-fn check_batch(
-    store: &Store,
-    located: &Located,
-    head: &BatchHead,
-    memo: &mut BatchMemo,
-) -> std::result::Result<(), String> {
+fn check_batch(store: &Store, located: &Located, head: &BatchHead, memo: &mut Memo) -> std::result::Result<(), String> {
     let last = head.first.checked_add(u64::from(head.size)).ok_or("its batch has no end")?;
     if !(head.first..last).contains(&located.position) {
         return Err("it is not in its batch".to_owned());
@@ -339,7 +386,7 @@ fn check_batch(
     }
     let root = merkle::root(ids.iter().map(merkle::leaf));
     let verifier = store.verifier(&located.header.actor).map_err(|problem| problem.to_string())?;
-    memo.verify(&verifier, head.size, &root, &head.value).map_err(|problem| problem.to_string())?;
+    memo.batch.verify(&verifier, head.size, &root, &head.value).map_err(|problem| problem.to_string())?;
     debug_assert!(head.size >= signature::MIN_BATCH);
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
-    actor, append, checkpoint, completions, demo, diff, doctor, export, get, help, import, init, log, ls, man, passwd,
-    put, recovery_key, show, stats, verify,
+    actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
+    log, ls, man, passwd, peer, put, recovery_key, share, show, stats, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -170,6 +170,31 @@ pub(crate) enum Command {
     /// Keys that sign entries: make, list, trust
     #[command(subcommand)]
     Actor(actor::Command),
+    /// Print this node's card, to be handed to a peer
+    Card(card::Args),
+    /// Other nodes: make known by their card, list, forget
+    #[command(subcommand)]
+    Peer(peer::Command),
+    /// To whom new entries are sealed
+    Audience {
+        /// Shows what is set if absent.
+        #[command(subcommand)]
+        command: Option<audience::Command>,
+    },
+    /// Let peers read entries that exist
+    Share(share::Args),
+    /// Seal nothing new to a peer
+    Unshare(audience::Unshare),
+    /// Tell who can read which entries of a thing
+    Readers(share::ReadersArgs),
+    /// List things with several heads
+    Forks(forks::Args),
+    /// Join the heads of a thing and say which data stands
+    Resolve(forks::ResolveArgs),
+    /// Print evidence that somebody wrote two entries in the place of one
+    ProveFork(forks::ProveArgs),
+    /// Check such evidence, without a database
+    VerifyFork(forks::VerifyArgs),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost

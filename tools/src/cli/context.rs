@@ -20,6 +20,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Context {
     dir: Option<PathBuf>,
     progress: Progress,
+    /// Nothing may be asked.
+    pub(crate) no_input: bool,
     /// Data goes there.
     pub(crate) output: Output,
     /// Passphrases come from there.
@@ -38,6 +40,7 @@ impl Context {
         Ok(Self {
             dir: global.db,
             progress: global.progress,
+            no_input: global.no_input,
             output: Output::new(chosen),
             sources: Sources::new(global.passphrase, global.no_input)?,
         })

@@ -6,10 +6,13 @@
 
 mod args;
 mod command;
+mod compress;
 mod context;
 mod error;
 mod excerpt;
 mod find;
+mod graph;
+mod input;
 mod interrupt;
 mod lines;
 mod output;
@@ -21,6 +24,7 @@ mod record;
 mod replace;
 mod source;
 mod talk;
+mod unwrap;
 mod when;
 
 use std::ffi::OsString;

@@ -134,6 +134,11 @@ impl Sources {
     }
 }
 
+/// The passphrase in a file: that of an archive.
+pub(crate) fn of_file(path: &str) -> Outcome<Passphrase> {
+    read_file(Path::new(path)).map(passphrase)
+}
+
 impl Place {
     fn read(&self) -> Outcome<Zeroizing<Vec<u8>>> {
         match self {

@@ -4,13 +4,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{Db, ExportOptions, ExportSummary};
+use thingdb::{Db, ExportOptions, ExportSummary, KdfParams};
 
+use crate::cli::compress::{Compression, Compressor};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::replace::Replacement;
-use crate::cli::talk;
+use crate::cli::{passphrase, talk};
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,9 @@ use crate::cli::talk;
 Examples:
   thingdb export -o things.ndjson
   thingdb export --since 5000 | ssh hq thingdb import -
-  thingdb export --prefix plant-3/ -o plant-3.ndjson
+  thingdb export --prefix plant-3/ -o plant-3.ndjson.zst
+  thingdb export --to auditor -o for-auditor.ndjson
+  thingdb export --archive-passphrase-file archive.pass -o archive.ndjson.zst
 
 The stream is ndjson: what is encrypted stays encrypted, thing ids and times
 are readable. With -o the file appears when it is complete, and the summary
@@ -33,8 +36,24 @@ pub(crate) struct Args {
     since: Option<u64>,
 
     /// Only things whose name starts so
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, visible_alias = "things", value_name = "PREFIX")]
     prefix: Option<String>,
+
+    /// Only what this peer may read, the rest of those histories as stubs
+    #[arg(long, value_name = "PEER")]
+    to: Option<String>,
+
+    /// With --to: leave the stubs out
+    #[arg(long, requires = "to")]
+    only_addressed: bool,
+
+    /// Also seal every entry to the passphrase in this file: an archive
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    archive_passphrase_file: Option<String>,
+
+    /// Compress; by default as the file name says (.zst, .gz)
+    #[arg(long, value_enum, value_name = "HOW")]
+    compress: Option<Compression>,
 }
 
 /// The members of the summary's JSON.
@@ -81,8 +100,25 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     if let Some(prefix) = &args.prefix {
         options = options.prefix(prefix);
     }
+    if let Some(peer) = &args.to {
+        options = options.to(peer).only_addressed(args.only_addressed);
+    }
+    let archive = args.archive_passphrase_file.as_deref().map(passphrase::of_file).transpose()?;
+    if let Some(archive) = &archive {
+        options = options.passphrase(archive, KdfParams::DEFAULT);
+    }
+    let by_name = || args.output.as_deref().map_or(Compression::None, Compression::of_name);
+    let compression = args.compress.unwrap_or_else(by_name);
     let mut watched = Watched { out, problem: None };
-    let exported = db.export(options, &mut watched);
+    let exported = Compressor::new(compression, &mut watched)
+        .map_err(|problem| Failure::file(name, &problem))
+        .and_then(|mut packed| {
+            let exported = db.export(options, &mut packed);
+            let ended = packed.end().map(drop);
+            let exported = exported?;
+            ended.map_err(|problem| Failure::file(name, &problem))?;
+            Ok(exported)
+        });
     if let Some(problem) = watched.problem {
         return Err(Failure::file(name, &problem));
     }

@@ -1,7 +1,7 @@
 //! `thingdb import`: a stream of entries, each checked before it is stored.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -11,23 +11,26 @@ use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::interrupt::{self, Patience};
 use crate::cli::output::{counted, grouped};
+use crate::cli::{compress, passphrase, unwrap};
 
 /// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;
-
-const READ_BYTES: usize = 256 * 1_024;
 
 /// Arguments of `thingdb import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   thingdb import things.ndjson
-  zcat things.ndjson.gz | thingdb import - --rejects refused.ndjson
+  thingdb import things.ndjson.zst --dry-run
+  ssh hq thingdb export | thingdb import - --rejects refused.ndjson
   thingdb actor trust press-7 ae12… && thingdb import press-7.ndjson
 
 Entries of actors that this database does not trust are refused, unless
 --trust all is given. To import what is here already does nothing, so an
 interrupted import is simply run again.
+
+The stream is ndjson, or a JSON array of lines or of objects, as it is or
+compressed with zstd or gzip. Entries whose prev is not here wait until it comes.
 
 Exit code 6 if lines were refused or the stream was cut; 4 if the stream is not
 what its end says. What was good is stored in any case.")]
@@ -39,6 +42,18 @@ pub(crate) struct Args {
     /// Whose entries to accept
     #[arg(long, value_enum, value_name = "WHOSE", default_value_t = Trust::Known)]
     trust: Trust,
+
+    /// Only tell what would become of the stream
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Stop at the first line that is refused
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Open an archive with the passphrase in this file
+    #[arg(long, value_name = "FILE")]
+    archive_passphrase_file: Option<String>,
 
     /// Keep the refused lines in this file, as they came
     #[arg(long, value_name = "FILE")]
@@ -84,15 +99,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let create =
         |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
     let mut rejects = args.rejects.as_ref().map(create).transpose()?;
+    let unpacked = compress::reader(source).and_then(unwrap::lines);
+    let lines = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
     let _patience = Patience::new();
-    let imported = import(context, &db, args, BufReader::with_capacity(READ_BYTES, source), rejects.as_mut())?;
+    let imported = import(context, &db, args, lines, rejects.as_mut())?;
     db.close()?;
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
         rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
     }
     let summary = Summary::new(&imported);
-    say(context, &summary)?;
+    say(context, args, &summary)?;
     conclude(args, &summary, &imported.stream)
 }
 
@@ -109,7 +126,12 @@ fn import(
         Trust::Known => TrustPolicy::Known,
         Trust::All => TrustPolicy::All,
     };
-    let mut options = ImportOptions::new().trust(policy).progress(&mut progress);
+    let mut options =
+        ImportOptions::new().trust(policy).dry_run(args.dry_run).fail_fast(args.fail_fast).progress(&mut progress);
+    let archive = args.archive_passphrase_file.as_deref().map(passphrase::of_file).transpose()?;
+    if let Some(archive) = &archive {
+        options = options.passphrase(archive);
+    }
     if let Some(rejects) = rejects {
         options = options.rejects(rejects);
     }
@@ -118,11 +140,12 @@ fn import(
     Ok(imported)
 }
 
-fn say(context: &Context, summary: &Summary) -> Outcome {
+fn say(context: &Context, args: &Args, summary: &Summary) -> Outcome {
     if context.output.is_json() {
         return context.output.object(summary);
     }
-    let mut line = format!("imported {}", counted(summary.added, "new entry", "new entries"));
+    let verb = if args.dry_run { "would import" } else { "imported" };
+    let mut line = format!("{verb} {}", counted(summary.added, "new entry", "new entries"));
     let parts = [
         (summary.known, "known already"),
         (summary.completed, "completed"),

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use thingdb::{KdfChoice, KdfParams, Options};
+use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
+use super::peer;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
@@ -18,6 +19,7 @@ use crate::cli::talk;
 Examples:
   thingdb init ./things --actor alice
   thingdb init /srv/things --passphrase-file /run/keys/things
+  thingdb init ./sensor --write-only --to hq=@hq.card
 
 The passphrase is stretched with Argon2id: 64 MiB, 3 passes, 4 lanes. The
 --kdf options choose less or more; less makes guessing cheaper and is for
@@ -30,6 +32,14 @@ pub(crate) struct Args {
     /// The name of the first actor, who signs what is written
     #[arg(long, value_name = "NAME", default_value = "owner", env = "THINGDB_ACTOR", hide_env_values = true)]
     actor: String,
+
+    /// Keep no key to what is written: only the peers of --to can read it
+    #[arg(long, requires = "to")]
+    write_only: bool,
+
+    /// Know a peer from the start and seal everything to it
+    #[arg(long, value_name = "NAME=CARD|NAME=@FILE", num_args = 1..)]
+    to: Vec<String>,
 
     /// Memory of the key derivation, in MiB, or in KiB with a K
     #[arg(long, value_name = "MIB", value_parser = memory_kib, hide_short_help = true)]
@@ -67,12 +77,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         )
         .hint(format!("thingdb --db {} stats", dir.display())));
     }
-    let options = Options::new().actor(&args.actor).kdf(kdf(&args)?);
+    let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
+    let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let passphrase = context.sources.create(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;
     }
     let db = options.create(dir, &passphrase)?;
+    for (name, card) in &peers {
+        db.add_peer(name, card)?;
+    }
+    if !peers.is_empty() {
+        let default = peers.into_iter().map(|(name, _)| name).collect();
+        db.set_audience(Audience { default, ..Audience::default() })?;
+    }
     let created = Created {
         db: dir.display().to_string(),
         origin: db.origin().to_string(),
@@ -85,6 +103,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     };
     db.close()?;
     say(context, &created)
+}
+
+/// A peer and its card, as `--to` names them.
+fn introduction(text: &str) -> Outcome<(String, Card)> {
+    let (name, card) = text
+        .split_once('=')
+        .ok_or_else(|| Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("thingdb card"))?;
+    Ok((name.to_owned(), peer::read_card(card)?))
 }
 
 fn say(context: &Context, created: &Created) -> Outcome {
@@ -113,9 +139,9 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
     }
     let default = KdfParams::DEFAULT;
     let chosen = KdfParams::new(
-        args.kdf_memory.unwrap_or(default.memory_kib()),
-        args.kdf_passes.unwrap_or(default.passes()),
-        args.kdf_lanes.unwrap_or(default.lanes()),
+        args.kdf_memory.unwrap_or_else(|| default.memory_kib()),
+        args.kdf_passes.unwrap_or_else(|| default.passes()),
+        args.kdf_lanes.unwrap_or_else(|| default.lanes()),
     );
     let chosen = chosen.map_err(|problem| {
         Failure::usage(format!("Argon2id: {problem}"))

@@ -7,6 +7,7 @@ use thingdb::{Db, Record};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
+use crate::cli::graph::Graph;
 use crate::cli::output::{self, Format, List, Output, Text, printable};
 use crate::cli::record::{self, EntryJson, Step};
 use crate::cli::when::{self, When};
@@ -23,6 +24,7 @@ Examples:
   thingdb log part-42 -n 2 --patch             the last two, with what they changed
   thingdb log part-42 --since 2026-11-01 --until 2026-11-30
   thingdb log part-42 --since 10 --until 20    by seq
+  thingdb log part-42 --graph                  where two nodes wrote apart
   thingdb log part-42 --json --patch           changes as JSON Patch (RFC 6902)")]
 pub(crate) struct Args {
     /// The thing
@@ -47,6 +49,10 @@ pub(crate) struct Args {
     /// Show what each entry changed
     #[arg(long)]
     patch: bool,
+
+    /// Draw which entry follows which
+    #[arg(long, conflicts_with_all = ["reverse", "patch", "json", "format"])]
+    graph: bool,
 }
 
 /// The part of the history that was asked for.
@@ -70,6 +76,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let history = db.history_range(&args.thing, (first, last))?;
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let wanted = |record: &thingdb::Result<Record>| record.as_ref().map_or(true, |record| range.has(record));
+    if args.graph {
+        return draw(context, history.rev().filter(wanted).take(limit));
+    }
     let mut out = Printer::new(context, &db, args);
     if args.reverse {
         print(history.filter(wanted).take(limit), &mut out)?;
@@ -84,6 +93,24 @@ fn print(records: impl Iterator<Item = thingdb::Result<Record>>, out: &mut Print
         out.take(record?)?;
     }
     Ok(())
+}
+
+/// Draws entries, newest first.
+fn draw(context: &Context, records: impl Iterator<Item = thingdb::Result<Record>>) -> Outcome {
+    let mut graph = Graph::default();
+    let mut text = context.output.text();
+    for record in records {
+        let record = record?;
+        let (line, after) = graph.entry(record.id(), record.prev());
+        let name = printable(record.actor_name().unwrap_or("?"));
+        let (id, time) = (find::short(&record.id()), when::short(record.time()));
+        let action = printable(record.action().unwrap_or("(undecryptable)"));
+        text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", record.seq()))?;
+        if let Some(after) = after {
+            text.line(&after)?;
+        }
+    }
+    text.end()
 }
 
 impl Range {

@@ -2,12 +2,15 @@
 
 pub(crate) mod actor;
 pub(crate) mod append;
+pub(crate) mod audience;
+pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod forks;
 pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod import;
@@ -16,8 +19,10 @@ pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod passwd;
+pub(crate) mod peer;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
+pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod verify;
@@ -42,6 +47,16 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Export(args) => export::run(context, &args),
         Command::Import(args) => import::run(context, &args),
         Command::Actor(command) => actor::run(context, &command),
+        Command::Card(args) => card::run(context, &args),
+        Command::Peer(command) => peer::run(context, &command),
+        Command::Audience { command } => audience::run(context, command.as_ref()),
+        Command::Share(args) => share::run(context, &args),
+        Command::Unshare(args) => audience::unshare(context, &args),
+        Command::Readers(args) => share::readers(context, &args),
+        Command::Forks(args) => forks::run(context, &args),
+        Command::Resolve(args) => forks::resolve(context, &args),
+        Command::ProveFork(args) => forks::prove(context, &args),
+        Command::VerifyFork(args) => forks::verify(context, &args),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),

@@ -1,8 +1,5 @@
 //! `thingdb put`: writes one entry.
 
-use std::fs::File;
-use std::io::{self, Read};
-
 use thingdb::{Db, Draft, Expect, Head, Receipt};
 
 use crate::cli::args::Speed;
@@ -10,10 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::printable;
 use crate::cli::record::ReceiptJson;
-use crate::cli::{excerpt, find, when};
-
-/// A little more than fits into an entry: what is longer is refused, not read.
-const MAX_BYTES: u64 = 16 * 1_024 * 1_024 + 1;
+use crate::cli::{excerpt, find, input, when};
 
 /// Arguments of `thingdb put`.
 #[derive(Debug, clap::Args)]
@@ -54,13 +48,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE")]
     media_type: Option<String>,
 
+    /// Seal it to these peers instead of the audience that is set
+    #[arg(long, value_name = "PEER", num_args = 1..)]
+    to: Option<Vec<String>>,
+
     #[command(flatten)]
     speed: Speed,
 }
 
 /// Writes the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let data = read(&args.data)?;
+    let data = input::bytes(&args.data)?;
     let mut draft = draft(args, data)?;
     if let Some(action) = &args.action {
         draft = draft.action(action);
@@ -68,6 +66,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     let signer = signer(&db, args.actor.as_deref())?;
     draft = draft.actor(&signer);
+    if let Some(to) = &args.to {
+        draft = draft.to(to.iter().cloned());
+    }
     if let Some(expected) = &args.expect {
         draft = draft.expect(expect(&db, &args.thing, expected)?);
     }
@@ -87,23 +88,6 @@ fn say(context: &Context, receipt: &Receipt, signer: &str) -> Outcome {
         find::short(&receipt.id),
         printable(signer)
     ))
-}
-
-/// The data that an argument names.
-fn read(argument: &str) -> Outcome<Vec<u8>> {
-    if argument == "-" {
-        return read_bounded("stdin", io::stdin().lock());
-    }
-    match argument.strip_prefix('@') {
-        Some(path) => read_bounded(path, File::open(path).map_err(|problem| Failure::file(path, &problem))?),
-        None => Ok(argument.as_bytes().to_vec()),
-    }
-}
-
-fn read_bounded(name: &str, source: impl Read) -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|problem| Failure::file(name, &problem))?;
-    Ok(bytes)
 }
 
 fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {

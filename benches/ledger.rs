@@ -1,0 +1,378 @@
+//! A ledger of 100,000 entries beside its floor and beside SQLite: where the
+//! time goes, and the ratios that are the goals.
+//!
+//! `cargo bench --bench ledger` takes about two minutes. With
+//! `THINGDB_BENCH_MILLION=1` it also writes and opens a million entries, twice.
+//! `THINGDB_BENCH_DIR` is where the databases go, for another disk than that
+//! of the temporary directory. Words on the command line choose parts:
+//! `put batch durable get verify move million`.
+
+mod support;
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use support::floor::{Appended, Rows, Sealer, SeamRows, SledRows};
+use support::race::{Contestant, Result, Table, race};
+use support::sqlite::SqliteLedger;
+use support::work::{self, THINGS, mix, put_batches, put_each};
+use thingdb::{Db, Durability, ExportOptions, ImportOptions, TrustPolicy, VerifyOptions};
+
+const ROUNDS: u64 = 5;
+const MILLION: u64 = 1_000_000;
+
+/// Names the task of a child process: memory is measured by process.
+const CHILD: &str = "THINGDB_BENCH_CHILD";
+
+fn main() {
+    if let Ok(task) = std::env::var(CHILD) {
+        return child(&task);
+    }
+    // Without `--bench` this is a test of whether it runs at all.
+    let whole = std::env::args().any(|argument| argument == "--bench");
+    let words: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let base = std::env::var_os("THINGDB_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = tempfile::Builder::new().prefix("thingdb-bench-").tempdir_in(base).expect("there is room");
+    let mut bench = Bench {
+        dir: dir.path().to_owned(),
+        words,
+        // Rounds must be longer than the half second after which what was
+        // written relaxed is synced.
+        round: if whole { 20_000 } else { 1000 },
+        table: Table::default(),
+        notes: Vec::new(),
+    };
+    bench.run();
+}
+
+struct Bench {
+    dir: PathBuf,
+    words: Vec<String>,
+    /// Entries in a round.
+    round: u64,
+    table: Table,
+    notes: Vec<String>,
+}
+
+/// Databases that were written and are read later.
+struct Pair {
+    ours: Db,
+    sqlite: SqliteLedger,
+}
+
+impl Bench {
+    fn run(&mut self) {
+        let durable = self.wants("durable");
+        let reads = self.wants("get") || self.wants("verify") || self.wants("move");
+        let single = (self.wants("put") || reads).then(|| self.single());
+        let batch = (self.wants("batch") || reads).then(|| self.batch());
+        if durable {
+            self.durable();
+        }
+        if let (Some(single), Some(batch)) = (single, batch) {
+            if self.wants("get") {
+                self.latest(&single);
+            }
+            if self.wants("verify") {
+                self.verify(&single, &batch);
+            }
+            if self.wants("move") {
+                self.moving("one by one", &single.ours);
+                self.moving("in batches", &batch.ours);
+            }
+            self.reopen(single.ours);
+        }
+        if std::env::var_os("THINGDB_BENCH_MILLION").is_some() || self.words.iter().any(|word| word == "million") {
+            self.million();
+        }
+        self.table.print();
+        println!();
+        for note in &self.notes {
+            println!("{note}");
+        }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| word == part)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn pair(&self, name: &str, durability: Durability) -> Pair {
+        Pair {
+            ours: work::create(&self.path(name), durability),
+            sqlite: SqliteLedger::create(&self.path(&format!("{name}.sqlite")), durability == Durability::Durable),
+        }
+    }
+
+    /// One put after the other, relaxed, in one thread.
+    fn single(&mut self) -> Pair {
+        let mut pair = self.pair("single", Durability::Relaxed);
+        let sealer = Sealer::new();
+        let mut sled = SledRows::create(&self.path("single-sled"), Rows::of_commits(1));
+        let seam = std::cell::RefCell::new(SeamRows::create(&self.path("single-seam"), Rows::of_commits(1)));
+        let results = race(
+            "one by one, relaxed",
+            ROUNDS,
+            self.round,
+            vec![
+                Contestant::new("seal", |range| sealer.seal_each(range)),
+                Contestant::new("seal and sign", |range| sealer.seal_and_sign_each(range)),
+                Contestant::new("sled, the same rows", |range| {
+                    sled.write(range);
+                    sled.flush();
+                }),
+                Contestant::new("storage seam, the same rows", |range| seam.borrow_mut().write(range, false))
+                    .resting(|| seam.borrow().flush()),
+                Contestant::new("ThingDB, put", |range| put_each(&pair.ours, range))
+                    .resting(|| pair.ours.sync().expect("the disk takes it")),
+                Contestant::new("SQLite by hand, transaction", |range| pair.sqlite.put_each(range)),
+            ],
+        );
+        if let [seal, sign, _, seam, ours, sqlite] = &results[..] {
+            self.table.add("put, relaxed, 1 thread / SQLite", ours, sqlite, 1.3);
+            self.table.add("put, relaxed / seal + sign + storage alone", ours, &sign.plus(seam), 0.0);
+            print_parts(
+                &[("seal", seal.micros()), ("sign", sign.micros() - seal.micros()), ("storage", seam.micros())],
+                ours,
+            );
+        }
+        self.note_disk("one by one", &pair);
+        pair
+    }
+
+    /// Batches of 1000, relaxed.
+    fn batch(&mut self) -> Pair {
+        let mut pair = self.pair("batch", Durability::Relaxed);
+        let sealer = Sealer::new();
+        let mut sled = SledRows::create(&self.path("batch-sled"), Rows::of_commits(work::BATCH));
+        let seam = std::cell::RefCell::new(SeamRows::create(&self.path("batch-seam"), Rows::of_commits(work::BATCH)));
+        let results = race(
+            "batches of 1000, relaxed",
+            ROUNDS,
+            self.round,
+            vec![
+                Contestant::new("seal, sign the batch", |range| sealer.seal_and_sign_batches(range)),
+                Contestant::new("sled, the same rows", |range| {
+                    sled.write(range);
+                    sled.flush();
+                }),
+                Contestant::new("storage seam, the same rows", |range| seam.borrow_mut().write(range, false))
+                    .resting(|| seam.borrow().flush()),
+                Contestant::new("ThingDB, write_batch", |range| put_batches(&pair.ours, range))
+                    .resting(|| pair.ours.sync().expect("the disk takes it")),
+                Contestant::new("SQLite by hand, transaction", |range| pair.sqlite.put_batches(range)),
+            ],
+        );
+        if let [sign, _, seam, ours, sqlite] = &results[..] {
+            self.table.add("batch of 1000, one signature / SQLite", ours, sqlite, 1.5);
+            self.table.add("batch of 1000 / seal + sign + storage alone", ours, &sign.plus(seam), 0.0);
+            print_parts(&[("seal and sign", sign.micros()), ("storage", seam.micros())], ours);
+        }
+        self.note_disk("in batches", &pair);
+        pair
+    }
+
+    /// One put after the other, each survives a power cut.
+    fn durable(&mut self) {
+        let mut pair = self.pair("durable", Durability::Durable);
+        let entries = self.round / 40;
+        let mut growing = Appended::create(&self.path("growing"), 0);
+        let mut preallocated = Appended::create(&self.path("preallocated"), 64 << 20);
+        let mut seam = SeamRows::create(&self.path("durable-seam"), Rows::of_commits(1));
+        let threads = 8;
+        let eight = work::create(&self.path("durable-8"), Durability::Durable);
+        let results = race(
+            "one by one, durable",
+            ROUNDS,
+            entries,
+            vec![
+                Contestant::new("append 424 bytes and fdatasync", |range| growing.write(range)),
+                Contestant::new("the same in a file of its length", |range| preallocated.write(range)),
+                Contestant::new("storage seam, the same rows", |range| seam.write(range, true)),
+                Contestant::new("ThingDB, put", |range| put_each(&pair.ours, range)),
+                Contestant::new("ThingDB, put in 8 threads", |range| {
+                    std::thread::scope(|scope| {
+                        for thread in 0..threads {
+                            let range = range.clone();
+                            let eight = &eight;
+                            scope.spawn(move || {
+                                range.filter(|n| n % threads == thread).for_each(|n| put_each(eight, n..n + 1));
+                            });
+                        }
+                    });
+                }),
+                Contestant::new("SQLite by hand, synchronous=FULL", |range| pair.sqlite.put_each(range)),
+            ],
+        );
+        if let [growing, preallocated, _, ours, eight, sqlite] = &results[..] {
+            self.table.add("durable put / append + fdatasync", ours, growing, 0.6);
+            self.table.add("durable put / append + fdatasync, preallocated", ours, preallocated, 0.0);
+            self.table.add("durable put / SQLite", ours, sqlite, 0.0);
+            self.table.add("durable put, 8 threads / 1 thread", eight, ours, 0.0);
+        }
+    }
+
+    /// The latest entry of a random thing, decrypted.
+    fn latest(&mut self, pair: &Pair) {
+        let results = race(
+            "latest of a random thing",
+            ROUNDS,
+            self.round,
+            vec![
+                Contestant::new("ThingDB, get", |range| {
+                    for n in range {
+                        let record = pair.ours.get(&work::thing(mix(n))).expect("it reads").expect("it was put");
+                        assert_eq!(record.data().map(<[u8]>::len), Some(work::JSON_BYTES));
+                    }
+                }),
+                Contestant::new("SQLite by hand", |range| {
+                    for n in range {
+                        assert_eq!(pair.sqlite.latest(&work::thing(mix(n))).len(), work::JSON_BYTES);
+                    }
+                }),
+            ],
+        );
+        if let [ours, sqlite] = &results[..] {
+            self.table.add("latest of a random thing / SQLite", ours, sqlite, 1.0);
+        }
+    }
+
+    /// Everything verified from the stored bytes.
+    fn verify(&mut self, single: &Pair, batch: &Pair) {
+        let entries = ROUNDS * self.round;
+        let verify = |db: &Db| {
+            let report = db.verify(VerifyOptions::new()).expect("it reads");
+            assert!(report.is_ok(), "{:?}", report.problems);
+            assert_eq!(report.entries, entries);
+        };
+        let results = race(
+            "verify everything",
+            3,
+            entries,
+            vec![
+                Contestant::new("ThingDB, written in batches", |_| verify(&batch.ours)),
+                Contestant::new("ThingDB, written one by one", |_| verify(&single.ours)),
+                Contestant::new("SQLite by hand, 1 thread", |_| assert_eq!(batch.sqlite.verify(), entries)),
+            ],
+        );
+        if let [batch, single, sqlite] = &results[..] {
+            self.table.add("verify, written in batches / SQLite", batch, sqlite, 8.0);
+            self.table.add("verify, written one by one / SQLite", single, sqlite, 1.5);
+        }
+    }
+
+    /// Out as a stream, and into another database.
+    fn moving(&mut self, written: &str, db: &Db) {
+        let entries = db.stats().expect("it reads").entries;
+        let stream = std::cell::RefCell::new(Vec::new());
+        let mut copies = 0;
+        let dir = self.path(&format!("copies {written}"));
+        std::fs::create_dir(&dir).expect("there is room");
+        race(
+            &format!("move, written {written}"),
+            2,
+            entries,
+            vec![
+                Contestant::new("ThingDB, export", |_| {
+                    stream.borrow_mut().clear();
+                    let summary = db.export(ExportOptions::new(), &mut *stream.borrow_mut()).expect("it reads");
+                    assert_eq!(summary.entries, entries);
+                }),
+                Contestant::new("ThingDB, import into a new database", |_| {
+                    copies += 1;
+                    let copy = work::create(&dir.join(copies.to_string()), Durability::Relaxed);
+                    let options = ImportOptions::new().trust(TrustPolicy::All);
+                    let summary = copy.import(options, BufReader::new(&stream.borrow()[..])).expect("it reads");
+                    assert_eq!(summary.added, entries);
+                }),
+            ],
+        );
+        self.notes
+            .push(format!("stream, written {written}: {} bytes an entry", stream.borrow().len() as u64 / entries));
+    }
+
+    fn reopen(&mut self, db: Db) {
+        let entries = db.stats().expect("it reads").entries;
+        let dir = db.dir().to_owned();
+        db.close().expect("the disk takes it");
+        let start = Instant::now();
+        let db = work::open(&dir);
+        let opened = start.elapsed();
+        self.notes.push(format!(
+            "open {entries} entries: {:.0} ms (stretching the passphrase left out)",
+            opened.as_secs_f64() * 1e3
+        ));
+        drop(db);
+    }
+
+    fn note_disk(&mut self, written: &str, pair: &Pair) {
+        pair.ours.sync().expect("the disk takes it");
+        let stats = pair.ours.stats().expect("it reads");
+        let ours = stats.disk_bytes / stats.entries;
+        let sqlite = pair.sqlite.disk_bytes() / stats.entries;
+        self.notes.push(format!("disk, written {written}: {ours} bytes an entry, SQLite {sqlite}"));
+    }
+
+    /// A million entries, written and opened by processes of their own.
+    fn million(&mut self) {
+        for (task, name) in
+            [("batches", "million"), ("open", "million"), ("each", "million-each"), ("open", "million-each")]
+        {
+            let dir = self.path(name);
+            let child = Command::new(std::env::current_exe().expect("this runs from a file"))
+                .env(CHILD, format!("{task} {}", dir.display()))
+                .output()
+                .expect("this program starts");
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+            self.notes.push(String::from_utf8_lossy(&child.stdout).trim_end().to_owned());
+        }
+    }
+}
+
+fn print_parts(parts: &[(&str, f64)], whole: &Result) {
+    let known: f64 = parts.iter().map(|(_, micros)| micros).sum();
+    let parts: Vec<String> = parts.iter().map(|(name, micros)| format!("{name} {micros:.1}")).collect();
+    let rest = whole.micros() - known;
+    println!(
+        "  {} us = {} + the rest of the engine {rest:.1}",
+        format_args!("{:.1}", whole.micros()),
+        parts.join(" + ")
+    );
+}
+
+fn child(task: &str) {
+    let (task, dir) = task.split_once(' ').expect("the parent names both");
+    let dir = Path::new(dir);
+    let start = Instant::now();
+    let (what, db) = match task {
+        "batches" => {
+            let db = work::create(dir, Durability::Durable);
+            put_batches(&db, 0..MILLION);
+            ("durable batches of 1000", db)
+        }
+        "each" => {
+            let db = work::create(dir, Durability::Relaxed);
+            put_each(&db, 0..MILLION);
+            ("relaxed one by one", db)
+        }
+        _ => ("open", work::open(dir)),
+    };
+    let took = start.elapsed().as_secs_f64();
+    let stats = db.stats().expect("it reads");
+    assert_eq!((stats.entries, stats.things), (MILLION, THINGS));
+    db.close().expect("the disk takes it");
+    let (mib, bytes) = (peak_rss_kib() >> 10, stats.disk_bytes / stats.entries);
+    println!("1 M entries, {what}: {took:.2} s, peak RSS {mib} MiB, {bytes} bytes of disk an entry");
+}
+
+/// The most memory that this process has had, in KiB.
+fn peak_rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}

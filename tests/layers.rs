@@ -1,0 +1,193 @@
+//! The layers: format <- engine <- tools, and nothing sees tests, benches or
+//! fuzz. No source file holds `unsafe`.
+//!
+//! Read from the manifests and the sources themselves, so that a dependency
+//! that points up, or a block that the compiler should not have let through,
+//! fails here with its name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each crate, and the crates of the workspace that it may depend on.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("format", &[]),
+    ("engine", &["thingdb-format"]),
+    ("tools", &["thingdb"]),
+    ("tests", &["thingdb-format", "thingdb", "thingdb-tools", "thingdb-fuzz"]),
+    ("benches", &["thingdb-format", "thingdb", "thingdb-tools"]),
+    ("fuzz", &["thingdb-format", "thingdb", "thingdb-tools"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()))
+}
+
+/// The packages that a manifest names as dependencies, of whatever kind.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_dependencies = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            in_dependencies = section.ends_with("dependencies");
+            // [dependencies.name], [target.'…'.dev-dependencies.name]
+            if let Some((_, name)) = section.rsplit_once("dependencies.") {
+                found.push(name.trim_matches('"').to_owned());
+            }
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=').filter(|_| in_dependencies && !line.starts_with('#')) else {
+            continue;
+        };
+        let name = name.trim().split('.').next().unwrap_or_default().trim_matches('"');
+        let renamed = value.split_once("package").and_then(|(_, rest)| rest.split('"').nth(1));
+        found.push(renamed.unwrap_or(name).to_owned());
+    }
+    found
+}
+
+fn package_name(manifest: &str) -> String {
+    let name = manifest.lines().find_map(|line| line.trim().strip_prefix("name = "));
+    name.expect("a manifest names its package").trim_matches('"').to_owned()
+}
+
+#[test]
+fn arrows_point_down() {
+    let root = root();
+    let manifests: BTreeMap<&str, String> =
+        ARROWS.iter().map(|(directory, _)| (*directory, read(&root.join(directory).join("Cargo.toml")))).collect();
+    let own: Vec<String> = manifests.values().map(|manifest| package_name(manifest)).collect();
+    let mut arrows = 0;
+    for (directory, allowed) in ARROWS {
+        for name in dependencies(&manifests[directory]) {
+            if own.contains(&name) {
+                assert!(allowed.contains(&name.as_str()), "{directory} depends on {name}: the arrow points up");
+                arrows += 1;
+            }
+        }
+    }
+    assert!(arrows >= 4, "only {arrows} arrows were found: the manifests are read wrongly");
+}
+
+/// Every member of the workspace is in the table above.
+#[test]
+fn no_crate_is_left_out() {
+    let workspace = read(&root().join("Cargo.toml"));
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).expect("there are members");
+    let members: Vec<&str> =
+        members.trim_matches(['[', ']']).split(',').map(|name| name.trim().trim_matches('"')).collect();
+    let known: Vec<&str> = ARROWS.iter().map(|(directory, _)| *directory).collect();
+    assert_eq!(members, known);
+}
+
+/// The engine's storage seam lies below the engine: it knows no things,
+/// entries, JSON or keys.
+#[test]
+fn the_storage_seam_knows_nothing_of_entries() {
+    let seam = root().join("engine/src/storage");
+    for file in sources(&seam) {
+        for line in code(&read(&file)).lines() {
+            let line = line.trim();
+            for word in ["thingdb_format", "crate::keyring", "crate::store", "crate::schema", "serde"] {
+                assert!(!line.contains(word), "{}: {line}", file.display());
+            }
+        }
+    }
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap_or_else(|problem| panic!("{}: {problem}", directory.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target" && name != "corpus" && name != "artifacts") {
+                found.extend(sources(&path));
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The source without comments and without what stands between quotes.
+fn code(source: &str) -> String {
+    let bytes = source.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let before = out.last().copied();
+        let in_word = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let hashes = rest.iter().skip(1).take_while(|byte| **byte == b'#').count();
+        if rest.starts_with(b"//") {
+            at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        } else if rest.starts_with(b"/*") {
+            let (mut depth, mut end) = (1, 2);
+            while depth > 0 && end < rest.len() {
+                match rest.get(end..end + 2) {
+                    Some(b"/*") => (depth, end) = (depth + 1, end + 2),
+                    Some(b"*/") => (depth, end) = (depth - 1, end + 2),
+                    _ => end += 1,
+                }
+            }
+            at += end;
+        } else if rest[0] == b'r' && rest.get(1 + hashes) == Some(&b'"') && (before == Some(b'b') || !in_word(before)) {
+            let close = [&b"\""[..], &vec![b'#'; hashes]].concat();
+            let body = &rest[hashes + 2..];
+            let len = body.windows(close.len()).position(|some| some == close).unwrap_or(body.len());
+            at += hashes + 2 + len + close.len();
+        } else if rest[0] == b'"' {
+            let mut end = 1;
+            while end < rest.len() && rest[end] != b'"' {
+                end += if rest[end] == b'\\' { 2 } else { 1 };
+            }
+            at += end + 1;
+        } else if rest[0] == b'\'' && (rest.get(1) == Some(&b'\\') || rest.get(2) == Some(&b'\'')) {
+            // A character, not a lifetime.
+            let skip = if rest.get(1) == Some(&b'\\') { 3 } else { 2 };
+            at += rest.iter().skip(skip).position(|byte| *byte == b'\'').map_or(rest.len(), |end| skip + end + 1);
+        } else {
+            out.push(rest[0]);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[test]
+fn code_is_told_from_comments_and_strings() {
+    let source = "a /* unsafe /* */ unsafe */ b // unsafe\nc \"unsafe \\\" unsafe\" r#\"unsafe \" \"# 'u' '\\'' 'x: d";
+    assert_eq!(code(source).split_whitespace().collect::<Vec<_>>(), ["a", "b", "c", "'x:", "d"]);
+    assert!(code("fn f() { unsafe { g() } }").contains("unsafe"));
+}
+
+#[test]
+fn no_source_file_is_unsafe() {
+    let root = root();
+    let mut files = 0;
+    for (directory, _) in ARROWS {
+        for file in sources(&root.join(directory)) {
+            files += 1;
+            let text = code(&read(&file));
+            let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            assert!(!words.into_iter().any(|word| word == "unsafe"), "{} holds unsafe", file.display());
+        }
+    }
+    assert!(files > 60, "only {files} files were found");
+}
+
+#[test]
+fn unsafe_is_forbidden_by_the_manifests() {
+    let root = root();
+    assert!(read(&root.join("Cargo.toml")).contains("unsafe_code = \"forbid\""));
+    for directory in ["format", "engine", "tools", "tests", "benches"] {
+        let manifest = read(&root.join(directory).join("Cargo.toml"));
+        let inherits = manifest.contains("[lints]\nworkspace = true");
+        assert!(inherits || manifest.contains("unsafe_code = \"forbid\""), "{directory} may use unsafe");
+    }
+}

@@ -1,0 +1,349 @@
+//! The rows of a closed database, for those who alter them.
+//!
+//! [`Rows`] is what someone with the directory can do, and with the passphrase
+//! too: the engine's own keyring and storage, and a second spelling of the
+//! layouts in `engine/src/stored.rs` and `engine/src/index.rs`, so that the tests
+//! need no door into the engine.
+
+use std::path::Path;
+
+use bincode::{Decode, Encode};
+use hmac::{Hmac, KeyInit, Mac};
+use thingdb::keyring::{Keyring, SealKey, Unlock};
+use thingdb::storage::sled::{SledOptions, SledStorage};
+use thingdb::storage::{Batch, Direction, KeyRange, Row, Storage};
+
+use crate::database::passphrase;
+
+/// A closed database, opened below the engine.
+pub struct Rows {
+    storage: SledStorage,
+    keyring: Keyring,
+}
+
+/// A block: the sealed batch signature, and sealed records.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Block {
+    /// Empty if the records are signed each by itself.
+    pub head: Vec<u8>,
+    /// One a ledger position.
+    pub records: Vec<Vec<u8>>,
+}
+
+/// The batch signature of a block, open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Head {
+    /// Position of the first entry of the batch.
+    pub first: u64,
+    /// Entries in the batch.
+    pub size: u32,
+    /// The signature.
+    pub value: [u8; 64],
+}
+
+/// A record, open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// The signed bytes.
+    pub header: Vec<u8>,
+    /// Where the signature is.
+    pub signature: Signature,
+    /// The key to the payload.
+    pub cek: Option<[u8; 32]>,
+    /// Where the payload is.
+    pub payload: Payload,
+    /// Envelopes, their packets in rows of their own.
+    pub envelopes: Vec<Envelope>,
+}
+
+/// Where the signature of a record is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Signature {
+    /// Here.
+    Single([u8; 64]),
+    /// In the head of the block.
+    Local,
+    /// Here, with the path to the root of a batch that is elsewhere.
+    Batch {
+        /// The signature.
+        value: [u8; 64],
+        /// Place in the batch.
+        index: u32,
+        /// Entries in the batch.
+        size: u32,
+        /// The inclusion path.
+        path: Vec<[u8; 32]>,
+    },
+}
+
+/// Where the payload of a record is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Payload {
+    /// Not in this database.
+    Absent,
+    /// Here.
+    Inline(Vec<u8>),
+    /// In rows of its own.
+    Parts,
+}
+
+/// An envelope of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Envelope {
+    /// The node that made it.
+    pub from: [u8; 16],
+    /// The sealed key.
+    pub cek: [u8; 48],
+    /// The row with the packets.
+    pub packets: [u8; 16],
+}
+
+/// Where one entry of a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Posting {
+    /// Its seq.
+    pub seq: u64,
+    /// Its place in the ledger.
+    pub position: u64,
+    /// Its place in its block.
+    pub slot: u8,
+    /// The first bytes of its id.
+    pub id8: [u8; 8],
+}
+
+/// What the index says of a thing.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct State {
+    /// The id.
+    pub thing: String,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Those that no other follows: id, time, place.
+    pub heads: Vec<([u8; 32], u64, Posting)>,
+    /// Number of the newest chunk of postings.
+    pub last_chunk: u64,
+    /// The newest chunk.
+    pub tail: Vec<Posting>,
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_big_endian().with_fixed_int_encoding()
+}
+
+/// A value as the engine lays it out.
+///
+/// # Panics
+/// Never for the types of this module.
+#[must_use]
+pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
+    bincode::encode_to_vec(value, config()).expect("these types encode")
+}
+
+/// What was laid out.
+///
+/// # Panics
+/// If it is something else.
+#[must_use]
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> T {
+    let (value, read) = bincode::decode_from_slice(bytes, config()).expect("the layout of the engine");
+    assert_eq!(read, bytes.len(), "the whole value is read");
+    value
+}
+
+/// The row of the block that begins at `first`.
+#[must_use]
+pub fn block_key(first: u64) -> Vec<u8> {
+    [&b"L"[..], &first.to_be_bytes()].concat()
+}
+
+/// The row of a tile of the ledger's tree.
+#[must_use]
+pub fn tile_key(level: u8, index: u64) -> Vec<u8> {
+    [&[b'M', level][..], &index.to_be_bytes()].concat()
+}
+
+impl Rows {
+    /// Opens the rows of a database that is closed.
+    ///
+    /// # Panics
+    /// If it is not, or does not open.
+    #[must_use]
+    pub fn open(dir: &Path) -> Self {
+        let mut options = SledOptions::default();
+        options.reserve_bytes = 0;
+        options.cache_bytes = 16 << 20;
+        let storage = SledStorage::open(dir, options).expect("the storage opens");
+        let passphrase = passphrase();
+        let unlock = Unlock::Passphrase(&passphrase);
+        let keyring = Keyring::open(&dir.join("keyring"), unlock, &mut rand::rng()).expect("the keyring opens");
+        Self { storage, keyring }
+    }
+
+    /// Opens the rows, changes them, and closes them again.
+    pub fn edit<T>(dir: &Path, act: impl FnOnce(&Self) -> T) -> T {
+        let rows = Self::open(dir);
+        let result = act(&rows);
+        rows.close();
+        result
+    }
+
+    /// Makes everything durable and lets go.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn close(self) {
+        self.storage.close().expect("the storage closes");
+    }
+
+    /// The keyring.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The rows whose keys begin with `prefix`, in order.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    #[must_use]
+    pub fn all(&self, prefix: &[u8]) -> Vec<Row> {
+        self.storage.scan(&KeyRange::prefix(prefix), Direction::Forward).collect::<Result<_, _>>().expect("rows")
+    }
+
+    /// One row.
+    ///
+    /// # Panics
+    /// If it is not there.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Vec<u8> {
+        self.storage.get(key).expect("a read").unwrap_or_else(|| panic!("no row {key:02x?}"))
+    }
+
+    /// Replaces rows; no value deletes.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    pub fn put_all(&self, changes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) {
+        for (key, value) in changes {
+            let mut batch = Batch::new();
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            };
+            self.storage.commit(batch).expect("a commit");
+        }
+    }
+
+    /// Replaces one row.
+    pub fn put(&self, key: &[u8], value: Vec<u8>) {
+        self.put_all([(key.to_vec(), Some(value))]);
+    }
+
+    /// Deletes one row.
+    pub fn delete(&self, key: &[u8]) {
+        self.put_all([(key.to_vec(), None)]);
+    }
+
+    fn segment(&self, position: u64) -> SealKey {
+        self.keyring.segment_key(position / 65_536).expect("the segment has a key")
+    }
+
+    /// The first position of the block in which `position` lies, and the block.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn block_of(&self, position: u64) -> (u64, Block) {
+        let rows = self.all(b"L");
+        let (key, value) = rows.iter().rev().find(|(key, _)| *key <= block_key(position)).expect("a block");
+        let first = u64::from_be_bytes(key[1..].try_into().expect("a position"));
+        (first, decode(value))
+    }
+
+    /// The record at a position, open.
+    ///
+    /// # Panics
+    /// If it does not open.
+    #[must_use]
+    pub fn record(&self, position: u64) -> Record {
+        let (first, block) = self.block_of(position);
+        let sealed = &block.records[(position - first) as usize];
+        decode(&self.segment(position).open(&aad(b"thingdb/1/record", position), sealed).expect("the record opens"))
+    }
+
+    /// Replaces the record at a position, sealed as the engine would.
+    pub fn put_record(&self, position: u64, record: &Record) {
+        let (first, mut block) = self.block_of(position);
+        let aad = aad(b"thingdb/1/record", position);
+        block.records[(position - first) as usize] =
+            self.segment(position).seal(&aad, &encode(record), &mut rand::rng());
+        self.put(&block_key(first), encode(&block));
+    }
+
+    /// The batch signature of the block that begins at `first`.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[must_use]
+    pub fn head(&self, first: u64) -> Head {
+        let block: Block = decode(&self.get(&block_key(first)));
+        decode(&self.segment(first).open(&aad(b"thingdb/1/b-head", first), &block.head).expect("the head opens"))
+    }
+
+    /// Replaces the batch signature of the block that begins at `first`.
+    pub fn put_head(&self, first: u64, head: &Head) {
+        let mut block: Block = decode(&self.get(&block_key(first)));
+        block.head = self.segment(first).seal(&aad(b"thingdb/1/b-head", first), &encode(head), &mut rand::rng());
+        self.put(&block_key(first), encode(&block));
+    }
+
+    /// Opens a row that belongs to no segment.
+    ///
+    /// # Panics
+    /// If it does not open.
+    #[must_use]
+    pub fn open_row(&self, key: &[u8]) -> Vec<u8> {
+        self.keyring.row_key().seal_key().open(key, &self.get(key)).expect("the row opens")
+    }
+
+    /// Seals a row that belongs to no segment.
+    pub fn put_row(&self, key: &[u8], plain: &[u8]) {
+        self.put(key, self.keyring.row_key().seal_key().seal(key, plain, &mut rand::rng()));
+    }
+
+    /// What stands for a thing in keys.
+    #[must_use]
+    pub fn tag(&self, thing: &str) -> [u8; 16] {
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(self.keyring.index_key().as_bytes()).expect("any key");
+        mac.update(thing.as_bytes());
+        let hash: [u8; 32] = mac.finalize().into_bytes().into();
+        *hash.first_chunk().expect("16 of 32")
+    }
+
+    /// The row of a thing's state.
+    #[must_use]
+    pub fn state_key(&self, thing: &str) -> Vec<u8> {
+        [&b"T"[..], &self.tag(thing)].concat()
+    }
+
+    /// The row of a chunk of a thing's older postings.
+    #[must_use]
+    pub fn postings_key(&self, thing: &str, chunk: u64) -> Vec<u8> {
+        [&b"C"[..], &self.tag(thing), &chunk.to_be_bytes()].concat()
+    }
+
+    /// The state of a thing, open.
+    #[must_use]
+    pub fn state(&self, thing: &str) -> State {
+        decode(&self.open_row(&self.state_key(thing)))
+    }
+
+    /// Replaces the state of a thing, sealed as the engine would.
+    pub fn put_state(&self, thing: &str, state: &State) {
+        self.put_row(&self.state_key(thing), &encode(state));
+    }
+}
+
+fn aad(label: &[u8; 16], position: u64) -> Vec<u8> {
+    [&label[..], &position.to_be_bytes()].concat()
+}

@@ -1,0 +1,49 @@
+//! `thingdb card`: what one hands to a peer.
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::error::Outcome;
+
+/// Arguments of `thingdb card`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb card > hall-1.card                         hand this to a peer
+  thingdb peer add hall-1 @hall-1.card               at the peer, after comparing fingerprints
+
+A card holds this node's public keys and those of its actors, signed. It is no
+secret; that it is the right one is for people to check by the fingerprint.")]
+pub(crate) struct Args {}
+
+#[derive(Serialize)]
+struct Card {
+    card: String,
+    fingerprint: String,
+    origin: String,
+    encryption_key: String,
+    actors: Vec<Actor>,
+}
+
+#[derive(Serialize)]
+struct Actor {
+    name: String,
+    key: String,
+}
+
+/// Prints this node's card.
+pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+    let db = context.open()?;
+    let card = db.card()?;
+    db.close()?;
+    if context.output.chosen().is_none() || !context.output.is_json() {
+        return context.output.line(&card.to_string());
+    }
+    context.output.object(&Card {
+        card: card.to_string(),
+        fingerprint: card.node_key.fingerprint().to_string(),
+        origin: card.node_key.origin().to_string(),
+        encryption_key: card.encryption_key.to_string(),
+        actors: card.actors.iter().map(|(key, name)| Actor { name: name.clone(), key: key.to_string() }).collect(),
+    })
+}

@@ -1,0 +1,250 @@
+//! `thingdb forks`, `resolve`, `prove-fork`, `verify-fork`: histories with
+//! several ends.
+
+use serde::Serialize;
+use thingdb::{Db, EntryId, Equivocation, Fork, Record};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::output::{self, Format, printable};
+use crate::cli::{input, talk, when};
+
+/// Arguments of `thingdb forks`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb forks
+  thingdb forks part-42
+
+Two nodes that write the same thing apart make two heads. Nothing is lost: both
+are kept, the latest is the same everywhere, and the next put joins them.
+thingdb resolve joins them now and says which data stands.")]
+pub(crate) struct Args {
+    /// Only this thing
+    thing: Option<String>,
+}
+
+/// Arguments of `thingdb resolve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb resolve part-42 --keep e5d1 --reason 'the press was recalibrated'")]
+pub(crate) struct ResolveArgs {
+    /// The thing
+    thing: String,
+    /// The head whose data stands; the first digits of its id will do
+    #[arg(long, value_name = "ID")]
+    keep: String,
+    /// Why; kept in the entry
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who signs
+    #[arg(long, value_name = "NAME", env = "THINGDB_ACTOR")]
+    actor: Option<String>,
+}
+
+/// Arguments of `thingdb prove-fork`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb prove-fork part-42 > evidence.ndjson
+  thingdb verify-fork evidence.ndjson                anywhere, without a database
+
+Two different entries of one actor at one node after the same entries are an
+equivocation. A restored backup or a copied directory does it innocently.")]
+pub(crate) struct ProveArgs {
+    /// The thing
+    thing: String,
+}
+
+/// Arguments of `thingdb verify-fork`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb verify-fork evidence.ndjson
+
+Needs no database and no passphrase. Exit code 4 if it proves nothing.")]
+pub(crate) struct VerifyArgs {
+    /// The evidence, - for stdin
+    #[arg(value_name = "FILE|-")]
+    file: String,
+}
+
+#[derive(Serialize)]
+struct ForkRow {
+    thing: String,
+    heads: Vec<HeadRow>,
+    equivocations: Vec<Proof>,
+}
+
+#[derive(Serialize)]
+struct HeadRow {
+    id: String,
+    seq: u64,
+    time: String,
+    actor: ActorRow,
+    origin: String,
+    prev: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ActorRow {
+    name: Option<String>,
+    key: String,
+    trusted: bool,
+}
+
+#[derive(Serialize)]
+struct Proof {
+    actor: String,
+    origin: String,
+    entries: [String; 2],
+}
+
+#[derive(Serialize)]
+struct Verified {
+    ok: bool,
+    thing: String,
+    #[serde(flatten)]
+    proof: Proof,
+}
+
+/// Lists forked things and their heads.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let db = context.open()?;
+    let forks = db.forks(args.thing.as_deref())?;
+    match context.output.format() {
+        Format::Json | Format::Ndjson => {
+            let mut list = context.output.list();
+            forks.iter().try_for_each(|fork| list.item(&row(fork)))?;
+            list.end()?;
+        }
+        Format::Raw | Format::Table => table(context, &forks)?,
+    }
+    if let Some(fork) = forks.first() {
+        let thing = printable(fork.thing.as_str());
+        talk::hint(&format!("thingdb resolve {thing} --keep ID --reason '…', or just put: it joins all heads"));
+    }
+    Ok(())
+}
+
+fn row(fork: &Fork) -> ForkRow {
+    let head = |record: &Record| HeadRow {
+        id: record.id().to_string(),
+        seq: record.seq(),
+        time: record.time().to_string(),
+        actor: ActorRow {
+            name: record.actor_name().map(str::to_owned),
+            key: record.actor().to_string(),
+            trusted: record.is_trusted(),
+        },
+        origin: record.origin().to_string(),
+        prev: record.prev().iter().map(ToString::to_string).collect(),
+    };
+    ForkRow {
+        thing: fork.thing.to_string(),
+        heads: fork.heads.iter().map(head).collect(),
+        equivocations: fork.equivocations.iter().map(proof).collect(),
+    }
+}
+
+fn proof(equivocation: &Equivocation) -> Proof {
+    Proof {
+        actor: equivocation.actor.to_string(),
+        origin: equivocation.origin.to_string(),
+        entries: equivocation.entries.map(|id| id.to_string()),
+    }
+}
+
+fn table(context: &Context, forks: &[Fork]) -> Outcome {
+    let mut rows: Vec<[String; 5]> = Vec::new();
+    for fork in forks {
+        for (place, head) in fork.heads.iter().enumerate() {
+            let marked = fork.equivocations.iter().any(|found| found.entries.contains(&head.id()));
+            let thing = if place == 0 { printable(fork.thing.as_str()).into_owned() } else { String::new() };
+            let actor = printable(head.actor_name().unwrap_or("?")).into_owned();
+            let actor = if marked { format!("{actor} (equivocation)") } else { actor };
+            rows.push([thing, head.seq().to_string(), when::short(head.time()), actor, head.id().to_string()]);
+        }
+    }
+    if rows.is_empty() {
+        return context.output.line("no forks");
+    }
+    let header = ["thing", "seq", "when (UTC)", "actor", "head"];
+    context.output.line(&output::table(Some(&header), rows, Some(0)))
+}
+
+/// Joins the heads of a thing.
+pub(crate) fn resolve(context: &Context, args: &ResolveArgs) -> Outcome {
+    let db = context.open()?;
+    let keep = head(&db, &args.thing, &args.keep)?;
+    let receipt = db.resolve(&args.thing, &keep, &args.reason, args.actor.as_deref())?;
+    db.close()?;
+    if context.output.is_json() {
+        #[derive(Serialize)]
+        struct Resolved {
+            thing: String,
+            seq: u64,
+            id: String,
+            kept: String,
+        }
+        let (thing, id) = (receipt.thing.to_string(), receipt.id.to_string());
+        return context.output.object(&Resolved { thing, seq: receipt.seq, id, kept: keep.to_string() });
+    }
+    context.output.line(&format!(
+        "{} #{}  {}  keeps {keep}",
+        printable(receipt.thing.as_str()),
+        receipt.seq,
+        receipt.id
+    ))
+}
+
+fn head(db: &Db, thing: &str, wanted: &str) -> Outcome<EntryId> {
+    let heads = db.heads(thing)?;
+    if heads.is_empty() {
+        return Err(Failure::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls"));
+    }
+    let wanted = wanted.to_ascii_lowercase();
+    let found: Vec<EntryId> =
+        heads.iter().map(|head| head.id).filter(|id| id.to_string().starts_with(&wanted)).collect();
+    match found[..] {
+        [id] => Ok(id),
+        [] => Err(Failure::not_found(format!("{} has no head {}", printable(thing), printable(&wanted)))
+            .hint(format!("thingdb forks {}", printable(thing)))),
+        _ => Err(Failure::usage(format!("several heads begin with {}", printable(&wanted)))),
+    }
+}
+
+/// Prints portable evidence of an equivocation.
+pub(crate) fn prove(context: &Context, args: &ProveArgs) -> Outcome {
+    let db = context.open()?;
+    let found = db.equivocations(&args.thing)?;
+    let Some(equivocation) = found.first() else {
+        return Err(Failure::not_found(format!(
+            "nobody wrote two entries in the place of one on {}",
+            printable(&args.thing)
+        ))
+        .hint("thingdb forks: a fork between two nodes is no equivocation"));
+    };
+    let evidence = db.prove_fork(&args.thing, equivocation)?;
+    context.output.bytes(evidence.as_bytes())
+}
+
+/// Checks evidence, without a database.
+pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Outcome {
+    let evidence = input::text(input::file(&args.file)?)?;
+    let (thing, found) = thingdb::verify_fork(&evidence)
+        .map_err(|problem| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string()))?;
+    let proof = proof(&found);
+    if context.output.is_json() {
+        return context.output.object(&Verified { ok: true, thing: thing.to_string(), proof });
+    }
+    context.output.line(&format!(
+        "proven: the key {} signed two entries in the place of one, on {} at the node {}\n  {}\n  {}",
+        proof.actor,
+        printable(thing.as_str()),
+        proof.origin,
+        proof.entries[0],
+        proof.entries[1]
+    ))
+}

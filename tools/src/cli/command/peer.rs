@@ -1,0 +1,173 @@
+//! `thingdb peer`: other nodes that this one knows, by their cards.
+
+use std::io::IsTerminal;
+
+use clap::Subcommand;
+use serde::Serialize;
+use thingdb::{Card, Introduction, Peer};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::output::{self, Format, printable};
+use crate::cli::{input, talk, when};
+
+/// What to do with peers.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  thingdb peer add hall-1 @hall-1.card     shows the fingerprint and asks
+  thingdb peer add hall-1 tdbcard1:… --yes in a script that got the card by a safe way
+  thingdb peer ls
+  thingdb peer rm hall-1")]
+pub(crate) enum Command {
+    /// Make a node known by its card: accept its entries, trust its actors
+    Add {
+        /// The name by which this database knows the node
+        name: String,
+        /// The card, @FILE to read it from a file, - for stdin
+        card: String,
+        /// Do not ask; the fingerprint was compared
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// List the peers
+    Ls,
+    /// Print one peer and its actors
+    Show {
+        /// The peer
+        name: String,
+    },
+    /// Forget a peer: accept nothing new from it and seal nothing new to it
+    Rm {
+        /// The peer
+        name: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Known {
+    name: String,
+    fingerprint: String,
+    origin: String,
+    encryption_key: String,
+    since: String,
+    actors: Vec<KnownActor>,
+    card: String,
+}
+
+#[derive(Serialize)]
+struct KnownActor {
+    name: String,
+    key: String,
+}
+
+/// Runs one of the peer commands.
+pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
+    let db = context.open()?;
+    match command {
+        Command::Add { name, card, yes } => {
+            let card = read_card(card)?;
+            let introduction = db.introduce(name, &card)?;
+            if !yes {
+                confirm(context, &introduction)?;
+            }
+            db.add_peer(name, &card)?;
+            let peer = db.peer(name)?;
+            db.close()?;
+            show(context, &known(&peer))
+        }
+        Command::Ls => {
+            let peers: Vec<Known> = db.peers()?.iter().map(known).collect();
+            list(context, &peers)
+        }
+        Command::Show { name } => show(context, &known(&db.peer(name)?)),
+        Command::Rm { name } => {
+            let peer = db.peer(name)?;
+            db.remove_peer(name)?;
+            db.close()?;
+            talk::note("what it could read it can still read; thingdb readers THING tells what that is");
+            show(context, &known(&peer))
+        }
+    }
+}
+
+/// The card that an argument names.
+pub(crate) fn read_card(text: &str) -> Outcome<Card> {
+    let text = input::text(input::bytes(text)?)?;
+    text.trim().parse().map_err(|problem: thingdb::format::Error| {
+        Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
+    })
+}
+
+fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
+    talk::plain(&format!("{}  fingerprint {}", printable(&introduction.name), introduction.fingerprint));
+    for (key, name) in &introduction.actors {
+        talk::plain(&format!("  actor {}  {key}", printable(name)));
+    }
+    if !std::io::stdin().is_terminal() || context.no_input {
+        return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
+            .hint("compare the fingerprint by another way, then repeat with --yes"));
+    }
+    talk::plain("Is this the fingerprint that its people gave you? [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|problem| Failure::file("stdin", &problem))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::usage("the peer was not added")),
+    }
+}
+
+fn known(peer: &Peer) -> Known {
+    Known {
+        name: peer.name.clone(),
+        fingerprint: peer.fingerprint().to_string(),
+        origin: peer.origin().to_string(),
+        encryption_key: peer.card.encryption_key.to_string(),
+        since: when::short(peer.since),
+        actors: peer
+            .card
+            .actors
+            .iter()
+            .map(|(key, name)| KnownActor { name: name.clone(), key: key.to_string() })
+            .collect(),
+        card: peer.card.to_string(),
+    }
+}
+
+fn list(context: &Context, peers: &[Known]) -> Outcome {
+    match context.output.format() {
+        Format::Json | Format::Ndjson => {
+            let mut list = context.output.list();
+            peers.iter().try_for_each(|peer| list.item(peer))?;
+            list.end()
+        }
+        Format::Raw => peers.iter().try_for_each(|peer| context.output.line(&peer.card)),
+        Format::Table => {
+            let header = ["name", "fingerprint", "actors", "since (UTC)"];
+            let row = |peer: &Known| {
+                let actors: Vec<&str> = peer.actors.iter().map(|actor| actor.name.as_str()).collect();
+                [
+                    printable(&peer.name).into_owned(),
+                    peer.fingerprint.clone(),
+                    printable(&actors.join(", ")).into_owned(),
+                    peer.since.clone(),
+                ]
+            };
+            context.output.line(&output::table(Some(&header), peers.iter().map(row), Some(2)))
+        }
+    }
+}
+
+fn show(context: &Context, peer: &Known) -> Outcome {
+    match context.output.format() {
+        Format::Json | Format::Ndjson => context.output.object(peer),
+        Format::Raw => context.output.line(&peer.card),
+        Format::Table => {
+            let name = printable(&peer.name);
+            context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, peer.since))?;
+            peer.actors.iter().try_for_each(|actor| {
+                context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))
+            })
+        }
+    }
+}

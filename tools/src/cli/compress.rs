@@ -1,0 +1,135 @@
+//! Compression of streams: chosen by flag or file name on the way out, noticed
+//! by the first bytes on the way in.
+
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// zstd refuses frames that need more than 8 MiB of history (RFC 9659).
+const WINDOW_LOG_MAX: u32 = 23;
+
+/// How a stream is compressed. Ciphertext does not compress: what is won is the
+/// third that base64 costs, at any level, so the fastest is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// Zstandard.
+    Zstd,
+    /// gzip.
+    Gzip,
+    /// As it is.
+    None,
+}
+
+impl Compression {
+    /// What the name of a file asks for.
+    pub(crate) fn of_name(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("zst") => Self::Zstd,
+            Some("gz") => Self::Gzip,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A writer that compresses. It must be ended, or what is written is cut.
+pub(crate) enum Compressor<W: Write> {
+    /// Zstandard.
+    Zstd(Box<zstd::Encoder<'static, W>>),
+    /// gzip.
+    Gzip(Box<flate2::write::GzEncoder<W>>),
+    /// As it is.
+    None(W),
+}
+
+impl<W: Write> Compressor<W> {
+    /// Compresses what goes to `out`.
+    pub(crate) fn new(compression: Compression, out: W) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(out, 1)?;
+                encoder.include_checksum(true)?;
+                Self::Zstd(Box::new(encoder))
+            }
+            Compression::Gzip => Self::Gzip(Box::new(flate2::write::GzEncoder::new(out, flate2::Compression::fast()))),
+            Compression::None => Self::None(out),
+        })
+    }
+
+    /// Writes the end.
+    pub(crate) fn end(self) -> io::Result<W> {
+        match self {
+            Self::Zstd(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::None(out) => Ok(out),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Zstd(out) => out.write(bytes),
+            Self::Gzip(out) => out.write(bytes),
+            Self::None(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Zstd(out) => out.flush(),
+            Self::Gzip(out) => out.flush(),
+            Self::None(out) => out.flush(),
+        }
+    }
+}
+
+/// Reads a stream, compressed or not. What it unpacks to is read line by line
+/// and never held as a whole, so a bomb costs time and no memory.
+pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut source = BufReader::with_capacity(64 << 10, source);
+    let mut start = Vec::new();
+    source.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
+    let whole = io::Cursor::new(start.clone()).chain(source);
+    if start.starts_with(&ZSTD_MAGIC) {
+        let mut decoder = zstd::Decoder::with_buffer(whole)?;
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        return Ok(Box::new(decoder));
+    }
+    if start.starts_with(&GZIP_MAGIC) {
+        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(whole)));
+    }
+    Ok(Box::new(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let text = b"{\"thingdb\":1}\n".repeat(1000);
+            let mut out = Compressor::new(compression, Vec::new()).unwrap();
+            out.write_all(&text).unwrap();
+            let packed = out.end().unwrap();
+            assert!(compression == Compression::None || packed.len() < text.len());
+            let mut read = Vec::new();
+            reader(&packed[..]).unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(read, text);
+        }
+        let mut nothing = Vec::new();
+        reader(&b""[..]).unwrap().read_to_end(&mut nothing).unwrap();
+        assert!(nothing.is_empty());
+    }
+
+    #[test]
+    fn names_tell_the_compression() {
+        assert_eq!(Compression::of_name(Path::new("a.ndjson.zst")), Compression::Zstd);
+        assert_eq!(Compression::of_name(Path::new("a.gz")), Compression::Gzip);
+        assert_eq!(Compression::of_name(Path::new("a.ndjson")), Compression::None);
+    }
+}
