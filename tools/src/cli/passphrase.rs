@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::args::PassphraseArgs;
 use super::error::{Exit, Failure, Outcome};
 use super::interrupt::Patience;
-use super::talk;
+use super::{find, talk};
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
@@ -188,7 +188,7 @@ fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
     let file = File::open(path).map_err(|problem| Failure::file(&name, &problem))?;
     if is_readable_by_others(&file) {
         talk::warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
-        talk::hint(&format!("chmod 600 {name}"));
+        talk::hint(&format!("chmod 600 {}", find::quoted(&name)));
     }
     read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
 }

@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             "already-exists",
             format!("{} is a database already", dir.display()),
         )
-        .hint(format!("thingdb --db {} stats", dir.display())));
+        .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
     let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
