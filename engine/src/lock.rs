@@ -73,7 +73,9 @@ impl DirLock {
                 Err(TryLockError::Error(source)) => return Err(refuse(source)),
             }
         }
-        write_holder(&mut file).map_err(refuse)?;
+        // The number is for those who are refused. A full disk has no room for
+        // it, and must be able to be opened.
+        let _ = write_holder(&mut file);
         Ok(Self { file })
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod acknowledged;
 pub mod database;
+pub mod disk;
+pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;

@@ -139,9 +139,9 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
     }
     let default = KdfParams::DEFAULT;
     let chosen = KdfParams::new(
-        args.kdf_memory.unwrap_or(default.memory_kib()),
-        args.kdf_passes.unwrap_or(default.passes()),
-        args.kdf_lanes.unwrap_or(default.lanes()),
+        args.kdf_memory.unwrap_or_else(|| default.memory_kib()),
+        args.kdf_passes.unwrap_or_else(|| default.passes()),
+        args.kdf_lanes.unwrap_or_else(|| default.lanes()),
     );
     let chosen = chosen.map_err(|problem| Failure::usage(format!("Argon2id: {problem}")))?;
     Ok(KdfChoice::Explicit(chosen))
