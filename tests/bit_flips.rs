@@ -189,6 +189,8 @@ impl Victim {
         // An entry of someone else, with packets.
         let mut stranger = Stranger::default();
         stranger.readers.push(db.card().unwrap().encryption_key);
+        // For somebody else too: what serves only this node is not kept.
+        stranger.readers.push(thingdb::format::DecryptionKey::from_bytes([9; 32]).encryption_key());
         db.trust_actor("mallory", stranger.actor()).unwrap();
         let entry = stranger.entry(&Plan::first("sealed to us", 1, "\"hello\""));
         let summary = db.import(ImportOptions::new().trust(TrustPolicy::All), &line_of(&entry)[..]).unwrap();

@@ -214,13 +214,15 @@ impl Committer {
         }
     }
 
+    /// Why an entry from elsewhere cannot be taken in now, whatever its prev.
+    pub(crate) fn untimely(&self, header: &Header) -> Option<String> {
+        let latest = (self.clock)().saturating_add(self.future_tolerance_us);
+        (header.time.micros() > latest).then(|| format!("time {} is in the future", header.time))
+    }
+
     /// Why an entry from elsewhere does not follow from its prev, given their
     /// seqs and times.
-    pub(crate) fn refusal(&self, header: &Header, prev: &[(u64, Time)]) -> Option<String> {
-        let latest = (self.clock)().saturating_add(self.future_tolerance_us);
-        if header.time.micros() > latest {
-            return Some(format!("time {} is in the future", header.time));
-        }
+    pub(crate) fn refusal(header: &Header, prev: &[(u64, Time)]) -> Option<String> {
         if let Some((_, time)) = prev.iter().find(|(_, time)| header.time <= *time) {
             return Some(format!("time {} is not later than {time} of its prev", header.time));
         }
@@ -461,6 +463,9 @@ impl<'a> Stage<'a> {
             return Ok(fate);
         }
         let header = &arrived.entry.header;
+        if let Some(reason) = self.committer.untimely(header) {
+            return Ok(Fate::Refused(reason));
+        }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
             let Some(place) = self.place_of(&arrived.tag, prev, header.seq)? else {
@@ -468,7 +473,7 @@ impl<'a> Stage<'a> {
             };
             places.push(place);
         }
-        if let Some(reason) = self.committer.refusal(header, &places) {
+        if let Some(reason) = Committer::refusal(header, &places) {
             return Ok(Fate::Refused(reason));
         }
         let Arrived { entry, envelopes, tag, cek } = arrived;

@@ -170,6 +170,18 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// There is no directory of the Python prototype there.
+    #[error("no prototype in {}: neither ledger.ndjson nor salt.bin nor node_x25519.enc", dir.display())]
+    NoPrototype {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The passphrase opens nothing of the prototype's.
+    #[error("the passphrase opens nothing of the prototype in {}", dir.display())]
+    PrototypePassphrase {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The entry is not one of the heads.
     #[error("{thing}: the entry {id} is not one of its heads")]
     NotAHead {
@@ -236,8 +248,10 @@ impl Error {
     /// No key slot opens with this passphrase or recovery key.
     #[must_use]
     pub fn is_wrong_passphrase(&self) -> bool {
-        self.keyring()
-            .is_some_and(|problem| matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey))
+        matches!(self, Self::PrototypePassphrase { .. })
+            || self.keyring().is_some_and(|problem| {
+                matches!(problem, KeyringError::WrongPassphrase | KeyringError::WrongRecoveryKey)
+            })
     }
 
     /// A newer program wrote the database or the bytes.
@@ -310,7 +324,11 @@ impl Error {
     pub fn is_invalid_input(&self) -> bool {
         match self {
             Self::Invalid(problem) => !problem.is_newer_version(),
-            Self::Json { .. } | Self::PeerChanged { .. } | Self::PeerKnown { .. } | Self::NoReader => true,
+            Self::Json { .. }
+            | Self::PeerChanged { .. }
+            | Self::PeerKnown { .. }
+            | Self::NoReader
+            | Self::NoPrototype { .. } => true,
             _ => self.keyring().is_some_and(|problem| {
                 matches!(
                     problem,

@@ -37,7 +37,8 @@
 //! - [`Db::verify`] checks everything from the bytes and gives a [`Report`] in
 //!   a vocabulary of [`Verdict`]s. [`Db::checkpoint`] signs the ledger's state
 //!   for someone else to keep.
-//! - [`Db::export`] and [`Db::import`] move entries as ndjson.
+//! - [`Db::export`] and [`Db::import`] move entries as ndjson; [`Db::migrate`]
+//!   brings in what the Python prototype wrote.
 //! - [`Error`] has predicates for what a program can do about it.
 //! - [`format`] is the entry format itself, for those who verify without a
 //!   database.
@@ -69,6 +70,7 @@ mod options;
 mod passphrase;
 mod peers;
 mod progress;
+mod prototype;
 mod read;
 mod record;
 mod recover;
@@ -97,6 +99,10 @@ pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
 pub use peers::{Audience, Introduction, Peer};
 pub use progress::Progress;
+pub use prototype::{
+    ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
+    OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
+};
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use share::{Reader, ShareSummary};

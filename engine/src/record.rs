@@ -2,6 +2,8 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
+use crate::prototype::Original;
+
 /// One entry of a thing's history.
 ///
 /// ```
@@ -173,6 +175,12 @@ impl Record {
     #[must_use]
     pub fn attachment(&self) -> Option<Attachment<'_>> {
         self.body().and_then(Body::attachment)
+    }
+
+    /// The original that a migrated entry keeps, if it is one.
+    #[must_use]
+    pub fn original(&self) -> Option<Original> {
+        self.attachment().and_then(Original::of)
     }
 
     const fn body(&self) -> Option<&Body> {

@@ -32,7 +32,8 @@ pub fn header(bytes: &[u8]) {
 pub fn body(bytes: &[u8]) {
     if let Ok(body) = Body::from_bytes(bytes.to_vec()) {
         assert_eq!(body.as_bytes(), bytes);
-        let again = Body::new(body.actor_name(), body.action(), body.media_type(), body.data());
+        let again =
+            Body::with_attachment(body.actor_name(), body.action(), body.media_type(), body.data(), body.attachment());
         assert_eq!(again.as_ref(), Ok(&body));
     }
 }

@@ -3,6 +3,7 @@
 pub mod acknowledged;
 pub mod database;
 pub mod disk;
+pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;

@@ -16,6 +16,7 @@ use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
+use crate::prototype;
 use crate::store::Store;
 
 /// Lines that are handed to a worker at once, at most.
@@ -179,6 +180,10 @@ impl<'a> Checker<'a> {
             Ok(Line::Header(_)) => return Some(Checked::Header),
             Ok(Line::Trailer(trailer)) => return Some(Checked::Trailer(trailer)),
             Ok(Line::Entry(entry)) => *entry,
+            Err(_) if prototype::is_ledger_line(&raw) => {
+                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
+                return refused(None, raw, None, reason);
+            }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
                 return refused(None, raw, Some(column), problem.to_string());
             }

@@ -11,7 +11,7 @@ use thingdb_format::{EntryId, Line, Signature, StreamCheck, Time, signature::Bat
 use super::check::{Candidate, Checked, Checker};
 use super::import::{ImportOptions, ImportSummary, Refusal, StreamState};
 use super::pending::{self, Pending};
-use crate::committer::{Arrived, Done, Fate, Job};
+use crate::committer::{Arrived, Committer, Done, Fate, Job};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
@@ -194,6 +194,9 @@ impl<'a, 'o> Intake<'a, 'o> {
         {
             return Ok(Fate::Known);
         }
+        if let Some(reason) = self.db.committer.untimely(header) {
+            return Ok(Fate::Refused(reason));
+        }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
             let here = match (self.imagined.get(prev), &state) {
@@ -208,7 +211,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
             }
         }
-        if let Some(reason) = self.db.committer.refusal(header, &places) {
+        if let Some(reason) = Committer::refusal(header, &places) {
             return Ok(Fate::Refused(reason));
         }
         self.imagined.insert(id, (header.seq, header.time));

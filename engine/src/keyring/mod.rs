@@ -463,8 +463,21 @@ impl Keyring {
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Result<Arc<SigningKey>, KeyringError> {
+        self.import_actor(name, Arc::new(SigningKey::generate(rng)), now, rng)
+    }
+
+    /// Adds an actor with a key that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::add_actor`].
+    pub fn import_actor(
+        &mut self,
+        name: &str,
+        key: Arc<SigningKey>,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Arc<SigningKey>, KeyringError> {
         check_name(name)?;
-        let key = Arc::new(SigningKey::generate(rng));
         let added = Arc::clone(&key);
         self.change(rng, |secrets| {
             if secrets.actors.iter().any(|actor| actor.name == name) {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::{self, State};
 use crate::ledger::{self, Ledger};
 use crate::progress;
+use crate::prototype::{self, Chains};
 use crate::recover::UNREADABLE;
 use crate::schema::{self, Tag};
 use crate::standing::{self, Standing};
@@ -30,11 +31,13 @@ struct Tip {
     entries: u64,
     /// Sum of the fingerprints of what the index should list.
     postings: u64,
+    /// Whether this node cannot read some of them.
+    has_unreadable: bool,
 }
 
 impl Tip {
     const fn new(thing: ThingId) -> Self {
-        Self { thing, heads: Vec::new(), entries: 0, postings: 0 }
+        Self { thing, heads: Vec::new(), entries: 0, postings: 0, has_unreadable: false }
     }
 }
 
@@ -74,6 +77,8 @@ struct Links<'a> {
     lost: Lost,
     /// Those that are still to be held against the tree.
     checkpoints: Vec<(Checkpoint, &'static str)>,
+    /// The chains of the originals of migrated entries.
+    chains: Chains,
 }
 
 /// Entries that cannot be read. What they were is known from the index.
@@ -120,6 +125,7 @@ impl<'a> Links<'a> {
             tree_is_whole: true,
             lost: Lost::default(),
             checkpoints: Vec::new(),
+            chains: Chains::default(),
         }
     }
 
@@ -169,8 +175,32 @@ impl<'a> Links<'a> {
             Verdict::Undecryptable => self.report.undecryptable += 1,
             _ => {}
         }
+        if let Some(original) = &seen.original {
+            self.original(&seen.header.thing, original);
+        }
         self.actors.insert(seen.header.actor);
         self.link(seen, position)
+    }
+
+    fn original(&mut self, thing: &ThingId, original: &prototype::Checked) {
+        let report = self.report.original.get_or_insert_default();
+        match original.fault {
+            None => report.signatures_good += 1,
+            Some(_) => report.signatures_bad += 1,
+        }
+        if let Some(link) = &original.link {
+            self.chains.take(thing, link);
+        }
+    }
+
+    /// Tells of the chains of originals, now that all entries were seen.
+    fn settle_originals(&mut self) {
+        let Self { store, report, tips, lost, chains, .. } = self;
+        let Some(report) = &mut report.original else { return };
+        let has_lost = !lost.ranges.is_empty() || !lost.ids.is_empty();
+        let has_unreadable =
+            |thing: &ThingId| has_lost || tips.get(&store.tag(thing)).is_some_and(|tip| tip.has_unreadable);
+        report.chains = std::mem::take(chains).settle(has_unreadable);
     }
 
     /// Notes positions of which no record can be read. The tree's rows say
@@ -265,6 +295,7 @@ impl<'a> Links<'a> {
         tip.heads.retain(|(id, ..)| !seen.header.prev.contains(id));
         tip.heads.push((seen.id, seen.header.seq, seen.header.time));
         tip.entries += 1;
+        tip.has_unreadable |= seen.content != Verdict::Intact;
         tip.postings = tip.postings.wrapping_add(fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id)));
         Ok(())
     }
@@ -306,6 +337,7 @@ impl<'a> Links<'a> {
         self.report.forked = self.tips.values().filter(|tip| tip.heads.len() > 1).count() as u64;
         self.report.size = self.size;
         self.report.root = root;
+        self.settle_originals();
         self.compare_index()?;
         self.tell_lost();
         Ok(self.report)
@@ -485,6 +517,7 @@ pub(super) fn thing(store: &Store, thing: &ThingId) -> Result<Report> {
             }
         }
     }
+    links.settle_originals();
     let heads = links.tips.get(&tag).map_or(0, |tip| tip.heads.len());
     links.report.things = 1;
     links.report.actors = links.actors.len() as u64;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use thingdb_format::{EntryId, Hash, ThingId};
 
+use crate::prototype::OriginalReport;
+
 /// Problems that a report lists one by one.
 const MAX_PROBLEMS: usize = 1000;
 
@@ -37,6 +39,9 @@ pub enum Verdict {
     Truncated,
     /// The first entries are others than a checkpoint says.
     RolledBack,
+    /// The original of a migrated entry does not hold, or says something else
+    /// than the entry.
+    BadOriginal,
 }
 
 impl Verdict {
@@ -63,6 +68,7 @@ impl Verdict {
             Self::BadIndex => "bad index",
             Self::Truncated => "truncated",
             Self::RolledBack => "rolled back",
+            Self::BadOriginal => "bad original",
         }
     }
 }
@@ -135,6 +141,10 @@ pub struct Report {
     /// Merkle tree hash over their ids, recomputed; for one thing, over the
     /// ids of the thing's entries.
     pub root: Hash,
+    /// What was found of the originals of migrated entries, if there are any.
+    /// A chain that the prototype broke is told here and is no problem: it
+    /// cannot be mended, and nothing has changed since.
+    pub original: Option<OriginalReport>,
 }
 
 impl Default for Report {
@@ -150,6 +160,7 @@ impl Default for Report {
             problems_total: 0,
             size: 0,
             root: Hash::of(b""),
+            original: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
+use crate::prototype;
 use crate::schema::{self, Tag};
 use crate::storage::Direction;
 use crate::store::{Located, Store};
@@ -41,6 +42,8 @@ pub(super) struct Seen {
     pub(super) slot: u8,
     /// Intact, stub or undecryptable.
     pub(super) content: Verdict,
+    /// What was found of its original, if it is a migrated entry.
+    pub(super) original: Option<Box<prototype::Checked>>,
 }
 
 /// Blocks that one worker checks.
@@ -277,7 +280,9 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
             }
         }
     }
-    let content = content(store, located, &mut problems);
+    let (content, original) = content(store, located, &mut problems);
+    let fault = original.as_ref().and_then(|original| original.fault.clone());
+    problems.extend(fault.map(|fault| (Verdict::BadOriginal, fault)));
     for envelope in &located.stored.envelopes {
         if memo.packets.contains(&envelope.packets) {
             continue;
@@ -300,16 +305,21 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
             leaf: merkle::leaf(&located.id),
             slot,
             content,
+            original,
         }),
         problems,
     }
 }
 
-/// Checks the payload, and opens it if this node can.
-fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String)>) -> Verdict {
+/// Checks the payload, and opens it if this node can; then its original too.
+fn content(
+    store: &Store,
+    located: &Located,
+    problems: &mut Vec<(Verdict, String)>,
+) -> (Verdict, Option<Box<prototype::Checked>>) {
     let parts;
     let bytes: &[u8] = match &located.stored.payload {
-        StoredPayload::Absent => return Verdict::Stub,
+        StoredPayload::Absent => return (Verdict::Stub, None),
         StoredPayload::Inline(bytes) => bytes,
         StoredPayload::Parts => match store.payload(located) {
             Ok(read) => {
@@ -318,18 +328,21 @@ fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String
             }
             Err(problem) => {
                 problems.push((Verdict::Unreadable, problem.to_string()));
-                return Verdict::Stub;
+                return (Verdict::Stub, None);
             }
         },
     };
     if let Err(problem) = payload::check(&located.header, bytes) {
         problems.push((Verdict::BadHash, problem.to_string()));
     }
-    let Some(cek) = located.stored.cek() else { return Verdict::Undecryptable };
-    if let Err(problem) = payload::open(&located.header, &cek, bytes) {
-        problems.push((Verdict::BadHash, problem.to_string()));
+    let Some(cek) = located.stored.cek() else { return (Verdict::Undecryptable, None) };
+    match payload::open(&located.header, &cek, bytes) {
+        Ok(body) => (Verdict::Intact, prototype::check(store, &located.header.thing, &body)),
+        Err(problem) => {
+            problems.push((Verdict::BadHash, problem.to_string()));
+            (Verdict::Intact, None)
+        }
     }
-    Verdict::Intact
 }
 
 fn unknown(store: &Store, located: &Located) -> String {
