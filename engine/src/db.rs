@@ -351,17 +351,19 @@ fn failing_sync(at: u64) -> SyncHook {
 /// Refuses a directory that is no database, or one of a newer version.
 fn check_version(dir: &Path) -> Result<()> {
     let path: PathBuf = dir.join(VERSION_FILE);
-    let text = match std::fs::read_to_string(&path) {
+    let damaged = |detail: &str| Error::damaged(path.display().to_string(), detail);
+    let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::NoDatabase { dir: dir.to_owned() });
+            let is_database = dir.join(KEYRING_FILE).exists();
+            return Err(if is_database { damaged("it is missing") } else { Error::NoDatabase { dir: dir.to_owned() } });
         }
         Err(problem) => return Err(Error::file(&path, "cannot be read")(problem)),
     };
-    let found = text.strip_prefix("thingdb ").and_then(|rest| rest.trim_end().parse::<u64>().ok());
-    match found {
+    let digits = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix("thingdb "));
+    match digits.and_then(|digits| digits.trim_end().parse::<u64>().ok()) {
         Some(STORE_VERSION) => Ok(()),
         Some(found) => Err(Error::NewerVersion { found, known: STORE_VERSION }),
-        None => Err(Error::damaged(path.display().to_string(), "it does not hold a version")),
+        None => Err(damaged("it does not hold a version")),
     }
 }

@@ -1,6 +1,8 @@
 //! What is to be written: a draft becomes an entry when the engine has sealed
 //! it, given it its place and signed it.
 
+use std::fmt;
+
 use thingdb_format::{EntryId, ThingId};
 
 use crate::error::Result;
@@ -18,7 +20,7 @@ pub const JSON: &str = "application/json";
 /// assert!(Draft::json("part-42", "{").is_err());
 /// # Ok::<(), thingdb::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Draft {
     pub(crate) thing: ThingId,
     pub(crate) media_type: String,
@@ -103,6 +105,13 @@ impl Draft {
     #[must_use]
     pub fn thing(&self) -> &str {
         self.thing.as_str()
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is printed ends up in logs; the data must not.
+        write!(f, "Draft({}, {}, {} bytes)", self.thing, self.media_type, self.data.len())
     }
 }
 
