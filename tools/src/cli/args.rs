@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, passwd, peer, put, recovery_key, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, share, show, stats, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -167,6 +167,8 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Read a stream of entries, checking each
     Import(import::Args),
+    /// Bring in the directory of the Python prototype
+    Migrate(migrate::Args),
     /// Keys that sign entries: make, list, trust
     #[command(subcommand)]
     Actor(actor::Command),

@@ -96,6 +96,18 @@ impl Sources {
         }
     }
 
+    /// The passphrase of a prototype's directory, from a file, a descriptor or
+    /// the terminal. It is an old one: any length will do.
+    pub(crate) fn prototype(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
+        let bytes = match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
+            Some(place) => place.read(),
+            None => self.prompt(&format!("Passphrase of the prototype in {}: ", dir.display())).map_err(|failure| {
+                failure.hint("for the prototype's: --old-passphrase-file FILE or --old-passphrase-fd N")
+            }),
+        };
+        bytes.map(passphrase)
+    }
+
     /// The file that the passphrase is read from, if it is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.place {

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use serde::Serialize;
 use thingdb::{Checkpoint, Problem, Report, Verdict, VerifyOptions};
 
+use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
@@ -42,7 +43,7 @@ pub(crate) struct Args {
 
 /// The result, and the members of its JSON.
 #[derive(Serialize)]
-struct ReportJson {
+struct ReportJson<'a> {
     ok: bool,
     entries: u64,
     things: u64,
@@ -53,6 +54,8 @@ struct ReportJson {
     problems: Vec<ProblemJson>,
     problems_total: u64,
     checkpoint: CheckpointJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<OriginalJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -126,6 +129,8 @@ fn say(context: &Context, report: &Report) -> Outcome {
     let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
     text.line(&format!("{verdict}  {}", summary(report)))?;
     text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    let mut original = report.original.iter().flat_map(original_lines);
+    original.try_for_each(|line| text.line(&line))?;
     text.end()
 }
 
@@ -182,8 +187,8 @@ fn read_note(path: &str) -> Outcome<String> {
     Ok(note)
 }
 
-impl ReportJson {
-    fn new(report: &Report) -> Self {
+impl<'a> ReportJson<'a> {
+    fn new(report: &'a Report) -> Self {
         let problem = |problem: &Problem| ProblemJson {
             verdict: problem.verdict.to_string(),
             thing: problem.thing.as_ref().map(ToString::to_string),
@@ -203,6 +208,7 @@ impl ReportJson {
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
             checkpoint: CheckpointJson { size: report.size, root: report.root.to_string() },
+            original: report.original.as_ref().map(OriginalJson::new),
         }
     }
 }
