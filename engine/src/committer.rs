@@ -547,7 +547,7 @@ impl<'a> Stage<'a> {
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
         let envelopes =
             arrived.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
-        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes)
+        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes, false)
     }
 
     /// Seals entries to more recipients.
@@ -555,18 +555,21 @@ impl<'a> Stage<'a> {
         let mut shared = 0;
         for Shared { position, id, cek } in entries {
             let envelope = self.seal_to(to, &id, &cek)?;
-            shared += u64::from(self.add(position, None, None, vec![envelope])?);
+            shared += u64::from(self.add(position, None, None, vec![envelope], true)?);
         }
         Ok(shared)
     }
 
-    /// Adds to the record at `position` what it lacks.
+    /// Adds to the record at `position` what it lacks. Where there is no room
+    /// for an envelope, one that this node makes takes the place of the oldest
+    /// that came from elsewhere: nobody can say what that one opens.
     fn add(
         &mut self,
         position: u64,
         payload: Option<&[u8]>,
         cek: Option<&Cek>,
         envelopes: Vec<StoredEnvelope>,
+        made_here: bool,
     ) -> Result<bool> {
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
@@ -588,6 +591,10 @@ impl<'a> Stage<'a> {
             changed = true;
         }
         for stored in envelopes {
+            if made_here && record.envelopes.len() >= thingdb_format::envelope::MAX_ENVELOPES {
+                let elsewhere = record.envelopes.iter().position(|known| known.from() != self.committer.origin);
+                elsewhere.map(|at| record.envelopes.remove(at));
+            }
             if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
                 record.envelopes.push(stored);
                 changed = true;
