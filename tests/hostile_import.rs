@@ -153,11 +153,14 @@ fn an_envelope_with_another_cek_does_not_get_in() {
     let mut entry = stranger.entry(&Plan::first("x", 1, "\"mine\""));
     let wrong = stranger.envelopes(&entry.id(), &thingdb::format::Cek::from_bytes([9; 32]));
     let right = std::mem::replace(&mut entry.envelopes, wrong);
+    // It is not signed, so it is not held against the entry.
     let summary = import_all(&db, &line_of(&entry));
-    assert_eq!((summary.added, summary.refused), (0, 1), "{summary:?}");
+    assert_eq!((summary.added, summary.refused), (1, 0), "{summary:?}");
+    assert_eq!(*db.get("x").unwrap().unwrap().content(), thingdb::Content::Undecryptable);
+    assert_eq!(db.get("x").unwrap().unwrap().recipients(), 0);
     // With a good one beside it, it is passed over.
     entry.envelopes.extend(right);
-    assert_eq!(import_all(&db, &line_of(&entry)).added, 1);
+    assert_eq!(import_all(&db, &line_of(&entry)).completed, 1);
     assert_eq!(text(&db.get("x").unwrap().unwrap()), "\"mine\"");
 }
 

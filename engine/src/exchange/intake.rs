@@ -16,6 +16,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
+use crate::schema::Tag;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -26,6 +27,9 @@ const MAX_REASONS: usize = 1000;
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
+/// Bytes that are held back until then.
+const MAX_HELD_BYTES: usize = 32 << 20;
+
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
     options: ImportOptions<'o>,
@@ -33,9 +37,10 @@ pub(super) struct Intake<'a, 'o> {
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
+    held_bytes: usize,
     pending: Pending,
     /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (u64, Time)>,
+    imagined: HashMap<EntryId, (Tag, u64, Time)>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -50,6 +55,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             options,
             check: StreamCheck::default(),
             held: Vec::new(),
+            held_bytes: 0,
             pending: Pending::default(),
             imagined: HashMap::new(),
             unsynced: 0,
@@ -60,9 +66,12 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut memo = BatchMemo::default();
         let mut waiting = Vec::new();
         for raw in pending::load(&db.store)? {
-            // It was accepted when it came; trust may have changed since, its
-            // place in the history has not.
+            // It was accepted when it came. What has lost its trust since does
+            // not go on.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
+            if checker.is_withdrawn(&entry.header) {
+                continue;
+            }
             if let Ok(arrived) = checker.entry(*entry, &mut memo) {
                 waiting.push(Candidate { line: 0, raw, arrived });
             }
@@ -92,6 +101,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 Checked::Entry { id, candidate } => {
                     let noted = self.check.entry(&id);
                     self.note(noted);
+                    self.held_bytes += candidate.bytes();
                     self.held.push(*candidate);
                 }
                 Checked::Refused { id, raw, refusal } => {
@@ -109,7 +119,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if !self.is_amid_batch() || self.held.len() >= MAX_HELD {
+        if !self.is_amid_batch() || self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES {
             self.commit_held()?;
         }
         progress::tell(&mut self.options.progress, self.lines, 0, self.bytes);
@@ -126,6 +136,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn commit_held(&mut self) -> Result<()> {
+        self.held_bytes = 0;
         let held = std::mem::take(&mut self.held);
         self.commit(held)
     }
@@ -200,7 +211,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
             let here = match (self.imagined.get(prev), &state) {
-                (Some(place), _) => Some(*place),
+                (Some((tag, seq, time)), _) => (*tag == arrived.tag).then_some((*seq, *time)),
                 (None, Some(state)) => {
                     store.find(&arrived.tag, state, prev, None)?.map(|found| (found.header.seq, found.header.time))
                 }
@@ -214,7 +225,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         if let Some(reason) = Committer::refusal(header, &places) {
             return Ok(Fate::Refused(reason));
         }
-        self.imagined.insert(id, (header.seq, header.time));
+        self.imagined.insert(id, (arrived.tag, header.seq, header.time));
         Ok(Fate::Added)
     }
 
