@@ -8,7 +8,9 @@ use thingdb::format::{Actor, Card, CardFields, Entry, Envelope, Kek, KekPacket, 
 use thingdb::{
     Db, ExportOptions, ImportOptions, KdfChoice, KdfParams, Options, Passphrase, TrustPolicy, Verdict, VerifyOptions,
 };
-use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
+use thingdb_tests::database::{self, relaxed, scratch};
+use thingdb_tests::rows::Rows;
+use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of, random_id};
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse battery")
@@ -41,7 +43,7 @@ fn junk(to: &Db) -> Envelope {
     let from = SigningKey::generate(&mut rng).node_key().origin();
     let (kek, other) = (Kek::generate(&mut rng), Kek::generate(&mut rng));
     let packet = KekPacket::seal_x25519(&kek, from, &to.card().unwrap().encryption_key, &mut rng).unwrap();
-    let id = thingdb_tests::stranger::random_id();
+    let id = random_id();
     let cek = thingdb::format::Cek::generate(&mut rng);
     Envelope::new(from, envelope::seal_cek(&other, &id, &cek), vec![packet]).unwrap()
 }
@@ -238,7 +240,7 @@ fn one_thing_is_verified_against_a_checkpoint_too() {
     let report = a.verify(VerifyOptions::new().thing("t0").checkpoint(&early)).unwrap();
     assert!(report.is_ok(), "{:?}", report.problems);
     a.close().unwrap();
-    thingdb_tests::database::copy_directory(&dir, &tmp.path().join("set-back"));
+    database::copy_directory(&dir, &tmp.path().join("set-back"));
     let a = Db::open(&dir, &passphrase()).unwrap();
     a.put("t1", "1001").unwrap();
     let late = a.checkpoint().unwrap().to_string();
@@ -264,4 +266,31 @@ fn a_dry_run_does_not_follow_a_prev_in_another_thing() {
     let dry = a.import(all().dry_run(true), &lines[..]).unwrap();
     let real = a.import(all(), &lines[..]).unwrap();
     assert_eq!((dry.added, dry.pending), (real.added, real.pending));
+}
+
+/// What the index still lists tells that the ledger was cut, also without a
+/// checkpoint; a new node key is the way on.
+#[test]
+fn a_cut_tail_shows_in_verification_until_the_node_goes_on_under_a_new_key() {
+    let tmp = scratch();
+    let dir = tmp.path().join("db");
+    let db = relaxed().create(&dir, &database::passphrase()).unwrap();
+    for n in 0..50 {
+        db.put(&format!("t{}", n % 3), &n.to_string()).unwrap();
+    }
+    db.close().unwrap();
+    Rows::edit(&dir, |rows| {
+        let (last, _) = rows.all(b"L").pop().unwrap();
+        rows.delete(&last);
+    });
+    std::fs::remove_file(dir.join("checkpoint")).unwrap();
+    let db = relaxed().open(&dir, &database::passphrase()).unwrap();
+    assert!(db.put("t0", "50").is_err());
+    let report = db.verify(VerifyOptions::new()).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.verdict == Verdict::Truncated), "{report:?}");
+    db.new_node_key().unwrap();
+    let db = relaxed().open(&dir, &database::passphrase()).unwrap();
+    assert_eq!(db.warnings(), []);
+    db.put("t0", "50").unwrap();
+    assert!(db.verify(VerifyOptions::new()).unwrap().is_ok());
 }

@@ -410,8 +410,15 @@ impl<'a> Links<'a> {
                     }
                     listed => listed?,
                 };
+                // The index follows the ledger: what it lists beyond its end, as
+                // that is now, was there and is not any more.
+                let end = store.size();
                 for posting in listed {
-                    if posting.position >= *size {
+                    if posting.position >= end {
+                        newer = true;
+                        let detail = format!("the index lists it, the ledger ends at position {end}");
+                        add(Some(posting.seq), Some(posting.position), Verdict::Truncated, detail);
+                    } else if posting.position >= *size {
                         newer = true;
                     } else if let Some(range) = lost.at(posting.position) {
                         range.named += 1;
