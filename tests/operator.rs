@@ -355,7 +355,7 @@ fn an_index_that_leads_elsewhere_is_noticed_and_not_followed() {
     state.tail[0].position = u64::MAX;
     state.tail[0].slot = 255;
     altered.push(("a posting at the last position", state));
-    let mut state = lamp.clone();
+    let mut state = lamp;
     state.tail[0].position = 3;
     state.tail[0].slot = 200;
     altered.push(("a slot before the first position", state));
@@ -412,7 +412,8 @@ fn heads_of_batches_that_are_altered_are_noticed() {
     db.close().unwrap();
     let head = Rows::edit(&dir, |rows| rows.head(1));
     assert_eq!((head.first, head.size), (1, 8));
-    let mut value = head.value;
+    let good = head.value;
+    let mut value = good;
     value[7] ^= 1;
     let altered = [
         rows::Head { first: 0, ..head.clone() },
@@ -422,7 +423,7 @@ fn heads_of_batches_that_are_altered_are_noticed() {
         rows::Head { size: 1, ..head.clone() },
         rows::Head { size: 9, ..head.clone() },
         rows::Head { size: u32::MAX, ..head.clone() },
-        rows::Head { value, ..head.clone() },
+        rows::Head { value, ..head },
     ];
     for altered in altered {
         Rows::edit(&dir, |rows| rows.put_head(1, &altered));
@@ -438,7 +439,7 @@ fn heads_of_batches_that_are_altered_are_noticed() {
         let _ = db.export(thingdb::ExportOptions::new(), std::io::sink());
         drop(db);
     }
-    Rows::edit(&dir, |rows| rows.put_head(1, &head));
+    Rows::edit(&dir, |rows| rows.put_head(1, &rows::Head { first: 1, size: 8, value: good }));
     assert_intact(&relaxed().open(&dir, &passphrase()).unwrap());
 }
 
