@@ -363,7 +363,7 @@ fn check_version(dir: &Path) -> Result<()> {
     let digits = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix("thingdb "));
     match digits.and_then(|digits| digits.trim_end().parse::<u64>().ok()) {
         Some(STORE_VERSION) => Ok(()),
-        Some(found) => Err(Error::NewerVersion { found, known: STORE_VERSION }),
-        None => Err(damaged("it does not hold a version")),
+        Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
+        _ => Err(damaged("it does not hold a version")),
     }
 }

@@ -40,7 +40,7 @@
 //! - [`Db::export`] and [`Db::import`] move entries as ndjson; [`Db::migrate`]
 //!   brings in what the Python prototype wrote.
 //! - [`Error`] has predicates for what a program can do about it.
-//! - [`format`] is the entry format itself, for those who verify without a
+//! - [`mod@format`] is the entry format itself, for those who verify without a
 //!   database.
 //!
 //! # Concurrency

@@ -124,7 +124,7 @@ fn the_recovery_key_opens_when_the_passphrase_is_lost() {
     world.write("key", format!("{}\n", key.to_lowercase()));
     world.write("new", "an entirely new one\n");
     assert_eq!(world.run(&["get", "a", "--field", "", "--recovery-key-file", "key"]).ok().stdout, "1\n");
-    world.run(&["ls", "--recovery-key-file", "first"]).exit(12);
+    world.run(&["ls", "--recovery-key-file", "first"]).exit(12).says("wrong recovery key");
     world.run(&["ls", "--recovery-key-file", "new"]).exit(2);
     world.run(&["passwd", "--recovery-key-file", "key", "--new-passphrase-file", "new"]).ok();
     world.run(&["ls", "--passphrase-file", "new"]).ok();

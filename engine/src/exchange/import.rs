@@ -161,8 +161,9 @@ impl Db {
     /// already change nothing. A line that is refused stops no other.
     ///
     /// # Errors
-    /// [`Error::Stream`] if `input` fails, [`Error::is_disk_full`],
-    /// [`Error::is_read_only`]. What was added until then stays.
+    /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full),
+    /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, input: impl BufRead) -> Result<ImportSummary> {
         let checker = Checker::new(self, options.trust, options.passphrase);
         let threads = self.options.threads;

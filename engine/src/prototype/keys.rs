@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::pkcs8::DecodePrivateKey;
@@ -65,16 +65,9 @@ impl OldKeys {
             None => Err(format!("there is no {SALT_FILE} to make its key from")),
         };
         keys.node = match read(&dir.join(NODE_FILE))? {
+            Some(bytes) => keys.open_node(passphrase, &bytes).map_err(|problem| format!("{NODE_FILE}: {problem}")),
             None => Err(format!("there is no {NODE_FILE} to open it with")),
-            Some(bytes) => keys.open(passphrase, &bytes).and_then(|secret| {
-                let secret: Zeroizing<[u8; 32]> =
-                    Zeroizing::new(secret.as_slice().try_into().map_err(|_| "it holds no key of 32 bytes".to_owned())?);
-                Ok(StaticSecret::from(*secret))
-            }),
         };
-        keys.node = keys
-            .node
-            .map_err(|problem| if problem.contains(NODE_FILE) { problem } else { format!("{NODE_FILE}: {problem}") });
         for file in key_files(dir)? {
             let bytes = read(&dir.join(&file))?.unwrap_or_default();
             let pem = if file == CLEAR_FILE { Ok(bytes) } else { keys.open(passphrase, &bytes) };
@@ -92,6 +85,13 @@ impl OldKeys {
     /// The key to which entries in envelopes are sealed.
     pub(super) fn node(&self) -> std::result::Result<&StaticSecret, String> {
         self.node.as_ref().map_err(Clone::clone)
+    }
+
+    fn open_node(&mut self, passphrase: &Passphrase, bytes: &[u8]) -> std::result::Result<StaticSecret, String> {
+        let opened = self.open(passphrase, bytes)?;
+        let secret: [u8; 32] = opened.as_slice().try_into().map_err(|_| "it holds no key of 32 bytes")?;
+        let secret = Zeroizing::new(secret);
+        Ok(StaticSecret::from(*secret))
     }
 
     fn open(&mut self, passphrase: &Passphrase, bytes: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, String> {
@@ -156,8 +156,7 @@ pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<
 
 /// Whether a directory looks like the prototype's.
 pub(super) fn is_prototype(dir: &Path) -> bool {
-    let there = |name: &str| -> PathBuf { dir.join(name) };
-    there(super::LEDGER_FILE).is_file() || there(SALT_FILE).is_file() || there(NODE_FILE).is_file()
+    [super::LEDGER_FILE, SALT_FILE, NODE_FILE].iter().any(|file| dir.join(file).is_file())
 }
 
 /// The name that a key file tells: `bob` of `actor_bob.enc`.

@@ -1,20 +1,21 @@
 //! The arguments of `thingdb`. Help, completions and man pages come from this
 //! definition; each command keeps its own part beside what it does.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, passwd, peer, put, recovery_key, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, share, show, stats, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
-  thingdb demo                                       see it work, and catch three attacks
+  thingdb demo                                       see it work, and catch attacks
   thingdb init ./things --actor alice                a new database
   export THINGDB_DIR=./things
   thingdb put part-42 '{\"temp\":20.1}'                write an entry
@@ -43,6 +44,27 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Examples stand before the options: they are what one looks for.
+const HELP_OF_COMMANDS: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+
+impl Cli {
+    /// The definition with the layout of its help, which derives cannot say.
+    pub(crate) fn definition() -> clap::Command {
+        Self::command().mut_subcommands(lay_out)
+    }
+
+    /// Reads the arguments.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut definition = Self::definition();
+        let matches = definition.try_get_matches_from_mut(args)?;
+        Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
+    }
+}
+
+fn lay_out(command: clap::Command) -> clap::Command {
+    command.help_template(HELP_OF_COMMANDS).mut_subcommands(lay_out)
 }
 
 /// Options of every command.
@@ -145,6 +167,8 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Read a stream of entries, checking each
     Import(import::Args),
+    /// Bring in the directory of the Python prototype
+    Migrate(migrate::Args),
     /// Keys that sign entries: make, list, trust
     #[command(subcommand)]
     Actor(actor::Command),
@@ -209,13 +233,11 @@ impl Speed {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]
@@ -225,7 +247,7 @@ mod tests {
             command.get_subcommands().for_each(|command| names(command, found));
         }
         let mut found = Vec::new();
-        names(&Cli::command(), &mut found);
+        names(&Cli::definition(), &mut found);
         assert!(found.iter().any(|name| name == "passphrase-file"));
         assert!(!found.iter().any(|name| name == "passphrase" || name == "new-passphrase" || name == "password"));
     }

@@ -10,7 +10,7 @@ use super::error::{Exit, Failure, Outcome};
 use super::output::{Format, Output, printable};
 use super::passphrase::{Secret, Sources};
 use super::progress::{Meter, Progress};
-use super::talk;
+use super::{find, talk};
 
 /// How often a wrong passphrase may be corrected on a terminal.
 const ATTEMPTS: u32 = 3;
@@ -98,21 +98,22 @@ impl Context {
 /// Refuses a directory that cannot hold a database before anybody types a
 /// passphrase for it.
 fn require_database(dir: &Path) -> Outcome {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let problem = if dir.exists() { "it is not a directory" } else { "there is no such directory" };
-    let failure = Failure::new(Exit::NoDatabase, "no-database", "").cause(problem).hint("");
-    Err(locate(failure, dir))
+    if dir.is_dir() { Ok(()) } else { Err(no_database(dir)) }
+}
+
+fn no_database(dir: &Path) -> Failure {
+    Failure::new(Exit::NoDatabase, "no-database", format!("no database in {}", dir.display()))
+        .hint(format!("thingdb init {}", find::quoted_path(dir)))
 }
 
 /// Says which database a failure is about.
 fn locate(failure: Failure, dir: &Path) -> Failure {
-    let dir = dir.display();
     match failure.exit() {
-        Exit::NoDatabase => Failure::new(Exit::NoDatabase, "no-database", format!("no database in {dir}"))
-            .hint(format!("thingdb init {dir}")),
-        Exit::WrongPassphrase => failure.about(format!("wrong passphrase for {dir}")),
+        Exit::NoDatabase => no_database(dir),
+        Exit::WrongPassphrase => {
+            let what = if failure.fact().contains("recovery key") { "recovery key" } else { "passphrase" };
+            failure.about(format!("wrong {what} for {}", dir.display()))
+        }
         _ => failure,
     }
 }

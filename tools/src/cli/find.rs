@@ -1,6 +1,8 @@
 //! Finds what a person meant: an entry by an abbreviated id, a thing by a
 //! similar name.
 
+use std::path::Path;
+
 use thingdb::{Db, EntryId, Head, Record, ThingQuery};
 
 use super::error::{Exit, Failure, Outcome};
@@ -60,6 +62,11 @@ pub(crate) fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A path as a POSIX shell takes it.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 fn no_entry(text: &str) -> Failure {

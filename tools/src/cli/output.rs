@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use super::error::{Failure, Outcome};
@@ -163,6 +163,9 @@ impl List {
 /// is the lesser evil. Some say that they have no width at all.
 const LEAST_WIDTH: u16 = 60;
 
+/// What is left to the column that is fitted, at least.
+const LEAST_COLUMN: u16 = 16;
+
 /// A table without rules. Only the column `wraps` is fitted to the terminal;
 /// what is in the others is copied and pasted, so it stays in one piece. With
 /// no header, the rows continue those of a table before.
@@ -180,9 +183,11 @@ pub(crate) fn table<const N: usize>(
     if table.width().is_some_and(|width| width >= LEAST_WIDTH) {
         table.set_content_arrangement(ContentArrangement::Dynamic);
         for (number, column) in table.column_iter_mut().enumerate() {
-            if wraps != Some(number) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
+            column.set_constraint(if wraps == Some(number) {
+                ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_COLUMN))
+            } else {
+                ColumnConstraint::ContentWidth
+            });
         }
     }
     let text = table.to_string();

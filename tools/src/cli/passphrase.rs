@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::args::PassphraseArgs;
 use super::error::{Exit, Failure, Outcome};
-use super::talk;
+use super::interrupt::Patience;
+use super::{find, talk};
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
@@ -95,6 +96,18 @@ impl Sources {
         }
     }
 
+    /// The passphrase of a prototype's directory, from a file, a descriptor or
+    /// the terminal. It is an old one: any length will do.
+    pub(crate) fn prototype(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
+        let bytes = match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
+            Some(place) => place.read(),
+            None => self.prompt(&format!("Passphrase of the prototype in {}: ", dir.display())).map_err(|failure| {
+                failure.hint("for the prototype's: --old-passphrase-file FILE or --old-passphrase-fd N")
+            }),
+        };
+        bytes.map(passphrase)
+    }
+
     /// The file that the passphrase is read from, if it is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.place {
@@ -119,9 +132,13 @@ impl Sources {
         if self.no_input {
             return Err(missing("--no-input forbids asking for it"));
         }
+        // A signal must not leave the terminal without its echo.
+        let patience = Patience::new();
         match rpassword::prompt_password(prompt) {
             Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
             Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {
+                // The signal may arrive only now, and must not cut our word off.
+                std::mem::forget(patience);
                 Err(Failure::new(Exit::Interrupted, "interrupted", "nothing was done"))
             }
             Err(_) => Err(missing("there is no terminal to ask on")),
@@ -183,7 +200,7 @@ fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
     let file = File::open(path).map_err(|problem| Failure::file(&name, &problem))?;
     if is_readable_by_others(&file) {
         talk::warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
-        talk::hint(&format!("chmod 600 {name}"));
+        talk::hint(&format!("chmod 600 {}", find::quoted(&name)));
     }
     read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
 }

@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::output::grouped;
+
 /// How progress is shown, always on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
@@ -65,9 +67,14 @@ impl Meter {
         match &self.kind {
             Kind::Bar(bar) => {
                 if total > 0 {
+                    if bar.length().is_none() {
+                        bar.set_style(style(WITH_TOTAL));
+                    }
                     bar.set_length(total.max(done));
                 }
                 bar.set_position(done);
+                let speed = grouped(rate(done, self.start.elapsed()));
+                bar.set_message(format!("{}  {speed}/s", grouped(done)));
             }
             Kind::Json if self.last.elapsed() >= EVERY => {
                 self.last = Instant::now();
@@ -102,12 +109,17 @@ pub(crate) fn rate(done: u64, elapsed: Duration) -> u64 {
     done.saturating_mul(1_000) / millis
 }
 
+const WITHOUT_TOTAL: &str = "{prefix} {spinner}  {msg}";
+const WITH_TOTAL: &str = "{prefix} {wide_bar:.cyan} {percent:>3}%  {msg}  {eta:.dim}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are constants")
+}
+
 fn bar(operation: &'static str) -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let style =
-        ProgressStyle::with_template("{msg:<10} {wide_bar:.cyan} {human_pos}/{human_len}  {per_sec:.dim}  {eta:.dim}");
-    bar.set_style(style.expect("the template is a constant"));
-    bar.set_message(operation);
+    bar.set_style(style(WITHOUT_TOTAL));
+    bar.set_prefix(operation);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

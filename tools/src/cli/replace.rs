@@ -21,6 +21,9 @@ impl<'a> Replacement<'a> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".thingdb-");
+        // As any other new file: what the umask leaves of this.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(dir).map_err(|problem| failure(path, &problem))?;
         Ok(Self { path, file })
     }

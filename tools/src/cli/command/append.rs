@@ -12,6 +12,7 @@ use crate::cli::args::Speed;
 use crate::cli::command::put;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::interrupt::Patience;
 use crate::cli::lines::{Event, Line, Lines};
 use crate::cli::output::{counted, grouped};
 use crate::cli::progress::{Meter, rate};
@@ -105,7 +106,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (source, total_bytes) = open(&args.input)?;
     let db = context.open()?;
     let mut append = Append::new(&db, args, context.meter("appending"), total_bytes)?;
-    interrupt::watch();
+    let _patience = Patience::new();
     let start = Instant::now();
     let end = append.read(&Lines::spawn(source));
     let mut summary = append.end()?;
@@ -185,7 +186,10 @@ struct Append<'a> {
     rejects: Option<BufWriter<File>>,
     summary: Summary,
     meter: Meter,
+    /// Bytes that were read.
     bytes: u64,
+    /// Bytes that were read up to the last batch that was written.
+    stored_bytes: u64,
     total_bytes: u64,
 }
 
@@ -214,6 +218,7 @@ impl<'a> Append<'a> {
             summary: Summary::default(),
             meter,
             bytes: 0,
+            stored_bytes: 0,
             total_bytes,
         })
     }
@@ -309,6 +314,7 @@ impl<'a> Append<'a> {
             Err(problem) if is_about_a_line(&problem) => self.write_singly(batch.lines)?,
             Err(problem) => return Err(self.back_to(&batch.lines, problem)),
         }
+        self.stored_bytes = self.bytes;
         self.progress();
         Ok(())
     }
@@ -344,8 +350,8 @@ impl<'a> Append<'a> {
 
     fn progress(&mut self) {
         let done = self.summary.added;
-        // The lines are counted on from those so far.
-        let total = u128::from(self.total_bytes) * u128::from(done) / u128::from(self.bytes.max(1));
+        // Nobody has counted the lines; those so far tell how long one is.
+        let total = u128::from(self.total_bytes) * u128::from(done) / u128::from(self.stored_bytes.max(1));
         self.meter.update(done, u64::try_from(total).unwrap_or_default(), self.bytes);
     }
 

@@ -1,6 +1,5 @@
 //! `thingdb completions`: what a shell needs to complete our arguments.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::cli::args::Cli;
@@ -23,6 +22,6 @@ pub(crate) struct Args {
 /// Prints the completions.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "thingdb", &mut text);
+    clap_complete::generate(args.shell, &mut Cli::definition(), "thingdb", &mut text);
     context.output.bytes(&text)
 }

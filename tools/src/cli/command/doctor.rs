@@ -9,7 +9,7 @@ use thingdb::{Db, SlotKind, Time};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
-use crate::cli::{passphrase, when};
+use crate::cli::{find, passphrase, when};
 
 /// Free space below which the disk is called nearly full.
 const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
@@ -111,7 +111,7 @@ fn passphrase_file(path: &Path) -> Option<Check> {
     let name = path.display();
     Some(if passphrase::is_readable_by_others(&file) {
         Check::new("passphrase", State::Warn, format!("{name} is readable by other users"))
-            .hint(format!("chmod 600 {name}"))
+            .hint(format!("chmod 600 {}", find::quoted_path(path)))
     } else {
         Check::new("passphrase", State::Ok, format!("{name} is readable by its owner only"))
     })
@@ -123,7 +123,7 @@ fn keyring_mode(dir: &Path) -> Check {
         Err(problem) => Check::new("keyring", State::Fail, format!("{}: {problem}", path.display())),
         Ok(file) if passphrase::is_readable_by_others(&file) => {
             Check::new("keyring", State::Warn, "readable by other users, who can then try passphrases on it")
-                .hint(format!("chmod 600 {}", path.display()))
+                .hint(format!("chmod 600 {}", find::quoted_path(&path)))
         }
         Ok(_) => Check::new("keyring", State::Ok, "readable by its owner only"),
     }

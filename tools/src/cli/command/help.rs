@@ -1,7 +1,5 @@
 //! `thingdb help`: commands and topics.
 
-use clap::CommandFactory;
-
 use crate::cli::args::Cli;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -102,7 +100,7 @@ A passphrase that is lost is lost, unless there is a recovery key:
 }
 
 fn of_command(path: &[&str]) -> Outcome<String> {
-    let mut command = Cli::command();
+    let mut command = Cli::definition();
     command.build();
     let mut found = &mut command;
     for name in path {
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_command_has_help() {
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::definition().get_subcommands() {
             let text = of_command(&[command.get_name()]).unwrap();
             assert!(text.contains("Usage:"), "{}", command.get_name());
         }

@@ -9,8 +9,9 @@ use thingdb::{Db, ImportOptions, ImportSummary, Refusal, StreamState, TrustPolic
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::interrupt::{self, Patience};
 use crate::cli::output::{counted, grouped};
-use crate::cli::{compress, interrupt, passphrase, unwrap};
+use crate::cli::{compress, passphrase, unwrap};
 
 /// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;
@@ -101,7 +102,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let unpacked = compress::reader(source).and_then(unwrap::lines);
     let lines = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
-    interrupt::watch();
+    let _patience = Patience::new();
     let imported = import(context, &db, args, lines, rejects.as_mut())?;
     db.close()?;
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {

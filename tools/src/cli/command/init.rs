@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             "already-exists",
             format!("{} is a database already", dir.display()),
         )
-        .hint(format!("thingdb --db {} stats", dir.display())));
+        .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
     let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
@@ -143,7 +143,10 @@ fn kdf(args: &Args) -> Outcome<KdfChoice> {
         args.kdf_passes.unwrap_or_else(|| default.passes()),
         args.kdf_lanes.unwrap_or_else(|| default.lanes()),
     );
-    let chosen = chosen.map_err(|problem| Failure::usage(format!("Argon2id: {problem}")))?;
+    let chosen = chosen.map_err(|problem| {
+        Failure::usage(format!("Argon2id: {problem}"))
+            .cause("m is --kdf-memory in KiB, t is --kdf-passes, p is --kdf-lanes; m is 8 times p or more")
+    })?;
     Ok(KdfChoice::Explicit(chosen))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 /// Prints or writes the pages.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let mut command = Cli::command();
+    let mut command = Cli::definition();
     command.build();
     let Some(dir) = &args.output else { return context.output.bytes(&page(command, "thingdb")?) };
     std::fs::create_dir_all(dir).map_err(|problem| Failure::file(&dir.display().to_string(), &problem))?;

@@ -18,6 +18,7 @@ pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod migrate;
 pub(crate) mod passwd;
 pub(crate) mod peer;
 pub(crate) mod put;
@@ -46,6 +47,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Checkpoint(args) => checkpoint::run(context, &args),
         Command::Export(args) => export::run(context, &args),
         Command::Import(args) => import::run(context, &args),
+        Command::Migrate(args) => migrate::run(context, &args),
         Command::Actor(command) => actor::run(context, &command),
         Command::Card(args) => card::run(context, &args),
         Command::Peer(command) => peer::run(context, &command),

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use serde::Serialize;
-use thingdb::{Checkpoint, Problem, Report, VerifyOptions};
+use thingdb::{Checkpoint, Problem, Report, Verdict, VerifyOptions};
 
+use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
@@ -13,6 +14,9 @@ use crate::cli::output::{self, counted, printable};
 
 /// Longest checkpoint that is read; the format's own limit.
 const MAX_NOTE_BYTES: u64 = 65_536;
+
+/// Problems that are shown on a terminal.
+const MAX_SHOWN: usize = 20;
 
 /// Arguments of `thingdb verify`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +43,7 @@ pub(crate) struct Args {
 
 /// The result, and the members of its JSON.
 #[derive(Serialize)]
-struct ReportJson {
+struct ReportJson<'a> {
     ok: bool,
     entries: u64,
     things: u64,
@@ -50,6 +54,8 @@ struct ReportJson {
     problems: Vec<ProblemJson>,
     problems_total: u64,
     checkpoint: CheckpointJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<OriginalJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -112,13 +118,19 @@ fn say(context: &Context, report: &Report) -> Outcome {
         return context.output.object(&ReportJson::new(report));
     }
     let mut text = context.output.text();
-    if !report.problems.is_empty() {
-        let header = ["verdict", "thing", "seq", "id", "detail"];
-        text.line(&output::table(Some(&header), report.problems.iter().map(row), Some(4)))?;
+    for problem in report.problems.iter().take(MAX_SHOWN) {
+        text.line(&place(problem))?;
+        text.line(&format!("    {}", printable(&problem.detail)))?;
+    }
+    let more = report.problems_total.saturating_sub(MAX_SHOWN as u64);
+    if more > 0 {
+        text.line(&format!("and {} more; --json lists the first thousand", output::grouped(more)))?;
     }
     let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
     text.line(&format!("{verdict}  {}", summary(report)))?;
     text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    let mut original = report.original.iter().flat_map(original_lines);
+    original.try_for_each(|line| text.line(&line))?;
     text.end()
 }
 
@@ -140,21 +152,27 @@ fn summary(report: &Report) -> String {
     parts.join(", ")
 }
 
-fn row(problem: &Problem) -> [String; 5] {
-    [
-        problem.verdict.to_string(),
-        problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned()).unwrap_or_default(),
-        problem.seq.map(|seq| seq.to_string()).unwrap_or_default(),
-        problem.id.as_ref().map(find::short).unwrap_or_default(),
-        printable(&problem.detail).into_owned(),
-    ]
+/// What is wrong and where, as far as it is known.
+fn place(problem: &Problem) -> String {
+    let thing = problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned());
+    let parts = [
+        Some(problem.verdict.to_string()),
+        thing,
+        problem.seq.map(|seq| format!("#{seq}")),
+        problem.id.as_ref().map(find::short),
+        problem.position.map(|position| format!("(ledger position {position})")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
 fn failure(args: &Args, report: &Report) -> Failure {
     let what = args.thing.as_deref().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
-    Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"))
-        .hint("keep a copy of the directory as it is, then compare with a backup or a peer; thingdb help exit-codes")
+    let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
+    if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
+        return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
+    }
+    failure.hint("keep a copy of the directory as it is, then compare with a backup or a peer")
 }
 
 /// A checkpoint from a file or stdin.
@@ -169,8 +187,8 @@ fn read_note(path: &str) -> Outcome<String> {
     Ok(note)
 }
 
-impl ReportJson {
-    fn new(report: &Report) -> Self {
+impl<'a> ReportJson<'a> {
+    fn new(report: &'a Report) -> Self {
         let problem = |problem: &Problem| ProblemJson {
             verdict: problem.verdict.to_string(),
             thing: problem.thing.as_ref().map(ToString::to_string),
@@ -190,6 +208,7 @@ impl ReportJson {
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
             checkpoint: CheckpointJson { size: report.size, root: report.root.to_string() },
+            original: report.original.as_ref().map(OriginalJson::new),
         }
     }
 }
