@@ -204,7 +204,12 @@ impl<'a> Block<'a> {
         let what = || format!("the batch signature at position {first}");
         let open = key.open(&position_aad(HEAD_AAD, first), self.head);
         let open = open.ok_or_else(|| Error::damaged(what(), "it does not open"))?;
-        decode(&open).map(Some).map_err(|problem| Error::damaged(what(), problem))
+        let head: BatchHead = decode(&open).map_err(|problem| Error::damaged(what(), problem))?;
+        let sizes = thingdb_format::signature::MIN_BATCH..=thingdb_format::signature::MAX_BATCH;
+        if !sizes.contains(&head.size) || head.first.checked_add(u64::from(head.size)).is_none() {
+            return Err(Error::damaged(what(), format!("a batch of {} entries from {} on", head.size, head.first)));
+        }
+        Ok(Some(head))
     }
 
     /// The block with another record in `slot`.
