@@ -53,7 +53,9 @@ impl<'a> History<'a> {
     pub(crate) fn new(store: &'a Store, thing: &ThingId, seqs: impl RangeBounds<u64>) -> Result<Self> {
         let tag = store.tag(thing);
         let of = store.state(&tag)?.map(|state| (tag, state));
-        let last = of.as_ref().map_or(0, |(_, state)| state.last_seq());
+        // Each seq has an entry: an index that was altered must not make this
+        // count to its seqs.
+        let last = of.as_ref().map_or(0, |(_, state)| state.last_seq()).min(store.size());
         let start = match seqs.start_bound() {
             Bound::Included(seq) => *seq,
             Bound::Excluded(seq) => seq.saturating_add(1),

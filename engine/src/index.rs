@@ -45,7 +45,8 @@ pub(crate) struct Posting {
 impl Posting {
     /// Position of the first record of its block.
     pub(crate) const fn block(&self) -> u64 {
-        self.position - self.slot as u64
+        // A posting that was altered leads to a block that has no such slot.
+        self.position.saturating_sub(self.slot as u64)
     }
 }
 

@@ -133,7 +133,10 @@ impl LedgerView<'_> {
 
     /// The ids of the entries at these positions.
     pub(crate) fn ids(&self, start: u64, end: u64) -> Result<Vec<EntryId>> {
-        let mut ids = Vec::with_capacity((end - start) as usize);
+        if end > self.size() {
+            return Err(Error::damaged("the ledger's tree", format!("no id at position {}", self.size())));
+        }
+        let mut ids = Vec::with_capacity(end.saturating_sub(start) as usize);
         let mut at = start;
         while at < end {
             let row = self.row(0, at / WIDTH)?;

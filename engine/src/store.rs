@@ -370,7 +370,7 @@ impl Store {
         if let Some(seq) = seq {
             return in_postings(self.postings_at(tag, state, seq)?);
         }
-        for chunk in crate::index::chunks(1, state.last_seq()).rev() {
+        for chunk in crate::index::chunks(1, state.last_seq().min(self.size())).rev() {
             if let Some(found) = in_postings(self.chunk(tag, state, chunk)?)? {
                 return Ok(Some(found));
             }

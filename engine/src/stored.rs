@@ -204,7 +204,12 @@ impl<'a> Block<'a> {
         let what = || format!("the batch signature at position {first}");
         let open = key.open(&position_aad(HEAD_AAD, first), self.head);
         let open = open.ok_or_else(|| Error::damaged(what(), "it does not open"))?;
-        decode(&open).map(Some).map_err(|problem| Error::damaged(what(), problem))
+        let head: BatchHead = decode(&open).map_err(|problem| Error::damaged(what(), problem))?;
+        let sizes = thingdb_format::signature::MIN_BATCH..=thingdb_format::signature::MAX_BATCH;
+        if !sizes.contains(&head.size) || head.first.checked_add(u64::from(head.size)).is_none() {
+            return Err(Error::damaged(what(), format!("a batch of {} entries from {} on", head.size, head.first)));
+        }
+        Ok(Some(head))
     }
 
     /// The block with another record in `slot`.
@@ -278,4 +283,21 @@ fn row_in_words(row: &[u8]) -> String {
         _ => "a row",
     };
     what.to_owned()
+}
+
+/// For fuzzing: reads bytes as a block, a record and a batch head. What is read
+/// is written back as it was.
+#[doc(hidden)]
+pub fn fuzz_stored(bytes: &[u8]) {
+    if let Ok(block) = Block::from_bytes(0, bytes) {
+        assert_eq!(encode(&block), bytes, "the block has another spelling");
+    }
+    if let Ok(record) = decode::<StoredRecord>(bytes) {
+        assert_eq!(encode(&record), bytes, "the record has another spelling");
+        // The header may be anything; it is refused, not believed.
+        let _ = record.header(0);
+    }
+    if let Ok(head) = decode::<BatchHead>(bytes) {
+        assert_eq!(encode(&head), bytes, "the batch head has another spelling");
+    }
 }

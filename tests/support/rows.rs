@@ -273,10 +273,14 @@ impl Rows {
 
     /// Replaces the record at a position, sealed as the engine would.
     pub fn put_record(&self, position: u64, record: &Record) {
+        self.put_plain_record(position, &encode(record));
+    }
+
+    /// The same for bytes that may be no record.
+    pub fn put_plain_record(&self, position: u64, plain: &[u8]) {
         let (first, mut block) = self.block_of(position);
         let aad = aad(b"thingdb/1/record", position);
-        block.records[(position - first) as usize] =
-            self.segment(position).seal(&aad, &encode(record), &mut rand::rng());
+        block.records[(position - first) as usize] = self.segment(position).seal(&aad, plain, &mut rand::rng());
         self.put(&block_key(first), encode(&block));
     }
 

@@ -11,7 +11,7 @@ use super::report::{Problem, Report, Verdict};
 use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
 use crate::committer::id8;
 use crate::error::{Error, Result};
-use crate::index::{self, State};
+use crate::index::{self, HeadPosting, State};
 use crate::ledger::{self, Ledger};
 use crate::progress;
 use crate::prototype::{self, Chains};
@@ -24,10 +24,28 @@ use crate::store::Store;
 /// Ids of missing entries that are read from the tree's rows at once.
 const IDS_AT_ONCE: u64 = 4096;
 
+/// An entry that no other follows.
+struct Head {
+    id: EntryId,
+    seq: u64,
+    time: Time,
+    /// Of what the index should have for it.
+    posting: u64,
+}
+
+impl Head {
+    fn is(&self, listed: &HeadPosting) -> bool {
+        let posting = &listed.posting;
+        listed.id == self.id.0
+            && listed.time == self.time.micros()
+            && fingerprint(posting.position, posting.slot, posting.seq, posting.id8) == self.posting
+    }
+}
+
 /// What the entries of one thing say so far.
 struct Tip {
     thing: ThingId,
-    heads: Vec<(EntryId, u64, Time)>,
+    heads: Vec<Head>,
     entries: u64,
     /// Sum of the fingerprints of what the index should list.
     postings: u64,
@@ -263,8 +281,8 @@ impl<'a> Links<'a> {
         let tip = tips.entry(seen.tag).or_insert_with(|| Tip::new(seen.header.thing.clone()));
         let mut greatest = Some(0);
         for prev in &seen.header.prev {
-            let known = match tip.heads.iter().find(|(id, ..)| id == prev) {
-                Some((_, seq, time)) => Followed::Found(*seq, *time),
+            let known = match tip.heads.iter().find(|head| head.id == *prev) {
+                Some(head) => Followed::Found(head.seq, head.time),
                 None if lost.ids.contains(prev) => Followed::Lost,
                 // A fork may follow an older entry. It is looked up by the
                 // index, and believed because its id is recomputed.
@@ -292,11 +310,12 @@ impl<'a> Links<'a> {
             let detail = format!("seq {} does not follow seq {greatest}", seen.header.seq);
             report.add(problem(seen, position, Verdict::BadLink, detail));
         }
-        tip.heads.retain(|(id, ..)| !seen.header.prev.contains(id));
-        tip.heads.push((seen.id, seen.header.seq, seen.header.time));
+        let posting = fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id));
+        tip.heads.retain(|head| !seen.header.prev.contains(&head.id));
+        tip.heads.push(Head { id: seen.id, seq: seen.header.seq, time: seen.header.time, posting });
         tip.entries += 1;
         tip.has_unreadable |= seen.content != Verdict::Intact;
-        tip.postings = tip.postings.wrapping_add(fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id)));
+        tip.postings = tip.postings.wrapping_add(posting);
         Ok(())
     }
 
@@ -394,6 +413,9 @@ impl<'a> Links<'a> {
                 let thing = Some(state.thing.clone());
                 report.add(Problem { thing, seq, position, ..Problem::of_ledger(verdict, detail) });
             };
+            if tag.is_some_and(|tag| store.tag(&state.thing) != *tag) {
+                add(None, None, Verdict::BadIndex, "the row of another thing goes by its id".to_owned());
+            }
             // Each seq has an entry: more seqs than entries are not counted.
             if state.last_seq() > store.size() {
                 let detail = format!("the index has a seq {} of this thing", state.last_seq());
@@ -410,14 +432,12 @@ impl<'a> Links<'a> {
                     }
                     listed => listed?,
                 };
-                // The index follows the ledger: what it lists beyond its end, as
-                // that is now, was there and is not any more.
-                let end = store.size();
                 for posting in listed {
-                    if posting.position >= end {
-                        newer = true;
-                        let detail = format!("the index lists it, the ledger ends at position {end}");
-                        add(Some(posting.seq), Some(posting.position), Verdict::Truncated, detail);
+                    // The index lists nothing before the ledger has it.
+                    if posting.position >= store.size() {
+                        let detail = "the index lists it, the ledger ends before it".to_owned();
+                        add(Some(posting.seq), Some(posting.position), Verdict::BadIndex, detail);
+                        some_lost = true;
                     } else if posting.position >= *size {
                         newer = true;
                     } else if let Some(range) = lost.at(posting.position) {
@@ -435,9 +455,13 @@ impl<'a> Links<'a> {
                 let detail = format!("the index lists {entries} entries, the ledger holds {}", tip.entries);
                 add(None, None, Verdict::BadIndex, detail);
             } else if !newer && !some_lost {
-                let same = |(id, ..): &(EntryId, u64, Time)| state.heads().any(|head| head.id == *id);
-                if state.heads().count() != tip.heads.len() || !tip.heads.iter().all(same) {
+                let listed = |head: &Head| state.heads.iter().any(|listed| head.is(listed));
+                if state.heads.len() != tip.heads.len() || !tip.heads.iter().all(listed) {
                     add(None, None, Verdict::BadIndex, "the index has other heads than the ledger".to_owned());
+                }
+                if state.entries != entries {
+                    let detail = format!("the index counts {} entries and lists {entries}", state.entries);
+                    add(None, None, Verdict::BadIndex, detail);
                 }
             }
             Ok(())
@@ -556,7 +580,8 @@ pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -
                         ..Problem::of_ledger(Verdict::Unreadable, detail)
                     });
                     // Whether the entries that follow it do so cannot be said.
-                    let ids = store.with_tree(|tree| tree.ids(posting.position, posting.position + 1));
+                    let end = posting.position.saturating_add(1);
+                    let ids = store.with_tree(|tree| tree.ids(posting.position, end));
                     links.lost.ids.extend(ids.unwrap_or_default());
                 }
                 Err(problem) => return Err(problem),
