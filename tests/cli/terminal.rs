@@ -13,8 +13,9 @@ fn on_terminal(world: &World, line: &str, prompt: &str, typed: &[u8]) -> Option<
         skip("there is no script to make a terminal with");
         return None;
     }
-    let mut command = world.command("script");
-    command.args(["-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
+    // A prompt that waits for ever fails the test and does not stop all others.
+    let mut command = world.command("timeout");
+    command.args(["60", "script", "-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut output = child.stdout.take().unwrap();

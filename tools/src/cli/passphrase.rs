@@ -134,6 +134,9 @@ impl Sources {
         }
         // A signal must not leave the terminal without its echo.
         let patience = Patience::new();
+        // Without echo before the prompt is there: who answers it at once would
+        // see what they type.
+        let _unseen = Unseen::start();
         match rpassword::prompt_password(prompt) {
             Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
             Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {
@@ -143,6 +146,33 @@ impl Sources {
             }
             Err(_) => Err(missing("there is no terminal to ask on")),
         }
+    }
+}
+
+/// As long as this lives the terminal does not show what is typed.
+struct Unseen {
+    terminal: std::fs::File,
+    before: rustix::termios::Termios,
+}
+
+impl Unseen {
+    fn start() -> Option<Self> {
+        let terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+        let before = rustix::termios::tcgetattr(&terminal).ok()?;
+        let mut silent = before.clone();
+        // Ctrl-C is a character then, which the prompt reads; as a signal it
+        // would be lost between the prompt and the reading.
+        use rustix::termios::LocalModes;
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        rustix::termios::tcsetattr(&terminal, rustix::termios::OptionalActions::Now, &silent).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = rustix::termios::tcsetattr(&self.terminal, rustix::termios::OptionalActions::Now, &self.before);
     }
 }
 
