@@ -1,7 +1,7 @@
 //! Takes checked lines in, in the order of the stream: commits what can be
 //! committed, lets wait what came before its prev, and counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
+use crate::schema::Tag;
+use crate::store::Places;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -26,6 +28,9 @@ const MAX_REASONS: usize = 1000;
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
+/// Their bytes, about.
+const MAX_HELD_BYTES: usize = 16 << 20;
+
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
     options: ImportOptions<'o>,
@@ -33,7 +38,10 @@ pub(super) struct Intake<'a, 'o> {
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
+    held_bytes: usize,
     pending: Pending,
+    /// The rows of what waited when this import began.
+    loaded: Vec<Vec<u8>>,
     /// With a dry run: what would be here, with seq and time.
     imagined: HashMap<EntryId, (u64, Time)>,
     unsynced: u64,
@@ -50,7 +58,9 @@ impl<'a, 'o> Intake<'a, 'o> {
             options,
             check: StreamCheck::default(),
             held: Vec::new(),
+            held_bytes: 0,
             pending: Pending::default(),
+            loaded: Vec::new(),
             imagined: HashMap::new(),
             unsynced: 0,
             lines: 0,
@@ -59,7 +69,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         };
         let mut memo = BatchMemo::default();
         let mut waiting = Vec::new();
-        for raw in pending::load(&db.store)? {
+        for raw in pending::load(&db.store, &mut intake.loaded)? {
             // It was accepted when it came; trust may have changed since, its
             // place in the history has not.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
@@ -92,7 +102,11 @@ impl<'a, 'o> Intake<'a, 'o> {
                 Checked::Entry { id, candidate } => {
                     let noted = self.check.entry(&id);
                     self.note(noted);
+                    self.held_bytes += candidate.bytes();
                     self.held.push(*candidate);
+                    if self.held_bytes >= MAX_HELD_BYTES {
+                        self.commit_held()?;
+                    }
                 }
                 Checked::Refused { id, raw, refusal } => {
                     if let Some(id) = id {
@@ -127,6 +141,7 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     fn commit_held(&mut self) -> Result<()> {
         let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
         self.commit(held)
     }
 
@@ -178,10 +193,21 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        entries.into_iter().map(|arrived| self.imagine_one(arrived)).collect()
+        let here: HashSet<EntryId> = entries.iter().map(|arrived| arrived.entry.id()).collect();
+        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
+        for arrived in &entries {
+            let prev = arrived.entry.header.prev.iter();
+            let unknown = prev.filter(|prev| !here.contains(prev) && !self.imagined.contains_key(prev));
+            wanted.entry(arrived.tag).or_default().extend(unknown);
+        }
+        let mut places = Places::default();
+        for (tag, ids) in wanted {
+            places.look_for(&self.db.store, &tag, &ids)?;
+        }
+        entries.into_iter().map(|arrived| self.imagine_one(arrived, &places)).collect()
     }
 
-    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
+    fn imagine_one(&mut self, arrived: Arrived, stored: &Places) -> Result<Fate> {
         let store = &self.db.store;
         let id = arrived.entry.id();
         let state = store.state(&arrived.tag)?;
@@ -199,14 +225,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            let here = match (self.imagined.get(prev), &state) {
-                (Some(place), _) => Some(*place),
-                (None, Some(state)) => {
-                    store.find(&arrived.tag, state, prev, None)?.map(|found| (found.header.seq, found.header.time))
-                }
-                (None, None) => None,
-            };
-            match here {
+            match self.imagined.get(prev).copied().or_else(|| stored.get(prev)) {
                 Some(place) => places.push(place),
                 None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
             }
@@ -245,7 +264,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         self.summary.stopped = self.stops();
         self.summary.pending = self.pending.len() as u64;
         if !self.options.dry_run {
-            pending::save(&self.db.store, &self.db.committer, self.pending)?;
+            pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;
             self.db.sync()?;
         }
         if self.summary.stream == StreamState::Bare && !self.summary.stopped {
