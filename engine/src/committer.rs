@@ -344,6 +344,8 @@ struct Stage<'a> {
     tips: HashMap<Tag, Tip>,
     /// Prev that were looked for.
     places: Places,
+    /// The seqs of the entries of the import at hand.
+    arriving: HashMap<EntryId, u64>,
     /// Tips as they were before the job at hand.
     undo: HashMap<Tag, Tip>,
     /// Blocks with completed records: their bytes before and after.
@@ -361,6 +363,7 @@ impl<'a> Stage<'a> {
             by_id: HashMap::new(),
             tips: HashMap::new(),
             places: Places::default(),
+            arriving: HashMap::new(),
             undo: HashMap::new(),
             rewritten: HashMap::new(),
             batch: Batch::new(),
@@ -464,14 +467,17 @@ impl<'a> Stage<'a> {
             .collect()
     }
 
-    /// Finds those prev that are neither heads nor in this import nor where a
+    /// Finds those prev that are neither heads, nor in this import, nor where a
     /// single prev has to be.
     fn look_for_prev(&mut self, entries: &[Arrived]) -> Result<()> {
-        let here: HashSet<EntryId> = entries.iter().map(|arrived| arrived.entry.id()).collect();
+        self.arriving = entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
         let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
         for arrived in entries {
             let header = &arrived.entry.header;
-            for prev in header.prev.iter().filter(|prev| !here.contains(prev)) {
+            for prev in &header.prev {
+                if self.arriving.contains_key(prev) {
+                    continue;
+                }
                 match self.place_of(&arrived.tag, prev, header.seq) {
                     Ok(None) => drop(wanted.entry(arrived.tag).or_default().insert(*prev)),
                     Err(problem) if !problem.is_damaged() => return Err(problem),
@@ -567,7 +573,9 @@ impl<'a> Stage<'a> {
             return Ok(Some(place));
         }
         let Some(state) = self.store.state(tag)? else { return Ok(None) };
-        let found = self.store.find(tag, &state, id, Some(before.saturating_sub(1)))?;
+        // A copy of it in the same import tells where it is if it is here.
+        let seq = self.arriving.get(id).copied().unwrap_or(before.saturating_sub(1));
+        let found = self.store.find(tag, &state, id, Some(seq))?;
         Ok(found.map(|found| (found.header.seq, found.header.time)))
     }
 

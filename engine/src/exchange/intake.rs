@@ -193,21 +193,22 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let here: HashSet<EntryId> = entries.iter().map(|arrived| arrived.entry.id()).collect();
+        let here: HashMap<EntryId, u64> =
+            entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
         let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
         for arrived in &entries {
             let prev = arrived.entry.header.prev.iter();
-            let unknown = prev.filter(|prev| !here.contains(prev) && !self.imagined.contains_key(prev));
+            let unknown = prev.filter(|prev| !here.contains_key(prev) && !self.imagined.contains_key(prev));
             wanted.entry(arrived.tag).or_default().extend(unknown);
         }
         let mut places = Places::default();
         for (tag, ids) in wanted {
             places.look_for(&self.db.store, &tag, &ids)?;
         }
-        entries.into_iter().map(|arrived| self.imagine_one(arrived, &places)).collect()
+        entries.into_iter().map(|arrived| self.imagine_one(arrived, &here, &places)).collect()
     }
 
-    fn imagine_one(&mut self, arrived: Arrived, stored: &Places) -> Result<Fate> {
+    fn imagine_one(&mut self, arrived: Arrived, here: &HashMap<EntryId, u64>, stored: &Places) -> Result<Fate> {
         let store = &self.db.store;
         let id = arrived.entry.id();
         let state = store.state(&arrived.tag)?;
@@ -225,7 +226,12 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            match self.imagined.get(prev).copied().or_else(|| stored.get(prev)) {
+            let mut place = self.imagined.get(prev).copied().or_else(|| stored.get(prev));
+            if let (None, Some(state), Some(seq)) = (place, &state, here.get(prev)) {
+                let found = store.find(&arrived.tag, state, prev, Some(*seq))?;
+                place = found.map(|found| (found.header.seq, found.header.time));
+            }
+            match place {
                 Some(place) => places.push(place),
                 None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
             }
