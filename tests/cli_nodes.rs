@@ -136,6 +136,8 @@ fn a_card_is_compared_before_it_is_believed() {
     let fingerprint = b.json(&["card"])["fingerprint"].as_str().unwrap().to_owned();
     assert!(err.contains(&fingerprint) && err.contains("--yes"), "{err}");
     a.ok(&["peer", "add", "b", "@b.card", "--yes"]);
+    let since = a.json(&["peer", "show", "b"])["since"].as_str().unwrap().to_owned();
+    assert!(since.contains('T') && since.ends_with('Z'), "a time as everywhere else: {since}");
     let err = a.fails(&["peer", "add", "b", "@m.card", "--yes"], 2);
     let other = m.json(&["card"])["fingerprint"].as_str().unwrap().to_owned();
     assert!(err.contains(&fingerprint) && err.contains(&other), "{err}");

@@ -27,6 +27,10 @@ fn repository() -> &'static Path {
 fn vectors(target: &str) -> Vec<Vec<u8>> {
     let subject = if target == "note" { "checkpoint" } else { target };
     let dir = repository().join("tests/vectors").join(subject);
+    // What lies in a database only has no vectors: it is no format for others.
+    if !dir.exists() {
+        return Vec::new();
+    }
     files(&dir).iter().map(|file| Vector::parse(&std::fs::read(file).expect("it is there")).input).collect()
 }
 

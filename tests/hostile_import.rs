@@ -155,11 +155,14 @@ fn an_envelope_with_another_cek_does_not_get_in() {
     let mut entry = stranger.entry(&Plan::first("x", 1, "\"mine\""));
     let wrong = stranger.envelopes(&entry.id(), &thingdb::format::Cek::from_bytes([9; 32]));
     let right = std::mem::replace(&mut entry.envelopes, wrong);
+    // It is not signed, so it is not held against the entry.
     let summary = import_all(&db, &line_of(&entry));
-    assert_eq!((summary.added, summary.refused), (0, 1), "{summary:?}");
+    assert_eq!((summary.added, summary.refused), (1, 0), "{summary:?}");
+    assert_eq!(*db.get("x").unwrap().unwrap().content(), thingdb::Content::Undecryptable);
+    assert_eq!(db.get("x").unwrap().unwrap().recipients(), 0);
     // With a good one beside it, it is passed over.
     entry.envelopes.extend(right);
-    assert_eq!(import_all(&db, &line_of(&entry)).added, 1);
+    assert_eq!(import_all(&db, &line_of(&entry)).completed, 1);
     assert_eq!(text(&db.get("x").unwrap().unwrap()), "\"mine\"");
 }
 
@@ -438,13 +441,35 @@ fn thousands_of_forks_end_in_time() {
 fn a_batch_of_large_entries_is_taken_in_piece_by_piece() {
     let (_scratch, db) = fresh();
     let data = || Draft::bytes("large", "text/plain", vec![b'a'; 900_000]).unwrap();
-    db.write_batch((0..16).map(|_| data()).collect()).unwrap();
+    db.write_batch((0..24).map(|_| data()).collect()).unwrap();
     let stream = export(&db);
     let (_other, other) = fresh();
     let mut some_were_in = false;
-    let mut watch = |_| some_were_in |= (1..16).contains(&other.stats().unwrap().entries);
+    let mut watch = |_| some_were_in |= (1..24).contains(&other.stats().unwrap().entries);
     let options = ImportOptions::new().trust(TrustPolicy::All).progress(&mut watch);
     let summary = other.import(options, &stream[..]).unwrap();
-    assert_eq!((summary.added, summary.refused), (16, 0));
+    assert_eq!((summary.added, summary.refused), (24, 0));
     assert!(some_were_in, "all were held until the last came");
+}
+
+/// An old entry of one thing, found for one that follows it, is not there for an
+/// entry of another thing in the same stream.
+#[test]
+fn a_prev_that_was_found_for_one_thing_is_none_of_another() {
+    for dry_run in [true, false] {
+        let (_scratch, db) = fresh();
+        let stranger = Stranger::default();
+        let history = stranger.history("x", 1, 6);
+        assert_eq!(import_all(&db, &lines_of(&history)).added, 6);
+        let last = Plan::after(&history[5], "2");
+        let mut prev = vec![history[1].id(), history[5].id()];
+        prev.sort_unstable();
+        let joins = stranger.entry(&Plan { prev, ..last.clone() });
+        let crossed = Plan { thing: "y".into(), seq: 3, prev: vec![history[1].id()], ..last };
+        let crossed = stranger.entry(&crossed);
+        let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run);
+        let summary = db.import(options, &lines_of([&joins, &crossed])[..]).unwrap();
+        assert_eq!((summary.added, summary.pending), (1, 1), "{summary:?}");
+        assert!(db.get("y").unwrap().is_none());
+    }
 }

@@ -233,8 +233,8 @@ impl Machine {
 
     fn check(&self) {
         let db = self.db();
-        for thing in 0..THINGS.len() {
-            let latest = db.get(THINGS[thing]).unwrap();
+        for (thing, name) in THINGS.iter().enumerate() {
+            let latest = db.get(name).unwrap();
             let chain = self.chain(thing);
             assert_eq!(latest.is_some(), !chain.is_empty());
             if let (Some(latest), Some(last)) = (latest, chain.last()) {

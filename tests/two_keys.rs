@@ -82,7 +82,7 @@ fn forge(k1: &[u8; 32], k2: &[u8; 32], aad: &[u8], first: &[u8; 16]) -> Vec<u8> 
     const BLOCKS: usize = 3;
     let keys = [k1, k2].map(|key| (hash_key_and_mask(key), key));
     let stream = key_stream(k1, 16);
-    let mut blocks = vec![[0_u8; 16]; BLOCKS];
+    let mut blocks = [[0_u8; 16]; BLOCKS];
     for (at, byte) in blocks[0].iter_mut().enumerate() {
         *byte = first[at] ^ stream[at];
     }

@@ -569,7 +569,7 @@ impl<'a> Stage<'a> {
         if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
             return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
         }
-        if let Some(place) = self.places.get(id) {
+        if let Some(place) = self.places.get(tag, id) {
             return Ok(Some(place));
         }
         let Some(state) = self.store.state(tag)? else { return Ok(None) };
@@ -622,12 +622,14 @@ impl<'a> Stage<'a> {
         let mut shared = 0;
         for Shared { position, id, cek } in entries {
             let envelope = self.seal_to(to, &id, &cek)?;
-            shared += u64::from(self.add(position, None, None, vec![Packed::in_place(envelope)])?);
+            shared += u64::from(self.add(position, None, None, vec![Packed::made_here(envelope)])?);
         }
         Ok(shared)
     }
 
-    /// Adds to the record at `position` what it lacks.
+    /// Adds to the record at `position` what it lacks. Where there is no room
+    /// for an envelope, one that this node makes takes the place of the oldest
+    /// that came from elsewhere: nobody can say what that one opens.
     fn add(
         &mut self,
         position: u64,
@@ -833,7 +835,8 @@ impl Packed {
         Self { stored: StoredEnvelope::new(envelope, packets::name(&packets)), packets: Some(packets) }
     }
 
-    const fn in_place(stored: StoredEnvelope) -> Self {
+    /// One that this node made, its packets in their row.
+    const fn made_here(stored: StoredEnvelope) -> Self {
         Self { stored, packets: None }
     }
 
@@ -845,8 +848,16 @@ impl Packed {
         store: &Store,
         batch: &mut Batch,
     ) -> Result<bool> {
-        if envelopes.len() >= envelope::MAX_ENVELOPES || envelopes.contains(&self.stored) {
+        if envelopes.contains(&self.stored) {
             return Ok(false);
+        }
+        if envelopes.len() >= envelope::MAX_ENVELOPES {
+            // Those of others do not keep out this node's own.
+            let elsewhere = envelopes.iter().position(|known| known.from() != committer.origin);
+            match elsewhere.filter(|_| self.packets.is_none()) {
+                Some(at) => drop(envelopes.remove(at)),
+                None => return Ok(false),
+            }
         }
         if let Some(packets) = &self.packets {
             place_packets(committer, store, batch, self.stored.packets, packets)?;

@@ -232,6 +232,11 @@ impl Db {
     pub fn new_node_key(mut self) -> Result<NodeKey> {
         let key = self.store.keyring().rotate_node_key(&mut rand::rng())?;
         standing::set_aside(self.dir())?;
+        if self.committer.check_open().is_err() {
+            // The ledger is taken as it is. What follows from it may still
+            // speak of what it was.
+            recover(&self.store, true)?;
+        }
         let tree = self.store.tree();
         let signer = Arc::clone(self.store.keyring().node_key());
         self.store.sync()?;

@@ -107,6 +107,8 @@ pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
+#[doc(hidden)]
+pub use stored::fuzz_stored;
 pub use thingdb_format as format;
 pub use thingdb_format::{
     Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, KdfParams, NodeKey, Origin, SignedCheckpoint, Suite,

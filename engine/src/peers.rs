@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use bincode::{Decode, Encode};
-use thingdb_format::{Actor, Card, EncryptionKey, Hash, Origin, Time};
+use thingdb_format::{Actor, Card, EncryptionKey, Hash, MAX_NAME_BYTES, Origin, Time};
 
 use crate::actors::unix_now;
 use crate::db::Db;
@@ -117,7 +117,8 @@ pub struct Introduction {
     pub name: String,
     /// SHA-256 of its node key.
     pub fingerprint: Hash,
-    /// Its actors, with the names under which they would be trusted.
+    /// Its actors, with the names under which they would be trusted. Left out
+    /// are those of a known peer in whom trust was withdrawn.
     pub actors: Vec<(Actor, String)>,
     /// Whether the same peer is known already, with an older or the same card.
     pub known: bool,
@@ -145,11 +146,21 @@ impl Db {
         if let Some(other) = peers.iter().find(|peer| peer.card.node_key == card.node_key && peer.name != name) {
             return Err(Error::PeerKnown { name: other.name.clone(), fingerprint: other.fingerprint() });
         }
-        let actors = card.actors.iter().map(|(key, claimed)| (*key, local_name(&keyring, name, key, claimed)));
+        let mut actors: Vec<(Actor, String)> = Vec::new();
+        for (key, claimed) in &card.actors {
+            let before = keyring.trust().actor(key).filter(|before| before.withdrawn.is_some());
+            let was_listed = known.is_some_and(|known| known.card.actors.iter().any(|(listed, _)| listed == key));
+            // A person has withdrawn it; the next card does not undo that.
+            if before.is_some() && was_listed {
+                continue;
+            }
+            let local = local_name(&keyring, name, key, claimed, &actors);
+            actors.push((*key, local));
+        }
         Ok(Introduction {
             name: name.to_owned(),
             fingerprint: card.node_key.fingerprint(),
-            actors: actors.collect(),
+            actors,
             known: known.is_some(),
         })
     }
@@ -211,7 +222,8 @@ impl Db {
     }
 
     /// Forgets a peer: nothing new is accepted from it or sealed to it, and
-    /// its actors are trusted no more. What it could read it can still read.
+    /// its actors are trusted no more, unless another peer has them on its card,
+    /// too. What it could read it can still read.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`].
@@ -224,12 +236,13 @@ impl Db {
         let mut audience = audience(&keyring)?;
         audience.default.retain(|peer| peer != name);
         audience.prefixes.iter_mut().for_each(|(_, peers)| peers.retain(|peer| peer != name));
-        put_peers(&mut keyring, peers)?;
+        put_peers(&mut keyring, peers.clone())?;
         put_audience(&mut keyring, audience)?;
         ignore_unknown(keyring.untrust_origin(&peer.origin(), unix_now(), rng))?;
         for (key, _) in &peer.card.actors {
             let from_card = keyring.trust().actor(key).is_some_and(|known| known.how == How::Card);
-            if from_card {
+            let elsewhere = peers.iter().any(|other| other.card.actors.iter().any(|(listed, _)| listed == key));
+            if from_card && !elsewhere {
                 ignore_unknown(keyring.untrust_actor(key, unix_now(), rng))?;
             }
         }
@@ -282,13 +295,24 @@ fn ignore_unknown(outcome: std::result::Result<(), KeyringError>) -> Result<()> 
     }
 }
 
-/// The name under which an actor of a peer is trusted here: what it claims,
-/// unless somebody else has that name.
-fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str) -> String {
-    match keyring.trust().actor_named(claimed) {
-        Some(other) if other.key != *key => format!("{peer}/{claimed}"),
-        _ => claimed.to_owned(),
+/// The name under which an actor of a peer is trusted here: the one it has, or
+/// what it claims, unless somebody else has that name or another actor of the
+/// card has just got it.
+fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str, given: &[(Actor, String)]) -> String {
+    let trust = keyring.trust();
+    if let Some(known) = trust.actor(key).filter(|known| known.withdrawn.is_none()) {
+        return known.name.clone();
     }
+    let is_free = |name: &str| {
+        name.len() <= MAX_NAME_BYTES
+            && trust.actor_named(name).is_none()
+            && given.iter().all(|(_, taken)| taken != name)
+    };
+    let qualified = [claimed.to_owned(), format!("{peer}/{claimed}")];
+    // The key tells those apart whose names do not.
+    let numbered = (8..=64).map(|digits| key.to_string()[..digits].to_owned());
+    let mut names = qualified.into_iter().chain(numbered);
+    names.find(|name| is_free(name)).unwrap_or_else(|| key.to_string())
 }
 
 /// To whom entries are sealed, ready for those who write.

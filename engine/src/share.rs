@@ -40,10 +40,14 @@ pub struct Reader {
 pub struct ShareSummary {
     /// Entries that were sealed to the peers.
     pub shared: u64,
-    /// Entries that they could open before.
+    /// Entries that this node had sealed to them before. That the envelope of
+    /// another opens what it should, only its recipient can say.
     pub known: u64,
     /// Entries that this node cannot open itself.
     pub undecryptable: u64,
+    /// Entries that have as many envelopes as an entry can have, all of this
+    /// node: they were not sealed to the peers.
+    pub full: u64,
 }
 
 /// Readers.
@@ -56,12 +60,13 @@ impl Db {
     pub fn share(&self, thing: &str, to: &[String], since: u64) -> Result<ShareSummary> {
         let keys = self.store.readers().keys(thing, Some(to))?;
         let wanted: Vec<RecipientId> = keys.iter().map(thingdb_format::EncryptionKey::recipient_id).collect();
+        let own = self.own_origins();
         let mut summary = ShareSummary::default();
         let mut entries = Vec::new();
         for located in self.history_range(thing, since.max(1)..)?.located() {
             let located = located?;
-            let readers = self.recipients(&located)?;
-            if wanted.iter().all(|id| readers.iter().any(|(known, _)| known == &Some(*id))) {
+            let sealed = self.sealed_here(&located, &own)?;
+            if wanted.iter().all(|id| sealed.contains(id)) {
                 summary.known += 1;
                 continue;
             }
@@ -70,10 +75,10 @@ impl Db {
                 None => summary.undecryptable += 1,
             }
             if entries.len() >= SHARE_ENTRIES {
-                summary.shared += self.commit_shared(std::mem::take(&mut entries), keys.clone())?;
+                self.commit_shared(std::mem::take(&mut entries), keys.clone(), &mut summary)?;
             }
         }
-        summary.shared += self.commit_shared(entries, keys)?;
+        self.commit_shared(entries, keys, &mut summary)?;
         self.sync()?;
         Ok(summary)
     }
@@ -89,18 +94,29 @@ impl Db {
             sum.shared += one.shared;
             sum.known += one.known;
             sum.undecryptable += one.undecryptable;
+            sum.full += one.full;
         }
         Ok(sum)
     }
 
-    fn commit_shared(&self, entries: Vec<Shared>, keys: Vec<thingdb_format::EncryptionKey>) -> Result<u64> {
+    fn commit_shared(
+        &self,
+        entries: Vec<Shared>,
+        keys: Vec<thingdb_format::EncryptionKey>,
+        summary: &mut ShareSummary,
+    ) -> Result<()> {
         if entries.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
+        let all = entries.len() as u64;
         let (done, ticket) = self.committer.submit(&self.store, Job::Share(entries, keys))?;
         self.settle(ticket, Durability::Relaxed)?;
         match done {
-            Done::Shared(count) => Ok(count),
+            Done::Shared(count) => {
+                summary.shared += count;
+                summary.full += all - count;
+                Ok(())
+            }
             _ => unreachable!("sharing is answered as sharing"),
         }
     }
@@ -146,6 +162,20 @@ impl Db {
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// The recipients to whom this node sealed an entry.
+    fn sealed_here(&self, located: &Located, own: &[Origin]) -> Result<Vec<RecipientId>> {
+        let envelopes = self.store.envelopes(located)?;
+        let here = envelopes.iter().filter(|envelope| own.contains(&envelope.from));
+        Ok(here.flat_map(|envelope| &envelope.recipients).filter_map(packets::recipient).collect())
+    }
+
+    /// This node's origins, former ones too.
+    fn own_origins(&self) -> Vec<Origin> {
+        let keyring = self.store.keyring();
+        let former = keyring.former_nodes().iter().map(|node| node.node_key.origin());
+        former.chain([keyring.node_key().node_key().origin()]).collect()
     }
 
     /// The recipients of an entry, each once, and who sealed it to them.

@@ -384,7 +384,8 @@ impl Store {
 /// of them, so that many that are nowhere cost no more than one.
 #[derive(Default)]
 pub(crate) struct Places {
-    found: HashMap<EntryId, (u64, Time)>,
+    /// By thing: an entry follows entries of its own thing only.
+    found: HashMap<(Tag, EntryId), (u64, Time)>,
 }
 
 impl Places {
@@ -402,7 +403,7 @@ impl Places {
                 // One that cannot be read is not found.
                 let Ok(located) = store.located(posting) else { continue };
                 if ids.contains(&located.id) {
-                    self.found.insert(located.id, (located.header.seq, located.header.time));
+                    self.found.insert((*tag, located.id), (located.header.seq, located.header.time));
                     left -= 1;
                 }
             }
@@ -410,9 +411,9 @@ impl Places {
         Ok(())
     }
 
-    /// Seq and time of an entry that was looked for and found.
-    pub(crate) fn get(&self, id: &EntryId) -> Option<(u64, Time)> {
-        self.found.get(id).copied()
+    /// Seq and time of an entry of a thing that was looked for and found.
+    pub(crate) fn get(&self, tag: &Tag, id: &EntryId) -> Option<(u64, Time)> {
+        self.found.get(&(*tag, *id)).copied()
     }
 }
 

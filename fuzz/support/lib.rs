@@ -16,9 +16,17 @@ use thingdb_format::{
 /// What is done with the bytes of a fuzzer.
 pub type Target = fn(&[u8]);
 
-/// The targets by their names. The engine's decoders have a place here too.
-pub const TARGETS: [(&str, Target); 6] =
-    [("body", body), ("card", card), ("header", header), ("line", line), ("note", note), ("stream", stream)];
+/// The targets by their names.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("body", body),
+    ("card", card),
+    ("header", header),
+    ("keyring", thingdb::keyring::fuzz_keyring),
+    ("line", line),
+    ("note", note),
+    ("stored", thingdb::fuzz_stored),
+    ("stream", stream),
+];
 
 /// The header of an entry.
 pub fn header(bytes: &[u8]) {

@@ -37,7 +37,7 @@ fn init_names_node_and_actor() {
 #[test]
 fn init_refuses_a_database_that_is_there() {
     let world = furnished();
-    world.run(&[&["init"][..], &WEAK].concat()).exit(1).says("error[already-exists]");
+    world.run(&[&["init"][..], &WEAK].concat()).exit(2).says("error[already-exists]");
     assert_eq!(world.run(&["stats"]).ok().json()["entries"], 3);
 }
 

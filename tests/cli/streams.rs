@@ -44,6 +44,15 @@ fn exports_go_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn the_bytes_of_an_export_are_those_of_its_file() {
+    let world = furnished();
+    for name in ["all.ndjson", "all.ndjson.zst", "all.ndjson.gz"] {
+        let exported = world.run(&["export", "-o", name]).ok().json();
+        assert_eq!(exported["bytes"], std::fs::metadata(world.path(name)).unwrap().len(), "{name}");
+    }
+}
+
+#[test]
 fn an_export_that_fails_leaves_no_file() {
     let world = furnished();
     world.run(&["export", "-o", "there"]).ok();

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Kek, KekPacket, Line, Origin, RecipientId, Verified, envelope,
-    line, payload, signature::BatchMemo,
+    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
+    envelope, line, payload, signature::BatchMemo,
 };
 
 use super::import::{Refusal, TrustPolicy};
@@ -200,13 +200,25 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether trust in the actor or origin of an entry that waits was
+    /// withdrawn since it came.
+    pub(super) fn is_withdrawn(&self, header: &Header) -> bool {
+        if self.trust == TrustPolicy::All {
+            return false;
+        }
+        let keyring = self.store.keyring();
+        let trust = keyring.trust();
+        trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some())
+            || trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some())
+    }
+
     /// Checks an entry whose actor and origin are accepted.
     pub(super) fn entry(&self, mut entry: Entry, memo: &mut BatchMemo) -> std::result::Result<Arrived, String> {
         let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
         let tag = self.store.tag(&entry.header.thing);
         let envelopes = std::mem::take(&mut entry.envelopes);
         let entry = entry.verify_with(&verifier, memo).map_err(|problem| problem.to_string())?;
-        let (cek, envelopes) = self.open(&entry, envelopes)?;
+        let (cek, envelopes) = self.open(&entry, envelopes);
         Ok(Arrived { entry, envelopes, tag, cek })
     }
 
@@ -226,19 +238,15 @@ impl<'a> Checker<'a> {
 
     /// The CEK, if an envelope is addressed to this node, and the envelopes
     /// that are kept. One that is addressed to us and does not open the entry
-    /// is not passed on; if none that is addressed to us does, the entry is
-    /// refused.
-    fn open(
-        &self,
-        entry: &Verified,
-        envelopes: Vec<Envelope>,
-    ) -> std::result::Result<(Option<Cek>, Vec<Envelope>), String> {
-        let Some(payload) = &entry.payload else { return Ok((None, envelopes)) };
+    /// is dropped. It says nothing of the entry: envelopes are not signed, and
+    /// whoever carries an entry can add one. If it were held against the entry,
+    /// its whole history could be kept from us.
+    fn open(&self, entry: &Verified, envelopes: Vec<Envelope>) -> (Option<Cek>, Vec<Envelope>) {
+        let Some(payload) = &entry.payload else { return (None, envelopes) };
         if self.store.readers().write_only {
-            return Ok((None, envelopes));
+            return (None, envelopes);
         }
         let mut cek = None;
-        let mut failed = None;
         let mut kept = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
             let Some(kek) = self.kek(&envelope) else {
@@ -246,26 +254,18 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
-            let opened = opened.ok_or_else(|| "an envelope to this node does not open".to_owned()).and_then(|cek| {
-                payload::open(&entry.header, &cek, payload).map(|_| cek).map_err(|problem| problem.to_string())
-            });
-            match opened {
-                Ok(opened) => {
-                    cek = Some(opened);
-                    // From here on the record has the CEK. What serves nobody
-                    // else is not kept, or each import of an own export would
-                    // add another envelope.
-                    if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                        kept.push(envelope);
-                    }
-                }
-                Err(problem) => failed = Some(problem),
+            let Some(opened) = opened.filter(|cek| payload::open(&entry.header, cek, payload).is_ok()) else {
+                continue;
+            };
+            cek = Some(opened);
+            // From here on the record has the CEK. What serves nobody else is
+            // not kept, or each import of an own export would add another
+            // envelope.
+            if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
+                kept.push(envelope);
             }
         }
-        match (cek, failed) {
-            (None, Some(problem)) => Err(problem),
-            (cek, _) => Ok((cek, kept)),
-        }
+        (cek, kept)
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {

@@ -28,8 +28,8 @@ const MAX_REASONS: usize = 1000;
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
-/// Their bytes, about.
-const MAX_HELD_BYTES: usize = 16 << 20;
+/// Bytes that are held back until then.
+const MAX_HELD_BYTES: usize = 32 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
@@ -43,7 +43,7 @@ pub(super) struct Intake<'a, 'o> {
     /// The rows of what waited when this import began.
     loaded: Vec<Vec<u8>>,
     /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (u64, Time)>,
+    imagined: HashMap<EntryId, (Tag, u64, Time)>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -70,9 +70,12 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut memo = BatchMemo::default();
         let mut waiting = Vec::new();
         for raw in pending::load(&db.store, &mut intake.loaded)? {
-            // It was accepted when it came; trust may have changed since, its
-            // place in the history has not.
+            // It was accepted when it came. What has lost its trust since does
+            // not go on.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
+            if checker.is_withdrawn(&entry.header) {
+                continue;
+            }
             if let Ok(arrived) = checker.entry(*entry, &mut memo) {
                 waiting.push(Candidate { line: 0, raw, arrived });
             }
@@ -104,9 +107,6 @@ impl<'a, 'o> Intake<'a, 'o> {
                     self.note(noted);
                     self.held_bytes += candidate.bytes();
                     self.held.push(*candidate);
-                    if self.held_bytes >= MAX_HELD_BYTES {
-                        self.commit_held()?;
-                    }
                 }
                 Checked::Refused { id, raw, refusal } => {
                     if let Some(id) = id {
@@ -123,7 +123,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if !self.is_amid_batch() || self.held.len() >= MAX_HELD {
+        if !self.is_amid_batch() || self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES {
             self.commit_held()?;
         }
         progress::tell(&mut self.options.progress, self.lines, 0, self.bytes);
@@ -140,8 +140,8 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn commit_held(&mut self) -> Result<()> {
-        let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
+        let held = std::mem::take(&mut self.held);
         self.commit(held)
     }
 
@@ -226,7 +226,8 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            let mut place = self.imagined.get(prev).copied().or_else(|| stored.get(prev));
+            let imagined = self.imagined.get(prev).filter(|(tag, ..)| *tag == arrived.tag);
+            let mut place = imagined.map(|(_, seq, time)| (*seq, *time)).or_else(|| stored.get(&arrived.tag, prev));
             if let (None, Some(state), Some(seq)) = (place, &state, here.get(prev)) {
                 let found = store.find(&arrived.tag, state, prev, Some(*seq))?;
                 place = found.map(|found| (found.header.seq, found.header.time));
@@ -239,7 +240,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         if let Some(reason) = Committer::refusal(header, &places) {
             return Ok(Fate::Refused(reason));
         }
-        self.imagined.insert(id, (header.seq, header.time));
+        self.imagined.insert(id, (arrived.tag, header.seq, header.time));
         Ok(Fate::Added)
     }
 

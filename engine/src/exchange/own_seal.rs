@@ -50,8 +50,7 @@ impl OwnSeal {
     ) -> Result<()> {
         let own = Some(self.own);
         let packets = envelopes.iter().flat_map(|envelope| &envelope.recipients);
-        let known = packets.into_iter().any(|packet| packets::recipient(packet) == own);
-        if known || envelopes.len() >= envelope::MAX_ENVELOPES {
+        if packets.into_iter().any(|packet| packets::recipient(packet) == own) {
             return Ok(());
         }
         let segment = position / SEGMENT_POSITIONS;
@@ -63,6 +62,7 @@ impl OwnSeal {
             self.kek = Some((segment, kek, packet));
         }
         if let Some((_, kek, packet)) = &self.kek {
+            make_room(envelopes, self.origin);
             envelopes.push(Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?);
         }
         Ok(())
@@ -113,10 +113,19 @@ impl ArchiveSeal {
     }
 
     pub(super) fn add(&self, envelopes: &mut Vec<Envelope>, id: &EntryId, cek: &Cek) -> Result<()> {
-        if envelopes.len() < envelope::MAX_ENVELOPES {
-            let sealed = envelope::seal_cek(&self.kek, id, cek);
-            envelopes.push(Envelope::new(self.origin, sealed, vec![self.packet.clone()])?);
-        }
+        make_room(envelopes, self.origin);
+        let sealed = envelope::seal_cek(&self.kek, id, cek);
+        envelopes.push(Envelope::new(self.origin, sealed, vec![self.packet.clone()])?);
         Ok(())
+    }
+}
+
+/// Room for one more envelope on the way out. If there is none, one that
+/// others made gives way: an entry that its exporter cannot open again, or an
+/// archive that lacks it, would be worse.
+fn make_room(envelopes: &mut Vec<Envelope>, own: Origin) {
+    if envelopes.len() >= envelope::MAX_ENVELOPES {
+        let of_others = envelopes.iter().position(|envelope| envelope.from != own);
+        envelopes.remove(of_others.unwrap_or(0));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use thingdb_format::{Actor, Checkpoint, EntryId, ThingId, Time};
+use thingdb_format::{Actor, Checkpoint, EntryId, ThingId, Time, merkle};
 
 use super::fingerprint;
 use super::report::{Problem, Report, Verdict};
@@ -62,12 +62,12 @@ impl Tip {
 /// Verifies the whole ledger.
 pub(super) fn ledger(
     store: &Store,
+    tree: &Ledger,
     threads: usize,
     checkpoints: Vec<(Checkpoint, &'static str)>,
     mut progress: progress::Report<'_>,
     report: Report,
 ) -> Result<Report> {
-    let tree = store.tree();
     let size = tree.size();
     let mut links = Links { report, checkpoints, ..Links::new(store, size) };
     links.reach();
@@ -76,7 +76,7 @@ pub(super) fn ledger(
         progress::tell(&mut progress, links.report.entries, size, 0);
         Ok(())
     })?;
-    links.finish(&tree)
+    links.finish(tree)
 }
 
 struct Links<'a> {
@@ -335,6 +335,39 @@ impl<'a> Links<'a> {
         }
     }
 
+    /// Holds the ledger, as the tree's rows have it, against a checkpoint. Gives
+    /// it back if it agrees.
+    fn stand<'c>(&mut self, kept: &'c Checkpoint) -> Result<Option<&'c Checkpoint>> {
+        let (verdict, detail) = match standing::compare(self.store, kept.origin, kept) {
+            Ok(Standing::Consistent) => return Ok(Some(kept)),
+            Ok(found @ Standing::Truncated { .. }) => (Verdict::Truncated, found.to_string()),
+            Ok(found) => (Verdict::RolledBack, found.to_string()),
+            Err(problem) if problem.is_damaged() => (Verdict::BadIndex, problem.to_string()),
+            Err(problem) => return Err(problem),
+        };
+        self.report.add(Problem::of_ledger(verdict, detail));
+        Ok(None)
+    }
+
+    /// Checks that an entry is where a checkpoint has it, if it is one of those
+    /// that the checkpoint covers.
+    fn include(&mut self, seen: &Seen, position: u64, kept: &Checkpoint) -> Result<()> {
+        if position >= kept.size {
+            return Ok(());
+        }
+        let path = self.store.with_tree(|tree| merkle::inclusion_proof(tree, position, kept.size));
+        let (verdict, detail) = match path {
+            Ok(path) => match merkle::verify_inclusion(&seen.leaf, position, kept.size, &path, &kept.root) {
+                Ok(()) => return Ok(()),
+                Err(_) => (Verdict::RolledBack, "the checkpoint has another entry at its position".to_owned()),
+            },
+            Err(problem) if problem.is_damaged() => (Verdict::BadIndex, problem.to_string()),
+            Err(problem) => return Err(problem),
+        };
+        self.report.add(problem(seen, position, verdict, detail));
+        Ok(())
+    }
+
     fn finish(mut self, tree: &Ledger) -> Result<Report> {
         for (kept, which) in std::mem::take(&mut self.checkpoints) {
             let (verdict, detail) = if kept.size > self.size {
@@ -515,10 +548,13 @@ fn for_each_state(
     Ok(())
 }
 
-/// Verifies the history of one thing, as the index lists it.
-pub(super) fn thing(store: &Store, thing: &ThingId) -> Result<Report> {
+/// Verifies the history of one thing, as the index lists it. With a checkpoint
+/// also that the ledger has grown out of it, and that what the index lists is
+/// in it; not that the index lists everything.
+pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -> Result<Report> {
     let tag = store.tag(thing);
     let mut links = Links::new(store, u64::MAX);
+    let kept = kept.map(|kept| links.stand(kept)).transpose()?.flatten();
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
     let mut memo = Memo::default();
     for chunk in index::chunks(1, state.last_seq().min(store.size())) {
@@ -529,6 +565,9 @@ pub(super) fn thing(store: &Store, thing: &ThingId) -> Result<Report> {
                         scan::check_alone(store, &located, posting.slot, &mut memo);
                     if let Some(seen) = entry {
                         links.examine(&seen, position, problems)?;
+                        if let Some(kept) = kept {
+                            links.include(&seen, position, kept)?;
+                        }
                         links.tree.push_with(&seen.id, |_, _, _| {});
                     }
                 }

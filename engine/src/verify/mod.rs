@@ -15,10 +15,12 @@ use thingdb_format::{Checkpoint, SignedCheckpoint, ThingId};
 
 pub use report::{Problem, Report, Verdict};
 
+use crate::committer::Job;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::progress::{self, Progress};
 use crate::standing;
+use crate::storage::Batch;
 
 /// What to verify, and against what.
 ///
@@ -49,7 +51,9 @@ impl<'a> VerifyOptions<'a> {
     }
 
     /// Also against a checkpoint that was kept elsewhere: the text of the note
-    /// that [`Db::checkpoint`] gave.
+    /// that [`Db::checkpoint`] gave. With [`VerifyOptions::thing`], the entries
+    /// of the thing are looked for in it; that none of them is missing only the
+    /// whole ledger shows.
     #[must_use]
     pub fn checkpoint(mut self, note: &str) -> Self {
         self.checkpoint = Some(note.into());
@@ -97,7 +101,7 @@ impl Db {
     pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
         let kept = options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()?;
         let mut report = match &options.thing {
-            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?)?,
+            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?, kept.as_ref())?,
             None => self.verify_ledger(kept, options.progress)?,
         };
         report.settle();
@@ -112,7 +116,11 @@ impl Db {
             Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
         }
         checkpoints.extend(kept.map(|kept| (kept, "the checkpoint")));
-        links::ledger(&self.store, self.options.threads, checkpoints, progress, report)
+        // What is in the tree may be on its way into the index: once the
+        // committer has answered another job, it is there.
+        let tree = self.store.tree();
+        let _ = self.committer.submit(&self.store, Job::Rows(Batch::new()));
+        links::ledger(&self.store, &tree, self.options.threads, checkpoints, progress, report)
     }
 
     /// A note that this node signed, with its key of now or one before.

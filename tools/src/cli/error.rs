@@ -172,7 +172,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::WrongPassphrase, "wrong-passphrase", "forgotten? thingdb help passphrase tells of the recovery key")
         }
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
-        p if p.is_already_exists() => (Exit::Unexpected, "already-exists", ""),
+        p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
         p if p.is_newer_version() => {
             (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")

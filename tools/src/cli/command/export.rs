@@ -109,7 +109,7 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     }
     let by_name = || args.output.as_deref().map_or(Compression::None, Compression::of_name);
     let compression = args.compress.unwrap_or_else(by_name);
-    let mut watched = Watched { out, problem: None };
+    let mut watched = Watched { out, written: 0, problem: None };
     let exported = Compressor::new(compression, &mut watched)
         .map_err(|problem| Failure::file(name, &problem))
         .and_then(|mut packed| {
@@ -119,12 +119,13 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
             ended.map_err(|problem| Failure::file(name, &problem))?;
             Ok(exported)
         });
-    if let Some(problem) = watched.problem {
+    let Watched { written: bytes, problem, .. } = watched;
+    if let Some(problem) = problem {
         return Err(Failure::file(name, &problem));
     }
-    let ExportSummary { entries, bytes, next_position, .. } = exported?;
+    let ExportSummary { entries, next_position, bytes: streamed, .. } = exported?;
     out.flush().map_err(|problem| Failure::file(name, &problem))?;
-    meter.end(entries, bytes);
+    meter.end(entries, streamed);
     Ok(Summary { entries, bytes, next_position })
 }
 
@@ -138,10 +139,11 @@ fn sentence(summary: &Summary) -> String {
     format!("exported {entries}, {} bytes; the next time: --since {next_position}", grouped(*bytes))
 }
 
-/// Keeps the first problem of a writer, so that a closed pipe is told apart
+/// Counts what is written, and keeps the first problem of a writer, so that a closed pipe is told apart
 /// from a problem of the database.
 struct Watched<'a, W: Write> {
     out: &'a mut W,
+    written: u64,
     problem: Option<io::Error>,
 }
 
@@ -157,8 +159,10 @@ impl<W: Write> Watched<'_, W> {
 
 impl<W: Write> Write for Watched<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.out.write(bytes);
-        self.watch(result)
+        let written = self.out.write(bytes);
+        let written = self.watch(written)?;
+        self.written += written as u64;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -70,12 +70,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         None => context.dir()?,
     };
     if dir.join("keyring").exists() {
-        return Err(Failure::new(
-            Exit::Unexpected,
-            "already-exists",
-            format!("{} is a database already", dir.display()),
-        )
-        .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
+        return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
+            .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
     let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
@@ -127,7 +123,8 @@ fn say(context: &Context, created: &Created) -> Outcome {
         ))?;
         text.end()?;
     }
-    if context.output.is_terminal() {
+    let set = std::env::var_os("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
+    if context.output.is_terminal() && !set {
         talk::hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
     }
     Ok(())

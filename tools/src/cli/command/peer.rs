@@ -51,6 +51,8 @@ struct Known {
     origin: String,
     encryption_key: String,
     since: String,
+    #[serde(skip)]
+    time: thingdb::Time,
     actors: Vec<KnownActor>,
     card: String,
 }
@@ -123,7 +125,8 @@ fn known(peer: &Peer) -> Known {
         fingerprint: peer.fingerprint().to_string(),
         origin: peer.origin().to_string(),
         encryption_key: peer.card.encryption_key.to_string(),
-        since: when::short(peer.since),
+        since: peer.since.to_string(),
+        time: peer.since,
         actors: peer
             .card
             .actors
@@ -150,7 +153,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
                     printable(&peer.name).into_owned(),
                     peer.fingerprint.clone(),
                     printable(&actors.join(", ")).into_owned(),
-                    peer.since.clone(),
+                    when::short(peer.time),
                 ]
             };
             context.output.line(&output::table(Some(&header), peers.iter().map(row), Some(2)))
@@ -164,7 +167,7 @@ fn show(context: &Context, peer: &Known) -> Outcome {
         Format::Raw => context.output.line(&peer.card),
         Format::Table => {
             let name = printable(&peer.name);
-            context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, peer.since))?;
+            context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
             peer.actors.iter().try_for_each(|actor| {
                 context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))
             })

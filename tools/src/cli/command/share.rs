@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (None, None) => return Err(Failure::usage("neither a thing nor --prefix is given")),
     };
     db.close()?;
-    let ShareSummary { shared, known, undecryptable, .. } = summary;
+    let ShareSummary { shared, known, undecryptable, full, .. } = summary;
     if context.output.is_json() {
         context.output.object(&Shared { shared, known, undecryptable })?;
     } else {
@@ -92,6 +92,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         let fact =
             format!("{} cannot be opened here, so they cannot be shared", counted(undecryptable, "entry", "entries"));
         return Err(Failure::new(Exit::Partly, "not-readable", fact).hint("ask a node that can read them"));
+    }
+    if full > 0 {
+        let fact =
+            format!("{} sealed to eight sets of peers, and take no more", counted(full, "entry is", "entries are"));
+        return Err(Failure::new(Exit::Partly, "full", fact));
     }
     Ok(())
 }
