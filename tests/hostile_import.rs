@@ -2,10 +2,12 @@
 //! in bounded memory.
 
 use std::io::{BufReader, Read};
+use std::time::{Duration, Instant};
 
-use thingdb::format::{Signature, Verifier, signature};
-use thingdb::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
-use thingdb_tests::database::{assert_intact, export, fresh, passphrase, relaxed, text, verify};
+use thingdb::format::{Cek, DecryptionKey, Entry, Signature, Verifier, signature};
+use thingdb::{Db, Draft, ImportOptions, ImportSummary, StreamState, TrustPolicy};
+use thingdb_tests::database::{assert_intact, export, fresh, passphrase, relaxed, scratch, text, verify};
+use thingdb_tests::rows::Rows;
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of, random_id};
 
 fn import(db: &thingdb::Db, bytes: &[u8]) -> ImportSummary {
@@ -267,4 +269,207 @@ fn a_batch_signature_of_one_entry_covers_no_other() {
     let Signature::Batch(batch) = &entries[0].signature else { panic!("they share a signature") };
     assert_eq!(batch.size, 4);
     assert!(batch.size >= signature::MIN_BATCH);
+}
+
+/// Copies of one entry, poor and rich, side by side in one stream: what is kept
+/// is all that any of them brought.
+#[test]
+fn copies_of_an_entry_in_one_stream_complete_each_other() {
+    let (_scratch, db) = fresh();
+    let mut stranger = Stranger::default();
+    stranger.readers.push(db.card().unwrap().encryption_key);
+    let full = stranger.entry(&Plan::first("x", 1, "\"data\""));
+    let stub = Entry { payload: None, envelopes: Vec::new(), ..full.clone() };
+    let sealed = Entry { envelopes: Vec::new(), ..full.clone() };
+    for copies in [vec![&stub, &full], vec![&sealed, &full], vec![&stub, &sealed, &full], vec![&sealed, &stub, &full]] {
+        // A node with the same keys and nothing in it.
+        let dir = scratch();
+        for name in ["VERSION", "keyring"] {
+            std::fs::copy(db.dir().join(name), dir.path().join(name)).unwrap();
+        }
+        let node = relaxed().open(dir.path(), &passphrase()).unwrap();
+        let summary = import_all(&node, &lines_of(copies));
+        assert_eq!((summary.added, summary.refused), (1, 0), "{summary:?}");
+        assert_eq!(text(&node.get("x").unwrap().unwrap()), "\"data\"");
+        assert_eq!(import_all(&node, &line_of(&full)).known, 1);
+    }
+}
+
+/// Envelopes are not signed: anyone can hang new ones on a copy of an entry.
+#[test]
+fn envelopes_that_nobody_asked_for_do_not_fill_the_disk() {
+    let (scratch, db) = fresh();
+    let entry = Stranger::default().entry(&Plan::first("x", 1, "1"));
+    let mut stream = line_of(&entry);
+    for _ in 0..200 {
+        let mut junk = Stranger::default();
+        junk.readers.push(DecryptionKey::generate(&mut rand::rng()).encryption_key());
+        let envelopes = junk.envelopes(&entry.id(), &Cek::from_bytes([1; 32]));
+        stream.extend(line_of(&Entry { envelopes, ..entry.clone() }));
+    }
+    for _ in 0..2 {
+        assert_eq!(import_all(&db, &stream).refused, 0);
+    }
+    assert!(db.get("x").unwrap().unwrap().recipients() <= thingdb::format::envelope::MAX_ENVELOPES);
+    db.close().unwrap();
+    let rows = Rows::edit(&scratch.path().join("db"), |rows| rows.all(b"K").len());
+    assert!(rows <= thingdb::format::envelope::MAX_ENVELOPES, "{rows} rows of packets");
+}
+
+/// A stream that imports another one in its middle.
+struct Nested<'a> {
+    db: &'a Db,
+    inner: Option<&'a [u8]>,
+    rest: &'a [u8],
+}
+
+impl Read for Nested<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if let Some(inner) = self.inner.take() {
+            assert_eq!(import_all(self.db, inner).pending, 1);
+        }
+        self.rest.read(buffer)
+    }
+}
+
+#[test]
+fn imports_at_the_same_time_forget_nothing_that_waits() {
+    let (_scratch, db) = fresh();
+    let stranger = Stranger::default();
+    let history = stranger.history("x", 1, 2);
+    let (waits, other) = (line_of(&history[1]), line_of(&stranger.entry(&Plan::first("y", 1, "1"))));
+    let nested = BufReader::new(Nested { db: &db, inner: Some(&waits), rest: &other });
+    let summary = db.import(ImportOptions::new().trust(TrustPolicy::All), nested).unwrap();
+    assert_eq!((summary.added, summary.pending), (1, 0));
+    assert_eq!(import_all(&db, &line_of(&history[0])).added, 2);
+    assert_eq!(db.heads("x").unwrap()[0].seq, 2);
+}
+
+#[test]
+fn a_line_that_waits_and_is_damaged_keeps_nobody_from_importing() {
+    let (scratch, db) = fresh();
+    let dir = scratch.path().join("db");
+    let stranger = Stranger::default();
+    let (one, other) = (stranger.history("x", 1, 2), stranger.history("y", 1, 2));
+    assert_eq!(import_all(&db, &lines_of([&one[1], &other[1]])).pending, 2);
+    db.close().unwrap();
+    Rows::edit(&dir, |rows| {
+        let (key, mut value) = rows.all(b"W").remove(0);
+        value[20] ^= 1;
+        rows.put(&key, value);
+    });
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    // The one that is whole goes on.
+    assert_eq!(import_all(&db, &lines_of([&one[0], &other[0]])).added, 3);
+    assert_eq!(import_all(&db, &lines_of([&one[1], &other[1]])).added, 1);
+    db.close().unwrap();
+    assert_eq!(Rows::edit(&dir, |rows| rows.all(b"W").len()), 0);
+}
+
+/// An entry whose record here is damaged is refused; the others go on.
+#[test]
+fn a_damaged_record_does_not_stop_an_import() {
+    let (scratch, db) = fresh();
+    let dir = scratch.path().join("db");
+    for n in 0..5 {
+        db.put("x", &n.to_string()).unwrap();
+    }
+    db.write_batch((0..130).map(|n| Draft::json("y", n.to_string()).unwrap()).collect()).unwrap();
+    let mut stream = export(&db);
+    db.put("x", "5").unwrap();
+    db.close().unwrap();
+    Rows::edit(&dir, |rows| {
+        let mut block = rows.get(&thingdb_tests::rows::block_key(2));
+        *block.last_mut().unwrap() ^= 1;
+        rows.put(&thingdb_tests::rows::block_key(2), block);
+    });
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    let stranger = Stranger::default();
+    stream.extend(line_of(&stranger.entry(&Plan::first("z", 1, "1"))));
+    let summary = import_all(&db, &stream);
+    assert_eq!((summary.known, summary.added, summary.refused), (134, 1, 1), "{summary:?}");
+    assert!(summary.reasons[0].reason.contains("damaged here"), "{summary:?}");
+}
+
+/// Entries of a long history whose prev is nowhere: the history is gone through
+/// once for many of them, not once for each.
+#[test]
+fn prev_that_are_nowhere_do_not_cost_a_history_each() {
+    let (_scratch, db) = fresh();
+    for _ in 0..10 {
+        db.write_batch((0..1000).map(|n| Draft::json("long", n.to_string()).unwrap()).collect()).unwrap();
+    }
+    let stranger = Stranger::default();
+    let plan =
+        |n: u64| Plan { thing: "long".into(), seq: 9_000, time: n + 1, prev: vec![random_id()], data: "1".into() };
+    let stream: Vec<u8> = (0..1_000).flat_map(|n| line_of(&stranger.entry(&plan(n)))).collect();
+    let start = Instant::now();
+    assert_eq!(import_all(&db, &stream).pending, 1_000);
+    assert_eq!(import_all(&db, &[]).pending, 1_000);
+    let dry = ImportOptions::new().trust(TrustPolicy::All).dry_run(true);
+    assert_eq!(db.import(dry, &stream[..]).unwrap().added, 0);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+/// Thousands of heads: each costs more than the one before, but not a copy of
+/// all of them.
+#[test]
+fn thousands_of_forks_end_in_time() {
+    let (_scratch, db) = fresh();
+    let stranger = Stranger::default();
+    db.trust_actor("mallory", stranger.actor()).unwrap();
+    let first = stranger.entry(&Plan::first("x", 1, "1"));
+    let mut stream = line_of(&first);
+    stream.extend((0..3_000).flat_map(|_| line_of(&stranger.entry(&Plan::after(&first, "2")))));
+    let start = Instant::now();
+    assert_eq!(import_all(&db, &stream).added, 3_001);
+    assert_eq!(db.heads("x").unwrap().len(), 3_000);
+    // A put joins the greatest of them, as many as an entry can name.
+    let before = db.heads("x").unwrap();
+    let receipt = db.put("x", "3").unwrap();
+    let record = db.get("x").unwrap().unwrap();
+    assert_eq!((record.id(), record.prev().len()), (receipt.id, 32));
+    assert!(before[..32].iter().all(|head| record.prev().contains(&head.id)));
+    assert_eq!(db.heads("x").unwrap().len(), 3_000 - 32 + 1);
+    assert_eq!(db.history("x").unwrap().map(Result::unwrap).count(), 3_002);
+    assert_eq!(assert_intact(&db).forked, 1);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// A batch that is large in bytes is not held in memory until it is whole.
+#[test]
+fn a_batch_of_large_entries_is_taken_in_piece_by_piece() {
+    let (_scratch, db) = fresh();
+    let data = || Draft::bytes("large", "text/plain", vec![b'a'; 900_000]).unwrap();
+    db.write_batch((0..24).map(|_| data()).collect()).unwrap();
+    let stream = export(&db);
+    let (_other, other) = fresh();
+    let mut some_were_in = false;
+    let mut watch = |_| some_were_in |= (1..24).contains(&other.stats().unwrap().entries);
+    let options = ImportOptions::new().trust(TrustPolicy::All).progress(&mut watch);
+    let summary = other.import(options, &stream[..]).unwrap();
+    assert_eq!((summary.added, summary.refused), (24, 0));
+    assert!(some_were_in, "all were held until the last came");
+}
+
+/// An old entry of one thing, found for one that follows it, is not there for an
+/// entry of another thing in the same stream.
+#[test]
+fn a_prev_that_was_found_for_one_thing_is_none_of_another() {
+    for dry_run in [true, false] {
+        let (_scratch, db) = fresh();
+        let stranger = Stranger::default();
+        let history = stranger.history("x", 1, 6);
+        assert_eq!(import_all(&db, &lines_of(&history)).added, 6);
+        let last = Plan::after(&history[5], "2");
+        let mut prev = vec![history[1].id(), history[5].id()];
+        prev.sort_unstable();
+        let joins = stranger.entry(&Plan { prev, ..last.clone() });
+        let crossed = Plan { thing: "y".into(), seq: 3, prev: vec![history[1].id()], ..last };
+        let crossed = stranger.entry(&crossed);
+        let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run);
+        let summary = db.import(options, &lines_of([&joins, &crossed])[..]).unwrap();
+        assert_eq!((summary.added, summary.pending), (1, 1), "{summary:?}");
+        assert!(db.get("y").unwrap().is_none());
+    }
 }

@@ -29,7 +29,7 @@ use crate::index::{Indexed, Posting};
 use crate::record::{Head, Receipt};
 use crate::schema::{self, Tag};
 use crate::storage::{Batch, Ticket};
-use crate::store::{Located, Store};
+use crate::store::{Located, Places, Store};
 use crate::stored::{
     self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, Block, INLINE_PAYLOAD_BYTES, PART_BYTES, SEGMENT_POSITIONS,
     StoredEnvelope, StoredPayload, StoredRecord, StoredSignature,
@@ -342,8 +342,12 @@ struct Stage<'a> {
     /// Where in `entries` an id is.
     by_id: HashMap<EntryId, usize>,
     tips: HashMap<Tag, Tip>,
+    /// Prev that were looked for.
+    places: Places,
+    /// The seqs of the entries of the import at hand.
+    arriving: HashMap<EntryId, u64>,
     /// Tips as they were before the job at hand.
-    undo: Vec<(Tag, Option<Tip>)>,
+    undo: HashMap<Tag, Tip>,
     /// Blocks with completed records: their bytes before and after.
     rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
     batch: Batch,
@@ -358,7 +362,9 @@ impl<'a> Stage<'a> {
             entries: Vec::new(),
             by_id: HashMap::new(),
             tips: HashMap::new(),
-            undo: Vec::new(),
+            places: Places::default(),
+            arriving: HashMap::new(),
+            undo: HashMap::new(),
             rewritten: HashMap::new(),
             batch: Batch::new(),
         }
@@ -371,9 +377,7 @@ impl<'a> Stage<'a> {
             Job::Write(entries) => {
                 entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
             }
-            Job::Import(entries) => {
-                entries.into_iter().map(|entry| self.import(entry)).collect::<Result<_>>().map(Done::Imported)
-            }
+            Job::Import(entries) => self.import_all(entries).map(Done::Imported),
             Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
             Job::Rows(rows) => {
                 self.batch.append(rows);
@@ -384,12 +388,7 @@ impl<'a> Stage<'a> {
             for staged in self.entries.drain(before..) {
                 self.by_id.remove(&staged.id);
             }
-            for (tag, tip) in self.undo.drain(..).rev() {
-                match tip {
-                    Some(tip) => self.tips.insert(tag, tip),
-                    None => self.tips.remove(&tag),
-                };
-            }
+            self.tips.extend(self.undo.drain());
         }
         done
     }
@@ -452,8 +451,47 @@ impl<'a> Stage<'a> {
             position,
             actor: staged.header.actor,
         };
-        self.push(staged);
+        self.push(staged)?;
         Ok(receipt)
+    }
+
+    fn import_all(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        self.look_for_prev(&entries)?;
+        entries
+            .into_iter()
+            .map(|entry| match self.import(entry) {
+                // A record here that is damaged stops none but who needs it.
+                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(format!("{what} is damaged here: {detail}"))),
+                fate => fate,
+            })
+            .collect()
+    }
+
+    /// Finds those prev that are neither heads, nor in this import, nor where a
+    /// single prev has to be.
+    fn look_for_prev(&mut self, entries: &[Arrived]) -> Result<()> {
+        self.arriving = entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
+        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
+        for arrived in entries {
+            let header = &arrived.entry.header;
+            for prev in &header.prev {
+                if self.arriving.contains_key(prev) {
+                    continue;
+                }
+                match self.place_of(&arrived.tag, prev, header.seq) {
+                    Ok(None) => drop(wanted.entry(arrived.tag).or_default().insert(*prev)),
+                    Err(problem) if !problem.is_damaged() => return Err(problem),
+                    _ => {}
+                }
+            }
+        }
+        for (tag, ids) in wanted {
+            match self.places.look_for(self.store, &tag, &ids) {
+                Err(problem) if !problem.is_damaged() => return Err(problem),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Checks the links of an entry from elsewhere and takes it in.
@@ -477,7 +515,11 @@ impl<'a> Stage<'a> {
             return Ok(Fate::Refused(reason));
         }
         let Arrived { entry, envelopes, tag, cek } = arrived;
-        let envelopes = envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
+        let mut stored = Vec::with_capacity(envelopes.len());
+        for envelope in &envelopes {
+            Packed::new(envelope).join(&mut stored, self.committer, self.store, &mut self.batch)?;
+        }
+        let envelopes = stored;
         let entry = entry.into_entry();
         self.push(Staged {
             tag,
@@ -488,20 +530,23 @@ impl<'a> Stage<'a> {
             cek,
             payload: entry.payload,
             envelopes,
-        });
+        })?;
         Ok(Fate::Added)
     }
 
-    fn push(&mut self, staged: Staged) {
+    fn push(&mut self, staged: Staged) -> Result<()> {
+        // Also the first entry of a thing may come to one that has others.
+        self.tip(&staged.tag)?;
         let head = Head { id: staged.id, seq: staged.header.seq, time: staged.header.time };
-        let old = self.tips.get(&staged.tag).cloned();
-        let mut tip = old.clone().unwrap_or(Tip { heads: Vec::new() });
-        tip.heads.retain(|head| !staged.header.prev.contains(&head.id));
-        tip.heads.push(head);
-        self.undo.push((staged.tag, old));
-        self.tips.insert(staged.tag, tip);
+        if let Some(tip) = self.tips.get_mut(&staged.tag) {
+            // A thing may have very many heads: they are copied once a job.
+            self.undo.entry(staged.tag).or_insert_with(|| tip.clone());
+            tip.heads.retain(|head| !staged.header.prev.contains(&head.id));
+            tip.heads.push(head);
+        }
         self.by_id.insert(staged.id, self.entries.len());
         self.entries.push(staged);
+        Ok(())
     }
 
     /// All heads of a thing, as this commit leaves them so far.
@@ -509,13 +554,14 @@ impl<'a> Stage<'a> {
         if !self.tips.contains_key(tag) {
             let state = self.store.state(tag)?;
             let heads = state.map_or_else(Vec::new, |state| state.heads().collect());
-            self.undo.push((*tag, None));
+            // As it is in the store, so there is nothing to undo.
             self.tips.insert(*tag, Tip { heads });
         }
         Ok(&self.tips[tag])
     }
 
-    /// Seq and time of an entry that another one follows.
+    /// Seq and time of an entry that another one follows. If it does not stand
+    /// just before, it is known if it was [looked for](Self::look_for_prev).
     fn place_of(&mut self, tag: &Tag, id: &EntryId, before: u64) -> Result<Option<(u64, Time)>> {
         if let Some(head) = self.tip(tag)?.heads.iter().find(|head| head.id == *id) {
             return Ok(Some((head.seq, head.time)));
@@ -523,19 +569,21 @@ impl<'a> Stage<'a> {
         if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
             return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
         }
+        if let Some(place) = self.places.get(tag, id) {
+            return Ok(Some(place));
+        }
         let Some(state) = self.store.state(tag)? else { return Ok(None) };
-        let found = match self.store.find(tag, &state, id, before.checked_sub(1))? {
-            Some(found) => Some(found),
-            None => self.store.find(tag, &state, id, None)?,
-        };
+        // A copy of it in the same import tells where it is if it is here.
+        let seq = self.arriving.get(id).copied().unwrap_or(before.saturating_sub(1));
+        let found = self.store.find(tag, &state, id, Some(seq))?;
         Ok(found.map(|found| (found.header.seq, found.header.time)))
     }
 
     /// What becomes of an entry that is here already.
     fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
         let id = arrived.entry.id();
-        if self.by_id.contains_key(&id) {
-            return Ok(Some(Fate::Known));
+        if let Some(at) = self.by_id.get(&id).copied() {
+            return Ok(Some(if self.complete_staged(at, arrived)? { Fate::Completed } else { Fate::Known }));
         }
         let Some(state) = self.store.state(&arrived.tag)? else { return Ok(None) };
         let seq = arrived.entry.header.seq;
@@ -545,9 +593,28 @@ impl<'a> Stage<'a> {
 
     /// Adds what a stored record lacks and `arrived` brings.
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
-        let envelopes =
-            arrived.envelopes.iter().map(|envelope| self.place_envelope(envelope)).collect::<Result<_>>()?;
-        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes, false)
+        let envelopes = arrived.envelopes.iter().map(Packed::new).collect();
+        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes)
+    }
+
+    /// The same for an entry that came in this commit.
+    fn complete_staged(&mut self, at: usize, arrived: &Arrived) -> Result<bool> {
+        let envelopes: Vec<Packed> = arrived.envelopes.iter().map(Packed::new).collect();
+        let Self { committer, store, batch, entries, .. } = self;
+        let Some(staged) = entries.get_mut(at) else { return Ok(false) };
+        let mut changed = false;
+        if staged.payload.is_none() && arrived.entry.payload.is_some() {
+            staged.payload.clone_from(&arrived.entry.payload);
+            changed = true;
+        }
+        if let (None, Some(cek)) = (&staged.cek, &arrived.cek) {
+            staged.cek = Some(Cek::from_bytes(*cek.as_bytes()));
+            changed = true;
+        }
+        for packed in envelopes {
+            changed |= packed.join(&mut staged.envelopes, committer, store, batch)?;
+        }
+        Ok(changed)
     }
 
     /// Seals entries to more recipients.
@@ -555,7 +622,7 @@ impl<'a> Stage<'a> {
         let mut shared = 0;
         for Shared { position, id, cek } in entries {
             let envelope = self.seal_to(to, &id, &cek)?;
-            shared += u64::from(self.add(position, None, None, vec![envelope], true)?);
+            shared += u64::from(self.add(position, None, None, vec![Packed::made_here(envelope)])?);
         }
         Ok(shared)
     }
@@ -568,8 +635,7 @@ impl<'a> Stage<'a> {
         position: u64,
         payload: Option<&[u8]>,
         cek: Option<&Cek>,
-        envelopes: Vec<StoredEnvelope>,
-        made_here: bool,
+        envelopes: Vec<Packed>,
     ) -> Result<bool> {
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
@@ -590,15 +656,8 @@ impl<'a> Stage<'a> {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        for stored in envelopes {
-            if made_here && record.envelopes.len() >= thingdb_format::envelope::MAX_ENVELOPES {
-                let elsewhere = record.envelopes.iter().position(|known| known.from() != self.committer.origin);
-                elsewhere.map(|at| record.envelopes.remove(at));
-            }
-            if record.envelopes.len() < thingdb_format::envelope::MAX_ENVELOPES && !record.envelopes.contains(&stored) {
-                record.envelopes.push(stored);
-                changed = true;
-            }
+        for packed in envelopes {
+            changed |= packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
         }
         if changed {
             let key = self.store.segment_key(position)?;
@@ -637,14 +696,6 @@ impl<'a> Stage<'a> {
             self.batch.put(row, sealed);
         }
         Ok(StoredPayload::Parts)
-    }
-
-    /// Puts the KEK packets of an envelope into their row, once.
-    fn place_envelope(&mut self, envelope: &Envelope) -> Result<StoredEnvelope> {
-        let packets = packets::encode(&envelope.recipients);
-        let name = packets::name(&packets);
-        place_packets(self.committer, self.store, &mut self.batch, name, &packets)?;
-        Ok(StoredEnvelope::new(envelope, name))
     }
 
     /// Signs, seals, commits, and then changes memory.
@@ -767,6 +818,53 @@ fn place_packets(
         stored.insert(name);
     }
     Ok(())
+}
+
+/// An envelope on its way into a record. Its packets get their row when the
+/// record takes it: whoever sends copies of an entry with ever new envelopes
+/// must not fill the disk with their packets.
+struct Packed {
+    stored: StoredEnvelope,
+    /// Nothing if they have their row.
+    packets: Option<Vec<u8>>,
+}
+
+impl Packed {
+    fn new(envelope: &Envelope) -> Self {
+        let packets = packets::encode(&envelope.recipients);
+        Self { stored: StoredEnvelope::new(envelope, packets::name(&packets)), packets: Some(packets) }
+    }
+
+    /// One that this node made, its packets in their row.
+    const fn made_here(stored: StoredEnvelope) -> Self {
+        Self { stored, packets: None }
+    }
+
+    /// Whether there was room for it, and it was not there.
+    fn join(
+        self,
+        envelopes: &mut Vec<StoredEnvelope>,
+        committer: &Committer,
+        store: &Store,
+        batch: &mut Batch,
+    ) -> Result<bool> {
+        if envelopes.contains(&self.stored) {
+            return Ok(false);
+        }
+        if envelopes.len() >= envelope::MAX_ENVELOPES {
+            // Those of others do not keep out this node's own.
+            let elsewhere = envelopes.iter().position(|known| known.from() != committer.origin);
+            match elsewhere.filter(|_| self.packets.is_none()) {
+                Some(at) => drop(envelopes.remove(at)),
+                None => return Ok(false),
+            }
+        }
+        if let Some(packets) = &self.packets {
+            place_packets(committer, store, batch, self.stored.packets, packets)?;
+        }
+        envelopes.push(self.stored);
+        Ok(true)
+    }
 }
 
 /// A block that is being filled.

@@ -1,7 +1,7 @@
 //! Takes checked lines in, in the order of the stream: commits what can be
 //! committed, lets wait what came before its prev, and counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
 use crate::schema::Tag;
+use crate::store::Places;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -39,6 +40,8 @@ pub(super) struct Intake<'a, 'o> {
     held: Vec<Candidate>,
     held_bytes: usize,
     pending: Pending,
+    /// The rows of what waited when this import began.
+    loaded: Vec<Vec<u8>>,
     /// With a dry run: what would be here, with seq and time.
     imagined: HashMap<EntryId, (Tag, u64, Time)>,
     unsynced: u64,
@@ -57,6 +60,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             held: Vec::new(),
             held_bytes: 0,
             pending: Pending::default(),
+            loaded: Vec::new(),
             imagined: HashMap::new(),
             unsynced: 0,
             lines: 0,
@@ -65,7 +69,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         };
         let mut memo = BatchMemo::default();
         let mut waiting = Vec::new();
-        for raw in pending::load(&db.store)? {
+        for raw in pending::load(&db.store, &mut intake.loaded)? {
             // It was accepted when it came. What has lost its trust since does
             // not go on.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
@@ -189,10 +193,22 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        entries.into_iter().map(|arrived| self.imagine_one(arrived)).collect()
+        let here: HashMap<EntryId, u64> =
+            entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
+        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
+        for arrived in &entries {
+            let prev = arrived.entry.header.prev.iter();
+            let unknown = prev.filter(|prev| !here.contains_key(prev) && !self.imagined.contains_key(prev));
+            wanted.entry(arrived.tag).or_default().extend(unknown);
+        }
+        let mut places = Places::default();
+        for (tag, ids) in wanted {
+            places.look_for(&self.db.store, &tag, &ids)?;
+        }
+        entries.into_iter().map(|arrived| self.imagine_one(arrived, &here, &places)).collect()
     }
 
-    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
+    fn imagine_one(&mut self, arrived: Arrived, here: &HashMap<EntryId, u64>, stored: &Places) -> Result<Fate> {
         let store = &self.db.store;
         let id = arrived.entry.id();
         let state = store.state(&arrived.tag)?;
@@ -210,14 +226,13 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
-            let here = match (self.imagined.get(prev), &state) {
-                (Some((tag, seq, time)), _) => (*tag == arrived.tag).then_some((*seq, *time)),
-                (None, Some(state)) => {
-                    store.find(&arrived.tag, state, prev, None)?.map(|found| (found.header.seq, found.header.time))
-                }
-                (None, None) => None,
-            };
-            match here {
+            let imagined = self.imagined.get(prev).filter(|(tag, ..)| *tag == arrived.tag);
+            let mut place = imagined.map(|(_, seq, time)| (*seq, *time)).or_else(|| stored.get(&arrived.tag, prev));
+            if let (None, Some(state), Some(seq)) = (place, &state, here.get(prev)) {
+                let found = store.find(&arrived.tag, state, prev, Some(*seq))?;
+                place = found.map(|found| (found.header.seq, found.header.time));
+            }
+            match place {
                 Some(place) => places.push(place),
                 None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
             }
@@ -256,7 +271,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         self.summary.stopped = self.stops();
         self.summary.pending = self.pending.len() as u64;
         if !self.options.dry_run {
-            pending::save(&self.db.store, &self.db.committer, self.pending)?;
+            pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;
             self.db.sync()?;
         }
         if self.summary.stream == StreamState::Bare && !self.summary.stopped {

@@ -69,14 +69,18 @@ impl Pending {
     }
 }
 
-/// The lines of the entries that wait since an earlier import.
-pub(super) fn load(store: &Store) -> Result<Vec<Vec<u8>>> {
+/// The lines of the entries that wait since an earlier import, and the keys of
+/// their rows.
+pub(super) fn load(store: &Store, keys: &mut Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let mut last = None;
     for row in store.storage.scan(&schema::waiting_rows(), Direction::Forward) {
         let (key, sealed) = row?;
-        let part = store.rows.open(&key, &sealed)?;
         let of = key.get(..17).map(<[u8]>::to_vec);
+        // A line of which a part is damaged decodes no more, and goes with its
+        // rows: whoever sent it has it.
+        let part = store.rows.open(&key, &sealed).unwrap_or_default();
+        keys.push(key);
         match lines.last_mut() {
             Some(line) if of == last => line.extend_from_slice(&part),
             _ => lines.push(part),
@@ -86,8 +90,9 @@ pub(super) fn load(store: &Store) -> Result<Vec<Vec<u8>>> {
     Ok(lines)
 }
 
-/// Makes the rows those of the entries that wait now.
-pub(super) fn save(store: &Store, committer: &Committer, pending: Pending) -> Result<()> {
+/// Gives the entries that wait now their rows, and takes away those of `loaded`
+/// that wait no more. Rows that another import made meanwhile are its own.
+pub(super) fn save(store: &Store, committer: &Committer, pending: Pending, loaded: Vec<Vec<u8>>) -> Result<()> {
     let mut batch = Batch::new();
     let mut kept: HashSet<Vec<u8>> = HashSet::new();
     let submit = |batch: &mut Batch| -> Result<()> {
@@ -109,12 +114,7 @@ pub(super) fn save(store: &Store, committer: &Committer, pending: Pending) -> Re
             submit(&mut batch)?;
         }
     }
-    let old: Vec<Vec<u8>> = store
-        .storage
-        .scan(&schema::waiting_rows(), Direction::Forward)
-        .map(|row| row.map(|(key, _)| key))
-        .collect::<std::result::Result<_, _>>()?;
-    for key in old.into_iter().filter(|key| !kept.contains(key)) {
+    for key in loaded.into_iter().filter(|key| !kept.contains(key)) {
         batch.delete(key);
     }
     if batch.is_empty() { Ok(()) } else { submit(&mut batch) }
