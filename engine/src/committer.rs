@@ -574,7 +574,7 @@ impl<'a> Stage<'a> {
         }
         let Some(state) = self.store.state(tag)? else { return Ok(None) };
         // A copy of it in the same import tells where it is if it is here.
-        let seq = self.arriving.get(id).copied().unwrap_or(before.saturating_sub(1));
+        let seq = self.arriving.get(id).copied().unwrap_or_else(|| before.saturating_sub(1));
         let found = self.store.find(tag, &state, id, Some(seq))?;
         Ok(found.map(|found| (found.header.seq, found.header.time)))
     }
