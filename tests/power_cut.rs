@@ -24,7 +24,7 @@ const WRITER: &str = env!("CARGO_BIN_EXE_db_writer");
 const FLOOR: &str = "2000000";
 
 fn disk(scratch: &tempfile::TempDir) -> Option<LoopDisk> {
-    match LoopDisk::new(scratch.path(), 160 << 20) {
+    match LoopDisk::new(scratch.path(), 4 << 30) {
         Ok(disk) => Some(disk),
         Err(reason) => {
             println!("skipped: {reason}");

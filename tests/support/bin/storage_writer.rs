@@ -26,11 +26,16 @@ fn main() {
     let mut out = std::io::stdout();
     loop {
         n += 1;
-        let Ok(ticket) = storage.commit(storage_script::commit(n)) else {
-            break;
+        let ticket = match storage.commit(storage_script::commit(n)) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                eprintln!("commit {n}: {error}");
+                break;
+            }
         };
         if n.is_multiple_of(commits_per_wait) {
-            if storage.wait(ticket).is_err() {
+            if let Err(error) = storage.wait(ticket) {
+                eprintln!("wait for {n}: {error}");
                 break;
             }
             if writeln!(out, "{n}").and_then(|()| out.flush()).is_err() {
