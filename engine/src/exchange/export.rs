@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use thingdb_format::merkle::{self, Frontier};
-use thingdb_format::{Entry, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
+use thingdb_format::{Entry, EntryId, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
 use super::own_seal::{ArchiveSeal, OwnSeal};
 use super::packets;
@@ -161,6 +162,37 @@ impl Db {
         Ok(ExportSummary { entries: ids.size(), bytes: stream.bytes, next_position: size })
     }
 
+    /// Gives the entries at these ledger positions as they leave this node:
+    /// with their whole signature, the envelopes that they have, and one for
+    /// this node itself, so that whoever keeps them keeps a backup. Goes on for
+    /// as long as `act` says; positions behind the ledger's end are left out.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`] if an entry does not open; what `act` returns.
+    pub fn outgoing(
+        &self,
+        positions: impl IntoIterator<Item = Range<u64>>,
+        mut act: impl FnMut(Outgoing) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let size = self.store.size();
+        let mut dress = Dress::new(self, &ExportOptions::new())?;
+        let mut paths = Paths::default();
+        for range in positions {
+            let (start, end) = (range.start, range.end.min(size));
+            let flow = self.each_record_while(start, end, |located| {
+                let (position, id) = (located.position, located.id);
+                match dress.entry(self, located, &mut paths)? {
+                    Some(entry) => act(Outgoing { position, id, entry }),
+                    None => Ok(ControlFlow::Continue(())),
+                }
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The things of which `to` may read an entry from `since` on.
     fn addressed(&self, to: &RecipientId, since: u64, size: u64) -> Result<HashSet<Tag>> {
         let mut tags = HashSet::new();
@@ -179,8 +211,18 @@ impl Db {
 
     /// Calls `act` for each record from position `since` up to `size`.
     fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
+        self.each_record_while(since, size, |located| act(located).map(ControlFlow::Continue)).map(drop)
+    }
+
+    /// The same for as long as `act` says.
+    fn each_record_while(
+        &self,
+        since: u64,
+        size: u64,
+        mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         if since >= size {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         let range = schema::blocks_between(self.store.block_of(since)?.0, size);
         for row in self.store.storage.scan(&range, Direction::Forward) {
@@ -188,12 +230,27 @@ impl Db {
             // A row of another shape is none of the ledger's.
             let Some(first) = schema::first_of_block(&key) else { continue };
             let block = Block::from_bytes(first, &bytes)?;
-            for (_, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
-                act(self.store.located_in(&block, first, slot)?)?;
+            let slots = (first..size).zip(0..=u8::MAX).take(block.len());
+            for (_, slot) in slots.filter(|(at, _)| *at >= since) {
+                if act(self.store.located_in(&block, first, slot)?)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// An entry on its way out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// Where it is in the ledger.
+    pub position: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// The entry.
+    pub entry: Entry,
 }
 
 /// The packet of an envelope that is for `to`.

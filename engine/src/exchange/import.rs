@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::EntryId;
+use thingdb_format::{EntryId, Origin};
 
 use super::check::{self, Checker};
 use super::intake::Intake;
@@ -42,6 +42,7 @@ pub struct ImportOptions<'a> {
     pub(super) passphrase: Option<&'a Passphrase>,
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
+    pub(super) from: Option<Origin>,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) progress: progress::Report<'a>,
 }
@@ -79,6 +80,14 @@ impl<'a> ImportOptions<'a> {
     #[must_use]
     pub const fn fail_fast(mut self, fail_fast: bool) -> Self {
         self.fail_fast = fail_fast;
+        self
+    }
+
+    /// The node that sends the stream: what it completes here is not offered
+    /// to it again ([`Db::changes`]).
+    #[must_use]
+    pub const fn from(mut self, node: Origin) -> Self {
+        self.from = Some(node);
         self
     }
 

@@ -183,7 +183,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries))?;
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {
             Done::Imported(fates) => Ok(fates),
