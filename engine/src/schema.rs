@@ -13,7 +13,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
-//! S ‖ name                    a number that the engine keeps
+//! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
 //! A tag is an HMAC of the thing's id, so that no key tells an id. Integers are
@@ -162,6 +162,9 @@ pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
 
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
+
+/// When each token was used last.
+pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
