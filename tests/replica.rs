@@ -35,7 +35,7 @@ fn lines(db: &Db, positions: &[u64]) -> Vec<u8> {
 }
 
 fn changed(db: &Db, since: u64, not_from: &Db) -> Vec<u64> {
-    db.changes(since, Some(not_from.origin()), usize::MAX).unwrap().positions
+    db.changes(since, "", Some(not_from.origin()), usize::MAX).unwrap().positions
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn what_is_shared_later_is_in_the_log_of_changes() {
     assert_eq!(a.share("x", &["third".to_owned()], 5).unwrap().shared, 1);
     assert_eq!(changed(&a, 0, &b), [3, 4]);
     assert_eq!(changed(&a, 2, &b), [4]);
-    let some = a.changes(0, None, 1).unwrap();
+    let some = a.changes(0, "", None, 1).unwrap();
     assert!(some.more);
     assert_eq!((some.positions, some.revision), (vec![3], 1));
 
@@ -69,7 +69,7 @@ fn what_is_shared_later_is_in_the_log_of_changes() {
     let summary = b.import(ImportOptions::new().from(a.origin()), &lines(&a, &[3, 4])[..]).unwrap();
     assert_eq!((summary.completed, summary.added), (2, 0));
     assert_eq!(changed(&b, 0, &a), [0_u64; 0]);
-    assert_eq!(b.changes(0, None, 10).unwrap().positions, [3, 4]);
+    assert_eq!(b.changes(0, "", None, 10).unwrap().positions, [3, 4]);
     // Unless something else was added to it meanwhile.
     assert_eq!(b.share("x", &["hall-1".to_owned()], 5).unwrap().shared, 1);
     assert_eq!(changed(&b, 0, &a), [4]);
@@ -100,7 +100,7 @@ fn a_completion_and_its_change_are_one_commit() {
     let copy = options().open(tmp.path().join("copy"), &passphrase()).unwrap();
     let shared =
         copy.readers("x").unwrap().iter().find(|one| one.name.as_deref() == Some("bob")).map(|one| one.entries);
-    assert_eq!(shared.unwrap_or(0), copy.changes(0, None, 1000).unwrap().positions.len() as u64);
+    assert_eq!(shared.unwrap_or(0), copy.changes(0, "", None, 1000).unwrap().positions.len() as u64);
     assert_eq!(shared, Some(300));
 }
 

@@ -50,6 +50,7 @@
 //! syncs; readers are not held up by writers.
 
 mod actors;
+mod address;
 mod committer;
 mod db;
 #[doc(hidden)]
@@ -90,6 +91,7 @@ mod verify;
 mod write;
 
 pub use actors::{OwnActor, TrustedActor};
+pub use address::PeerAddress;
 pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};

@@ -99,12 +99,13 @@ impl Db {
         self.store.revision.load(Ordering::Acquire)
     }
 
-    /// The entries that were completed after revision `since`, at most `most`,
-    /// except those whose completion came from the node `not_from` alone.
+    /// The entries that were completed after revision `since`, of things whose
+    /// id begins with `prefix`, at most `most`, except those whose completion
+    /// came from the node `not_from` alone.
     ///
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
-    pub fn changes(&self, since: u64, not_from: Option<Origin>, most: usize) -> Result<Changes> {
+    pub fn changes(&self, since: u64, prefix: &str, not_from: Option<Origin>, most: usize) -> Result<Changes> {
         let mut changes = Changes { positions: Vec::new(), revision: since, more: false };
         let newest = self.revision();
         for row in self.store.storage.scan(&schema::changes_after(since), Direction::Forward) {
@@ -119,11 +120,16 @@ impl Db {
             }
             changes.revision = revision;
             let row: ChangeRow = self.store.rows.open_value(&key, &sealed)?;
-            if row.from.is_none() || row.from.map(Origin) != not_from {
+            let is_new = row.from.is_none() || row.from.map(Origin) != not_from;
+            if is_new && (prefix.is_empty() || self.is_of(row.position, prefix)?) {
                 changes.positions.push(row.position);
             }
         }
         changes.revision = changes.revision.max(newest);
         Ok(changes)
+    }
+
+    fn is_of(&self, position: u64, prefix: &str) -> Result<bool> {
+        Ok(self.store.located_at(position)?.header.thing.as_str().starts_with(prefix))
     }
 }

@@ -17,9 +17,9 @@ pub type ShortId = [u8; 16];
 
 /// Which entries are here.
 impl Db {
-    /// Entries in the ledger.
+    /// How many entries the ledger has: the position of the next one.
     #[must_use]
-    pub fn size(&self) -> u64 {
+    pub fn ledger_size(&self) -> u64 {
         self.store.size()
     }
 
