@@ -117,7 +117,9 @@ fn what_is_here_is_found_by_half_an_id_and_by_prefix() {
     asked.push([9; 16]);
     let mut expected = vec![true; asked.len() - 1];
     expected.push(false);
-    assert_eq!(db.have(&asked).unwrap(), expected);
+    assert_eq!(db.have(&asked, "").unwrap(), expected);
+    assert!(!db.have(&[short_id(&ids[2])], "a/").unwrap()[0], "of another thing");
+    assert!(db.have(&[short_id(&ids[2])], "b/").unwrap()[0]);
     assert_eq!(db.locate(&asked).unwrap().len(), asked.len() - 1);
     assert_eq!(db.locate(&[short_id(&ids[7]), short_id(&ids[3]), [0; 16]]).unwrap(), [3, 7]);
     let of_a: Vec<u64> = (100..200).filter(|n| n % 3 < 2).collect();

@@ -52,13 +52,23 @@ impl Db {
         Ok(positions)
     }
 
-    /// Which of these entries are here, in their order. Goes through the ids
-    /// of the ledger once (32 bytes an entry).
+    /// Which of these entries, of things whose id begins with `prefix`, are
+    /// here, in their order. Goes through the ids of the ledger once (32 bytes
+    /// an entry).
     ///
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
-    pub fn have(&self, ids: &[ShortId]) -> Result<Vec<bool>> {
-        let found = self.find_short(ids)?;
+    pub fn have(&self, ids: &[ShortId], prefix: &str) -> Result<Vec<bool>> {
+        let mut found = self.find_short(ids)?;
+        if !prefix.is_empty() {
+            let mut outside = Vec::new();
+            for (id, position) in &found {
+                if !self.is_of(*position, prefix)? {
+                    outside.push(*id);
+                }
+            }
+            outside.iter().for_each(|id| drop(found.remove(id)));
+        }
         Ok(ids.iter().map(|id| found.contains_key(id)).collect())
     }
 

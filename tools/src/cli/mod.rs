@@ -20,6 +20,7 @@ mod passphrase;
 mod patch;
 mod pretty;
 mod progress;
+mod quantity;
 mod record;
 mod replace;
 mod source;
