@@ -95,7 +95,7 @@ pub use address::PeerAddress;
 pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
-pub use exchange::export::{ExportOptions, ExportSummary, Outgoing};
+pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
 pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
 pub use history::History;

@@ -1,7 +1,6 @@
 //! Checks lines by themselves, on all cores. Cheap checks come first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +10,7 @@ use thingdb_format::{
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{Refusal, TrustPolicy};
+use super::import::{Refusal, StreamState, TrustPolicy};
 use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -20,10 +19,10 @@ use crate::prototype;
 use crate::store::Store;
 
 /// Lines that are handed to a worker at once, at most.
-const CHUNK_LINES: usize = 512;
+pub(super) const CHUNK_LINES: usize = 512;
 
 /// Bytes that are handed to a worker at once, about.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Opened KEKs that are kept.
 const MAX_KEKS: usize = 1024;
@@ -45,18 +44,33 @@ impl Candidate {
     }
 }
 
-/// Lines for a worker.
-struct Chunk {
-    number: u64,
-    bytes: u64,
-    /// Line in the stream, bytes, and whether the line was too long to read.
-    lines: Vec<(u64, Vec<u8>, bool)>,
+/// A part of a stream for a worker.
+pub(super) struct Chunk {
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+    pub(super) items: Vec<Item>,
+}
+
+/// What stands in a stream.
+pub(super) enum Item {
+    /// Its number, its bytes, and whether it was too long to read.
+    Line(u64, Vec<u8>, bool),
+    /// Of a binary stream: its number, and what it is.
+    Frame(u64, Line),
+    /// Nothing behind this can be read.
+    Broken(StreamState),
+}
+
+/// Where chunks come from; nothing at the end.
+pub(super) trait Source {
+    fn chunk(&mut self, number: u64) -> Result<Option<Chunk>>;
 }
 
 /// What a worker made of a line.
 pub(super) enum Checked {
     Header,
     Trailer(Box<thingdb_format::Trailer>),
+    Broken(StreamState),
     Entry { id: EntryId, candidate: Box<Candidate> },
     Refused { id: Option<EntryId>, raw: Vec<u8>, refusal: Refusal },
 }
@@ -69,7 +83,7 @@ type Outcome = (u64, u64, Vec<Checked>);
 pub(super) fn on_all_cores(
     checker: &Checker<'_>,
     threads: usize,
-    input: impl BufRead,
+    source: &mut dyn Source,
     take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
@@ -82,12 +96,12 @@ pub(super) fn on_all_cores(
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.
-        pump(input, to_workers, &from_workers, threads as u64 * 3, take)
+        pump(source, to_workers, &from_workers, threads as u64 * 3, take)
     })
 }
 
 fn pump(
-    mut input: impl BufRead,
+    source: &mut dyn Source,
     to_workers: Sender<Chunk>,
     from_workers: &Receiver<Outcome>,
     most_under_way: u64,
@@ -96,10 +110,9 @@ fn pump(
     let mut early = BTreeMap::new();
     let (mut sent, mut taken) = (0_u64, 0_u64);
     let mut to_workers = Some(to_workers);
-    let mut line = 0;
     loop {
         if let Some(sender) = &to_workers {
-            match read_chunk(&mut input, sent, &mut line)? {
+            match source.chunk(sent)? {
                 Some(chunk) => {
                     // Workers end only when this channel is closed.
                     let _ = sender.send(chunk);
@@ -129,10 +142,11 @@ fn pump(
 fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcome>) {
     let mut memo = BatchMemo::default();
     for chunk in chunks {
-        let checked = chunk
-            .lines
-            .into_iter()
-            .filter_map(|(number, raw, too_long)| checker.line(number, raw, too_long, &mut memo));
+        let checked = chunk.items.into_iter().filter_map(|item| match item {
+            Item::Line(number, raw, too_long) => checker.line(number, raw, too_long, &mut memo),
+            Item::Frame(number, line) => checker.frame(number, line, &mut memo),
+            Item::Broken(problem) => Some(Checked::Broken(problem)),
+        });
         if results.send((chunk.number, chunk.bytes, checked.collect())).is_err() {
             return;
         }
@@ -175,19 +189,34 @@ impl<'a> Checker<'a> {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
             return refused(None, raw, None, reason);
         }
-        let entry = match Line::parse(&raw, number) {
-            Ok(Line::Blank) => return None,
-            Ok(Line::Header(_)) => return Some(Checked::Header),
-            Ok(Line::Trailer(trailer)) => return Some(Checked::Trailer(trailer)),
-            Ok(Line::Entry(entry)) => *entry,
+        match Line::parse(&raw, number) {
+            Ok(line) => return self.parsed(number, raw, line, memo),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                return refused(None, raw, None, reason);
+                refused(None, raw, None, reason)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                return refused(None, raw, Some(column), problem.to_string());
+                refused(None, raw, Some(column), problem.to_string())
             }
-            Err(problem) => return refused(None, raw, None, problem.to_string()),
+            Err(problem) => refused(None, raw, None, problem.to_string()),
+        }
+    }
+
+    fn frame(&self, number: u64, line: Line, memo: &mut BatchMemo) -> Option<Checked> {
+        // What waits or is refused is kept as a line.
+        let mut raw = Vec::new();
+        if let Line::Entry(entry) = &line {
+            line::encode(entry, &mut raw);
+        }
+        self.parsed(number, raw, line, memo)
+    }
+
+    fn parsed(&self, number: u64, raw: Vec<u8>, line: Line, memo: &mut BatchMemo) -> Option<Checked> {
+        let entry = match line {
+            Line::Blank => return None,
+            Line::Header(_) => return Some(Checked::Header),
+            Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
+            Line::Entry(entry) => *entry,
         };
         let id = entry.id();
         match self.trusts(&entry).and_then(|()| self.entry(entry, memo)) {
@@ -196,7 +225,10 @@ impl<'a> Checker<'a> {
                 let candidate = Box::new(Candidate { line: number, raw, arrived });
                 Some(Checked::Entry { id, candidate })
             }
-            Err(reason) => refused(Some(id), raw, None, reason),
+            Err(reason) => {
+                let refusal = Refusal { line: number, column: None, id: Some(id), reason };
+                Some(Checked::Refused { id: Some(id), raw, refusal })
+            }
         }
     }
 
@@ -323,29 +355,4 @@ impl<'a> Checker<'a> {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, Option<Arc<Kek>>>> {
         self.keks.lock().expect("no thread panics while it holds the keys")
     }
-}
-
-/// The next lines; nothing at the end.
-fn read_chunk(input: &mut impl BufRead, number: u64, line: &mut u64) -> Result<Option<Chunk>> {
-    let read = |source| Error::Stream { action: "read", source: Arc::new(source) };
-    let mut lines = Vec::new();
-    let mut bytes = 0;
-    while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-        let mut raw = Vec::new();
-        let most = line::MAX_LINE_BYTES as u64 + 2;
-        let mut got = input.by_ref().take(most).read_until(b'\n', &mut raw).map_err(read)?;
-        if got == 0 {
-            break;
-        }
-        let too_long = got as u64 == most && raw.last() != Some(&b'\n');
-        if too_long {
-            // What is left of it is passed over without being kept.
-            raw.truncate(1024);
-            got += input.skip_until(b'\n').map_err(read)?;
-        }
-        *line += 1;
-        bytes += got;
-        lines.push((*line, raw, too_long));
-    }
-    Ok((!lines.is_empty()).then_some(Chunk { number, bytes: bytes as u64, lines }))
 }

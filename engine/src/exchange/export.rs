@@ -1,10 +1,11 @@
-//! Entries out, in ledger order, as ndjson.
+//! Entries out, in ledger order, as ndjson or as a binary stream.
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
+use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::{Entry, EntryId, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
@@ -22,6 +23,16 @@ use crate::stored::Block;
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// How a stream of entries is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamForm {
+    /// Lines of ndjson: self-contained, for people and every tool.
+    #[default]
+    Lines,
+    /// The binary stream: about a third of the bytes.
+    Binary,
+}
+
 /// What to export, and how.
 ///
 /// ```
@@ -35,6 +46,7 @@ pub struct ExportOptions<'a> {
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
+    form: StreamForm,
     passphrase: Option<(&'a Passphrase, KdfParams)>,
     progress: progress::Report<'a>,
 }
@@ -76,6 +88,13 @@ impl<'a> ExportOptions<'a> {
         self
     }
 
+    /// How it is written.
+    #[must_use]
+    pub const fn form(mut self, form: StreamForm) -> Self {
+        self.form = form;
+        self
+    }
+
     /// Also seals every entry that this node can read to a passphrase: an
     /// archive that opens without any node's key.
     #[must_use]
@@ -114,7 +133,7 @@ pub struct ExportSummary {
 }
 
 impl Db {
-    /// Writes entries as a stream of ndjson lines with a header and a trailer.
+    /// Writes entries as a stream with a header and a trailer.
     /// Each entry can be opened by this node; whoever else gets the stream
     /// verifies everything and reads nothing, unless an entry has envelopes
     /// for them.
@@ -128,7 +147,8 @@ impl Db {
         // checkpoint to give; it can still be read.
         let checkpoint = self.checkpoint().ok();
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
-        StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }.encode(&mut stream.buffer);
+        let mut form = Form::new(options.form);
+        form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
         let mut ids = Frontier::default();
         let mut dress = Dress::new(self, &options)?;
         let mut paths = Paths::default();
@@ -147,7 +167,7 @@ impl Db {
             }
             let id = located.id;
             let Some(entry) = dress.entry(self, located, &mut paths)? else { return Ok(()) };
-            line::encode_with_id(&entry, &id, &mut stream.buffer);
+            form.entry(&entry, &id, &mut stream.buffer)?;
             ids.push(merkle::leaf(&id));
             if stream.buffer.len() >= BUFFER_BYTES {
                 stream.flush()?;
@@ -155,7 +175,7 @@ impl Db {
             }
             Ok(())
         })?;
-        Trailer { entries: ids.size(), root: ids.root(), checkpoint }.encode(&mut stream.buffer);
+        form.trailer(&Trailer { entries: ids.size(), root: ids.root(), checkpoint }, &mut stream.buffer);
         stream.flush()?;
         stream.out.flush().map_err(written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
@@ -309,6 +329,43 @@ impl Dress {
             }
         }
         Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
+    }
+}
+
+/// Writes what a stream holds.
+enum Form {
+    Lines,
+    Binary(Box<Encoder>),
+}
+
+impl Form {
+    fn new(form: StreamForm) -> Self {
+        match form {
+            StreamForm::Lines => Self::Lines,
+            StreamForm::Binary => Self::Binary(Box::default()),
+        }
+    }
+
+    fn header(&mut self, header: &StreamHeader, out: &mut Vec<u8>) {
+        match self {
+            Self::Lines => header.encode(out),
+            Self::Binary(encoder) => encoder.header(header, out),
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Lines => line::encode_with_id(entry, id, out),
+            Self::Binary(encoder) => encoder.entry(entry, id, out)?,
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {
+        match self {
+            Self::Lines => trailer.encode(out),
+            Self::Binary(encoder) => encoder.trailer(trailer, out),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Entries in, as ndjson: how to import, and what became of it.
+//! Entries in, as ndjson or a binary stream: how to import, and what became of it.
 //!
 //! The caller's thread reads lines, hands chunks to [workers](super::check), and
 //! takes the chunks back in order to [commit](super::intake) them. What a worker
@@ -11,6 +11,7 @@ use thingdb_format::{EntryId, Origin};
 
 use super::check::{self, Checker};
 use super::intake::Intake;
+use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
@@ -116,6 +117,8 @@ impl std::fmt::Debug for ImportOptions<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportSummary {
+    /// Entries that came whole, whatever became of them.
+    pub entries: u64,
     /// Entries that were not here.
     pub added: u64,
     /// Entries that were here already.
@@ -164,7 +167,8 @@ pub enum StreamState {
 }
 
 impl Db {
-    /// Reads a stream of ndjson lines and adds what is not here.
+    /// Reads a stream of ndjson lines, or a binary one, and adds what is not
+    /// here.
     ///
     /// It takes constant memory and can be repeated: entries that are here
     /// already change nothing. A line that is refused stops no other.
@@ -173,11 +177,16 @@ impl Db {
     /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
-    pub fn import(&self, options: ImportOptions<'_>, input: impl BufRead) -> Result<ImportSummary> {
+    pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
         let checker = Checker::new(self, options.trust, options.passphrase);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
-        check::on_all_cores(&checker, threads, input, |checked, bytes| intake.take(checked, bytes))?;
+        let mut take = |checked, bytes| intake.take(checked, bytes);
+        if source::is_binary(&mut input)? {
+            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
+        } else {
+            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+        }
         intake.finish()
     }
 }

@@ -102,7 +102,11 @@ impl<'a, 'o> Intake<'a, 'o> {
                     let noted = self.check.trailer(&trailer);
                     self.note(noted);
                 }
+                // The first thing that is wrong counts.
+                Checked::Broken(state) if self.summary.stream == StreamState::Bare => self.summary.stream = state,
+                Checked::Broken(_) => {}
                 Checked::Entry { id, candidate } => {
+                    self.summary.entries += 1;
                     let noted = self.check.entry(&id);
                     self.note(noted);
                     self.held_bytes += candidate.bytes();
@@ -110,6 +114,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 }
                 Checked::Refused { id, raw, refusal } => {
                     if let Some(id) = id {
+                        self.summary.entries += 1;
                         let noted = self.check.entry(&id);
                         self.note(noted);
                     }

@@ -1,4 +1,4 @@
-//! Streams of ndjson out of and into the database.
+//! Streams of entries out of and into the database.
 
 mod check;
 pub(crate) mod export;
@@ -7,3 +7,4 @@ mod intake;
 mod own_seal;
 pub(crate) mod packets;
 mod pending;
+mod source;

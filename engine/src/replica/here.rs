@@ -67,7 +67,9 @@ impl Db {
                     outside.push(*id);
                 }
             }
-            outside.iter().for_each(|id| drop(found.remove(id)));
+            for id in &outside {
+                found.remove(id);
+            }
         }
         Ok(ids.iter().map(|id| found.contains_key(id)).collect())
     }

@@ -108,7 +108,7 @@ pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, packed: impl 
         reasons: reasons
             .map(|refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason })
             .collect(),
-        entries: taken.entries,
+        entries: taken.summary.entries,
         size: db.ledger_size(),
     })
 }

@@ -404,7 +404,7 @@ impl<'a> Session<'a> {
             taken = Some(entries);
             broken.map_or(Ok(()), Err)
         });
-        let came = taken.as_ref().map_or(0, |taken| taken.entries);
+        let came = taken.as_ref().map_or(0, |taken| taken.summary.entries);
         if let Some(taken) = taken {
             let reasons = taken.summary.reasons.into_iter();
             let count = &mut self.summary.pulled;

@@ -1,45 +1,54 @@
-//! Entries on their way: compressed, and taken in as far as they came whole.
+//! Entries on their way: a binary stream, compressed, and taken in as far as it
+//! came whole.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
-use thingdb::format::line;
-use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing};
+use thingdb::format::frame::Encoder;
+use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing, StreamState};
 
-/// The media type of a stream of entries.
-pub(crate) const MEDIA_TYPE: &str = "application/x-ndjson";
+/// The media type of a binary stream of entries.
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.thingdb.stream";
 
 /// Bytes before compression after which what is gathered is sent, so that a
-/// broken line loses little.
-const FLUSH_BYTES: usize = 4 << 10;
+/// broken line loses little: at first few, later more, since each time costs a
+/// little.
+const FIRST_FLUSH: usize = 2 << 10;
+const LATER_FLUSH: usize = 64 << 10;
+
+/// From here on it is later.
+const LATER: u64 = 64 << 10;
 
 /// zstd refuses frames that need more than 8 MiB of history (RFC 9659).
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// Ciphertext does not compress: what is won is in the rest, at any level.
-const LEVEL: i32 = 3;
+/// Most of a stream is ciphertext, keys and hashes, which do not compress: what
+/// is won is little at any level.
+const LEVEL: i32 = 1;
 
 /// Puts entries into a stream.
 pub(crate) struct Packer<W: Write> {
     out: zstd::Encoder<'static, W>,
+    encoder: Encoder,
     gathered: Vec<u8>,
-    /// Bytes before compression.
+    /// Bytes before compression that have gone.
     bytes: u64,
 }
 
 impl<W: Write> Packer<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> io::Result<Self> {
-        Ok(Self { out: zstd::Encoder::new(out, LEVEL)?, gathered: Vec::new(), bytes: 0 })
+        Ok(Self { out: zstd::Encoder::new(out, LEVEL)?, encoder: Encoder::default(), gathered: Vec::new(), bytes: 0 })
     }
 
     /// Adds an entry.
     pub(crate) fn entry(&mut self, outgoing: &Outgoing) -> io::Result<()> {
-        line::encode_with_id(&outgoing.entry, &outgoing.id, &mut self.gathered);
-        if self.gathered.len() >= FLUSH_BYTES { self.send() } else { Ok(()) }
+        self.encoder.entry(&outgoing.entry, &outgoing.id, &mut self.gathered).map_err(io::Error::other)?;
+        let most = if self.bytes < LATER { FIRST_FLUSH } else { LATER_FLUSH };
+        if self.gathered.len() >= most { self.send() } else { Ok(()) }
     }
 
     /// Bytes so far, before compression.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(crate) const fn bytes(&self) -> u64 {
         self.bytes + self.gathered.len() as u64
     }
 
@@ -61,8 +70,6 @@ impl<W: Write> Packer<W> {
 pub(crate) struct Taken {
     /// What became of the entries.
     pub(crate) summary: ImportSummary,
-    /// Entries that came whole.
-    pub(crate) entries: u64,
     /// Why it ended early.
     pub(crate) broken: Option<io::Error>,
 }
@@ -73,60 +80,35 @@ pub(crate) fn take_in(db: &Db, from: Option<Origin>, prefix: &str, packed: impl 
     let read = |source: io::Error| thingdb::Error::Stream { action: "read", source: source.into() };
     let mut unpacked = zstd::Decoder::new(packed).map_err(read)?;
     unpacked.window_log_max(WINDOW_LOG_MAX).map_err(read)?;
-    let mut lines = WholeLines { source: BufReader::new(unpacked), line: Vec::new(), at: 0, count: 0, broken: None };
+    let mut source = UntilBroken { source: unpacked, broken: None };
     let mut options = ImportOptions::new();
     if let Some(from) = from {
         options = options.from(from);
     }
     let _ = prefix;
-    let summary = db.import(options, &mut lines)?;
-    Ok(Taken { summary, entries: lines.count, broken: lines.broken })
+    let summary = db.import(options, BufReader::new(&mut source))?;
+    let broken = match (source.broken, &summary.stream) {
+        (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),
+        (None, StreamState::Damaged(problem)) => Some(io::Error::other(problem.clone())),
+        (broken, _) => broken,
+    };
+    Ok(Taken { summary, broken })
 }
 
-/// Lines for as long as they come whole.
-struct WholeLines<R> {
+/// A source that ends where it breaks.
+struct UntilBroken<R> {
     source: R,
-    line: Vec<u8>,
-    at: usize,
-    count: u64,
     broken: Option<io::Error>,
 }
 
-impl<R: BufRead> BufRead for WholeLines<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.line.len() && self.broken.is_none() {
-            self.line.clear();
-            self.at = 0;
-            let most = line::MAX_LINE_BYTES as u64 + 2;
-            match self.source.by_ref().take(most).read_until(b'\n', &mut self.line) {
-                Ok(0) => {}
-                Ok(_) if self.line.ends_with(b"\n") => self.count += 1,
-                // One that is too long is the import's to refuse.
-                Ok(got) if got as u64 == most => {}
-                Ok(_) => self.breaks(io::ErrorKind::UnexpectedEof.into()),
-                Err(problem) => self.breaks(problem),
-            }
-        }
-        Ok(self.line.get(self.at..).unwrap_or_default())
-    }
-
-    fn consume(&mut self, used: usize) {
-        self.at += used;
-    }
-}
-
-impl<R> WholeLines<R> {
-    fn breaks(&mut self, problem: io::Error) {
-        self.line.clear();
-        self.at = 0;
-        self.broken = Some(problem);
-    }
-}
-
-impl<R: BufRead> Read for WholeLines<R> {
+impl<R: Read> Read for UntilBroken<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.fill_buf()?.read(buffer)?;
-        self.consume(got);
-        Ok(got)
+        if self.broken.is_some() {
+            return Ok(0);
+        }
+        self.source.read(buffer).or_else(|problem| {
+            self.broken = Some(problem);
+            Ok(0)
+        })
     }
 }
