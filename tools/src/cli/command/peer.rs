@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Subcommand;
 use serde::Serialize;
+use thingdb::trust::How;
 use thingdb::{Card, Introduction, Peer};
 
 use crate::cli::context::Context;
@@ -70,6 +71,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Add { name, card, yes } => {
             let card = read_card(card)?;
             let introduction = db.introduce(name, &card)?;
+            warn(&introduction);
             if !yes {
                 confirm(context, &introduction)?;
             }
@@ -99,6 +101,31 @@ pub(crate) fn read_card(text: &str) -> Outcome<Card> {
     text.trim().parse().map_err(|problem: thingdb::format::Error| {
         Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
     })
+}
+
+/// What a person should know of a card beside its fingerprint.
+fn warn(introduction: &Introduction) {
+    let peer = printable(&introduction.name);
+    if introduction.outdated {
+        talk::warning("older-card", &format!("{peer} is known by a newer card than this one, which changes nothing"));
+    }
+    for (key, name) in &introduction.dropped {
+        let name = printable(name);
+        talk::warning("actor-left", &format!("{name} is not on the new card of {peer} and stays trusted  {key}"));
+        talk::hint(&format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"));
+    }
+    for claim in &introduction.claims {
+        let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
+        let standing = match (claim.how, claim.withdrawn) {
+            (_, true) => format!("known here as {known}, in whom trust was withdrawn"),
+            (How::Own, false) => format!("an actor of this database, {known}"),
+            (_, false) => format!("known here as {known}, and stays so"),
+        };
+        talk::warning("actor-claimed", &format!("the card lists as {claimed} a key that is {standing}  {}", claim.key));
+    }
+    if !introduction.claims.is_empty() {
+        talk::cause("a card may list whom it likes: it does not prove that its node has the keys of its actors");
+    }
 }
 
 fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
