@@ -124,6 +124,10 @@ pub(crate) fn waiting_rows() -> KeyRange {
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
 
+/// There if ids of the ledger are lost for good: the tree's rows stand for them
+/// with placeholders, over which the node must not sign.
+pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
+
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(space);
