@@ -399,7 +399,7 @@ fn a_change_of_the_node_key_that_was_broken_off_can_be_gone_on_from() {
         notes.collect::<Vec<_>>()
     };
     let kept = std::fs::read(before.join("checkpoint")).unwrap();
-    assert_eq!(former(&after), [kept.clone()]);
+    assert_eq!(former(&after), std::slice::from_ref(&kept));
     let stage = |name: &str, files: &[&str]| {
         let dir = tmp.path().join(name);
         database::copy_directory(&before, &dir);
@@ -414,7 +414,7 @@ fn a_change_of_the_node_key_that_was_broken_off_can_be_gone_on_from() {
     let db = open(&dir);
     assert_eq!((db.node_key(), db.warnings()), (old, vec![]));
     db.new_node_key().unwrap();
-    assert_eq!(former(&dir), [kept.clone()], "it is kept once");
+    assert_eq!(former(&dir), std::slice::from_ref(&kept), "it is kept once");
 
     // Afterwards, before anything was signed with the new key.
     let dir = stage("keys", &["checkpoint.former-1", "keyring"]);
@@ -429,7 +429,7 @@ fn a_change_of_the_node_key_that_was_broken_off_can_be_gone_on_from() {
     assert_eq!(db.warnings(), []);
     assert_eq!(db.last_checkpoint().unwrap().unwrap().claimed().size, 51);
     assert_eq!(database::assert_intact(&db).entries, 51);
-    assert_eq!(former(&dir), [kept.clone()]);
+    assert_eq!(former(&dir), std::slice::from_ref(&kept));
 
     // The same where the keys were changed because the ledger was cut: it can
     // be repeated, and only then the cut is taken for what is.
