@@ -30,7 +30,6 @@ pub(crate) fn connect(address: &Address, tls: Arc<ClientConfig>, pace: Pace, tra
 }
 
 /// A socket that is paced and counted.
-#[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     pace: Pace,

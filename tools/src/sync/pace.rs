@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 pub(crate) const SLICE: Duration = Duration::from_millis(200);
 
 /// How a line is used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Pace {
     /// Bytes a second in each direction, at most.
     pub(crate) rate: Option<u64>,
     /// A line on which nothing moves for so long is broken.
     pub(crate) stall: Duration,
     /// Whether everything should end.
-    pub(crate) is_cancelled: fn() -> bool,
+    pub(crate) is_cancelled: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Pace {

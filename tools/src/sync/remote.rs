@@ -245,7 +245,7 @@ impl Remote {
     }
 
     fn connect(&mut self) -> Outcome<Connection> {
-        let link = link::connect(&self.address, Arc::clone(&self.tls), self.pace, self.traffic.clone());
+        let link = link::connect(&self.address, Arc::clone(&self.tls), self.pace.clone(), self.traffic.clone());
         let link = link.map_err(|problem| Fault::of_line(&problem))?;
         self.connections += 1;
         Ok(Connection::new(link))

@@ -43,7 +43,7 @@ struct Signed {
 
 /// Checks evidence, without a database.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let text = input::text(input::file(&args.file)?)?;
+    let text = input::text(input::file(&context.console, &args.file)?)?;
     let no = |problem: thingdb::Error| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string());
     let evidence: Evidence = text.parse().map_err(no)?;
     let weight = evidence.check().map_err(no)?;

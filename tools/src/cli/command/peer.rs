@@ -1,16 +1,18 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, BufReader};
 
 use clap::Subcommand;
 use serde::Serialize;
+use thingdb::trust::How;
 use thingdb::{Card, Db, Introduction, Peer, PeerAddress};
 use zeroize::Zeroizing;
 
+use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
-use crate::cli::{input, talk, when};
+use crate::cli::output::{Format, printable};
+use crate::cli::{input, when};
 use crate::sync::address::Address;
 
 /// What to do with peers.
@@ -101,13 +103,14 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     let db = context.open()?;
     match command {
         Command::Add { name, card, yes, address } => {
-            let card = read_card(card)?;
+            let card = read_card(&context.console, card)?;
             let introduction = db.introduce(name, &card)?;
+            warn(&context.console, &introduction);
             if !yes {
                 confirm(context, &introduction)?;
             }
             // Read first: a file that is not there must not leave half a peer.
-            let address = address.as_ref().map(read_address).transpose()?;
+            let address = address.as_ref().map(|address| read_address(&context.console, address)).transpose()?;
             db.add_peer(name, &card)?;
             if let Some(address) = &address {
                 db.set_peer_address(name, address)?;
@@ -118,7 +121,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         }
         Command::Set { name, address } => {
             db.peer(name)?;
-            db.set_peer_address(name, &read_address(address)?)?;
+            db.set_peer_address(name, &read_address(&context.console, address)?)?;
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
             show(context, &peer)
@@ -128,7 +131,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.forget_checkpoint(&peer.origin())?;
             let peer = known(&db, &peer)?;
             db.close()?;
-            talk::note("the evidence stays where it is; the next exchange compares everything anew");
+            context.console.note("the evidence stays where it is; the next exchange compares everything anew");
             show(context, &peer)
         }
         Command::Ls => {
@@ -140,42 +143,69 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let peer = known(&db, &db.peer(name)?)?;
             db.remove_peer(name)?;
             db.close()?;
-            talk::note("what it could read it can still read; thingdb readers THING tells what that is");
+            context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
             show(context, &peer)
         }
     }
 }
 
 /// The card that an argument names.
-pub(crate) fn read_card(text: &str) -> Outcome<Card> {
-    let text = input::text(input::bytes(text)?)?;
+pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
+    let text = input::text(input::bytes(console, text)?)?;
     text.trim().parse().map_err(|problem: thingdb::format::Error| {
         Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
     })
 }
 
-fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
-    talk::plain(&format!("{}  fingerprint {}", printable(&introduction.name), introduction.fingerprint));
-    for (key, name) in &introduction.actors {
-        talk::plain(&format!("  actor {}  {key}", printable(name)));
+/// What a person should know of a card beside its fingerprint.
+fn warn(console: &Console, introduction: &Introduction) {
+    let peer = printable(&introduction.name);
+    if introduction.outdated {
+        console.warning("older-card", &format!("{peer} is known by a newer card than this one, which changes nothing"));
     }
-    if !std::io::stdin().is_terminal() || context.no_input {
+    for (key, name) in &introduction.dropped {
+        let name = printable(name);
+        console.warning("actor-left", &format!("{name} is not on the new card of {peer} and stays trusted  {key}"));
+        console.hint(&format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"));
+    }
+    for claim in &introduction.claims {
+        let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
+        let standing = match (claim.how, claim.withdrawn) {
+            (_, true) => format!("known here as {known}, in whom trust was withdrawn"),
+            (How::Own, false) => format!("an actor of this database, {known}"),
+            (_, false) => format!("known here as {known}, and stays so"),
+        };
+        console
+            .warning("actor-claimed", &format!("the card lists as {claimed} a key that is {standing}  {}", claim.key));
+    }
+    if !introduction.claims.is_empty() {
+        console.cause("a card may list whom it likes: it does not prove that its node has the keys of its actors");
+    }
+}
+
+fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
+    context.console.plain(&format!("{}  fingerprint {}", printable(&introduction.name), introduction.fingerprint));
+    for (key, name) in &introduction.actors {
+        context.console.plain(&format!("  actor {}  {key}", printable(name)));
+    }
+    if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
             .hint("compare the fingerprint by another way, then repeat with --yes"));
     }
-    talk::plain("Is this the fingerprint that its people gave you? [y/N]");
+    context.console.plain("Is this the fingerprint that its people gave you? [y/N]");
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|problem| Failure::file("stdin", &problem))?;
+    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
+    read.map_err(|problem| Failure::file("stdin", &problem))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::usage("the peer was not added")),
     }
 }
 
-fn read_address(args: &AddressArgs) -> Outcome<PeerAddress> {
+fn read_address(console: &Console, args: &AddressArgs) -> Outcome<PeerAddress> {
     let wrong = |problem: String| Failure::usage(problem).hint("--url https://HOST:PORT");
     let address: Address = args.url.parse().map_err(|problem: &str| wrong(format!("{:?}: {problem}", args.url)))?;
-    let token = Zeroizing::new(input::text(input::file(&args.token_file)?)?.trim().to_owned());
+    let token = Zeroizing::new(input::text(input::file(console, &args.token_file)?)?.trim().to_owned());
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
     }
@@ -221,7 +251,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
                     when::short(peer.time),
                 ]
             };
-            context.output.line(&output::table(Some(&header), peers.iter().map(row), Some(2)))
+            context.output.line(&context.output.table(Some(&header), peers.iter().map(row), Some(2)))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `thingdb push`, `pull` and `sync`: two nodes bring each other up to date.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,9 +8,8 @@ use thingdb::{Db, Peer, Standing};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt::{self, Patience};
 use crate::cli::output::{counted, grouped, printable};
-use crate::cli::{quantity, talk};
+use crate::cli::quantity;
 use crate::sync::address::Address;
 use crate::sync::fault::Fault;
 use crate::sync::pace::Pace;
@@ -126,7 +126,7 @@ struct Reason {
 pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
     let db = context.open()?;
     let peer = db.peer(&args.peer)?;
-    let _patience = Patience::new();
+    let _patience = context.console.patience();
     let done = match args.watch {
         None => once(context, &db, &peer, way, args),
         Some(every) => watch(context, &db, &peer, way, args, every),
@@ -142,12 +142,12 @@ fn once(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args) -> Outco
 
 /// Exchanges again and again. What passes is told and does not end it.
 fn watch(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args, every: Duration) -> Outcome {
-    let pace = pace(args);
+    let pace = pace(context, args);
     let mut first = true;
     loop {
         match exchange(context, db, peer, way, args, first).and_then(|summary| conclude(&summary)) {
             Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Partly) => {
-                talk::warning("sync", failure.fact());
+                context.console.warning("sync", failure.fact());
             }
             done => done?,
         }
@@ -170,7 +170,7 @@ fn exchange(
     let start = Instant::now();
     let mut meter = context.meter(if way == Way::Push { "sending" } else { "syncing" });
     let mut tick = |tick: Tick| meter.update(tick.done, tick.total, tick.bytes);
-    let remote = connect(db, peer, args)?;
+    let remote = connect(context, db, peer, args)?;
     let mut session = Session::new(db, peer, &args.things, plan, remote, &mut tick);
     let done = session.run();
     let traffic = session.remote().traffic().clone();
@@ -197,7 +197,7 @@ fn exchange(
     Ok(summary)
 }
 
-fn connect(db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
+fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
     let name = printable(&peer.name);
     let set = format!("thingdb peer set {name} --url https://HOST:PORT --token-file FILE");
     let Some(known) = db.peer_address(&peer.name)? else {
@@ -215,12 +215,13 @@ fn connect(db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
         )
         .hint(format!("get its new card: thingdb card, at {name}; then thingdb peer add {name} @FILE")));
     };
-    Remote::new(address, &known.token, pin, pace(args), args.tries)
+    Remote::new(address, &known.token, pin, pace(context, args), args.tries)
         .map_err(|fault| failure(fault, &peer.name, &known.url))
 }
 
-const fn pace(args: &Args) -> Pace {
-    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: interrupt::is_requested }
+fn pace(context: &Context, args: &Args) -> Pace {
+    let console = context.console.clone();
+    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(move || console.is_interrupted()) }
 }
 
 impl TheWay {
@@ -274,7 +275,7 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
         }
     }
     let (sent, received) = (grouped(told.sent_bytes), grouped(told.received_bytes));
-    talk::note(&format!("{sent} bytes out, {received} bytes in, {:.1} s", told.seconds));
+    context.console.note(&format!("{sent} bytes out, {received} bytes in, {:.1} s", told.seconds));
     Ok(())
 }
 
