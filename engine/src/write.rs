@@ -205,7 +205,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`] if it does not verify.
     pub fn last_checkpoint(&self) -> Result<Option<SignedCheckpoint>> {
-        standing::load(self.dir(), &self.node_key())
+        Ok(standing::load(self.dir(), &self.store.keyring())?.own())
     }
 }
 

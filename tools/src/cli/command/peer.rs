@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use clap::Subcommand;
 use serde::Serialize;
+use thingdb::trust::How;
 use thingdb::{Card, Introduction, Peer};
 
 use crate::cli::console::Console;
@@ -71,6 +72,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Add { name, card, yes } => {
             let card = read_card(&context.console, card)?;
             let introduction = db.introduce(name, &card)?;
+            warn(&context.console, &introduction);
             if !yes {
                 confirm(context, &introduction)?;
             }
@@ -100,6 +102,32 @@ pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
     text.trim().parse().map_err(|problem: thingdb::format::Error| {
         Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
     })
+}
+
+/// What a person should know of a card beside its fingerprint.
+fn warn(console: &Console, introduction: &Introduction) {
+    let peer = printable(&introduction.name);
+    if introduction.outdated {
+        console.warning("older-card", &format!("{peer} is known by a newer card than this one, which changes nothing"));
+    }
+    for (key, name) in &introduction.dropped {
+        let name = printable(name);
+        console.warning("actor-left", &format!("{name} is not on the new card of {peer} and stays trusted  {key}"));
+        console.hint(&format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"));
+    }
+    for claim in &introduction.claims {
+        let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
+        let standing = match (claim.how, claim.withdrawn) {
+            (_, true) => format!("known here as {known}, in whom trust was withdrawn"),
+            (How::Own, false) => format!("an actor of this database, {known}"),
+            (_, false) => format!("known here as {known}, and stays so"),
+        };
+        console
+            .warning("actor-claimed", &format!("the card lists as {claimed} a key that is {standing}  {}", claim.key));
+    }
+    if !introduction.claims.is_empty() {
+        console.cause("a card may list whom it likes: it does not prove that its node has the keys of its actors");
+    }
 }
 
 fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
