@@ -21,6 +21,7 @@ use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
+use crate::tokens::Tokens;
 
 /// Version of the layout of the directory and of the rows.
 pub const STORE_VERSION: u64 = 1;
@@ -59,6 +60,7 @@ pub struct Db {
     pub(crate) committer: Committer,
     pub(crate) options: Options,
     pub(crate) catalogue: Catalogue,
+    pub(crate) tokens: Tokens,
     warnings: Mutex<Vec<Warning>>,
     /// Size of the ledger at the last own checkpoint.
     pub(crate) checkpointed: Mutex<u64>,
@@ -188,6 +190,7 @@ impl Db {
             Err(problem) => warnings.push(Warning::Checkpoint(problem.to_string())),
         }
         Ok(Self {
+            tokens: Tokens::load(&store)?,
             store,
             committer,
             options: options.clone(),
@@ -213,6 +216,9 @@ impl Db {
             return Ok(());
         }
         let writable = self.committer.check_open().is_ok();
+        if writable {
+            self.flush_last_used();
+        }
         self.committer.close(Error::Closed);
         if writable {
             self.write_index()?;

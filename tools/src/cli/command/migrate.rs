@@ -19,7 +19,7 @@ const MAX_SHOWN: usize = 10;
 const PEER_NOTE: &str =
     "its X25519 key came without a card, so it is no peer yet: thingdb peer add NAME CARD, once its node has a card";
 
-const TOKEN_NOTE: &str = "tokens belong to the server, which comes later; none was taken over";
+const TOKEN_NOTE: &str = "kept as hashes; see thingdb token ls";
 
 /// Arguments of `thingdb migrate`.
 #[derive(Debug, clap::Args)]
