@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, migrate, passwd, peer, put, recovery_key, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, token, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -197,6 +197,11 @@ pub(crate) enum Command {
     ProveFork(forks::ProveArgs),
     /// Check such evidence, without a database
     VerifyFork(forks::VerifyArgs),
+    /// Make the database reachable for other nodes and programs
+    Serve(serve::Args),
+    /// What clients show to the server: make, list, remove
+    #[command(subcommand)]
+    Token(token::Command),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost

@@ -126,6 +126,16 @@ impl Failure {
         &self.fact
     }
 
+    /// The word in `error[word]`.
+    pub(crate) const fn word(&self) -> &'static str {
+        self.word
+    }
+
+    /// The fact and its causes in one line.
+    pub(crate) fn whole(&self) -> String {
+        std::iter::once(&self.fact).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     /// Whether the reader of our output has gone away.
     pub(crate) const fn is_closed_pipe(&self) -> bool {
         self.word.is_empty()

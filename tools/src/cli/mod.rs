@@ -6,9 +6,9 @@
 
 mod args;
 mod command;
-mod compress;
+pub(crate) mod compress;
 mod context;
-mod error;
+pub(crate) mod error;
 mod excerpt;
 mod find;
 mod graph;
@@ -20,11 +20,11 @@ mod passphrase;
 mod patch;
 mod pretty;
 mod progress;
-mod record;
+pub(crate) mod record;
 mod replace;
 mod source;
 mod talk;
-mod unwrap;
+pub(crate) mod unwrap;
 mod when;
 
 use std::ffi::OsString;
