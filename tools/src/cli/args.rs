@@ -55,12 +55,36 @@ impl Cli {
         Self::command().mut_subcommands(lay_out)
     }
 
-    /// Reads the arguments.
-    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut definition = Self::definition();
+    /// Reads the arguments, and the environment of this process.
+    pub(crate) fn read(args: &[OsString]) -> Result<Self, clap::Error> {
+        Self::read_with(args, Self::definition())
+    }
+
+    /// Reads the arguments and the environment of another process.
+    pub(crate) fn read_of(
+        args: &[OsString],
+        variable: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        Self::read_with(args, in_environment(Self::definition(), variable))
+    }
+
+    fn read_with(args: &[OsString], mut definition: clap::Command) -> Result<Self, clap::Error> {
         let matches = definition.try_get_matches_from_mut(args)?;
         Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
     }
+}
+
+/// The definition with another environment than that of this process.
+fn in_environment(command: clap::Command, variable: &impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };
+        let arg = arg.env(clap::builder::Resettable::Reset);
+        match variable(&name) {
+            Some(value) => arg.default_value(value),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| in_environment(command, variable))
 }
 
 fn lay_out(command: clap::Command) -> clap::Command {
@@ -197,7 +221,7 @@ pub(crate) enum Command {
     ProveFork(forks::ProveArgs),
     /// Check such evidence, without a database
     VerifyFork(forks::VerifyArgs),
-    /// Make the database reachable for other nodes and programs
+    /// Hold the database open for other commands, nodes and programs
     Serve(serve::Args),
     /// What clients show to the server: make, list, remove
     #[command(subcommand)]
@@ -219,6 +243,23 @@ pub(crate) enum Command {
     /// Explain a command or a topic
     #[command(disable_help_flag = true)]
     Help(help::Args),
+}
+
+impl Command {
+    /// Whether the command opens the database that `--db` names, so that it has
+    /// to run in the server that holds it.
+    pub(crate) const fn opens_database(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init(_)
+                | Self::VerifyFork(_)
+                | Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Help(_)
+        )
+    }
 }
 
 /// Writes without waiting for the disk, an option of the writing commands.

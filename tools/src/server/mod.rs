@@ -41,6 +41,7 @@ use std::time::Duration;
 use axum::Router;
 use thingdb::Db;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::cli::error::{Exit, Failure, Outcome};
 use config::{Config, Transport};
@@ -62,13 +63,14 @@ pub(crate) struct Addresses {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
-/// Serves the database until `shutdown` is requested, by a signal too. Tells
-/// `ready` where, as soon as clients can connect. What was under way is
-/// finished, within a bound, before it returns.
+/// Serves the database until `shutdown` is requested. Tells `ready` where, as
+/// soon as clients can connect. Certificates are read again when `reread` says
+/// so. What was under way is finished, within a bound, before it returns.
 pub(crate) fn run(
     db: &Arc<Db>,
     config: Config,
     shutdown: &Shutdown,
+    reread: Arc<Notify>,
     ready: impl FnOnce(Addresses) -> Outcome,
 ) -> Outcome {
     let tls = Tls::new(db, &config.transport)?.map(Arc::new);
@@ -86,7 +88,7 @@ pub(crate) fn run(
         .max_blocking_threads(limits.calls + limits.imports + limits.exports + 8)
         .build()
         .map_err(|problem| unexpected("no threads", &problem))?;
-    let done = runtime.block_on(serve(Arc::clone(db), config, shutdown.clone(), tls, ready));
+    let done = runtime.block_on(serve(Arc::clone(db), config, shutdown.clone(), tls, reread, ready));
     // Threads that still store what came have until then.
     runtime.shutdown_timeout(LAST_WORK);
     done
@@ -97,6 +99,7 @@ async fn serve(
     config: Config,
     shutdown: Shutdown,
     tls: Option<Arc<Tls>>,
+    reread: Arc<Notify>,
     ready: impl FnOnce(Addresses) -> Outcome,
 ) -> Outcome {
     let socket = bind(config.listen).await?;
@@ -108,11 +111,10 @@ async fn serve(
     let addresses = Addresses { listen: local(&socket)?, metrics: metrics.as_ref().map(local).transpose()? };
     let patience = config.limits.shutdown;
     let node = Arc::new(Node::new(db, config.limits, shutdown.clone()));
-    tokio::spawn(signals(shutdown.clone()));
     let growth = Arc::clone(&node);
     tokio::spawn(async move { growth.watch_growth().await });
     if let Some(tls) = &tls {
-        tokio::spawn(Arc::clone(tls).watch(shutdown.clone()));
+        tokio::spawn(Arc::clone(tls).watch(shutdown.clone(), reread));
     }
     if let Some(socket) = metrics {
         let listener = Listener { node: Arc::clone(&node), router: metrics_router(&node), tls: None };
@@ -151,33 +153,6 @@ async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
         Failure::new(Exit::Unexpected, "listen", format!("{address}: {problem}"))
             .hint("choose another address with --listen; port 0 is any that is free")
     })
-}
-
-/// Ctrl-C and SIGTERM are the wish to stop.
-async fn signals(shutdown: Shutdown) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            return;
-        };
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        shutdown.request();
-        // Who asks again does not want to wait.
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        std::process::exit(Exit::Interrupted as i32);
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
-        shutdown.request();
-    }
 }
 
 fn unexpected(what: &str, problem: &io::Error) -> Failure {

@@ -1,5 +1,7 @@
 //! How a request fails: problem details (RFC 9457) in the words of the command.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
@@ -37,7 +39,7 @@ pub(crate) struct ProblemJson {
     /// The status.
     status: u16,
     /// A stable word, the same that the command prints as `error[word]`.
-    code: &'static str,
+    code: Cow<'static, str>,
     /// What is wrong.
     detail: String,
     /// What helps.
@@ -58,12 +60,12 @@ pub(crate) struct ProblemJson {
 
 impl Problem {
     /// A problem with its status, its word, and the fact.
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         let json = ProblemJson {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Problem"),
             status: status.as_u16(),
-            code,
+            code: code.into(),
             detail: detail.into(),
             hint: None,
             request_id: String::new(),
@@ -158,8 +160,8 @@ impl Problem {
     }
 
     /// The stable word.
-    pub(crate) const fn code(&self) -> &'static str {
-        self.0.json.code
+    pub(crate) fn code(&self) -> &str {
+        &self.0.json.code
     }
 
     /// The problem in JSON, to be sent where the status is gone already.
@@ -173,7 +175,7 @@ impl Problem {
         self.0.status = status;
         self.0.json.status = status.as_u16();
         self.0.json.title = status.canonical_reason().unwrap_or("Problem");
-        self.0.json.code = code;
+        self.0.json.code = code.into();
         self
     }
 
@@ -218,9 +220,9 @@ impl From<thingdb::Error> for Problem {
             StatusCode::INTERNAL_SERVER_ERROR => Self::unexpected(failure.whole()),
             StatusCode::SERVICE_UNAVAILABLE => {
                 let detail = "the database takes no entries now; it can be read";
-                Self::new(status, failure.word(), detail).retry_after(60).cause(failure.whole())
+                Self::new(status, failure.word().to_owned(), detail).retry_after(60).cause(failure.whole())
             }
-            _ => Self::new(status, failure.word(), failure.fact()),
+            _ => Self::new(status, failure.word().to_owned(), failure.fact()),
         };
         found.0.json.heads = heads;
         match place {

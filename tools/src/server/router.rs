@@ -88,7 +88,7 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     let done = AssertUnwindSafe(done).catch_unwind().await.unwrap_or_else(|_| Err(Problem::unexpected("a panic")));
     let (code, cause) = match &done {
         Ok(_) => (None, None),
-        Err(problem) => (Some(problem.code()), problem.log_cause().map(str::to_owned)),
+        Err(problem) => (Some(problem.code().to_owned()), problem.log_cause().map(str::to_owned)),
     };
     let mut response = done.unwrap_or_else(|problem| problem.into_response(&request_id));
     let headers = response.headers_mut();

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::cli::error::{Exit, Failure, Outcome};
+
 /// The wish to stop. Clones share it; it is not taken back.
 #[derive(Clone, Debug)]
 pub(crate) struct Shutdown(Arc<watch::Sender<bool>>);
@@ -23,5 +25,13 @@ impl Shutdown {
     pub(crate) async fn requested(&self) {
         // It fails only when there is no sender, and this one is.
         let _ = self.0.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// The same for a thread that serves nothing else.
+    pub(crate) fn wait(&self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let unexpected = |problem: std::io::Error| Failure::new(Exit::Unexpected, "unexpected", problem.to_string());
+        runtime.map_err(unexpected)?.block_on(self.requested());
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thingdb::{Db, Hash};
+use tokio::sync::Notify;
 
 use super::certificate;
 use super::config::{TlsFiles, Transport};
@@ -62,13 +63,12 @@ impl Tls {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again when they change, or when somebody asks for it by
-    /// SIGHUP. What cannot be read leaves everything as it was.
-    pub(crate) async fn watch(self: Arc<Self>, shutdown: Shutdown) {
-        let mut asked = Hangup::new();
+    /// Reads the files again when they change, or when somebody asks for it.
+    /// What cannot be read leaves everything as it was.
+    pub(crate) async fn watch(self: Arc<Self>, shutdown: Shutdown, reread: Arc<Notify>) {
         loop {
             let is_asked = tokio::select! {
-                () = asked.next() => true,
+                () = reread.notified() => true,
                 () = tokio::time::sleep(LOOK_EVERY), if self.files.is_some() => false,
                 () = shutdown.requested() => return,
             };
@@ -90,30 +90,6 @@ impl Tls {
             }
             Err(failure) => tracing::error!(problem = failure.whole(), "the certificate stays as it was"),
         }
-    }
-}
-
-/// SIGHUP, where there is such a thing.
-struct Hangup {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangup {
-    fn new() -> Self {
-        Self {
-            #[cfg(unix)]
-            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
-        }
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal {
-            signal.recv().await;
-            return;
-        }
-        std::future::pending().await
     }
 }
 

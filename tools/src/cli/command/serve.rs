@@ -1,4 +1,4 @@
-//! `thingdb serve`: makes the database reachable.
+//! `thingdb serve`: holds the database open for many, and makes it reachable.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,36 +7,50 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thingdb::Db;
+use tokio::sync::Notify;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::interrupt;
 use crate::cli::output::printable;
+use crate::local::{Client, Listener};
 use crate::server::config::{Config, Limits, TlsFiles, Transport};
 use crate::server::log::{self, LogFormat, LogLevel};
 use crate::server::shutdown::Shutdown;
 use crate::server::{self, Addresses, certificate};
 
+/// How long commands may take to end when the server ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Arguments of `thingdb serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  thingdb serve --db /srv/things --passphrase-file /run/keys/things
   thingdb serve --listen 0.0.0.0:7443
   thingdb serve --listen 0.0.0.0:7443 --tls-cert server.pem --tls-key server.key
   thingdb serve --listen 127.0.0.1:8080 --plain-http     behind a proxy on this machine
   thingdb token new --name hall --scope read             what clients need
 
+As long as it runs, every command on that directory runs in it, with the same
+output and the same exit codes, and without a passphrase: whoever may connect to
+the socket in the directory (its owner, and root) could read the server's memory
+as well.
+
+With --listen, other nodes and programs reach it over HTTPS, with tokens.
 Without --tls-cert the server shows the certificate of the node itself, whose
 fingerprint is on the card: peers know it by that. Its log goes to stderr.
 
-Ctrl-C and SIGTERM end it: what is under way is finished first. SIGHUP reads
-certificates again; they are also read again when their files change.")]
+Ctrl-C and SIGTERM end it: requests that are under way are finished, commands
+that run are asked to stop, and what was reported as stored is stored. SIGHUP
+reads certificates again; they are also read again when their files change.")]
 pub(crate) struct Args {
     /// Where clients connect; port 0 is any that is free
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
 
     /// A certificate chain in PEM, instead of the node's own certificate
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "listen"])]
     tls_cert: Option<PathBuf>,
 
     /// Its private key in PEM
@@ -44,15 +58,15 @@ pub(crate) struct Args {
     tls_key: Option<PathBuf>,
 
     /// Only clients whose certificate one of these authorities signed (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "listen")]
     tls_client_ca: Option<PathBuf>,
 
     /// No TLS; on loopback only
-    #[arg(long, conflicts_with_all = ["tls_cert", "tls_client_ca"])]
+    #[arg(long, requires = "listen", conflicts_with_all = ["tls_cert", "tls_client_ca"])]
     plain_http: bool,
 
     /// Where metrics are read, without a token; a port alone is on loopback
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
+    #[arg(long, value_name = "[ADDR:]PORT", requires = "listen", value_parser = metrics_address)]
     metrics: Option<SocketAddr>,
 
     /// How the log is written
@@ -137,19 +151,58 @@ struct Serving {
 /// Serves until somebody wants it to end.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let config = args.config()?;
-    let db = Arc::new(context.open()?);
-    log::begin(args.log_format, args.log_level);
-    let served = server::run(&db, config.clone(), &Shutdown::new(), |addresses| say(context, &db, &config, addresses));
+    let dir = context.dir()?;
+    if Client::connect(dir)?.is_some() {
+        return Err(Failure::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))
+            .hint("thingdb doctor tells which process it is"));
+    }
+    let db = Arc::new(context.open()?.into_own()?);
+    let shutdown = Shutdown::new();
+    let _patience = context.console.patience();
+    let wish = shutdown.clone();
+    interrupt::on_request(Box::new(move || wish.request()));
+    if context.console.is_interrupted() {
+        // It came before there was somebody to tell.
+        shutdown.request();
+    }
+    let socket = |problem| Failure::file(&format!("the socket in {}", dir.display()), &problem);
+    let listener = Listener::start(&db).map_err(socket)?;
+    let served = match config {
+        Some(config) => reachable(context, args, &db, config, &shutdown),
+        None => {
+            context.console.note(&format!("serving {}", dir.display()));
+            shutdown.wait()
+        }
+    };
+    let left = listener.stop(PATIENCE);
     match Arc::try_unwrap(db) {
         Ok(db) => db.close()?,
-        // A thread that does not end still has it; it is closed when that ends.
-        Err(db) => db.sync()?,
+        // A command or a thread that does not end still has it.
+        Err(db) => db.settle_all()?,
     }
-    served
+    served?;
+    if left > 0 {
+        return Err(Failure::new(
+            Exit::Unexpected,
+            "not-ended",
+            format!("{left} commands did not end; what they reported as stored is stored"),
+        ));
+    }
+    Ok(())
 }
 
-fn say(context: &Context, db: &Db, config: &Config, addresses: Addresses) -> Outcome {
-    let (scheme, certificate) = match &config.transport {
+/// Serves clients over the network, too.
+fn reachable(context: &Context, args: &Args, db: &Arc<Db>, config: Config, shutdown: &Shutdown) -> Outcome {
+    log::begin(args.log_format, args.log_level);
+    let reread = Arc::new(Notify::new());
+    let asked = Arc::clone(&reread);
+    interrupt::on_hangup(Box::new(move || asked.notify_one()));
+    let transport = config.transport.clone();
+    server::run(db, config, shutdown, reread, |addresses| say(context, db, &transport, addresses))
+}
+
+fn say(context: &Context, db: &Db, transport: &Transport, addresses: Addresses) -> Outcome {
+    let (scheme, certificate) = match transport {
         Transport::Plain => ("http", None),
         Transport::Tls { files: Some(_), .. } => ("https", None),
         Transport::Tls { files: None, .. } => ("https", Some(certificate::of_node(db)?.fingerprint().to_string())),
@@ -175,10 +228,12 @@ fn say(context: &Context, db: &Db, config: &Config, addresses: Addresses) -> Out
 }
 
 impl Args {
-    fn config(&self) -> Outcome<Config> {
+    /// How to be reachable, if at all.
+    fn config(&self) -> Outcome<Option<Config>> {
+        let Some(listen) = self.listen else { return Ok(None) };
         let transport = if self.plain_http {
-            if !self.listen.ip().is_loopback() {
-                let fact = format!("{} is not loopback: plain HTTP would show tokens to the network", self.listen);
+            if !listen.ip().is_loopback() {
+                let fact = format!("{listen} is not loopback: plain HTTP would show tokens to the network");
                 return Err(Failure::usage(fact).hint("leave --plain-http out"));
             }
             Transport::Plain
@@ -187,7 +242,7 @@ impl Args {
             let files = files.map(|(certificate, key)| TlsFiles { certificate, key });
             Transport::Tls { files, client_ca: self.tls_client_ca.clone() }
         };
-        Ok(Config { listen: self.listen, transport, metrics: self.metrics, limits: self.limits.resolved() })
+        Ok(Some(Config { listen, transport, metrics: self.metrics, limits: self.limits.resolved() }))
     }
 }
 

@@ -8,9 +8,9 @@ use thingdb::{Scope, Time, Token, TokenRequest};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
+use crate::cli::find;
+use crate::cli::output::{Format, printable};
 use crate::cli::when::{self, When};
-use crate::cli::{find, talk};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -104,7 +104,7 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     let db = context.open()?;
     let (token, text) = db.new_token(&request)?;
     db.close()?;
-    talk::note("The token is shown once; whoever has it may do what it allows.");
+    context.console.note("The token is shown once; whoever has it may do what it allows.");
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, Some(text.as_str()))),
         _ => context.output.line(text.as_str()),
@@ -124,7 +124,7 @@ fn list(context: &Context) -> Outcome {
         Format::Raw => tokens.iter().try_for_each(|token| context.output.line(&printable(&token.name))),
         Format::Table => {
             let header = ["name", "scopes", "things", "expires (UTC)", "last used (UTC)", "id"];
-            context.output.line(&output::table(Some(&header), tokens.iter().map(row), Some(2)))
+            context.output.line(&context.output.table(Some(&header), tokens.iter().map(row), Some(2)))
         }
     }
 }
