@@ -66,9 +66,17 @@ pub(crate) fn beside(path: &Path) -> io::Result<Place> {
     builder.prefix(".thingdb-");
     // As any other new file: what the umask leaves of this.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(dir)?;
+    let file = builder.tempfile_in(dir).map_err(bare)?;
     let out = Channel::own(file.as_file().try_clone()?);
     Ok(Place { out, pending: Some(Box::new(Beside { path: path.to_owned(), file })) })
+}
+
+/// The error without the name of the file that was tried, which nobody asked
+/// for.
+fn bare(problem: io::Error) -> io::Error {
+    let text = problem.to_string();
+    let text = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(problem.kind(), text.to_owned())
 }
 
 /// A file of this process beside its place.

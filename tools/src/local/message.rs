@@ -101,18 +101,22 @@ impl Greeting {
 #[derive(Debug)]
 pub(crate) struct Problem {
     number: Option<i32>,
+    /// Of the kinds, only this one makes a difference to a command.
+    is_not_found: bool,
     text: String,
 }
 
 impl From<io::Error> for Problem {
     fn from(problem: io::Error) -> Self {
-        Self { number: problem.raw_os_error(), text: problem.to_string() }
+        let is_not_found = problem.kind() == io::ErrorKind::NotFound;
+        Self { number: problem.raw_os_error(), is_not_found, text: problem.to_string() }
     }
 }
 
 impl From<Problem> for io::Error {
     fn from(problem: Problem) -> Self {
-        problem.number.map_or_else(|| Self::other(problem.text), Self::from_raw_os_error)
+        let kind = if problem.is_not_found { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+        problem.number.map_or_else(|| Self::new(kind, problem.text), Self::from_raw_os_error)
     }
 }
 
@@ -174,7 +178,7 @@ impl Message {
             Self::Committed => 12,
             Self::Problem(problem) => {
                 out.flag(problem.number.is_some()).number(problem.number.unwrap_or_default().unsigned_abs());
-                out.bytes(problem.text.as_bytes());
+                out.flag(problem.is_not_found).bytes(problem.text.as_bytes());
                 13
             }
             Self::Ask(question) => {
@@ -240,7 +244,7 @@ impl Message {
             13 => {
                 let (is_numbered, number) = (from.flag()?, from.number()?);
                 let number = if is_numbered { Some(i32::try_from(number).map_err(|_| malformed())?) } else { None };
-                Self::Problem(Problem { number, text: from.text()? })
+                Self::Problem(Problem { number, is_not_found: from.flag()?, text: from.text()? })
             }
             14 => Self::Ask(Question {
                 purpose: match from.number()? {
@@ -410,9 +414,13 @@ mod tests {
 
     #[test]
     fn errors_of_the_system_keep_their_kind_and_words() {
-        let here = io::Error::from_raw_os_error(2);
-        let there = io::Error::from(Problem::from(io::Error::from_raw_os_error(2)));
-        assert_eq!((there.kind(), there.to_string()), (here.kind(), here.to_string()));
+        for number in [2, 13, 28] {
+            let here = io::Error::from_raw_os_error(number);
+            let there = io::Error::from(Problem::from(io::Error::from_raw_os_error(number)));
+            assert_eq!((there.kind(), there.to_string()), (here.kind(), here.to_string()));
+        }
+        let there = io::Error::from(Problem::from(io::Error::new(io::ErrorKind::NotFound, "words")));
+        assert_eq!((there.kind(), there.to_string().as_str()), (io::ErrorKind::NotFound, "words"));
     }
 
     #[test]
