@@ -2,6 +2,7 @@
 
 mod cli;
 mod local;
+mod server;
 mod sync;
 
 use std::process::ExitCode;
