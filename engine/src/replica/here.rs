@@ -17,12 +17,6 @@ pub type ShortId = [u8; 16];
 
 /// Which entries are here.
 impl Db {
-    /// How many entries the ledger has: the position of the next one.
-    #[must_use]
-    pub fn ledger_size(&self) -> u64 {
-        self.store.size()
-    }
-
     /// The ids of the entries at these ledger positions, as far as there are
     /// any.
     ///

@@ -190,22 +190,6 @@ impl Db {
         Ok(())
     }
 
-    /// The proof that this ledger grew from `since` entries to `size` entries
-    /// by adding only. Empty if `since` is 0 or not less than `size`.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`] if the ledger has fewer entries or its tree does
-    /// not open.
-    pub fn consistency_proof(&self, since: u64, size: u64) -> Result<Vec<Hash>> {
-        self.store.with_tree(|tree| {
-            if size > tree.size() {
-                let detail = format!("it has {} entries, {size} were asked for", tree.size());
-                return Err(Error::damaged("the ledger", detail));
-            }
-            merkle::consistency_proof(tree, since, size)
-        })
-    }
-
     /// How this ledger stands against a checkpoint of it that another node
     /// remembers. A ledger that was set back to an older state, its own
     /// checkpoint included, shows here.

@@ -8,7 +8,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, sync, token, verify,
+    import, init, log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, sync, token,
+    verify,
 };
 use super::output::Format;
 use super::progress::Progress;

@@ -96,8 +96,8 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
 }
 
 /// Takes entries in, as far as they come whole.
-pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, packed: impl Read) -> thingdb::Result<Received> {
-    let taken = stream::take_in(db, node, prefix, packed)?;
+pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, unpacked: impl Read) -> thingdb::Result<Received> {
+    let taken = stream::take_in(db, node, prefix, unpacked)?;
     let reasons = taken.summary.reasons.into_iter().take(MAX_REASONS);
     Ok(Received {
         added: taken.summary.added,

@@ -55,20 +55,13 @@ impl Head {
 /// A connection that is used for one request after the other.
 pub(crate) struct Connection {
     link: BufReader<Link>,
-    /// Requests that were answered on it.
-    answered: u32,
     /// It must not be used again.
     spent: bool,
 }
 
 impl Connection {
     pub(crate) fn new(link: Link) -> Self {
-        Self { link: BufReader::with_capacity(16 << 10, link), answered: 0, spent: false }
-    }
-
-    /// Whether it was used before: then the server may have closed it.
-    pub(crate) const fn is_used(&self) -> bool {
-        self.answered > 0
+        Self { link: BufReader::with_capacity(16 << 10, link), spent: false }
     }
 
     /// Whether it can be used again.
@@ -89,7 +82,6 @@ impl Connection {
         };
         let framing = framing(&head)?;
         let closes = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        self.answered += 1;
         Ok((head, Answer { connection: self, framing, closes }))
     }
 

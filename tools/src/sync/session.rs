@@ -87,8 +87,6 @@ pub(crate) struct Summary {
 /// How far it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick {
-    /// What is going on.
-    pub(crate) doing: &'static str,
     /// Entries that are done.
     pub(crate) done: u64,
     /// Entries that there are.
@@ -368,7 +366,7 @@ impl<'a> Session<'a> {
         let mut left = positions;
         while let Some(first) = left.first() {
             let (done, total) = far(*first);
-            (self.tick)(Tick { doing: "fetching", done, total, bytes: self.remote.traffic().received() });
+            (self.tick)(Tick { done, total, bytes: self.remote.traffic().received() });
             let count = self.window.entries().min(left.len());
             let ranges = limited(wire::ranges_of_positions(left.get(..count).unwrap_or(left)));
             let asked = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
@@ -399,7 +397,8 @@ impl<'a> Session<'a> {
         let (start, before) = (Instant::now(), self.remote.traffic().received());
         let mut taken = None;
         let answered = self.remote.fetch(&prefix, ranges, |mut body| {
-            let entries = stream::take_in(db, Some(origin), &prefix, &mut body)?;
+            let unpacked = stream::unpacked(&mut body).map_err(|problem| Fault::of_line(&problem))?;
+            let entries = stream::take_in(db, Some(origin), &prefix, unpacked)?;
             let broken = entries.broken.as_ref().map(Fault::of_line);
             taken = Some(entries);
             broken.map_or(Ok(()), Err)
@@ -511,7 +510,7 @@ impl<'a> Session<'a> {
         let mut left = positions.to_vec();
         while let Some(first) = left.first().copied() {
             let (done, total) = far(first);
-            (self.tick)(Tick { doing: "sending", done, total, bytes: self.remote.traffic().sent() });
+            (self.tick)(Tick { done, total, bytes: self.remote.traffic().sent() });
             let (tried, answered) = self.send_window(&left);
             match answered {
                 Ok(received) => {

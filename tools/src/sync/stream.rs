@@ -74,18 +74,21 @@ pub(crate) struct Taken {
     pub(crate) broken: Option<io::Error>,
 }
 
-/// Takes in the entries of a stream as far as they came whole: where the line
-/// breaks, what came before is stored.
-pub(crate) fn take_in(db: &Db, from: Option<Origin>, prefix: &str, packed: impl Read) -> thingdb::Result<Taken> {
-    let read = |source: io::Error| thingdb::Error::Stream { action: "read", source: source.into() };
-    let mut unpacked = zstd::Decoder::new(packed).map_err(read)?;
-    unpacked.window_log_max(WINDOW_LOG_MAX).map_err(read)?;
+/// Undoes what a [`Packer`] did.
+pub(crate) fn unpacked(packed: impl Read) -> io::Result<impl Read> {
+    let mut unpacked = zstd::Decoder::new(packed)?;
+    unpacked.window_log_max(WINDOW_LOG_MAX)?;
+    Ok(unpacked)
+}
+
+/// Takes in the entries of an unpacked stream as far as they came whole: where
+/// the line breaks, what came before is stored.
+pub(crate) fn take_in(db: &Db, from: Option<Origin>, prefix: &str, unpacked: impl Read) -> thingdb::Result<Taken> {
     let mut source = UntilBroken { source: unpacked, broken: None };
-    let mut options = ImportOptions::new();
+    let mut options = ImportOptions::new().prefix(prefix);
     if let Some(from) = from {
         options = options.from(from);
     }
-    let _ = prefix;
     let summary = db.import(options, BufReader::new(&mut source))?;
     let broken = match (source.broken, &summary.stream) {
         (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),

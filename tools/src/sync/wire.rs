@@ -3,6 +3,7 @@
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use thingdb::{Hash, ShortId};
+use utoipa::ToSchema;
 
 /// Ids in one question or answer.
 pub(crate) const MAX_IDS: usize = 65_536;
@@ -17,7 +18,8 @@ pub(crate) const MAX_RANGES: usize = 4096;
 pub(crate) const MAX_REASONS: usize = 100;
 
 /// `GET /sync/state`: how a node stands.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncState)]
 pub(crate) struct State {
     /// Whose ledger it is.
     pub(crate) origin: String,
@@ -38,8 +40,9 @@ pub(crate) struct State {
 }
 
 /// `POST /sync/checkpoint`: the asking node shows how it stands.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SyncShown)]
 pub(crate) struct Shown {
     /// Who shows it.
     pub(crate) node: String,
@@ -52,14 +55,16 @@ pub(crate) struct Shown {
 }
 
 /// What was made of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncSeen)]
 pub(crate) struct Seen {
     /// `new`, `unchanged`, `outdated`, `rolled-back`, `split-view`.
     pub(crate) observed: String,
 }
 
 /// `GET /sync/changes`: entries that were completed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncChanges)]
 pub(crate) struct ChangedEntries {
     /// Their positions.
     pub(crate) positions: Vec<u64>,
@@ -70,7 +75,8 @@ pub(crate) struct ChangedEntries {
 }
 
 /// `POST /sync/entries`: what became of entries that were sent.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReceived)]
 pub(crate) struct Received {
     /// Entries that were not there.
     pub(crate) added: u64,
@@ -91,12 +97,23 @@ pub(crate) struct Received {
 }
 
 /// Why an entry is refused.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReason)]
 pub(crate) struct Reason {
     /// The entry.
     pub(crate) id: Option<String>,
     /// The reason.
     pub(crate) reason: String,
+}
+
+/// `GET /sync/wait`: how far the ledger is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncGrown)]
+pub(crate) struct Grown {
+    /// Entries.
+    pub(crate) size: u64,
+    /// The newest revision in the log of completions.
+    pub(crate) revision: u64,
 }
 
 /// Hashes as they stand in JSON.

@@ -35,7 +35,7 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
         #[command(flatten)]
-        address: Option<AddressArgs>,
+        address: AddressArgs,
     },
     /// Say where the server of a peer is, and what token it gave to this node
     Set {
@@ -69,10 +69,10 @@ pub(crate) enum Command {
 pub(crate) struct AddressArgs {
     /// Where its server is: https://HOST:PORT
     #[arg(long, value_name = "URL", requires = "token_file")]
-    url: String,
+    url: Option<String>,
     /// The file with the token that it gave to this node, - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
-    token_file: String,
+    token_file: Option<String>,
     /// SHA-256 of its certificate, if it is another one than its card names
     #[arg(long, value_name = "HEX", requires = "url")]
     tls_fingerprint: Option<String>,
@@ -110,7 +110,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 confirm(context, &introduction)?;
             }
             // Read first: a file that is not there must not leave half a peer.
-            let address = address.as_ref().map(|address| read_address(&context.console, address)).transpose()?;
+            let address = read_address(&context.console, address)?;
             db.add_peer(name, &card)?;
             if let Some(address) = &address {
                 db.set_peer_address(name, address)?;
@@ -121,7 +121,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         }
         Command::Set { name, address } => {
             db.peer(name)?;
-            db.set_peer_address(name, &read_address(&context.console, address)?)?;
+            let address = read_address(&context.console, address)?.ok_or_else(|| {
+                Failure::usage("where is its server?").hint("--url https://HOST:PORT --token-file FILE")
+            })?;
+            db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
             show(context, &peer)
@@ -202,15 +205,16 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     }
 }
 
-fn read_address(console: &Console, args: &AddressArgs) -> Outcome<PeerAddress> {
+fn read_address(console: &Console, args: &AddressArgs) -> Outcome<Option<PeerAddress>> {
+    let (Some(url), Some(token_file)) = (&args.url, &args.token_file) else { return Ok(None) };
     let wrong = |problem: String| Failure::usage(problem).hint("--url https://HOST:PORT");
-    let address: Address = args.url.parse().map_err(|problem: &str| wrong(format!("{:?}: {problem}", args.url)))?;
-    let token = Zeroizing::new(input::text(input::file(console, &args.token_file)?)?.trim().to_owned());
+    let address: Address = url.parse().map_err(|problem: &str| wrong(format!("{url:?}: {problem}")))?;
+    let token = Zeroizing::new(input::text(input::file(console, token_file)?)?.trim().to_owned());
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
     }
     let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
-    Ok(PeerAddress { url: address.to_string(), token, tls })
+    Ok(Some(PeerAddress { url: address.to_string(), token, tls }))
 }
 
 fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
