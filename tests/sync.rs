@@ -3,6 +3,8 @@
 
 #[path = "sync/exchange.rs"]
 mod exchange;
+#[path = "sync/faults.rs"]
+mod faults;
 #[path = "sync/node.rs"]
 mod node;
 #[path = "sync/proxy.rs"]

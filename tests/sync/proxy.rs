@@ -27,8 +27,6 @@ struct Counts {
     up: AtomicU64,
     down: AtomicU64,
     breaks: AtomicU64,
-    /// It breaks every connection and takes no new one.
-    dead: AtomicBool,
 }
 
 /// A line to a server.
@@ -45,9 +43,6 @@ impl Proxy {
         let all = Arc::clone(&counts);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if all.dead.load(Ordering::SeqCst) {
-                    continue;
-                }
                 all.connections.fetch_add(1, Ordering::SeqCst);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 carry(client, server, faults, &all);
@@ -72,11 +67,6 @@ impl Proxy {
     /// Bytes from the server.
     pub(crate) fn down(&self) -> u64 {
         self.counts.down.load(Ordering::SeqCst)
-    }
-
-    /// From here on nothing goes through.
-    pub(crate) fn cut(&self) {
-        self.counts.dead.store(true, Ordering::SeqCst);
     }
 }
 
@@ -108,8 +98,7 @@ fn one_way(
     let mut buffer = [0; 1024];
     loop {
         let worn = faults.break_every.is_some_and(|time| born.elapsed() >= time)
-            || faults.break_after.is_some_and(|most| gone.load(Ordering::SeqCst) >= most)
-            || counts.dead.load(Ordering::SeqCst);
+            || faults.break_after.is_some_and(|most| gone.load(Ordering::SeqCst) >= most);
         if worn && !broken.swap(true, Ordering::SeqCst) {
             counts.breaks.fetch_add(1, Ordering::SeqCst);
         }
