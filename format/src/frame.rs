@@ -116,8 +116,7 @@ impl Encoder {
     /// Appends the frame before the first entry.
     pub fn header(&mut self, header: &StreamHeader, out: &mut Vec<u8>) {
         self.frame.push(KIND_HEADER);
-        let flags =
-            u8::from(header.card.is_some()) * WITH_CARD + u8::from(header.checkpoint.is_some()) * WITH_CHECKPOINT;
+        let flags = flag(header.card.is_some(), WITH_CARD) | flag(header.checkpoint.is_some(), WITH_CHECKPOINT);
         self.frame.push(flags);
         if let Some(card) = &header.card {
             push_bytes(&mut self.frame, &card.to_bytes());
@@ -131,7 +130,7 @@ impl Encoder {
     /// Appends the frame after the last entry.
     pub fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {
         self.frame.push(KIND_TRAILER);
-        self.frame.push(u8::from(trailer.checkpoint.is_some()) * WITH_CHECKPOINT);
+        self.frame.push(flag(trailer.checkpoint.is_some(), WITH_CHECKPOINT));
         push_varint(&mut self.frame, trailer.entries);
         self.frame.extend_from_slice(&trailer.root.0);
         if let Some(note) = &trailer.checkpoint {
@@ -159,7 +158,6 @@ impl Encoder {
             Suite::Aes256Gcm => 0,
             Suite::ChaCha20Poly1305 => CHACHA,
         };
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         frame.push(
             suite
                 | flag(entry.payload.is_some(), WITH_PAYLOAD)
@@ -200,6 +198,10 @@ impl Encoder {
         push_bytes(out, &self.frame);
         self.frame.clear();
     }
+}
+
+const fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
 }
 
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

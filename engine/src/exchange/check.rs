@@ -211,7 +211,7 @@ impl<'a> Checker<'a> {
             return refused(None, raw, None, reason);
         }
         match Line::parse(&raw, number) {
-            Ok(line) => return self.parsed(number, raw, line, memo),
+            Ok(line) => self.parsed(number, raw, line, memo),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
                 refused(None, raw, None, reason)

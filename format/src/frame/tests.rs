@@ -178,15 +178,10 @@ fn every_bit_flipped_is_refused_or_is_another_stream() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        match decode(&flipped) {
-            // What decodes is what its writer would have written.
-            Ok((read, 0)) => {
-                assert_ne!(read, lines, "bit {bit}");
-                if read.iter().all(|line| matches!(line, Line::Entry(_) | Line::Header(_) | Line::Trailer(_))) {
-                    assert_eq!(encode(&read), flipped, "bit {bit}");
-                }
-            }
-            Ok(_) | Err(_) => {}
+        // What decodes is what its writer would have written.
+        if let Ok((read, 0)) = decode(&flipped) {
+            assert_ne!(read, lines, "bit {bit}");
+            assert_eq!(encode(&read), flipped, "bit {bit}");
         }
     }
 }
@@ -216,7 +211,7 @@ fn newer_numbers_are_told() {
 #[test]
 fn what_is_known_must_be_named() {
     let first = single("part-1", 1, vec![], 1);
-    let once = encode(&[Line::Entry(Box::new(first.clone()))]);
+    let once = encode(&[Line::Entry(Box::new(first))]);
     // The same entry defined again.
     let again = [&once[..], &once[MAGIC.len()..]].concat();
     assert!(decode(&again).is_err());

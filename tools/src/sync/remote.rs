@@ -172,7 +172,7 @@ impl Remote {
         let headers = self.headers(&[&format!("content-type: {}", stream::MEDIA_TYPE), "content-encoding: zstd"]);
         let target = format!("/sync/entries?node={node}{}", things(prefix));
         let request = Request { method: "POST", target: &target, headers: &headers, body: Body::Stream(make) };
-        self.once(request, |answer| read_json(answer))
+        self.once(request, read_json)
     }
 
     /// Waits before the next try, or gives up.

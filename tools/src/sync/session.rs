@@ -114,6 +114,9 @@ struct Greeting {
     revision: u64,
 }
 
+/// Entries of the peer, by position and id.
+type Places = Vec<(u64, ShortId)>;
+
 /// What is known of what the peer has.
 enum There {
     /// These entries, and nothing else that is to be sent.
@@ -314,7 +317,7 @@ impl<'a> Session<'a> {
 
     /// The peer's entries from a position on: where they end, and which they
     /// are if that has to be known.
-    fn page(&mut self, since: u64, until: u64, is_empty: bool) -> Outcome<(u64, Option<Vec<(u64, ShortId)>>)> {
+    fn page(&mut self, since: u64, until: u64, is_empty: bool) -> Outcome<(u64, Option<Places>)> {
         let most = MAX_IDS as u64;
         if self.prefix.is_empty() && is_empty {
             return Ok((until.min(since + most), None));
