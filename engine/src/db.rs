@@ -22,6 +22,7 @@ use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
+use crate::tokens::Tokens;
 
 /// Version of the layout of the directory and of the rows.
 pub const STORE_VERSION: u64 = 1;
@@ -60,6 +61,7 @@ pub struct Db {
     pub(crate) committer: Committer,
     pub(crate) options: Options,
     pub(crate) catalogue: Catalogue,
+    pub(crate) tokens: Tokens,
     warnings: Mutex<Vec<Warning>>,
     /// Size of the ledger at the last own checkpoint.
     pub(crate) checkpointed: Mutex<u64>,
@@ -196,6 +198,7 @@ impl Db {
             None => warnings.extend(without_checkpoint(kept)),
         }
         Ok(Self {
+            tokens: Tokens::load(&store)?,
             store,
             committer,
             options: options.clone(),
@@ -221,6 +224,9 @@ impl Db {
             return Ok(());
         }
         let writable = self.committer.check_open().is_ok();
+        if writable {
+            self.flush_last_used();
+        }
         self.committer.close(Error::Closed);
         if writable {
             self.write_index()?;

@@ -200,6 +200,21 @@ pub enum Error {
         /// The entry.
         id: thingdb_format::EntryId,
     },
+    /// A token of this name is there already.
+    #[error("there is a token named {name} already")]
+    TokenExists {
+        /// The name.
+        name: String,
+    },
+    /// There are as many tokens as there may be.
+    #[error("there are {} tokens, more are not kept; remove some first", crate::tokens::MAX_TOKENS)]
+    TooManyTokens,
+    /// This word is no scope of tokens.
+    #[error("{scope} is no scope; there are read, write, export, import and admin")]
+    NoSuchScope {
+        /// The word.
+        scope: String,
+    },
     /// A checkpoint is of another node.
     #[error("the checkpoint is of the node {found}, not of this one")]
     OtherNode {
@@ -339,6 +354,9 @@ impl Error {
             | Self::PeerKnown { .. }
             | Self::ActorClaimed { .. }
             | Self::NoReader
+            | Self::TokenExists { .. }
+            | Self::TooManyTokens
+            | Self::NoSuchScope { .. }
             | Self::NoPrototype { .. } => true,
             _ => self.keyring().is_some_and(|problem| {
                 matches!(

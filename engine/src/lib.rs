@@ -82,6 +82,8 @@ pub mod storage;
 mod store;
 mod stored;
 mod things;
+mod tls;
+mod tokens;
 pub mod trust;
 mod verify;
 mod write;
@@ -115,4 +117,6 @@ pub use thingdb_format::{
     ThingId, Time,
 };
 pub use things::{ThingInfo, ThingQuery, Things};
+pub use tls::TlsIdentity;
+pub use tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
 pub use verify::{Problem, Report, Verdict, VerifyOptions};
