@@ -7,6 +7,7 @@ mod cli {
     mod append;
     mod commands;
     mod exit_codes;
+    mod manners;
     mod passphrase;
     mod real_input;
     mod streams;
