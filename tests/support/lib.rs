@@ -8,3 +8,8 @@ pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;
+
+/// The program in the README is compiled as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -18,6 +18,7 @@ mod graph;
 mod input;
 pub(crate) mod interrupt;
 mod lines;
+mod media_type;
 mod output;
 pub(crate) mod passphrase;
 mod patch;
