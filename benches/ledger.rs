@@ -1,14 +1,16 @@
 //! A ledger of 100,000 entries beside its floor and beside SQLite: where the
 //! time goes, and the ratios that are the goals.
 //!
-//! `cargo bench --bench ledger` takes about two minutes. With
-//! `THINGDB_BENCH_MILLION=1` it also writes and opens a million entries, twice.
+//! `cargo bench --bench ledger` takes about three minutes. With
+//! `THINGDB_BENCH_MILLION=1` it also writes, opens, exports and imports a
+//! million entries, twice.
 //! `THINGDB_BENCH_DIR` is where the databases go, for another disk than that
 //! of the temporary directory. Words on the command line choose parts:
-//! `put batch durable get verify move million`.
+//! `put batch to durable get verify move million`.
 
 mod support;
 
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +24,12 @@ use thingdb::{Db, Durability, ExportOptions, ImportOptions, TrustPolicy, VerifyO
 
 const ROUNDS: u64 = 5;
 const MILLION: u64 = 1_000_000;
+
+/// Entries a second that an export should reach.
+const EXPORT_GOAL: f64 = 100_000.0;
+
+/// Peers to whom entries are sealed.
+const RECIPIENTS: usize = 16;
 
 /// Names the task of a child process: memory is measured by process.
 const CHILD: &str = "THINGDB_BENCH_CHILD";
@@ -68,6 +76,9 @@ impl Bench {
         let reads = self.wants("get") || self.wants("verify") || self.wants("move");
         let single = (self.wants("put") || reads).then(|| self.single());
         let batch = (self.wants("batch") || reads).then(|| self.batch());
+        if self.wants("to") {
+            self.recipients();
+        }
         if durable {
             self.durable();
         }
@@ -79,8 +90,7 @@ impl Bench {
                 self.verify(&single, &batch);
             }
             if self.wants("move") {
-                self.moving("one by one", &single.ours);
-                self.moving("in batches", &batch.ours);
+                self.moving(&single, &batch);
             }
             self.reopen(single.ours);
         }
@@ -268,34 +278,98 @@ impl Bench {
         }
     }
 
-    /// Out as a stream, and into another database.
-    fn moving(&mut self, written: &str, db: &Db) {
-        let entries = db.stats().expect("it reads").entries;
-        let stream = std::cell::RefCell::new(Vec::new());
-        let mut copies = 0;
-        let dir = self.path(&format!("copies {written}"));
-        std::fs::create_dir(&dir).expect("there is room");
-        race(
-            &format!("move, written {written}"),
-            2,
+    /// Out as a stream, and verified into another database.
+    fn moving(&mut self, single: &Pair, batch: &Pair) {
+        let entries = ROUNDS * self.round;
+        let out = |db: &Db| {
+            let mut stream = Vec::new();
+            let summary = db.export(ExportOptions::new(), &mut stream).expect("it reads");
+            assert_eq!(summary.entries, entries);
+            stream
+        };
+        let results = race(
+            "export",
+            3,
             entries,
             vec![
-                Contestant::new("ThingDB, export", |_| {
-                    stream.borrow_mut().clear();
-                    let summary = db.export(ExportOptions::new(), &mut *stream.borrow_mut()).expect("it reads");
-                    assert_eq!(summary.entries, entries);
-                }),
-                Contestant::new("ThingDB, import into a new database", |_| {
-                    copies += 1;
-                    let copy = work::create(&dir.join(copies.to_string()), Durability::Relaxed);
-                    let options = ImportOptions::new().trust(TrustPolicy::All);
-                    let summary = copy.import(options, BufReader::new(&stream.borrow()[..])).expect("it reads");
-                    assert_eq!(summary.added, entries);
+                Contestant::new("ThingDB, written in batches", |_| drop(out(&batch.ours))),
+                Contestant::new("ThingDB, written one by one", |_| drop(out(&single.ours))),
+            ],
+        );
+        for (result, written) in results.iter().zip(["in batches", "one by one"]) {
+            let rate = result.per_second();
+            let met = if rate >= EXPORT_GOAL { "met" } else { "MISS" };
+            self.notes.push(format!("export, written {written}: {rate:.0} entries/s (goal {EXPORT_GOAL}: {met})"));
+        }
+
+        let (each, batches) = (out(&single.ours), out(&batch.ours));
+        let mut by_hand = Vec::new();
+        batch.sqlite.export(&mut by_hand);
+        for (name, stream) in [("in batches", &batches), ("one by one", &each), ("SQLite by hand", &by_hand)] {
+            self.notes.push(format!("stream, {name}: {} bytes an entry", stream.len() as u64 / entries));
+        }
+        let copies = self.path("copies");
+        std::fs::create_dir(&copies).expect("there is room");
+        let made = std::cell::Cell::new(0);
+        let next = || {
+            made.set(made.get() + 1);
+            copies.join(made.get().to_string())
+        };
+        let import = |stream: &[u8]| {
+            let copy = work::create(&next(), Durability::Relaxed);
+            let options = ImportOptions::new().trust(TrustPolicy::All);
+            let summary = copy.import(options, BufReader::new(stream)).expect("it reads");
+            assert_eq!(summary.added, entries);
+            copy.close().expect("the disk takes it");
+        };
+        let results = race(
+            "import into a new database, verified",
+            ROUNDS,
+            entries,
+            vec![
+                Contestant::new("ThingDB, written in batches", |_| import(&batches)),
+                Contestant::new("ThingDB, written one by one", |_| import(&each)),
+                Contestant::new("SQLite by hand, 1 thread", |_| {
+                    let copy = SqliteLedger::create(&next(), false);
+                    assert_eq!(copy.import(&batch.sqlite, &by_hand[..]), entries);
                 }),
             ],
         );
-        self.notes
-            .push(format!("stream, written {written}: {} bytes an entry", stream.borrow().len() as u64 / entries));
+        if let [batch, single, sqlite] = &results[..] {
+            self.table.add("import, written in batches / SQLite", batch, sqlite, 3.0);
+            self.table.add("import, written one by one / SQLite", single, sqlite, 1.3);
+        }
+    }
+
+    /// A batch of 1000 that is sealed to many peers, beside the same without.
+    fn recipients(&mut self) {
+        let alone = work::create(&self.path("alone"), Durability::Relaxed);
+        let shared = work::create_with_peers(&self.path("shared"), Durability::Relaxed, RECIPIENTS);
+        let fresh = work::create_with_peers(&self.path("fresh"), Durability::Relaxed, RECIPIENTS);
+        let rest = |db: &Db| db.sync().expect("the disk takes it");
+        let results = race(
+            "a batch of 1000, relaxed, sealed to peers",
+            5 * ROUNDS,
+            work::BATCH,
+            vec![
+                Contestant::new("to nobody else", |range| put_batches(&alone, range)).resting(|| rest(&alone)),
+                Contestant::new("to 16 recipients", |range| put_batches(&shared, range)).resting(|| rest(&shared)),
+                Contestant::new("to 16 recipients, a fresh KEK each time", |range| put_batches(&fresh, range)).resting(
+                    || {
+                        rest(&fresh);
+                        // What is set anew ends the KEK that was in use.
+                        let audience = fresh.audience().expect("it reads");
+                        fresh.set_audience(audience).expect("they are peers");
+                    },
+                ),
+            ],
+        );
+        if let [alone, shared, fresh] = &results[..] {
+            // At most 1.5 times the cost is at least two thirds of the speed.
+            let goal = 1.0 / 1.5;
+            self.table.add("batch of 1000, to 16 recipients / to nobody else", shared, alone, goal);
+            self.table.add("the same, a fresh KEK / to nobody else", fresh, alone, goal);
+        }
     }
 
     fn reopen(&mut self, db: Db) {
@@ -320,11 +394,20 @@ impl Bench {
         self.notes.push(format!("disk, written {written}: {ours} bytes an entry, SQLite {sqlite}"));
     }
 
-    /// A million entries, written and opened by processes of their own.
+    /// A million entries, written, opened, exported and imported by processes
+    /// of their own.
     fn million(&mut self) {
-        for (task, name) in
-            [("batches", "million"), ("open", "million"), ("each", "million-each"), ("open", "million-each")]
-        {
+        let tasks = [
+            ("batches", "million"),
+            ("open", "million"),
+            ("export", "million"),
+            ("import", "million"),
+            ("each", "million-each"),
+            ("open", "million-each"),
+            ("export", "million-each"),
+            ("import", "million-each"),
+        ];
+        for (task, name) in tasks {
             let dir = self.path(name);
             let child = Command::new(std::env::current_exe().expect("this runs from a file"))
                 .env(CHILD, format!("{task} {}", dir.display()))
@@ -362,6 +445,20 @@ fn child(task: &str) {
             put_each(&db, 0..MILLION);
             ("relaxed one by one", db)
         }
+        "export" => {
+            let db = work::open(dir);
+            let stream = File::create(stream_of(dir)).expect("there is room");
+            db.export(ExportOptions::new(), stream).expect("it reads");
+            ("export to a file", db)
+        }
+        "import" => {
+            let db = work::create(&dir.with_extension("copy"), Durability::Relaxed);
+            let stream = BufReader::new(File::open(stream_of(dir)).expect("it was exported"));
+            let options = ImportOptions::new().trust(TrustPolicy::All);
+            assert_eq!(db.import(options, stream).expect("it reads").added, MILLION);
+            std::fs::remove_file(stream_of(dir)).expect("it was read");
+            ("import from a file", db)
+        }
         _ => ("open", work::open(dir)),
     };
     let took = start.elapsed().as_secs_f64();
@@ -370,6 +467,10 @@ fn child(task: &str) {
     db.close().expect("the disk takes it");
     let (mib, bytes) = (peak_rss_kib() >> 10, stats.disk_bytes / stats.entries);
     println!("1 M entries, {what}: {took:.2} s, peak RSS {mib} MiB, {bytes} bytes of disk an entry");
+}
+
+fn stream_of(dir: &Path) -> PathBuf {
+    dir.with_extension("ndjson")
 }
 
 /// The most memory that this process has had, in KiB.

@@ -130,10 +130,67 @@ fn links_that_do_not_follow_are_refused() {
         let summary = import_all(&db, &line_of(bad));
         assert_eq!((summary.added, summary.refused), (0, 1), "{summary:?}");
     }
-    // prev of another thing is not here.
-    let crossed = stranger.entry(&Plan { thing: "y".into(), ..Plan::after(&second, "3") });
-    assert_eq!(import_all(&db, &line_of(&crossed)).pending, 1);
     assert_eq!(db.stats().unwrap().entries, 2);
+}
+
+/// An entry that follows one of another thing can never go on, whichever comes
+/// first, and does not wait for ever.
+#[test]
+fn an_entry_after_one_of_another_thing_is_refused_and_does_not_wait() {
+    let stranger = Stranger::default();
+    let first = stranger.entry(&Plan::first("x", 1_000, "1"));
+    let second = stranger.entry(&Plan::after(&first, "2"));
+    let crossed = stranger.entry(&Plan { thing: "y".into(), ..Plan::after(&second, "3") });
+    let two_prev = {
+        let own = stranger.entry(&Plan::first("y", 1_000, "1"));
+        let mut prev = vec![own.id(), first.id()];
+        prev.sort_unstable();
+        stranger.entry(&Plan { prev, ..Plan::after(&own, "2") })
+    };
+    let after_it = stranger.entry(&Plan::after(&crossed, "4"));
+    let is_refused = |summary: &ImportSummary, at: u64, prev: &Entry| {
+        let refused: Vec<_> = summary.reasons.iter().map(|refusal| (refusal.line, refusal.reason.as_str())).collect();
+        assert_eq!(refused, [(at, &*format!("its prev {} is an entry of another thing", prev.id()))], "{summary:?}");
+        assert_eq!((summary.pending, summary.refused), (0, 1), "{summary:?}");
+    };
+    for dry_run in [true, false] {
+        // In one stream, in both orders.
+        for (lines, at) in [([&first, &second, &crossed], 3), ([&crossed, &first, &second], 1)] {
+            let (_scratch, db) = fresh();
+            let mut rejects = Vec::new();
+            let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run).rejects(&mut rejects);
+            let summary = db.import(options, &lines_of(lines)[..]).unwrap();
+            is_refused(&summary, at, &second);
+            assert_eq!(rejects, line_of(&crossed));
+            assert_eq!((summary.added, db.get("y").unwrap().is_some()), (2, false));
+        }
+    }
+    // Before: the prev is here since long.
+    let (_scratch, db) = fresh();
+    assert_eq!(import_all(&db, &lines_of([&first, &second])).added, 2);
+    is_refused(&import_all(&db, &line_of(&crossed)), 1, &second);
+    // Not only the prev for which it waits.
+    is_refused(&import_all(&db, &line_of(&two_prev)), 1, &first);
+    // What follows what was refused may wait: nobody knows that it was.
+    assert_eq!(import_all(&db, &line_of(&after_it)).pending, 1);
+    assert_intact_but_unknown(&db);
+    // After: it waits over imports and a reopening until the prev comes.
+    let (later_scratch, db) = fresh();
+    assert_eq!(import_all(&db, &line_of(&crossed)).pending, 1);
+    assert_eq!(import_all(&db, &line_of(&first)).pending, 1);
+    db.close().unwrap();
+    let later = later_scratch.path().join("db");
+    let db = relaxed().open(&later, &passphrase()).unwrap();
+    is_refused(&import_all(&db, &line_of(&second)), 0, &second);
+    assert_eq!(import_all(&db, &[]), ImportSummary::default());
+    db.close().unwrap();
+    assert_eq!(Rows::edit(&later, |rows| rows.all(b"W").len()), 0);
+}
+
+/// Nothing is wrong but that nobody knows the actor.
+fn assert_intact_but_unknown(db: &Db) {
+    let report = verify(db);
+    assert!(report.problems.iter().all(|problem| problem.verdict.as_str() == "unknown actor"), "{report:?}");
 }
 
 #[test]
@@ -469,7 +526,7 @@ fn a_prev_that_was_found_for_one_thing_is_none_of_another() {
         let crossed = stranger.entry(&crossed);
         let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run);
         let summary = db.import(options, &lines_of([&joins, &crossed])[..]).unwrap();
-        assert_eq!((summary.added, summary.pending), (1, 1), "{summary:?}");
+        assert_eq!((summary.added, summary.refused, summary.pending), (1, 1, 0), "{summary:?}");
         assert!(db.get("y").unwrap().is_none());
     }
 }

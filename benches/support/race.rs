@@ -164,7 +164,7 @@ impl Table {
         for row in &self.0 {
             let spread = format!("{:.2}-{:.2}", row.times.least, row.times.most);
             let (goal, met) = if row.goal > 0.0 {
-                (format!("{:.1}", row.goal), if row.times.median >= row.goal { "met" } else { "MISS" })
+                (format!("{:.2}", row.goal), if row.times.median >= row.goal { "met" } else { "MISS" })
             } else {
                 (String::new(), "")
             };

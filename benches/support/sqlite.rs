@@ -4,17 +4,26 @@
 //! One table, one index on (thing, seq), prepared statements, WAL. The data is
 //! sealed with AES-256-GCM under one cached key; the hash chains each entry to
 //! the one before it of the same thing; Ed25519 signs each hash.
+//!
+//! Entries travel as lines of JSON with the columns as members, bytes in
+//! base64. Whoever imports a line hashes the entry again, holds it against the
+//! head of its thing, checks the signature and inserts; a transaction has 1000
+//! lines.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::{BufRead, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use data_encoding::BASE64;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rand::Rng;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::work::{BATCH, json, thing};
@@ -161,11 +170,97 @@ impl SqliteLedger {
         entries
     }
 
+    /// Every entry as a line of JSON, in ledger order.
+    pub(crate) fn export(&self, mut out: impl Write) {
+        let mut all = self.connection.prepare_cached(ALL).expect("it is SQL");
+        let mut rows = all.query([]).expect("it reads");
+        while let Some(row) = rows.next().expect("it reads") {
+            let bytes = |column| BASE64.encode(row.get_ref(column).expect("it reads").as_blob().expect("it is a blob"));
+            let line = Line {
+                thing: row.get_ref(0).expect("it reads").as_str().expect("it is text").into(),
+                seq: row.get(1).expect("it is a number"),
+                time: row.get(2).expect("it is a number"),
+                actor: bytes(3).into(),
+                prev: bytes(4).into(),
+                nonce: bytes(5).into(),
+                data: bytes(6).into(),
+                hash: bytes(7).into(),
+                signature: bytes(8).into(),
+            };
+            serde_json::to_writer(&mut out, &line).expect("it is written to memory");
+            out.write_all(b"\n").expect("it is written to memory");
+        }
+    }
+
+    /// Takes in the lines of another such ledger, whose only actor `from` is.
+    pub(crate) fn import(&self, from: &Self, mut input: impl BufRead) -> u64 {
+        let mut entries = 0;
+        let mut text = String::new();
+        let mut more = true;
+        while more {
+            let behavior = TransactionBehavior::Immediate;
+            let transaction = Transaction::new_unchecked(&self.connection, behavior).expect("nobody else writes");
+            for _ in 0..BATCH {
+                text.clear();
+                more = input.read_line(&mut text).expect("it is in memory") != 0;
+                if !more {
+                    break;
+                }
+                let line = serde_json::from_str(&text).expect("it was written as JSON");
+                take_in(&transaction, &from.actor, &line);
+                entries += 1;
+            }
+            transaction.commit().expect("the disk takes it");
+        }
+        entries
+    }
+
     /// Bytes on the disk, with the write-ahead log emptied.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("nobody else reads");
         std::fs::metadata(&self.path).expect("it is there").len()
     }
+}
+
+/// An entry on its way.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    thing: Cow<'a, str>,
+    seq: i64,
+    time: i64,
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+    #[serde(borrow)]
+    prev: Cow<'a, str>,
+    #[serde(borrow)]
+    nonce: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    hash: Cow<'a, str>,
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
+}
+
+/// Checks a line and inserts it.
+fn take_in(transaction: &Transaction<'_>, known: &VerifyingKey, line: &Line<'_>) {
+    let bytes = |text: &str| BASE64.decode(text.as_bytes()).expect("it was written as base64");
+    let (actor, nonce, data) = (bytes(&line.actor), bytes(&line.nonce), bytes(&line.data));
+    let [actor, prev, hash]: [[u8; 32]; 3] =
+        [actor, bytes(&line.prev), bytes(&line.hash)].map(|bytes| bytes.try_into().expect("it has 32 bytes"));
+    let signature: [u8; 64] = bytes(&line.signature).try_into().expect("it has 64 bytes");
+    assert_eq!(&actor, known.as_bytes());
+    assert_eq!(chain(&prev, &line.thing, line.seq, line.time, &actor, &nonce, &data), hash);
+    known.verify_strict(&hash, &Signature::from_bytes(&signature)).expect("nobody altered it");
+    let mut head = transaction.prepare_cached(HEAD).expect("it is SQL");
+    let head = head.query_row([&line.thing], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?)));
+    let (seq, expected) = head.optional().expect("it reads").map_or((1, [0; 32]), |(seq, hash)| (seq + 1, hash));
+    assert_eq!((line.seq, prev), (seq, expected));
+    let mut insert = transaction.prepare_cached(INSERT).expect("it is SQL");
+    insert
+        .execute(params![line.thing, seq, line.time, actor, prev, nonce, data, hash, signature])
+        .expect("the disk takes it");
 }
 
 /// What an entry is named by, and what is signed.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use thingdb::{Db, Draft, Durability, KdfChoice, Options, Passphrase};
+use thingdb::format::{Card, CardFields, DecryptionKey, SigningKey, Time};
+use thingdb::{Audience, Db, Draft, Durability, KdfChoice, Options, Passphrase};
 
 /// Things that the entries are about.
 pub(crate) const THINGS: u64 = 1000;
@@ -52,6 +53,26 @@ pub(crate) fn create(dir: &Path, durability: Durability) -> Db {
 
 pub(crate) fn open(dir: &Path) -> Db {
     options(Durability::Relaxed).open(dir, &passphrase()).expect("the database was just closed")
+}
+
+/// A database whose entries are sealed to this many peers.
+pub(crate) fn create_with_peers(dir: &Path, durability: Durability, peers: usize) -> Db {
+    let db = create(dir, durability);
+    let names: Vec<String> = (0..peers).map(|n| format!("peer-{n}")).collect();
+    for name in &names {
+        let node = SigningKey::generate(&mut rand::rng());
+        let fields = CardFields {
+            time: Time::from_micros(0).expect("it is before the year 9999"),
+            node_key: node.node_key(),
+            encryption_key: DecryptionKey::generate(&mut rand::rng()).encryption_key(),
+            tls: None,
+            name: name.clone(),
+            actors: vec![],
+        };
+        db.add_peer(name, &Card::sign(fields, &node).expect("it is its own card")).expect("the peer is new");
+    }
+    db.set_audience(Audience { default: names, ..Audience::default() }).expect("they are peers");
+    db
 }
 
 fn options(durability: Durability) -> Options {

@@ -14,9 +14,9 @@ use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
-use crate::recover::{recover, repair_tree};
+use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
 use crate::schema;
-use crate::standing::{self, Standing};
+use crate::standing::{self, Kept, Standing};
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
@@ -167,7 +167,12 @@ impl Db {
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
         let store = Store::new(dir.to_owned(), Box::new(storage), keyring, index_capacity)?;
-        let recovered = recover(&store, options.rebuild)?;
+        let mut recovered = recover(&store, options.rebuild)?;
+        let kept = standing::load(dir, &store.keyring());
+        let standing = match &kept {
+            Ok(Kept::Own(note)) => Some((compare(&store, &node, note, &mut recovered)?, note.claimed().size)),
+            _ => None,
+        };
         let committer = Committer::new(node.origin(), options.clock, options.future_tolerance_ms);
         warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
         if let Some(problem) = recovered.read_only {
@@ -175,19 +180,15 @@ impl Db {
             committer.close(problem);
         }
         let mut checkpointed = 0;
-        match standing::load(dir, &node) {
-            // A new database gets its first one when it is made.
-            Ok(None) => warnings.push(Warning::Checkpoint("the node's own last checkpoint is gone".to_owned())),
-            Ok(Some(note)) => match compare(&store, &node, &note, &mut warnings)? {
-                Standing::Consistent => checkpointed = note.claimed().size,
-                // What cannot be read cannot be compared.
-                Standing::Different { .. } if committer.check_open().is_err() => {}
-                found => {
-                    committer.close(Error::RolledBack { detail: found.to_string() });
-                    warnings.push(Warning::Standing(found));
-                }
-            },
-            Err(problem) => warnings.push(Warning::Checkpoint(problem.to_string())),
+        match standing {
+            Some((Standing::Consistent, size)) => checkpointed = size,
+            // What cannot be read cannot be compared.
+            Some((Standing::Different { .. }, _)) if committer.check_open().is_err() => {}
+            Some((found, _)) => {
+                committer.close(Error::RolledBack { detail: found.to_string() });
+                warnings.push(Warning::Standing(found));
+            }
+            None => warnings.extend(without_checkpoint(kept)),
         }
         Ok(Self {
             tokens: Tokens::load(&store)?,
@@ -233,15 +234,24 @@ impl Db {
     /// be written to again. The last checkpoint of the former key is kept
     /// beside the database. Entries stay readable.
     ///
+    /// If it is broken off by a crash, the node has its former keys or the new
+    /// ones, and it can be repeated.
+    ///
     /// # Errors
     /// [`Error::Keyring`] or [`Error::File`] if files cannot be replaced.
     pub fn new_node_key(mut self) -> Result<NodeKey> {
+        // Where nothing can be written any more, the keys stay.
+        self.store.sync()?;
+        // What proves how the ledger was comes first: from the next step on
+        // the checkpoint may be replaced.
+        standing::keep_former(self.dir())?;
         let key = self.store.keyring().rotate_node_key(&mut rand::rng())?;
-        standing::set_aside(self.dir())?;
         if self.committer.check_open().is_err() {
-            // The ledger is taken as it is. What follows from it may still
-            // speak of what it was.
+            // The ledger is taken as it is, which is for a key to say that has
+            // signed nothing yet. What follows from it may still speak of what
+            // it was.
             recover(&self.store, true)?;
+            accept_lost_ids(&self.store)?;
         }
         let tree = self.store.tree();
         let signer = Arc::clone(self.store.keyring().node_key());
@@ -325,15 +335,28 @@ fn create_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Res
 
 /// How the ledger stands against the own checkpoint. Rows of the tree that do
 /// not open are made anew.
-fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, warnings: &mut Vec<Warning>) -> Result<Standing> {
+fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, recovered: &mut Recovered) -> Result<Standing> {
     match standing::compare(store, node.origin(), note.claimed()) {
         Err(problem) if problem.is_damaged() => {
-            let recovered = repair_tree(store)?;
-            warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
+            repair_tree(store, recovered)?;
             standing::compare(store, node.origin(), note.claimed())
         }
         found => found,
     }
+}
+
+/// What is to be said if there is no own checkpoint to compare with.
+fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
+    let text = match kept {
+        Ok(Kept::Own(_)) => return None,
+        // A new database gets its first one when it is made.
+        Ok(Kept::Nothing) => "the node's own last checkpoint is gone".to_owned(),
+        Ok(Kept::Former) => "the last checkpoint is of a key that the node had before: a change of its keys was \
+                             broken off, or an old file was put back"
+            .to_owned(),
+        Err(problem) => problem.to_string(),
+    };
+    Some(Warning::Checkpoint(text))
 }
 
 fn lock(dir: &Path) -> Result<DirLock> {

@@ -144,6 +144,16 @@ pub enum Error {
         /// Fingerprint of the key on the card.
         found: thingdb_format::Hash,
     },
+    /// A card lists an actor of this node under another name.
+    #[error("the card lists the key {key} as {claimed}; it is {known}, who signs here")]
+    ActorClaimed {
+        /// The actor.
+        key: thingdb_format::Actor,
+        /// The name on the card.
+        claimed: String,
+        /// The name here.
+        known: String,
+    },
     /// The node of a card is known already, under another name.
     #[error("the node {fingerprint} is known already, as {name}")]
     PeerKnown {
@@ -342,6 +352,7 @@ impl Error {
             Self::Json { .. }
             | Self::PeerChanged { .. }
             | Self::PeerKnown { .. }
+            | Self::ActorClaimed { .. }
             | Self::NoReader
             | Self::TokenExists { .. }
             | Self::TooManyTokens

@@ -127,6 +127,10 @@ pub(crate) const INDEXED: &[u8] = b"Sindexed";
 /// When each token was used last.
 pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 
+/// There if ids of the ledger are lost for good: the tree's rows stand for them
+/// with placeholders, over which the node must not sign.
+pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
+
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(space);

@@ -1,6 +1,7 @@
 //! The command `thingdb`: see [`cli`] and `docs/cli.md`.
 
 mod cli;
+mod local;
 
 use std::process::ExitCode;
 

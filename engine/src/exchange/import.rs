@@ -129,7 +129,8 @@ pub struct ImportSummary {
 /// Why a line was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Line in the stream, from 1.
+    /// Line in the stream, from 1; 0 for an entry that has waited since an
+    /// earlier import.
     pub line: u64,
     /// Column in the line, in bytes, from 1, if the line does not decode.
     pub column: Option<usize>,

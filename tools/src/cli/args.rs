@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, migrate, passwd, peer, put, recovery_key, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -55,12 +55,36 @@ impl Cli {
         Self::command().mut_subcommands(lay_out)
     }
 
-    /// Reads the arguments.
-    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut definition = Self::definition();
+    /// Reads the arguments, and the environment of this process.
+    pub(crate) fn read(args: &[OsString]) -> Result<Self, clap::Error> {
+        Self::read_with(args, Self::definition())
+    }
+
+    /// Reads the arguments and the environment of another process.
+    pub(crate) fn read_of(
+        args: &[OsString],
+        variable: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        Self::read_with(args, in_environment(Self::definition(), variable))
+    }
+
+    fn read_with(args: &[OsString], mut definition: clap::Command) -> Result<Self, clap::Error> {
         let matches = definition.try_get_matches_from_mut(args)?;
         Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
     }
+}
+
+/// The definition with another environment than that of this process.
+fn in_environment(command: clap::Command, variable: &impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };
+        let arg = arg.env(clap::builder::Resettable::Reset);
+        match variable(&name) {
+            Some(value) => arg.default_value(value),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| in_environment(command, variable))
 }
 
 fn lay_out(command: clap::Command) -> clap::Command {
@@ -201,6 +225,8 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
+    /// Hold the database open for other commands, until Ctrl-C
+    Serve(serve::Args),
     /// Count what is stored
     Stats(stats::Args),
     /// Look for what is wrong or unwise
@@ -214,6 +240,23 @@ pub(crate) enum Command {
     /// Explain a command or a topic
     #[command(disable_help_flag = true)]
     Help(help::Args),
+}
+
+impl Command {
+    /// Whether the command opens the database that `--db` names, so that it has
+    /// to run in the server that holds it.
+    pub(crate) const fn opens_database(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init(_)
+                | Self::VerifyFork(_)
+                | Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Help(_)
+        )
+    }
 }
 
 /// Writes without waiting for the disk, an option of the writing commands.

@@ -10,8 +10,7 @@ use crate::cli::compress::{Compression, Compressor};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{counted, grouped};
-use crate::cli::replace::Replacement;
-use crate::cli::{passphrase, talk};
+use crate::cli::passphrase::Question;
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -69,19 +68,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
-            let mut out = BufWriter::new(io::stdout().lock());
+            let mut out = BufWriter::new(context.console.stdout());
             let summary = export(context, &db, args, "stdout", &mut out)?;
-            talk::note(&sentence(&summary));
+            context.console.note(&sentence(&summary));
             Ok(())
         }
-        Some(path) if path.exists() && !path.is_file() => {
-            let name = path.display().to_string();
-            let file =
-                std::fs::OpenOptions::new().write(true).open(path).map_err(|problem| Failure::file(&name, &problem))?;
-            export(context, &db, args, &name, &mut BufWriter::new(file)).and_then(|summary| say(context, &summary))
-        }
         Some(path) => {
-            let mut file = BufWriter::new(Replacement::start(path)?);
+            let mut file = BufWriter::new(context.console.replace(path)?);
             let name = path.display().to_string();
             let summary = export(context, &db, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
@@ -103,7 +96,8 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     if let Some(peer) = &args.to {
         options = options.to(peer).only_addressed(args.only_addressed);
     }
-    let archive = args.archive_passphrase_file.as_deref().map(passphrase::of_file).transpose()?;
+    let archive =
+        args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
     if let Some(archive) = &archive {
         options = options.passphrase(archive, KdfParams::DEFAULT);
     }

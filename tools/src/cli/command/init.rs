@@ -11,7 +11,6 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::printable;
 use crate::cli::record::ActorJson;
-use crate::cli::talk;
 
 /// Arguments of `thingdb init`.
 #[derive(Debug, clap::Args)]
@@ -73,7 +72,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
             .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
-    let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
+    let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let passphrase = context.sources.create(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -102,11 +101,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 }
 
 /// A peer and its card, as `--to` names them.
-fn introduction(text: &str) -> Outcome<(String, Card)> {
+fn introduction(context: &Context, text: &str) -> Outcome<(String, Card)> {
     let (name, card) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("thingdb card"))?;
-    Ok((name.to_owned(), peer::read_card(card)?))
+    Ok((name.to_owned(), peer::read_card(&context.console, card)?))
 }
 
 fn say(context: &Context, created: &Created) -> Outcome {
@@ -123,9 +122,9 @@ fn say(context: &Context, created: &Created) -> Outcome {
         ))?;
         text.end()?;
     }
-    let set = std::env::var_os("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
+    let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {
-        talk::hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
+        context.console.hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use thingdb::{ThingInfo, ThingQuery};
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{self, Format, printable};
-use crate::cli::{find, talk, when};
+use crate::cli::{find, when};
 
 const PAGE: usize = 100;
 
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Format::Table | Format::Raw => names(context, page)?,
     }
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
-        talk::note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
+        context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
     }
     Ok(())
 }
@@ -97,7 +97,7 @@ fn long(context: &Context, mut things: impl Iterator<Item = thingdb::Result<Thin
         if page.is_empty() {
             return text.end();
         }
-        text.line(&output::table(header.take(), page.iter().map(row), Some(0)))?;
+        text.line(&context.output.table(header.take(), page.iter().map(row), Some(0)))?;
     }
 }
 

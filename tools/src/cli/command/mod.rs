@@ -23,6 +23,7 @@ pub(crate) mod passwd;
 pub(crate) mod peer;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
+pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
@@ -61,6 +62,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::VerifyFork(args) => forks::verify(context, &args),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
+        Command::Serve(args) => serve::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),

@@ -58,7 +58,7 @@ pub(crate) struct Args {
 
 /// Writes the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let data = input::bytes(&args.data)?;
+    let data = input::bytes(&context.console, &args.data)?;
     let mut draft = draft(args, data)?;
     if let Some(action) = &args.action {
         draft = draft.action(action);

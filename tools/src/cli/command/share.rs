@@ -5,7 +5,7 @@ use thingdb::{Reader, ShareSummary};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{self, Format, counted, grouped, printable};
+use crate::cli::output::{Format, counted, grouped, printable};
 
 /// Arguments of `thingdb share`.
 #[derive(Debug, clap::Args)]
@@ -142,7 +142,7 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
                     printable(&row.from.join(", ")).into_owned(),
                 ]
             };
-            context.output.line(&output::table(Some(&header), rows.iter().map(cells), Some(3)))
+            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(3)))
         }
     }
 }

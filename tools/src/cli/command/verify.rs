@@ -1,7 +1,6 @@
 //! `thingdb verify`: recomputes everything from the bytes.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 use serde::Serialize;
 use thingdb::{Checkpoint, Problem, Report, Verdict, VerifyOptions};
@@ -86,7 +85,7 @@ impl CheckpointJson {
 
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let note = args.checkpoint.as_deref().map(read_note).transpose()?;
+    let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
     let db = context.open()?;
     if let Some(thing) = &args.thing
         && db.heads(thing)?.is_empty()
@@ -176,13 +175,9 @@ fn failure(args: &Args, report: &Report) -> Failure {
 }
 
 /// A checkpoint from a file or stdin.
-fn read_note(path: &str) -> Outcome<String> {
+fn read_note(context: &Context, path: &str) -> Outcome<String> {
     let mut note = String::new();
-    let read = if path == "-" {
-        io::stdin().lock().take(MAX_NOTE_BYTES).read_to_string(&mut note)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_NOTE_BYTES).read_to_string(&mut note))
-    };
+    let read = context.console.source(path)?.take(MAX_NOTE_BYTES).read_to_string(&mut note);
     read.map_err(|problem| Failure::file(path, &problem))?;
     Ok(note)
 }
