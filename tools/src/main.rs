@@ -2,6 +2,7 @@
 
 mod cli;
 mod local;
+mod server;
 
 use std::process::ExitCode;
 

@@ -144,6 +144,8 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcom
 pub(super) struct Checker<'a> {
     store: &'a Store,
     trust: TrustPolicy,
+    /// Entries of other things are refused.
+    prefix: String,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
     /// This node's keys, former ones too, and how envelopes name them.
@@ -170,6 +172,7 @@ impl<'a> Checker<'a> {
         Self {
             store: &db.store,
             trust,
+            prefix: String::new(),
             origins,
             trusted_origins,
             keys,
@@ -177,6 +180,12 @@ impl<'a> Checker<'a> {
             keks: Mutex::default(),
             archive_keks: Mutex::default(),
         }
+    }
+
+    /// Refuses entries of things whose id does not begin with `prefix`.
+    pub(super) fn only(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.to_owned();
+        self
     }
 
     fn line(&self, number: u64, raw: Vec<u8>, too_long: bool, memo: &mut BatchMemo) -> Option<Checked> {
@@ -202,7 +211,8 @@ impl<'a> Checker<'a> {
             Err(problem) => return refused(None, raw, None, problem.to_string()),
         };
         let id = entry.id();
-        match self.trusts(&entry).and_then(|()| self.entry(entry, memo)) {
+        let wanted = self.wants(&entry).and_then(|()| self.trusts(&entry));
+        match wanted.and_then(|()| self.entry(entry, memo)) {
             Ok(arrived) => {
                 // The line is kept only where it may be asked for again.
                 let candidate = Box::new(Candidate { line: number, raw, arrived });
@@ -232,6 +242,13 @@ impl<'a> Checker<'a> {
         let entry = entry.verify_with(&verifier, memo).map_err(|problem| problem.to_string())?;
         let (cek, envelopes) = self.open(&entry, envelopes);
         Ok(Arrived { entry, envelopes, tag, cek })
+    }
+
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+        if entry.header.thing.as_str().starts_with(&self.prefix) {
+            return Ok(());
+        }
+        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
     }
 
     fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {

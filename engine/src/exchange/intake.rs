@@ -279,6 +279,9 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
+        if let Some(tell) = &mut self.options.refused {
+            tell(&refusal);
+        }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(refusal);
         }

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, token, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -221,12 +221,15 @@ pub(crate) enum Command {
     ProveFork(forks::ProveArgs),
     /// Check such evidence, without a database
     VerifyFork(forks::VerifyArgs),
+    /// Hold the database open for other commands, nodes and programs
+    Serve(serve::Args),
+    /// What clients show to the server: make, list, remove
+    #[command(subcommand)]
+    Token(token::Command),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
-    /// Hold the database open for other commands, until Ctrl-C
-    Serve(serve::Args),
     /// Count what is stored
     Stats(stats::Args),
     /// Look for what is wrong or unwise

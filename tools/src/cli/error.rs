@@ -179,6 +179,11 @@ impl Failure {
         &self.hints
     }
 
+    /// The fact and its causes in one line.
+    pub(crate) fn whole(&self) -> String {
+        std::iter::once(&self.fact).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     /// Whether the reader of our output has gone away.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.word.is_empty()

@@ -7,7 +7,7 @@
 pub(crate) mod args;
 pub(crate) mod channel;
 mod command;
-mod compress;
+pub(crate) mod compress;
 pub(crate) mod console;
 mod context;
 mod database;
@@ -23,11 +23,11 @@ pub(crate) mod passphrase;
 mod patch;
 mod pretty;
 mod progress;
-mod record;
+pub(crate) mod record;
 pub(crate) mod replace;
 mod source;
 mod talk;
-mod unwrap;
+pub(crate) mod unwrap;
 mod when;
 
 use std::ffi::OsString;

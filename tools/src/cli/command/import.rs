@@ -4,8 +4,7 @@ use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
-use serde::Serialize;
-use thingdb::{Db, ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
+use thingdb::{Db, ImportOptions, ImportSummary, StreamState, TrustPolicy};
 
 use crate::cli::channel::Channel;
 use crate::cli::console::{Access, Console};
@@ -13,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
+use crate::cli::record::{ImportedJson, RefusalJson};
 use crate::cli::{compress, unwrap};
 
 /// Refused lines that are explained on stderr.
@@ -71,27 +71,6 @@ enum Trust {
     All,
 }
 
-/// The result, and the members of its JSON.
-#[derive(Serialize)]
-struct Summary {
-    added: u64,
-    known: u64,
-    completed: u64,
-    pending: u64,
-    refused: u64,
-    stream: &'static str,
-    interrupted: bool,
-    reasons: Vec<Reason>,
-}
-
-#[derive(Serialize)]
-struct Reason {
-    line: u64,
-    column: Option<usize>,
-    id: Option<String>,
-    reason: String,
-}
-
 /// Imports the stream.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let console = &context.console;
@@ -110,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
         rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
     }
-    let summary = Summary::new(&imported, console.is_interrupted());
+    let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary)?;
     conclude(args, &summary, &imported.stream)
 }
@@ -143,7 +122,7 @@ fn import(
     Ok(imported)
 }
 
-fn say(context: &Context, args: &Args, summary: &Summary) -> Outcome {
+fn say(context: &Context, args: &Args, summary: &ImportedJson) -> Outcome {
     if context.output.is_json() {
         return context.output.object(summary);
     }
@@ -161,7 +140,7 @@ fn say(context: &Context, args: &Args, summary: &Summary) -> Outcome {
     context.output.line(&line)
 }
 
-fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
+fn conclude(args: &Args, summary: &ImportedJson, stream: &StreamState) -> Outcome {
     if summary.interrupted {
         return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; what was reported as imported is stored")
             .hint("run the same command again: what is stored already is passed over"));
@@ -196,40 +175,14 @@ fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
     Ok(())
 }
 
-fn with_reasons(failure: Failure, summary: &Summary) -> Failure {
-    let cause = |reason: &Reason| match reason.column {
+fn with_reasons(failure: Failure, summary: &ImportedJson) -> Failure {
+    let cause = |reason: &RefusalJson| match reason.column {
         Some(column) => format!("line {}, column {column}: {}", reason.line, reason.reason),
         None => format!("line {}: {}", reason.line, reason.reason),
     };
     let failure = failure.causes(summary.reasons.iter().take(MAX_SHOWN).map(cause));
     let more = summary.refused.saturating_sub(MAX_SHOWN as u64);
     if more > 0 { failure.cause(format!("and {} more", grouped(more))) } else { failure }
-}
-
-impl Summary {
-    fn new(imported: &ImportSummary, interrupted: bool) -> Self {
-        let reason = |refusal: &Refusal| Reason {
-            line: refusal.line,
-            column: refusal.column,
-            id: refusal.id.as_ref().map(ToString::to_string),
-            reason: refusal.reason.clone(),
-        };
-        Self {
-            added: imported.added,
-            known: imported.known,
-            completed: imported.completed,
-            pending: imported.pending,
-            refused: imported.refused,
-            stream: match imported.stream {
-                StreamState::Complete => "complete",
-                StreamState::Cut => "cut",
-                StreamState::Damaged(_) => "damaged",
-                _ => "bare",
-            },
-            interrupted,
-            reasons: imported.reasons.iter().map(reason).collect(),
-        }
-    }
 }
 
 /// A source that ends, after the line that is being read, when somebody wants

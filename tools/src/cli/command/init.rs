@@ -11,6 +11,7 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::printable;
 use crate::cli::record::ActorJson;
+use crate::server::certificate;
 
 /// Arguments of `thingdb init`.
 #[derive(Debug, clap::Args)]
@@ -89,6 +90,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;
     }
     let db = options.create(dir, &passphrase)?;
+    certificate::of_node(&db)?;
     for (name, card) in &peers {
         db.add_peer(name, card)?;
     }

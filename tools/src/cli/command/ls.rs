@@ -1,11 +1,11 @@
 //! `thingdb ls`: the things, in the order of their names.
 
-use serde::Serialize;
 use thingdb::{ThingInfo, ThingQuery};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{self, Format, printable};
+use crate::cli::record::ThingJson;
 use crate::cli::{find, when};
 
 const PAGE: usize = 100;
@@ -33,21 +33,6 @@ pub(crate) struct Args {
     /// At most this many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-}
-
-#[derive(Serialize)]
-struct ThingJson {
-    thing: String,
-    entries: u64,
-    forked: bool,
-    heads: Vec<HeadJson>,
-}
-
-#[derive(Serialize)]
-struct HeadJson {
-    id: String,
-    seq: u64,
-    time: String,
 }
 
 /// Prints the things.
@@ -110,17 +95,4 @@ fn row(thing: &ThingInfo) -> [String; 4] {
         latest.map(when::short).unwrap_or_default(),
         if heads.len() > 1 { format!("{} (forked)", heads.join(" ")) } else { heads.join(" ") },
     ]
-}
-
-impl ThingJson {
-    fn new(thing: &ThingInfo) -> Self {
-        let head =
-            |head: &thingdb::Head| HeadJson { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() };
-        Self {
-            thing: thing.thing.to_string(),
-            entries: thing.entries,
-            forked: thing.heads.len() > 1,
-            heads: thing.heads.iter().map(head).collect(),
-        }
-    }
 }

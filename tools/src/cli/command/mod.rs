@@ -27,6 +27,7 @@ pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod token;
 pub(crate) mod verify;
 
 use super::args::Command;
@@ -60,9 +61,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Resolve(args) => forks::resolve(context, &args),
         Command::ProveFork(args) => forks::prove(context, &args),
         Command::VerifyFork(args) => forks::verify(context, &args),
+        Command::Serve(args) => serve::run(context, &args),
+        Command::Token(command) => token::run(context, &command),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
-        Command::Serve(args) => serve::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),
