@@ -152,6 +152,16 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     }
 }
 
+/// The peers that `--to` names: one, or several with commas between them. A
+/// comma may be part of a name.
+pub(crate) fn named(db: &Db, names: &[String]) -> Vec<String> {
+    let several = |name: &String| match db.peer(name) {
+        Ok(_) => vec![name.clone()],
+        Err(_) => name.split(',').map(|name| name.trim().to_owned()).collect(),
+    };
+    names.iter().flat_map(several).collect()
+}
+
 /// The card that an argument names.
 pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
     let text = input::text(input::bytes(console, text)?)?;
