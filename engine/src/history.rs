@@ -78,7 +78,7 @@ impl<'a> History<'a> {
             let side = if front { &mut self.front } else { &mut self.back };
             let number = *index::chunks(seq, seq).start();
             if side.chunk.as_ref().is_none_or(|(known, _)| *known != number) {
-                side.chunk = Some((number, self.store.chunk(tag, state, number)?));
+                side.chunk = Some((number, self.store.chunk(tag, state, number)?.into_owned()));
             }
             let postings = side.chunk.iter().flat_map(|(_, postings)| postings).filter(|posting| posting.seq == seq);
             let level = postings.map(|posting| self.store.located_of(state, posting)).collect::<Result<Vec<_>>>()?;

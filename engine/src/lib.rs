@@ -58,6 +58,7 @@ mod draft;
 mod error;
 mod exchange;
 mod forks;
+mod heads;
 mod history;
 mod index;
 mod json;

@@ -1,6 +1,8 @@
 //! KEK packets as they lie in their row. Entries that were sealed to the same
 //! recipients under the same KEK share the row.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 use thingdb_format::{Hash, KdfParams, KekPacket, RecipientId};
 
@@ -30,6 +32,25 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
         })
         .collect();
     stored::encode(&stored)
+}
+
+/// The packets that were encoded last: entries side by side mostly share them.
+#[derive(Default)]
+pub(crate) struct PacketsMemo(Option<(Vec<KekPacket>, [u8; 16], Arc<[u8]>)>);
+
+impl PacketsMemo {
+    /// The bytes of the row, and its name.
+    pub(crate) fn encode(&mut self, packets: &[KekPacket]) -> ([u8; 16], Arc<[u8]>) {
+        if let Some((known, name, encoded)) = &self.0
+            && known == packets
+        {
+            return (*name, Arc::clone(encoded));
+        }
+        let encoded: Arc<[u8]> = encode(packets).into();
+        let name = name(&encoded);
+        self.0 = Some((packets.to_vec(), name, Arc::clone(&encoded)));
+        (name, encoded)
+    }
 }
 
 /// What was encoded.

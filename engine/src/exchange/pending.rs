@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use thingdb_format::EntryId;
 
-use super::check::Candidate;
+use super::check::{Candidate, RawLine};
 use crate::committer::{Committer, Done, Job};
 use crate::error::{Error, Result};
 use crate::schema;
@@ -35,8 +35,8 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Lets an entry wait; gives it back if too many do.
-    pub(super) fn wait(&mut self, prev: EntryId, candidate: Candidate) -> std::result::Result<(), Box<Candidate>> {
-        let id = candidate.arrived.entry.id();
+    pub(super) fn wait(&mut self, prev: EntryId, mut candidate: Candidate) -> std::result::Result<(), Box<Candidate>> {
+        let id = candidate.arrived.id;
         if self.ids.contains(&id) {
             return Ok(());
         }
@@ -44,6 +44,8 @@ impl Pending {
         if self.ids.len() >= MAX_ENTRIES || self.bytes.saturating_add(bytes) > MAX_BYTES {
             return Err(Box::new(candidate));
         }
+        // It may wait for long: the lines beside it must not wait with it.
+        candidate.raw = RawLine::alone(candidate.raw.to_vec());
         self.ids.insert(id);
         self.bytes += bytes;
         self.waiting.entry(prev).or_default().push(candidate);
@@ -57,7 +59,7 @@ impl Pending {
         }
         let released = self.waiting.remove(prev).unwrap_or_default();
         for candidate in &released {
-            self.ids.remove(&candidate.arrived.entry.id());
+            self.ids.remove(&candidate.arrived.id);
             self.bytes -= candidate.bytes();
         }
         released
@@ -103,7 +105,7 @@ pub(super) fn save(store: &Store, committer: &Committer, pending: Pending, loade
         }
     };
     for candidate in pending.waiting.into_values().flatten() {
-        let id = candidate.arrived.entry.id();
+        let id = candidate.arrived.id;
         for (part, bytes) in (0..).zip(candidate.raw.chunks(PART_BYTES)) {
             let row = schema::waiting(&id, part);
             let sealed = store.rows.seal(&row, bytes);
