@@ -10,13 +10,12 @@
 //! of their own, which are not touched any more unless a fork arrives late.
 //!
 //! A fork can be wide: many entries of one seq, and as many heads. No row grows
-//! with it. A chunk has as many rows as it needs, and so has the newest one when
-//! it is too large for the state row; heads move to rows of their own, by their
-//! positions. Of all these only the rows that have changed are written.
+//! with it. What is too much for the state row has rows of its own, the newest
+//! chunk as older ones have, heads by their positions. Of these only the rows
+//! that have changed are written.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
-use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -25,23 +24,15 @@ use thingdb_format::{EntryId, ThingId, Time};
 
 use crate::error::{Error, Result};
 use crate::heads::{Heads, OfEntry};
+use crate::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
 use crate::record::Head;
 use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Direction, Storage};
 use crate::stored::{RowSeal, encode};
 
-/// Seqs in one chunk of postings.
-const CHUNK_SEQS: u64 = 64;
-
-/// Postings in one row, at most; a row with fewer is the last of its chunk.
-const ROW_POSTINGS: usize = 240;
-
 /// Postings that the state row holds of the newest chunk. If there are more,
 /// they lie in rows as those of older chunks do.
 const TAIL_POSTINGS: usize = 128;
-
-/// Postings of a chunk above which an entry is not looked for one by one.
-const CROWDED: usize = 512;
 
 /// Heads that the state row holds. If there are more, it holds none.
 const ROW_HEADS: usize = 32;
@@ -57,25 +48,6 @@ const MAX_UNWRITTEN: u64 = 16_384;
 
 /// Things whose rows are written together.
 const FLUSH_THINGS: usize = 256;
-
-/// Where one entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Posting {
-    pub(crate) seq: u64,
-    pub(crate) position: u64,
-    /// Place of its record in its block.
-    pub(crate) slot: u8,
-    /// The first bytes of its id, enough to look for duplicates.
-    pub(crate) id8: [u8; 8],
-}
-
-impl Posting {
-    /// Position of the first record of its block.
-    pub(crate) const fn block(&self) -> u64 {
-        // A posting that was altered leads to a block that has no such slot.
-        self.position.saturating_sub(self.slot as u64)
-    }
-}
 
 /// An entry that no other follows, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -109,93 +81,6 @@ impl HeadPosting {
     const fn rank(&self) -> (u64, u64, [u8; 32]) {
         (self.posting.seq, self.time, self.id)
     }
-}
-
-/// Postings, by (seq, position).
-#[derive(Clone, Debug, Default)]
-struct Chunk {
-    postings: Vec<Posting>,
-    /// The first so many lie in rows of the chunk as they are.
-    in_rows: usize,
-    /// The same by (first bytes of the id, seq, position), if they are many.
-    by_id: Option<BTreeSet<([u8; 8], u64, u64)>>,
-}
-
-impl Chunk {
-    fn new(postings: Vec<Posting>, in_rows: usize) -> Self {
-        let mut chunk = Self { postings, in_rows, by_id: None };
-        chunk.note_ids();
-        chunk
-    }
-
-    fn note_ids(&mut self) {
-        if self.postings.len() > CROWDED {
-            let key = |posting: &Posting| (posting.id8, posting.seq, posting.position);
-            self.by_id = Some(self.postings.iter().map(key).collect());
-        }
-    }
-
-    /// The postings with this seq and these first bytes of an id: one, or none,
-    /// unless somebody took pains.
-    fn with_id(&self, seq: u64, id8: [u8; 8]) -> Vec<Posting> {
-        let Some(by_id) = &self.by_id else {
-            let some = &self.postings[at_seq(&self.postings, seq)];
-            return some.iter().filter(|posting| posting.id8 == id8).copied().collect();
-        };
-        let found = by_id.range((id8, seq, 0)..=(id8, seq, u64::MAX));
-        let order = |posting: &Posting| (posting.seq, posting.position);
-        let place = |position| self.postings.binary_search_by_key(&(seq, position), order);
-        found.filter_map(|(.., position)| place(*position).ok().and_then(|at| self.postings.get(at))).copied().collect()
-    }
-
-    /// Whether the posting was not there before.
-    fn insert(&mut self, posting: Posting) -> bool {
-        let order = |posting: &Posting| (posting.seq, posting.position);
-        match self.postings.binary_search_by_key(&order(&posting), order) {
-            Ok(_) => false,
-            Err(at) => {
-                self.postings.insert(at, posting);
-                self.in_rows = self.in_rows.min(at);
-                match &mut self.by_id {
-                    Some(by_id) => drop(by_id.insert((posting.id8, posting.seq, posting.position))),
-                    None => self.note_ids(),
-                }
-                true
-            }
-        }
-    }
-
-    /// Puts the rows that have changed into `batch`.
-    fn put(&self, tag: &Tag, chunk: u64, rows: &RowSeal, batch: &mut Batch) {
-        let parts = (0..).zip(self.postings.chunks(ROW_POSTINGS));
-        for (part, postings) in parts.skip(self.in_rows / ROW_POSTINGS) {
-            let key = schema::postings(tag, chunk, part);
-            let value = rows.seal(&key, &encode(&postings));
-            batch.put(key, value);
-        }
-    }
-
-    fn load(storage: &dyn Storage, rows: &RowSeal, tag: &Tag, chunk: u64) -> Result<Self> {
-        let mut postings: Vec<Posting> = Vec::new();
-        for part in 0.. {
-            let key = schema::postings(tag, chunk, part);
-            let Some(sealed) = storage.get(&key)? else { break };
-            let some: Vec<Posting> = rows.open_value(&key, &sealed)?;
-            let is_last = some.len() != ROW_POSTINGS;
-            postings.extend(some);
-            if is_last {
-                break;
-            }
-        }
-        let in_rows = postings.len();
-        Ok(Self::new(postings, in_rows))
-    }
-}
-
-/// Where the postings with this seq are.
-fn at_seq(postings: &[Posting], seq: u64) -> Range<usize> {
-    let start = postings.partition_point(|posting| posting.seq < seq);
-    start..postings.partition_point(|posting| posting.seq <= seq)
 }
 
 /// The heads of a thing, and which of them are not as the rows have them.
@@ -684,11 +569,6 @@ pub(crate) struct Flush {
     pub(crate) tags: Vec<Tag>,
 }
 
-/// The chunks in which the postings with seqs from `first` to `last` are.
-pub(crate) const fn chunks(first: u64, last: u64) -> std::ops::RangeInclusive<u64> {
-    first / CHUNK_SEQS..=last / CHUNK_SEQS
-}
-
 /// Whether the posting was not there before.
 fn insert_posting(storage: &dyn Storage, rows: &RowSeal, state: &mut State, entry: &Indexed<'_>) -> Result<bool> {
     let chunk = entry.posting.seq / CHUNK_SEQS;
@@ -752,6 +632,7 @@ pub(crate) fn indexed(storage: &dyn Storage, rows: &RowSeal) -> Result<IndexedRo
 mod tests {
     use super::*;
     use crate::keyring::SealKey;
+    use crate::postings::{CROWDED, chunks};
     use crate::schema::MAX_ROW_BYTES;
     use crate::storage::memory::MemoryStorage;
     use thingdb_format::Hash;

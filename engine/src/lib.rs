@@ -70,6 +70,7 @@ pub mod lock;
 mod options;
 mod passphrase;
 mod peers;
+mod postings;
 mod progress;
 mod prototype;
 mod read;

@@ -10,8 +10,9 @@ use thingdb_format::EntryId;
 
 use crate::committer::id8;
 use crate::error::{Error, Result};
-use crate::index::{self, Index, Indexed, IndexedRow, Posting};
+use crate::index::{self, Index, Indexed, IndexedRow};
 use crate::ledger::{self, Ledger, WIDTH};
+use crate::postings::Posting;
 use crate::schema;
 use crate::storage::{Batch, Direction, KeyRange};
 use crate::store::Store;

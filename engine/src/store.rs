@@ -14,10 +14,11 @@ use thingdb_format::{
 
 use crate::committer::id8;
 use crate::error::{Error, Result};
-use crate::index::{Index, Posting, State};
+use crate::index::{Index, State};
 use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::peers::Readers;
+use crate::postings::Posting;
 use crate::record::{Content, Record, Signed};
 use crate::schema::{self, Tag, Tagger};
 use crate::storage::{Batch, Direction, Storage, Ticket};
@@ -373,7 +374,7 @@ impl Store {
             let id8 = id8(id);
             return in_postings(&self.index.postings_of(&*self.storage, &self.rows, tag, state, seq, id8)?);
         }
-        for chunk in crate::index::chunks(1, state.last_seq().min(self.size())).rev() {
+        for chunk in crate::postings::chunks(1, state.last_seq().min(self.size())).rev() {
             if let Some(found) = in_postings(&self.chunk(tag, state, chunk)?)? {
                 return Ok(Some(found));
             }
@@ -397,7 +398,7 @@ impl Places {
         let Some(state) = store.state(tag)? else { return Ok(()) };
         let first_bytes: HashSet<&[u8]> = ids.iter().map(|id| &id.0[..8]).collect();
         let mut left = ids.len();
-        for chunk in crate::index::chunks(1, state.last_seq().min(store.size())).rev() {
+        for chunk in crate::postings::chunks(1, state.last_seq().min(store.size())).rev() {
             if left == 0 {
                 return Ok(());
             }

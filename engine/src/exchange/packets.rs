@@ -36,20 +36,26 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
 
 /// The packets that were encoded last: entries side by side mostly share them.
 #[derive(Default)]
-pub(crate) struct PacketsMemo(Option<(Vec<KekPacket>, [u8; 16], Arc<[u8]>)>);
+pub(crate) struct PacketsMemo(Option<Encoded>);
+
+struct Encoded {
+    packets: Vec<KekPacket>,
+    name: [u8; 16],
+    row: Arc<[u8]>,
+}
 
 impl PacketsMemo {
-    /// The bytes of the row, and its name.
+    /// The name of the row, and its bytes.
     pub(crate) fn encode(&mut self, packets: &[KekPacket]) -> ([u8; 16], Arc<[u8]>) {
-        if let Some((known, name, encoded)) = &self.0
-            && known == packets
+        if let Some(known) = &self.0
+            && known.packets == packets
         {
-            return (*name, Arc::clone(encoded));
+            return (known.name, Arc::clone(&known.row));
         }
-        let encoded: Arc<[u8]> = encode(packets).into();
-        let name = name(&encoded);
-        self.0 = Some((packets.to_vec(), name, Arc::clone(&encoded)));
-        (name, encoded)
+        let row: Arc<[u8]> = encode(packets).into();
+        let name = name(&row);
+        self.0 = Some(Encoded { packets: packets.to_vec(), name, row: Arc::clone(&row) });
+        (name, row)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::heads::{Heads, OfEntry};
 use crate::index::{self, HeadPosting, State};
 use crate::ledger::{self, Ledger};
+use crate::postings;
 use crate::progress;
 use crate::prototype::{self, Chains};
 use crate::recover::UNREADABLE;
@@ -433,7 +434,7 @@ impl<'a> Links<'a> {
             }
             let (mut entries, mut postings, mut newer, mut some_lost) = (0, 0_u64, false, false);
             let Some(tag) = tag else { return Ok(()) };
-            for chunk in index::chunks(1, state.last_seq()) {
+            for chunk in postings::chunks(1, state.last_seq()) {
                 let listed = match store.chunk(tag, state, chunk) {
                     Err(problem) if problem.is_damaged() => {
                         add(None, None, Verdict::BadIndex, problem.to_string());
@@ -566,7 +567,7 @@ pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -
     let kept = kept.map(|kept| links.stand(kept)).transpose()?.flatten();
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
     let mut memo = Memo::default();
-    for chunk in index::chunks(1, state.last_seq().min(store.size())) {
+    for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
         for posting in store.chunk(&tag, &state, chunk)?.iter() {
             match store.located_of(&state, posting) {
                 Ok(located) => {
