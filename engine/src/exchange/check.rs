@@ -1,7 +1,7 @@
 //! Checks lines by themselves, on all cores. Cheap checks come first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,13 +11,15 @@ use thingdb_format::{
 };
 
 use super::import::{Refusal, StreamState, TrustPolicy};
-use super::packets;
+use super::packets::{self, PacketsMemo};
 use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::schema::Tag;
 use crate::store::Store;
+use crate::stored::{StoredEnvelope, StoredPayload};
 
 /// Lines that are handed to a worker at once, at most.
 pub(super) const CHUNK_LINES: usize = 512;
@@ -32,48 +34,88 @@ const MAX_KEKS: usize = 1024;
 /// wrote the stream chose.
 const MAX_PASSPHRASE_PACKETS: usize = 16;
 
+/// A line as it came. It keeps the whole chunk in which it came.
+#[derive(Clone)]
+pub(super) struct RawLine {
+    chunk: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl RawLine {
+    /// A line that keeps nothing but itself.
+    pub(super) fn alone(line: Vec<u8>) -> Self {
+        let range = 0..line.len();
+        Self { chunk: Arc::new(line), range }
+    }
+}
+
+impl Deref for RawLine {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.chunk.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
 /// An entry on its way in.
 pub(super) struct Candidate {
     pub(super) line: u64,
-    pub(super) raw: Vec<u8>,
+    pub(super) raw: RawLine,
     pub(super) arrived: Arrived,
 }
 
 impl Candidate {
     pub(super) fn bytes(&self) -> usize {
-        self.raw.len() + self.arrived.entry.payload.as_ref().map_or(0, Vec::len) + 512
+        self.raw.len() + self.arrived.record.size() + 512
     }
 }
 
 /// A part of a stream for a worker.
 pub(super) struct Chunk {
-    pub(super) number: u64,
-    pub(super) bytes: u64,
-    pub(super) items: Vec<Item>,
+    /// Bytes that were read.
+    pub(super) read: u64,
+    /// The line or frame before the first one here, counted from 1.
+    pub(super) before: u64,
+    pub(super) items: Items,
 }
 
-/// What stands in a stream.
-pub(super) enum Item {
-    /// Its number, its bytes, and whether it was too long to read.
-    Line(u64, Vec<u8>, bool),
-    /// Of a binary stream: its number, and what it is.
-    Frame(u64, Line),
-    /// Nothing behind this can be read.
-    Broken(StreamState),
+/// What stands in a part of a stream.
+pub(super) enum Items {
+    /// Lines side by side.
+    Lines {
+        bytes: Vec<u8>,
+        /// Where each line ends, and whether it was too long to be read.
+        ends: Vec<(usize, bool)>,
+    },
+    /// What frames of a binary stream hold, and why nothing behind them can be
+    /// read.
+    Frames(Vec<Line>, Option<StreamState>),
 }
 
-/// Where chunks come from; nothing at the end.
+/// Where the parts of a stream come from, one after the other.
 pub(super) trait Source {
-    fn chunk(&mut self, number: u64) -> Result<Option<Chunk>>;
+    /// The next part; nothing at the end.
+    fn chunk(&mut self) -> Result<Option<Chunk>>;
 }
 
 /// What a worker made of a line.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are entries, and a box each would be freed by another thread"
+)]
 pub(super) enum Checked {
     Header,
     Trailer(Box<thingdb_format::Trailer>),
+    /// Nothing behind this can be read.
     Broken(StreamState),
-    Entry { id: EntryId, candidate: Box<Candidate> },
-    Refused { id: Option<EntryId>, raw: Vec<u8>, refusal: Refusal },
+    Entry(Candidate),
+    /// An entry that is here, with all that the line has.
+    Known(EntryId),
+    Refused {
+        id: Option<EntryId>,
+        raw: RawLine,
+        refusal: Refusal,
+    },
 }
 
 type Outcome = (u64, u64, Vec<Checked>);
@@ -88,7 +130,7 @@ pub(super) fn on_all_cores(
     take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (to_workers, chunks) = bounded::<Chunk>(threads * 2);
+        let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * 2);
         let (results, from_workers) = bounded::<Outcome>(threads * 4);
         for _ in 0..threads {
             let (chunks, results) = (chunks.clone(), results.clone());
@@ -103,7 +145,7 @@ pub(super) fn on_all_cores(
 
 fn pump(
     source: &mut dyn Source,
-    to_workers: Sender<Chunk>,
+    to_workers: Sender<(u64, Chunk)>,
     from_workers: &Receiver<Outcome>,
     most_under_way: u64,
     mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
@@ -113,10 +155,10 @@ fn pump(
     let mut to_workers = Some(to_workers);
     loop {
         if let Some(sender) = &to_workers {
-            match source.chunk(sent)? {
+            match source.chunk()? {
                 Some(chunk) => {
                     // Workers end only when this channel is closed.
-                    let _ = sender.send(chunk);
+                    let _ = sender.send((sent, chunk));
                     sent += 1;
                 }
                 None => to_workers = None,
@@ -140,18 +182,38 @@ fn pump(
     }
 }
 
-fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcome>) {
-    let mut memo = BatchMemo::default();
-    for chunk in chunks {
-        let checked = chunk.items.into_iter().filter_map(|item| match item {
-            Item::Line(number, raw, too_long) => checker.line(number, raw, too_long, &mut memo),
-            Item::Frame(number, line) => checker.frame(number, line, &mut memo),
-            Item::Broken(problem) => Some(Checked::Broken(problem)),
-        });
-        if results.send((chunk.number, chunk.bytes, checked.collect())).is_err() {
+fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<Outcome>) {
+    let mut memos = Memos::default();
+    for (number, Chunk { read, before, items }) in chunks {
+        let mut checked = Vec::with_capacity(CHUNK_LINES);
+        match items {
+            Items::Lines { bytes, ends } => {
+                let bytes = Arc::new(bytes);
+                let mut start = 0;
+                for (line, (end, too_long)) in (before + 1..).zip(ends) {
+                    let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
+                    checked.extend(checker.line(line, raw, too_long, &mut memos));
+                    start = end;
+                }
+            }
+            Items::Frames(frames, broken) => {
+                for (number, line) in (before + 1..).zip(frames) {
+                    checked.extend(checker.frame(number, line, &mut memos));
+                }
+                checked.extend(broken.map(Checked::Broken));
+            }
+        }
+        if results.send((number, read, checked)).is_err() {
             return;
         }
     }
+}
+
+/// What a worker remembers from line to line.
+#[derive(Default)]
+pub(super) struct Memos {
+    batch: BatchMemo,
+    packets: PacketsMemo,
 }
 
 /// Checks lines by themselves, in any thread.
@@ -202,7 +264,7 @@ impl<'a> Checker<'a> {
         self
     }
 
-    fn line(&self, number: u64, raw: Vec<u8>, too_long: bool, memo: &mut BatchMemo) -> Option<Checked> {
+    fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
         let refused = |id, raw, column, reason| {
             Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
         };
@@ -211,7 +273,7 @@ impl<'a> Checker<'a> {
             return refused(None, raw, None, reason);
         }
         match Line::parse(&raw, number) {
-            Ok(line) => self.parsed(number, raw, line, memo),
+            Ok(line) => self.parsed(number, raw, line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
                 refused(None, raw, None, reason)
@@ -223,35 +285,76 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn frame(&self, number: u64, line: Line, memo: &mut BatchMemo) -> Option<Checked> {
+    fn frame(&self, number: u64, line: Line, memos: &mut Memos) -> Option<Checked> {
         // What waits or is refused is kept as a line.
         let mut raw = Vec::new();
         if let Line::Entry(entry) = &line {
             line::encode(entry, &mut raw);
         }
-        self.parsed(number, raw, line, memo)
+        self.parsed(number, RawLine::alone(raw), line, memos)
     }
 
-    fn parsed(&self, number: u64, raw: Vec<u8>, line: Line, memo: &mut BatchMemo) -> Option<Checked> {
+    fn parsed(&self, number: u64, raw: RawLine, line: Line, memos: &mut Memos) -> Option<Checked> {
+        let refused = |id, raw, reason| {
+            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column: None, id, reason } })
+        };
         let entry = match line {
             Line::Blank => return None,
             Line::Header(_) => return Some(Checked::Header),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => *entry,
         };
-        let id = entry.id();
-        let wanted = self.wants(&entry).and_then(|()| self.trusts(&entry));
-        match wanted.and_then(|()| self.entry(entry, memo)) {
-            Ok(arrived) => {
-                // The line is kept only where it may be asked for again.
-                let candidate = Box::new(Candidate { line: number, raw, arrived });
-                Some(Checked::Entry { id, candidate })
-            }
+        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
+            return refused(Some(entry.id()), raw, reason);
+        }
+        let tag = self.store.tag(&entry.header.thing);
+        if let Some(id) = self.known(&entry, &tag, memos) {
+            return Some(Checked::Known(id));
+        }
+        match self.entry(entry, tag, memos) {
+            Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
             Err(reason) => {
-                let refusal = Refusal { line: number, column: None, id: Some(id), reason };
-                Some(Checked::Refused { id: Some(id), raw, refusal })
+                let id = match Line::parse(&raw, number) {
+                    Ok(Line::Entry(entry)) => Some(entry.id()),
+                    _ => None,
+                };
+                refused(id, raw, reason)
             }
         }
+    }
+
+    /// The id of an entry that is here, if the line has nothing to add to it.
+    /// It was checked when it came: what is signed is named by the id, and the
+    /// line was decoded, so its payload has the hash that stands there.
+    fn known(&self, entry: &Entry, tag: &Tag, memos: &mut Memos) -> Option<EntryId> {
+        let seq = entry.header.seq;
+        // What cannot be read is told where the entry is taken in.
+        let state = self.store.state(tag).ok()??;
+        if seq > state.last_seq() {
+            return None;
+        }
+        let id = entry.id();
+        let stored = self.store.find(tag, &state, &id, Some(seq)).ok()??.stored;
+        if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
+            return None;
+        }
+        let is_here = |envelope: &Envelope| {
+            let mut packets = envelope.recipients.iter();
+            if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
+                return true;
+            }
+            if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
+                return false;
+            }
+            let (name, _) = memos.packets.encode(&envelope.recipients);
+            stored.envelopes.contains(&StoredEnvelope::new(envelope, name))
+        };
+        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
+        (is_full || entry.envelopes.iter().all(is_here)).then_some(id)
+    }
+
+    fn may_open(&self, packet: &KekPacket) -> bool {
+        self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
     /// Whether trust in the actor or origin of an entry that waits was
@@ -267,13 +370,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks an entry whose actor and origin are accepted.
-    pub(super) fn entry(&self, mut entry: Entry, memo: &mut BatchMemo) -> std::result::Result<Arrived, String> {
+    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, String> {
         let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
-        let tag = self.store.tag(&entry.header.thing);
         let envelopes = std::mem::take(&mut entry.envelopes);
-        let entry = entry.verify_with(&verifier, memo).map_err(|problem| problem.to_string())?;
+        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
         let (cek, envelopes) = self.open(&entry, envelopes);
-        Ok(Arrived { entry, envelopes, tag, cek })
+        Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
     }
 
     fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {

@@ -4,9 +4,9 @@ use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
-use thingdb_format::line;
+use thingdb_format::{Line, line};
 
-use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Item, Source};
+use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
 use super::import::StreamState;
 use crate::error::{Error, Result};
 
@@ -38,27 +38,28 @@ impl<R: BufRead> Lines<R> {
 }
 
 impl<R: BufRead> Source for Lines<R> {
-    fn chunk(&mut self, number: u64) -> Result<Option<Chunk>> {
-        let mut items = Vec::new();
-        let mut bytes = 0;
-        while items.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-            let mut raw = Vec::new();
+    fn chunk(&mut self) -> Result<Option<Chunk>> {
+        let before = self.line;
+        let (mut bytes, mut ends, mut taken) = (Vec::new(), Vec::new(), 0);
+        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES {
             let most = line::MAX_LINE_BYTES as u64 + 2;
-            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut raw).map_err(read)?;
+            let start = bytes.len();
+            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(read)?;
             if got == 0 {
                 break;
             }
-            let too_long = got as u64 == most && raw.last() != Some(&b'\n');
+            let too_long = got as u64 == most && bytes.last() != Some(&b'\n');
             if too_long {
                 // What is left of it is passed over without being kept.
-                raw.truncate(1024);
+                bytes.truncate(start + 1024);
                 got += self.input.skip_until(b'\n').map_err(read)?;
             }
             self.line += 1;
-            bytes += got;
-            items.push(Item::Line(self.line, raw, too_long));
+            taken += got as u64;
+            ends.push((bytes.len(), too_long));
         }
-        Ok((!items.is_empty()).then_some(Chunk { number, bytes: bytes as u64, items }))
+        let is_end = ends.is_empty();
+        Ok((!is_end).then_some(Chunk { read: taken, before, items: Items::Lines { bytes, ends } }))
     }
 }
 
@@ -79,48 +80,59 @@ impl<R: BufRead> Frames<R> {
         Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
     }
 
-    /// The next frame; nothing at the end.
-    fn next(&mut self) -> Result<Option<Item>> {
+    /// The next frame; nothing at the end, or why nothing more can be read.
+    fn next(&mut self) -> Result<std::result::Result<Line, Option<StreamState>>> {
         while !self.ended {
             match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
                 Ok(Some((line, used))) => {
                     self.at += used;
                     self.frames += 1;
-                    return Ok(Some(Item::Frame(self.frames, line)));
+                    return Ok(Ok(line));
                 }
                 Ok(None) => {}
                 // What follows names what was in it.
                 Err(problem) => {
                     self.ended = true;
-                    return Ok(Some(Item::Broken(StreamState::Damaged(format!(
-                        "frame {}: {problem}",
-                        self.frames + 1
-                    )))));
+                    let problem = format!("frame {}: {problem}", self.frames + 1);
+                    return Ok(Err(Some(StreamState::Damaged(problem))));
                 }
             }
             self.buffer.drain(..std::mem::take(&mut self.at));
             let more = READ_BYTES.max(self.buffer.len()) as u64;
             if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
                 self.ended = true;
-                if !self.buffer.is_empty() {
-                    return Ok(Some(Item::Broken(StreamState::Cut)));
-                }
+                return Ok(Err((!self.buffer.is_empty()).then_some(StreamState::Cut)));
             }
         }
-        Ok(None)
+        Ok(Err(None))
     }
 }
 
 impl<R: BufRead> Source for Frames<R> {
-    fn chunk(&mut self, number: u64) -> Result<Option<Chunk>> {
-        let mut items = Vec::new();
-        let mut bytes = 0;
-        while items.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-            let before = self.at;
-            let Some(item) = self.next()? else { break };
-            bytes += self.at.saturating_sub(before);
-            items.push(item);
+    fn chunk(&mut self) -> Result<Option<Chunk>> {
+        let before = self.frames;
+        let (mut frames, mut taken, mut broken) = (Vec::new(), 0, None);
+        while frames.len() < CHUNK_LINES && taken < CHUNK_BYTES {
+            match self.next()? {
+                Ok(line) => {
+                    taken += size(&line);
+                    frames.push(line);
+                }
+                Err(why) => {
+                    broken = why;
+                    break;
+                }
+            }
         }
-        Ok((!items.is_empty()).then_some(Chunk { number, bytes: bytes as u64, items }))
+        let is_end = frames.is_empty() && broken.is_none();
+        Ok((!is_end).then_some(Chunk { read: taken as u64, before, items: Items::Frames(frames, broken) }))
+    }
+}
+
+/// About how many bytes an item takes in memory.
+fn size(line: &Line) -> usize {
+    match line {
+        Line::Entry(entry) => entry.payload.as_ref().map_or(0, Vec::len) + 512,
+        _ => 512,
     }
 }

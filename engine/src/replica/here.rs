@@ -37,7 +37,7 @@ impl Db {
         for info in self.things_from(&ThingQuery::new().prefix(prefix))? {
             let tag = self.store.tag(&info?.thing);
             let Some(state) = self.store.state(&tag)? else { continue };
-            for chunk in crate::index::chunks(1, state.last_seq().min(self.store.size())) {
+            for chunk in crate::postings::chunks(1, state.last_seq().min(self.store.size())) {
                 let postings = self.store.chunk(&tag, &state, chunk)?;
                 positions.extend(postings.iter().map(|posting| posting.position).filter(|at| range.contains(at)));
             }
