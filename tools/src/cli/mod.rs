@@ -5,6 +5,7 @@
 //! [`error::Failure`], which knows its exit code.
 
 pub(crate) mod args;
+mod array;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;

@@ -33,6 +33,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "owner", env = "THINGDB_ACTOR", hide_env_values = true)]
     actor: String,
 
+    /// Leave a database that is there already as it is
+    ///
+    /// For scripts that start a node whether or not it is its first start.
+    #[arg(long)]
+    if_absent: bool,
+
     /// Keep no key to what is written: only the peers of --to can read it
     #[arg(long, requires = "to")]
     write_only: bool,
@@ -77,6 +83,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         None => context.dir()?,
     };
     if dir.join("keyring").exists() {
+        if args.if_absent {
+            context.console.note(&format!("{} is a database already, and stays as it is", dir.display()));
+            return Ok(());
+        }
         return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
             .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
