@@ -196,6 +196,8 @@ const WRITES: &[(&[&str], &str)] = &[
     (&["put", "part-42", "1"], ""),
     (&["forks"], ""),
     (&["export"], ""),
+    (&["export", "--array"], ""),
+    (&["card", "--certificate"], ""),
     (&["export", "-o", "out.ndjson"], ""),
     (&["export", "--prefix", "s", "-o", "/dev/null", "-q"], ""),
     (&["export", "--archive-passphrase-file", "pass", "--prefix", "a", "-o", "archive.ndjson"], ""),
