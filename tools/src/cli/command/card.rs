@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::server::certificate;
 
 /// Arguments of `thingdb card`.
 #[derive(Debug, clap::Args)]
@@ -11,10 +12,18 @@ use crate::cli::error::Outcome;
 Examples:
   thingdb card > hall-1.card                         hand this to a peer
   thingdb peer add hall-1 @hall-1.card               at the peer, after comparing fingerprints
+  thingdb card --certificate > hall-1.pem            curl --cacert hall-1.pem https://…
 
 A card holds this node's public keys and those of its actors, signed. It is no
 secret; that it is the right one is for people to check by the fingerprint.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print the certificate of the node's server instead, in PEM
+    ///
+    /// Its fingerprint is on the card. For programs that take files of certificates, as curl does
+    /// with --cacert.
+    #[arg(long)]
+    certificate: bool,
+}
 
 #[derive(Serialize)]
 struct Card {
@@ -22,6 +31,8 @@ struct Card {
     fingerprint: String,
     origin: String,
     encryption_key: String,
+    /// SHA-256 of the certificate of the node's server.
+    certificate: Option<String>,
     actors: Vec<Actor>,
 }
 
@@ -32,8 +43,13 @@ struct Actor {
 }
 
 /// Prints this node's card.
-pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
+    if args.certificate {
+        let certificate = certificate::of_node(&db)?;
+        db.close()?;
+        return context.output.line(certificate::pem(&certificate).trim_end());
+    }
     let card = db.card()?;
     db.close()?;
     if context.output.chosen().is_none() || !context.output.is_json() {
@@ -44,6 +60,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
         fingerprint: card.node_key.fingerprint().to_string(),
         origin: card.node_key.origin().to_string(),
         encryption_key: card.encryption_key.to_string(),
+        certificate: card.tls.map(|hash| hash.to_string()),
         actors: card.actors.iter().map(|(key, name)| Actor { name: name.clone(), key: key.to_string() }).collect(),
     })
 }
