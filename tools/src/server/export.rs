@@ -16,7 +16,7 @@ use super::encoding::{self, EVENTS, NDJSON};
 use super::node::Node;
 use super::pipe::{self, Sink};
 use super::problem::Problem;
-use super::routes::MAX_WAIT;
+use super::routes::{MAX_NUMBER, MAX_WAIT};
 use crate::cli::compress::Compressor;
 
 /// What to give to `since` the next time.
@@ -61,7 +61,7 @@ pub(crate) async fn export(mut call: Call) -> Answer {
     if let Some(to) = wanted.to.clone() {
         call.node.call(move |db| Ok(db.peer(&to).map(|_| ())?)).await?;
     }
-    let mut since = call.query.number("since", u64::MAX)?.unwrap_or(0);
+    let mut since = call.query.number("since", MAX_NUMBER)?.unwrap_or(0);
     let wait = call.query.number("wait", MAX_WAIT)?.unwrap_or(0);
     if form == EVENTS {
         if let Some(last) = call.header(&HeaderName::from_static("last-event-id")) {
