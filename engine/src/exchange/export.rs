@@ -44,6 +44,7 @@ pub enum StreamForm {
 pub struct ExportOptions<'a> {
     since: u64,
     until: Option<u64>,
+    bare: bool,
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
@@ -71,6 +72,14 @@ impl<'a> ExportOptions<'a> {
     #[must_use]
     pub const fn until(mut self, position: u64) -> Self {
         self.until = Some(position);
+        self
+    }
+
+    /// Only the entries' lines, without header and trailer: a part of a stream
+    /// that somebody else frames. No checkpoint is signed for it.
+    #[must_use]
+    pub const fn bare(mut self, bare: bool) -> Self {
+        self.bare = bare;
         self
     }
 
@@ -153,10 +162,12 @@ impl Db {
         let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
         // A ledger that was cut, or that cannot be written to, has no new
         // checkpoint to give; it can still be read.
-        let checkpoint = self.checkpoint().ok();
+        let checkpoint = if options.bare { None } else { self.checkpoint().ok() };
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
         let mut form = Form::new(options.form);
-        form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
+        if !options.bare {
+            form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
+        }
         let mut ids = Frontier::default();
         let mut dress = Dress::new(self, &options)?;
         let mut paths = Paths::default();
@@ -183,7 +194,9 @@ impl Db {
             }
             Ok(())
         })?;
-        form.trailer(&Trailer { entries: ids.size(), root: ids.root(), checkpoint }, &mut stream.buffer);
+        if !options.bare {
+            form.trailer(&Trailer { entries: ids.size(), root: ids.root(), checkpoint }, &mut stream.buffer);
+        }
         stream.flush()?;
         stream.out.flush().map_err(written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);

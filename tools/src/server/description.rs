@@ -98,7 +98,12 @@ fn operation(route: &Route) -> OperationBuilder {
     if let Some(id) = route.id {
         let schema = match id {
             Id::Thing => RefOr::T(Schema::Object(
-                ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(512)).build(),
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .min_length(Some(1))
+                    .max_length(Some(512))
+                    .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
+                    .build(),
             )),
             Id::Entry => RefOr::Ref(Ref::from_schema_name("EntryId")),
         };
@@ -176,8 +181,6 @@ fn described(parameter: &Parameter, place: ParameterIn) -> ParameterBuilder {
         Kind::Number(most) => {
             let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_u64));
             let number = number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
-            // Clients know no greater numbers than those of 63 bits for certain.
-            let most = most.min(i64::MAX as u64);
             RefOr::T(Schema::Object(number.maximum(Some(most)).build()))
         }
         Kind::Flag => RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Boolean).build())),
