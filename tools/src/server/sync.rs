@@ -281,15 +281,14 @@ async fn fetch(mut call: Call) -> Answer {
 }
 
 /// Takes entries in.
-async fn entries(mut call: Call) -> Answer {
+async fn entries(call: Call) -> Answer {
     must_be(&call, stream::MEDIA_TYPE)?;
     if encoding::compressed_with(&call.headers)? != Compression::Zstd {
         return Err(encoding::unsupported("this comes compressed with zstd"));
     }
     let (node, prefix) = (origin(&call)?, prefix(&call)?);
     let place = Node::place(&call.node.imports, "imports")?;
-    let body = std::mem::take(&mut call.body);
-    let (source, ending) = pipe::source(&call.node, body, call.bearer.clone());
+    let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
     let (server, ratio) = (Arc::clone(&call.node), call.node.limits.unpack_ratio);
     let work = tokio::task::spawn_blocking(move || {
         let _place = place;
