@@ -82,6 +82,8 @@ pub(crate) struct Summary {
     pub(crate) pushed: Count,
     /// Entries in the peer's ledger.
     pub(crate) peer_size: u64,
+    /// The newest revision in the peer's log of completions.
+    pub(crate) peer_revision: u64,
 }
 
 /// How far it is.
@@ -142,9 +144,9 @@ impl<'a> Session<'a> {
         Self { db, peer, origin: peer.origin(), prefix, plan, remote, tick, window: Window::new(), summary }
     }
 
-    /// The server, for what it counts.
-    pub(crate) const fn remote(&self) -> &Remote {
-        &self.remote
+    /// The server, to be used again.
+    pub(crate) fn into_remote(self) -> Remote {
+        self.remote
     }
 
     /// Exchanges once.
@@ -171,6 +173,7 @@ impl<'a> Session<'a> {
             size = self.push(&greeting, &mut cursors, &there)?;
         }
         self.summary.peer_size = size;
+        self.summary.peer_revision = greeting.revision;
         if !self.plan.dry_run {
             self.settle(&greeting, cursors, size)?;
         }
