@@ -49,6 +49,39 @@ fn garbage_is_refused_line_by_line_and_what_is_good_stays() {
     assert_intact(&db);
 }
 
+/// A parser that calls itself for each level would run out of stack.
+#[test]
+fn deep_json_is_refused_wherever_it_stands() {
+    const LEVELS: usize = 500_000;
+    let (_scratch, db) = fresh();
+    let entry = Stranger::default().entry(&Plan::first("x", 1, "1"));
+    let good = String::from_utf8(line_of(&entry)).unwrap();
+    let arrays = format!("{}{}", "[".repeat(LEVELS), "]".repeat(LEVELS));
+    let objects = format!("{}1{}", "{\"a\":".repeat(LEVELS), "}".repeat(LEVELS));
+    let mut lines = vec!["[".repeat(LEVELS), "{\"v\":".repeat(LEVELS)];
+    for deep in [arrays, objects] {
+        lines.push(format!("{{\"thingdb\":{deep}}}"));
+        lines.push(format!("{{\"thingdb_end\":1,\"root\":{deep}}}"));
+        // In the place of each kind of member, and as one that nobody knows.
+        for (member, start) in [("thing", "\"x\""), ("seq", "1"), ("prev", "[]"), ("sig", "{"), ("envelopes", "")] {
+            let at = format!("\"{member}\":{start}");
+            let line = if start.is_empty() {
+                good.trim_end().replacen('}', &format!("}},\"{member}\":[{{\"recipients\":[{deep}]}}]"), 1)
+            } else {
+                good.trim_end().replacen(&at, &format!("\"{member}\":{deep},\"{member}\":{start}"), 1)
+            };
+            assert!(line.len() > good.len() + LEVELS, "{member}");
+            lines.push(line);
+        }
+        lines.push(good.trim_end().replacen('{', &format!("{{\"more\":{deep},"), 1));
+    }
+    let bad = lines.len() as u64;
+    lines.push(good);
+    let summary = import_all(&db, lines.join("\n").as_bytes());
+    assert_eq!((summary.added, summary.refused), (1, bad), "{summary:?}");
+    assert!(summary.reasons.iter().all(|refusal| refusal.column.is_some()), "{summary:?}");
+}
+
 #[test]
 fn a_forged_actor_gets_nowhere() {
     let (_scratch, db) = fresh();
@@ -274,6 +307,7 @@ fn many_entries_that_wait_are_bounded_and_let_go_of_nothing() {
     let again = import_all(&db, &stream);
     assert_eq!((again.added, again.pending), (0, 2_000));
     assert_eq!(db.stats().unwrap().entries, 0);
+    // More than there is room for: `absent_prev.rs`.
 }
 
 /// A reader of one endless line.

@@ -13,7 +13,7 @@
 //! - A job is accepted as a whole or not at all; one that is refused leaves no
 //!   trace in the jobs committed with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,15 +24,18 @@ use thingdb_format::{
 
 use crate::draft::Expect;
 use crate::error::{Error, Result};
-use crate::exchange::packets;
-use crate::index::{Indexed, Posting};
+use crate::exchange::packets::{self, PacketsMemo};
+use crate::heads::Heads;
+use crate::index::{Indexed, State};
+use crate::keyring::SealKey;
+use crate::postings::Posting;
 use crate::record::{Head, Receipt};
-use crate::schema::{self, Tag};
+use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Ticket};
 use crate::store::{Located, Places, Store};
 use crate::stored::{
-    self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, Block, INLINE_PAYLOAD_BYTES, PART_BYTES, SEGMENT_POSITIONS,
-    StoredEnvelope, StoredPayload, StoredRecord, StoredSignature,
+    self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, Block, BlockBytes, INLINE_PAYLOAD_BYTES, LooseRecord, OpenRecord,
+    PART_BYTES, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredSignature,
 };
 
 /// Entries under one of our own batch signatures: a path of ten hashes.
@@ -70,13 +73,34 @@ pub(crate) struct Shared {
     pub(crate) cek: Cek,
 }
 
-/// An entry from elsewhere, its signature and hashes checked.
+/// An entry from elsewhere, its signature and hashes checked, laid out for the
+/// storage as far as its place does not matter.
 pub(crate) struct Arrived {
-    pub(crate) entry: Verified,
-    /// Those of the entry's envelopes that are kept.
-    pub(crate) envelopes: Vec<Envelope>,
+    pub(crate) id: EntryId,
     pub(crate) tag: Tag,
-    pub(crate) cek: Option<Cek>,
+    pub(crate) header: Header,
+    pub(crate) signature: Signature,
+    /// Without its envelopes.
+    pub(crate) record: LooseRecord,
+    /// Those of the entry's envelopes that are kept.
+    pub(crate) envelopes: Vec<Packed>,
+}
+
+impl Arrived {
+    pub(crate) fn new(
+        entry: Verified,
+        tag: Tag,
+        cek: Option<Cek>,
+        envelopes: &[Envelope],
+        packets: &mut PacketsMemo,
+    ) -> Self {
+        let id = entry.id();
+        let entry = entry.into_entry();
+        let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
+        record.cek = cek;
+        let envelopes = envelopes.iter().map(|envelope| Packed::new(envelope, packets)).collect();
+        Self { id, tag, header: entry.header, signature: entry.signature, record, envelopes }
+    }
 }
 
 pub(crate) enum Job {
@@ -313,12 +337,11 @@ fn commit(committer: &Committer, store: &Store, jobs: Vec<Job>) -> Vec<Answer> {
 struct Staged {
     tag: Tag,
     header: Header,
-    header_bytes: Vec<u8>,
     id: EntryId,
     signing: Signing,
-    cek: Option<Cek>,
-    payload: Option<Vec<u8>>,
-    envelopes: Vec<StoredEnvelope>,
+    record: LooseRecord,
+    /// Whether the store has nothing of its thing.
+    is_new: bool,
 }
 
 enum Signing {
@@ -327,10 +350,45 @@ enum Signing {
     Done(Signature),
 }
 
-/// What a thing looks like to the next entry of this commit.
+/// What a thing looks like to the next entry of this commit: as it is in the
+/// store, and what this commit changes. It may have very many heads.
 #[derive(Clone)]
 struct Tip {
-    heads: Vec<Head>,
+    state: Option<Arc<State>>,
+    /// Heads of the store that entries of this commit follow.
+    joined: Heads<EntryId>,
+    /// Heads that this commit makes.
+    made: Heads<Head>,
+}
+
+impl Tip {
+    fn new(state: Option<Arc<State>>) -> Self {
+        Self { state, joined: Heads::default(), made: Heads::default() }
+    }
+
+    fn heads(&self) -> impl Iterator<Item = Head> {
+        let stored = self.state.iter().flat_map(|state| state.heads());
+        stored.filter(|head| !self.joined.contains(&head.id)).chain(self.made.iter().copied())
+    }
+
+    fn head(&self, id: &EntryId) -> Option<Head> {
+        self.made.get(id).copied().or_else(|| self.stored_head(id))
+    }
+
+    fn stored_head(&self, id: &EntryId) -> Option<Head> {
+        let head = self.state.as_ref()?.heads.get(id)?;
+        (!self.joined.contains(id)).then(|| head.head())
+    }
+
+    /// An entry follows `prev` and is a head itself.
+    fn push(&mut self, head: Head, prev: &[EntryId]) {
+        for id in prev {
+            if self.made.remove(id).is_none() && self.stored_head(id).is_some() {
+                self.joined.insert(*id);
+            }
+        }
+        self.made.insert(head);
+    }
 }
 
 /// Everything that one commit will write.
@@ -339,15 +397,16 @@ struct Stage<'a> {
     store: &'a Store,
     now: u64,
     entries: Vec<Staged>,
-    /// Where in `entries` an id is.
+    /// Where in `entries` one from elsewhere is.
     by_id: HashMap<EntryId, usize>,
-    tips: HashMap<Tag, Tip>,
+    tips: TagMap<Tip>,
     /// Prev that were looked for.
     places: Places,
     /// The seqs of the entries of the import at hand.
     arriving: HashMap<EntryId, u64>,
-    /// Tips as they were before the job at hand.
-    undo: HashMap<Tag, Tip>,
+    /// Tips as they were before the job at hand, if it is not the first.
+    undo: TagMap<Tip>,
+    is_first: bool,
     /// Blocks with completed records: their bytes before and after.
     rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
     batch: Batch,
@@ -361,10 +420,11 @@ impl<'a> Stage<'a> {
             now: (committer.clock)(),
             entries: Vec::new(),
             by_id: HashMap::new(),
-            tips: HashMap::new(),
+            tips: TagMap::default(),
             places: Places::default(),
             arriving: HashMap::new(),
-            undo: HashMap::new(),
+            undo: TagMap::default(),
+            is_first: true,
             rewritten: HashMap::new(),
             batch: Batch::new(),
         }
@@ -373,6 +433,7 @@ impl<'a> Stage<'a> {
     fn job(&mut self, job: Job) -> Result<Done> {
         self.undo.clear();
         let before = self.entries.len();
+        self.is_first = before == 0;
         let done = match job {
             Job::Write(entries) => {
                 entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
@@ -389,13 +450,18 @@ impl<'a> Stage<'a> {
                 self.by_id.remove(&staged.id);
             }
             self.tips.extend(self.undo.drain());
+            if self.is_first {
+                self.tips.clear();
+            }
         }
         done
     }
 
     /// Gives a sealed draft its place.
     fn write(&mut self, new: NewEntry) -> Result<Receipt> {
-        let heads = self.tip(&new.tag)?.heads.clone();
+        let tip = self.tip(&new.tag)?;
+        let is_new = tip.state.is_none();
+        let heads: Vec<Head> = tip.heads().collect();
         if let Some(expected) = new.expect {
             let holds = match &expected {
                 Expect::Absent => heads.is_empty(),
@@ -429,20 +495,12 @@ impl<'a> Stage<'a> {
         let position = self.store.size() + self.entries.len() as u64;
         let header_bytes = header.to_bytes();
         let id = header::id_of(&header_bytes);
-        let envelopes = match &new.to[..] {
-            [] => Vec::new(),
-            to => vec![self.seal_to(to, &id, &new.cek)?],
-        };
-        let staged = Staged {
-            tag: new.tag,
-            header_bytes,
-            id,
-            header,
-            signing: Signing::Due(new.signer),
-            cek: new.keep_cek.then_some(new.cek),
-            payload: Some(new.sealed.payload),
-            envelopes,
-        };
+        let mut record = LooseRecord::new(&header_bytes, Some(new.sealed.payload));
+        if !new.to.is_empty() {
+            record.envelopes.push(self.seal_to(&new.to, &id, &new.cek)?);
+        }
+        record.cek = new.keep_cek.then_some(new.cek);
+        let staged = Staged { tag: new.tag, id, header, signing: Signing::Due(new.signer), record, is_new };
         let receipt = Receipt {
             thing: staged.header.thing.clone(),
             seq,
@@ -470,10 +528,11 @@ impl<'a> Stage<'a> {
     /// Finds those prev that are neither heads, nor in this import, nor where a
     /// single prev has to be.
     fn look_for_prev(&mut self, entries: &[Arrived]) -> Result<()> {
-        self.arriving = entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
+        self.arriving = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
+        self.by_id.reserve(entries.len());
         let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
         for arrived in entries {
-            let header = &arrived.entry.header;
+            let header = &arrived.header;
             for prev in &header.prev {
                 if self.arriving.contains_key(prev) {
                     continue;
@@ -496,11 +555,10 @@ impl<'a> Stage<'a> {
 
     /// Checks the links of an entry from elsewhere and takes it in.
     fn import(&mut self, arrived: Arrived) -> Result<Fate> {
-        let id = arrived.entry.id();
         if let Some(fate) = self.known(&arrived)? {
             return Ok(fate);
         }
-        let header = &arrived.entry.header;
+        let header = &arrived.header;
         if let Some(reason) = self.committer.untimely(header) {
             return Ok(Fate::Refused(reason));
         }
@@ -514,65 +572,48 @@ impl<'a> Stage<'a> {
         if let Some(reason) = Committer::refusal(header, &places) {
             return Ok(Fate::Refused(reason));
         }
-        let Arrived { entry, envelopes, tag, cek } = arrived;
-        let mut stored = Vec::with_capacity(envelopes.len());
-        for envelope in &envelopes {
-            Packed::new(envelope).join(&mut stored, self.committer, self.store, &mut self.batch)?;
+        let Arrived { id, tag, header, signature, mut record, envelopes } = arrived;
+        for packed in envelopes {
+            packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
         }
-        let envelopes = stored;
-        let entry = entry.into_entry();
-        self.push(Staged {
-            tag,
-            header_bytes: entry.header.to_bytes(),
-            id,
-            header: entry.header,
-            signing: Signing::Done(entry.signature),
-            cek,
-            payload: entry.payload,
-            envelopes,
-        })?;
+        let is_new = self.tip(&tag)?.state.is_none();
+        self.by_id.insert(id, self.entries.len());
+        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new })?;
         Ok(Fate::Added)
     }
 
     fn push(&mut self, staged: Staged) -> Result<()> {
-        // Also the first entry of a thing may come to one that has others.
-        self.tip(&staged.tag)?;
         let head = Head { id: staged.id, seq: staged.header.seq, time: staged.header.time };
-        if let Some(tip) = self.tips.get_mut(&staged.tag) {
-            // A thing may have very many heads: they are copied once a job.
-            self.undo.entry(staged.tag).or_insert_with(|| tip.clone());
-            tip.heads.retain(|head| !staged.header.prev.contains(&head.id));
-            tip.heads.push(head);
+        let Self { store, tips, undo, is_first, .. } = self;
+        let tip = tip_of(store, tips, &staged.tag)?;
+        if !*is_first {
+            undo.entry(staged.tag).or_insert_with(|| tip.clone());
         }
-        self.by_id.insert(staged.id, self.entries.len());
+        tip.push(head, &staged.header.prev);
         self.entries.push(staged);
         Ok(())
     }
 
-    /// All heads of a thing, as this commit leaves them so far.
+    /// A thing as this commit leaves it so far.
     fn tip(&mut self, tag: &Tag) -> Result<&Tip> {
-        if !self.tips.contains_key(tag) {
-            let state = self.store.state(tag)?;
-            let heads = state.map_or_else(Vec::new, |state| state.heads().collect());
-            // As it is in the store, so there is nothing to undo.
-            self.tips.insert(*tag, Tip { heads });
-        }
-        Ok(&self.tips[tag])
+        tip_of(self.store, &mut self.tips, tag).map(|tip| &*tip)
     }
 
     /// Seq and time of an entry that another one follows. If it does not stand
     /// just before, it is known if it was [looked for](Self::look_for_prev).
     fn place_of(&mut self, tag: &Tag, id: &EntryId, before: u64) -> Result<Option<(u64, Time)>> {
-        if let Some(head) = self.tip(tag)?.heads.iter().find(|head| head.id == *id) {
+        let tip = self.tip(tag)?;
+        if let Some(head) = tip.head(id) {
             return Ok(Some((head.seq, head.time)));
         }
+        let state = tip.state.clone();
         if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
             return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
         }
         if let Some(place) = self.places.get(tag, id) {
             return Ok(Some(place));
         }
-        let Some(state) = self.store.state(tag)? else { return Ok(None) };
+        let Some(state) = state else { return Ok(None) };
         // A copy of it in the same import tells where it is if it is here.
         let seq = self.arriving.get(id).copied().unwrap_or_else(|| before.saturating_sub(1));
         let found = self.store.find(tag, &state, id, Some(seq))?;
@@ -581,38 +622,33 @@ impl<'a> Stage<'a> {
 
     /// What becomes of an entry that is here already.
     fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
-        let id = arrived.entry.id();
-        if let Some(at) = self.by_id.get(&id).copied() {
+        if let Some(at) = self.by_id.get(&arrived.id).copied() {
             return Ok(Some(if self.complete_staged(at, arrived)? { Fate::Completed } else { Fate::Known }));
         }
-        let Some(state) = self.store.state(&arrived.tag)? else { return Ok(None) };
-        let seq = arrived.entry.header.seq;
-        let Some(found) = self.store.find(&arrived.tag, &state, &id, Some(seq))? else { return Ok(None) };
+        let Some(state) = self.tip(&arrived.tag)?.state.clone() else { return Ok(None) };
+        let seq = arrived.header.seq;
+        let Some(found) = self.store.find(&arrived.tag, &state, &arrived.id, Some(seq))? else { return Ok(None) };
         Ok(Some(if self.complete(found, arrived)? { Fate::Completed } else { Fate::Known }))
     }
 
     /// Adds what a stored record lacks and `arrived` brings.
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
-        let envelopes = arrived.envelopes.iter().map(Packed::new).collect();
-        self.add(found.position, arrived.entry.payload.as_deref(), arrived.cek.as_ref(), envelopes)
+        let record = &arrived.record;
+        self.add(found.position, record.payload(), record.cek.as_ref(), arrived.envelopes.clone())
     }
 
     /// The same for an entry that came in this commit.
     fn complete_staged(&mut self, at: usize, arrived: &Arrived) -> Result<bool> {
-        let envelopes: Vec<Packed> = arrived.envelopes.iter().map(Packed::new).collect();
         let Self { committer, store, batch, entries, .. } = self;
         let Some(staged) = entries.get_mut(at) else { return Ok(false) };
-        let mut changed = false;
-        if staged.payload.is_none() && arrived.entry.payload.is_some() {
-            staged.payload.clone_from(&arrived.entry.payload);
+        let record = &mut staged.record;
+        let mut changed = record.complete(arrived.record.payload());
+        if let (None, Some(cek)) = (&record.cek, &arrived.record.cek) {
+            record.cek = Some(Cek::from_bytes(*cek.as_bytes()));
             changed = true;
         }
-        if let (None, Some(cek)) = (&staged.cek, &arrived.cek) {
-            staged.cek = Some(Cek::from_bytes(*cek.as_bytes()));
-            changed = true;
-        }
-        for packed in envelopes {
-            changed |= packed.join(&mut staged.envelopes, committer, store, batch)?;
+        for packed in arrived.envelopes.iter().cloned() {
+            changed |= packed.join(&mut record.envelopes, committer, store, batch)?;
         }
         Ok(changed)
     }
@@ -689,13 +725,18 @@ impl<'a> Stage<'a> {
         if payload.len() <= INLINE_PAYLOAD_BYTES {
             return Ok(StoredPayload::Inline(payload.to_vec()));
         }
+        self.place_parts(position, payload)?;
+        Ok(StoredPayload::Parts)
+    }
+
+    fn place_parts(&mut self, position: u64, payload: &[u8]) -> Result<()> {
         let key = self.store.segment_key_to_write(position)?;
         for (part, bytes) in (0..).zip(payload.chunks(PART_BYTES)) {
             let row = schema::part(position, part);
             let sealed = key.seal(&row, bytes, &mut rand::rng());
             self.batch.put(row, sealed);
         }
-        Ok(StoredPayload::Parts)
+        Ok(())
     }
 
     /// Signs, seals, commits, and then changes memory.
@@ -729,8 +770,11 @@ impl<'a> Stage<'a> {
                 time: staged.header.time,
                 prev: &staged.header.prev,
                 posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
+                is_new: staged.is_new,
             })
             .collect();
+        // Whoever else holds a state makes the index copy it.
+        self.tips.clear();
         // The entries are in. Whatever fails from here on must not let another
         // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
@@ -753,11 +797,16 @@ impl<'a> Stage<'a> {
     /// slot of each record.
     fn lay_out(&mut self, entries: &[Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
         let mut slots = Vec::with_capacity(entries.len());
-        let mut block = OpenBlock::at(base);
+        let mut block = OpenBlock::at(self.store, base)?;
+        let mut open = OpenRecord::default();
         let mut start = 0;
         for run in runs {
             let some = &entries[start..start + run.len];
             let signing = run.sign(some, base + start as u64);
+            let head = match &signing {
+                RunSignature::Head(head) => Some(*head),
+                _ => None,
+            };
             for (position, staged) in (base + start as u64..).zip(some) {
                 let signature = match &signing {
                     RunSignature::Head(_) => StoredSignature::Local,
@@ -767,33 +816,28 @@ impl<'a> Stage<'a> {
                         Signing::Due(_) => unreachable!("runs of entries to sign are signed"),
                     },
                 };
-                let head = match &signing {
-                    RunSignature::Head(head) => Some(*head),
-                    _ => None,
-                };
-                let payload = match &staged.payload {
-                    Some(payload) => self.place_payload(position, payload)?,
-                    None => StoredPayload::Absent,
-                };
-                let record = StoredRecord {
-                    header: staged.header_bytes.clone(),
-                    signature,
-                    cek: staged.cek.as_ref().map(|cek| *cek.as_bytes()),
-                    payload,
-                    envelopes: staged.envelopes.clone(),
-                };
-                let key = self.store.segment_key_to_write(position)?;
-                let sealed = stored::seal_record(&key, position, &record);
-                if !block.takes(position, sealed.len(), head.as_ref()) {
-                    block.close(self.store, &mut self.batch)?;
-                    block = OpenBlock::at(position);
+                if let Some(payload) = staged.record.large_payload() {
+                    self.place_parts(position, payload)?;
                 }
-                slots.push(block.push(sealed, head));
+                staged.record.lay_out(&signature, &mut open);
+                if !block.takes(position, open.sealed_len(), head.as_ref()) {
+                    block.close(&mut self.batch);
+                    block = OpenBlock::at(self.store, position)?;
+                }
+                slots.push(block.push(position, &open, head));
             }
             start += run.len;
         }
-        block.close(self.store, &mut self.batch)?;
+        block.close(&mut self.batch);
         Ok(slots)
+    }
+}
+
+/// A thing as a commit leaves it so far.
+fn tip_of<'t>(store: &Store, tips: &'t mut TagMap<Tip>, tag: &Tag) -> Result<&'t mut Tip> {
+    match tips.entry(*tag) {
+        hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
+        hash_map::Entry::Vacant(free) => Ok(free.insert(Tip::new(store.state(tag)?))),
     }
 }
 
@@ -823,16 +867,17 @@ fn place_packets(
 /// An envelope on its way into a record. Its packets get their row when the
 /// record takes it: whoever sends copies of an entry with ever new envelopes
 /// must not fill the disk with their packets.
-struct Packed {
+#[derive(Clone)]
+pub(crate) struct Packed {
     stored: StoredEnvelope,
     /// Nothing if they have their row.
-    packets: Option<Vec<u8>>,
+    packets: Option<Arc<[u8]>>,
 }
 
 impl Packed {
-    fn new(envelope: &Envelope) -> Self {
-        let packets = packets::encode(&envelope.recipients);
-        Self { stored: StoredEnvelope::new(envelope, packets::name(&packets)), packets: Some(packets) }
+    fn new(envelope: &Envelope, memo: &mut PacketsMemo) -> Self {
+        let (name, packets) = memo.encode(&envelope.recipients);
+        Self { stored: StoredEnvelope::new(envelope, name), packets: Some(packets) }
     }
 
     /// One that this node made, its packets in their row.
@@ -870,44 +915,41 @@ impl Packed {
 /// A block that is being filled.
 struct OpenBlock {
     first: u64,
+    /// Of the block's segment.
+    key: Arc<SealKey>,
     head: Option<BatchHead>,
-    records: Vec<Vec<u8>>,
-    bytes: usize,
+    bytes: BlockBytes,
 }
 
 impl OpenBlock {
-    const fn at(first: u64) -> Self {
-        Self { first, head: None, records: Vec::new(), bytes: 0 }
+    fn at(store: &Store, first: u64) -> Result<Self> {
+        let key = store.segment_key_to_write(first)?;
+        Ok(Self { first, key, head: None, bytes: BlockBytes::default() })
     }
 
     fn takes(&self, position: u64, bytes: usize, head: Option<&BatchHead>) -> bool {
-        self.records.is_empty()
-            || (self.bytes + bytes <= BLOCK_BYTES
-                && self.records.len() < BLOCK_RECORDS
+        self.bytes.len() == 0
+            || (self.bytes.bytes() + bytes <= BLOCK_BYTES
+                && self.bytes.len() < BLOCK_RECORDS as u64
                 && self.head.as_ref() == head
                 && position / SEGMENT_POSITIONS == self.first / SEGMENT_POSITIONS)
     }
 
-    fn push(&mut self, sealed: Vec<u8>, head: Option<BatchHead>) -> u8 {
-        let slot = u8::try_from(self.records.len()).expect("a block has at most 255 records");
+    fn push(&mut self, position: u64, record: &OpenRecord, head: Option<BatchHead>) -> u8 {
+        let slot = u8::try_from(self.bytes.len()).expect("a block has at most 255 records");
         self.head = head;
-        self.bytes += sealed.len();
-        self.records.push(sealed);
+        self.bytes.push(&self.key, position, record);
         slot
     }
 
-    fn close(&self, store: &Store, batch: &mut Batch) -> Result<()> {
-        if self.records.is_empty() {
-            return Ok(());
+    fn close(&self, batch: &mut Batch) {
+        if self.bytes.len() == 0 {
+            return;
         }
-        let head = match &self.head {
-            Some(head) => stored::seal_head(&*store.segment_key_to_write(self.first)?, self.first, head),
-            None => Vec::new(),
-        };
+        let head = self.head.as_ref().map(|head| stored::seal_head(&self.key, self.first, head));
         // No guard that the row is absent: there is one committer, and a guard
         // would cost every put a read.
-        batch.put(schema::block(self.first), stored::pack(&head, &self.records));
-        Ok(())
+        batch.put(schema::block(self.first), self.bytes.finish(&head.unwrap_or_default()));
     }
 }
 
@@ -927,8 +969,8 @@ impl Run {
     fn sign(&self, entries: &[Staged], first: u64) -> RunSignature {
         let size = self.len as u32;
         match entries {
-            [Staged { signing: Signing::Due(key), header_bytes, .. }] => {
-                RunSignature::Single(signature::sign_single(key, header_bytes))
+            [Staged { signing: Signing::Due(key), record, .. }] => {
+                RunSignature::Single(signature::sign_single(key, record.header()))
             }
             [Staged { signing: Signing::Due(key), .. }, ..] => {
                 let root: Hash = merkle::root(entries.iter().map(|staged| merkle::leaf(&staged.id)));

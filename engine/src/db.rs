@@ -17,6 +17,7 @@ use crate::peers;
 use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
 use crate::schema;
 use crate::standing::{self, Kept, Standing};
+use crate::storage::memory::MemoryStorage;
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
@@ -158,7 +159,13 @@ impl Db {
         Self::assemble(dir, lock, storage, keyring, options)
     }
 
-    fn assemble(dir: &Path, lock: DirLock, storage: SledStorage, keyring: Keyring, options: &Options) -> Result<Self> {
+    fn assemble(
+        dir: &Path,
+        lock: DirLock,
+        storage: Box<dyn Storage>,
+        keyring: Keyring,
+        options: &Options,
+    ) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
         if let KdfUpgrade::Failed { cause } = keyring.kdf_upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
@@ -166,7 +173,7 @@ impl Db {
         let node = keyring.node_key().node_key();
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), Box::new(storage), keyring, index_capacity)?;
+        let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
         let mut recovered = recover(&store, options.rebuild)?;
         let kept = standing::load(dir, &store.keyring());
         let standing = match &kept {
@@ -366,7 +373,10 @@ fn lock(dir: &Path) -> Result<DirLock> {
     })
 }
 
-fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
+fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
+    if options.in_memory {
+        return Ok(Box::new(MemoryStorage::new()));
+    }
     let with = SledOptions {
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
@@ -374,7 +384,7 @@ fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
         sync_hook: options.fail_sync_at.map(failing_sync),
         ..SledOptions::default()
     };
-    Ok(SledStorage::open(dir, with)?)
+    Ok(Box::new(SledStorage::open(dir, with)?))
 }
 
 /// Lets every sync from the `at`-th on fail.

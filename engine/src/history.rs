@@ -7,7 +7,8 @@ use std::sync::Arc;
 use thingdb_format::{ThingId, Time};
 
 use crate::error::Result;
-use crate::index::{self, Posting, State};
+use crate::index::State;
+use crate::postings::{self, Posting};
 use crate::record::Record;
 use crate::schema::Tag;
 use crate::store::{Located, Store};
@@ -76,9 +77,9 @@ impl<'a> History<'a> {
             let seq = if front { self.seqs.next() } else { self.seqs.next_back() };
             let Some(seq) = seq else { return Ok(VecDeque::new()) };
             let side = if front { &mut self.front } else { &mut self.back };
-            let number = *index::chunks(seq, seq).start();
+            let number = *postings::chunks(seq, seq).start();
             if side.chunk.as_ref().is_none_or(|(known, _)| *known != number) {
-                side.chunk = Some((number, self.store.chunk(tag, state, number)?));
+                side.chunk = Some((number, self.store.chunk(tag, state, number)?.into_owned()));
             }
             let postings = side.chunk.iter().flat_map(|(_, postings)| postings).filter(|posting| posting.seq == seq);
             let level = postings.map(|posting| self.store.located_of(state, posting)).collect::<Result<Vec<_>>>()?;

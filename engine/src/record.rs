@@ -2,6 +2,7 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
+use crate::heads::OfEntry;
 use crate::prototype::Original;
 
 /// One entry of a thing's history.
@@ -200,6 +201,12 @@ pub struct Head {
     pub seq: u64,
     /// Its writer's clock.
     pub time: Time,
+}
+
+impl OfEntry for Head {
+    fn id(&self) -> EntryId {
+        self.id
+    }
 }
 
 /// What a writer gets back.

@@ -10,8 +10,9 @@ use thingdb_format::EntryId;
 
 use crate::committer::id8;
 use crate::error::{Error, Result};
-use crate::index::{self, Index, Indexed, IndexedRow, Posting};
+use crate::index::{self, Index, Indexed, IndexedRow};
 use crate::ledger::{self, Ledger, WIDTH};
+use crate::postings::Posting;
 use crate::schema;
 use crate::storage::{Batch, Direction, KeyRange};
 use crate::store::Store;
@@ -224,7 +225,7 @@ fn rebuild_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<
     let mut batch = Batch::new();
     batch.put(schema::INDEXED, store.rows.seal(schema::INDEXED, &crate::stored::encode(&IndexedRow::default())));
     store.commit(batch)?;
-    for range in [schema::states(), schema::all_postings()] {
+    for range in [schema::states(), schema::all_postings(), schema::all_heads()] {
         delete_all(store, &range)?;
     }
     store.index.clear();
@@ -258,6 +259,7 @@ fn replay(store: &Store, position: u64) -> Result<()> {
             time: entry.header.time,
             prev: &entry.header.prev,
             posting: Posting { seq: entry.header.seq, position: entry.position, slot: entry.slot, id8: id8(&entry.id) },
+            is_new: false,
         };
         store.index.apply(&*store.storage, &store.rows, &[indexed])?;
         write_due(store, &store.index, entry.position + 1)

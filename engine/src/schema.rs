@@ -5,6 +5,8 @@
 //! P ‖ position 8 ‖ part 2     a part of a payload that is too large for its record
 //! T ‖ tag 16                  the state of a thing: its id, heads, newest postings
 //! C ‖ tag 16 ‖ chunk 8        older postings of a thing, 64 seqs a row
+//! C ‖ tag 16 ‖ chunk 8 ‖ part 4   more of them, from part 1, if one row is full
+//! H ‖ tag 16 ‖ position / 64 8    the heads of a thing that has many
 //! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
 //! K ‖ hash 16                 the KEK packets of a set of recipients
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
@@ -17,6 +19,9 @@
 //!
 //! Rows stay below [`MAX_ROW_BYTES`]: sled keeps up to 17 rows on a page and
 //! moves pages above 128 KiB into files of their own.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -32,6 +37,38 @@ const _: () = assert!(crate::stored::BLOCK_BYTES < MAX_ROW_BYTES && crate::store
 /// Hides a thing's id in keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Tag(pub(crate) [u8; 16]);
+
+/// A map by tag.
+pub(crate) type TagMap<V> = HashMap<Tag, V, TagState>;
+
+/// Hashes a tag by taking its first bytes: they are those of an HMAC, and
+/// nobody who has not its key can choose them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TagState;
+
+impl BuildHasher for TagState {
+    type Hasher = TagHasher;
+
+    fn build_hasher(&self) -> TagHasher {
+        TagHasher(0)
+    }
+}
+
+/// See [`TagState`].
+pub(crate) struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    }
+
+    /// The length that stands before an array.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Makes tags; holds the index key in the form of a keyed HMAC.
 pub(crate) struct Tagger(Hmac<Sha256>);
@@ -89,12 +126,27 @@ pub(crate) fn tag_of_state(key: &[u8]) -> Option<Tag> {
     key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(Tag)
 }
 
-pub(crate) fn postings(tag: &Tag, chunk: u64) -> Vec<u8> {
-    key(b'C', &[&tag.0, &chunk.to_be_bytes()])
+pub(crate) fn postings(tag: &Tag, chunk: u64, part: u32) -> Vec<u8> {
+    let part = part.to_be_bytes();
+    let part = if part == [0; 4] { &[][..] } else { &part[..] };
+    key(b'C', &[&tag.0, &chunk.to_be_bytes(), part])
 }
 
 pub(crate) fn all_postings() -> KeyRange {
     KeyRange::prefix(*b"C")
+}
+
+pub(crate) fn head_row(tag: &Tag, row: u64) -> Vec<u8> {
+    key(b'H', &[&tag.0, &row.to_be_bytes()])
+}
+
+/// The head rows of a thing.
+pub(crate) fn heads(tag: &Tag) -> KeyRange {
+    KeyRange::prefix(key(b'H', &[&tag.0]))
+}
+
+pub(crate) fn all_heads() -> KeyRange {
+    KeyRange::prefix(*b"H")
 }
 
 pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! ledger's tree. Whoever reads goes through here; whoever writes is the
 //! [committer](crate::committer).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -11,11 +12,13 @@ use thingdb_format::{
     merkle, payload,
 };
 
+use crate::committer::id8;
 use crate::error::{Error, Result};
-use crate::index::{Index, Posting, State};
+use crate::index::{Index, State};
 use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::peers::Readers;
+use crate::postings::Posting;
 use crate::record::{Content, Record, Signed};
 use crate::schema::{self, Tag, Tagger};
 use crate::storage::{Batch, Direction, Storage, Ticket};
@@ -116,11 +119,11 @@ impl Store {
         self.index.state(&*self.storage, &self.rows, tag)
     }
 
-    pub(crate) fn chunk(&self, tag: &Tag, state: &State, chunk: u64) -> Result<Vec<Posting>> {
+    pub(crate) fn chunk<'s>(&self, tag: &Tag, state: &'s State, chunk: u64) -> Result<Cow<'s, [Posting]>> {
         self.index.chunk(&*self.storage, &self.rows, tag, state, chunk)
     }
 
-    pub(crate) fn postings_at(&self, tag: &Tag, state: &State, seq: u64) -> Result<Vec<Posting>> {
+    pub(crate) fn postings_at<'s>(&self, tag: &Tag, state: &'s State, seq: u64) -> Result<Cow<'s, [Posting]>> {
         self.index.postings_at(&*self.storage, &self.rows, tag, state, seq)
     }
 
@@ -358,7 +361,7 @@ impl Store {
     /// Finds an entry of a thing by its id. `seq` is where it should be, if
     /// that is known.
     pub(crate) fn find(&self, tag: &Tag, state: &State, id: &EntryId, seq: Option<u64>) -> Result<Option<Located>> {
-        let in_postings = |postings: Vec<Posting>| -> Result<Option<Located>> {
+        let in_postings = |postings: &[Posting]| -> Result<Option<Located>> {
             for posting in postings.iter().filter(|posting| posting.id8[..] == id.0[..8]) {
                 let located = self.located(posting)?;
                 if located.id == *id {
@@ -368,10 +371,11 @@ impl Store {
             Ok(None)
         };
         if let Some(seq) = seq {
-            return in_postings(self.postings_at(tag, state, seq)?);
+            let id8 = id8(id);
+            return in_postings(&self.index.postings_of(&*self.storage, &self.rows, tag, state, seq, id8)?);
         }
-        for chunk in crate::index::chunks(1, state.last_seq().min(self.size())).rev() {
-            if let Some(found) = in_postings(self.chunk(tag, state, chunk)?)? {
+        for chunk in crate::postings::chunks(1, state.last_seq().min(self.size())).rev() {
+            if let Some(found) = in_postings(&self.chunk(tag, state, chunk)?)? {
                 return Ok(Some(found));
             }
         }
@@ -394,7 +398,7 @@ impl Places {
         let Some(state) = store.state(tag)? else { return Ok(()) };
         let first_bytes: HashSet<&[u8]> = ids.iter().map(|id| &id.0[..8]).collect();
         let mut left = ids.len();
-        for chunk in crate::index::chunks(1, state.last_seq().min(store.size())).rev() {
+        for chunk in crate::postings::chunks(1, state.last_seq().min(store.size())).rev() {
             if left == 0 {
                 return Ok(());
             }

@@ -10,6 +10,7 @@
 //! consumed). Nothing that is signed or hashed depends on them: a record keeps
 //! the exact bytes of the header.
 
+use bincode::enc::write::Writer;
 use bincode::{BorrowDecode, Decode, Encode};
 use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signature};
 use zeroize::{Zeroize, Zeroizing};
@@ -233,9 +234,174 @@ pub(crate) fn seal_head(key: &SealKey, first: u64, head: &BatchHead) -> Vec<u8> 
     key.seal(&position_aad(HEAD_AAD, first), &encode(head), &mut rand::rng())
 }
 
-/// Puts sealed records together.
-pub(crate) fn pack(head: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
-    encode(&Block { head, records: records.iter().map(Vec::as_slice).collect() })
+/// A record on its way into a block: what does not depend on its place is laid
+/// out already, once, wherever it was made.
+pub(crate) struct LooseRecord {
+    /// The header and the payload as they lie in a [`StoredRecord`].
+    bytes: Vec<u8>,
+    header_end: usize,
+    /// A payload that goes into rows of its own.
+    large: Option<Vec<u8>>,
+    pub(crate) cek: Option<Cek>,
+    pub(crate) envelopes: Vec<StoredEnvelope>,
+}
+
+impl LooseRecord {
+    pub(crate) fn new(header: &[u8], payload: Option<Vec<u8>>) -> Self {
+        let room = header.len() + payload.as_ref().map_or(0, Vec::len).min(INLINE_PAYLOAD_BYTES) + 32;
+        let mut record =
+            Self { bytes: Vec::with_capacity(room), header_end: 0, large: None, cek: None, envelopes: Vec::new() };
+        append(&mut record.bytes, header);
+        record.header_end = record.bytes.len();
+        record.put_payload(payload);
+        record
+    }
+
+    fn put_payload(&mut self, payload: Option<Vec<u8>>) {
+        self.bytes.truncate(self.header_end);
+        match payload {
+            None => append(&mut self.bytes, &StoredPayload::Absent),
+            Some(payload) if payload.len() <= INLINE_PAYLOAD_BYTES => {
+                append(&mut self.bytes, &StoredPayload::Inline(payload));
+            }
+            Some(payload) => {
+                append(&mut self.bytes, &StoredPayload::Parts);
+                self.large = Some(payload);
+            }
+        }
+    }
+
+    /// The exact bytes of the header.
+    pub(crate) fn header(&self) -> &[u8] {
+        self.bytes.get(LEN_BYTES..self.header_end).unwrap_or_default()
+    }
+
+    /// The payload, if it is here.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        // A payload that lies here has its variant and its length before it.
+        let inline = || self.bytes.get(self.header_end + VARIANT_BYTES + LEN_BYTES..);
+        self.large.as_deref().or_else(inline)
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.large.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The payload that goes into rows of its own, if it is so large.
+    pub(crate) fn large_payload(&self) -> Option<&[u8]> {
+        self.large.as_deref()
+    }
+
+    /// Gives a stub its payload. Whether it was one.
+    pub(crate) fn complete(&mut self, payload: Option<&[u8]>) -> bool {
+        let missing = self.payload().is_none() && payload.is_some();
+        if missing {
+            self.put_payload(payload.map(<[u8]>::to_vec));
+        }
+        missing
+    }
+
+    /// Lays the record out as a [`StoredRecord`] with this signature.
+    pub(crate) fn lay_out(&self, signature: &StoredSignature, out: &mut OpenRecord) {
+        out.wipe();
+        let (header, payload) = self.bytes.split_at(self.header_end);
+        let cek = self.cek.as_ref().map(Cek::as_bytes);
+        let room = self.bytes.len() + 512 + self.envelopes.len() * size_of::<StoredEnvelope>();
+        out.reserve(room);
+        out.bytes.extend_from_slice(header);
+        append(&mut out.bytes, signature);
+        let start = out.bytes.len();
+        append(&mut out.bytes, &cek);
+        out.secret = start..out.bytes.len();
+        out.bytes.extend_from_slice(payload);
+        append(&mut out.bytes, &self.envelopes);
+    }
+}
+
+/// Bytes of a length, and of the number of an enum's variant.
+const LEN_BYTES: usize = 8;
+const VARIANT_BYTES: usize = 4;
+
+/// Appends a value in bincode: the fields of a struct one after the other are
+/// the struct.
+fn append<T: Encode + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    struct To<'a>(&'a mut Vec<u8>);
+    impl Writer for To<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), bincode::error::EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+    bincode::encode_into_writer(value, To(out), config()).expect("stored values are bounded when made");
+}
+
+/// Room in which one record after the other is laid out before it is sealed.
+/// What is secret in it is wiped.
+#[derive(Default)]
+pub(crate) struct OpenRecord {
+    bytes: Vec<u8>,
+    secret: std::ops::Range<usize>,
+}
+
+impl OpenRecord {
+    /// Bytes that it has when it is sealed.
+    pub(crate) const fn sealed_len(&self) -> usize {
+        self.bytes.len() + SealKey::OVERHEAD
+    }
+
+    /// Empty, and large enough that nothing is left behind in a freed buffer.
+    fn reserve(&mut self, room: usize) {
+        self.bytes.clear();
+        self.bytes.reserve(room);
+    }
+
+    fn wipe(&mut self) {
+        if let Some(secret) = self.bytes.get_mut(std::mem::take(&mut self.secret)) {
+            secret.zeroize();
+        }
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+/// A block that is being filled: the layout of a [`Block`].
+#[derive(Default)]
+pub(crate) struct BlockBytes {
+    records: Vec<u8>,
+    count: u64,
+}
+
+impl BlockBytes {
+    pub(crate) const fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes of its records.
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Seals a record for its position and puts it behind the others.
+    pub(crate) fn push(&mut self, key: &SealKey, position: u64, record: &OpenRecord) {
+        self.records.reserve(BLOCK_BYTES.max(record.sealed_len()) + LEN_BYTES);
+        append(&mut self.records, &(record.sealed_len() as u64));
+        key.seal_into(&position_aad(RECORD_AAD, position), &record.bytes, &mut rand::rng(), &mut self.records);
+        self.count += 1;
+    }
+
+    /// The whole block, with its sealed head or none.
+    pub(crate) fn finish(&self, head: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.records.len() + head.len() + 2 * LEN_BYTES);
+        append(&mut out, head);
+        append(&mut out, &self.count);
+        out.extend_from_slice(&self.records);
+        out
+    }
 }
 
 fn position_aad(label: &[u8; 16], position: u64) -> [u8; 24] {
@@ -299,5 +465,84 @@ pub fn fuzz_stored(bytes: &[u8]) {
     }
     if let Ok(head) = decode::<BatchHead>(bytes) {
         assert_eq!(encode(&head), bytes, "the batch head has another spelling");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(payload: Option<usize>, cek: bool) -> LooseRecord {
+        let mut loose = LooseRecord::new(b"a header", payload.map(|bytes| vec![7; bytes]));
+        loose.cek = cek.then(|| Cek::from_bytes([9; 32]));
+        loose.envelopes = vec![StoredEnvelope { from: [1; 16], cek: [2; 48], packets: [3; 16] }];
+        loose
+    }
+
+    #[test]
+    fn a_loose_record_is_laid_out_as_a_stored_one() {
+        let path = vec![[4; 32], [5; 32]];
+        let signatures = [
+            StoredSignature::Single([6; 64]),
+            StoredSignature::Local,
+            StoredSignature::Batch { value: [8; 64], index: 1, size: 3, path },
+        ];
+        let mut open = OpenRecord::default();
+        for signature in signatures {
+            for (payload, stored) in [
+                (None, StoredPayload::Absent),
+                (Some(0), StoredPayload::Inline(vec![])),
+                (Some(INLINE_PAYLOAD_BYTES), StoredPayload::Inline(vec![7; INLINE_PAYLOAD_BYTES])),
+                (Some(INLINE_PAYLOAD_BYTES + 1), StoredPayload::Parts),
+            ] {
+                for cek in [false, true] {
+                    let loose = record(payload, cek);
+                    assert_eq!(loose.header(), b"a header");
+                    assert_eq!(loose.payload().map(<[u8]>::len), payload);
+                    loose.lay_out(&signature, &mut open);
+                    let expected = StoredRecord {
+                        header: b"a header".to_vec(),
+                        signature: signature.clone(),
+                        cek: cek.then_some([9; 32]),
+                        payload: stored.clone(),
+                        envelopes: loose.envelopes.clone(),
+                    };
+                    assert_eq!(open.bytes, encode(&expected));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stub_is_completed_once() {
+        for bytes in [1, INLINE_PAYLOAD_BYTES + 1] {
+            let mut loose = record(None, true);
+            assert!(!loose.complete(None));
+            assert!(loose.complete(Some(&vec![8; bytes])));
+            assert!(!loose.complete(Some(&[9])));
+            assert_eq!(loose.payload(), Some(&vec![8; bytes][..]));
+            assert_eq!(loose.large_payload().is_some(), bytes > INLINE_PAYLOAD_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_block_that_was_filled_reads_as_one() {
+        let key = SealKey::new(&[1; 32]);
+        let mut bytes = BlockBytes::default();
+        let mut open = OpenRecord::default();
+        for position in 40..43 {
+            record(Some(100), true).lay_out(&StoredSignature::Local, &mut open);
+            bytes.push(&key, position, &open);
+        }
+        let head = BatchHead { first: 40, size: 3, value: [2; 64] };
+        let packed = bytes.finish(&seal_head(&key, 40, &head));
+        let block = Block::from_bytes(40, &packed).unwrap();
+        assert_eq!(encode(&block), packed);
+        assert_eq!(block.len() as u64, bytes.len());
+        assert_eq!(block.head(&key, 40).unwrap(), Some(head));
+        for slot in 0..3 {
+            assert_eq!(block.record(&key, 40, slot).unwrap().header, b"a header");
+        }
+        assert!(block.record(&key, 41, 0).is_err(), "a record was moved");
     }
 }

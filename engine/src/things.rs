@@ -114,7 +114,7 @@ fn read_all(store: &Store) -> Result<BTreeSet<ThingId>> {
     let mut names = BTreeSet::new();
     for row in store.storage.scan(&schema::states(), Direction::Forward) {
         let (key, sealed) = row?;
-        names.insert(index::open_state(&store.rows, &key, &sealed)?.thing);
+        names.insert(index::thing_of_state(&store.rows, &key, &sealed)?);
     }
     names.extend(store.index.unwritten_states().into_iter().map(|(_, state)| state.thing.clone()));
     Ok(names)

@@ -100,6 +100,17 @@ impl Db {
     /// Does what closing does and stays open: everything is durable, and the
     /// node's own checkpoint names all of it. Cheap if nothing was written.
     ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// db.put("part-42", r#"{"temp":20.1}"#)?;
+    /// db.settle_all()?;
+    /// let named = db.last_checkpoint()?.map(|note| note.claimed().size);
+    /// assert_eq!(named, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::is_read_only`] if a sync failed.
     pub fn settle_all(&self) -> Result<()> {

@@ -1,9 +1,9 @@
 //! The socket: who may use it, where it lies, what is left of it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use super::server::{Server, through};
@@ -86,6 +86,61 @@ fn another_program_on_the_socket_is_no_server() {
     let server = greets(&world, b"something else");
     world.run(&["get", "a"]).exit(1).says("error[file]").says("the socket in ");
     server.join().unwrap();
+}
+
+#[test]
+fn a_wide_umask_opens_nothing() {
+    let world = World::new();
+    let mut command = world.command("sh");
+    command.args(["-c", "umask 0; exec thingdb serve"]);
+    let server = Server::spawn(command);
+    let mode = fs::metadata(world.path("db/socket")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    server.stop();
+}
+
+/// A frame as a client would send it, without descriptors.
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    [&[kind, 0], &u32::try_from(payload.len()).unwrap().to_be_bytes()[..], payload].concat()
+}
+
+#[test]
+fn nonsense_on_the_socket_harms_nobody() {
+    let world = World::new();
+    let server = Server::start(&world);
+    let garbage: Vec<u8> = (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let sayings = [
+        Vec::new(),
+        b"G".to_vec(),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        garbage,
+        vec![0xff; 64],
+        frame(2, b""),
+        frame(2, &[0; 20]),
+        // The arguments of a command, with none of the descriptors that it needs.
+        frame(2, b"\0\0\0\x01\0\0\0\x07thingdb\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        frame(5, b""),
+        frame(15, b"\0\0\0\x06secret"),
+        frame(16, b"\0\0\0\x01\0"),
+        // Descriptors that are announced and do not come.
+        vec![2, 3, 0, 0, 0, 0],
+        // More than anybody has to say.
+        vec![2, 0, 0xff, 0xff, 0xff, 0xff],
+    ];
+    for saying in &sayings {
+        for ends in [true, false] {
+            let mut stream = UnixStream::connect(world.path("db/socket")).unwrap();
+            // The server may hang up before it has heard everything.
+            let _ = stream.write_all(saying);
+            if ends {
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                // It greets and hangs up.
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        }
+    }
+    through(&world, &["put", "a", "1"]).ok();
+    server.stop();
 }
 
 /// Both sides look who is at the other end, whatever the modes say.

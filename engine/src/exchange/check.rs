@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, Read};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,13 +12,15 @@ use thingdb_format::{
 };
 
 use super::import::{Refusal, TrustPolicy};
-use super::packets;
+use super::packets::{self, PacketsMemo};
 use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::schema::Tag;
 use crate::store::Store;
+use crate::stored::{StoredEnvelope, StoredPayload};
 
 /// Lines that are handed to a worker at once, at most.
 const CHUNK_LINES: usize = 512;
@@ -33,33 +35,70 @@ const MAX_KEKS: usize = 1024;
 /// wrote the stream chose.
 const MAX_PASSPHRASE_PACKETS: usize = 16;
 
+/// A line as it came. It keeps the whole chunk in which it came.
+#[derive(Clone)]
+pub(super) struct RawLine {
+    chunk: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl RawLine {
+    /// A line that keeps nothing but itself.
+    pub(super) fn alone(line: Vec<u8>) -> Self {
+        let range = 0..line.len();
+        Self { chunk: Arc::new(line), range }
+    }
+}
+
+impl Deref for RawLine {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.chunk.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
 /// An entry on its way in.
 pub(super) struct Candidate {
     pub(super) line: u64,
-    pub(super) raw: Vec<u8>,
+    pub(super) raw: RawLine,
     pub(super) arrived: Arrived,
 }
 
 impl Candidate {
     pub(super) fn bytes(&self) -> usize {
-        self.raw.len() + self.arrived.entry.payload.as_ref().map_or(0, Vec::len) + 512
+        self.raw.len() + self.arrived.record.size() + 512
     }
 }
 
 /// Lines for a worker.
 struct Chunk {
     number: u64,
-    bytes: u64,
-    /// Line in the stream, bytes, and whether the line was too long to read.
-    lines: Vec<(u64, Vec<u8>, bool)>,
+    /// Bytes that were read.
+    read: u64,
+    /// The line before the first one here, counted from 1.
+    before: u64,
+    bytes: Vec<u8>,
+    /// Where each line ends, and whether it was too long to be read.
+    ends: Vec<(usize, bool)>,
 }
 
 /// What a worker made of a line.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are entries, and a box each would be freed by another thread"
+)]
 pub(super) enum Checked {
     Header,
     Trailer(Box<thingdb_format::Trailer>),
-    Entry { id: EntryId, candidate: Box<Candidate> },
-    Refused { id: Option<EntryId>, raw: Vec<u8>, refusal: Refusal },
+    Entry(Candidate),
+    /// An entry that is here, with all that the line has.
+    Known(EntryId),
+    Refused {
+        id: Option<EntryId>,
+        raw: RawLine,
+        refusal: Refusal,
+    },
 }
 
 type Outcome = (u64, u64, Vec<Checked>);
@@ -128,16 +167,27 @@ fn pump(
 }
 
 fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcome>) {
-    let mut memo = BatchMemo::default();
-    for chunk in chunks {
-        let checked = chunk
-            .lines
-            .into_iter()
-            .filter_map(|(number, raw, too_long)| checker.line(number, raw, too_long, &mut memo));
-        if results.send((chunk.number, chunk.bytes, checked.collect())).is_err() {
+    let mut memos = Memos::default();
+    for Chunk { number, read, before, bytes, ends } in chunks {
+        let bytes = Arc::new(bytes);
+        let mut checked = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for (line, (end, too_long)) in (before + 1..).zip(ends) {
+            let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
+            checked.extend(checker.line(line, raw, too_long, &mut memos));
+            start = end;
+        }
+        if results.send((number, read, checked)).is_err() {
             return;
         }
     }
+}
+
+/// What a worker remembers from line to line.
+#[derive(Default)]
+pub(super) struct Memos {
+    batch: BatchMemo,
+    packets: PacketsMemo,
 }
 
 /// Checks lines by themselves, in any thread.
@@ -188,7 +238,7 @@ impl<'a> Checker<'a> {
         self
     }
 
-    fn line(&self, number: u64, raw: Vec<u8>, too_long: bool, memo: &mut BatchMemo) -> Option<Checked> {
+    fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
         let refused = |id, raw, column, reason| {
             Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
         };
@@ -210,16 +260,57 @@ impl<'a> Checker<'a> {
             }
             Err(problem) => return refused(None, raw, None, problem.to_string()),
         };
-        let id = entry.id();
-        let wanted = self.wants(&entry).and_then(|()| self.trusts(&entry));
-        match wanted.and_then(|()| self.entry(entry, memo)) {
-            Ok(arrived) => {
-                // The line is kept only where it may be asked for again.
-                let candidate = Box::new(Candidate { line: number, raw, arrived });
-                Some(Checked::Entry { id, candidate })
-            }
-            Err(reason) => refused(Some(id), raw, None, reason),
+        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
+            return refused(Some(entry.id()), raw, None, reason);
         }
+        let tag = self.store.tag(&entry.header.thing);
+        if let Some(id) = self.known(&entry, &tag, memos) {
+            return Some(Checked::Known(id));
+        }
+        match self.entry(entry, tag, memos) {
+            Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
+            Err(reason) => {
+                let id = match Line::parse(&raw, number) {
+                    Ok(Line::Entry(entry)) => Some(entry.id()),
+                    _ => None,
+                };
+                refused(id, raw, None, reason)
+            }
+        }
+    }
+
+    /// The id of an entry that is here, if the line has nothing to add to it.
+    /// It was checked when it came: what is signed is named by the id, and the
+    /// line was decoded, so its payload has the hash that stands there.
+    fn known(&self, entry: &Entry, tag: &Tag, memos: &mut Memos) -> Option<EntryId> {
+        let seq = entry.header.seq;
+        // What cannot be read is told where the entry is taken in.
+        let state = self.store.state(tag).ok()??;
+        if seq > state.last_seq() {
+            return None;
+        }
+        let id = entry.id();
+        let stored = self.store.find(tag, &state, &id, Some(seq)).ok()??.stored;
+        if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
+            return None;
+        }
+        let is_here = |envelope: &Envelope| {
+            let mut packets = envelope.recipients.iter();
+            if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
+                return true;
+            }
+            if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
+                return false;
+            }
+            let (name, _) = memos.packets.encode(&envelope.recipients);
+            stored.envelopes.contains(&StoredEnvelope::new(envelope, name))
+        };
+        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
+        (is_full || entry.envelopes.iter().all(is_here)).then_some(id)
+    }
+
+    fn may_open(&self, packet: &KekPacket) -> bool {
+        self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
     /// Whether trust in the actor or origin of an entry that waits was
@@ -235,13 +326,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks an entry whose actor and origin are accepted.
-    pub(super) fn entry(&self, mut entry: Entry, memo: &mut BatchMemo) -> std::result::Result<Arrived, String> {
+    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, String> {
         let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
-        let tag = self.store.tag(&entry.header.thing);
         let envelopes = std::mem::take(&mut entry.envelopes);
-        let entry = entry.verify_with(&verifier, memo).map_err(|problem| problem.to_string())?;
+        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
         let (cek, envelopes) = self.open(&entry, envelopes);
-        Ok(Arrived { entry, envelopes, tag, cek })
+        Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
     }
 
     fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
@@ -353,24 +443,23 @@ fn lock<T>(keks: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The next lines; nothing at the end.
 fn read_chunk(input: &mut impl BufRead, number: u64, line: &mut u64) -> Result<Option<Chunk>> {
     let read = |source| Error::Stream { action: "read", source: Arc::new(source) };
-    let mut lines = Vec::new();
-    let mut bytes = 0;
-    while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-        let mut raw = Vec::new();
+    let mut chunk = Chunk { number, read: 0, before: *line, bytes: Vec::new(), ends: Vec::new() };
+    while chunk.ends.len() < CHUNK_LINES && chunk.bytes.len() < CHUNK_BYTES {
         let most = line::MAX_LINE_BYTES as u64 + 2;
-        let mut got = input.by_ref().take(most).read_until(b'\n', &mut raw).map_err(read)?;
+        let start = chunk.bytes.len();
+        let mut got = input.by_ref().take(most).read_until(b'\n', &mut chunk.bytes).map_err(read)?;
         if got == 0 {
             break;
         }
-        let too_long = got as u64 == most && raw.last() != Some(&b'\n');
+        let too_long = got as u64 == most && chunk.bytes.last() != Some(&b'\n');
         if too_long {
             // What is left of it is passed over without being kept.
-            raw.truncate(1024);
+            chunk.bytes.truncate(start + 1024);
             got += input.skip_until(b'\n').map_err(read)?;
         }
         *line += 1;
-        bytes += got;
-        lines.push((*line, raw, too_long));
+        chunk.read += got as u64;
+        chunk.ends.push((chunk.bytes.len(), too_long));
     }
-    Ok((!lines.is_empty()).then_some(Chunk { number, bytes: bytes as u64, lines }))
+    Ok((!chunk.ends.is_empty()).then_some(chunk))
 }

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use thingdb_format::{EntryId, Line, Signature, StreamCheck, Time, signature::BatchMemo};
+use thingdb_format::{EntryId, Line, Signature, StreamCheck, Time};
 
-use super::check::{Candidate, Checked, Checker};
+use super::check::{Candidate, Checked, Checker, Memos, RawLine};
 use super::import::{ImportOptions, ImportSummary, Refusal, StreamState};
 use super::pending::{self, Pending};
 use crate::committer::{Arrived, Committer, Done, Fate, Job};
@@ -67,7 +67,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             bytes: 0,
             summary: ImportSummary::default(),
         };
-        let mut memo = BatchMemo::default();
+        let mut memos = Memos::default();
         let mut waiting = Vec::new();
         for raw in pending::load(&db.store, &mut intake.loaded)? {
             // It was accepted when it came. What has lost its trust since does
@@ -76,8 +76,9 @@ impl<'a, 'o> Intake<'a, 'o> {
             if checker.is_withdrawn(&entry.header) {
                 continue;
             }
-            if let Ok(arrived) = checker.entry(*entry, &mut memo) {
-                waiting.push(Candidate { line: 0, raw, arrived });
+            let tag = db.store.tag(&entry.header.thing);
+            if let Ok(arrived) = checker.entry(*entry, tag, &mut memos) {
+                waiting.push(Candidate { line: 0, raw: RawLine::alone(raw), arrived });
             }
         }
         if !waiting.is_empty() {
@@ -91,6 +92,8 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// Takes the lines of a chunk. Breaks off if it should end here.
     pub(super) fn take(&mut self, checked: Vec<Checked>, bytes: u64) -> Result<ControlFlow<()>> {
         self.bytes += bytes;
+        // Each line keeps the whole chunk.
+        self.held_bytes = self.held_bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         for one in checked {
             self.lines += 1;
             match one {
@@ -102,11 +105,16 @@ impl<'a, 'o> Intake<'a, 'o> {
                     let noted = self.check.trailer(&trailer);
                     self.note(noted);
                 }
-                Checked::Entry { id, candidate } => {
-                    let noted = self.check.entry(&id);
+                Checked::Entry(candidate) => {
+                    let noted = self.check.entry(&candidate.arrived.id);
                     self.note(noted);
                     self.held_bytes += candidate.bytes();
-                    self.held.push(*candidate);
+                    self.held.push(candidate);
+                }
+                Checked::Known(id) => {
+                    let noted = self.check.entry(&id);
+                    self.note(noted);
+                    self.summary.known += 1;
                 }
                 Checked::Refused { id, raw, refusal } => {
                     if let Some(id) = id {
@@ -135,7 +143,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn is_amid_batch(&self) -> bool {
-        let last = self.held.last().map(|candidate| &candidate.arrived.entry.signature);
+        let last = self.held.last().map(|candidate| &candidate.arrived.signature);
         matches!(last, Some(Signature::Batch(batch)) if batch.index + 1 < batch.size)
     }
 
@@ -151,7 +159,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         while !candidates.is_empty() {
             let (whence, entries): (Vec<_>, Vec<Arrived>) =
                 candidates.drain(..).map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
-            let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.entry.id()).collect();
+            let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.id).collect();
             let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
             for ((fate, id), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
                 match fate {
@@ -193,11 +201,10 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let here: HashMap<EntryId, u64> =
-            entries.iter().map(|arrived| (arrived.entry.id(), arrived.entry.header.seq)).collect();
+        let here: HashMap<EntryId, u64> = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
         let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
         for arrived in &entries {
-            let prev = arrived.entry.header.prev.iter();
+            let prev = arrived.header.prev.iter();
             let unknown = prev.filter(|prev| !here.contains_key(prev) && !self.imagined.contains_key(prev));
             wanted.entry(arrived.tag).or_default().extend(unknown);
         }
@@ -210,9 +217,9 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     fn imagine_one(&mut self, arrived: Arrived, here: &HashMap<EntryId, u64>, stored: &Places) -> Result<Fate> {
         let store = &self.db.store;
-        let id = arrived.entry.id();
+        let id = arrived.id;
         let state = store.state(&arrived.tag)?;
-        let header = &arrived.entry.header;
+        let header = &arrived.header;
         if self.imagined.contains_key(&id) {
             return Ok(Fate::Known);
         }
@@ -272,7 +279,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
             let reason = format!("its prev {prev} is an entry of another thing");
-            self.refuse(&raw, Refusal { line, column: None, id: Some(arrived.entry.id()), reason })?;
+            self.refuse(&raw, Refusal { line, column: None, id: Some(arrived.id), reason })?;
         }
         Ok(())
     }

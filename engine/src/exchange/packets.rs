@@ -1,6 +1,8 @@
 //! KEK packets as they lie in their row. Entries that were sealed to the same
 //! recipients under the same KEK share the row.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 use thingdb_format::{Hash, KdfParams, KekPacket, RecipientId};
 
@@ -30,6 +32,31 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
         })
         .collect();
     stored::encode(&stored)
+}
+
+/// The packets that were encoded last: entries side by side mostly share them.
+#[derive(Default)]
+pub(crate) struct PacketsMemo(Option<Encoded>);
+
+struct Encoded {
+    packets: Vec<KekPacket>,
+    name: [u8; 16],
+    row: Arc<[u8]>,
+}
+
+impl PacketsMemo {
+    /// The name of the row, and its bytes.
+    pub(crate) fn encode(&mut self, packets: &[KekPacket]) -> ([u8; 16], Arc<[u8]>) {
+        if let Some(known) = &self.0
+            && known.packets == packets
+        {
+            return (known.name, Arc::clone(&known.row));
+        }
+        let row: Arc<[u8]> = encode(packets).into();
+        let name = name(&row);
+        self.0 = Some(Encoded { packets: packets.to_vec(), name, row: Arc::clone(&row) });
+        (name, row)
+    }
 }
 
 /// What was encoded.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use thingdb_format::{EntryId, Header};
 
-use super::check::Candidate;
+use super::check::{Candidate, RawLine};
 use crate::committer::{Committer, Done, Job};
 use crate::error::{Error, Result};
 use crate::schema::{self, Tag};
@@ -35,8 +35,8 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Lets an entry wait; gives it back if too many do.
-    pub(super) fn wait(&mut self, prev: EntryId, candidate: Candidate) -> std::result::Result<(), Box<Candidate>> {
-        let id = candidate.arrived.entry.id();
+    pub(super) fn wait(&mut self, prev: EntryId, mut candidate: Candidate) -> std::result::Result<(), Box<Candidate>> {
+        let id = candidate.arrived.id;
         if self.ids.contains(&id) {
             return Ok(());
         }
@@ -44,6 +44,8 @@ impl Pending {
         if self.ids.len() >= MAX_ENTRIES || self.bytes.saturating_add(bytes) > MAX_BYTES {
             return Err(Box::new(candidate));
         }
+        // It may wait for long: the lines beside it must not wait with it.
+        candidate.raw = RawLine::alone(candidate.raw.to_vec());
         self.ids.insert(id);
         self.bytes += bytes;
         self.waiting.entry(prev).or_default().push(candidate);
@@ -57,7 +59,7 @@ impl Pending {
         }
         let released = self.waiting.remove(prev).unwrap_or_default();
         for candidate in &released {
-            self.ids.remove(&candidate.arrived.entry.id());
+            self.ids.remove(&candidate.arrived.id);
             self.bytes -= candidate.bytes();
         }
         released
@@ -69,7 +71,7 @@ impl Pending {
         let crossed = |candidate: &Candidate| {
             let arrived = &candidate.arrived;
             let is_other = |prev: &&EntryId| tag_of.get(prev).is_some_and(|tag| *tag != arrived.tag);
-            arrived.entry.header.prev.iter().find(is_other).copied()
+            arrived.header.prev.iter().find(is_other).copied()
         };
         let mut taken = Vec::new();
         for waiting in self.waiting.values_mut() {
@@ -79,7 +81,7 @@ impl Pending {
         }
         self.waiting.retain(|_, waiting| !waiting.is_empty());
         for (_, candidate) in &taken {
-            self.ids.remove(&candidate.arrived.entry.id());
+            self.ids.remove(&candidate.arrived.id);
             self.bytes -= candidate.bytes();
         }
         taken
@@ -88,7 +90,7 @@ impl Pending {
     /// Those who wait, with their things.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Header, EntryId, Tag)> {
         let waiting = self.waiting.values().flatten().map(|candidate| &candidate.arrived);
-        waiting.map(|arrived| (&arrived.entry.header, arrived.entry.id(), arrived.tag))
+        waiting.map(|arrived| (&arrived.header, arrived.id, arrived.tag))
     }
 
     /// How many wait.
@@ -131,7 +133,7 @@ pub(super) fn save(store: &Store, committer: &Committer, pending: Pending, loade
         }
     };
     for candidate in pending.waiting.into_values().flatten() {
-        let id = candidate.arrived.entry.id();
+        let id = candidate.arrived.id;
         for (part, bytes) in (0..).zip(candidate.raw.chunks(PART_BYTES)) {
             let row = schema::waiting(&id, part);
             let sealed = store.rows.seal(&row, bytes);

@@ -11,8 +11,10 @@ use super::report::{Problem, Report, Verdict};
 use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
 use crate::committer::id8;
 use crate::error::{Error, Result};
+use crate::heads::{Heads, OfEntry};
 use crate::index::{self, HeadPosting, State};
 use crate::ledger::{self, Ledger};
+use crate::postings;
 use crate::progress;
 use crate::prototype::{self, Chains};
 use crate::recover::UNREADABLE;
@@ -33,6 +35,12 @@ struct Head {
     posting: u64,
 }
 
+impl OfEntry for Head {
+    fn id(&self) -> EntryId {
+        self.id
+    }
+}
+
 impl Head {
     fn is(&self, listed: &HeadPosting) -> bool {
         let posting = &listed.posting;
@@ -45,7 +53,7 @@ impl Head {
 /// What the entries of one thing say so far.
 struct Tip {
     thing: ThingId,
-    heads: Vec<Head>,
+    heads: Heads<Head>,
     entries: u64,
     /// Sum of the fingerprints of what the index should list.
     postings: u64,
@@ -54,8 +62,8 @@ struct Tip {
 }
 
 impl Tip {
-    const fn new(thing: ThingId) -> Self {
-        Self { thing, heads: Vec::new(), entries: 0, postings: 0, has_unreadable: false }
+    fn new(thing: ThingId) -> Self {
+        Self { thing, heads: Heads::default(), entries: 0, postings: 0, has_unreadable: false }
     }
 }
 
@@ -281,7 +289,7 @@ impl<'a> Links<'a> {
         let tip = tips.entry(seen.tag).or_insert_with(|| Tip::new(seen.header.thing.clone()));
         let mut greatest = Some(0);
         for prev in &seen.header.prev {
-            let known = match tip.heads.iter().find(|head| head.id == *prev) {
+            let known = match tip.heads.get(prev) {
                 Some(head) => Followed::Found(head.seq, head.time),
                 None if lost.ids.contains(prev) => Followed::Lost,
                 // A fork may follow an older entry. It is looked up by the
@@ -311,8 +319,10 @@ impl<'a> Links<'a> {
             report.add(problem(seen, position, Verdict::BadLink, detail));
         }
         let posting = fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id));
-        tip.heads.retain(|head| !seen.header.prev.contains(&head.id));
-        tip.heads.push(Head { id: seen.id, seq: seen.header.seq, time: seen.header.time, posting });
+        for prev in &seen.header.prev {
+            tip.heads.remove(prev);
+        }
+        tip.heads.insert(Head { id: seen.id, seq: seen.header.seq, time: seen.header.time, posting });
         tip.entries += 1;
         tip.has_unreadable |= seen.content != Verdict::Intact;
         tip.postings = tip.postings.wrapping_add(posting);
@@ -424,7 +434,7 @@ impl<'a> Links<'a> {
             }
             let (mut entries, mut postings, mut newer, mut some_lost) = (0, 0_u64, false, false);
             let Some(tag) = tag else { return Ok(()) };
-            for chunk in index::chunks(1, state.last_seq()) {
+            for chunk in postings::chunks(1, state.last_seq()) {
                 let listed = match store.chunk(tag, state, chunk) {
                     Err(problem) if problem.is_damaged() => {
                         add(None, None, Verdict::BadIndex, problem.to_string());
@@ -432,7 +442,7 @@ impl<'a> Links<'a> {
                     }
                     listed => listed?,
                 };
-                for posting in listed {
+                for posting in listed.iter() {
                     // The index lists nothing before the ledger has it.
                     if posting.position >= store.size() {
                         let detail = "the index lists it, the ledger ends before it".to_owned();
@@ -455,7 +465,7 @@ impl<'a> Links<'a> {
                 let detail = format!("the index lists {entries} entries, the ledger holds {}", tip.entries);
                 add(None, None, Verdict::BadIndex, detail);
             } else if !newer && !some_lost {
-                let listed = |head: &Head| state.heads.iter().any(|listed| head.is(listed));
+                let listed = |head: &Head| state.heads.get(&head.id).is_some_and(|listed| head.is(listed));
                 if state.heads.len() != tip.heads.len() || !tip.heads.iter().all(listed) {
                     add(None, None, Verdict::BadIndex, "the index has other heads than the ledger".to_owned());
                 }
@@ -536,7 +546,7 @@ fn for_each_state(
         // Memory may be ahead of the row that was just read.
         let state = match store.state(&tag) {
             Ok(Some(state)) => Ok(state),
-            Ok(None) => index::open_state(&store.rows, &key, &sealed).map(std::sync::Arc::new),
+            Ok(None) => index::open_state(&*store.storage, &store.rows, &tag, &sealed).map(std::sync::Arc::new),
             Err(problem) => Err(problem),
         };
         match state {
@@ -557,9 +567,9 @@ pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -
     let kept = kept.map(|kept| links.stand(kept)).transpose()?.flatten();
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
     let mut memo = Memo::default();
-    for chunk in index::chunks(1, state.last_seq().min(store.size())) {
-        for posting in store.chunk(&tag, &state, chunk)? {
-            match store.located_of(&state, &posting) {
+    for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
+        for posting in store.chunk(&tag, &state, chunk)?.iter() {
+            match store.located_of(&state, posting) {
                 Ok(located) => {
                     let Finding { position, entry, problems } =
                         scan::check_alone(store, &located, posting.slot, &mut memo);

@@ -57,7 +57,12 @@ impl Cli {
 
     /// Reads the arguments, and the environment of this process.
     pub(crate) fn read(args: &[OsString]) -> Result<Self, clap::Error> {
-        Self::read_with(args, Self::definition())
+        match Self::read_with(args, Self::definition()) {
+            // The usage that is shown then would count a variable as an option
+            // that was given.
+            Err(problem) if problem.use_stderr() => Self::read_of(args, &|name| std::env::var_os(name)),
+            read => read,
+        }
     }
 
     /// Reads the arguments and the environment of another process.
@@ -69,9 +74,20 @@ impl Cli {
     }
 
     fn read_with(args: &[OsString], mut definition: clap::Command) -> Result<Self, clap::Error> {
+        if args.iter().filter_map(|arg| arg.to_str()).any(is_small_negative) {
+            let put = |put: clap::Command| put.mut_arg("data", |data| data.allow_hyphen_values(true));
+            definition = definition.mut_subcommand("put", put);
+        }
         let matches = definition.try_get_matches_from_mut(args)?;
         Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
     }
+}
+
+/// Whether an argument is a number such as `-5.0e-3`, which is no option but is
+/// not known as a number either.
+fn is_small_negative(arg: &str) -> bool {
+    let is_number = serde_json::from_str::<serde_json::Number>(arg).is_ok();
+    is_number && arg.starts_with('-') && arg.contains(['e', 'E'])
 }
 
 /// The definition with another environment than that of this process.

@@ -5,6 +5,7 @@
 //! [`error::Failure`], which knows its exit code.
 
 pub(crate) mod args;
+mod array;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;
@@ -18,6 +19,7 @@ mod graph;
 mod input;
 pub(crate) mod interrupt;
 mod lines;
+mod media_type;
 mod output;
 pub(crate) mod passphrase;
 mod patch;

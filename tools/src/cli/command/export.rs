@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Db, ExportOptions, ExportSummary, KdfParams};
 
+use crate::cli::array::Array;
 use crate::cli::compress::{Compression, Compressor};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -19,6 +20,7 @@ Examples:
   thingdb export -o things.ndjson
   thingdb export --since 5000 | ssh hq thingdb import -
   thingdb export --prefix plant-3/ -o plant-3.ndjson.zst
+  thingdb export --array | curl --data-binary @- …           what POST /import takes, too
   thingdb export --to auditor -o for-auditor.ndjson
   thingdb export --archive-passphrase-file archive.pass -o archive.ndjson.zst
 
@@ -49,6 +51,10 @@ pub(crate) struct Args {
     /// Also seal every entry to the passphrase in this file: an archive
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     archive_passphrase_file: Option<String>,
+
+    /// Write one JSON array instead of lines, for clients that know no streams
+    #[arg(long)]
+    array: bool,
 
     /// Compress; by default as the file name says (.zst, .gz)
     #[arg(long, value_enum, value_name = "HOW")]
@@ -107,8 +113,16 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     let exported = Compressor::new(compression, &mut watched)
         .map_err(|problem| Failure::file(name, &problem))
         .and_then(|mut packed| {
-            let exported = db.export(options, &mut packed);
-            let ended = packed.end().map(drop);
+            let (exported, ended) = if args.array {
+                let mut array = Array::new(&mut packed);
+                let exported = db.export(options, &mut array);
+                // One that was broken off stays open, so that nobody takes it
+                // for a whole one.
+                let ended = if exported.is_ok() { array.end().map(drop) } else { Ok(()) };
+                (exported, ended.and_then(|()| packed.end().map(drop)))
+            } else {
+                (db.export(options, &mut packed), packed.end().map(drop))
+            };
             let exported = exported?;
             ended.map_err(|problem| Failure::file(name, &problem))?;
             Ok(exported)

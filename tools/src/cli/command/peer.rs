@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Card, Introduction, Peer};
+use thingdb::{Card, Db, Introduction, Peer};
 
 use crate::cli::console::Console;
 use crate::cli::context::Context;
@@ -94,6 +94,16 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             show(context, &known(&peer))
         }
     }
+}
+
+/// The peers that `--to` names: one, or several with commas between them. A
+/// comma may be part of a name.
+pub(crate) fn named(db: &Db, names: &[String]) -> Vec<String> {
+    let several = |name: &String| match db.peer(name) {
+        Ok(_) => vec![name.clone()],
+        Err(_) => name.split(',').map(|name| name.trim().to_owned()).collect(),
+    };
+    names.iter().flat_map(several).collect()
 }
 
 /// The card that an argument names.
