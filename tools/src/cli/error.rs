@@ -32,6 +32,10 @@ pub(crate) enum Exit {
     Locked = 11,
     /// Wrong passphrase.
     WrongPassphrase = 12,
+    /// Token refused, or its scope does not reach.
+    TokenRefused = 13,
+    /// Peer not reachable, or not the one that was pinned.
+    Unreachable = 14,
     /// Written by a newer version of this program.
     NewerVersion = 15,
     /// Interrupted; what was reported as stored is stored.

@@ -39,3 +39,18 @@ fn make() -> Result<TlsIdentity, rcgen::Error> {
     key.zeroize();
     Ok(TlsIdentity { certificate, key: der })
 }
+
+/// The certificate as text (RFC 7468).
+pub(crate) fn pem(identity: &TlsIdentity) -> String {
+    let text = data_encoding::BASE64.encode(&identity.certificate);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}

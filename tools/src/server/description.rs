@@ -24,6 +24,7 @@ use super::info::Info;
 use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
 use super::routes::{self, Content, Id, Kind, Needs, Parameter, Route, Shape};
 use crate::cli::record::{EntryJson, ImportedJson, ReceiptJson, ThingJson};
+use crate::sync::wire;
 
 /// The name of the way to show a token.
 const TOKEN: &str = "token";
@@ -76,6 +77,12 @@ fn components() -> ComponentsBuilder {
     let components = with::<Info>(components);
     let components = with::<Missing>(components);
     let components = with::<Checkpoint>(components);
+    let components = with::<wire::State>(components);
+    let components = with::<wire::Shown>(components);
+    let components = with::<wire::Seen>(components);
+    let components = with::<wire::ChangedEntries>(components);
+    let components = with::<wire::Grown>(components);
+    let components = with::<wire::Received>(components);
     with::<ProblemJson>(components)
 }
 

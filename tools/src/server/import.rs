@@ -124,7 +124,7 @@ impl Order {
 }
 
 /// What is said of a stream that broke off. What came of it is stored.
-fn broken(how: Break) -> Problem {
+pub(crate) fn broken(how: Break) -> Problem {
     let stored = "what came before it is stored";
     match how {
         Break::Gone => Problem::usage(format!("the body broke off; {stored}")),

@@ -10,7 +10,7 @@ use thingdb::Scope;
 
 use super::call::{Answer, Call};
 use super::encoding::{EVENTS, JSON, NDJSON, TEXT};
-use super::{checkpoint, description, entries, export, have, health, import, info, things};
+use super::{checkpoint, description, entries, export, have, health, import, info, sync, things};
 
 /// Something that can be asked.
 pub(crate) struct Route {
@@ -135,8 +135,10 @@ macro_rules! handler {
 
 /// All routes.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> + Clone {
-    ROUTES.iter()
+    ROUTES.iter().chain(sync::ROUTES)
 }
+
+pub(crate) use handler;
 
 static ROUTES: &[Route] = &[
     Route {
