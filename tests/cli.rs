@@ -5,8 +5,11 @@ mod cli {
     pub(crate) mod world;
 
     mod append;
+    mod bombs;
     mod commands;
     mod exit_codes;
+    mod failing_disk;
+    mod manners;
     mod passphrase;
     mod real_input;
     mod streams;

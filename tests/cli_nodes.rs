@@ -146,6 +146,40 @@ fn a_card_is_compared_before_it_is_believed() {
 }
 
 #[test]
+fn what_is_odd_about_a_card_is_said_also_without_asking() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (a, b, m) = (node(tmp.path(), "a"), node(tmp.path(), "b"), node(tmp.path(), "m"));
+    let warnings = |node: &Node<'_>, args: &[&str], code: i32| {
+        let output = node.run(args);
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
+        err
+    };
+    let key = |node: &Node<'_>, name: &str| node.ok(&["actor", "show", name, "--format", "raw"]).trim().to_owned();
+    b.ok(&["actor", "new", "second"]);
+    std::fs::write(tmp.path().join("b2.card"), b.ok(&["card"])).unwrap();
+    let second = key(&b, "second");
+    // Nothing to say.
+    assert_eq!(warnings(&a, &["peer", "add", "b", "@b2.card", "--yes"], 0), "");
+    let err = warnings(&a, &["peer", "add", "b", "@b.card", "--yes"], 0);
+    assert!(err.contains("warning[older-card]") && !err.contains("actor-left"), "{err}");
+    assert!(a.ok(&["peer", "show", "b", "--json"]).contains("second"), "the newer card stays");
+    // A node does not forget its actors, so here it is another one's card that
+    // lists the key: known by its name in one place, by another in the other.
+    m.ok(&["actor", "trust", "somebody", &second]);
+    let err = warnings(&m, &["peer", "add", "b", "@b2.card", "--yes"], 0);
+    assert!(err.contains("warning[actor-claimed]"), "{err}");
+    assert!(
+        err.contains("lists as second") && err.contains("known here as somebody") && err.contains(&second),
+        "{err}"
+    );
+    assert!(m.ok(&["actor", "ls"]).contains("somebody"));
+    // Asked on no terminal, it says so before it refuses to go on.
+    a.ok(&["peer", "rm", "b"]);
+    assert!(warnings(&m, &["peer", "add", "b", "@b.card"], 2).contains("warning[older-card]"));
+}
+
+#[test]
 fn a_write_only_node_says_why_it_cannot_read() {
     let tmp = tempfile::tempdir().unwrap();
     let reader = node(tmp.path(), "reader");

@@ -49,6 +49,39 @@ fn garbage_is_refused_line_by_line_and_what_is_good_stays() {
     assert_intact(&db);
 }
 
+/// A parser that calls itself for each level would run out of stack.
+#[test]
+fn deep_json_is_refused_wherever_it_stands() {
+    const LEVELS: usize = 500_000;
+    let (_scratch, db) = fresh();
+    let entry = Stranger::default().entry(&Plan::first("x", 1, "1"));
+    let good = String::from_utf8(line_of(&entry)).unwrap();
+    let arrays = format!("{}{}", "[".repeat(LEVELS), "]".repeat(LEVELS));
+    let objects = format!("{}1{}", "{\"a\":".repeat(LEVELS), "}".repeat(LEVELS));
+    let mut lines = vec!["[".repeat(LEVELS), "{\"v\":".repeat(LEVELS)];
+    for deep in [arrays, objects] {
+        lines.push(format!("{{\"thingdb\":{deep}}}"));
+        lines.push(format!("{{\"thingdb_end\":1,\"root\":{deep}}}"));
+        // In the place of each kind of member, and as one that nobody knows.
+        for (member, start) in [("thing", "\"x\""), ("seq", "1"), ("prev", "[]"), ("sig", "{"), ("envelopes", "")] {
+            let at = format!("\"{member}\":{start}");
+            let line = if start.is_empty() {
+                good.trim_end().replacen('}', &format!("}},\"{member}\":[{{\"recipients\":[{deep}]}}]"), 1)
+            } else {
+                good.trim_end().replacen(&at, &format!("\"{member}\":{deep},\"{member}\":{start}"), 1)
+            };
+            assert!(line.len() > good.len() + LEVELS, "{member}");
+            lines.push(line);
+        }
+        lines.push(good.trim_end().replacen('{', &format!("{{\"more\":{deep},"), 1));
+    }
+    let bad = lines.len() as u64;
+    lines.push(good);
+    let summary = import_all(&db, lines.join("\n").as_bytes());
+    assert_eq!((summary.added, summary.refused), (1, bad), "{summary:?}");
+    assert!(summary.reasons.iter().all(|refusal| refusal.column.is_some()), "{summary:?}");
+}
+
 #[test]
 fn a_forged_actor_gets_nowhere() {
     let (_scratch, db) = fresh();
@@ -130,10 +163,67 @@ fn links_that_do_not_follow_are_refused() {
         let summary = import_all(&db, &line_of(bad));
         assert_eq!((summary.added, summary.refused), (0, 1), "{summary:?}");
     }
-    // prev of another thing is not here.
-    let crossed = stranger.entry(&Plan { thing: "y".into(), ..Plan::after(&second, "3") });
-    assert_eq!(import_all(&db, &line_of(&crossed)).pending, 1);
     assert_eq!(db.stats().unwrap().entries, 2);
+}
+
+/// An entry that follows one of another thing can never go on, whichever comes
+/// first, and does not wait for ever.
+#[test]
+fn an_entry_after_one_of_another_thing_is_refused_and_does_not_wait() {
+    let stranger = Stranger::default();
+    let first = stranger.entry(&Plan::first("x", 1_000, "1"));
+    let second = stranger.entry(&Plan::after(&first, "2"));
+    let crossed = stranger.entry(&Plan { thing: "y".into(), ..Plan::after(&second, "3") });
+    let two_prev = {
+        let own = stranger.entry(&Plan::first("y", 1_000, "1"));
+        let mut prev = vec![own.id(), first.id()];
+        prev.sort_unstable();
+        stranger.entry(&Plan { prev, ..Plan::after(&own, "2") })
+    };
+    let after_it = stranger.entry(&Plan::after(&crossed, "4"));
+    let is_refused = |summary: &ImportSummary, at: u64, prev: &Entry| {
+        let refused: Vec<_> = summary.reasons.iter().map(|refusal| (refusal.line, refusal.reason.as_str())).collect();
+        assert_eq!(refused, [(at, &*format!("its prev {} is an entry of another thing", prev.id()))], "{summary:?}");
+        assert_eq!((summary.pending, summary.refused), (0, 1), "{summary:?}");
+    };
+    for dry_run in [true, false] {
+        // In one stream, in both orders.
+        for (lines, at) in [([&first, &second, &crossed], 3), ([&crossed, &first, &second], 1)] {
+            let (_scratch, db) = fresh();
+            let mut rejects = Vec::new();
+            let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run).rejects(&mut rejects);
+            let summary = db.import(options, &lines_of(lines)[..]).unwrap();
+            is_refused(&summary, at, &second);
+            assert_eq!(rejects, line_of(&crossed));
+            assert_eq!((summary.added, db.get("y").unwrap().is_some()), (2, false));
+        }
+    }
+    // Before: the prev is here since long.
+    let (_scratch, db) = fresh();
+    assert_eq!(import_all(&db, &lines_of([&first, &second])).added, 2);
+    is_refused(&import_all(&db, &line_of(&crossed)), 1, &second);
+    // Not only the prev for which it waits.
+    is_refused(&import_all(&db, &line_of(&two_prev)), 1, &first);
+    // What follows what was refused may wait: nobody knows that it was.
+    assert_eq!(import_all(&db, &line_of(&after_it)).pending, 1);
+    assert_intact_but_unknown(&db);
+    // After: it waits over imports and a reopening until the prev comes.
+    let (later_scratch, db) = fresh();
+    assert_eq!(import_all(&db, &line_of(&crossed)).pending, 1);
+    assert_eq!(import_all(&db, &line_of(&first)).pending, 1);
+    db.close().unwrap();
+    let later = later_scratch.path().join("db");
+    let db = relaxed().open(&later, &passphrase()).unwrap();
+    is_refused(&import_all(&db, &line_of(&second)), 0, &second);
+    assert_eq!(import_all(&db, &[]), ImportSummary::default());
+    db.close().unwrap();
+    assert_eq!(Rows::edit(&later, |rows| rows.all(b"W").len()), 0);
+}
+
+/// Nothing is wrong but that nobody knows the actor.
+fn assert_intact_but_unknown(db: &Db) {
+    let report = verify(db);
+    assert!(report.problems.iter().all(|problem| problem.verdict.as_str() == "unknown actor"), "{report:?}");
 }
 
 #[test]
@@ -217,6 +307,7 @@ fn many_entries_that_wait_are_bounded_and_let_go_of_nothing() {
     let again = import_all(&db, &stream);
     assert_eq!((again.added, again.pending), (0, 2_000));
     assert_eq!(db.stats().unwrap().entries, 0);
+    // More than there is room for: `absent_prev.rs`.
 }
 
 /// A reader of one endless line.
@@ -469,7 +560,7 @@ fn a_prev_that_was_found_for_one_thing_is_none_of_another() {
         let crossed = stranger.entry(&crossed);
         let options = ImportOptions::new().trust(TrustPolicy::All).dry_run(dry_run);
         let summary = db.import(options, &lines_of([&joins, &crossed])[..]).unwrap();
-        assert_eq!((summary.added, summary.pending), (1, 1), "{summary:?}");
+        assert_eq!((summary.added, summary.refused, summary.pending), (1, 1, 0), "{summary:?}");
         assert!(db.get("y").unwrap().is_none());
     }
 }

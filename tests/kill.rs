@@ -10,6 +10,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use thingdb::Warning;
 use thingdb_tests::acknowledged::{self, Acknowledged, Writer};
 use thingdb_tests::database::{Dice, assert_intact, options, passphrase, rounds, scratch, seed};
 
@@ -103,4 +104,45 @@ fn a_kill_while_a_database_is_made_leaves_one_or_none() {
         fs::remove_dir_all(&dir).unwrap();
     }
     println!("{none} had none yet, {some} had one");
+}
+
+/// A change of the node's keys that is killed half way: the node has the keys of
+/// before or the new ones, and works.
+#[test]
+fn a_kill_while_the_node_gets_new_keys_leaves_it_with_keys() {
+    let mut dice = Dice::new(seed("kill at new keys"));
+    let scratch = scratch();
+    let dir = scratch.path().join("db");
+    let db = options().create(&dir, &passphrase()).unwrap();
+    (0..20).for_each(|n| drop(db.put("lamp", &n.to_string()).unwrap()));
+    let mut key = db.node_key();
+    db.close().unwrap();
+    let (mut before, mut between, mut after) = (0, 0, 0);
+    for round in 0..rounds(20) {
+        let mut writer = Writer::start(WRITER, &dir, &["--new-node-key"]);
+        thread::sleep(Duration::from_micros(dice.roll(15_000)));
+        // It may have ended by itself.
+        let _ = writer.child.kill();
+        assert_eq!(writer.rest(), []);
+        let db = options().open(&dir, &passphrase()).unwrap();
+        let warnings = db.warnings();
+        match (db.node_key() == key, &warnings[..]) {
+            (true, []) => before += 1,
+            (false, []) => after += 1,
+            (false, [Warning::Checkpoint(_)]) => between += 1,
+            (is_old, warnings) => panic!("round {round}: the old key: {is_old}, {warnings:?}"),
+        }
+        if db.node_key() != key {
+            let former = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            assert!(former.into_iter().any(|name| name.starts_with("checkpoint.former-")));
+        }
+        key = db.node_key();
+        let entries = assert_intact(&db).entries;
+        db.put("lamp", "1").unwrap();
+        db.close().unwrap();
+        let db = options().open(&dir, &passphrase()).unwrap();
+        assert_eq!((db.node_key(), db.warnings()), (key, vec![]), "round {round}");
+        assert_eq!(assert_intact(&db).entries, entries + 1);
+    }
+    println!("{before} had the old keys, {after} the new ones, {between} had signed nothing with these");
 }

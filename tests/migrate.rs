@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thingdb::{
     ActorOutcome, ChainVerdict, Db, Draft, ExportOptions, Form, ImportOptions, JSON, KdfChoice, MigrateOptions,
-    MigrateReport, ORIGINAL, Options, PYTHON_JSON, Passphrase, Report, Verdict, VerifyOptions,
+    MigrateReport, ORIGINAL, Options, PYTHON_JSON, Passphrase, Report, Scope, TokenRefusal, Verdict, VerifyOptions,
 };
 use thingdb_tests::prototype::{OldActor, Prototype};
 
@@ -405,7 +405,11 @@ fn actors_peers_and_tokens_come_along_as_far_as_they_can() {
     );
     prototype.save_file(
         "tokens.json",
-        r#"{"tok-secret": {"name": "t", "scopes": ["export"]}, "tok-other": {"name": "u", "scopes": []}}"#,
+        r#"{"tok-a-long-secret-1": {"name": "t", "scopes": ["export", "fly"]},
+            "tok-a-long-secret-2": {"name": "t", "scopes": []},
+            "tok-a-long-secret-3": {"scopes": ["import"], "expires_at": 1000.5},
+            "tok-a-long-secret-4": {"scopes": ["import"], "expires_at": "soon"},
+            "tok-short": {"name": "u", "scopes": ["export"]}}"#,
     );
     let db = database(tmp.path());
     let dry = db.migrate(&old, &Passphrase::new(OLD), MigrateOptions::new().dry_run(true)).unwrap();
@@ -441,7 +445,19 @@ fn actors_peers_and_tokens_come_along_as_far_as_they_can() {
     let peers: Vec<(&str, bool)> =
         report.peers.iter().map(|peer| (peer.name.as_str(), peer.encryption_key.is_some())).collect();
     assert_eq!(peers, [("nodeB", true), ("odd", false)]);
-    assert_eq!((report.tokens, report.tokens_without_scopes), (2, 1));
+    assert_eq!((report.tokens, report.tokens_without_scopes), (5, 3));
+    assert_eq!((dry.tokens, dry.tokens_without_scopes), (5, 3));
+    let told: Vec<(String, String)> = db
+        .tokens()
+        .into_iter()
+        .map(|token| (token.name, token.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")))
+        .collect();
+    let expected =
+        [("t", "export"), ("t (2)", ""), ("prototype token 3", "import"), ("prototype token 4", ""), ("u", "")];
+    assert_eq!(told, expected.map(|(name, scopes)| (name.to_owned(), scopes.to_owned())));
+    assert!(db.check_token("tok-a-long-secret-1").unwrap().allows(Scope::Export));
+    assert_eq!(db.check_token("tok-a-long-secret-3"), Err(TokenRefusal::Expired));
+    assert!(report.notes.iter().any(|note| note.contains("u: it has fewer than 16 bytes")), "{:?}", report.notes);
     assert!(!format!("{report:?}").contains("tok-"));
     // They sign like any other.
     db.write(Draft::json("x", "2").unwrap().actor("alice")).unwrap();

@@ -6,6 +6,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyring::{RecoveryKey, SlotId, SlotInfo};
 use crate::passphrase::Passphrase;
+use crate::tls;
 use crate::trust::How;
 
 /// An actor whose secret key is in the keyring.
@@ -118,7 +119,7 @@ impl Db {
             time: unix_now(),
             node_key: keyring.node_key().node_key(),
             encryption_key: keyring.decryption_key().encryption_key(),
-            tls: None,
+            tls: tls::pinned(&keyring)?,
             name: String::new(),
             actors,
         };

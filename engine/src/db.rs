@@ -14,13 +14,15 @@ use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
-use crate::recover::{recover, repair_tree};
+use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
 use crate::schema;
-use crate::standing::{self, Standing};
+use crate::standing::{self, Kept, Standing};
+use crate::storage::memory::MemoryStorage;
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
+use crate::tokens::Tokens;
 
 /// Version of the layout of the directory and of the rows.
 pub const STORE_VERSION: u64 = 1;
@@ -59,6 +61,7 @@ pub struct Db {
     pub(crate) committer: Committer,
     pub(crate) options: Options,
     pub(crate) catalogue: Catalogue,
+    pub(crate) tokens: Tokens,
     warnings: Mutex<Vec<Warning>>,
     /// Size of the ledger at the last own checkpoint.
     pub(crate) checkpointed: Mutex<u64>,
@@ -156,7 +159,13 @@ impl Db {
         Self::assemble(dir, lock, storage, keyring, options)
     }
 
-    fn assemble(dir: &Path, lock: DirLock, storage: SledStorage, keyring: Keyring, options: &Options) -> Result<Self> {
+    fn assemble(
+        dir: &Path,
+        lock: DirLock,
+        storage: Box<dyn Storage>,
+        keyring: Keyring,
+        options: &Options,
+    ) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
         if let KdfUpgrade::Failed { cause } = keyring.kdf_upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
@@ -164,8 +173,13 @@ impl Db {
         let node = keyring.node_key().node_key();
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), Box::new(storage), keyring, index_capacity)?;
-        let recovered = recover(&store, options.rebuild)?;
+        let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
+        let mut recovered = recover(&store, options.rebuild)?;
+        let kept = standing::load(dir, &store.keyring());
+        let standing = match &kept {
+            Ok(Kept::Own(note)) => Some((compare(&store, &node, note, &mut recovered)?, note.claimed().size)),
+            _ => None,
+        };
         let committer = Committer::new(node.origin(), options.clock, options.future_tolerance_ms);
         warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
         if let Some(problem) = recovered.read_only {
@@ -173,21 +187,18 @@ impl Db {
             committer.close(problem);
         }
         let mut checkpointed = 0;
-        match standing::load(dir, &node) {
-            // A new database gets its first one when it is made.
-            Ok(None) => warnings.push(Warning::Checkpoint("the node's own last checkpoint is gone".to_owned())),
-            Ok(Some(note)) => match compare(&store, &node, &note, &mut warnings)? {
-                Standing::Consistent => checkpointed = note.claimed().size,
-                // What cannot be read cannot be compared.
-                Standing::Different { .. } if committer.check_open().is_err() => {}
-                found => {
-                    committer.close(Error::RolledBack { detail: found.to_string() });
-                    warnings.push(Warning::Standing(found));
-                }
-            },
-            Err(problem) => warnings.push(Warning::Checkpoint(problem.to_string())),
+        match standing {
+            Some((Standing::Consistent, size)) => checkpointed = size,
+            // What cannot be read cannot be compared.
+            Some((Standing::Different { .. }, _)) if committer.check_open().is_err() => {}
+            Some((found, _)) => {
+                committer.close(Error::RolledBack { detail: found.to_string() });
+                warnings.push(Warning::Standing(found));
+            }
+            None => warnings.extend(without_checkpoint(kept)),
         }
         Ok(Self {
+            tokens: Tokens::load(&store)?,
             store,
             committer,
             options: options.clone(),
@@ -213,6 +224,9 @@ impl Db {
             return Ok(());
         }
         let writable = self.committer.check_open().is_ok();
+        if writable {
+            self.flush_last_used();
+        }
         self.committer.close(Error::Closed);
         if writable {
             self.write_index()?;
@@ -227,15 +241,24 @@ impl Db {
     /// be written to again. The last checkpoint of the former key is kept
     /// beside the database. Entries stay readable.
     ///
+    /// If it is broken off by a crash, the node has its former keys or the new
+    /// ones, and it can be repeated.
+    ///
     /// # Errors
     /// [`Error::Keyring`] or [`Error::File`] if files cannot be replaced.
     pub fn new_node_key(mut self) -> Result<NodeKey> {
+        // Where nothing can be written any more, the keys stay.
+        self.store.sync()?;
+        // What proves how the ledger was comes first: from the next step on
+        // the checkpoint may be replaced.
+        standing::keep_former(self.dir())?;
         let key = self.store.keyring().rotate_node_key(&mut rand::rng())?;
-        standing::set_aside(self.dir())?;
         if self.committer.check_open().is_err() {
-            // The ledger is taken as it is. What follows from it may still
-            // speak of what it was.
+            // The ledger is taken as it is, which is for a key to say that has
+            // signed nothing yet. What follows from it may still speak of what
+            // it was.
             recover(&self.store, true)?;
+            accept_lost_ids(&self.store)?;
         }
         let tree = self.store.tree();
         let signer = Arc::clone(self.store.keyring().node_key());
@@ -319,15 +342,28 @@ fn create_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Res
 
 /// How the ledger stands against the own checkpoint. Rows of the tree that do
 /// not open are made anew.
-fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, warnings: &mut Vec<Warning>) -> Result<Standing> {
+fn compare(store: &Store, node: &NodeKey, note: &SignedCheckpoint, recovered: &mut Recovered) -> Result<Standing> {
     match standing::compare(store, node.origin(), note.claimed()) {
         Err(problem) if problem.is_damaged() => {
-            let recovered = repair_tree(store)?;
-            warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
+            repair_tree(store, recovered)?;
             standing::compare(store, node.origin(), note.claimed())
         }
         found => found,
     }
+}
+
+/// What is to be said if there is no own checkpoint to compare with.
+fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
+    let text = match kept {
+        Ok(Kept::Own(_)) => return None,
+        // A new database gets its first one when it is made.
+        Ok(Kept::Nothing) => "the node's own last checkpoint is gone".to_owned(),
+        Ok(Kept::Former) => "the last checkpoint is of a key that the node had before: a change of its keys was \
+                             broken off, or an old file was put back"
+            .to_owned(),
+        Err(problem) => problem.to_string(),
+    };
+    Some(Warning::Checkpoint(text))
 }
 
 fn lock(dir: &Path) -> Result<DirLock> {
@@ -337,7 +373,10 @@ fn lock(dir: &Path) -> Result<DirLock> {
     })
 }
 
-fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
+fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
+    if options.in_memory {
+        return Ok(Box::new(MemoryStorage::new()));
+    }
     let with = SledOptions {
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
@@ -345,7 +384,7 @@ fn open_storage(dir: &Path, options: &Options) -> Result<SledStorage> {
         sync_hook: options.fail_sync_at.map(failing_sync),
         ..SledOptions::default()
     };
-    Ok(SledStorage::open(dir, with)?)
+    Ok(Box::new(SledStorage::open(dir, with)?))
 }
 
 /// Lets every sync from the `at`-th on fail.

@@ -144,6 +144,16 @@ pub enum Error {
         /// Fingerprint of the key on the card.
         found: thingdb_format::Hash,
     },
+    /// A card lists an actor of this node under another name.
+    #[error("the card lists the key {key} as {claimed}; it is {known}, who signs here")]
+    ActorClaimed {
+        /// The actor.
+        key: thingdb_format::Actor,
+        /// The name on the card.
+        claimed: String,
+        /// The name here.
+        known: String,
+    },
     /// The node of a card is known already, under another name.
     #[error("the node {fingerprint} is known already, as {name}")]
     PeerKnown {
@@ -189,6 +199,21 @@ pub enum Error {
         thing: ThingId,
         /// The entry.
         id: thingdb_format::EntryId,
+    },
+    /// A token of this name is there already.
+    #[error("there is a token named {name} already")]
+    TokenExists {
+        /// The name.
+        name: String,
+    },
+    /// There are as many tokens as there may be.
+    #[error("there are {} tokens, more are not kept; remove some first", crate::tokens::MAX_TOKENS)]
+    TooManyTokens,
+    /// This word is no scope of tokens.
+    #[error("{scope} is no scope; there are read, write, export, import and admin")]
+    NoSuchScope {
+        /// The word.
+        scope: String,
     },
     /// A checkpoint is of another node.
     #[error("the checkpoint is of the node {found}, not of this one")]
@@ -327,7 +352,11 @@ impl Error {
             Self::Json { .. }
             | Self::PeerChanged { .. }
             | Self::PeerKnown { .. }
+            | Self::ActorClaimed { .. }
             | Self::NoReader
+            | Self::TokenExists { .. }
+            | Self::TooManyTokens
+            | Self::NoSuchScope { .. }
             | Self::NoPrototype { .. } => true,
             _ => self.keyring().is_some_and(|problem| {
                 matches!(

@@ -84,6 +84,8 @@ pub mod storage;
 mod store;
 mod stored;
 mod things;
+mod tls;
+mod tokens;
 pub mod trust;
 mod verify;
 mod write;
@@ -99,7 +101,7 @@ pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
-pub use peers::{Audience, Introduction, Peer};
+pub use peers::{Audience, Claim, Introduction, Peer};
 pub use progress::Progress;
 pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
@@ -117,4 +119,6 @@ pub use thingdb_format::{
     ThingId, Time,
 };
 pub use things::{ThingInfo, ThingQuery, Things};
+pub use tls::TlsIdentity;
+pub use tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
 pub use verify::{Problem, Report, Verdict, VerifyOptions};

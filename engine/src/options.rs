@@ -48,6 +48,7 @@ pub struct Options {
     pub(crate) write_only: bool,
     pub(crate) rebuild: bool,
     pub(crate) fail_sync_at: Option<u64>,
+    pub(crate) in_memory: bool,
     pub(crate) clock: fn() -> u64,
 }
 
@@ -66,6 +67,7 @@ impl Default for Options {
             write_only: false,
             rebuild: false,
             fail_sync_at: None,
+            in_memory: false,
             clock: system_clock,
         }
     }
@@ -167,6 +169,15 @@ impl Options {
     #[must_use]
     pub const fn fail_sync_at(mut self, n: u64) -> Self {
         self.fail_sync_at = Some(n);
+        self
+    }
+
+    /// Keeps the rows in memory, for tests that need none of them afterwards.
+    /// Keyring and checkpoint are files as ever.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn in_memory(mut self, in_memory: bool) -> Self {
+        self.in_memory = in_memory;
         self
     }
 

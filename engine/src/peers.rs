@@ -120,8 +120,36 @@ pub struct Introduction {
     /// Its actors, with the names under which they would be trusted. Left out
     /// are those of a known peer in whom trust was withdrawn.
     pub actors: Vec<(Actor, String)>,
-    /// Whether the same peer is known already, with an older or the same card.
+    /// Whether the same peer is known already, whatever its card.
     pub known: bool,
+    /// Whether the peer is known by a newer card. This one then changes
+    /// nothing, and no actors would be trusted.
+    pub outdated: bool,
+    /// Actors whom the card before lists and this one does not, with the names
+    /// under which they are trusted. They stay trusted: what they wrote still
+    /// comes in from elsewhere. Whether they left or lost their key only their
+    /// people can say; [`Db::untrust_actor`] withdraws trust.
+    pub dropped: Vec<(Actor, String)>,
+    /// Actors whom this node knows by other names than the card has for them,
+    /// or who sign here. A card proves that its node key made it, not that the
+    /// node has the keys of its actors: it may list whom it likes. The names
+    /// that are known here stay.
+    pub claims: Vec<Claim>,
+}
+
+/// An actor on a card who is known here already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The actor.
+    pub key: Actor,
+    /// The name on the card.
+    pub claimed: String,
+    /// The name by which this node knows the key.
+    pub known: String,
+    /// How it came to be known; [`How::Own`] if it signs here.
+    pub how: How,
+    /// Whether trust in it was withdrawn.
+    pub withdrawn: bool,
 }
 
 /// Peers.
@@ -146,8 +174,10 @@ impl Db {
         if let Some(other) = peers.iter().find(|peer| peer.card.node_key == card.node_key && peer.name != name) {
             return Err(Error::PeerKnown { name: other.name.clone(), fingerprint: other.fingerprint() });
         }
+        let outdated = known.is_some_and(|known| known.card.time > card.time);
         let mut actors: Vec<(Actor, String)> = Vec::new();
-        for (key, claimed) in &card.actors {
+        let listed = if outdated { &[][..] } else { &card.actors[..] };
+        for (key, claimed) in listed {
             let before = keyring.trust().actor(key).filter(|before| before.withdrawn.is_some());
             let was_listed = known.is_some_and(|known| known.card.actors.iter().any(|(listed, _)| listed == key));
             // A person has withdrawn it; the next card does not undo that.
@@ -162,6 +192,9 @@ impl Db {
             fingerprint: card.node_key.fingerprint(),
             actors,
             known: known.is_some(),
+            outdated,
+            dropped: known.filter(|_| !outdated).map_or_else(Vec::new, |known| dropped(&keyring, &known.card, card)),
+            claims: claims(&keyring, name, known.map(|known| &known.card), card),
         })
     }
 
@@ -169,23 +202,33 @@ impl Db {
     /// trusted, and entries can be sealed to it. A newer card of a known peer
     /// replaces the older one.
     ///
-    /// Actors whose name is taken here are trusted as `NAME/CLAIMED`.
+    /// Actors whose name is taken here are trusted as `NAME/CLAIMED`. An older
+    /// card than the one that is known changes nothing:
+    /// [`Introduction::outdated`] tells.
     ///
     /// # Errors
     /// [`Error::PeerChanged`] if a peer of this name has other keys;
-    /// [`Error::Keyring`].
+    /// [`Error::ActorClaimed`] if the card lists an actor of this node under
+    /// another name; [`Error::Keyring`].
     pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
         let introduction = self.introduce(name, card)?;
         let own = self.node_key();
         if card.node_key == own {
             return Err(Error::PeerKnown { name: "this node itself".to_owned(), fingerprint: own.fingerprint() });
         }
+        // A node that was made as a copy of this one has its actors, by their
+        // names. Under another name nobody honest lists them.
+        if let Some(claim) = introduction.claims.iter().find(|claim| claim.is_of_own_under_another_name()) {
+            return Err(Error::ActorClaimed {
+                key: claim.key,
+                claimed: claim.claimed.clone(),
+                known: claim.known.clone(),
+            });
+        }
         let mut keyring = self.store.keyring();
         let mut peers = peers(&keyring)?;
         let since = peers.iter().find(|peer| peer.name == name).map_or_else(unix_now, |peer| peer.since);
-        if let Some(known) = peers.iter().find(|peer| peer.name == name)
-            && known.card.time > card.time
-        {
+        if introduction.outdated {
             return Ok(introduction);
         }
         peers.retain(|peer| peer.name != name);
@@ -313,6 +356,43 @@ fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str, given: 
     let numbered = (8..=64).map(|digits| key.to_string()[..digits].to_owned());
     let mut names = qualified.into_iter().chain(numbered);
     names.find(|name| is_free(name)).unwrap_or_else(|| key.to_string())
+}
+
+impl Claim {
+    fn is_of_own_under_another_name(&self) -> bool {
+        self.how == How::Own && self.claimed != self.known
+    }
+}
+
+/// The actors of `before` that are trusted and not on `card`.
+fn dropped(keyring: &Keyring, before: &Card, card: &Card) -> Vec<(Actor, String)> {
+    let is_listed = |key: &Actor| card.actors.iter().any(|(listed, _)| listed == key);
+    let gone = before.actors.iter().filter(|(key, _)| !is_listed(key));
+    let known = gone.filter_map(|(key, _)| keyring.trust().actor(key));
+    let by_card = known.filter(|known| known.how == How::Card && known.withdrawn.is_none());
+    by_card.map(|known| (known.key, known.name.clone())).collect()
+}
+
+/// The actors of a card of `peer` whom this node knows otherwise, but for what
+/// the card before said, too.
+fn claims(keyring: &Keyring, peer: &str, before: Option<&Card>, card: &Card) -> Vec<Claim> {
+    let is_new = |actor: &&(Actor, String)| before.is_none_or(|before| !before.actors.contains(*actor));
+    let listed = card.actors.iter().filter(is_new);
+    listed
+        .filter_map(|(key, claimed)| Some((keyring.trust().actor(key)?, claimed)))
+        .filter(|(known, claimed)| {
+            // The name that it got because its own was taken.
+            let is_same = known.name == **claimed || known.name == format!("{peer}/{claimed}");
+            known.how == How::Own || !is_same
+        })
+        .map(|(known, claimed)| Claim {
+            key: known.key,
+            claimed: claimed.clone(),
+            known: known.name.clone(),
+            how: known.how,
+            withdrawn: known.withdrawn.is_some(),
+        })
+        .collect()
 }
 
 /// To whom entries are sealed, ready for those who write.

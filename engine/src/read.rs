@@ -103,7 +103,7 @@ impl Db {
     }
 
     /// Goes through all ids in ledger order for as long as `act` says.
-    fn scan_ids(&self, mut act: impl FnMut(u64, [u8; 32]) -> bool) -> Result<()> {
+    pub(crate) fn scan_ids(&self, mut act: impl FnMut(u64, [u8; 32]) -> bool) -> Result<()> {
         let tree = self.store.tree();
         let full = tree.size() / WIDTH;
         for (index, row) in (0..full).zip(self.store.storage.scan(&schema::tiles(0), Direction::Forward)) {

@@ -40,6 +40,13 @@ pub(crate) struct Recovered {
 /// index rows into the index. `anew` throws away what follows from the ledger.
 pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
     let mut recovered = Recovered::default();
+    if store.storage.get(schema::IDS_LOST)?.is_some() {
+        recovered.read_only = Some(Error::damaged(
+            "the ledger",
+            "ids of some of its entries are lost, so the node cannot sign what follows them; with a new node key it \
+             goes on from what is here",
+        ));
+    }
     let Some(size) = ledger_size(store, &mut recovered)? else { return Ok(recovered) };
     let loaded = if anew { None } else { load_tree(store, size, &mut recovered)? };
     let ledger = match loaded {
@@ -132,21 +139,32 @@ fn load_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Opti
 }
 
 /// Makes the tree anew if it turns out later that its rows do not open.
-pub(crate) fn repair_tree(store: &Store) -> Result<Recovered> {
-    let mut recovered = Recovered::default();
-    let size = store.size();
-    let ledger = rebuild_tree(store, size, &mut recovered)?;
+pub(crate) fn repair_tree(store: &Store, recovered: &mut Recovered) -> Result<()> {
+    let ledger = rebuild_tree(store, store.size(), recovered)?;
     *store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
-    Ok(recovered)
+    Ok(())
+}
+
+/// Takes it that ids are lost, for a node whose key has not signed for them.
+pub(crate) fn accept_lost_ids(store: &Store) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.delete(schema::IDS_LOST);
+    store.commit(batch).map(drop)
 }
 
 /// Makes the tree and its rows anew from the records. The ids of those that
-/// cannot be read are taken over from the rows of before.
+/// cannot be read are taken over from the rows of before, placeholders too:
+/// these were either [accepted](accept_lost_ids) or are told of by their mark.
 fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Ledger> {
     let mut ledger = Ledger::default();
     let mut batch = Batch::new();
-    let push = |ledger: &mut Ledger, batch: &mut Batch, id: &EntryId| -> Result<()> {
-        ledger.push(id, &store.rows, batch);
+    let push = |ledger: &mut Ledger, batch: &mut Batch, id: Option<EntryId>| -> Result<()> {
+        // Once a full row has a placeholder, the next opening finds nothing
+        // missing. What fills no row yet is read from the records each time.
+        if id.is_none() && ledger.size() < size - size % WIDTH {
+            batch.put(schema::IDS_LOST, store.rows.seal(schema::IDS_LOST, &[]));
+        }
+        ledger.push(&id.unwrap_or(UNREADABLE), &store.rows, batch);
         if batch.bytes() > 1 << 20 {
             store.commit(std::mem::take(batch))?;
         }
@@ -155,10 +173,10 @@ fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<L
     let mut id_before = |position: u64, problem: Error| {
         let row = ledger::read_row(&*store.storage, &store.rows, 0, position / WIDTH);
         let known = row.ok().and_then(|row| row.get((position % WIDTH) as usize).copied());
-        known.map(EntryId).filter(|id| *id != UNREADABLE).unwrap_or_else(|| {
+        if known.is_none() {
             recovered.read_only.get_or_insert(problem);
-            UNREADABLE
-        })
+        }
+        known.map(EntryId)
     };
     for_each_record(store, 0, |position, found| {
         // One that a block behind it has, too, or that is none of the ledger's.
@@ -172,10 +190,10 @@ fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<L
         // Where blocks are missing, so are ids.
         while ledger.size() < position {
             let id = id_before(ledger.size(), Error::damaged("the ledger", "blocks are missing"));
-            push(&mut ledger, &mut batch, &id)?;
+            push(&mut ledger, &mut batch, id)?;
         }
-        let id = found.map_or_else(|problem| id_before(position, problem), |entry| entry.id);
-        push(&mut ledger, &mut batch, &id)
+        let id = found.map_or_else(|problem| id_before(position, problem), |entry| Some(entry.id));
+        push(&mut ledger, &mut batch, id)
     })?;
     if !batch.is_empty() {
         store.commit(batch)?;

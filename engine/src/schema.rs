@@ -11,7 +11,7 @@
 //! K ‖ hash 16                 the KEK packets of a set of recipients
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
 //! O ‖ segment 8               the KEK under which exports seal to this node itself
-//! S ‖ name                    a number that the engine keeps
+//! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
 //! A tag is an HMAC of the thing's id, so that no key tells an id. Integers are
@@ -175,6 +175,13 @@ pub(crate) fn waiting_rows() -> KeyRange {
 
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
+
+/// When each token was used last.
+pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
+
+/// There if ids of the ledger are lost for good: the tree's rows stand for them
+/// with placeholders, over which the node must not sign.
+pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());

@@ -12,6 +12,7 @@ use thingdb_format::{Checkpoint, Hash, NodeKey, Origin, SignedCheckpoint, Signin
 
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::keyring::Keyring;
 use crate::store::Store;
 
 const FILE: &str = "checkpoint";
@@ -30,30 +31,63 @@ pub(crate) fn sign(dir: &Path, key: &SigningKey, size: u64, root: Hash) -> Resul
     Ok(note)
 }
 
-/// Keeps the checkpoint of a former node key under another name.
-pub(crate) fn set_aside(dir: &Path) -> Result<()> {
-    let from = path(dir);
-    let free = (1_u32..).map(|n| dir.join(format!("{FILE}.former-{n}"))).find(|path| !path.exists());
-    let to = free.unwrap_or_else(|| from.clone());
-    match std::fs::rename(&from, &to) {
-        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::file(from, "cannot be renamed")(problem))
+/// Keeps a copy of the checkpoint under another name, before the node gets a
+/// key under which it does not verify. One that is kept already is not kept
+/// twice, so that a change of keys that was broken off can be repeated.
+pub(crate) fn keep_former(dir: &Path) -> Result<()> {
+    let Some(text) = read(&path(dir))? else { return Ok(()) };
+    for n in 1_u32.. {
+        let copy = dir.join(format!("{FILE}.former-{n}"));
+        match read(&copy)? {
+            Some(kept) if kept == text => return Ok(()),
+            Some(_) => {}
+            None => {
+                return disk::replace_file(&copy, &text, 0o600).map_err(Error::file(copy, "cannot be written"));
+            }
         }
-        _ => disk::sync_directory(dir).map_err(Error::file(dir, "cannot be synced")),
+    }
+    Ok(())
+}
+
+/// What lies in the place of the own checkpoint.
+pub(crate) enum Kept {
+    Nothing,
+    Own(SignedCheckpoint),
+    /// One of a key that the node had before: a change of its keys was broken
+    /// off. The key that it has now has signed nothing yet.
+    Former,
+}
+
+impl Kept {
+    /// The checkpoint, if the node's key of now has signed it.
+    pub(crate) fn own(self) -> Option<SignedCheckpoint> {
+        match self {
+            Self::Own(note) => Some(note),
+            Self::Nothing | Self::Former => None,
+        }
     }
 }
 
 /// The checkpoint that is kept, if there is one.
-pub(crate) fn load(dir: &Path, node: &NodeKey) -> Result<Option<SignedCheckpoint>> {
-    let text = match std::fs::read(path(dir)) {
-        Ok(text) => text,
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(problem) => return Err(Error::file(path(dir), "cannot be read")(problem)),
-    };
-    let note = std::str::from_utf8(&text)
-        .map_err(|_| "it is not UTF-8".to_owned())
-        .and_then(|text| verified(text, node).map_err(|problem| problem.to_string()));
-    note.map(Some).map_err(|detail| Error::damaged(format!("{}", path(dir).display()), detail))
+pub(crate) fn load(dir: &Path, keyring: &Keyring) -> Result<Kept> {
+    let Some(text) = read(&path(dir))? else { return Ok(Kept::Nothing) };
+    let damaged = |detail: String| Error::damaged(format!("{}", path(dir).display()), detail);
+    let text = std::str::from_utf8(&text).map_err(|_| damaged("it is not UTF-8".to_owned()))?;
+    match verified(text, &keyring.node_key().node_key()) {
+        Ok(note) => Ok(Kept::Own(note)),
+        Err(_) if keyring.former_nodes().iter().any(|former| verified(text, &former.node_key).is_ok()) => {
+            Ok(Kept::Former)
+        }
+        Err(problem) => Err(damaged(problem.to_string())),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(problem) => Err(Error::file(path, "cannot be read")(problem)),
+    }
 }
 
 fn verified(text: &str, node: &NodeKey) -> std::result::Result<SignedCheckpoint, thingdb_format::Error> {

@@ -40,6 +40,7 @@ pub struct ThingInfo {
 pub struct ThingQuery {
     prefix: String,
     after: Option<String>,
+    limit: Option<usize>,
 }
 
 impl ThingQuery {
@@ -62,6 +63,23 @@ impl ThingQuery {
         self.after = Some(thing.into());
         self
     }
+
+    /// At most this many.
+    #[must_use]
+    pub const fn limit(mut self, things: usize) -> Self {
+        self.limit = Some(things);
+        self
+    }
+}
+
+impl ThingQuery {
+    /// Where the listing begins.
+    fn start(&self) -> Bound<&str> {
+        match self.after.as_deref() {
+            Some(after) if after >= self.prefix.as_str() => Bound::Excluded(after),
+            _ => Bound::Included(&self.prefix),
+        }
+    }
 }
 
 /// The names that were put in order.
@@ -83,9 +101,9 @@ impl Catalogue {
         let names = names.get_or_insert_default();
         names.extend(new);
         let picked: BTreeSet<ThingId> = names
-            .range::<str, _>((Bound::Included(query.prefix.as_str()), Bound::Unbounded))
+            .range::<str, _>((query.start(), Bound::Unbounded))
             .take_while(|thing| thing.as_str().starts_with(&query.prefix))
-            .filter(|thing| query.after.as_deref().is_none_or(|after| thing.as_str() > after))
+            .take(query.limit.unwrap_or(usize::MAX))
             .cloned()
             .collect();
         Ok(Things { store, picked: picked.into_iter() })

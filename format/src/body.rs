@@ -11,7 +11,7 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::codec::{Reader, plain_text, push_short_text, within};
+use crate::codec::{Reader, plain_text, push_short_text, text_length, within};
 
 /// Data as it is.
 const ENCODING_PLAIN: u8 = 0;
@@ -62,7 +62,7 @@ impl Body {
     /// Checks and encodes the parts.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] or [`Error::Text`] that names the part.
+    /// [`Error::Length`] or [`Error::Text`] that names the part.
     pub fn new(actor_name: &str, action: &str, media_type: &str, data: &[u8]) -> Result<Self, Error> {
         Self::with_attachment(actor_name, action, media_type, data, None)
     }
@@ -202,7 +202,7 @@ fn check(actor_name: &str, action: &str, media_type: &str) -> Result<(), Error> 
 }
 
 fn check_media_type(field: &'static str, media_type: &str) -> Result<(), Error> {
-    within(field, media_type.len() as u64, 1, MAX_MEDIA_TYPE_BYTES as u64)?;
+    text_length(field, media_type, 1, MAX_MEDIA_TYPE_BYTES as u64)?;
     if !media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         return Err(Error::Text { field, problem: "holds a character that is not printable ASCII" });
     }

@@ -84,7 +84,7 @@ impl Card {
     /// Signs a card with the node key that it names.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Text`], [`Error::NotAscending`] or
+    /// [`Error::OutOfRange`], [`Error::Length`], [`Error::Text`], [`Error::NotAscending`] or
     /// [`Error::UnacceptableKey`] for what may not stand in a card,
     /// [`Error::BadSignature`] if `key` is not that of the node.
     pub fn sign(fields: CardFields, key: &SigningKey) -> Result<Self, Error> {
@@ -263,7 +263,7 @@ mod tests {
     fn what_may_not_stand_in_a_card_is_refused() {
         let refused = |fields| Card::sign(fields, &node()).unwrap_err();
         assert!(matches!(refused(CardFields { name: "a\n".into(), ..fields() }), Error::Text { .. }));
-        assert!(matches!(refused(CardFields { name: "a".repeat(129), ..fields() }), Error::OutOfRange { .. }));
+        assert!(matches!(refused(CardFields { name: "a".repeat(129), ..fields() }), Error::Length { .. }));
         let mut bad = fields();
         bad.actors.reverse();
         assert!(matches!(refused(bad), Error::NotAscending { .. }));
@@ -272,7 +272,7 @@ mod tests {
         assert!(matches!(refused(bad), Error::NotAscending { .. }));
         let mut bad = fields();
         bad.actors[0].1.clear();
-        assert!(matches!(refused(bad), Error::OutOfRange { .. }));
+        assert!(matches!(refused(bad), Error::Length { .. }));
         let mut bad = fields();
         bad.actors = vec![(Actor([0; 32]), "nobody".into())];
         assert!(matches!(refused(bad), Error::UnacceptableKey { .. }));

@@ -102,7 +102,7 @@ impl SignedCheckpoint {
     /// Reads a note.
     ///
     /// # Errors
-    /// [`Error::Malformed`], [`Error::OutOfRange`], [`Error::Text`].
+    /// [`Error::Malformed`], [`Error::OutOfRange`], [`Error::Length`], [`Error::Text`].
     pub fn parse(note: &str) -> Result<Self, Error> {
         within("checkpoint", note.len() as u64, 1, MAX_NOTE_BYTES as u64)?;
         let (text, signatures) = note.split_once("\n\n").ok_or_else(|| malformed("has no empty line"))?;

@@ -93,9 +93,18 @@ pub(crate) const fn within(field: &'static str, found: u64, least: u64, most: u6
     Ok(())
 }
 
+/// Refuses text of the wrong length.
+pub(crate) const fn text_length(field: &'static str, text: &str, least: u64, most: u64) -> Result<(), Error> {
+    let found = text.len() as u64;
+    if found < least || found > most {
+        return Err(Error::Length { field, found, least, most });
+    }
+    Ok(())
+}
+
 /// Refuses text of the wrong length or with control characters.
 pub(crate) fn plain_text(field: &'static str, text: &str, least: u64, most: u64) -> Result<(), Error> {
-    within(field, text.len() as u64, least, most)?;
+    text_length(field, text, least, most)?;
     if text.chars().any(char::is_control) {
         return Err(Error::Text { field, problem: "holds a control character" });
     }

@@ -32,6 +32,18 @@ pub enum Error {
         /// The number.
         found: u64,
     },
+    /// Text is too short or too long.
+    #[error("{field} has {found} bytes, allowed are {least} to {most}")]
+    Length {
+        /// The field.
+        field: &'static str,
+        /// The length found, in bytes.
+        found: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most that is allowed.
+        most: u64,
+    },
     /// A number or a length is outside its limits.
     #[error("{field} is {found}, allowed are {least} to {most}")]
     OutOfRange {

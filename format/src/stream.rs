@@ -345,7 +345,8 @@ impl StreamCheck {
         };
         self.streams = self.streams.saturating_add(1);
         if tree.size() != trailer.entries {
-            return Err(damaged(format!("the trailer counts {} entries, {} came", trailer.entries, tree.size())));
+            let noun = if trailer.entries == 1 { "entry" } else { "entries" };
+            return Err(damaged(format!("the trailer counts {} {noun}, {} came", trailer.entries, tree.size())));
         }
         if tree.root() != trailer.root {
             return Err(damaged(format!(

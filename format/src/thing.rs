@@ -29,7 +29,7 @@ impl ThingId {
     /// Checks the length and the characters of an id.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] or [`Error::Text`].
+    /// [`Error::Length`] or [`Error::Text`].
     pub fn new(id: &str) -> Result<Self, Error> {
         plain_text("thing", id, 1, Self::MAX_BYTES as u64)?;
         Ok(Self(id.into()))

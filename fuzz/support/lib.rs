@@ -1,4 +1,5 @@
-//! What each fuzz target does with its bytes: one function a decoder.
+//! What each fuzz target does with its bytes: one function a decoder, and one
+//! for the [way into a database](import) as a whole.
 //!
 //! A decoder may refuse anything. It must not panic, hang or take memory
 //! without bounds, and what it reads must encode back to the same bytes, or to
@@ -9,6 +10,13 @@
 
 #![forbid(unsafe_code)]
 
+// By its path: nothing depends on the package of the tests.
+#[path = "../../tests/support/checker.rs"]
+mod checker;
+mod import;
+
+pub use import::import;
+
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
 };
@@ -17,10 +25,11 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("body", body),
     ("card", card),
     ("header", header),
+    ("import", import),
     ("keyring", thingdb::keyring::fuzz_keyring),
     ("line", line),
     ("note", note),

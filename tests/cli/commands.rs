@@ -38,6 +38,7 @@ fn init_names_node_and_actor() {
 fn init_refuses_a_database_that_is_there() {
     let world = furnished();
     world.run(&[&["init"][..], &WEAK].concat()).exit(2).says("error[already-exists]");
+    world.run(&[&["init", "--if-absent"][..], &WEAK].concat()).exit(0).says("stays as it is");
     assert_eq!(world.run(&["stats"]).ok().json()["entries"], 3);
 }
 

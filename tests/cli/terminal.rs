@@ -1,52 +1,20 @@
 //! What a terminal, a pipe and a closed pipe get. Terminals are made with
 //! `script`; where there is none these tests are skipped.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
-use super::world::{Answer, CANARY, World, skip};
-
-/// Runs a line of shell on a terminal, types something once the terminal
-/// shows `prompt`, and gives what the terminal got.
-fn on_terminal(world: &World, line: &str, prompt: &str, typed: &[u8]) -> Option<(i32, String)> {
-    if Command::new("script").arg("--version").output().is_err() {
-        skip("there is no script to make a terminal with");
-        return None;
-    }
-    // A prompt that waits for ever fails the test and does not stop all others.
-    let mut command = world.command("timeout");
-    command.args(["60", "script", "-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let mut shown = Vec::new();
-    let mut part = [0; 4_096];
-    let mut waits = true;
-    loop {
-        if waits && (prompt.is_empty() || String::from_utf8_lossy(&shown).contains(prompt)) {
-            waits = false;
-            input.write_all(typed).unwrap();
-        }
-        match output.read(&mut part).unwrap() {
-            0 => break,
-            read => shown.extend_from_slice(&part[..read]),
-        }
-    }
-    // The input stays open until the command ends, as a keyboard does.
-    drop(input);
-    let code = child.wait().unwrap().code().unwrap_or(-1);
-    Some((code, String::from_utf8_lossy(&shown).into_owned()))
-}
+use super::world::{Answer, CANARY, World};
 
 #[test]
 fn terminals_get_tables_and_pipes_get_ndjson() {
     let world = World::new();
     world.run(&["put", "a", "{\"x\":1}"]).ok();
     assert!(world.run(&["log", "a"]).ok().stdout.starts_with("{\"thing\":\"a\""));
-    let Some((code, text)) = on_terminal(&world, "thingdb log a", "", b"") else { return };
+    let Some((code, text)) = world.on_terminal("thingdb log a", "", b"") else { return };
     assert_eq!(code, 0);
     assert!(text.contains("when (UTC)") && text.contains("+x"), "{text}");
-    let (_, text) = on_terminal(&world, "thingdb log a --json", "", b"").unwrap();
+    let (_, text) = world.on_terminal("thingdb log a --json", "", b"").unwrap();
     assert!(text.contains("[\r\n{\"thing\":\"a\""), "{text}");
 }
 
@@ -87,11 +55,11 @@ fn control_characters_never_reach_a_terminal() {
     // A pipe gets what was put, byte for byte.
     assert!(world.run(&["get", "a\u{202e}b"]).ok().stdout.contains(evil));
 
-    let Some((_, text)) = on_terminal(&world, "thingdb log 'a\u{202e}b' --json", "", b"") else { return };
+    let Some((_, text)) = world.on_terminal("thingdb log 'a\u{202e}b' --json", "", b"") else { return };
     assert!(!text.chars().any(is_bad) && text.contains("\\u009b31m") && text.contains("\\u202e"), "{text:?}");
-    let (code, text) = on_terminal(&world, "thingdb get bytes --raw", "", b"").unwrap();
+    let (code, text) = world.on_terminal("thingdb get bytes --raw", "", b"").unwrap();
     assert!(code == 2 && text.contains("would upset the terminal") && !text.contains("\x1b[31mX"), "{text:?}");
-    let (code, text) = on_terminal(&world, "thingdb get plain --field '' --raw", "", b"").unwrap();
+    let (code, text) = world.on_terminal("thingdb get plain --field '' --raw", "", b"").unwrap();
     assert!(code == 0 && text.contains("\\u{1b}[31m"), "{text:?}");
 }
 
@@ -122,11 +90,11 @@ fn colours_are_for_terminals_and_for_who_asks() {
     let world = World::new();
     assert!(!world.run(&["get", "x"]).exit(3).stderr.contains('\x1b'));
     assert!(world.run(&["get", "x", "--color", "always"]).exit(3).stderr.contains("\x1b[1;31merror[not-found]"));
-    let Some((_, text)) = on_terminal(&world, "thingdb get x", "", b"") else { return };
+    let Some((_, text)) = world.on_terminal("thingdb get x", "", b"") else { return };
     assert!(text.contains("\x1b[1;31merror[not-found]"), "{text:?}");
-    let (_, text) = on_terminal(&world, "NO_COLOR=1 thingdb get x", "", b"").unwrap();
+    let (_, text) = world.on_terminal("NO_COLOR=1 thingdb get x", "", b"").unwrap();
     assert!(!text.contains("\x1b[1;31m"), "{text:?}");
-    let (_, text) = on_terminal(&world, "thingdb get x --color never", "", b"").unwrap();
+    let (_, text) = world.on_terminal("thingdb get x --color never", "", b"").unwrap();
     assert!(!text.contains("\x1b[1;31m"), "{text:?}");
 }
 
@@ -135,7 +103,7 @@ fn a_terminal_is_asked_for_the_passphrase_and_may_err() {
     let world = World::new();
     let bare = "unset THINGDB_PASSPHRASE_FILE; thingdb stats --json";
     let typed = format!("a wrong passphrase\n{CANARY}\n");
-    let Some((code, text)) = on_terminal(&world, bare, "Passphrase for ", typed.as_bytes()) else { return };
+    let Some((code, text)) = world.on_terminal(bare, "Passphrase for ", typed.as_bytes()) else { return };
     assert!(code == 0 && text.contains("wrong passphrase, try again") && text.contains("\"entries\": 0"), "{text}");
     assert!(!text.contains(CANARY), "{text}");
 }
@@ -144,6 +112,6 @@ fn a_terminal_is_asked_for_the_passphrase_and_may_err() {
 fn an_interrupted_prompt_leaves_the_terminal_with_its_echo() {
     let world = World::new();
     let line = "trap : INT; unset THINGDB_PASSPHRASE_FILE; thingdb ls; echo code $?; stty -a";
-    let Some((_, text)) = on_terminal(&world, line, "Passphrase for ", b"\x03") else { return };
+    let Some((_, text)) = world.on_terminal(line, "Passphrase for ", b"\x03") else { return };
     assert!(text.contains("code 130") && text.contains(" echo ") && !text.contains("-echo "), "{text}");
 }

@@ -1,7 +1,7 @@
 //! A temporary directory to run `thingdb` in, and what it answered.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -114,6 +114,38 @@ impl World {
         let mut command = self.command("sh");
         command.args(["-c", line]);
         Answer::of(command)
+    }
+
+    /// Runs a line of shell on a terminal, types something once the terminal
+    /// shows `prompt`, and gives what the terminal got.
+    pub(crate) fn on_terminal(&self, line: &str, prompt: &str, typed: &[u8]) -> Option<(i32, String)> {
+        if Command::new("script").arg("--version").output().is_err() {
+            skip("there is no script to make a terminal with");
+            return None;
+        }
+        // A prompt that waits for ever fails the test and does not stop all others.
+        let mut command = self.command("timeout");
+        command.args(["60", "script", "-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let mut shown = Vec::new();
+        let mut part = [0; 4_096];
+        let mut waits = true;
+        loop {
+            if waits && (prompt.is_empty() || String::from_utf8_lossy(&shown).contains(prompt)) {
+                waits = false;
+                input.write_all(typed).unwrap();
+            }
+            match output.read(&mut part).unwrap() {
+                0 => break,
+                read => shown.extend_from_slice(&part[..read]),
+            }
+        }
+        // The input stays open until the command ends, as a keyboard does.
+        drop(input);
+        let code = child.wait().unwrap().code().unwrap_or(-1);
+        Some((code, String::from_utf8_lossy(&shown).into_owned()))
     }
 }
 

@@ -1,9 +1,15 @@
 //! What the tests share.
 
 pub mod acknowledged;
+pub mod checker;
 pub mod database;
 pub mod disk;
 pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;
+
+/// The program in the README is compiled as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -148,7 +148,7 @@ pub fn refusal(error: &Error) -> &'static str {
         Error::Truncated { .. } => "truncated",
         Error::Trailing { .. } => "trailing",
         Error::NewerVersion { .. } => "newer-version",
-        Error::OutOfRange { .. } => "out-of-range",
+        Error::OutOfRange { .. } | Error::Length { .. } => "out-of-range",
         Error::Text { .. } => "text",
         Error::NotAscending { .. } => "not-ascending",
         Error::SeqWithoutPrev { .. } => "seq-without-prev",

@@ -1,6 +1,8 @@
 //! The command `thingdb`: see [`cli`] and `docs/cli.md`.
 
 mod cli;
+mod local;
+mod server;
 
 use std::process::ExitCode;
 

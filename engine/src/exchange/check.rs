@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, Read};
 use std::ops::{ControlFlow, Deref, Range};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
@@ -12,7 +12,7 @@ use thingdb_format::{
 };
 
 use super::import::{Refusal, TrustPolicy};
-use super::packets::PacketsMemo;
+use super::packets::{self, PacketsMemo};
 use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -207,6 +207,8 @@ pub(super) struct Memos {
 pub(super) struct Checker<'a> {
     store: &'a Store,
     trust: TrustPolicy,
+    /// Entries of other things are refused.
+    prefix: String,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
     /// This node's keys, former ones too, and how envelopes name them.
@@ -214,6 +216,8 @@ pub(super) struct Checker<'a> {
     passphrase: Option<&'a Passphrase>,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
+    /// The same for those under a passphrase, which have a bound of their own.
+    archive_keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
 }
 
 impl<'a> Checker<'a> {
@@ -228,7 +232,23 @@ impl<'a> Checker<'a> {
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
         let trusted_origins = known.map(|known| known.key.origin()).collect();
         drop(keyring);
-        Self { store: &db.store, trust, origins, trusted_origins, keys, passphrase, keks: Mutex::default() }
+        Self {
+            store: &db.store,
+            trust,
+            prefix: String::new(),
+            origins,
+            trusted_origins,
+            keys,
+            passphrase,
+            keks: Mutex::default(),
+            archive_keks: Mutex::default(),
+        }
+    }
+
+    /// Refuses entries of things whose id does not begin with `prefix`.
+    pub(super) fn only(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.to_owned();
+        self
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
@@ -253,7 +273,7 @@ impl<'a> Checker<'a> {
             }
             Err(problem) => return refused(None, raw, None, problem.to_string()),
         };
-        if let Err(reason) = self.trusts(&entry) {
+        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
             return refused(Some(entry.id()), raw, None, reason);
         }
         let tag = self.store.tag(&entry.header.thing);
@@ -327,6 +347,13 @@ impl<'a> Checker<'a> {
         Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
     }
 
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+        if entry.header.thing.as_str().starts_with(&self.prefix) {
+            return Ok(());
+        }
+        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
+    }
+
     fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
         if self.trust == TrustPolicy::All {
             return Ok(());
@@ -387,11 +414,11 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let name = Hash::of(&[&envelope.from.0[..], &own.0, kek].concat());
-            if let Some(known) = self.lock().get(&name) {
+            if let Some(known) = lock(&self.keks).get(&name) {
                 return Some(known.clone());
             }
             let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
-            let mut keks = self.lock();
+            let mut keks = lock(&self.keks);
             if keks.len() >= MAX_KEKS {
                 keks.clear();
             }
@@ -405,15 +432,11 @@ impl<'a> Checker<'a> {
     /// not open may be meant for another passphrase.
     fn kek_of(&self, envelope: &Envelope, passphrase: &Passphrase) -> Option<Option<Arc<Kek>>> {
         let packets = envelope.recipients.iter();
-        let (packet, kek) = packets
-            .filter_map(|packet| match packet {
-                KekPacket::Passphrase { salt, kek, .. } => Some((packet, [&salt[..], kek].concat())),
-                _ => None,
-            })
-            .next()?;
-        let name = Hash::of(&[&envelope.from.0[..], &kek].concat());
+        let packet = packets.into_iter().find(|packet| matches!(packet, KekPacket::Passphrase { .. }))?;
+        // All of the packet: a copy with other parameters must not answer for it.
+        let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
         // Held while it is stretched: other workers want the same one.
-        let mut keks = self.lock();
+        let mut keks = lock(&self.archive_keks);
         if let Some(known) = keks.get(&name) {
             return known.clone().map(Some);
         }
@@ -424,10 +447,10 @@ impl<'a> Checker<'a> {
         keks.insert(name, opened.clone());
         opened.map(Some)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, Option<Arc<Kek>>>> {
-        self.keks.lock().expect("no thread panics while it holds the keys")
-    }
+fn lock<T>(keks: &Mutex<T>) -> MutexGuard<'_, T> {
+    keks.lock().expect("no thread panics while it holds the keys")
 }
 
 /// The next lines; nothing at the end.

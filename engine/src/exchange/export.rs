@@ -31,6 +31,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Default)]
 pub struct ExportOptions<'a> {
     since: u64,
+    until: Option<u64>,
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
@@ -50,6 +51,13 @@ impl<'a> ExportOptions<'a> {
     #[must_use]
     pub const fn since(mut self, position: u64) -> Self {
         self.since = position;
+        self
+    }
+
+    /// Only entries before this ledger position.
+    #[must_use]
+    pub const fn until(mut self, position: u64) -> Self {
+        self.until = Some(position);
         self
     }
 
@@ -122,7 +130,7 @@ impl Db {
     /// [`Error::Stream`] if `out` fails, [`Error::is_damaged`] if an entry
     /// does not open; the stream ends without a trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
-        let size = self.store.size();
+        let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
         // A ledger that was cut, or that cannot be written to, has no new
         // checkpoint to give; it can still be read.
         let checkpoint = self.checkpoint().ok();

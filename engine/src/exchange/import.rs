@@ -43,6 +43,8 @@ pub struct ImportOptions<'a> {
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
     pub(super) rejects: Option<&'a mut dyn Write>,
+    pub(super) prefix: String,
+    pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
     pub(super) progress: progress::Report<'a>,
 }
 
@@ -89,6 +91,21 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
+    /// Only things whose id begins with `prefix`; entries of others are
+    /// refused.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Is told of each line that is refused, when it is.
+    #[must_use]
+    pub fn refused(mut self, tell: &'a mut dyn FnMut(&Refusal)) -> Self {
+        self.refused = Some(tell);
+        self
+    }
+
     /// Is told of progress now and then: lines and bytes that were read.
     #[must_use]
     pub fn progress(mut self, report: &'a mut dyn FnMut(Progress)) -> Self {
@@ -129,7 +146,8 @@ pub struct ImportSummary {
 /// Why a line was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Line in the stream, from 1.
+    /// Line in the stream, from 1; 0 for an entry that has waited since an
+    /// earlier import.
     pub line: u64,
     /// Column in the line, in bytes, from 1, if the line does not decode.
     pub column: Option<usize>,
@@ -165,7 +183,7 @@ impl Db {
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, input: impl BufRead) -> Result<ImportSummary> {
-        let checker = Checker::new(self, options.trust, options.passphrase);
+        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
         check::on_all_cores(&checker, threads, input, |checked, bytes| intake.take(checked, bytes))?;

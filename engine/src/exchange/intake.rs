@@ -251,8 +251,44 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(Fate::Added)
     }
 
+    /// Refuses what waits for an entry of another thing: it can never go on. No
+    /// row finds an entry by its id alone, so the ids of the ledger are gone
+    /// through, once an import and only if something waits.
+    fn refuse_crossed(&mut self) -> Result<()> {
+        if self.pending.len() == 0 {
+            return Ok(());
+        }
+        let wanted: HashSet<EntryId> = self.pending.entries().flat_map(|(header, ..)| header.prev.clone()).collect();
+        let imagined = self.imagined.iter().map(|(id, (tag, ..))| (*id, *tag));
+        let waiting = self.pending.entries().map(|(_, id, tag)| (id, tag));
+        let mut tag_of: HashMap<EntryId, Tag> = imagined.chain(waiting).filter(|(id, _)| wanted.contains(id)).collect();
+        let mut places = Vec::new();
+        let scanned = self.db.scan_ids(|position, id| {
+            places.extend(wanted.get(&EntryId(id)).map(|_| position));
+            true
+        });
+        // Where ids cannot be read, nothing is known of them.
+        match scanned {
+            Err(problem) if !problem.is_damaged() => return Err(problem),
+            _ => {}
+        }
+        for position in places {
+            if let Ok(found) = self.db.store.located_at(position) {
+                tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
+            }
+        }
+        for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
+            let reason = format!("its prev {prev} is an entry of another thing");
+            self.refuse(&raw, Refusal { line, column: None, id: Some(arrived.id), reason })?;
+        }
+        Ok(())
+    }
+
     fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
+        if let Some(tell) = &mut self.options.refused {
+            tell(&refusal);
+        }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(refusal);
         }
@@ -276,6 +312,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     pub(super) fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
         self.summary.stopped = self.stops();
+        self.refuse_crossed()?;
         self.summary.pending = self.pending.len() as u64;
         if !self.options.dry_run {
             pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;

@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod export;
+mod have;
 pub(crate) mod import;
 mod intake;
 mod own_seal;

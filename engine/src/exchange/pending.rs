@@ -6,12 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use thingdb_format::EntryId;
+use thingdb_format::{EntryId, Header};
 
 use super::check::{Candidate, RawLine};
 use crate::committer::{Committer, Done, Job};
 use crate::error::{Error, Result};
-use crate::schema;
+use crate::schema::{self, Tag};
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
 use crate::stored::PART_BYTES;
@@ -63,6 +63,34 @@ impl Pending {
             self.bytes -= candidate.bytes();
         }
         released
+    }
+
+    /// The entries of which some prev is of another thing, as `tag_of` knows:
+    /// they would wait for ever. With that prev.
+    pub(super) fn take_crossed(&mut self, tag_of: &HashMap<EntryId, Tag>) -> Vec<(EntryId, Candidate)> {
+        let crossed = |candidate: &Candidate| {
+            let arrived = &candidate.arrived;
+            let is_other = |prev: &&EntryId| tag_of.get(prev).is_some_and(|tag| *tag != arrived.tag);
+            arrived.header.prev.iter().find(is_other).copied()
+        };
+        let mut taken = Vec::new();
+        for waiting in self.waiting.values_mut() {
+            let (vain, rest) = std::mem::take(waiting).into_iter().partition(|candidate| crossed(candidate).is_some());
+            *waiting = rest;
+            taken.extend(Vec::into_iter(vain).filter_map(|candidate| Some((crossed(&candidate)?, candidate))));
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        for (_, candidate) in &taken {
+            self.ids.remove(&candidate.arrived.id);
+            self.bytes -= candidate.bytes();
+        }
+        taken
+    }
+
+    /// Those who wait, with their things.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Header, EntryId, Tag)> {
+        let waiting = self.waiting.values().flatten().map(|candidate| &candidate.arrived);
+        waiting.map(|arrived| (&arrived.header, arrived.id, arrived.tag))
     }
 
     /// How many wait.

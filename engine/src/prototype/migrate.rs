@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use thingdb_format::{Actor, EncryptionKey, Hash, MAX_ACTION_BYTES, SigningKey, ThingId, header};
 
 use super::chain::Chains;
@@ -21,6 +20,7 @@ use super::keys::{self, KeyFile, OldKeys};
 use super::original::{self, ORIGINAL, Original};
 use super::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer};
 use super::sealed::{Form, Sealed};
+use super::tokens::{self, RawToken};
 use crate::actors::unix_now;
 use crate::db::Db;
 use crate::draft::Draft;
@@ -125,7 +125,7 @@ impl Db {
         migration.write()?;
         migration.bring_actors(&keys.actors)?;
         migration.tell_of_peers(dir)?;
-        migration.tell_of_tokens(dir)?;
+        migration.bring_tokens(dir)?;
         Ok(migration.finish())
     }
 }
@@ -446,17 +446,11 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    fn tell_of_tokens(&mut self, dir: &Path) -> Result<()> {
-        #[derive(Deserialize)]
-        struct RawToken {
-            #[serde(default)]
-            scopes: Option<Vec<IgnoredAny>>,
-        }
+    fn bring_tokens(&mut self, dir: &Path) -> Result<()> {
         // The keys are the tokens themselves, which nobody is to see.
-        let tokens = self.list::<RawToken>(dir, "tokens.json")?;
-        self.report.tokens = tokens.len() as u64;
-        let powerless = tokens.values().filter(|token| token.scopes.as_ref().is_none_or(Vec::is_empty));
-        self.report.tokens_without_scopes = powerless.count() as u64;
+        for (number, (text, raw)) in (1..).zip(self.list::<RawToken>(dir, "tokens.json")?) {
+            tokens::bring(self.db, &mut self.report, number, text, &raw)?;
+        }
         Ok(())
     }
 

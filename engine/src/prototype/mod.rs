@@ -14,6 +14,7 @@ mod migrate;
 mod original;
 mod report;
 mod sealed;
+mod tokens;
 
 pub(crate) use chain::Chains;
 pub use chain::{Chain, ChainVerdict, OriginalReport};

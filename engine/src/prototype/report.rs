@@ -33,9 +33,9 @@ pub struct MigrateReport {
     /// The nodes that the prototype knew. Their keys came without a card, so
     /// they become no peers by themselves.
     pub peers: Vec<PrototypePeer>,
-    /// Tokens of the prototype's server.
+    /// Tokens of the prototype's server. They are kept as hashes.
     pub tokens: u64,
-    /// Those of them that allow nothing.
+    /// Those of them that allow nothing here.
     pub tokens_without_scopes: u64,
     /// What else was noticed.
     pub notes: Vec<String>,

@@ -263,8 +263,16 @@ impl SledStorage {
         }
         let can_order = options.ordered_writes && order_writes(&db_path)?;
         let trees = open_sled(directory, &store, &options)?;
-        let log = OpenOptions::new().read(true).write(true).open(&db_path).map_err(io_error("open", &db_path))?;
-        let blobs = sync_everything(directory, &store)?;
+        let log = OpenOptions::new().read(true).write(true).open(&db_path).map_err(io_error("open", &db_path));
+        let opened = log.and_then(|log| Ok((log, sync_everything(directory, &store)?)));
+        let (log, blobs) = match opened {
+            Ok(opened) => opened,
+            Err(problem) => {
+                // What went wrong here goes wrong there, too.
+                let _ = drop_sled(Some(trees), &store);
+                return Err(problem);
+            }
+        };
         let core = Arc::new(Core {
             directory: directory.to_path_buf(),
             options,
@@ -610,13 +618,9 @@ impl Core {
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
         let trees = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(writer);
-        // sled writes when it is dropped, and panics if that fails.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
-        wait_for_lock(&self.store().join("db"));
+        let dropped = drop_sled(trees, &self.store());
         synced?;
-        dropped.map_err(|panic| StorageError::SyncFailed {
-            cause: format!("sled panicked while closing: {}", panic_text(&*panic)),
-        })
+        dropped
     }
 
     /// Calls into sled with nothing between its errors, its panics and ours.
@@ -890,6 +894,15 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
         Ok(Err(error)) => Err(convert(error, store)),
         Err(panic) => Err(StorageError::Corrupt { path: store.to_path_buf(), detail: panic_text(&*panic) }),
     }
+}
+
+/// Lets go of sled, which writes when it is dropped and panics if that fails.
+fn drop_sled(trees: Option<Trees>, store: &Path) -> Result<(), StorageError> {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+    wait_for_lock(&store.join("db"));
+    dropped.map_err(|panic| StorageError::SyncFailed {
+        cause: format!("sled panicked while closing: {}", panic_text(&*panic)),
+    })
 }
 
 /// sled reads the snapshot whose name sorts last, even one that it had not

@@ -19,7 +19,6 @@ use crate::committer::Job;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::progress::{self, Progress};
-use crate::standing;
 use crate::storage::Batch;
 
 /// What to verify, and against what.
@@ -111,7 +110,7 @@ impl Db {
     fn verify_ledger(&self, kept: Option<Checkpoint>, progress: progress::Report<'_>) -> Result<Report> {
         let mut checkpoints = Vec::new();
         let mut report = Report::default();
-        match standing::load(self.dir(), &self.node_key()) {
+        match self.last_checkpoint() {
             Ok(own) => checkpoints.extend(own.map(|note| (note.claimed().clone(), "the node's own last checkpoint"))),
             Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
         }

@@ -4,7 +4,8 @@
 //! none, prints `ready`, and then a line for each entry that was acknowledged:
 //! `D` or `R` for durable or relaxed, position, seq, id, thing. What an entry
 //! says follows from its thing: see `acknowledged.rs`. `--once` in the place of
-//! the number writes one relaxed entry and waits to be killed.
+//! the number writes one relaxed entry and waits to be killed;
+//! `--new-node-key` gives the node new keys and ends.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,8 +22,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let dir = Path::new(arguments.get(1).expect("a directory"));
     let mut options = options();
-    let once = arguments.get(2).is_some_and(|argument| argument == "--once");
-    if let Some(floor) = arguments.get(2).filter(|_| !once) {
+    let is = |option: &str| arguments.get(2).is_some_and(|argument| argument == option);
+    let (once, rekey) = (is("--once"), is("--new-node-key"));
+    if let Some(floor) = arguments.get(2).filter(|_| !once && !rekey) {
         options = options.free_floor_bytes(floor.parse().expect("a number of bytes"));
     }
     let db = match options.open(dir, &passphrase()) {
@@ -30,6 +32,10 @@ fn main() {
         opened => opened.expect("the database opens"),
     };
     println!("ready");
+    if rekey {
+        db.new_node_key().expect("new keys");
+        return;
+    }
     if once {
         let draft = Draft::bytes("quick", "text/plain", acknowledged::data("quick", 40)).expect("a draft");
         let receipt = db.write_with(draft, Durability::Relaxed).expect("a write");

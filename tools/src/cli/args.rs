@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, migrate, passwd, peer, put, recovery_key, share, show, stats, verify,
+    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, token, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -55,12 +55,52 @@ impl Cli {
         Self::command().mut_subcommands(lay_out)
     }
 
-    /// Reads the arguments.
-    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut definition = Self::definition();
+    /// Reads the arguments, and the environment of this process.
+    pub(crate) fn read(args: &[OsString]) -> Result<Self, clap::Error> {
+        match Self::read_with(args, Self::definition()) {
+            // The usage that is shown then would count a variable as an option
+            // that was given.
+            Err(problem) if problem.use_stderr() => Self::read_of(args, &|name| std::env::var_os(name)),
+            read => read,
+        }
+    }
+
+    /// Reads the arguments and the environment of another process.
+    pub(crate) fn read_of(
+        args: &[OsString],
+        variable: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        Self::read_with(args, in_environment(Self::definition(), variable))
+    }
+
+    fn read_with(args: &[OsString], mut definition: clap::Command) -> Result<Self, clap::Error> {
+        if args.iter().filter_map(|arg| arg.to_str()).any(is_small_negative) {
+            let put = |put: clap::Command| put.mut_arg("data", |data| data.allow_hyphen_values(true));
+            definition = definition.mut_subcommand("put", put);
+        }
         let matches = definition.try_get_matches_from_mut(args)?;
         Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
     }
+}
+
+/// Whether an argument is a number such as `-5.0e-3`, which is no option but is
+/// not known as a number either.
+fn is_small_negative(arg: &str) -> bool {
+    let is_number = serde_json::from_str::<serde_json::Number>(arg).is_ok();
+    is_number && arg.starts_with('-') && arg.contains(['e', 'E'])
+}
+
+/// The definition with another environment than that of this process.
+fn in_environment(command: clap::Command, variable: &impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };
+        let arg = arg.env(clap::builder::Resettable::Reset);
+        match variable(&name) {
+            Some(value) => arg.default_value(value),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| in_environment(command, variable))
 }
 
 fn lay_out(command: clap::Command) -> clap::Command {
@@ -197,6 +237,11 @@ pub(crate) enum Command {
     ProveFork(forks::ProveArgs),
     /// Check such evidence, without a database
     VerifyFork(forks::VerifyArgs),
+    /// Hold the database open for other commands, nodes and programs
+    Serve(serve::Args),
+    /// What clients show to the server: make, list, remove
+    #[command(subcommand)]
+    Token(token::Command),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
@@ -214,6 +259,23 @@ pub(crate) enum Command {
     /// Explain a command or a topic
     #[command(disable_help_flag = true)]
     Help(help::Args),
+}
+
+impl Command {
+    /// Whether the command opens the database that `--db` names, so that it has
+    /// to run in the server that holds it.
+    pub(crate) const fn opens_database(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init(_)
+                | Self::VerifyFork(_)
+                | Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Help(_)
+        )
+    }
 }
 
 /// Writes without waiting for the disk, an option of the writing commands.

@@ -1,7 +1,7 @@
 //! Compression of streams: chosen by flag or file name on the way out, noticed
 //! by the first bytes on the way in.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -87,6 +87,19 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
+/// Reads a stream that is compressed as its headers say.
+pub(crate) fn unpacked<'a>(compression: Compression, source: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(source)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
+        Compression::None => Box::new(source),
+    })
+}
+
 /// Reads a stream, compressed or not. What it unpacks to is read line by line
 /// and never held as a whole, so a bomb costs time and no memory.
 pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
@@ -94,15 +107,12 @@ pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a
     let mut start = Vec::new();
     source.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
     let whole = io::Cursor::new(start.clone()).chain(source);
-    if start.starts_with(&ZSTD_MAGIC) {
-        let mut decoder = zstd::Decoder::with_buffer(whole)?;
-        decoder.window_log_max(WINDOW_LOG_MAX)?;
-        return Ok(Box::new(decoder));
-    }
-    if start.starts_with(&GZIP_MAGIC) {
-        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(whole)));
-    }
-    Ok(Box::new(whole))
+    let compression = match start.as_slice() {
+        start if start.starts_with(&ZSTD_MAGIC) => Compression::Zstd,
+        start if start.starts_with(&GZIP_MAGIC) => Compression::Gzip,
+        _ => Compression::None,
+    };
+    unpacked(compression, whole)
 }
 
 #[cfg(test)]

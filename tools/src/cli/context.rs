@@ -2,15 +2,18 @@
 //! out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use thingdb::{Db, Options, Standing, Warning};
+use thingdb::{Db, Options, Passphrase, Standing, Warning};
 
 use super::args::Global;
+use super::console::Console;
+use super::database::Database;
 use super::error::{Exit, Failure, Outcome};
+use super::find;
 use super::output::{Format, Output, printable};
-use super::passphrase::{Secret, Sources};
+use super::passphrase::{self, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
-use super::{find, talk};
 
 /// How often a wrong passphrase may be corrected on a terminal.
 const ATTEMPTS: u32 = 3;
@@ -20,6 +23,10 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Context {
     dir: Option<PathBuf>,
     progress: Progress,
+    /// The database of the server that the command runs in.
+    held: Option<Arc<Db>>,
+    /// What the command has around it.
+    pub(crate) console: Console,
     /// Nothing may be asked.
     pub(crate) no_input: bool,
     /// Data goes there.
@@ -29,20 +36,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Resolves the global options, environment included.
-    pub(crate) fn new(global: Global) -> Outcome<Self> {
-        talk::choose_quiet(global.quiet);
+    /// Resolves the global options, environment included. In a server, the
+    /// database is the one that it holds.
+    pub(crate) fn new(global: Global, console: &Console, held: Option<Arc<Db>>) -> Outcome<Self> {
+        let console = console.clone().quiet(global.quiet);
         let chosen = if global.json { Some(Format::Json) } else { global.format };
         let chosen = match chosen {
             Some(format) => Some(format),
-            None => format_of_environment()?,
+            None => format_of_environment(&console)?,
         };
         Ok(Self {
             dir: global.db,
             progress: global.progress,
             no_input: global.no_input,
-            output: Output::new(chosen),
-            sources: Sources::new(global.passphrase, global.no_input)?,
+            output: Output::new(chosen, &console),
+            sources: Sources::new(global.passphrase, global.no_input, &console)?,
+            held,
+            console,
         })
     }
 
@@ -54,25 +64,43 @@ impl Context {
         })
     }
 
+    /// Whether the command runs in the server that holds the database.
+    pub(crate) const fn is_in_server(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Opens the database.
-    pub(crate) fn open(&self) -> Outcome<Db> {
+    pub(crate) fn open(&self) -> Outcome<Database> {
         self.open_with(&Options::new())
     }
 
     /// Opens the database with options.
-    pub(crate) fn open_with(&self, options: &Options) -> Outcome<Db> {
-        let dir = self.dir()?;
-        require_database(dir)?;
-        let db = self.unlock(dir, options).map_err(|failure| locate(failure, dir))?;
+    pub(crate) fn open_with(&self, options: &Options) -> Outcome<Database> {
+        let db = match &self.held {
+            Some(db) => Database::Shared(Arc::clone(db)),
+            None => {
+                let dir = self.dir()?;
+                require_database(dir)?;
+                Database::Own(Box::new(self.unlock(dir, options).map_err(|failure| locate(failure, dir))?))
+            }
+        };
         for warning in db.warnings() {
-            say(&warning);
+            // What was put right when the server started was told then.
+            if !self.is_in_server() || !matches!(warning, Warning::Repaired(_) | Warning::KdfUpgrade(_)) {
+                say(&self.console, &warning);
+            }
         }
         Ok(db)
     }
 
+    /// Has another passphrase read than the one that opens the database.
+    pub(crate) fn ask(&self, question: &Question) -> Outcome<Passphrase> {
+        self.console.answer(&self.sources, question).map(passphrase::passphrase)
+    }
+
     /// Starts to show the progress of an operation.
     pub(crate) fn meter(&self, operation: &'static str) -> Meter {
-        Meter::new(self.progress, operation)
+        Meter::new(self.progress, operation, &self.console)
     }
 
     fn unlock(&self, dir: &Path, options: &Options) -> Outcome<Db> {
@@ -86,7 +114,7 @@ impl Context {
                 Err(problem)
                     if problem.is_wrong_passphrase() && matches!(secret, Secret::Typed(_)) && attempt < ATTEMPTS =>
                 {
-                    talk::plain("wrong passphrase, try again");
+                    self.console.plain("wrong passphrase, try again");
                 }
                 opened => return Ok(opened?),
             }
@@ -118,7 +146,7 @@ fn locate(failure: Failure, dir: &Path) -> Failure {
     }
 }
 
-fn say(warning: &Warning) {
+fn say(console: &Console, warning: &Warning) {
     let word = match warning {
         Warning::Standing(Standing::Truncated { .. }) => "truncated",
         Warning::Standing(_) => "rolled-back",
@@ -126,16 +154,16 @@ fn say(warning: &Warning) {
         Warning::KeyringMode(_) => "keyring-mode",
         _ => "open",
     };
-    talk::warning(word, &printable(&warning.to_string()));
+    console.warning(word, &printable(&warning.to_string()));
     if matches!(warning, Warning::Standing(_)) {
-        talk::hint("thingdb verify; nothing can be written until the entries are back");
+        console.hint("thingdb verify; nothing can be written until the entries are back");
     }
 }
 
-fn format_of_environment() -> Outcome<Option<Format>> {
+fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
     use clap::ValueEnum;
-    match std::env::var("THINGDB_FORMAT") {
-        Ok(text) if !text.is_empty() => Format::from_str(&text, true)
+    match console.variable("THINGDB_FORMAT").map(std::ffi::OsString::into_string) {
+        Some(Ok(text)) if !text.is_empty() => Format::from_str(&text, true)
             .map(Some)
             .map_err(|_| Failure::usage(format!("THINGDB_FORMAT is {text:?}: table, json, ndjson or raw are known"))),
         _ => Ok(None),

@@ -1,12 +1,13 @@
 //! How a command fails: an exit code that scripts can rely on, a word, the
 //! fact, its causes, and a command that helps.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
+use super::console::Console;
 use super::output::printable;
-use super::talk;
 
 /// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,27 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The exit code with this number; a number that is none is a failure.
+    fn of_code(code: u8) -> Self {
+        const ALL: [Exit; 12] = [
+            Exit::Done,
+            Exit::Unexpected,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::NotVerified,
+            Exit::Conflict,
+            Exit::Partly,
+            Exit::NoDatabase,
+            Exit::Locked,
+            Exit::WrongPassphrase,
+            Exit::NewerVersion,
+            Exit::Interrupted,
+        ];
+        ALL.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Unexpected)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -51,7 +73,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 pub(crate) struct Failure {
     exit: Exit,
     /// The word in `error[word]`; empty for a failure that says nothing.
-    word: &'static str,
+    word: Cow<'static, str>,
     fact: String,
     causes: Vec<String>,
     hints: Vec<String>,
@@ -59,8 +81,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure with its exit code, its word, and the fact.
-    pub(crate) fn new(exit: Exit, word: &'static str, fact: impl Into<String>) -> Self {
-        Self { exit, word, fact: fact.into(), causes: Vec::new(), hints: Vec::new() }
+    pub(crate) fn new(exit: Exit, word: impl Into<Cow<'static, str>>, fact: impl Into<String>) -> Self {
+        Self { exit, word: word.into(), fact: fact.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     /// Wrong arguments.
@@ -126,22 +148,58 @@ impl Failure {
         &self.fact
     }
 
+    /// A failure that another process found.
+    pub(crate) fn of_other_process(
+        exit_code: u8,
+        word: String,
+        fact: String,
+        causes: Vec<String>,
+        hints: Vec<String>,
+    ) -> Self {
+        Self { exit: Exit::of_code(exit_code), word: word.into(), fact, causes, hints }
+    }
+
+    /// The word in `error[word]`.
+    pub(crate) fn word(&self) -> &str {
+        &self.word
+    }
+
+    /// The exit code as a number.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        self.exit as u8
+    }
+
+    /// The lines of explanation.
+    pub(crate) fn explanations(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// The commands that help.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The fact and its causes in one line.
+    pub(crate) fn whole(&self) -> String {
+        std::iter::once(&self.fact).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     /// Whether the reader of our output has gone away.
-    pub(crate) const fn is_closed_pipe(&self) -> bool {
+    pub(crate) fn is_closed_pipe(&self) -> bool {
         self.word.is_empty()
     }
 
-    /// Prints the failure on stderr.
-    pub(crate) fn say(&self) {
+    /// Prints the failure.
+    pub(crate) fn say(&self, console: &Console) {
         if self.is_closed_pipe() {
             return;
         }
-        talk::error(self.word, &printable(&self.fact));
+        console.error(&self.word, &printable(&self.fact));
         for cause in &self.causes {
-            talk::cause(&printable(cause));
+            console.cause(&printable(cause));
         }
         for hint in &self.hints {
-            talk::hint(&printable(hint));
+            console.hint(&printable(hint));
         }
     }
 }

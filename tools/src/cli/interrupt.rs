@@ -3,38 +3,62 @@
 //! terminal that does not echo. Then the first one only asks to stop, and the
 //! second one stops at once.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::error::Exit;
 
-static PATIENT: AtomicBool = AtomicBool::new(false);
+/// How many want to be asked first.
+static PATIENT: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
+static HANGUP: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
-/// While it is there, a signal only asks.
-pub(crate) struct Patience(());
+/// What is called once, from another thread, when somebody asks us to stop.
+pub(crate) type Listener = Box<dyn FnOnce() + Send>;
 
-impl Patience {
-    /// From here on a signal only asks.
-    pub(crate) fn new() -> Self {
-        static HANDLER: Once = Once::new();
-        HANDLER.call_once(|| {
-            // It fails only if there is a handler already, and there is none.
-            let _ = ctrlc::set_handler(|| {
-                if !PATIENT.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
-                    std::process::exit(Exit::Interrupted as i32);
-                }
-            });
-        });
-        PATIENT.store(true, Ordering::SeqCst);
-        Self(())
+/// From here on, or no longer, a signal only asks.
+pub(crate) fn be_patient(patient: bool) {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        // Where signals cannot be waited for they end the process, as always.
+        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+        let _ = thread::Builder::new().name("signals".into()).spawn(move || signals.forever().for_each(take));
+    });
+    if patient {
+        PATIENT.fetch_add(1, Ordering::SeqCst);
+    } else {
+        PATIENT.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Drop for Patience {
-    fn drop(&mut self) {
-        PATIENT.store(false, Ordering::SeqCst);
+fn take(signal: i32) {
+    if signal == SIGHUP
+        && let Some(listener) = &*HANGUP.lock().unwrap_or_else(PoisonError::into_inner)
+    {
+        return listener();
     }
+    if PATIENT.load(Ordering::SeqCst) == 0 || REQUESTED.swap(true, Ordering::SeqCst) {
+        std::process::exit(Exit::Interrupted as i32);
+    }
+    let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(listener) = listener {
+        listener();
+    }
+}
+
+/// Has something called at each SIGHUP, which then asks nobody to stop.
+pub(crate) fn on_hangup(listener: Box<dyn Fn() + Send>) {
+    *HANGUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+}
+
+/// Has something called when somebody asks us to stop.
+pub(crate) fn on_request(listener: Listener) {
+    *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
 }
 
 /// Whether somebody asked us to stop.

@@ -4,53 +4,88 @@
 //! Data goes to stdout, talk to stderr. Every failure is an
 //! [`error::Failure`], which knows its exit code.
 
-mod args;
+pub(crate) mod args;
+mod array;
+pub(crate) mod channel;
 mod command;
-mod compress;
+pub(crate) mod compress;
+pub(crate) mod console;
 mod context;
-mod error;
+mod database;
+pub(crate) mod error;
 mod excerpt;
 mod find;
 mod graph;
 mod input;
-mod interrupt;
+pub(crate) mod interrupt;
 mod lines;
+mod media_type;
 mod output;
-mod passphrase;
+pub(crate) mod passphrase;
 mod patch;
 mod pretty;
 mod progress;
-mod record;
-mod replace;
+pub(crate) mod record;
+pub(crate) mod replace;
 mod source;
 mod talk;
-mod unwrap;
+pub(crate) mod unwrap;
 mod when;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use thingdb::Db;
+
+use crate::local::Client;
 use args::Cli;
+use console::Console;
 use context::Context;
-use error::{Exit, Failure};
+use error::{Exit, Failure, Outcome};
 
-/// Runs the command that `args` name and gives its exit code.
+/// Runs the command that `args` name and gives its exit code: in the server
+/// that holds the database, or else here.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::read(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::read(&args) {
         Ok(cli) => cli,
         Err(problem) => return refuse(&problem),
     };
-    talk::choose_color(cli.global.color);
-    let context = Context::new(cli.global);
-    let exit = match context.and_then(|context| command::run(&context, cli.command)) {
+    let console = match Console::of_process() {
+        Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
+        Err(failure) => return failure.exit().into(),
+    };
+    match server(&cli) {
+        Ok(Some(client)) => client.run(&console, cli.global, &args),
+        Ok(None) => execute(cli, &console, None).into(),
+        Err(failure) => {
+            failure.say(&console);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The server that holds the database, if the command opens one and there is
+/// a server.
+fn server(cli: &Cli) -> Outcome<Option<Client>> {
+    match &cli.global.db {
+        Some(dir) if cli.command.opens_database() && !dir.as_os_str().is_empty() => Client::connect(dir),
+        _ => Ok(None),
+    }
+}
+
+/// Runs a command, on the database of a server if it is given.
+pub(crate) fn execute(cli: Cli, console: &Console, held: Option<Arc<Db>>) -> Exit {
+    let context = Context::new(cli.global, console, held);
+    match context.and_then(|context| command::run(&context, cli.command)) {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            failure.say();
+            failure.say(console);
             failure.exit()
         }
-    };
-    exit.into()
+    }
 }
 
 /// Prints what the parser has to say: help and version on stdout, errors in
@@ -58,7 +93,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn refuse(problem: &clap::Error) -> ExitCode {
     let text = problem.render().ansi().to_string();
     if problem.use_stderr() {
-        talk::plain(text.replacen("error:", "error[usage]:", 1).trim_end());
+        // A stderr that is closed is no reason for another exit code.
+        let _ = writeln!(anstream::stderr(), "{}", text.replacen("error:", "error[usage]:", 1).trim_end());
         return Exit::Usage.into();
     }
     let mut out = anstream::stdout();
@@ -66,7 +102,9 @@ fn refuse(problem: &clap::Error) -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(problem) => {
             let failure = Failure::output(&problem);
-            failure.say();
+            if let Ok(console) = Console::of_process() {
+                failure.say(&console);
+            }
             failure.exit().into()
         }
     }

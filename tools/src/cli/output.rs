@@ -1,13 +1,22 @@
 //! Data on stdout, in the format that was asked for.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
+use super::channel::Channel;
+use super::console::Console;
 use super::error::{Failure, Outcome};
+
+/// Terminals that are narrower than this are not fitted to: their own wrapping
+/// is the lesser evil. Some say that they have no width at all.
+const LEAST_WIDTH: u16 = 60;
+
+/// What is left to the column that is fitted, at least.
+const LEAST_COLUMN: u16 = 16;
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,41 +32,43 @@ pub(crate) enum Format {
 }
 
 /// Where data goes and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     chosen: Option<Format>,
+    out: Channel,
     is_terminal: bool,
 }
 
 impl Output {
     /// stdout in the `chosen` format, or in the one that fits what it is.
-    pub(crate) fn new(chosen: Option<Format>) -> Self {
-        Self { chosen, is_terminal: io::stdout().is_terminal() }
+    pub(crate) fn new(chosen: Option<Format>, console: &Console) -> Self {
+        let out = console.stdout();
+        Self { chosen, is_terminal: out.is_terminal(), out }
     }
 
     /// The format to write.
-    pub(crate) fn format(self) -> Format {
+    pub(crate) fn format(&self) -> Format {
         self.chosen.unwrap_or(if self.is_terminal { Format::Table } else { Format::Ndjson })
     }
 
     /// The format that was asked for by name, for commands whose output is a
     /// thing of its own (a stream, a note, a key).
-    pub(crate) const fn chosen(self) -> Option<Format> {
+    pub(crate) const fn chosen(&self) -> Option<Format> {
         self.chosen
     }
 
     /// Whether a person looks at the output.
-    pub(crate) const fn is_terminal(self) -> bool {
+    pub(crate) const fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
     /// Whether JSON is wanted.
-    pub(crate) fn is_json(self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         matches!(self.format(), Format::Json | Format::Ndjson)
     }
 
     /// One JSON object.
-    pub(crate) fn object(self, value: &impl Serialize) -> Outcome {
+    pub(crate) fn object(&self, value: &impl Serialize) -> Outcome {
         let text = if self.format() == Format::Json {
             serde_json::to_string_pretty(value)
         } else {
@@ -67,32 +78,61 @@ impl Output {
     }
 
     /// One line of text, with a line feed added.
-    pub(crate) fn line(self, line: &str) -> Outcome {
+    pub(crate) fn line(&self, line: &str) -> Outcome {
         let mut out = self.text();
         out.line(line)?;
         out.end()
     }
 
     /// Bytes as they are.
-    pub(crate) fn bytes(self, bytes: &[u8]) -> Outcome {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|problem| Failure::output(&problem))
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Outcome {
+        self.out.clone().write_all(bytes).map_err(|problem| Failure::output(&problem))
     }
 
     /// Text for people, with colours where they are wanted.
-    pub(crate) fn text(self) -> Text {
-        Text { out: BufWriter::new(io::stdout().lock()) }
+    pub(crate) fn text(&self) -> Text {
+        Text { out: BufWriter::new(self.out.clone()) }
     }
 
     /// A list of JSON objects: an array, or a line each.
-    pub(crate) fn list(self) -> List {
-        List { output: self, out: self.text(), count: 0 }
+    pub(crate) fn list(&self) -> List {
+        List { output: self.clone(), out: self.text(), count: 0 }
+    }
+
+    /// A table without rules. Only the column `wraps` is fitted to the terminal;
+    /// what is in the others is copied and pasted, so it stays in one piece. With
+    /// no header, the rows continue those of a table before.
+    pub(crate) fn table<const N: usize>(
+        &self,
+        header: Option<&[&str; N]>,
+        rows: impl IntoIterator<Item = [String; N]>,
+        wraps: Option<usize>,
+    ) -> String {
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        if let Some(header) = header {
+            table.set_header(header.to_vec());
+        }
+        table.add_rows(rows);
+        if let Some(width) = self.out.columns().filter(|width| *width >= LEAST_WIDTH) {
+            table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+            for (number, column) in table.column_iter_mut().enumerate() {
+                column.set_constraint(if wraps == Some(number) {
+                    ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_COLUMN))
+                } else {
+                    ColumnConstraint::ContentWidth
+                });
+            }
+        }
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n")
     }
 
     /// JSON text as it may be shown: on a terminal the characters that JSON
     /// allows and terminals obey are spelled as escapes. They stand only within
     /// strings, so the value stays the same.
-    fn json_line(self, text: serde_json::Result<String>) -> Outcome<String> {
+    fn json_line(&self, text: serde_json::Result<String>) -> Outcome<String> {
         let text = text.map_err(|problem| Failure::output(&io::Error::other(problem)))?;
         if !self.is_terminal || !text.chars().any(|c| c != '\n' && is_unprintable(c)) {
             return Ok(text);
@@ -108,7 +148,7 @@ impl Output {
 
 /// Lines on stdout.
 pub(crate) struct Text {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Channel>,
 }
 
 impl Text {
@@ -157,42 +197,6 @@ impl List {
         }
         self.out.end()
     }
-}
-
-/// Terminals that are narrower than this are not fitted to: their own wrapping
-/// is the lesser evil. Some say that they have no width at all.
-const LEAST_WIDTH: u16 = 60;
-
-/// What is left to the column that is fitted, at least.
-const LEAST_COLUMN: u16 = 16;
-
-/// A table without rules. Only the column `wraps` is fitted to the terminal;
-/// what is in the others is copied and pasted, so it stays in one piece. With
-/// no header, the rows continue those of a table before.
-pub(crate) fn table<const N: usize>(
-    header: Option<&[&str; N]>,
-    rows: impl IntoIterator<Item = [String; N]>,
-    wraps: Option<usize>,
-) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    if let Some(header) = header {
-        table.set_header(header.to_vec());
-    }
-    table.add_rows(rows);
-    if table.width().is_some_and(|width| width >= LEAST_WIDTH) {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        for (number, column) in table.column_iter_mut().enumerate() {
-            column.set_constraint(if wraps == Some(number) {
-                ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_COLUMN))
-            } else {
-                ColumnConstraint::ContentWidth
-            });
-        }
-    }
-    let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n")
 }
 
 /// Text that a terminal shows rather than obeys: control characters and the
@@ -255,7 +259,8 @@ mod tests {
 
     #[test]
     fn json_on_a_terminal_keeps_its_value() {
-        let output = Output { chosen: Some(Format::Ndjson), is_terminal: true };
+        let out = Channel::own(tempfile::tempfile().unwrap());
+        let output = Output { chosen: Some(Format::Ndjson), out, is_terminal: true };
         let text = output.json_line(Ok("{\"a\":\"\u{9b}\u{7f}\"}".to_owned())).unwrap();
         assert_eq!(text, "{\"a\":\"\\u009b\\u007f\"}");
     }

@@ -11,9 +11,9 @@ use thingdb::{Passphrase, RecoveryKey};
 use zeroize::Zeroizing;
 
 use super::args::PassphraseArgs;
+use super::console::{Access, Console};
 use super::error::{Exit, Failure, Outcome};
-use super::interrupt::Patience;
-use super::{find, talk};
+use super::find;
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
@@ -36,6 +36,39 @@ pub(crate) enum Secret {
 pub(crate) struct Sources {
     place: Place,
     no_input: bool,
+    console: Console,
+}
+
+/// Another passphrase than the one that opens the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// A file that holds it.
+    pub(crate) file: Option<PathBuf>,
+    /// A descriptor that it is read from.
+    pub(crate) descriptor: Option<u32>,
+    /// What it opens, as a person is told.
+    pub(crate) what: PathBuf,
+}
+
+impl Question {
+    /// The passphrase of an archive.
+    pub(crate) fn archive(file: &str) -> Self {
+        Self { purpose: Purpose::Archive, file: Some(file.into()), descriptor: None, what: PathBuf::new() }
+    }
+}
+
+/// What a passphrase is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It replaces the one of the database.
+    Replace,
+    /// It is that of a prototype's directory. It is an old one: any length will
+    /// do.
+    Prototype,
+    /// It is that of an archive, and always in a file.
+    Archive,
 }
 
 #[derive(Debug)]
@@ -50,7 +83,7 @@ enum Place {
 
 impl Sources {
     /// Flags first, then the environment, then the terminal.
-    pub(crate) fn new(args: PassphraseArgs, no_input: bool) -> Outcome<Self> {
+    pub(crate) fn new(args: PassphraseArgs, no_input: bool, console: &Console) -> Outcome<Self> {
         let options = [
             args.passphrase_file.map(Place::File),
             args.passphrase_fd.map(Place::Descriptor),
@@ -63,7 +96,8 @@ impl Sources {
             return Err(Failure::usage("several options say where the passphrase comes from; give one")
                 .hint("thingdb help passphrase"));
         }
-        Ok(Self { place: place.or_else(environment).unwrap_or(Place::Terminal), no_input })
+        let place = place.or_else(|| environment(console)).unwrap_or(Place::Terminal);
+        Ok(Self { place, no_input, console: console.clone() })
     }
 
     /// The secret that opens the database in `dir`.
@@ -71,41 +105,38 @@ impl Sources {
         let prompt = format!("Passphrase for {}: ", dir.display());
         match &self.place {
             Place::Terminal => Ok(Secret::Typed(passphrase(self.prompt(&prompt)?))),
-            Place::RecoveryKey(path) => recovery_key(path).map(Secret::RecoveryKey),
-            place => Ok(Secret::Given(passphrase(place.read()?))),
+            Place::RecoveryKey(path) => self.recovery_key(path).map(Secret::RecoveryKey),
+            place => Ok(Secret::Given(passphrase(self.read(place)?))),
         }
     }
 
     /// The first passphrase of a database that is about to be created.
     pub(crate) fn create(&self, dir: &Path) -> Outcome<Passphrase> {
         match &self.place {
-            Place::Terminal => self.choose(&format!("Passphrase for the new database {}", dir.display())),
+            Place::Terminal => {
+                self.choose(&format!("Passphrase for the new database {}", dir.display())).map(passphrase)
+            }
             Place::RecoveryKey(_) => {
                 Err(Failure::usage("a new database needs a passphrase, not a recovery key").hint(WAYS))
             }
-            place => acceptable(passphrase(place.read()?)),
+            place => acceptable(self.read(place)?).map(passphrase),
         }
     }
 
-    /// A passphrase to replace another, from a file, a descriptor or the
-    /// terminal.
-    pub(crate) fn replace(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
-        match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
-            Some(place) => acceptable(passphrase(place.read()?)),
-            None => self.choose(&format!("New passphrase for {}", dir.display())),
-        }
-    }
-
-    /// The passphrase of a prototype's directory, from a file, a descriptor or
-    /// the terminal. It is an old one: any length will do.
-    pub(crate) fn prototype(&self, file: Option<PathBuf>, descriptor: Option<u32>, dir: &Path) -> Outcome<Passphrase> {
-        let bytes = match file.map(Place::File).or_else(|| descriptor.map(Place::Descriptor)) {
-            Some(place) => place.read(),
-            None => self.prompt(&format!("Passphrase of the prototype in {}: ", dir.display())).map_err(|failure| {
+    /// The passphrase that a question asks for: from a file, a descriptor or
+    /// the terminal of this process.
+    pub(crate) fn answer(&self, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
+        let place = question.file.clone().map(Place::File);
+        let given = place.or_else(|| question.descriptor.map(Place::Descriptor)).map(|place| self.read(&place));
+        let what = question.what.display();
+        match (question.purpose, given) {
+            (Purpose::Replace, Some(given)) => acceptable(given?),
+            (Purpose::Replace, None) => self.choose(&format!("New passphrase for {what}")),
+            (_, Some(given)) => given,
+            (_, None) => self.prompt(&format!("Passphrase of the prototype in {what}: ")).map_err(|failure| {
                 failure.hint("for the prototype's: --old-passphrase-file FILE or --old-passphrase-fd N")
             }),
-        };
-        bytes.map(passphrase)
+        }
     }
 
     /// The file that the passphrase is read from, if it is one.
@@ -116,14 +147,14 @@ impl Sources {
         }
     }
 
-    fn choose(&self, what: &str) -> Outcome<Passphrase> {
-        let first = self.prompt(&format!("{what} ({} characters or more): ", Passphrase::LEAST_CHARACTERS))?;
-        acceptable(Passphrase::new(first.to_vec()))?;
+    fn choose(&self, what: &str) -> Outcome<Zeroizing<Vec<u8>>> {
+        let first =
+            acceptable(self.prompt(&format!("{what} ({} characters or more): ", Passphrase::LEAST_CHARACTERS))?)?;
         let second = self.prompt("Repeat: ")?;
         if first != second {
             return Err(Failure::usage("the two passphrases differ; nothing was changed"));
         }
-        Ok(passphrase(first))
+        Ok(first)
     }
 
     fn prompt(&self, prompt: &str) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -133,7 +164,7 @@ impl Sources {
             return Err(missing("--no-input forbids asking for it"));
         }
         // A signal must not leave the terminal without its echo.
-        let patience = Patience::new();
+        let patience = self.console.patience();
         // Without echo before the prompt is there: who answers it at once would
         // see what they type.
         let _unseen = Unseen::start();
@@ -176,30 +207,43 @@ impl Drop for Unseen {
     }
 }
 
-/// The passphrase in a file: that of an archive.
-pub(crate) fn of_file(path: &str) -> Outcome<Passphrase> {
-    read_file(Path::new(path)).map(passphrase)
-}
-
-impl Place {
-    fn read(&self) -> Outcome<Zeroizing<Vec<u8>>> {
-        match self {
-            Self::File(path) => read_file(path),
-            Self::Descriptor(number) => read_descriptor(*number),
-            Self::Command(command) => read_command(command),
-            Self::Environment => Ok(from_os(std::env::var_os("THINGDB_PASSPHRASE").unwrap_or_default())),
-            Self::Terminal | Self::RecoveryKey(_) => unreachable!("handled by the callers"),
+impl Sources {
+    fn read(&self, place: &Place) -> Outcome<Zeroizing<Vec<u8>>> {
+        match place {
+            Place::File(path) => self.read_file(path),
+            Place::Descriptor(number) => read_descriptor(*number),
+            Place::Command(command) => read_command(command),
+            Place::Environment => Ok(from_os(self.console.variable("THINGDB_PASSPHRASE").unwrap_or_default())),
+            Place::Terminal | Place::RecoveryKey(_) => unreachable!("handled by the callers"),
         }
+    }
+
+    fn recovery_key(&self, path: &Path) -> Outcome<RecoveryKey> {
+        let bytes = self.read_file(path)?;
+        let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+        RecoveryKey::parse(text)
+            .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
+    }
+
+    fn read_file(&self, path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
+        let name = path.display().to_string();
+        let file = self.console.open(path, Access::Read).map_err(|problem| Failure::file(&name, &problem))?;
+        if is_readable_by_others(file.file()) {
+            let console = &self.console;
+            console.warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
+            console.hint(&format!("chmod 600 {}", find::quoted(&name)));
+        }
+        read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
     }
 }
 
 /// The environment's choice: a file, a command, a systemd credential, and as
 /// the last choice the passphrase itself.
-fn environment() -> Option<Place> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+fn environment(console: &Console) -> Option<Place> {
+    let set = |name: &str| console.variable(name).filter(|value| !value.is_empty());
     let credential = || {
         let path = PathBuf::from(set("CREDENTIALS_DIRECTORY")?).join("thingdb-passphrase");
-        path.is_file().then_some(path)
+        console.open(&path, Access::Read).is_ok_and(|file| file.is_regular()).then_some(path)
     };
     None.or_else(|| set("THINGDB_PASSPHRASE_FILE").map(|path| Place::File(path.into())))
         .or_else(|| set("THINGDB_PASSPHRASE_COMMAND").map(Place::Command))
@@ -207,45 +251,23 @@ fn environment() -> Option<Place> {
         .or_else(|| set("THINGDB_PASSPHRASE").map(|_| Place::Environment))
 }
 
-fn passphrase(mut bytes: Zeroizing<Vec<u8>>) -> Passphrase {
+/// A passphrase of these bytes, which are moved and not copied.
+pub(crate) fn passphrase(mut bytes: Zeroizing<Vec<u8>>) -> Passphrase {
     Passphrase::new(std::mem::take(&mut *bytes))
 }
 
 /// Refuses a new passphrase that the engine would refuse, before it is asked
 /// for a second time.
-fn acceptable(passphrase: Passphrase) -> Outcome<Passphrase> {
-    passphrase.check_new().map_err(|problem| Failure::from(thingdb::Error::from(problem)))?;
-    Ok(passphrase)
-}
-
-fn recovery_key(path: &Path) -> Outcome<RecoveryKey> {
-    let bytes = read_file(path)?;
-    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-    RecoveryKey::parse(text)
-        .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
-}
-
-fn read_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|problem| Failure::file(&name, &problem))?;
-    if is_readable_by_others(&file) {
-        talk::warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
-        talk::hint(&format!("chmod 600 {}", find::quoted(&name)));
-    }
-    read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
+fn acceptable(bytes: Zeroizing<Vec<u8>>) -> Outcome<Zeroizing<Vec<u8>>> {
+    let chosen = Passphrase::new(bytes.to_vec());
+    chosen.check_new().map_err(|problem| Failure::from(thingdb::Error::from(problem)))?;
+    Ok(bytes)
 }
 
 /// Whether users other than the owner can read a regular file.
-#[cfg(unix)]
 pub(crate) fn is_readable_by_others(file: &File) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
-}
-
-/// Other systems have no mode to look at.
-#[cfg(not(unix))]
-pub(crate) fn is_readable_by_others(_: &File) -> bool {
-    false
 }
 
 fn read_descriptor(number: u32) -> Outcome<Zeroizing<Vec<u8>>> {

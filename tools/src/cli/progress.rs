@@ -1,12 +1,15 @@
 //! Progress of long work: a bar on a terminal, lines of JSON on request.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use serde::Serialize;
 
+use super::channel::Channel;
+use super::console::Console;
 use super::output::grouped;
 
 /// How progress is shown, always on stderr.
@@ -25,6 +28,7 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// The progress of one command.
 pub(crate) struct Meter {
+    console: Console,
     operation: &'static str,
     start: Instant,
     last: Instant,
@@ -52,14 +56,14 @@ struct Line<'a> {
 
 impl Meter {
     /// Starts to measure an operation, named by what is going on: `verifying`.
-    pub(crate) fn new(progress: Progress, operation: &'static str) -> Self {
+    pub(crate) fn new(progress: Progress, operation: &'static str, console: &Console) -> Self {
         let kind = match progress {
-            Progress::Auto if io::stderr().is_terminal() => Kind::Bar(bar(operation)),
+            Progress::Auto if console.stderr().is_terminal() => Kind::Bar(bar(operation, console.stderr())),
             Progress::Json => Kind::Json,
             Progress::Auto | Progress::Off => Kind::Off,
         };
         let start = Instant::now();
-        Self { operation, start, last: start, kind }
+        Self { console: console.clone(), operation, start, last: start, kind }
     }
 
     /// Tells how far the work is; `total` is 0 while nobody knows.
@@ -68,7 +72,7 @@ impl Meter {
             Kind::Bar(bar) => {
                 if total > 0 {
                     if bar.length().is_none() {
-                        bar.set_style(style(WITH_TOTAL));
+                        bar.set_style(style(if self.console.is_colourful() { COLOURFUL } else { WITH_TOTAL }));
                     }
                     bar.set_length(total.max(done));
                 }
@@ -99,7 +103,7 @@ impl Meter {
         let eta_s = total.and_then(|total| total.saturating_sub(done).checked_div(rate));
         let line = Line { kind: "progress", op: self.operation, done, total, bytes, rate, eta_s };
         let text = serde_json::to_string(&line).expect("numbers and short words");
-        let _ = writeln!(io::stderr(), "{text}");
+        self.console.plain(&text);
     }
 }
 
@@ -110,18 +114,89 @@ pub(crate) fn rate(done: u64, elapsed: Duration) -> u64 {
 }
 
 const WITHOUT_TOTAL: &str = "{prefix} {spinner}  {msg}";
-const WITH_TOTAL: &str = "{prefix} {wide_bar:.cyan} {percent:>3}%  {msg}  {eta:.dim}";
+const WITH_TOTAL: &str = "{prefix} {wide_bar} {percent:>3}%  {msg}  {eta}";
+
+/// Spelled out: the bar's own words for colours look at the terminal of this
+/// process, which is not always the one that shows it.
+const COLOURFUL: &str = "{prefix} \x1b[36m{wide_bar}\x1b[0m {percent:>3}%  {msg}  \x1b[2m{eta}\x1b[0m";
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates are constants")
 }
 
-fn bar(operation: &'static str) -> ProgressBar {
-    let bar = ProgressBar::no_length();
+fn bar(operation: &'static str, terminal: Channel) -> ProgressBar {
+    let screen = Screen { terminal, waiting: Mutex::default() };
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like_with_hz(Box::new(screen), 20));
     bar.set_style(style(WITHOUT_TOTAL));
     bar.set_prefix(operation);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// The terminal that shows the bar. What is drawn goes there in one piece.
+#[derive(Debug)]
+struct Screen {
+    terminal: Channel,
+    waiting: Mutex<String>,
+}
+
+impl Screen {
+    fn draw(&self, text: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+    }
+
+    fn move_cursor(&self, by: usize, direction: char) {
+        if by > 0 {
+            self.draw(&format!("\x1b[{by}{direction}"));
+        }
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        self.terminal.columns().unwrap_or(80)
+    }
+
+    fn move_cursor_up(&self, by: usize) -> io::Result<()> {
+        self.move_cursor(by, 'A');
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, by: usize) -> io::Result<()> {
+        self.move_cursor(by, 'B');
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, by: usize) -> io::Result<()> {
+        self.move_cursor(by, 'C');
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, by: usize) -> io::Result<()> {
+        self.move_cursor(by, 'D');
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.draw(text);
+        self.draw("\n");
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.draw(text);
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.draw("\r\x1b[2K");
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let text = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.terminal.clone().write_all(text.as_bytes())
+    }
 }
 
 #[cfg(test)]

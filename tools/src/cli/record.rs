@@ -1,8 +1,10 @@
-//! How an entry is shown, as JSON and in tables.
+//! How entries and things are shown, as JSON and in tables. The server answers
+//! with the same JSON.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use thingdb::{Actor, Content, Db, Receipt, Record};
+use thingdb::{Actor, Content, Db, Head, ImportSummary, Receipt, Record, Refusal, StreamState, ThingInfo};
+use utoipa::ToSchema;
 
 use super::output::{printable, shorten};
 use super::patch::{self, Change};
@@ -10,7 +12,8 @@ use super::{find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
 /// scripts hang on them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub(crate) struct EntryJson {
     thing: String,
     seq: u64,
@@ -21,13 +24,18 @@ pub(crate) struct EntryJson {
     prev: Vec<String>,
     content: &'static str,
     media_type: Option<String>,
+    /// JSON as it was spelled; other data as a string of base64; null unless
+    /// the content is open.
+    #[schema(value_type = serde_json::Value)]
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     patch: Option<Vec<Change>>,
 }
 
 /// Who signed, and whether this node knows the key by that name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Actor)]
 pub(crate) struct ActorJson {
     name: Option<String>,
     key: String,
@@ -200,7 +208,8 @@ pub(crate) fn headline(record: &Record) -> String {
 }
 
 /// What a write gave, in the words of the format.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
 pub(crate) struct ReceiptJson {
     thing: String,
     seq: u64,
@@ -220,6 +229,128 @@ impl ReceiptJson {
             time: receipt.time.to_string(),
             position: receipt.position,
             actor: ActorJson::own(actor, &receipt.actor),
+        }
+    }
+}
+
+/// A thing in a listing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Thing)]
+pub(crate) struct ThingJson {
+    thing: String,
+    entries: u64,
+    forked: bool,
+    heads: Vec<HeadJson>,
+}
+
+impl ThingJson {
+    /// The thing `thing`.
+    pub(crate) fn new(thing: &ThingInfo) -> Self {
+        Self {
+            thing: thing.thing.to_string(),
+            entries: thing.entries,
+            forked: thing.heads.len() > 1,
+            heads: thing.heads.iter().map(HeadJson::new).collect(),
+        }
+    }
+}
+
+/// An entry that no other follows.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Head)]
+pub(crate) struct HeadJson {
+    id: String,
+    seq: u64,
+    time: String,
+}
+
+impl HeadJson {
+    /// The head `head`.
+    pub(crate) fn new(head: &Head) -> Self {
+        Self { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() }
+    }
+}
+
+/// What became of a stream.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Imported)]
+pub(crate) struct ImportedJson {
+    /// Entries that were not here.
+    pub(crate) added: u64,
+    /// Entries that were here already.
+    pub(crate) known: u64,
+    /// Entries that were here and lacked something that came now.
+    pub(crate) completed: u64,
+    /// Entries that wait for others.
+    pub(crate) pending: u64,
+    /// Lines that were refused.
+    pub(crate) refused: u64,
+    /// `bare`, `complete`, `cut` or `damaged`.
+    pub(crate) stream: &'static str,
+    /// Whether it was left before its end.
+    pub(crate) interrupted: bool,
+    /// Why lines were refused, for the first thousand.
+    pub(crate) reasons: Vec<RefusalJson>,
+    /// Refused lines that the answer of a server does not list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unlisted: Option<u64>,
+}
+
+impl ImportedJson {
+    /// What `imported` says.
+    pub(crate) fn new(imported: &ImportSummary, interrupted: bool) -> Self {
+        Self {
+            added: imported.added,
+            known: imported.known,
+            completed: imported.completed,
+            pending: imported.pending,
+            refused: imported.refused,
+            stream: match imported.stream {
+                StreamState::Complete => "complete",
+                StreamState::Cut => "cut",
+                StreamState::Damaged(_) => "damaged",
+                _ => "bare",
+            },
+            interrupted,
+            reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
+            unlisted: None,
+        }
+    }
+
+    /// The same, where the reasons were told already.
+    pub(crate) fn without_reasons(&self) -> Self {
+        Self { reasons: Vec::new(), ..self.clone() }
+    }
+
+    /// Says how many refused lines were not told.
+    pub(crate) fn left_out(mut self, lines: u64) -> Self {
+        self.unlisted = (lines > 0).then_some(lines);
+        self
+    }
+}
+
+/// Why a line was refused.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Refusal)]
+pub(crate) struct RefusalJson {
+    /// Line of the stream, from 1.
+    pub(crate) line: u64,
+    /// Column in the line, in bytes, from 1, if it does not decode.
+    pub(crate) column: Option<usize>,
+    /// The entry, if the line decodes.
+    pub(crate) id: Option<String>,
+    /// The reason.
+    pub(crate) reason: String,
+}
+
+impl RefusalJson {
+    /// What `refusal` says.
+    pub(crate) fn new(refusal: &Refusal) -> Self {
+        Self {
+            line: refusal.line,
+            column: refusal.column,
+            id: refusal.id.as_ref().map(ToString::to_string),
+            reason: refusal.reason.clone(),
         }
     }
 }

@@ -1,62 +1,93 @@
 //! Files that are there whole or not at all: written beside their place, then
 //! moved there.
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::channel::Channel;
 use super::error::{Failure, Outcome};
+
+/// What is written until it takes its place.
+pub(crate) struct Place {
+    /// Takes what is written.
+    pub(crate) out: Channel,
+    /// Moves it to its place; absent where it is written in its place, as
+    /// `/dev/stdout` is.
+    pub(crate) pending: Option<Box<dyn Pending>>,
+}
+
+/// A file beside its place. It leaves nothing behind when it is dropped.
+pub(crate) trait Pending: Send {
+    /// Moves the file to its place once the disk has it.
+    fn commit(self: Box<Self>) -> io::Result<()>;
+}
 
 /// A file that takes its place when [`Replacement::end`] is called and leaves
 /// nothing behind otherwise.
-pub(crate) struct Replacement<'a> {
-    path: &'a Path,
-    file: NamedTempFile,
+pub(crate) struct Replacement {
+    path: PathBuf,
+    place: Place,
 }
 
-impl<'a> Replacement<'a> {
-    /// Starts to write what will be at `path`.
-    pub(crate) fn start(path: &'a Path) -> Outcome<Self> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".thingdb-");
-        // As any other new file: what the umask leaves of this.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(dir).map_err(|problem| failure(path, &problem))?;
-        Ok(Self { path, file })
+impl Replacement {
+    /// What will be at `path`.
+    pub(crate) fn new(path: &Path, place: Place) -> Self {
+        Self { path: path.to_owned(), place }
     }
 
     /// Moves the file to its place once the disk has it.
     pub(crate) fn end(self) -> Outcome {
-        self.file.as_file().sync_all().map_err(|problem| failure(self.path, &problem))?;
-        self.file.persist(self.path).map_err(|problem| failure(self.path, &problem.error))?;
-        Ok(())
+        let committed = self.place.pending.map_or(Ok(()), Pending::commit);
+        committed.map_err(|problem| Failure::file(&self.path.display().to_string(), &problem))
     }
 }
 
-impl Write for Replacement<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes)
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.place.out.write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+    fn flush(&mut self) -> io::Result<()> {
+        self.place.out.flush()
     }
 }
 
-/// Puts `bytes` at `path`. What is no regular file, such as `/dev/stdout`,
-/// is written as it is.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Outcome {
+/// Starts to write what will be at `path`. What is there and no regular file,
+/// such as `/dev/stdout`, is written as it is.
+pub(crate) fn beside(path: &Path) -> io::Result<Place> {
     if path.exists() && !path.is_file() {
-        return std::fs::write(path, bytes).map_err(|problem| failure(path, &problem));
+        let file = std::fs::OpenOptions::new().write(true).open(path)?;
+        return Ok(Place { out: Channel::own(file), pending: None });
     }
-    let mut file = Replacement::start(path)?;
-    file.write_all(bytes).map_err(|problem| failure(path, &problem))?;
-    file.end()
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".thingdb-");
+    // As any other new file: what the umask leaves of this.
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(dir).map_err(bare)?;
+    let out = Channel::own(file.as_file().try_clone()?);
+    Ok(Place { out, pending: Some(Box::new(Beside { path: path.to_owned(), file })) })
 }
 
-fn failure(path: &Path, problem: &std::io::Error) -> Failure {
-    Failure::file(&path.display().to_string(), problem)
+/// The error without the name of the file that was tried, which nobody asked
+/// for.
+fn bare(problem: io::Error) -> io::Error {
+    let text = problem.to_string();
+    let text = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(problem.kind(), text.to_owned())
+}
+
+/// A file of this process beside its place.
+struct Beside {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Pending for Beside {
+    fn commit(self: Box<Self>) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path).map(drop).map_err(|problem| problem.error)
+    }
 }

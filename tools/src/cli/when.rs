@@ -40,23 +40,33 @@ impl When {
 
     fn ago(text: &str, now: Timestamp) -> Option<Self> {
         let text = text.strip_suffix("ago").map_or(text, str::trim_end);
-        let unit = text.chars().last()?;
-        let count: i64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return None,
-        };
-        let then = now.checked_sub(SignedDuration::from_secs(count.checked_mul(seconds)?)).ok()?;
+        let then = now.checked_sub(duration(text)?).ok()?;
         Self::span(then, then)
     }
 
     fn span(first: Timestamp, last: Timestamp) -> Option<Self> {
         Some(Self { first: time(first)?, last: time(last)? })
     }
+}
+
+/// `90s`, `15m`, `2h`, `3d`, `4w`.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let unit = text.chars().last()?;
+    let count: i64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return None,
+    };
+    Some(SignedDuration::from_secs(count.checked_mul(seconds)?))
+}
+
+/// The time that lies so long after `now`, if the text is a duration.
+pub(crate) fn from_now(text: &str, now: Timestamp) -> Option<Time> {
+    time(now.checked_add(duration(text)?).ok()?)
 }
 
 /// How much a time of day names: its last digit decides.

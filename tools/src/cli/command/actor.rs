@@ -5,8 +5,9 @@ use serde::Serialize;
 use thingdb::{Actor, Db, Time};
 
 use crate::cli::context::Context;
+use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
+use crate::cli::output::{Format, printable};
 use crate::cli::when;
 
 /// What to do with actors.
@@ -100,7 +101,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     }
 }
 
-fn changed(context: &Context, db: Db, key: &Actor) -> Outcome {
+fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
     let known = all(&db).into_iter().find(|known| known.id == *key);
     db.close()?;
     known.map_or(Ok(()), |known| show(context, &known))
@@ -166,7 +167,7 @@ fn list(context: &Context, known: &[Known]) -> Outcome {
         Format::Raw => known.iter().try_for_each(|known| context.output.line(&known.key)),
         Format::Table => {
             let header = ["name", "key", "role", "trusted since (UTC)"];
-            context.output.line(&output::table(Some(&header), known.iter().map(row), Some(0)))
+            context.output.line(&context.output.table(Some(&header), known.iter().map(row), Some(0)))
         }
     }
 }

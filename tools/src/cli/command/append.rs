@@ -1,23 +1,24 @@
 //! `thingdb append`: many entries from ndjson, in batches.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::mem;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use thingdb::{Db, Draft, Durability};
 
 use crate::cli::args::Speed;
+use crate::cli::channel::Channel;
 use crate::cli::command::put;
+use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt::Patience;
+use crate::cli::find;
 use crate::cli::lines::{Event, Line, Lines};
 use crate::cli::output::{counted, grouped};
 use crate::cli::progress::{Meter, rate};
 use crate::cli::source::{self, Refused};
-use crate::cli::{find, interrupt};
 
 /// A batch is written when it holds this much, however few its lines.
 const BATCH_BYTES: usize = 16 * 1_024 * 1_024;
@@ -103,10 +104,12 @@ enum End {
 
 /// Reads the input and writes its entries.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let (source, total_bytes) = open(&args.input)?;
+    let source = context.console.source(&args.input)?;
+    // Of a pipe nobody knows it.
+    let total_bytes = if args.input == "-" { 0 } else { source.file().metadata().map_or(0, |data| data.len()) };
     let db = context.open()?;
-    let mut append = Append::new(&db, args, context.meter("appending"), total_bytes)?;
-    let _patience = Patience::new();
+    let mut append = Append::new(context, &db, args, total_bytes)?;
+    let _patience = context.console.patience();
     let start = Instant::now();
     let end = append.read(&Lines::spawn(source));
     let mut summary = append.end()?;
@@ -114,16 +117,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let end = end.and_then(|end| db.close().map(|()| end).map_err(Failure::from));
     say(context, &summary, start.elapsed())?;
     conclude(args, &summary, end)
-}
-
-/// The source and its size, 0 if that is not known.
-fn open(input: &str) -> Outcome<(Box<dyn Read + Send>, u64)> {
-    if input == "-" {
-        return Ok((Box::new(io::stdin()), 0));
-    }
-    let file = File::open(input).map_err(|problem| Failure::file(input, &problem))?;
-    let bytes = file.metadata().map_or(0, |data| data.len());
-    Ok((Box::new(file), bytes))
 }
 
 fn say(context: &Context, summary: &Summary, elapsed: Duration) -> Outcome {
@@ -177,13 +170,14 @@ fn refusals(args: &Args, summary: &Summary) -> Failure {
 
 /// The work: lines in, batches out.
 struct Append<'a> {
+    console: &'a Console,
     db: &'a Db,
     args: &'a Args,
     /// The actors of the database, the one who signs by default first.
     actors: Vec<String>,
     durability: Durability,
     batch: Batch,
-    rejects: Option<BufWriter<File>>,
+    rejects: Option<BufWriter<Channel>>,
     summary: Summary,
     meter: Meter,
     /// Bytes that were read.
@@ -202,13 +196,17 @@ struct Batch {
 }
 
 impl<'a> Append<'a> {
-    fn new(db: &'a Db, args: &'a Args, meter: Meter, total_bytes: u64) -> Outcome<Self> {
+    fn new(context: &'a Context, db: &'a Db, args: &'a Args, total_bytes: u64) -> Outcome<Self> {
         let signer = put::signer(db, args.actor.as_deref())?;
         let others = db.own_actors().into_iter().map(|actor| actor.name).filter(|name| *name != signer);
         let actors = std::iter::once(signer.clone()).chain(others).collect();
-        let create =
-            |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
+        let console = &context.console;
+        let create = |path: &String| {
+            let created = console.open(Path::new(path), Access::Create);
+            created.map(BufWriter::new).map_err(|problem| Failure::file(path, &problem))
+        };
         Ok(Self {
+            console,
             db,
             args,
             actors,
@@ -216,7 +214,7 @@ impl<'a> Append<'a> {
             batch: Batch::default(),
             rejects: args.rejects.as_ref().map(create).transpose()?,
             summary: Summary::default(),
-            meter,
+            meter: context.meter("appending"),
             bytes: 0,
             stored_bytes: 0,
             total_bytes,
@@ -226,7 +224,7 @@ impl<'a> Append<'a> {
     /// Reads to the end, or until somebody wants it to stop. What was read is
     /// written in any case.
     fn read(&mut self, lines: &Lines) -> Outcome<End> {
-        while !interrupt::is_requested() {
+        while !self.console.is_interrupted() {
             match lines.next(PATIENCE) {
                 Event::Lines(lines) => {
                     for line in lines {
@@ -273,7 +271,7 @@ impl<'a> Append<'a> {
         }
         if self.batch.drafts.len() >= self.args.batch as usize || self.batch.bytes >= BATCH_BYTES {
             self.write()?;
-            if interrupt::is_requested() {
+            if self.console.is_interrupted() {
                 return Ok(Some(End::Interrupted));
             }
         }

@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 use serde::Serialize;
-use thingdb::{Audience, Db};
+use thingdb::Audience;
 
 use crate::cli::context::Context;
+use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
-use crate::cli::talk;
+use crate::cli::output::{Format, printable};
 
 /// To whom new entries are sealed, beside this node.
 #[derive(Debug, Subcommand)]
@@ -93,11 +93,11 @@ pub(crate) fn unshare(context: &Context, args: &Unshare) -> Outcome {
             .hint("thingdb audience"));
     }
     db.set_audience(audience)?;
-    talk::note("new entries are not sealed to it; what it could read it can still read");
+    context.console.note("new entries are not sealed to it; what it could read it can still read");
     finish(context, db)
 }
 
-fn finish(context: &Context, db: Db) -> Outcome {
+fn finish(context: &Context, db: Database) -> Outcome {
     let audience = db.audience()?;
     db.close()?;
     print(context, &audience)
@@ -118,7 +118,7 @@ fn print(context: &Context, audience: &Audience) -> Outcome {
                 let to = if set.to.is_empty() { "nobody but this node".to_owned() } else { set.to.join(", ") };
                 [prefix.into_owned(), printable(&to).into_owned()]
             };
-            context.output.line(&output::table(Some(&["things", "sealed to"]), sets.iter().map(row), Some(1)))
+            context.output.line(&context.output.table(Some(&["things", "sealed to"]), sets.iter().map(row), Some(1)))
         }
     }
 }

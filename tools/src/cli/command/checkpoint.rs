@@ -8,7 +8,6 @@ use thingdb::SignedCheckpoint;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{Format, counted};
-use crate::cli::{replace, talk};
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -42,8 +41,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     db.close()?;
     let checkpoint = CheckpointJson::new(&note);
     if let Some(path) = &args.output {
-        replace::write(path, checkpoint.note.as_bytes())?;
-        talk::note(&format!("checkpoint of {} in {}", counted(checkpoint.size, "entry", "entries"), path.display()));
+        context.console.write_file(path, checkpoint.note.as_bytes())?;
+        context.console.note(&format!(
+            "checkpoint of {} in {}",
+            counted(checkpoint.size, "entry", "entries"),
+            path.display()
+        ));
     }
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint),

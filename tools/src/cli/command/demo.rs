@@ -15,7 +15,7 @@ use thingdb::{
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{self, Format, Text, counted, printable};
+use crate::cli::output::{Format, Text, counted, printable};
 use crate::cli::record::{self, Step};
 use crate::cli::{find, pretty, when};
 
@@ -179,7 +179,7 @@ impl Demo<'_> {
             ]);
         }
         let header = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
-        for line in output::table(Some(&header), rows, None).lines() {
+        for line in self.context.output.table(Some(&header), rows, None).lines() {
             self.say(&format!("  {line}"))?;
         }
 

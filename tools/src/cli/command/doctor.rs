@@ -1,11 +1,11 @@
 //! `thingdb doctor`: what is wrong or unwise, and what to do about it.
 
-use std::fs::File;
 use std::path::Path;
 
 use serde::Serialize;
 use thingdb::{Db, SlotKind, Time};
 
+use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
@@ -51,11 +51,18 @@ enum State {
 
 /// Examines the database and its surroundings.
 pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
-    let dir = context.dir()?;
+    let (dir, console) = (context.dir()?, &context.console);
     let mut checks = Vec::new();
-    checks.extend(context.sources.file().and_then(passphrase_file));
-    checks.push(keyring_mode(dir));
-    checks.push(space(dir));
+    checks.extend(context.sources.file().and_then(|path| passphrase_file(console, path)));
+    checks.push(keyring_mode(console, dir));
+    checks.push(space(console, dir));
+    if context.is_in_server() {
+        checks.push(Check::new(
+            "server",
+            State::Ok,
+            format!("process {} holds the database, and runs this", std::process::id()),
+        ));
+    }
     let opened = context.open();
     let failure = match &opened {
         Ok(db) => {
@@ -106,10 +113,10 @@ impl Check {
     }
 }
 
-fn passphrase_file(path: &Path) -> Option<Check> {
-    let file = File::open(path).ok()?;
+fn passphrase_file(console: &Console, path: &Path) -> Option<Check> {
+    let file = console.open(path, Access::Read).ok()?;
     let name = path.display();
-    Some(if passphrase::is_readable_by_others(&file) {
+    Some(if passphrase::is_readable_by_others(file.file()) {
         Check::new("passphrase", State::Warn, format!("{name} is readable by other users"))
             .hint(format!("chmod 600 {}", find::quoted_path(path)))
     } else {
@@ -117,11 +124,11 @@ fn passphrase_file(path: &Path) -> Option<Check> {
     })
 }
 
-fn keyring_mode(dir: &Path) -> Check {
+fn keyring_mode(console: &Console, dir: &Path) -> Check {
     let path = dir.join("keyring");
-    match File::open(&path) {
+    match console.open(&path, Access::Read) {
         Err(problem) => Check::new("keyring", State::Fail, format!("{}: {problem}", path.display())),
-        Ok(file) if passphrase::is_readable_by_others(&file) => {
+        Ok(file) if passphrase::is_readable_by_others(file.file()) => {
             Check::new("keyring", State::Warn, "readable by other users, who can then try passphrases on it")
                 .hint(format!("chmod 600 {}", find::quoted_path(&path)))
         }
@@ -129,9 +136,9 @@ fn keyring_mode(dir: &Path) -> Check {
     }
 }
 
-#[cfg(unix)]
-fn space(dir: &Path) -> Check {
-    match rustix::fs::statvfs(dir) {
+fn space(console: &Console, dir: &Path) -> Check {
+    let stat = console.open(dir, Access::Read).and_then(|dir| Ok(rustix::fs::fstatvfs(dir.file())?));
+    match stat {
         Err(problem) => Check::new("space", State::Warn, problem.to_string()),
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -143,11 +150,6 @@ fn space(dir: &Path) -> Check {
             }
         }
     }
-}
-
-#[cfg(not(unix))]
-fn space(_: &Path) -> Check {
-    Check::new("space", State::Ok, "not examined on this system")
 }
 
 /// What can be known once the database is open.

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Db, ExportOptions, ExportSummary, KdfParams};
 
+use crate::cli::array::Array;
 use crate::cli::compress::{Compression, Compressor};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{counted, grouped};
-use crate::cli::replace::Replacement;
-use crate::cli::{passphrase, talk};
+use crate::cli::passphrase::Question;
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,7 @@ Examples:
   thingdb export -o things.ndjson
   thingdb export --since 5000 | ssh hq thingdb import -
   thingdb export --prefix plant-3/ -o plant-3.ndjson.zst
+  thingdb export --array | curl --data-binary @- …           what POST /import takes, too
   thingdb export --to auditor -o for-auditor.ndjson
   thingdb export --archive-passphrase-file archive.pass -o archive.ndjson.zst
 
@@ -51,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     archive_passphrase_file: Option<String>,
 
+    /// Write one JSON array instead of lines, for clients that know no streams
+    #[arg(long)]
+    array: bool,
+
     /// Compress; by default as the file name says (.zst, .gz)
     #[arg(long, value_enum, value_name = "HOW")]
     compress: Option<Compression>,
@@ -69,19 +74,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
-            let mut out = BufWriter::new(io::stdout().lock());
+            let mut out = BufWriter::new(context.console.stdout());
             let summary = export(context, &db, args, "stdout", &mut out)?;
-            talk::note(&sentence(&summary));
+            context.console.note(&sentence(&summary));
             Ok(())
         }
-        Some(path) if path.exists() && !path.is_file() => {
-            let name = path.display().to_string();
-            let file =
-                std::fs::OpenOptions::new().write(true).open(path).map_err(|problem| Failure::file(&name, &problem))?;
-            export(context, &db, args, &name, &mut BufWriter::new(file)).and_then(|summary| say(context, &summary))
-        }
         Some(path) => {
-            let mut file = BufWriter::new(Replacement::start(path)?);
+            let mut file = BufWriter::new(context.console.replace(path)?);
             let name = path.display().to_string();
             let summary = export(context, &db, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
@@ -103,7 +102,8 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     if let Some(peer) = &args.to {
         options = options.to(peer).only_addressed(args.only_addressed);
     }
-    let archive = args.archive_passphrase_file.as_deref().map(passphrase::of_file).transpose()?;
+    let archive =
+        args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
     if let Some(archive) = &archive {
         options = options.passphrase(archive, KdfParams::DEFAULT);
     }
@@ -113,8 +113,16 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     let exported = Compressor::new(compression, &mut watched)
         .map_err(|problem| Failure::file(name, &problem))
         .and_then(|mut packed| {
-            let exported = db.export(options, &mut packed);
-            let ended = packed.end().map(drop);
+            let (exported, ended) = if args.array {
+                let mut array = Array::new(&mut packed);
+                let exported = db.export(options, &mut array);
+                // One that was broken off stays open, so that nobody takes it
+                // for a whole one.
+                let ended = if exported.is_ok() { array.end().map(drop) } else { Ok(()) };
+                (exported, ended.and_then(|()| packed.end().map(drop)))
+            } else {
+                (db.export(options, &mut packed), packed.end().map(drop))
+            };
             let exported = exported?;
             ended.map_err(|problem| Failure::file(name, &problem))?;
             Ok(exported)

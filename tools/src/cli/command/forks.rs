@@ -6,8 +6,8 @@ use thingdb::{Db, EntryId, Equivocation, Fork, Record};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
-use crate::cli::{input, talk, when};
+use crate::cli::output::{Format, printable};
+use crate::cli::{input, when};
 
 /// Arguments of `thingdb forks`.
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     if let Some(fork) = forks.first() {
         let thing = printable(fork.thing.as_str());
-        talk::hint(&format!("thingdb resolve {thing} --keep ID --reason '…', or just put: it joins all heads"));
+        context
+            .console
+            .hint(&format!("thingdb resolve {thing} --keep ID --reason '…', or just put: it joins all heads"));
     }
     Ok(())
 }
@@ -171,7 +173,7 @@ fn table(context: &Context, forks: &[Fork]) -> Outcome {
         return context.output.line("no forks");
     }
     let header = ["thing", "seq", "when (UTC)", "actor", "head"];
-    context.output.line(&output::table(Some(&header), rows, Some(0)))
+    context.output.line(&context.output.table(Some(&header), rows, Some(0)))
 }
 
 /// Joins the heads of a thing.
@@ -232,7 +234,7 @@ pub(crate) fn prove(context: &Context, args: &ProveArgs) -> Outcome {
 
 /// Checks evidence, without a database.
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Outcome {
-    let evidence = input::text(input::file(&args.file)?)?;
+    let evidence = input::text(input::file(&context.console, &args.file)?)?;
     let (thing, found) = thingdb::verify_fork(&evidence)
         .map_err(|problem| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string()))?;
     let proof = proof(&found);

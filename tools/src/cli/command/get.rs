@@ -7,7 +7,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
 use crate::cli::record::{self, EntryJson};
 use crate::cli::when::{self, When};
-use crate::cli::{find, patch, pretty, talk};
+use crate::cli::{find, patch, pretty};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) struct Args {
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let record = record(&db, args)?;
+    let record = record(context, &db, args)?;
     let raw = args.raw || context.output.format() == Format::Raw;
     match &args.field {
         Some(pointer) => print_field(context, &record, pointer, raw),
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
 }
 
-fn record(db: &Db, args: &Args) -> Outcome<Record> {
+fn record(context: &Context, db: &Db, args: &Args) -> Outcome<Record> {
     let name = printable(&args.thing);
     let log = format!("thingdb log {}", find::quoted(&args.thing));
     if let Some(text) = &args.id {
@@ -75,7 +75,7 @@ fn record(db: &Db, args: &Args) -> Outcome<Record> {
     }
     let Some(latest) = db.get(&args.thing)? else { return Err(find::no_thing(db, &args.thing)) };
     if let Some(seq) = args.seq {
-        return by_seq(db, args, seq)?.ok_or_else(|| {
+        return by_seq(context, db, args, seq)?.ok_or_else(|| {
             Failure::not_found(format!("{name} has no entry with seq {seq}, the last is {}", latest.seq())).hint(log)
         });
     }
@@ -88,11 +88,12 @@ fn record(db: &Db, args: &Args) -> Outcome<Record> {
 
 /// The entry with a seq; of several, which a fork makes, the one that counts
 /// as latest.
-fn by_seq(db: &Db, args: &Args, seq: u64) -> Outcome<Option<Record>> {
+fn by_seq(context: &Context, db: &Db, args: &Args, seq: u64) -> Outcome<Option<Record>> {
     let found = db.get_seq(&args.thing, seq)?;
     if found.len() > 1 {
-        talk::warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
-        talk::hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
+        let console = &context.console;
+        console.warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
+        console.hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
     }
     Ok(found.into_iter().max_by_key(|record| (record.time(), record.id())))
 }

@@ -88,6 +88,8 @@ for in this order:
   THINGDB_PASSPHRASE
   the terminal, unless --no-input is given
 
+Where thingdb serve holds the database, none is needed.
+
 One line ending at its end does not count. A new passphrase needs {least}
 characters or more. There is no option that is the passphrase itself: other
 users of the machine could read it.

@@ -1,17 +1,19 @@
 //! `thingdb import`: a stream of entries, each checked before it is stored.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::path::Path;
 
 use clap::ValueEnum;
-use serde::Serialize;
-use thingdb::{Db, ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
+use thingdb::{Db, ImportOptions, ImportSummary, StreamState, TrustPolicy};
 
+use crate::cli::channel::Channel;
+use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt::{self, Patience};
 use crate::cli::output::{counted, grouped};
-use crate::cli::{compress, passphrase, unwrap};
+use crate::cli::passphrase::Question;
+use crate::cli::record::{ImportedJson, RefusalJson};
+use crate::cli::{compress, unwrap};
 
 /// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;
@@ -69,46 +71,25 @@ enum Trust {
     All,
 }
 
-/// The result, and the members of its JSON.
-#[derive(Serialize)]
-struct Summary {
-    added: u64,
-    known: u64,
-    completed: u64,
-    pending: u64,
-    refused: u64,
-    stream: &'static str,
-    interrupted: bool,
-    reasons: Vec<Reason>,
-}
-
-#[derive(Serialize)]
-struct Reason {
-    line: u64,
-    column: Option<usize>,
-    id: Option<String>,
-    reason: String,
-}
-
 /// Imports the stream.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let source: Box<dyn Read> = match args.input.as_str() {
-        "-" => Box::new(io::stdin().lock()),
-        path => Box::new(File::open(path).map_err(|problem| Failure::file(path, &problem))?),
+    let console = &context.console;
+    let source = console.source(&args.input)?;
+    let create = |path: &String| {
+        let created = console.open(Path::new(path), Access::Create);
+        created.map(BufWriter::new).map_err(|problem| Failure::file(path, &problem))
     };
-    let create =
-        |path: &String| File::create(path).map(BufWriter::new).map_err(|problem| Failure::file(path, &problem));
     let mut rejects = args.rejects.as_ref().map(create).transpose()?;
     let unpacked = compress::reader(source).and_then(unwrap::lines);
     let lines = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
-    let _patience = Patience::new();
+    let _patience = console.patience();
     let imported = import(context, &db, args, lines, rejects.as_mut())?;
     db.close()?;
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
         rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
     }
-    let summary = Summary::new(&imported);
+    let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary)?;
     conclude(args, &summary, &imported.stream)
 }
@@ -118,7 +99,7 @@ fn import(
     db: &Db,
     args: &Args,
     source: impl BufRead,
-    rejects: Option<&mut BufWriter<File>>,
+    rejects: Option<&mut BufWriter<Channel>>,
 ) -> Outcome<ImportSummary> {
     let mut meter = context.meter("importing");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
@@ -128,19 +109,20 @@ fn import(
     };
     let mut options =
         ImportOptions::new().trust(policy).dry_run(args.dry_run).fail_fast(args.fail_fast).progress(&mut progress);
-    let archive = args.archive_passphrase_file.as_deref().map(passphrase::of_file).transpose()?;
+    let archive =
+        args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
     if let Some(archive) = &archive {
         options = options.passphrase(archive);
     }
     if let Some(rejects) = rejects {
         options = options.rejects(rejects);
     }
-    let imported = db.import(options, Interruptible::new(source))?;
+    let imported = db.import(options, Interruptible::new(source, &context.console))?;
     meter.end(imported.added.saturating_add(imported.known), 0);
     Ok(imported)
 }
 
-fn say(context: &Context, args: &Args, summary: &Summary) -> Outcome {
+fn say(context: &Context, args: &Args, summary: &ImportedJson) -> Outcome {
     if context.output.is_json() {
         return context.output.object(summary);
     }
@@ -158,7 +140,7 @@ fn say(context: &Context, args: &Args, summary: &Summary) -> Outcome {
     context.output.line(&line)
 }
 
-fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
+fn conclude(args: &Args, summary: &ImportedJson, stream: &StreamState) -> Outcome {
     if summary.interrupted {
         return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; what was reported as imported is stored")
             .hint("run the same command again: what is stored already is passed over"));
@@ -193,8 +175,8 @@ fn conclude(args: &Args, summary: &Summary, stream: &StreamState) -> Outcome {
     Ok(())
 }
 
-fn with_reasons(failure: Failure, summary: &Summary) -> Failure {
-    let cause = |reason: &Reason| match reason.column {
+fn with_reasons(failure: Failure, summary: &ImportedJson) -> Failure {
+    let cause = |reason: &RefusalJson| match reason.column {
         Some(column) => format!("line {}, column {column}: {}", reason.line, reason.reason),
         None => format!("line {}: {}", reason.line, reason.reason),
     };
@@ -203,46 +185,21 @@ fn with_reasons(failure: Failure, summary: &Summary) -> Failure {
     if more > 0 { failure.cause(format!("and {} more", grouped(more))) } else { failure }
 }
 
-impl Summary {
-    fn new(imported: &ImportSummary) -> Self {
-        let reason = |refusal: &Refusal| Reason {
-            line: refusal.line,
-            column: refusal.column,
-            id: refusal.id.as_ref().map(ToString::to_string),
-            reason: refusal.reason.clone(),
-        };
-        Self {
-            added: imported.added,
-            known: imported.known,
-            completed: imported.completed,
-            pending: imported.pending,
-            refused: imported.refused,
-            stream: match imported.stream {
-                StreamState::Complete => "complete",
-                StreamState::Cut => "cut",
-                StreamState::Damaged(_) => "damaged",
-                _ => "bare",
-            },
-            interrupted: interrupt::is_requested(),
-            reasons: imported.reasons.iter().map(reason).collect(),
-        }
-    }
-}
-
 /// A source that ends, after the line that is being read, when somebody wants
 /// the import to stop.
-struct Interruptible<R> {
+struct Interruptible<'a, R> {
     source: R,
+    console: &'a Console,
     is_within_line: bool,
 }
 
-impl<R: BufRead> Interruptible<R> {
-    const fn new(source: R) -> Self {
-        Self { source, is_within_line: false }
+impl<'a, R: BufRead> Interruptible<'a, R> {
+    const fn new(source: R, console: &'a Console) -> Self {
+        Self { source, console, is_within_line: false }
     }
 }
 
-impl<R: BufRead> Read for Interruptible<R> {
+impl<R: BufRead> Read for Interruptible<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(buffer)?;
         self.consume(read);
@@ -250,9 +207,9 @@ impl<R: BufRead> Read for Interruptible<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Interruptible<R> {
+impl<R: BufRead> BufRead for Interruptible<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if interrupt::is_requested() && !self.is_within_line {
+        if self.console.is_interrupted() && !self.is_within_line {
             return Ok(&[]);
         }
         self.source.fill_buf()
@@ -273,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_source_knows_where_lines_end() {
-        let mut source = Interruptible::new(&b"one\ntwo"[..]);
+        let console = Console::of_process().unwrap();
+        let mut source = Interruptible::new(&b"one\ntwo"[..], &console);
         let mut line = String::new();
         source.read_line(&mut line).unwrap();
         assert!(!source.is_within_line);

@@ -1,6 +1,6 @@
 //! `thingdb init`: creates a database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
@@ -11,7 +11,7 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::printable;
 use crate::cli::record::ActorJson;
-use crate::cli::talk;
+use crate::server::certificate;
 
 /// Arguments of `thingdb init`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +33,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "owner", env = "THINGDB_ACTOR", hide_env_values = true)]
     actor: String,
 
+    /// Leave a database that is there already as it is
+    ///
+    /// For scripts that start a node whether or not it is its first start.
+    #[arg(long)]
+    if_absent: bool,
+
     /// Keep no key to what is written: only the peers of --to can read it
     #[arg(long, requires = "to")]
     write_only: bool,
 
-    /// Know a peer from the start and seal everything to it
-    #[arg(long, value_name = "NAME=CARD|NAME=@FILE", num_args = 1..)]
+    /// Know a peer from the start and seal everything to it; may be repeated
+    #[arg(long, value_name = "NAME=CARD|NAME=@FILE")]
     to: Vec<String>,
 
     /// Memory of the key derivation, in MiB, or in KiB with a K
@@ -53,6 +59,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16), hide_short_help = true)]
     kdf_lanes: Option<u32>,
 }
+
+/// What making a database puts into its directory before there is a keyring,
+/// and what the root of a file system holds.
+const OURS: [&str; 7] = ["LOCK", "VERSION", "checkpoint", "store", "reserve", ".keyring.unfinished.new", "lost+found"];
+
+/// Files in the way that are named.
+const MAX_NAMED: usize = 3;
 
 #[derive(Serialize)]
 struct Created {
@@ -70,16 +83,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         None => context.dir()?,
     };
     if dir.join("keyring").exists() {
+        if args.if_absent {
+            context.console.note(&format!("{} is a database already, and stays as it is", dir.display()));
+            return Ok(());
+        }
         return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
             .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
-    let peers = args.to.iter().map(|peer| introduction(peer)).collect::<Outcome<Vec<_>>>()?;
+    refuse_strangers(dir)?;
+    let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let passphrase = context.sources.create(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;
     }
     let db = options.create(dir, &passphrase)?;
+    certificate::of_node(&db)?;
     for (name, card) in &peers {
         db.add_peer(name, card)?;
     }
@@ -101,12 +120,37 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     say(context, &created)
 }
 
+/// Refuses a directory that holds what is not ours: a database among other
+/// files is in danger from whoever tidies them up. What an `init` left that was
+/// broken off is ours.
+fn refuse_strangers(dir: &Path) -> Outcome {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(problem) => return Err(Failure::file(&dir.display().to_string(), &problem)),
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let mut strangers: Vec<String> = names.filter(|name| !OURS.contains(&name.as_str())).collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    strangers.sort();
+    let count = strangers.len().saturating_sub(MAX_NAMED);
+    strangers.truncate(MAX_NAMED);
+    let more = if count > 0 { format!(" and {count} more") } else { String::new() };
+    let fact = format!("{} is not empty: it holds {}{more}", dir.display(), strangers.join(", "));
+    Err(Failure::new(Exit::Usage, "not-empty", fact).hint(format!(
+        "give the database a directory of its own: thingdb init {}",
+        find::quoted_path(&dir.join("things"))
+    )))
+}
+
 /// A peer and its card, as `--to` names them.
-fn introduction(text: &str) -> Outcome<(String, Card)> {
+fn introduction(context: &Context, text: &str) -> Outcome<(String, Card)> {
     let (name, card) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("thingdb card"))?;
-    Ok((name.to_owned(), peer::read_card(card)?))
+    Ok((name.to_owned(), peer::read_card(&context.console, card)?))
 }
 
 fn say(context: &Context, created: &Created) -> Outcome {
@@ -123,9 +167,9 @@ fn say(context: &Context, created: &Created) -> Outcome {
         ))?;
         text.end()?;
     }
-    let set = std::env::var_os("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
+    let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {
-        talk::hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
+        context.console.hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
 use crate::cli::graph::Graph;
-use crate::cli::output::{self, Format, List, Output, Text, printable};
+use crate::cli::output::{Format, List, Output, Text, printable};
 use crate::cli::record::{self, EntryJson, Step};
 use crate::cli::when::{self, When};
 
@@ -167,7 +167,7 @@ const CHANGE: usize = 5;
 
 impl<'a> Printer<'a> {
     fn new(context: &Context, db: &'a Db, args: &'a Args) -> Self {
-        let output = context.output;
+        let output = context.output.clone();
         let to = match output.format() {
             Format::Json | Format::Ndjson => To::Json(output.list()),
             Format::Table if args.patch => To::Patches { text: output.text(), has_entry: false },
@@ -196,7 +196,7 @@ impl<'a> Printer<'a> {
             To::Json(list) => list.end(),
             To::Patches { text, .. } => text.end(),
             To::Rows { mut text, page, has_header } => {
-                print_page(&mut text, &page, !has_header)?;
+                print_page(&self.output, &mut text, &page, !has_header)?;
                 text.end()
             }
             To::Raw => Ok(()),
@@ -221,7 +221,7 @@ impl<'a> Printer<'a> {
             To::Rows { text, page, has_header } => {
                 page.push(row(&step()?));
                 if page.len() >= PAGE {
-                    print_page(text, page, !*has_header)?;
+                    print_page(&self.output, text, page, !*has_header)?;
                     page.clear();
                     *has_header = true;
                 }
@@ -244,11 +244,11 @@ fn row(step: &Step<'_>) -> [String; COLUMNS.len()] {
     ]
 }
 
-fn print_page(text: &mut Text, page: &[[String; COLUMNS.len()]], with_header: bool) -> Outcome {
+fn print_page(output: &Output, text: &mut Text, page: &[[String; COLUMNS.len()]], with_header: bool) -> Outcome {
     if page.is_empty() {
         return Ok(());
     }
-    text.line(&output::table(with_header.then_some(&COLUMNS), page.iter().cloned(), Some(CHANGE)))
+    text.line(&output.table(with_header.then_some(&COLUMNS), page.iter().cloned(), Some(CHANGE)))
 }
 
 fn print_patch(text: &mut Text, step: &Step<'_>) -> Outcome {

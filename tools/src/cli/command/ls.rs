@@ -1,12 +1,12 @@
 //! `thingdb ls`: the things, in the order of their names.
 
-use serde::Serialize;
 use thingdb::{ThingInfo, ThingQuery};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{self, Format, printable};
-use crate::cli::{find, talk, when};
+use crate::cli::record::ThingJson;
+use crate::cli::{find, when};
 
 const PAGE: usize = 100;
 
@@ -35,21 +35,6 @@ pub(crate) struct Args {
     limit: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct ThingJson {
-    thing: String,
-    entries: u64,
-    forked: bool,
-    heads: Vec<HeadJson>,
-}
-
-#[derive(Serialize)]
-struct HeadJson {
-    id: String,
-    seq: u64,
-    time: String,
-}
-
 /// Prints the things.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
@@ -68,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Format::Table | Format::Raw => names(context, page)?,
     }
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
-        talk::note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
+        context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
     }
     Ok(())
 }
@@ -97,7 +82,7 @@ fn long(context: &Context, mut things: impl Iterator<Item = thingdb::Result<Thin
         if page.is_empty() {
             return text.end();
         }
-        text.line(&output::table(header.take(), page.iter().map(row), Some(0)))?;
+        text.line(&context.output.table(header.take(), page.iter().map(row), Some(0)))?;
     }
 }
 
@@ -110,17 +95,4 @@ fn row(thing: &ThingInfo) -> [String; 4] {
         latest.map(when::short).unwrap_or_default(),
         if heads.len() > 1 { format!("{} (forked)", heads.join(" ")) } else { heads.join(" ") },
     ]
-}
-
-impl ThingJson {
-    fn new(thing: &ThingInfo) -> Self {
-        let head =
-            |head: &thingdb::Head| HeadJson { id: head.id.to_string(), seq: head.seq, time: head.time.to_string() };
-        Self {
-            thing: thing.thing.to_string(),
-            entries: thing.entries,
-            forked: thing.heads.len() > 1,
-            heads: thing.heads.iter().map(head).collect(),
-        }
-    }
 }

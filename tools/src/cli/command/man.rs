@@ -11,7 +11,6 @@ use crate::cli::args::Cli;
 use crate::cli::command::help::EXIT_CODES;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{replace, talk};
 
 /// Arguments of `thingdb man`.
 #[derive(Debug, clap::Args)]
@@ -34,9 +33,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut pages = Vec::new();
     collect(&command, "thingdb".to_owned(), &mut pages);
     for (name, command) in &pages {
-        replace::write(&dir.join(format!("{name}.1")), &page(command.clone(), name)?)?;
+        context.console.write_file(&dir.join(format!("{name}.1")), &page(command.clone(), name)?)?;
     }
-    talk::note(&format!("{} pages in {}", pages.len(), dir.display()));
+    context.console.note(&format!("{} pages in {}", pages.len(), dir.display()));
     Ok(())
 }
 

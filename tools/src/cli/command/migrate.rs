@@ -12,6 +12,7 @@ use thingdb::{
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
+use crate::cli::passphrase::{Purpose, Question};
 
 /// Refused lines that are explained on stderr, and chains that are named.
 const MAX_SHOWN: usize = 10;
@@ -19,7 +20,7 @@ const MAX_SHOWN: usize = 10;
 const PEER_NOTE: &str =
     "its X25519 key came without a card, so it is no peer yet: thingdb peer add NAME CARD, once its node has a card";
 
-const TOKEN_NOTE: &str = "tokens belong to the server, which comes later; none was taken over";
+const TOKEN_NOTE: &str = "kept as hashes; see thingdb token ls";
 
 /// Arguments of `thingdb migrate`.
 #[derive(Debug, clap::Args)]
@@ -118,7 +119,12 @@ struct TokensJson {
 /// Brings the directory in.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let old = context.sources.prototype(args.old_passphrase_file.clone(), args.old_passphrase_fd, &args.dir)?;
+    let old = context.ask(&Question {
+        purpose: Purpose::Prototype,
+        file: args.old_passphrase_file.clone(),
+        descriptor: args.old_passphrase_fd,
+        what: args.dir.clone(),
+    })?;
     let report = migrate(context, &db, args, &old)?;
     db.close()?;
     say(context, &report)?;
@@ -129,13 +135,19 @@ fn migrate(context: &Context, db: &Db, args: &Args, old: &Passphrase) -> Outcome
     let mut meter = context.meter("migrating");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
     let options = MigrateOptions::new().dry_run(args.dry_run).progress(&mut progress);
-    let migrated = db.migrate(&args.dir, old, options);
+    let dir = context.console.path(&args.dir);
+    let migrated = db.migrate(&dir, old, options);
     let report = migrated.map_err(|problem| match &problem {
         Error::PrototypePassphrase { .. } => {
             Failure::new(Exit::WrongPassphrase, "wrong-passphrase", problem.to_string())
                 .hint("it is the passphrase of the prototype that is wanted, not that of the database")
         }
-        _ => Failure::from(problem),
+        _ => {
+            let failure = Failure::from(problem);
+            // By the name that it was given, whatever a server calls it.
+            let fact = failure.fact().replace(&dir.display().to_string(), &args.dir.display().to_string());
+            failure.about(fact)
+        }
     })?;
     meter.end(report.entries, 0);
     Ok(report)

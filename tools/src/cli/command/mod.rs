@@ -23,9 +23,11 @@ pub(crate) mod passwd;
 pub(crate) mod peer;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
+pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod token;
 pub(crate) mod verify;
 
 use super::args::Command;
@@ -59,6 +61,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Resolve(args) => forks::resolve(context, &args),
         Command::ProveFork(args) => forks::prove(context, &args),
         Command::VerifyFork(args) => forks::verify(context, &args),
+        Command::Serve(args) => serve::run(context, &args),
+        Command::Token(command) => token::run(context, &command),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),

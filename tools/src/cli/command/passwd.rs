@@ -8,6 +8,7 @@ use thingdb::{Db, Passphrase, SlotKind};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::cli::passphrase::{Purpose, Question};
 
 /// Arguments of `thingdb passwd`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,12 @@ struct Changed {
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let dir = context.dir()?;
     let db = context.open()?;
-    let new = context.sources.replace(args.new_passphrase_file, args.new_passphrase_fd, dir)?;
+    let new = context.ask(&Question {
+        purpose: Purpose::Replace,
+        file: args.new_passphrase_file,
+        descriptor: args.new_passphrase_fd,
+        what: dir.to_owned(),
+    })?;
     replace(&db, &new)?;
     db.close()?;
     let dir = dir.display().to_string();

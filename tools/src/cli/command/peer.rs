@@ -1,15 +1,17 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, BufReader};
 
 use clap::Subcommand;
 use serde::Serialize;
-use thingdb::{Card, Introduction, Peer};
+use thingdb::trust::How;
+use thingdb::{Card, Db, Introduction, Peer};
 
+use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{self, Format, printable};
-use crate::cli::{input, talk, when};
+use crate::cli::output::{Format, printable};
+use crate::cli::{input, when};
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
@@ -68,8 +70,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     let db = context.open()?;
     match command {
         Command::Add { name, card, yes } => {
-            let card = read_card(card)?;
+            let card = read_card(&context.console, card)?;
             let introduction = db.introduce(name, &card)?;
+            warn(&context.console, &introduction);
             if !yes {
                 confirm(context, &introduction)?;
             }
@@ -87,32 +90,69 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let peer = db.peer(name)?;
             db.remove_peer(name)?;
             db.close()?;
-            talk::note("what it could read it can still read; thingdb readers THING tells what that is");
+            context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
             show(context, &known(&peer))
         }
     }
 }
 
+/// The peers that `--to` names: one, or several with commas between them. A
+/// comma may be part of a name.
+pub(crate) fn named(db: &Db, names: &[String]) -> Vec<String> {
+    let several = |name: &String| match db.peer(name) {
+        Ok(_) => vec![name.clone()],
+        Err(_) => name.split(',').map(|name| name.trim().to_owned()).collect(),
+    };
+    names.iter().flat_map(several).collect()
+}
+
 /// The card that an argument names.
-pub(crate) fn read_card(text: &str) -> Outcome<Card> {
-    let text = input::text(input::bytes(text)?)?;
+pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
+    let text = input::text(input::bytes(console, text)?)?;
     text.trim().parse().map_err(|problem: thingdb::format::Error| {
         Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
     })
 }
 
-fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
-    talk::plain(&format!("{}  fingerprint {}", printable(&introduction.name), introduction.fingerprint));
-    for (key, name) in &introduction.actors {
-        talk::plain(&format!("  actor {}  {key}", printable(name)));
+/// What a person should know of a card beside its fingerprint.
+fn warn(console: &Console, introduction: &Introduction) {
+    let peer = printable(&introduction.name);
+    if introduction.outdated {
+        console.warning("older-card", &format!("{peer} is known by a newer card than this one, which changes nothing"));
     }
-    if !std::io::stdin().is_terminal() || context.no_input {
+    for (key, name) in &introduction.dropped {
+        let name = printable(name);
+        console.warning("actor-left", &format!("{name} is not on the new card of {peer} and stays trusted  {key}"));
+        console.hint(&format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"));
+    }
+    for claim in &introduction.claims {
+        let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
+        let standing = match (claim.how, claim.withdrawn) {
+            (_, true) => format!("known here as {known}, in whom trust was withdrawn"),
+            (How::Own, false) => format!("an actor of this database, {known}"),
+            (_, false) => format!("known here as {known}, and stays so"),
+        };
+        console
+            .warning("actor-claimed", &format!("the card lists as {claimed} a key that is {standing}  {}", claim.key));
+    }
+    if !introduction.claims.is_empty() {
+        console.cause("a card may list whom it likes: it does not prove that its node has the keys of its actors");
+    }
+}
+
+fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
+    context.console.plain(&format!("{}  fingerprint {}", printable(&introduction.name), introduction.fingerprint));
+    for (key, name) in &introduction.actors {
+        context.console.plain(&format!("  actor {}  {key}", printable(name)));
+    }
+    if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
             .hint("compare the fingerprint by another way, then repeat with --yes"));
     }
-    talk::plain("Is this the fingerprint that its people gave you? [y/N]");
+    context.console.plain("Is this the fingerprint that its people gave you? [y/N]");
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|problem| Failure::file("stdin", &problem))?;
+    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
+    read.map_err(|problem| Failure::file("stdin", &problem))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::usage("the peer was not added")),
@@ -156,7 +196,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
                     when::short(peer.time),
                 ]
             };
-            context.output.line(&output::table(Some(&header), peers.iter().map(row), Some(2)))
+            context.output.line(&context.output.table(Some(&header), peers.iter().map(row), Some(2)))
         }
     }
 }

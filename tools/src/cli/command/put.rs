@@ -3,11 +3,12 @@
 use thingdb::{Db, Draft, Expect, Head, Receipt};
 
 use crate::cli::args::Speed;
+use crate::cli::command::peer;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::printable;
 use crate::cli::record::ReceiptJson;
-use crate::cli::{excerpt, find, input, when};
+use crate::cli::{excerpt, find, input, media_type, when};
 
 /// Arguments of `thingdb put`.
 #[derive(Debug, clap::Args)]
@@ -45,11 +46,13 @@ pub(crate) struct Args {
     expect: Option<String>,
 
     /// The data is not JSON but of this media type
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = media_type::parse)]
     media_type: Option<String>,
 
     /// Seal it to these peers instead of the audience that is set
-    #[arg(long, value_name = "PEER", num_args = 1..)]
+    ///
+    /// May be repeated, or name several peers with commas between them.
+    #[arg(long, value_name = "PEER[,PEER]")]
     to: Option<Vec<String>>,
 
     #[command(flatten)]
@@ -58,7 +61,7 @@ pub(crate) struct Args {
 
 /// Writes the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let data = input::bytes(&args.data)?;
+    let data = input::bytes(&context.console, &args.data)?;
     let mut draft = draft(args, data)?;
     if let Some(action) = &args.action {
         draft = draft.action(action);
@@ -67,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let signer = signer(&db, args.actor.as_deref())?;
     draft = draft.actor(&signer);
     if let Some(to) = &args.to {
-        draft = draft.to(to.iter().cloned());
+        draft = draft.to(peer::named(&db, to));
     }
     if let Some(expected) = &args.expect {
         draft = draft.expect(expect(&db, &args.thing, expected)?);
@@ -94,8 +97,14 @@ fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {
     if let Some(media_type) = &args.media_type {
         return Ok(Draft::bytes(&args.thing, media_type, data)?);
     }
+    if data.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::new(Exit::Usage, "bad-json", "the data is empty, which is not JSON")
+            .hint("thingdb put THING null, or --media-type TYPE for data that is not JSON"));
+    }
     Draft::json(&args.thing, data.clone()).map_err(|problem| match problem {
         thingdb::Error::Json { line, column, problem } => {
+            // The parser counts from 0 where a line has just begun.
+            let column = column.max(1);
             let fact = format!("the data is not JSON: line {line}, column {column}: {problem}");
             Failure::new(Exit::Usage, "bad-json", fact)
                 .causes(excerpt::lines(&data, line, column))

@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::Format;
-use crate::cli::talk;
 
 /// Arguments of `thingdb recovery-key`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +27,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let db = context.open()?;
     let key = db.new_recovery_key()?;
     db.close()?;
-    talk::note("This key opens the database without the passphrase. It is shown once; an older one is void.");
+    context.console.note("This key opens the database without the passphrase. It is shown once; an older one is void.");
     let text = key.text();
     let key = text.as_str();
     match context.output.chosen() {

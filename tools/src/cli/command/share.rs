@@ -3,9 +3,10 @@
 use serde::Serialize;
 use thingdb::{Reader, ShareSummary};
 
+use crate::cli::command::peer;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{self, Format, counted, grouped, printable};
+use crate::cli::output::{Format, counted, grouped, printable};
 
 /// Arguments of `thingdb share`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +14,7 @@ use crate::cli::output::{self, Format, counted, grouped, printable};
 Examples:
   thingdb share part-42 --to auditor
   thingdb share part-42 --to auditor --since 10
-  thingdb share --prefix plant-3/ --to auditor hq
+  thingdb share --prefix plant-3/ --to auditor,hq
 
 Adds envelopes to entries that exist. What is signed is not touched, so ids,
 links and checkpoints stay as they are. Export again to hand them over.")]
@@ -24,8 +25,8 @@ pub(crate) struct Args {
     /// All things whose name starts so
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// The peers who may read
-    #[arg(long, value_name = "PEER", required = true, num_args = 1..)]
+    /// The peers who may read; may be repeated, or name several with commas
+    #[arg(long, value_name = "PEER[,PEER]", required = true)]
     to: Vec<String>,
     /// Only from this seq on
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
@@ -65,14 +66,15 @@ struct Row {
 /// Adds readers to existing entries.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
+    let to = peer::named(&db, &args.to);
     let summary = match (&args.thing, &args.prefix) {
         (Some(thing), _) => {
             if db.heads(thing)?.is_empty() {
                 return Err(Failure::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls"));
             }
-            db.share(thing, &args.to, args.since)?
+            db.share(thing, &to, args.since)?
         }
-        (None, Some(prefix)) => db.share_prefix(prefix, &args.to, args.since)?,
+        (None, Some(prefix)) => db.share_prefix(prefix, &to, args.since)?,
         (None, None) => return Err(Failure::usage("neither a thing nor --prefix is given")),
     };
     db.close()?;
@@ -83,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         let line = format!(
             "{} sealed to {}, {} could be read already",
             counted(shared, "entry", "entries"),
-            printable(&args.to.join(", ")),
+            printable(&to.join(", ")),
             grouped(known)
         );
         context.output.line(&line)?;
@@ -142,7 +144,7 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
                     printable(&row.from.join(", ")).into_owned(),
                 ]
             };
-            context.output.line(&output::table(Some(&header), rows.iter().map(cells), Some(3)))
+            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(3)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `thingdb stats`: what is stored, in numbers.
 
 use serde::Serialize;
-use thingdb::{Db, Stats};
+use thingdb::Db;
 
 use crate::cli::command::verify::CheckpointJson;
 use crate::cli::context::Context;
@@ -34,7 +34,7 @@ struct StatsJson {
 /// Counts.
 pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let db = context.open()?;
-    let stats = StatsJson::new(&db, db.stats()?)?;
+    let stats = StatsJson::new(context, &db)?;
     if context.output.is_json() { context.output.object(&stats) } else { print(context, &stats) }
 }
 
@@ -63,9 +63,11 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
 }
 
 impl StatsJson {
-    fn new(db: &Db, stats: Stats) -> thingdb::Result<Self> {
+    fn new(context: &Context, db: &Db) -> Outcome<Self> {
+        let stats = db.stats()?;
         Ok(Self {
-            db: db.dir().display().to_string(),
+            // As it was named; a server may know it by another name.
+            db: context.dir()?.display().to_string(),
             store_version: stats.store_version,
             entries: stats.entries,
             things: stats.things,

@@ -1,10 +1,9 @@
 //! `thingdb verify`: recomputes everything from the bytes.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 use serde::Serialize;
-use thingdb::{Checkpoint, Problem, Report, Verdict, VerifyOptions};
+use thingdb::{Checkpoint, Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
 
 use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
@@ -26,6 +25,7 @@ Examples:
   thingdb verify part-42                       one thing
   thingdb checkpoint -o ~/elsewhere/things.checkpoint
   thingdb verify --checkpoint ~/elsewhere/things.checkpoint
+  thingdb verify part-42 --checkpoint ~/elsewhere/things.checkpoint
 
 Without --checkpoint it finds every entry that was altered, and a cut that the
 database itself remembers. That a whole directory was set back to an older
@@ -37,7 +37,10 @@ pub(crate) struct Args {
     thing: Option<String>,
 
     /// Compare with a checkpoint that was kept elsewhere; - for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "thing")]
+    ///
+    /// With a thing, its entries are looked for in it; that none of them is missing only the whole
+    /// ledger shows.
+    #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
 }
 
@@ -86,7 +89,7 @@ impl CheckpointJson {
 
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let note = args.checkpoint.as_deref().map(read_note).transpose()?;
+    let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
     let db = context.open()?;
     if let Some(thing) = &args.thing
         && db.heads(thing)?.is_empty()
@@ -176,14 +179,16 @@ fn failure(args: &Args, report: &Report) -> Failure {
 }
 
 /// A checkpoint from a file or stdin.
-fn read_note(path: &str) -> Outcome<String> {
-    let mut note = String::new();
-    let read = if path == "-" {
-        io::stdin().lock().take(MAX_NOTE_BYTES).read_to_string(&mut note)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_NOTE_BYTES).read_to_string(&mut note))
-    };
+fn read_note(context: &Context, path: &str) -> Outcome<String> {
+    let mut note = Vec::new();
+    let read = context.console.source(path)?.take(MAX_NOTE_BYTES).read_to_end(&mut note);
     read.map_err(|problem| Failure::file(path, &problem))?;
+    let name = if path == "-" { "stdin" } else { path };
+    let refused = |problem: String| {
+        Failure::usage(format!("{name} is no checkpoint: {problem}")).hint("thingdb checkpoint -o FILE makes one")
+    };
+    let note = String::from_utf8(note).map_err(|_| refused("it is not text".to_owned()))?;
+    SignedCheckpoint::parse(&note).map_err(|problem| refused(problem.to_string()))?;
     Ok(note)
 }
 

@@ -1,0 +1,17 @@
+//! The peer server as its clients see it: real processes, real TLS, on
+//! loopback.
+
+// The other tests need more of it.
+#[allow(dead_code)]
+#[path = "cli/world.rs"]
+mod world;
+
+#[path = "server/client.rs"]
+mod client;
+#[path = "server/running.rs"]
+mod running;
+
+#[path = "server/access.rs"]
+mod access;
+#[path = "server/routes.rs"]
+mod routes;

@@ -1,0 +1,210 @@
+//! What each route does.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::running::Running;
+use super::world::World;
+
+/// A server with a token that may do everything.
+fn served(world: World, args: &[&str]) -> (Running, String) {
+    let token = Running::token(&world, "all", &["--scope", "read,write,export,import"]);
+    (Running::start(world, args), token)
+}
+
+fn furnished() -> World {
+    let world = World::new();
+    world.run(&["put", "part-42", r#"{"temp":20.1}"#]).ok();
+    world.run(&["put", "part-42", r#"{"temp":21.4}"#]).ok();
+    world.run(&["put", "lamp/2", "true"]).ok();
+    world
+}
+
+#[test]
+fn entries_read_as_the_command_prints_them() {
+    let world = furnished();
+    let printed = world.run(&["get", "part-42"]).ok().json();
+    let history: Vec<Value> = world.run(&["log", "part-42", "--reverse"]).ok().lines();
+    let listed: Vec<Value> = world.run(&["ls"]).ok().lines();
+    let note = world.run(&["checkpoint"]).ok().stdout;
+    let (server, token) = served(world, &[]);
+    let reply = server.get(&token, "/things/part-42").is(200);
+    assert_eq!(reply.json(), printed);
+    let tag = format!("\"{}\"", printed["id"].as_str().unwrap());
+    assert_eq!(reply.header("etag"), Some(tag.as_str()));
+    let known = server.ask(&token, "GET", "/things/part-42", &[("if-none-match", &tag)], b"").is(304);
+    assert_eq!((known.body.len(), known.header("etag")), (0, Some(tag.as_str())));
+    server.ask(&token, "GET", "/things/part-42", &[("if-none-match", "\"other\"")], b"").is(200);
+    server.get(&token, "/things/part-43").problem(404, "not-found");
+    assert_eq!(server.get(&token, "/things/part-42/entries").is(200).json(), json!(history));
+    let lines = server.ask(&token, "GET", "/things/part-42/entries", &[("accept", "application/x-ndjson")], b"");
+    assert_eq!(lines.is(200).lines(), history);
+    assert_eq!(server.get(&token, "/things").is(200).json(), json!(listed));
+    let entry = server.get(&token, &format!("/entries/{}", printed["id"].as_str().unwrap())).is(200);
+    assert_eq!(entry.json(), printed);
+    assert!(entry.header("cache-control").unwrap().contains("immutable"));
+    assert_eq!(server.get(&token, "/checkpoint").is(200).text(), note);
+    server.ask(&token, "GET", "/things", &[("accept", "image/png")], b"").problem(406, "not-acceptable");
+    assert_eq!(server.ask(&token, "HEAD", "/things/part-42", &[], b"").is(200).header("etag"), Some(tag.as_str()));
+    let allow = server.ask(&token, "DELETE", "/things/part-42/entries", &[], b"").problem(405, "usage");
+    assert_eq!(allow.header("allow"), Some("GET, HEAD, POST"));
+    server.get(&token, "/thing").problem(404, "not-found");
+    server.stop();
+}
+
+#[test]
+fn pages_follow_each_other_to_the_end() {
+    let world = World::new();
+    let input: String = (0..25).map(|n| format!("{{\"thing\":\"t {}/é\",\"data\":{n}}}\n", n % 5)).collect();
+    world.feed(&["append"], input).ok();
+    let (server, token) = served(world, &[]);
+    let walk = |first: &str| {
+        let (mut path, mut found, mut pages) = (first.to_owned(), Vec::new(), 0);
+        loop {
+            let reply = server.get(&token, &path).is(200);
+            found.extend(reply.json().as_array().unwrap().clone());
+            pages += 1;
+            match reply.header("link") {
+                None => return (found, pages),
+                Some(link) => {
+                    path = link
+                        .strip_prefix('<')
+                        .and_then(|rest| rest.strip_suffix(">; rel=\"next\""))
+                        .unwrap()
+                        .to_owned();
+                }
+            }
+        }
+    };
+    let (things, pages) = walk("/things?prefix=t&limit=2");
+    assert_eq!((things.len(), pages), (5, 3));
+    let (entries, pages) = walk("/things/t%204%2F%C3%A9/entries?limit=2");
+    let data: Vec<u64> = entries.iter().map(|entry| entry["data"].as_u64().unwrap()).collect();
+    assert_eq!((data, pages), (vec![4, 9, 14, 19, 24], 3));
+    server.get(&token, "/things?limit=1001").problem(400, "usage");
+    server.get(&token, "/things?limt=1").problem(400, "usage");
+    server.get(&token, "/things?limit=1&limit=2").problem(400, "usage");
+    server.stop();
+}
+
+#[test]
+fn writes_keep_to_what_they_expect() {
+    let (server, token) = served(furnished(), &[]);
+    let write = |headers: &[(&str, &str)], body: &str| {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        server.ask(&token, "POST", "/things/part-42/entries?action=inspect", &headers, body.as_bytes())
+    };
+    let head = server.get(&token, "/things/part-42").is(200).header("etag").unwrap().to_owned();
+    let written = write(&[("if-match", &head)], r#"{"temp":22}"#).is(201);
+    let receipt = written.json();
+    assert_eq!((&receipt["seq"], &receipt["actor"]["name"]), (&json!(3), &json!("alice")));
+    assert_eq!(written.header("location"), Some(format!("/entries/{}", receipt["id"].as_str().unwrap()).as_str()));
+    let stale = write(&[("if-match", &head)], "1").problem(412, "conflict").json();
+    assert_eq!(stale["heads"][0]["id"], receipt["id"]);
+    write(&[("if-none-match", "*")], "1").problem(412, "conflict");
+    write(&[("if-match", "*")], "1").is(201);
+    write(&[("if-match", "abc")], "1").problem(400, "usage");
+    write(&[("if-match", &head), ("if-none-match", "*")], "1").problem(400, "usage");
+    let post = |path: &str, media_type: &str, body: &[u8]| {
+        server.ask(&token, "POST", path, &[("content-type", media_type)], body)
+    };
+    post("/things/new/entries", "application/json", b"1").is(201);
+    server
+        .ask(&token, "POST", "/things/newer/entries", &[("content-type", "text/plain"), ("if-match", "*")], b"x")
+        .problem(412, "conflict");
+    let bad = post("/things/a/entries", "application/json; charset=utf-8", b"{\n \"x\":}")
+        .problem(422, "invalid-input")
+        .json();
+    assert_eq!((&bad["line"], &bad["column"]), (&json!(2), &json!(6)));
+    post("/things/a/entries?actor=bob", "application/json", b"1").problem(422, "not-found");
+    post("/things/a/entries?action=", "application/json", b"1").problem(422, "invalid-input");
+    post("/things/a/entries", "application/x-www-form-urlencoded", b"a=1").problem(415, "unsupported-media-type");
+    server.ask(&token, "POST", "/things/a/entries", &[], b"1").problem(415, "unsupported-media-type");
+    let odd = [("content-type", "application/json"), ("content-encoding", "br")];
+    let reply = server.ask(&token, "POST", "/things/a/entries", &odd, b"1").problem(415, "unsupported-media-type");
+    assert_eq!(reply.header("accept-encoding"), Some("zstd, gzip"));
+    post("/things/photo/entries", "image/png", b"\x89PNG").is(201);
+    assert_eq!(server.get(&token, "/things/photo").is(200).json()["data"], "iVBORw==");
+    let world = server.stop();
+    assert_eq!(world.run(&["get", "part-42", "--seq", "3"]).ok().json()["action"], "inspect");
+    assert_eq!(world.run(&["verify"]).ok().json()["ok"], true);
+}
+
+#[test]
+fn a_stream_goes_out_and_comes_in() {
+    let (server, token) = served(furnished(), &[]);
+    let reply = server.get(&token, "/export").is(200);
+    assert_eq!(reply.header("thingdb-next-position"), Some("3"));
+    let stream = reply.text();
+    assert_eq!(stream.lines().count(), 5);
+    let packed = server.ask(&token, "GET", "/export", &[("accept-encoding", "gzip")], b"").is(200);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let packed_zstd = server.ask(&token, "GET", "/export", &[("accept-encoding", "gzip, zstd")], b"").is(200);
+    assert_eq!(packed_zstd.header("content-encoding"), Some("zstd"));
+    assert_eq!(server.get(&token, "/export?since=2").is(200).text().lines().count(), 3);
+    assert_eq!(server.get(&token, "/export?things=lamp").is(200).text().lines().count(), 3);
+    server.get(&token, "/export?to=nobody").problem(404, "not-found");
+    server.get(&token, "/export?only_addressed=true").problem(400, "usage");
+    let source = server.stop();
+
+    let world = World::new();
+    let card = source.run(&["card"]).ok().stdout;
+    world.write("card", &card);
+    world.run(&["peer", "add", "other", "@card", "--yes"]).ok();
+    let (server, token) = served(world, &[]);
+    let import = |path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        server.ask(&token, "POST", path, headers, body).is(200).lines().pop().unwrap()
+    };
+    let ndjson = ("content-type", "application/x-ndjson");
+    let dry = import("/import?dry_run=true", &[ndjson], stream.as_bytes());
+    assert_eq!((&dry["added"], &dry["stream"]), (&json!(3), &json!("complete")));
+    assert_eq!(import("/import", &[ndjson], stream.as_bytes())["added"], 3);
+    assert_eq!(import("/import", &[ndjson, ("content-encoding", "gzip")], &packed.body)["known"], 3);
+    assert_eq!(import("/import", &[ndjson, ("content-encoding", "zstd")], &packed_zstd.body)["known"], 3);
+    let array = serde_json::to_string(&stream.lines().collect::<Vec<_>>()).unwrap();
+    assert_eq!(import("/import", &[("content-type", "application/json")], array.as_bytes())["known"], 3);
+    let objects = format!("[{}]", stream.lines().collect::<Vec<_>>().join(",\n"));
+    let document = [("content-type", "application/json"), ("accept", "application/json")];
+    let one = server.ask(&token, "POST", "/import", &document, objects.as_bytes()).is(200).json();
+    assert_eq!((&one["known"], &one["reasons"]), (&json!(3), &json!([])));
+    let mixed = format!("{}\njunk\n", stream.trim_end());
+    let lines = server.ask(&token, "POST", "/import", &[ndjson], mixed.as_bytes()).is(200).lines();
+    assert_eq!((&lines[0]["line"], &lines[0]["column"], &lines[1]["known"]), (&json!(6), &json!(1), &json!(3)));
+    let reply = server.ask(&token, "POST", "/import?fail_fast=true", &[ndjson], mixed.as_bytes());
+    let problem = reply.problem(422, "bad-line").json();
+    assert_eq!((&problem["line"], &problem["column"]), (&json!(6), &json!(1)));
+    let cut = server.ask(&token, "POST", "/import", &[("content-type", "application/json")], b"[{}");
+    assert!(cut.is(200).text().contains("\"error\""), "the first element was refused already");
+    server.ask(&token, "POST", "/import", &[("content-type", "application/json")], b"[").problem(422, "bad-stream");
+    server.ask(&token, "POST", "/import", &[("content-type", "text/csv")], b"").problem(415, "unsupported-media-type");
+    server.ask(&token, "POST", "/import", &[ndjson, ("content-encoding", "gzip")], b"junk").problem(422, "bad-stream");
+    let world = server.stop();
+    assert_eq!(world.run(&["verify"]).ok().json()["entries"], 3);
+}
+
+#[test]
+fn metrics_count_and_name_nobody() {
+    let (server, token) = served(furnished(), &["--metrics", "0"]);
+    server.get(&token, "/things/part-42").is(200);
+    server.client.send("GET", "/things/part-42", &[], b"").unwrap().is(401);
+    let address = server.said["metrics"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let (address, path) = address.split_once('/').unwrap();
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let text = std::io::read_to_string(socket).unwrap();
+    for line in [
+        "thingdb_requests_total{route=\"thing\",status=\"200\"} 1",
+        "thingdb_requests_total{route=\"thing\",status=\"401\"} 1",
+        "thingdb_request_seconds_bucket{le=\"+Inf\"} 2",
+        "thingdb_tokens_refused_total 1",
+        "thingdb_ledger_entries 3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    assert!(!text.contains("part-42") && !text.contains("tdb_") && !text.contains("alice"), "{text}");
+    // It is no way around tokens.
+    server.client.send("GET", "/metrics", &[], b"").unwrap().is(401);
+    server.get(&token, "/metrics").is(404);
+    server.stop();
+}

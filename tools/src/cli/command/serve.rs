@@ -1,0 +1,286 @@
+//! `thingdb serve`: holds the database open for many, and makes it reachable.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use thingdb::Db;
+use tokio::sync::Notify;
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::interrupt;
+use crate::cli::output::printable;
+use crate::local::{Client, Listener};
+use crate::server::config::{Config, Limits, TlsFiles, Transport};
+use crate::server::log::{self, LogFormat, LogLevel};
+use crate::server::shutdown::Shutdown;
+use crate::server::{self, Addresses, certificate};
+
+/// How long commands may take to end when the server ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `thingdb serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb serve --db /srv/things --passphrase-file /run/keys/things
+  thingdb serve --listen 0.0.0.0:7443
+  thingdb serve --listen 0.0.0.0:7443 --tls-cert server.pem --tls-key server.key
+  thingdb serve --listen 127.0.0.1:8080 --plain-http     behind a proxy on this machine
+  thingdb token new --name hall --scope read             what clients need
+
+As long as it runs, every command on that directory runs in it, with the same
+output and the same exit codes, and without a passphrase: whoever may connect to
+the socket in the directory (its owner, and root) could read the server's memory
+as well.
+
+With --listen, other nodes and programs reach it over HTTPS, with tokens.
+Without --tls-cert the server shows the certificate of the node itself, whose
+fingerprint is on the card: peers know it by that. Its log goes to stderr.
+
+Ctrl-C and SIGTERM end it: requests that are under way are finished, commands
+that run are asked to stop, and what was reported as stored is stored. SIGHUP
+reads certificates again; they are also read again when their files change.")]
+pub(crate) struct Args {
+    /// Where clients connect; port 0 is any that is free
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// A certificate chain in PEM, instead of the node's own certificate
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "listen"])]
+    tls_cert: Option<PathBuf>,
+
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Only clients whose certificate one of these authorities signed (PEM)
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// No TLS; on loopback only
+    #[arg(long, requires = "listen", conflicts_with_all = ["tls_cert", "tls_client_ca"])]
+    plain_http: bool,
+
+    /// Where metrics are read, without a token; a port alone is on loopback
+    #[arg(long, value_name = "[ADDR:]PORT", requires = "listen", value_parser = metrics_address)]
+    metrics: Option<SocketAddr>,
+
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: LogFormat,
+
+    /// What is logged
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
+    log_level: LogLevel,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// How much the server takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Connections at once
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_connections: Option<usize>,
+
+    /// Requests at once, over all connections
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_requests: Option<usize>,
+
+    /// Requests at once with one token
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_requests_per_token: Option<usize>,
+
+    /// Requests a second with one token
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    max_rate: Option<u32>,
+
+    /// Imports at once
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_imports: Option<usize>,
+
+    /// Exports at once
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_exports: Option<usize>,
+
+    /// Exports that follow the ledger at once
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_followers: Option<usize>,
+
+    /// MiB of the data of an entry
+    #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=16))]
+    max_body: Option<u64>,
+
+    /// MiB of a stream that is imported, as it comes
+    #[arg(long, value_name = "MIB", hide_short_help = true)]
+    max_stream: Option<u64>,
+
+    /// Seconds for a TLS handshake, and for the head of a request
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    head_timeout: Option<Duration>,
+
+    /// Seconds between two pieces of a body, either way
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    stall_timeout: Option<Duration>,
+
+    /// Seconds for a connection without a request
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    idle_timeout: Option<Duration>,
+
+    /// Seconds for what is under way when the server is told to stop
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    shutdown_timeout: Option<Duration>,
+}
+
+/// Where the server can be found; the members of its JSON.
+#[derive(Serialize)]
+struct Serving {
+    db: String,
+    url: String,
+    /// SHA-256 of the node's own certificate, if that is what is shown.
+    certificate: Option<String>,
+    metrics: Option<String>,
+}
+
+/// Serves until somebody wants it to end.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let config = args.config()?;
+    let dir = context.dir()?;
+    if Client::connect(dir)?.is_some() {
+        return Err(Failure::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))
+            .hint("thingdb doctor tells which process it is"));
+    }
+    let db = Arc::new(context.open()?.into_own()?);
+    let shutdown = Shutdown::new();
+    let _patience = context.console.patience();
+    let wish = shutdown.clone();
+    interrupt::on_request(Box::new(move || wish.request()));
+    if context.console.is_interrupted() {
+        // It came before there was somebody to tell.
+        shutdown.request();
+    }
+    let socket = |problem| Failure::file(&format!("the socket in {}", dir.display()), &problem);
+    let listener = Listener::start(&db).map_err(socket)?;
+    let served = match config {
+        Some(config) => reachable(context, args, &db, config, &shutdown),
+        None => {
+            context.console.note(&format!("serving {}", dir.display()));
+            shutdown.wait()
+        }
+    };
+    let left = listener.stop(PATIENCE);
+    match Arc::try_unwrap(db) {
+        Ok(db) => db.close()?,
+        // A command or a thread that does not end still has it.
+        Err(db) => db.settle_all()?,
+    }
+    served?;
+    if left > 0 {
+        return Err(Failure::new(
+            Exit::Unexpected,
+            "not-ended",
+            format!("{left} commands did not end; what they reported as stored is stored"),
+        ));
+    }
+    Ok(())
+}
+
+/// Serves clients over the network, too.
+fn reachable(context: &Context, args: &Args, db: &Arc<Db>, config: Config, shutdown: &Shutdown) -> Outcome {
+    log::begin(args.log_format, args.log_level);
+    let reread = Arc::new(Notify::new());
+    let asked = Arc::clone(&reread);
+    interrupt::on_hangup(Box::new(move || asked.notify_one()));
+    let transport = config.transport.clone();
+    server::run(db, config, shutdown, reread, |addresses| say(context, db, &transport, addresses))
+}
+
+fn say(context: &Context, db: &Db, transport: &Transport, addresses: Addresses) -> Outcome {
+    let (scheme, certificate) = match transport {
+        Transport::Plain => ("http", None),
+        Transport::Tls { files: Some(_), .. } => ("https", None),
+        Transport::Tls { files: None, .. } => ("https", Some(certificate::of_node(db)?.fingerprint().to_string())),
+    };
+    let serving = Serving {
+        db: db.dir().display().to_string(),
+        url: format!("{scheme}://{}", addresses.listen),
+        certificate,
+        metrics: addresses.metrics.map(|address| format!("http://{address}/metrics")),
+    };
+    if context.output.is_json() {
+        return context.output.object(&serving);
+    }
+    let mut text = context.output.text();
+    text.line(&format!("serving {} at {}", printable(&serving.db), serving.url))?;
+    if let Some(certificate) = &serving.certificate {
+        text.line(&format!("  certificate  {certificate}"))?;
+    }
+    if let Some(metrics) = &serving.metrics {
+        text.line(&format!("  metrics      {metrics}"))?;
+    }
+    text.end()
+}
+
+impl Args {
+    /// How to be reachable, if at all.
+    fn config(&self) -> Outcome<Option<Config>> {
+        let Some(listen) = self.listen else { return Ok(None) };
+        let transport = if self.plain_http {
+            if !listen.ip().is_loopback() {
+                let fact = format!("{listen} is not loopback: plain HTTP would show tokens to the network");
+                return Err(Failure::usage(fact).hint("leave --plain-http out"));
+            }
+            Transport::Plain
+        } else {
+            let files = self.tls_cert.clone().zip(self.tls_key.clone());
+            let files = files.map(|(certificate, key)| TlsFiles { certificate, key });
+            Transport::Tls { files, client_ca: self.tls_client_ca.clone() }
+        };
+        Ok(Some(Config { listen, transport, metrics: self.metrics, limits: self.limits.resolved() }))
+    }
+}
+
+impl LimitArgs {
+    fn resolved(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            connections: self.max_connections.unwrap_or(default.connections),
+            requests: self.max_requests.unwrap_or(default.requests),
+            requests_per_token: self.max_requests_per_token.unwrap_or(default.requests_per_token),
+            rate: self.max_rate.unwrap_or(default.rate),
+            imports: self.max_imports.unwrap_or(default.imports),
+            exports: self.max_exports.unwrap_or(default.exports),
+            followers: self.max_followers.unwrap_or(default.followers),
+            body_bytes: self.max_body.map_or(default.body_bytes, |mib| mib << 20),
+            stream_bytes: self.max_stream.map_or(default.stream_bytes, |mib| mib.saturating_mul(1 << 20)),
+            head: self.head_timeout.unwrap_or(default.head),
+            stall: self.stall_timeout.unwrap_or(default.stall),
+            idle: self.idle_timeout.unwrap_or(default.idle),
+            shutdown: self.shutdown_timeout.unwrap_or(default.shutdown),
+            ..default
+        }
+    }
+}
+
+/// An address, or a port on loopback.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    text.parse().map_err(|_| "ADDR:PORT or PORT is expected".to_owned())
+}
+
+/// From a tenth of a second to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    if !(0.1..=86_400.0).contains(&seconds) {
+        return Err("0.1 to 86400 seconds are allowed".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}

@@ -1,0 +1,192 @@
+//! `thingdb token`: what clients show to the server.
+
+use std::str::FromStr;
+
+use clap::Subcommand;
+use serde::Serialize;
+use thingdb::{Scope, Time, Token, TokenRequest};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::find;
+use crate::cli::output::{Format, printable};
+use crate::cli::when::{self, When};
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  (umask 077; thingdb token new --name press-7 --scope import,export > press-7.token)
+  thingdb token new --name hall --scope read --things plant-3/ --expires 90d
+  thingdb token ls
+  thingdb token rm press-7
+
+The token is printed once; the database keeps its hash. A server that runs
+knows of every change at once.")]
+pub(crate) enum Command {
+    /// Make a token and print it
+    New(NewArgs),
+    /// List the tokens, with their last use
+    Ls,
+    /// Remove a token: it is refused from now on
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Arguments of `thingdb token new`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Scopes:
+  read     things and entries, with their data
+  write    write entries, signed by an actor of this node
+  export   take entries away as a stream, sealed as they are
+  import   bring entries that others signed
+  admin    what concerns the server itself")]
+pub(crate) struct NewArgs {
+    /// A name for it
+    #[arg(long, value_name = "NAME")]
+    name: String,
+
+    /// What it allows
+    #[arg(long, value_name = "SCOPE,…", value_delimiter = ',', required = true, value_parser = Scope::from_str)]
+    scope: Vec<Scope>,
+
+    /// Only for things whose name starts so
+    #[arg(long, value_name = "PREFIX")]
+    things: Option<String>,
+
+    /// Until when: 12h, 90d, 4w from now, or a time
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TokenJson<'a> {
+    id: String,
+    name: String,
+    scopes: Vec<&'static str>,
+    things: String,
+    created: String,
+    expires: Option<String>,
+    last_used: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Removed<'a> {
+    name: &'a str,
+    removed: bool,
+}
+
+/// Runs one of the token commands.
+pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
+    match command {
+        Command::New(args) => new(context, args),
+        Command::Ls => list(context),
+        Command::Rm { name } => remove(context, name),
+    }
+}
+
+fn new(context: &Context, args: &NewArgs) -> Outcome {
+    let mut request = TokenRequest::new(&args.name);
+    for scope in &args.scope {
+        request = request.scope(*scope);
+    }
+    if let Some(prefix) = &args.things {
+        request = request.things(prefix);
+    }
+    if let Some(expires) = &args.expires {
+        request = request.expires(end(expires)?);
+    }
+    let db = context.open()?;
+    let (token, text) = db.new_token(&request)?;
+    db.close()?;
+    context.console.note("The token is shown once; whoever has it may do what it allows.");
+    match context.output.chosen() {
+        Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, Some(text.as_str()))),
+        _ => context.output.line(text.as_str()),
+    }
+}
+
+fn list(context: &Context) -> Outcome {
+    let db = context.open()?;
+    let tokens = db.tokens();
+    db.close()?;
+    match context.output.format() {
+        Format::Json | Format::Ndjson => {
+            let mut list = context.output.list();
+            tokens.iter().try_for_each(|token| list.item(&json(token, None)))?;
+            list.end()
+        }
+        Format::Raw => tokens.iter().try_for_each(|token| context.output.line(&printable(&token.name))),
+        Format::Table => {
+            let header = ["name", "scopes", "things", "expires (UTC)", "last used (UTC)", "id"];
+            context.output.line(&context.output.table(Some(&header), tokens.iter().map(row), Some(2)))
+        }
+    }
+}
+
+fn row(token: &Token) -> [String; 6] {
+    let time = |time: Option<Time>| time.map(when::short).unwrap_or_default();
+    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    [
+        printable(&token.name).into_owned(),
+        scopes.join(", "),
+        printable(&token.things).into_owned(),
+        time(token.expires),
+        time(token.last_used),
+        token.id.to_string(),
+    ]
+}
+
+fn remove(context: &Context, name: &str) -> Outcome {
+    let db = context.open()?;
+    let removed = db.remove_token(name)?;
+    db.close()?;
+    if !removed {
+        return Err(Failure::not_found(format!("no token named {}", printable(name))).hint("thingdb token ls"));
+    }
+    match context.output.format() {
+        Format::Json | Format::Ndjson => context.output.object(&Removed { name, removed }),
+        _ => context.output.line(&format!("removed {}", printable(name))),
+    }
+}
+
+fn json<'a>(token: &Token, text: Option<&'a str>) -> TokenJson<'a> {
+    let time = |time: Time| time.to_string();
+    TokenJson {
+        id: token.id.to_string(),
+        name: token.name.clone(),
+        scopes: token.scopes.iter().map(|scope| scope.as_str()).collect(),
+        things: token.things.clone(),
+        created: time(token.created),
+        expires: token.expires.map(time),
+        last_used: token.last_used.map(time),
+        token: text,
+    }
+}
+
+/// When a token ends: so long from now, or at a time that is still to come.
+fn end(text: &str) -> Outcome<Time> {
+    let now = when::now();
+    let end = match when::from_now(text, now) {
+        Some(end) => end,
+        None => {
+            When::parse(text, now)
+                .map_err(|_| {
+                    let fact =
+                        format!("{} is no time: write 90s, 15m, 12h, 90d, 4w, or 2027-11-22", find::quoted(text));
+                    Failure::usage(fact)
+                })?
+                .last
+        }
+    };
+    let now = u64::try_from(now.as_microsecond()).unwrap_or_default();
+    if end.micros() <= now {
+        return Err(Failure::usage(format!("{} is over", when::short(end))));
+    }
+    Ok(end)
+}

@@ -1,0 +1,239 @@
+//! What a command has around it: stdin, stdout and stderr, the terminal, files
+//! that arguments name, the environment, signals.
+//!
+//! A command that runs by itself has what its process has. One that runs in a
+//! server has what its client's process has, so that nobody can tell the
+//! difference. Several can run at once in one process.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::args::Color;
+use super::channel::Channel;
+use super::error::{Failure, Outcome};
+use super::interrupt;
+use super::passphrase::{Question, Sources};
+use super::replace::{Place, Replacement};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To read what is there.
+    Read,
+    /// To write it anew, whatever was there.
+    Create,
+}
+
+/// Who a command works for: this process, or a client.
+pub(crate) trait Host: Send + Sync {
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<OsString>;
+    /// A path as this process can use it.
+    fn path(&self, path: &Path) -> PathBuf;
+    /// Opens a file.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Channel>;
+    /// Starts to write what will be at `path`.
+    fn replace(&self, path: &Path) -> io::Result<Place>;
+    /// Has a passphrase read that is not the one that opens the database.
+    fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>>;
+    /// From here on, or no longer, a signal only asks the command to stop.
+    fn be_patient(&self, patient: bool);
+    /// Whether somebody asked the command to stop.
+    fn is_interrupted(&self) -> bool;
+}
+
+/// What a command has around it.
+#[derive(Clone)]
+pub(crate) struct Console {
+    host: Arc<dyn Host>,
+    stdin: Channel,
+    stdout: Channel,
+    stderr: Channel,
+    is_colourful: bool,
+    is_quiet: bool,
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("stdout", &self.stdout).finish_non_exhaustive()
+    }
+}
+
+impl Console {
+    /// That of a process: its stdin, stdout and stderr, and the rest of it.
+    pub(crate) fn new([stdin, stdout, stderr]: [Channel; 3], host: Arc<dyn Host>) -> Self {
+        Self { host, stdin, stdout, stderr, is_colourful: false, is_quiet: false }
+    }
+
+    /// That of this process.
+    pub(crate) fn of_process() -> Outcome<Self> {
+        let own = |fd: io::Result<std::os::fd::OwnedFd>, name: &str| {
+            fd.map(|fd| Channel::own(File::from(fd))).map_err(|problem| Failure::file(name, &problem))
+        };
+        let stdin = own(io::stdin().as_fd().try_clone_to_owned(), "stdin")?;
+        let stdout = own(io::stdout().as_fd().try_clone_to_owned(), "stdout")?;
+        let stderr = own(io::stderr().as_fd().try_clone_to_owned(), "stderr")?;
+        Ok(Self::new([stdin, stdout, stderr], Arc::new(Process)))
+    }
+
+    /// With colours in what is said, or without.
+    pub(crate) fn colourful(mut self, is_colourful: bool) -> Self {
+        self.is_colourful = is_colourful;
+        self
+    }
+
+    /// Says only errors and warnings.
+    pub(crate) fn quiet(mut self, is_quiet: bool) -> Self {
+        self.is_quiet = is_quiet;
+        self
+    }
+
+    /// Whether what is said has colours.
+    pub(crate) const fn is_colourful(&self) -> bool {
+        self.is_colourful
+    }
+
+    /// Whether only errors and warnings are said.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
+    /// Where data comes from.
+    pub(crate) fn stdin(&self) -> Channel {
+        self.stdin.clone()
+    }
+
+    /// Where data goes.
+    pub(crate) fn stdout(&self) -> Channel {
+        self.stdout.clone()
+    }
+
+    /// Where talk goes.
+    pub(crate) fn stderr(&self) -> Channel {
+        self.stderr.clone()
+    }
+
+    /// A variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        self.host.variable(name)
+    }
+
+    /// A path as this process can use it, for what can only be done by path.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.host.path(path)
+    }
+
+    /// Opens a file.
+    pub(crate) fn open(&self, path: &Path, access: Access) -> io::Result<Channel> {
+        self.host.open(path, access)
+    }
+
+    /// Opens what an argument names: `-` is stdin.
+    pub(crate) fn source(&self, argument: &str) -> Outcome<Channel> {
+        if argument == "-" {
+            return Ok(self.stdin());
+        }
+        self.open(Path::new(argument), Access::Read).map_err(|problem| Failure::file(argument, &problem))
+    }
+
+    /// Starts to write what will be at `path`.
+    pub(crate) fn place(&self, path: &Path) -> io::Result<Place> {
+        self.host.replace(path)
+    }
+
+    /// Starts to write a file that is there whole or not at all.
+    pub(crate) fn replace(&self, path: &Path) -> Outcome<Replacement> {
+        let place = self.place(path);
+        place.map(|place| Replacement::new(path, place)).map_err(|problem| Failure::file(&shown(path), &problem))
+    }
+
+    /// Puts `bytes` at `path`, whole or not at all.
+    pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Outcome {
+        let mut file = self.replace(path)?;
+        file.write_all(bytes).map_err(|problem| Failure::file(&shown(path), &problem))?;
+        file.end()
+    }
+
+    /// Has a passphrase read that is not the one that opens the database.
+    pub(crate) fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
+        self.host.answer(sources, question)
+    }
+
+    /// While the result lives, a signal only asks the command to stop.
+    pub(crate) fn patience(&self) -> Patience {
+        self.host.be_patient(true);
+        Patience(Arc::clone(&self.host))
+    }
+
+    /// Whether somebody asked the command to stop.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.host.is_interrupted()
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// While it is there, a signal only asks.
+pub(crate) struct Patience(Arc<dyn Host>);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.be_patient(false);
+    }
+}
+
+/// Whether what is said on stderr of this process has colours: as `--color`
+/// says, else as `NO_COLOR`, `CLICOLOR_FORCE` and the terminal do.
+pub(crate) fn is_colourful(color: Color) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+    }
+}
+
+/// This process.
+pub(crate) struct Process;
+
+impl Host for Process {
+    fn variable(&self, name: &str) -> Option<OsString> {
+        std::env::var_os(name)
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Channel> {
+        let mut options = OpenOptions::new();
+        match access {
+            Access::Read => options.read(true),
+            Access::Create => options.write(true).create(true).truncate(true),
+        };
+        options.open(path).map(Channel::own)
+    }
+
+    fn replace(&self, path: &Path) -> io::Result<Place> {
+        super::replace::beside(path)
+    }
+
+    fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
+        sources.answer(question)
+    }
+
+    fn be_patient(&self, patient: bool) {
+        interrupt::be_patient(patient);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        interrupt::is_requested()
+    }
+}

@@ -1,0 +1,48 @@
+//! The database that a command works on: its own, or the one that a server
+//! holds for many.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use thingdb::Db;
+
+use super::error::{Exit, Failure, Outcome};
+
+/// An open database.
+pub(crate) enum Database {
+    /// Opened for this command, which closes it.
+    Own(Box<Db>),
+    /// Open as long as the server runs.
+    Shared(Arc<Db>),
+}
+
+impl Database {
+    /// Makes sure of what was written: it is durable, and the node's own
+    /// checkpoint names it.
+    pub(crate) fn close(self) -> thingdb::Result<()> {
+        match self {
+            Self::Own(db) => db.close(),
+            Self::Shared(db) => db.settle_all(),
+        }
+    }
+
+    /// The database for this process alone.
+    pub(crate) fn into_own(self) -> Outcome<Db> {
+        match self {
+            Self::Own(db) => Ok(*db),
+            Self::Shared(_) => Err(Failure::new(Exit::Locked, "locked", "a server holds the database")
+                .hint("stop the server first: this command needs the database for itself")),
+        }
+    }
+}
+
+impl Deref for Database {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        match self {
+            Self::Own(db) => db,
+            Self::Shared(db) => db,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A request on its way to its handler: allowed, and taken apart.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use thingdb::{Db, EntryId, Token};
+use zeroize::Zeroizing;
+
+use super::encoding;
+use super::node::Node;
+use super::problem::Problem;
+use super::query::Query;
+use crate::cli::compress::{self, Compression};
+
+/// A request that its token allows.
+pub(crate) struct Call {
+    /// The node.
+    pub(crate) node: Arc<Node>,
+    /// Who asks; nobody on routes that need no token.
+    pub(crate) bearer: Option<Bearer>,
+    /// What stands in the place of `{id}`, decoded.
+    pub(crate) id: Option<String>,
+    /// The query, its names checked.
+    pub(crate) query: Query,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body, not yet read.
+    pub(crate) body: Body,
+    /// Names the request.
+    pub(crate) request_id: Arc<str>,
+}
+
+/// What an answer is, or why there is none.
+pub(crate) type Answer = Result<Response<Body>, Problem>;
+
+/// A token and its text, to be looked at again while a stream lasts.
+#[derive(Clone)]
+pub(crate) struct Bearer {
+    /// What it allows.
+    pub(crate) token: Token,
+    text: Arc<Zeroizing<String>>,
+    checked: Instant,
+}
+
+/// How long a stream may go on after its token was removed.
+const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Bearer {
+    /// The token with its text.
+    pub(crate) fn new(token: Token, text: Zeroizing<String>) -> Self {
+        Self { token, text: Arc::new(text), checked: Instant::now() }
+    }
+
+    /// Whether the token still holds, looked up now and then.
+    pub(crate) fn still_holds(&mut self, db: &Db) -> bool {
+        if self.checked.elapsed() < CHECK_EVERY {
+            return true;
+        }
+        self.checked = Instant::now();
+        db.check_token(&self.text).is_ok_and(|token| token.id == self.token.id)
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bearer({})", self.token.id)
+    }
+}
+
+impl Call {
+    /// The prefix of the things that the token is for; all if empty.
+    pub(crate) fn things(&self) -> &str {
+        self.bearer.as_ref().map_or("", |bearer| &bearer.token.things)
+    }
+
+    /// The thing in the path, if the token is for it.
+    pub(crate) fn thing(&self) -> Result<String, Problem> {
+        let thing = self.id.clone().unwrap_or_default();
+        // Checked before anything is said of the thing.
+        thingdb::ThingId::new(&thing).map_err(thingdb::Error::from)?;
+        if !thing.starts_with(self.things()) {
+            return Err(self.outside());
+        }
+        Ok(thing)
+    }
+
+    /// The entry id in the path.
+    pub(crate) fn entry(&self) -> Result<EntryId, Problem> {
+        let text = self.id.as_deref().unwrap_or_default();
+        text.parse().map_err(|_| Problem::invalid("an entry id is 64 lower-case hex digits"))
+    }
+
+    /// The prefix that a listing is for: the one that was asked for, within
+    /// what the token is for.
+    pub(crate) fn prefix(&self, asked: &str) -> Result<String, Problem> {
+        let own = self.things();
+        if asked.starts_with(own) {
+            Ok(asked.to_owned())
+        } else if own.starts_with(asked) {
+            Ok(own.to_owned())
+        } else {
+            Err(self.outside())
+        }
+    }
+
+    fn outside(&self) -> Problem {
+        let detail = format!("the token is for things that begin with {:?} only", self.things());
+        Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
+            .hint("thingdb token new --name NAME --things PREFIX")
+    }
+
+    /// A header as text, if it is there and is text.
+    pub(crate) fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads the whole body, no more than `most` bytes of it.
+    pub(crate) async fn whole_body(&mut self, most: u64) -> Result<Vec<u8>, Problem> {
+        let compression = encoding::compressed_with(&self.headers)?;
+        let told = self.header(&header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+        let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
+        if told.is_some_and(|told| told > most) {
+            return Err(too_large());
+        }
+        let _room = self.node.room_for(told.unwrap_or(most)).await?;
+        let body = std::mem::replace(&mut self.body, Body::empty());
+        let mut body = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
+        let mut bytes = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(self.node.limits.stall, body.frame()).await;
+            match frame {
+                Err(_) => return Err(Problem::too_slow("the body did not come")),
+                Ok(None) if compression == Compression::None => return Ok(bytes),
+                Ok(None) => return self.node.call(move |_| unpack(compression, &bytes, most)).await,
+                Ok(Some(Err(problem))) if problem.is::<LengthLimitError>() => return Err(too_large()),
+                Ok(Some(Err(problem))) => return Err(Problem::usage(format!("the body broke off: {problem}"))),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        bytes.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Unpacks a body, no more than `most` bytes of it.
+fn unpack(compression: Compression, packed: &[u8], most: u64) -> Result<Vec<u8>, Problem> {
+    let broken = |problem: std::io::Error| Problem::invalid(format!("the body does not unpack: {problem}"));
+    let mut bytes = Vec::new();
+    let unpacked = compress::unpacked(compression, packed).map_err(broken)?;
+    unpacked.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() as u64 > most {
+        return Err(Problem::too_large(format!("the body unpacks to more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// An answer with a body of this type.
+pub(crate) fn answer(media_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// An answer in JSON.
+pub(crate) fn json(value: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(value).map_err(|problem| Problem::unexpected(problem.to_string()))?;
+    Ok(answer("application/json", text))
+}
+
+/// A header value of digits, hex or quotes.
+pub(crate) fn header_value(text: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(text).map_err(|problem| Problem::unexpected(problem.to_string()))
+}

@@ -1,0 +1,41 @@
+//! The certificate that a node makes for itself. Peers know it by its
+//! fingerprint on the card, so nobody has to vouch for it.
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
+use thingdb::{Db, TlsIdentity};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cli::error::{Exit, Failure, Outcome};
+
+/// The names under which the certificate is good without a pin.
+const NAMES: [&str; 4] = ["thingdb", "localhost", "127.0.0.1", "::1"];
+
+/// The node's certificate, made now if it has none.
+pub(crate) fn of_node(db: &Db) -> Outcome<TlsIdentity> {
+    if let Some(identity) = db.tls_identity()? {
+        return Ok(identity);
+    }
+    let identity = make().map_err(|problem| {
+        Failure::new(Exit::Unexpected, "certificate", format!("no certificate could be made: {problem}"))
+    })?;
+    db.set_tls_identity(&identity)?;
+    Ok(identity)
+}
+
+/// Makes a self-signed certificate with a key of its own. It tells nothing of
+/// the node: whoever connects sees it before any token is asked for.
+fn make() -> Result<TlsIdentity, rcgen::Error> {
+    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
+    // What is pinned is replaced by hand: it must not run out by itself, nor be
+    // too young for a node whose clock lags.
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2120, 1, 1);
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, "thingdb");
+    params.distinguished_name = name;
+    let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = params.self_signed(&key)?.der().to_vec();
+    let der = Zeroizing::new(key.serialize_der());
+    key.zeroize();
+    Ok(TlsIdentity { certificate, key: der })
+}

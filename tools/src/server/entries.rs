@@ -1,0 +1,117 @@
+//! `POST /things/{id}/entries` and `GET /entries/{id}`.
+
+use axum::http::{StatusCode, header};
+use thingdb::{Draft, Expect};
+
+use super::call::{Answer, Call, header_value, json};
+use super::encoding::{self, JSON};
+use super::problem::Problem;
+use super::things::{Tags, etags, no_thing};
+use crate::cli::record::{EntryJson, ReceiptJson};
+
+/// One entry by its id.
+pub(crate) async fn read(call: Call) -> Answer {
+    let id = call.entry()?;
+    let things = call.things().to_owned();
+    call.node
+        .call(move |db| {
+            let record = db.get_id(&id)?.filter(|record| record.thing().starts_with(&things));
+            // What the token is not for is not told apart from what is not here.
+            let record = record.ok_or_else(|| Problem::not_found(format!("no entry {id}")))?;
+            let mut response = json(&EntryJson::new(&record))?;
+            response.headers_mut().insert(header::ETAG, header_value(&format!("\"{id}\""))?);
+            // Data that cannot be read yet may be shared with this node later.
+            let cache = match record.content() {
+                thingdb::Content::Open(_) => "private, max-age=31536000, immutable",
+                _ => "private, no-cache",
+            };
+            response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));
+            Ok(response)
+        })
+        .await
+}
+
+/// Writes an entry that an actor of this node signs.
+pub(crate) async fn write(mut call: Call) -> Answer {
+    let thing = call.thing()?;
+    let media_type = media_type(&call)?;
+    let expect = expectation(&call)?;
+    let data = call.whole_body(call.node.limits.body_bytes).await?;
+    let (action, actor) = (call.query.text("action").map(str::to_owned), call.query.text("actor").map(str::to_owned));
+    call.node
+        .call(move |db| {
+            let mut draft = match media_type.as_str() {
+                JSON => Draft::json(&thing, data)?,
+                other => Draft::bytes(&thing, other, data)?,
+            };
+            if let Some(action) = &action {
+                draft = draft.action(action);
+            }
+            let own = db.own_actors();
+            let signer = own.iter().find(|own| actor.as_deref().map_or(own.default, |name| own.name == name));
+            let signer = signer.ok_or_else(|| {
+                let detail = actor.map_or_else(
+                    || "this node has no actor".to_owned(),
+                    |name| format!("no actor of this node is named {name}"),
+                );
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
+            })?;
+            draft = match expect {
+                None => draft.actor(&signer.name),
+                Some(Expected::Exists) if db.heads(&thing)?.is_empty() => {
+                    return Err(no_thing(&thing).with_status(StatusCode::PRECONDITION_FAILED, "conflict"));
+                }
+                Some(Expected::Exists) => draft.actor(&signer.name),
+                Some(Expected::Engine(expect)) => draft.actor(&signer.name).expect(expect),
+            };
+            let receipt = db.write(draft)?;
+            let mut response = json(&ReceiptJson::new(&receipt, &signer.name))?;
+            *response.status_mut() = StatusCode::CREATED;
+            response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", receipt.id))?);
+            response.headers_mut().insert(header::LOCATION, header_value(&format!("/entries/{}", receipt.id))?);
+            Ok(response)
+        })
+        .await
+}
+
+/// What a writer takes for granted.
+enum Expected {
+    /// Some entry; the engine has no word for it, and things do not go away.
+    Exists,
+    /// What the engine checks when it commits.
+    Engine(Expect),
+}
+
+fn expectation(call: &Call) -> Result<Option<Expected>, Problem> {
+    let matching = etags(&call.headers, &header::IF_MATCH)?;
+    let none = etags(&call.headers, &header::IF_NONE_MATCH)?;
+    Ok(match (matching, none) {
+        (None, None) => None,
+        (Some(Tags::Any), None) => Some(Expected::Exists),
+        (Some(Tags::Ids(mut ids)), None) => {
+            ids.sort_unstable();
+            ids.dedup();
+            Some(Expected::Engine(match ids.as_slice() {
+                [id] => Expect::Head(*id),
+                _ => Expect::Heads(ids),
+            }))
+        }
+        (None, Some(Tags::Any)) => Some(Expected::Engine(Expect::Absent)),
+        (None, Some(Tags::Ids(_))) => return Err(Problem::usage("with a write, If-None-Match is * only")),
+        (Some(_), Some(_)) => return Err(Problem::usage("If-Match or If-None-Match, not both")),
+    })
+}
+
+/// The media type of the data. What a client sends when nobody told it is
+/// refused: it would be kept for ever.
+fn media_type(call: &Call) -> Result<String, Problem> {
+    let hint = "Content-Type: application/json";
+    match encoding::content_type(&call.headers).as_deref() {
+        None | Some("") => Err(encoding::unsupported("the data has no Content-Type").hint(hint)),
+        Some("application/x-www-form-urlencoded") => Err(encoding::unsupported("a form is no data").hint(hint)),
+        Some(JSON) => Ok(JSON.to_owned()),
+        // Parameters such as a charset belong to the type of the data.
+        Some(other) if other.contains('/') => Ok(call.header(&header::CONTENT_TYPE).unwrap_or(other).trim().to_owned()),
+        Some(other) => Err(encoding::unsupported(format!("{other:?} is no media type")).hint(hint)),
+    }
+}

@@ -1,0 +1,241 @@
+//! `GET /export`: entries in the order of the ledger, as a stream, after a
+//! while of waiting, or as events that go on.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, header};
+use bytes::Bytes;
+use thingdb::{Db, ExportOptions};
+use tokio::sync::mpsc;
+
+use super::call::{Answer, Bearer, Call, answer};
+use super::encoding::{self, EVENTS, NDJSON};
+use super::node::Node;
+use super::pipe::{self, Sink};
+use super::problem::Problem;
+use super::routes::MAX_WAIT;
+use crate::cli::compress::Compressor;
+
+/// What to give to `since` the next time.
+const NEXT_POSITION: HeaderName = HeaderName::from_static("thingdb-next-position");
+
+/// How often a stream of events shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Entries that become events at once.
+const EVENTS_AT_ONCE: u64 = 4096;
+
+/// What is asked for.
+#[derive(Clone)]
+struct Wanted {
+    prefix: String,
+    to: Option<String>,
+    only_addressed: bool,
+}
+
+impl Wanted {
+    fn options(&self, since: u64, until: u64) -> ExportOptions<'static> {
+        let options =
+            ExportOptions::new().since(since).until(until).prefix(&self.prefix).only_addressed(self.only_addressed);
+        match &self.to {
+            Some(peer) => options.to(peer),
+            None => options,
+        }
+    }
+}
+
+/// Sends entries.
+pub(crate) async fn export(call: Call) -> Answer {
+    let form = encoding::accepted(&call.headers, &[NDJSON, EVENTS])?;
+    let wanted = Wanted {
+        prefix: call.prefix(call.query.text("things").unwrap_or_default())?,
+        to: call.query.text("to").map(str::to_owned),
+        only_addressed: call.query.flag("only_addressed")?,
+    };
+    if wanted.only_addressed && wanted.to.is_none() {
+        return Err(Problem::usage("only_addressed needs to"));
+    }
+    if let Some(to) = wanted.to.clone() {
+        call.node.call(move |db| Ok(db.peer(&to).map(|_| ())?)).await?;
+    }
+    let mut since = call.query.number("since", u64::MAX)?.unwrap_or(0);
+    let wait = call.query.number("wait", MAX_WAIT)?.unwrap_or(0);
+    if form == EVENTS {
+        if let Some(last) = call.header(&HeaderName::from_static("last-event-id")) {
+            since = last.parse().map_err(|_| Problem::usage("Last-Event-ID is a ledger position"))?;
+        }
+        return follow(call, wanted, since);
+    }
+    if wait > 0 {
+        wait_for(&call.node, since, Duration::from_secs(wait)).await;
+    }
+    stream(&call, wanted, since)
+}
+
+/// Waits until the ledger has an entry at `position`, or no longer.
+async fn wait_for(node: &Node, position: u64, most: Duration) {
+    let mut growth = node.growth();
+    tokio::select! {
+        _ = growth.wait_for(|size| *size > position) => {}
+        () = tokio::time::sleep(most) => {}
+        () = node.shutdown.requested() => {}
+    }
+}
+
+fn stream(call: &Call, wanted: Wanted, since: u64) -> Answer {
+    let place = Node::place(&call.node.exports, "exports")?;
+    let compression = encoding::compression(&call.headers);
+    let (sink, body) = pipe::sink(&call.node, call.bearer.clone());
+    let until = call.node.db.ledger_size();
+    let db = Arc::clone(&call.node.db);
+    let request_id = Arc::clone(&call.request_id);
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let written = Compressor::new(compression, sink).map_err(|problem| problem.to_string()).and_then(|mut out| {
+            db.export(wanted.options(since, until), &mut out).map_err(|problem| told(&problem))?;
+            out.end().and_then(Sink::end).map_err(|problem| problem.to_string())
+        });
+        if let Err(problem) = written {
+            tracing::warn!(%request_id, problem, "an export broke off");
+        }
+    });
+    let mut response = answer(NDJSON, body);
+    response.headers_mut().insert(NEXT_POSITION, HeaderValue::from(until.max(since)));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if let Some(encoding) = encoding::content_encoding(compression) {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    Ok(response)
+}
+
+fn told(problem: &thingdb::Error) -> String {
+    match std::error::Error::source(problem) {
+        Some(source) => format!("{problem}: {source}"),
+        None => problem.to_string(),
+    }
+}
+
+fn follow(call: Call, wanted: Wanted, since: u64) -> Answer {
+    let place = Node::place(&call.node.followers, "followers")?;
+    let (sender, pieces) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let _place = place;
+        let Call { node, bearer, request_id, .. } = call;
+        let broken = sender.clone();
+        let follower = Follower { node, wanted, bearer, pieces: sender };
+        if let Err(problem) = follower.run(since).await {
+            // Nobody listens if the client has gone.
+            let _ = broken.try_send(Err(io::ErrorKind::UnexpectedEof.into()));
+            tracing::warn!(%request_id, problem, "a stream of events broke off");
+        }
+    });
+    let mut response: Response<Body> = answer(EVENTS, pipe::body(pieces));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// Sends entries as events, and goes on when there are more.
+struct Follower {
+    node: Arc<Node>,
+    wanted: Wanted,
+    bearer: Option<Bearer>,
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl Follower {
+    async fn run(mut self, mut since: u64) -> Result<(), String> {
+        let mut growth = self.node.growth();
+        loop {
+            let size = *growth.borrow_and_update();
+            while since < size {
+                let until = size.min(since.saturating_add(EVENTS_AT_ONCE));
+                self.send(since, until).await?;
+                since = until;
+            }
+            let holds = self.bearer.as_mut().is_none_or(|bearer| bearer.still_holds(&self.node.db));
+            if !holds || self.pieces.is_closed() {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = growth.changed() => {}
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    if self.pieces.send(Ok(Bytes::from_static(b": here\n\n"))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                // So that a token that was removed ends what it began.
+                () = tokio::time::sleep(Duration::from_secs(1)), if self.bearer.is_some() => {}
+                () = self.pieces.closed() => return Ok(()),
+                () = self.node.shutdown.requested() => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends the entries between two positions.
+    async fn send(&self, since: u64, until: u64) -> Result<(), String> {
+        let place = Arc::clone(&self.node.exports).acquire_owned().await.map_err(|problem| problem.to_string())?;
+        let (db, wanted, pieces) = (Arc::clone(&self.node.db), self.wanted.clone(), self.pieces.clone());
+        let sent = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            events(&db, &wanted, since, until, pieces)
+        });
+        sent.await.map_err(|problem| problem.to_string())?
+    }
+}
+
+fn events(
+    db: &Db,
+    wanted: &Wanted,
+    since: u64,
+    until: u64,
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), String> {
+    let mut out = Events { pieces, line: Vec::new(), ready: Vec::new() };
+    db.export(wanted.options(since, until), &mut out).map_err(|problem| told(&problem))?;
+    out.ready
+        .extend_from_slice(format!("event: position\nid: {until}\ndata: {{\"next_position\":{until}}}\n\n").as_bytes());
+    out.send().map_err(|problem| problem.to_string())
+}
+
+/// Makes events of the lines of a stream. Its header and trailer speak of a
+/// stream that ends, and this one goes on.
+struct Events {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    line: Vec<u8>,
+    ready: Vec<u8>,
+}
+
+impl Events {
+    fn send(&mut self) -> io::Result<()> {
+        let piece = Bytes::from(std::mem::take(&mut self.ready));
+        self.pieces.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Events {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.last() != Some(&b'\n') {
+                continue;
+            }
+            if self.line.starts_with(b"{\"v\":") {
+                self.ready.extend_from_slice(b"event: entry\ndata: ");
+                self.ready.extend_from_slice(&self.line);
+                self.ready.push(b'\n');
+            }
+            self.line.clear();
+        }
+        if self.ready.len() >= 64 << 10 {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

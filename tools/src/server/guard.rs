@@ -1,0 +1,76 @@
+//! Who may ask what: the token of a request, its scope, and how often.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use thingdb::TokenRefusal;
+use zeroize::Zeroizing;
+
+use super::call::Bearer;
+use super::node::{Client, Node, Turn};
+use super::problem::Problem;
+use super::routes::Needs;
+
+/// Lets a request through, or says why not. Whoever is not known here learns
+/// nothing but that.
+pub(crate) fn admit(
+    node: &Node,
+    needs: Needs,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<(Option<Bearer>, Option<Turn>), Problem> {
+    if needs == Needs::Nothing {
+        return Ok((None, None));
+    }
+    let bearer = match known(node, headers) {
+        Ok(bearer) => bearer,
+        Err(problem) => {
+            node.metrics.refused();
+            node.spend(Client::Address(address))?;
+            return Err(problem);
+        }
+    };
+    let turn = node.turn(Client::Token(bearer.token.id))?;
+    if let Needs::Scope(scope) = needs
+        && !bearer.token.allows(scope)
+    {
+        node.metrics.refused();
+        let detail = format!("the token has not the scope {scope}");
+        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
+            .hint(format!("thingdb token new --name NAME --scope {scope}"));
+        return Err(problem);
+    }
+    Ok((Some(bearer), Some(turn)))
+}
+
+fn known(node: &Node, headers: &HeaderMap) -> Result<Bearer, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        let detail = "this needs a token: Authorization: Bearer tdb_…";
+        return Err(unknown(detail, "Bearer realm=\"thingdb\""));
+    };
+    let text = value.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(token.trim().to_owned()))
+    });
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Err(unknown("the header is not Authorization: Bearer TOKEN", INVALID));
+    };
+    match node.db.check_token(&text) {
+        Ok(token) => Ok(Bearer::new(token, text)),
+        Err(TokenRefusal::Malformed) => {
+            Err(unknown("the token is not complete or was mistyped", INVALID).hint("copy it again, all of it"))
+        }
+        // Whether a token was ever known here is nobody's business but that of
+        // who once had it: an expired one says so, a removed one does not.
+        Err(refusal) => Err(unknown(refusal.to_string(), INVALID)),
+    }
+}
+
+const INVALID: &str = "Bearer realm=\"thingdb\", error=\"invalid_token\"";
+
+fn unknown(detail: impl Into<String>, challenge: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "token-refused", detail)
+        .hint("thingdb token new --name NAME --scope read")
+        .header(header::WWW_AUTHENTICATE, challenge)
+}

@@ -1,0 +1,338 @@
+//! Connections: accepted while there is room, with time-outs for the slow, and
+//! brought to their end when the server stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use super::node::Node;
+use super::router::Peer;
+use super::tls::Tls;
+
+/// Headers of a request, together.
+const HEAD_BYTES: u32 = 32 << 10;
+
+/// Headers of a request.
+const HEADERS: usize = 64;
+
+/// Requests at once on one connection.
+const STREAMS: u32 = 128;
+
+/// What waits for a client on one connection, and what it may send ahead.
+const WINDOW_BYTES: u32 = 1 << 20;
+
+/// How long the listener rests when the system gives no more sockets.
+const REST: Duration = Duration::from_millis(100);
+
+/// What serves connections.
+pub(crate) struct Listener {
+    /// The node.
+    pub(crate) node: Arc<Node>,
+    /// What answers requests.
+    pub(crate) router: Router,
+    /// How connections are protected; not at all without it.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+impl Listener {
+    /// Accepts connections until the server stops, then waits for those that
+    /// are open.
+    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener) {
+        let room = Arc::new(Semaphore::new(self.node.limits.connections.max(1)));
+        let all = u32::try_from(self.node.limits.connections.max(1)).unwrap_or(u32::MAX);
+        let stop = self.node.shutdown.clone();
+        loop {
+            let place = tokio::select! {
+                place = Arc::clone(&room).acquire_owned() => place,
+                () = stop.requested() => break,
+            };
+            let Ok(place) = place else { break };
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = stop.requested() => break,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    let listener = Arc::clone(&self);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        let _counted = listener.node.metrics.connected();
+                        listener.connection(stream, address).await;
+                    });
+                }
+                Err(problem) => {
+                    tracing::warn!(%problem, "a connection could not be accepted");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+        // What came after the wish to stop is told so by the system.
+        drop(socket);
+        let _ = room.acquire_many(all).await;
+    }
+
+    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+        // Small answers must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let stream = Unstalled::new(stream, self.node.limits.stall);
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, address, false).await;
+        };
+        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+        match tokio::time::timeout(self.node.limits.head, handshake).await {
+            Ok(Ok(stream)) => {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.serve(stream, address, h2).await;
+            }
+            Ok(Err(problem)) => {
+                self.node.metrics.handshake_failed();
+                tracing::debug!(peer = %address, %problem, "no TLS");
+            }
+            Err(_) => {
+                self.node.metrics.handshake_failed();
+                tracing::debug!(peer = %address, "a TLS handshake took too long");
+            }
+        }
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, address: SocketAddr, h2: bool) {
+        let activity = Arc::new(Activity::default());
+        let (router, active) = (self.router.clone(), Arc::clone(&activity));
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let busy = Busy::new(&active);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(address));
+            let router = router.clone();
+            async move {
+                let answered = router.oneshot(request).await;
+                answered.map(|response: Response<Body>| response.map(|body| Body::new(Answering { body, _busy: busy })))
+            }
+        });
+        let limits = &self.node.limits;
+        let io = TokioIo::new(stream);
+        if h2 {
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(HEAD_BYTES)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .max_send_buf_size(WINDOW_BYTES as usize)
+                .keep_alive_interval(limits.stall)
+                .keep_alive_timeout(limits.stall);
+            self.end(builder.serve_connection(io, service), &activity).await;
+        } else {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head)
+                .max_buf_size(HEAD_BYTES as usize)
+                .max_headers(HEADERS)
+                .half_close(false);
+            self.end(builder.serve_connection(io, service), &activity).await;
+        }
+    }
+
+    /// Serves a connection to its end: that of the client, or ours when it
+    /// lies idle or the server stops.
+    async fn end(&self, connection: impl Connection, activity: &Activity) {
+        let mut connection = std::pin::pin!(connection);
+        let (stop, leave) = (self.node.shutdown.clone(), self.node.leave.clone());
+        let mut last_active = (0, Instant::now());
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                _ = &mut connection => return,
+                () = stop.requested(), if !is_ending => {
+                    is_ending = true;
+                    connection.as_mut().finish();
+                }
+                () = async { leave.requested().await; tokio::time::sleep(self.node.limits.head).await } => return,
+                () = tokio::time::sleep(self.node.limits.head) => {
+                    let seen = activity.seen();
+                    if activity.busy() > 0 || seen != last_active.0 {
+                        last_active = (seen, Instant::now());
+                    } else if is_ending || last_active.1.elapsed() > self.node.limits.idle {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What HTTP/1.1 and HTTP/2 have in common.
+trait Connection: Future<Output = Result<(), hyper::Error>> {
+    /// Takes no more requests.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<I, S> Connection for hyper::server::conn::http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S> Connection for hyper::server::conn::http2::Connection<I, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Body>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// What happens on a connection.
+#[derive(Debug, Default)]
+struct Activity {
+    busy: AtomicUsize,
+    seen: AtomicUsize,
+}
+
+impl Activity {
+    /// Requests without their whole answer.
+    fn busy(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far.
+    fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that is not answered to its end.
+struct Busy(Arc<Activity>);
+
+impl Busy {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.busy.fetch_add(1, Ordering::Relaxed);
+        activity.seen.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that keeps its request counted until it is sent.
+struct Answering {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Answering {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket whose client must go on taking what is sent: one that does not for
+/// too long is let go, and with it what waits to be sent.
+struct Unstalled {
+    stream: TcpStream,
+    stall: Duration,
+    /// Runs while something cannot be sent.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Unstalled {
+    const fn new(stream: TcpStream, stall: Duration) -> Self {
+        Self { stream, stall, until: None }
+    }
+
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.until = None;
+            return written;
+        }
+        let stall = self.stall;
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        match until.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Unstalled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Unstalled {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,344 @@
+//! Pipes between asynchronous bodies and the synchronous engine. Both hold a
+//! few pieces and no more: whoever is faster waits.
+
+use std::io::{self, BufRead, Read, Write};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use thingdb::Db;
+use tokio::sync::mpsc;
+
+use super::call::Bearer;
+use super::node::Node;
+
+/// Pieces that wait in a pipe.
+const PIECES: usize = 4;
+
+/// Bytes after which a writer hands a piece on.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// The connection broke.
+    Gone,
+    /// Nothing came for too long.
+    Slow,
+    /// More came than is taken.
+    Large,
+    /// The token was removed or has expired.
+    Token,
+    /// The server stops.
+    Stopped,
+}
+
+/// How a body ended, to be asked afterwards.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending(Arc<Mutex<Option<Break>>>);
+
+impl Ending {
+    fn set(&self, how: Break) {
+        self.0.lock().expect("no thread panics while it holds the ending").get_or_insert(how);
+    }
+
+    /// Why it ended early, if it did.
+    pub(crate) fn broken(&self) -> Option<Break> {
+        *self.0.lock().expect("no thread panics while it holds the ending")
+    }
+}
+
+/// The body of a request, for a thread that blocks. A body that breaks off
+/// looks like one that ends: what came before is good, and the
+/// [`Ending`] tells.
+pub(crate) struct Source {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+    received: Arc<AtomicU64>,
+    ending: Ending,
+    bearer: Option<Bearer>,
+    db: Arc<Db>,
+}
+
+/// Has the body of a request read as fast as the source is.
+pub(crate) fn source(node: &Arc<Node>, body: Body, bearer: Option<Bearer>) -> (Source, Ending) {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let ending = Ending::default();
+    let source = Source {
+        pieces,
+        piece: Bytes::new(),
+        received: Arc::default(),
+        ending: ending.clone(),
+        bearer,
+        db: Arc::clone(&node.db),
+    };
+    tokio::spawn(pump(Arc::clone(node), body, sender, ending.clone()));
+    (source, ending)
+}
+
+async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, ending: Ending) {
+    let mut left = node.limits.stream_bytes;
+    loop {
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(node.limits.stall, body.frame()) => frame,
+            () = node.leave.requested() => return ending.set(Break::Stopped),
+            // The other end wants no more.
+            () = pieces.closed() => return,
+        };
+        let piece = match frame {
+            Err(_) => return ending.set(Break::Slow),
+            Ok(None) => return,
+            Ok(Some(Err(_))) => return ending.set(Break::Gone),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        };
+        match left.checked_sub(piece.len() as u64) {
+            Some(rest) => left = rest,
+            None => return ending.set(Break::Large),
+        }
+        node.metrics.received(piece.len());
+        if pieces.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Source {
+    /// Counts what came.
+    pub(crate) fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.piece.is_empty() {
+            if self.bearer.as_mut().is_some_and(|bearer| !bearer.still_holds(&self.db)) {
+                self.ending.set(Break::Token);
+                self.pieces.close();
+                return Ok(&[]);
+            }
+            let Some(piece) = self.pieces.blocking_recv() else { return Ok(&[]) };
+            self.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            self.piece = piece;
+        }
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.piece.advance(used);
+    }
+}
+
+/// Refuses what unpacks to far more than came.
+pub(crate) struct Unpacked<R> {
+    source: R,
+    received: Arc<AtomicU64>,
+    ratio: u64,
+    unpacked: u64,
+    ending: Ending,
+}
+
+/// What anything may unpack to.
+const UNPACKED_FREE: u64 = 64 << 20;
+
+impl<R: Read> Unpacked<R> {
+    /// Holds what comes out of `source` against what was received.
+    pub(crate) const fn new(source: R, received: Arc<AtomicU64>, ratio: u64, ending: Ending) -> Self {
+        Self { source, received, ratio, unpacked: 0, ending }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.unpacked = self.unpacked.saturating_add(read as u64);
+        let most = self.received.load(Ordering::Relaxed).saturating_mul(self.ratio).saturating_add(UNPACKED_FREE);
+        if self.unpacked > most {
+            self.ending.set(Break::Large);
+            return Ok(0);
+        }
+        Ok(read)
+    }
+}
+
+/// A source whose errors are its end, kept to be asked for: what came before
+/// is good.
+pub(crate) struct UntilError<R> {
+    source: R,
+    problem: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl<R> UntilError<R> {
+    /// Ends where `source` fails.
+    pub(crate) fn new(source: R) -> (Self, Arc<Mutex<Option<io::Error>>>) {
+        let problem = Arc::default();
+        (Self { source, problem: Arc::clone(&problem) }, problem)
+    }
+
+    fn note(&self, problem: io::Error) {
+        self.problem.lock().expect("no thread panics while it holds the problem").get_or_insert(problem);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.problem.lock().expect("no thread panics while it holds the problem").is_some()
+    }
+}
+
+impl<R: BufRead> Read for UntilError<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for UntilError<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.has_failed() {
+            return Ok(&[]);
+        }
+        // The borrow of an answer that is returned lasts too long to look at
+        // the error in the same match.
+        if let Err(problem) = self.source.fill_buf() {
+            self.note(problem);
+            return Ok(&[]);
+        }
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.source.consume(used);
+    }
+}
+
+/// The body of an answer, for a thread that blocks. Dropped before its end it
+/// breaks the answer off, so that nobody takes it for whole.
+pub(crate) struct Sink {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+    bearer: Option<Bearer>,
+    db: Arc<Db>,
+    sent: Arc<AtomicU64>,
+    is_whole: bool,
+}
+
+/// A body, and where to write it.
+pub(crate) fn sink(node: &Arc<Node>, bearer: Option<Bearer>) -> (Sink, Body) {
+    let (pieces, receiver) = mpsc::channel(PIECES);
+    let sink = Sink {
+        pieces,
+        piece: Vec::new(),
+        bearer,
+        db: Arc::clone(&node.db),
+        sent: node.metrics.sent_bytes(),
+        is_whole: false,
+    };
+    (sink, body(receiver))
+}
+
+/// A body of pieces.
+pub(crate) fn body(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Body {
+    Body::new(Pieces(pieces))
+}
+
+impl Sink {
+    /// Everything was written.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.send()?;
+        self.is_whole = true;
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        if self.bearer.as_mut().is_some_and(|bearer| !bearer.still_holds(&self.db)) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token holds no longer"));
+        }
+        let piece = Bytes::from(std::mem::take(&mut self.piece));
+        self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        self.pieces.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // Nobody listens if the client has gone.
+            let _ = self.pieces.blocking_send(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_unpacks_to_too_much_ends() {
+        let ending = Ending::default();
+        let received = Arc::new(AtomicU64::new(1000));
+        let mut source = Unpacked::new(io::repeat(0), received, 100, ending.clone());
+        let unpacked = io::copy(&mut source, &mut io::sink()).unwrap();
+        assert!(unpacked <= UNPACKED_FREE + 100 * 1000);
+        assert_eq!(ending.broken(), Some(Break::Large));
+    }
+
+    #[test]
+    fn a_source_that_fails_ends_there() {
+        struct Failing(u8);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 > 1 {
+                    return Err(io::Error::other("cut"));
+                }
+                (&b"one"[..]).read(buffer)
+            }
+        }
+        let (mut source, problem) = UntilError::new(io::BufReader::new(Failing(0)));
+        let mut text = String::new();
+        source.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one");
+        assert_eq!(problem.lock().unwrap().take().unwrap().to_string(), "cut");
+    }
+}

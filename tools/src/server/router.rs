@@ -1,0 +1,219 @@
+//! From a request to an answer: names it, admits it, has it done, and tells
+//! log and metrics.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::routing::{MethodFilter, on};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tower_http::compression::CompressionLayer;
+
+use super::call::{Answer, Call};
+use super::guard;
+use super::node::Node;
+use super::problem::Problem;
+use super::query::Query;
+use super::routes::{self, Needs, Route};
+
+/// Names a request in answers and in the log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is read of a body that nobody wants, so that its sender hears why.
+const DRAINED_BYTES: usize = 1 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(1);
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The router that is made from the table.
+pub(crate) fn router(node: &Arc<Node>) -> Router {
+    let mut router = Router::new();
+    for route in routes::all() {
+        let node = Arc::clone(node);
+        let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
+        let handler = move |request: Request| serve(Arc::clone(&node), Target::Route(route), request);
+        router = router.route(route.path, on(filter, handler));
+    }
+    let (nowhere, other_method) = (Arc::clone(node), Arc::clone(node));
+    router
+        .fallback(move |request: Request| serve(Arc::clone(&nowhere), Target::Nowhere, request))
+        .method_not_allowed_fallback(move |request: Request| {
+            serve(Arc::clone(&other_method), Target::OtherMethod, request)
+        })
+        .layer(CompressionLayer::new())
+}
+
+/// What a request is for.
+#[derive(Clone, Copy)]
+enum Target {
+    Route(&'static Route),
+    Nowhere,
+    OtherMethod,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Route(route) => route.name,
+            Self::Nowhere => "nowhere",
+            Self::OtherMethod => "other-method",
+        }
+    }
+
+    fn needs(self) -> Needs {
+        match self {
+            Self::Route(route) => route.needs,
+            Self::Nowhere | Self::OtherMethod => Needs::Token,
+        }
+    }
+}
+
+async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let request_id = request_id(request.headers());
+    let method = request.method().clone();
+    let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let under_way = node.metrics.begin();
+    let mut token = None;
+    let done = answer(&node, target, request, address, &request_id, &mut token);
+    // A bug must cost one request, not the connection.
+    let done = AssertUnwindSafe(done).catch_unwind().await.unwrap_or_else(|_| Err(Problem::unexpected("a panic")));
+    let (code, cause) = match &done {
+        Ok(_) => (None, None),
+        Err(problem) => (Some(problem.code().to_owned()), problem.log_cause().map(str::to_owned)),
+    };
+    let mut response = done.unwrap_or_else(|problem| problem.into_response(&request_id));
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let took = began.elapsed();
+    under_way.end(target.name(), response.status(), took);
+    let status = response.status().as_u16();
+    let (route, took_us) = (target.name(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    let token = token.unwrap_or_default();
+    if status >= 500 {
+        tracing::error!(%request_id, %method, route, status, code, cause, took_us, token, peer = %address, "request");
+    } else {
+        tracing::info!(%request_id, %method, route, status, code, took_us, token, peer = %address, "request");
+    }
+    response
+}
+
+async fn answer(
+    node: &Arc<Node>,
+    target: Target,
+    request: Request,
+    address: IpAddr,
+    request_id: &Arc<str>,
+    token: &mut Option<String>,
+) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let admitted = admit(node, target, &mut parts, address).await;
+    let (route, bearer, _turn, _place, id, query) = match admitted {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            drain(body).await;
+            return Err(problem);
+        }
+    };
+    *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
+    let request_id = Arc::clone(request_id);
+    let call = Call { node: Arc::clone(node), bearer, id, query, headers: parts.headers, body, request_id };
+    (route.handler)(call).await
+}
+
+type Admitted = (
+    &'static Route,
+    Option<super::call::Bearer>,
+    Option<super::node::Turn>,
+    tokio::sync::OwnedSemaphorePermit,
+    Option<String>,
+    Query,
+);
+
+/// Everything that can be said of a request before its body is read.
+async fn admit(
+    node: &Arc<Node>,
+    target: Target,
+    parts: &mut axum::http::request::Parts,
+    address: IpAddr,
+) -> Result<Admitted, Problem> {
+    let place = Node::place(&node.requests, "requests")?;
+    let (bearer, turn) = guard::admit(node, target.needs(), &parts.headers, address)?;
+    let route = match target {
+        Target::Route(route) => route,
+        Target::Nowhere => return Err(Problem::not_found("there is nothing under this path").hint("GET /openapi.json")),
+        Target::OtherMethod => return Err(other_method(parts)),
+    };
+    let id = match route.id {
+        None => None,
+        Some(_) => Some(id(parts).await?),
+    };
+    let known = route.query.iter().map(|parameter| parameter.name);
+    let query = Query::parse(parts.uri.query().unwrap_or_default(), known)?;
+    Ok((route, bearer, turn, place, id, query))
+}
+
+fn other_method(parts: &axum::http::request::Parts) -> Problem {
+    let path = parts.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let there = routes::all().filter(|route| Some(route.path) == path.as_deref());
+    let methods: Vec<&str> = there.flat_map(|route| names(&route.method)).collect();
+    let detail = format!("{} is not understood here", parts.method);
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", detail).allow(&methods.join(", "))
+}
+
+fn names(method: &Method) -> Vec<&str> {
+    if *method == Method::GET { vec!["GET", "HEAD"] } else { vec![method.as_str()] }
+}
+
+async fn id(parts: &mut axum::http::request::Parts) -> Result<String, Problem> {
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|_| Problem::invalid("the path is not UTF-8"))?;
+    let id = params.iter().next().map(|(_, id)| id.to_owned());
+    id.ok_or_else(|| Problem::unexpected("a route with an id whose path has none"))
+}
+
+/// Reads what is left of a body, within bounds: who is still sending would
+/// otherwise see the connection break instead of the answer.
+async fn drain(mut body: Body) {
+    let read = async {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, |data| data.len())) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAINED_FOR, read).await;
+}
+
+/// The id that the client gave the request, if it is a plain word, or a new
+/// one.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    given.map_or_else(new_request_id, Arc::from)
+}
+
+fn new_request_id() -> Arc<str> {
+    let mut bytes = [0; 12];
+    // It only tells requests apart: where the system gives no randomness they
+    // all have the same.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    data_encoding::HEXLOWER.encode(&bytes).into()
+}

@@ -1,0 +1,392 @@
+//! The one table of what can be asked, who may ask it, and what is answered.
+//! The router, the check of scopes and the OpenAPI description are made from
+//! it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::http::Method;
+use thingdb::Scope;
+
+use super::call::{Answer, Call};
+use super::encoding::{EVENTS, JSON, NDJSON, TEXT};
+use super::{checkpoint, description, entries, export, have, health, import, info, things};
+
+/// Something that can be asked.
+pub(crate) struct Route {
+    /// The method.
+    pub(crate) method: Method,
+    /// The path; `{id}` stands for one part of it, percent-encoded.
+    pub(crate) path: &'static str,
+    /// What a token must allow.
+    pub(crate) needs: Needs,
+    /// A name for logs, metrics and the description.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    pub(crate) about: &'static str,
+    /// What stands in for `{id}`, if the path has it.
+    pub(crate) id: Option<Id>,
+    /// What the query may say.
+    pub(crate) query: &'static [Parameter],
+    /// Headers that matter.
+    pub(crate) headers: &'static [Parameter],
+    /// Media types that the body may have; none for no body.
+    pub(crate) body: &'static [Content],
+    /// What is answered when it goes well.
+    pub(crate) answers: &'static [Reply],
+    /// Statuses of problems beyond those that any route may answer.
+    pub(crate) problems: &'static [u16],
+    /// Who does it.
+    pub(crate) handler: Handler,
+}
+
+/// Does what is asked.
+pub(crate) type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What a route asks of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// There need not be one.
+    Nothing,
+    /// Any that holds.
+    Token,
+    /// One with this scope.
+    Scope(Scope),
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Id {
+    /// A thing.
+    Thing,
+    /// An entry.
+    Entry,
+}
+
+/// Something in the query or a header.
+pub(crate) struct Parameter {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// What it says.
+    pub(crate) about: &'static str,
+}
+
+/// What a parameter is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// A number from 0 to this.
+    Number(u64),
+    /// `true` or `false`.
+    Flag,
+}
+
+/// A media type and the shape of what it holds.
+pub(crate) struct Content(pub(crate) &'static str, pub(crate) Shape);
+
+/// What is answered.
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: u16,
+    /// What it means.
+    pub(crate) about: &'static str,
+    /// In which forms; none for no body.
+    pub(crate) content: &'static [Content],
+}
+
+/// The shape of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// This schema.
+    One(&'static str),
+    /// An array of this schema.
+    Many(&'static str),
+    /// Text whose lines are of this schema, or anything.
+    Text,
+    /// Any JSON.
+    Any,
+    /// Bytes.
+    Bytes,
+}
+
+/// The greatest page.
+pub(crate) const MAX_PAGE: u64 = 1000;
+
+/// The longest wait for new entries, in seconds.
+pub(crate) const MAX_WAIT: u64 = 300;
+
+const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
+const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Number(MAX_PAGE), about: "At most this many; 100" };
+const ACCEPT: Parameter = Parameter { name: "Accept", kind: Kind::Text, about: "In which form to answer" };
+
+/// A value of the table cannot be built by a function of its own kind, so
+/// handlers are named through this.
+macro_rules! handler {
+    ($handler:path) => {
+        |call| Box::pin($handler(call))
+    };
+}
+
+/// All routes.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> + Clone {
+    ROUTES.iter()
+}
+
+static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/healthz",
+        needs: Needs::Nothing,
+        name: "healthz",
+        about: "Whether the server answers",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "It does", content: &[Content(TEXT, Shape::Text)] }],
+        problems: &[],
+        handler: handler!(health::alive),
+    },
+    Route {
+        method: Method::GET,
+        path: "/readyz",
+        needs: Needs::Token,
+        name: "readyz",
+        about: "Whether the database can be written to and the disk has room",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "It can", content: &[Content(TEXT, Shape::Text)] }],
+        problems: &[],
+        handler: handler!(health::ready),
+    },
+    Route {
+        method: Method::GET,
+        path: "/info",
+        needs: Needs::Token,
+        name: "info",
+        about: "What this node is, what it takes, and what the token allows",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The node", content: &[Content(JSON, Shape::One("Info"))] }],
+        problems: &[],
+        handler: handler!(info::info),
+    },
+    Route {
+        method: Method::GET,
+        path: "/openapi.json",
+        needs: Needs::Token,
+        name: "openapi",
+        about: "This description",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "OpenAPI 3.1", content: &[Content(JSON, Shape::Any)] }],
+        problems: &[],
+        handler: handler!(description::answer_with),
+    },
+    Route {
+        method: Method::GET,
+        path: "/things",
+        needs: Needs::Scope(Scope::Read),
+        name: "things",
+        about: "Things in the order of their ids, page by page: `Link` with `rel=\"next\"` is the next one",
+        id: None,
+        query: &[PREFIX, Parameter { name: "after", kind: Kind::Text, about: "Only things after this one" }, LIMIT],
+        headers: &[ACCEPT],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "A page of things",
+            content: &[Content(JSON, Shape::Many("Thing")), Content(NDJSON, Shape::Text)],
+        }],
+        problems: &[400, 403, 406],
+        handler: handler!(things::list),
+    },
+    Route {
+        method: Method::GET,
+        path: "/things/{id}",
+        needs: Needs::Scope(Scope::Read),
+        name: "thing",
+        about: "The latest entry of a thing",
+        id: Some(Id::Thing),
+        query: &[],
+        headers: &[Parameter {
+            name: "If-None-Match",
+            kind: Kind::Text,
+            about: "Entry ids in quotes: 304 if one of them is the latest",
+        }],
+        body: &[],
+        answers: &[
+            Reply { status: 200, about: "The entry; `ETag` is its id", content: &[Content(JSON, Shape::One("Entry"))] },
+            Reply { status: 304, about: "It is the one that is known", content: &[] },
+        ],
+        problems: &[403, 404, 422],
+        handler: handler!(things::latest),
+    },
+    Route {
+        method: Method::GET,
+        path: "/things/{id}/entries",
+        needs: Needs::Scope(Scope::Read),
+        name: "history",
+        about: "The history of a thing, oldest first, page by page",
+        id: Some(Id::Thing),
+        query: &[
+            Parameter { name: "after_seq", kind: Kind::Number(u64::MAX), about: "Only entries with a greater seq" },
+            LIMIT,
+        ],
+        headers: &[ACCEPT],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "A page of entries; entries of one seq are on one page",
+            content: &[Content(JSON, Shape::Many("Entry")), Content(NDJSON, Shape::Text)],
+        }],
+        problems: &[400, 403, 404, 406, 422],
+        handler: handler!(things::history),
+    },
+    Route {
+        method: Method::POST,
+        path: "/things/{id}/entries",
+        needs: Needs::Scope(Scope::Write),
+        name: "write",
+        about: "Writes an entry, signed by an actor of this node. The body is the data, its media type that of the data",
+        id: Some(Id::Thing),
+        query: &[
+            Parameter { name: "action", kind: Kind::Text, about: "create, update, retire, or another word" },
+            Parameter { name: "actor", kind: Kind::Text, about: "Who signs, an actor of this node by name" },
+        ],
+        headers: &[
+            Parameter {
+                name: "If-Match",
+                kind: Kind::Text,
+                about: "The heads of the thing in quotes: 412 if it has others. * if it must exist",
+            },
+            Parameter { name: "If-None-Match", kind: Kind::Text, about: "*: 412 if the thing exists" },
+        ],
+        body: &[Content(JSON, Shape::Any), Content("application/octet-stream", Shape::Bytes)],
+        answers: &[Reply {
+            status: 201,
+            about: "Written and durable; `ETag` is its id, `Location` its path",
+            content: &[Content(JSON, Shape::One("Receipt"))],
+        }],
+        problems: &[400, 403, 408, 412, 413, 415, 422],
+        handler: handler!(entries::write),
+    },
+    Route {
+        method: Method::GET,
+        path: "/entries/{id}",
+        needs: Needs::Scope(Scope::Read),
+        name: "entry",
+        about: "One entry, by its id",
+        id: Some(Id::Entry),
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The entry", content: &[Content(JSON, Shape::One("Entry"))] }],
+        problems: &[404, 422],
+        handler: handler!(entries::read),
+    },
+    Route {
+        method: Method::GET,
+        path: "/export",
+        needs: Needs::Scope(Scope::Export),
+        name: "export",
+        about: "Entries in the order of the ledger, as a stream with header and trailer. \
+                `Thingdb-Next-Position` is what to give to `since` the next time",
+        id: None,
+        query: &[
+            Parameter { name: "since", kind: Kind::Number(u64::MAX), about: "Only from this ledger position on" },
+            Parameter { name: "things", kind: Kind::Text, about: "Only things whose id begins so" },
+            Parameter { name: "to", kind: Kind::Text, about: "What this peer may read, the rest as stubs" },
+            Parameter { name: "only_addressed", kind: Kind::Flag, about: "With `to`: without stubs" },
+            Parameter {
+                name: "wait",
+                kind: Kind::Number(MAX_WAIT),
+                about: "If there is nothing new, wait for it so many seconds",
+            },
+        ],
+        headers: &[
+            ACCEPT,
+            Parameter { name: "Last-Event-ID", kind: Kind::Text, about: "With events: the position to go on from" },
+        ],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "The stream; as events it does not end",
+            content: &[Content(NDJSON, Shape::Text), Content(EVENTS, Shape::Text)],
+        }],
+        problems: &[400, 403, 404, 406],
+        handler: handler!(export::export),
+    },
+    Route {
+        method: Method::POST,
+        path: "/import",
+        needs: Needs::Scope(Scope::Import),
+        name: "import",
+        about: "Takes a stream in and stores what is not here. A line for each line that is refused, \
+                while it runs, then the summary; or the summary with the reasons as one document",
+        id: None,
+        query: &[
+            Parameter { name: "dry_run", kind: Kind::Flag, about: "Only tell what would become of it" },
+            Parameter { name: "fail_fast", kind: Kind::Flag, about: "Stop at the first line that is refused: 422" },
+        ],
+        headers: &[ACCEPT],
+        body: &[Content(NDJSON, Shape::Text), Content(JSON, Shape::Any)],
+        answers: &[Reply {
+            status: 200,
+            about: "What became of it",
+            content: &[Content(NDJSON, Shape::Text), Content(JSON, Shape::One("Imported"))],
+        }],
+        problems: &[400, 403, 406, 408, 413, 415, 422],
+        handler: handler!(import::import),
+    },
+    Route {
+        method: Method::POST,
+        path: "/have",
+        needs: Needs::Scope(Scope::Import),
+        name: "have",
+        about: "Which of these entries are not here",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, Shape::Many("EntryId"))],
+        answers: &[Reply {
+            status: 200,
+            about: "Those that are missing",
+            content: &[Content(JSON, Shape::One("Missing"))],
+        }],
+        problems: &[400, 403, 408, 413, 415, 422],
+        handler: handler!(have::have),
+    },
+    Route {
+        method: Method::GET,
+        path: "/checkpoint",
+        needs: Needs::Token,
+        name: "checkpoint",
+        about: "The signed state of the ledger: as text the note (C2SP), as JSON also the proof that the ledger of \
+                `since` entries is a part of it",
+        id: None,
+        query: &[Parameter {
+            name: "since",
+            kind: Kind::Number(u64::MAX),
+            about: "The size of an older checkpoint, to be proven consistent with this one",
+        }],
+        headers: &[ACCEPT],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "The checkpoint",
+            content: &[Content(TEXT, Shape::Text), Content(JSON, Shape::One("Checkpoint"))],
+        }],
+        problems: &[400, 406, 422],
+        handler: handler!(checkpoint::checkpoint),
+    },
+];

@@ -1,0 +1,39 @@
+//! The forms in which entries come and go. A new form has its media type here,
+//! and an arm in each function that matches on [`Form`].
+
+use std::io::{self, BufRead, Read};
+
+use super::encoding::{JSON, NDJSON};
+use crate::cli::unwrap;
+
+/// A form in which entries are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines: the header, an entry each, the trailer.
+    Ndjson,
+    /// A JSON array of lines, or of objects; taken in only.
+    Array,
+}
+
+/// The media types of forms, the one that is preferred first.
+pub(crate) const MEDIA_TYPES: &[&str] = &[NDJSON, JSON];
+
+impl Form {
+    /// The form of a body of this media type.
+    pub(crate) fn of_media_type(media_type: &str) -> Option<Self> {
+        match media_type {
+            NDJSON | "application/ndjson" | "application/jsonl" => Some(Self::Ndjson),
+            JSON => Some(Self::Array),
+            _ => None,
+        }
+    }
+
+    /// The lines of a body.
+    pub(crate) fn lines<'a>(self, source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+        match self {
+            Self::Ndjson => Ok(Box::new(io::BufReader::with_capacity(256 << 10, source))),
+            // A single line is valid JSON, too.
+            Self::Array => unwrap::lines(source),
+        }
+    }
+}
