@@ -143,7 +143,7 @@ fn outgoing_entries_stop_when_they_are_told_to() {
     // They are what an export gives: this node reads them again.
     let copy = fresh();
     let mut all = Vec::new();
-    db.outgoing([0..50], |outgoing| {
+    db.outgoing(std::iter::once(0..50), |outgoing| {
         line::encode(&outgoing.entry, &mut all);
         Ok(ControlFlow::Continue(()))
     })
