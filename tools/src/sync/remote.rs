@@ -139,6 +139,28 @@ impl Remote {
         Ok(bits)
     }
 
+    /// Its answer to a message about the ids of its first `size` entries.
+    pub(crate) fn reconcile(&mut self, size: u64, message: &[u8]) -> Outcome<Vec<u8>> {
+        self.bytes("POST", &format!("/sync/reconcile?size={size}"), Some(("application/octet-stream", message)))
+    }
+
+    /// Where it has these entries.
+    pub(crate) fn locate(&mut self, ids: &[ShortId]) -> Outcome<Vec<u64>> {
+        let mut positions = Vec::with_capacity(ids.len());
+        for some in ids.chunks(MAX_IDS) {
+            let body = Some(("application/octet-stream", some.as_flattened()));
+            let bytes = self.bytes("POST", "/sync/locate", body)?;
+            let (found, rest) = bytes.as_chunks::<8>();
+            if !rest.is_empty() || found.len() > some.len() {
+                return Err(Fault::answer("positions that were not asked for"));
+            }
+            positions.extend(found.iter().copied().map(u64::from_be_bytes));
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        Ok(positions)
+    }
+
     /// Its entries that were completed after a revision.
     pub(crate) fn changes(&mut self, prefix: &str, node: &Origin, since: u64) -> Outcome<ChangedEntries> {
         self.json("GET", &format!("/sync/changes?node={node}&since={since}{}", things(prefix)), None)
