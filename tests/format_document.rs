@@ -8,7 +8,7 @@ use thingdb_format::header::{
 };
 use thingdb_format::{
     Card, KdfParams, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES, Suite, ThingId, Time, checkpoint,
-    envelope, header, label, line, signature, stream,
+    envelope, frame, header, label, line, signature, stream,
 };
 use thingdb_tests::vector::Vector;
 
@@ -184,6 +184,28 @@ fn members_of_a_stream_are_those_of_the_code() {
     let version = stream::VERSION.to_string();
     says(&written(&stream::HEADER_MEMBERS, &[&version, "CARD", "NOTE"]));
     says(&written(&stream::TRAILER_MEMBERS, &[&version, "N", "HEX", "NOTE"]));
+}
+
+#[test]
+fn limits_of_the_binary_stream_are_those_of_the_code() {
+    let tables: Vec<(&str, u64)> = rows(section("## Binary stream"))
+        .iter()
+        .filter(|row| row.len() == 3)
+        .map(|row| (row[0], number(row[2])))
+        .collect();
+    let keys = frame::RECENT_KEYS as u64;
+    let expected = [
+        ("things", frame::RECENT_THINGS as u64),
+        ("nodes", keys),
+        ("actors", keys),
+        ("packets", keys),
+        ("batches", frame::RECENT_BATCHES as u64),
+    ];
+    assert_eq!(tables, expected);
+    says(&format!("A frame has 1 to {} bytes.", frame::MAX_FRAME_BYTES));
+    let [letters @ .., version] = frame::MAGIC;
+    let letters = std::str::from_utf8(&letters).expect("they are letters").to_owned();
+    says(&format!("the four letters `{letters}` and the byte {version}"));
 }
 
 #[test]

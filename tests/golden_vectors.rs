@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use libtest_mimic::{Arguments, Failed, Trial};
+use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
     NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Verifier, envelope, line, merkle, payload,
@@ -17,7 +18,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 10] = [
+const SUBJECTS: [(&str, Check); 11] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -28,6 +29,7 @@ const SUBJECTS: [(&str, Check); 10] = [
     ("card", card),
     ("line", line),
     ("stream", stream),
+    ("frame", frame),
 ];
 
 fn main() {
@@ -271,5 +273,30 @@ fn stream(v: &Vector) -> Result<(), Error> {
             Outcome::Complete { streams } => format!("complete {streams}"),
         },
     );
+    Ok(())
+}
+
+fn frame(v: &Vector) -> Result<(), Error> {
+    let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
+    let (mut rest, mut again, mut ids, mut frames) = (&v.input[..], Vec::new(), Vec::new(), 0);
+    while let Some((line, used)) = decoder.next(rest)? {
+        rest = &rest[used..];
+        frames += 1;
+        match line {
+            Line::Blank => unreachable!("frames are not blank"),
+            Line::Header(header) => encoder.header(&header, &mut again),
+            Line::Trailer(trailer) => encoder.trailer(&trailer, &mut again),
+            Line::Entry(entry) => {
+                encoder.entry(&entry, &entry.id(), &mut again)?;
+                ids.push(entry.id().to_string());
+                let verifier = Verifier::new(&entry.header.actor.0)?;
+                entry.verify(&verifier)?;
+            }
+        }
+    }
+    assert!(rest.is_empty(), "{} bytes are left", rest.len());
+    assert_eq!(again, v.input);
+    same(v, "frames", frames);
+    same(v, "ids", ids.join(" "));
     Ok(())
 }

@@ -13,5 +13,15 @@ mod running;
 
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/ending.rs"]
+mod ending;
+#[path = "server/following.rs"]
+mod following;
+#[path = "server/hostile.rs"]
+mod hostile;
+#[path = "server/many.rs"]
+mod many;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/secrecy.rs"]
+mod secrecy;

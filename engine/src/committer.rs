@@ -14,6 +14,7 @@
 //!   trace in the jobs committed with it.
 
 use std::collections::{HashMap, HashSet, hash_map};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use crate::index::{Indexed, State};
 use crate::keyring::SealKey;
 use crate::postings::Posting;
 use crate::record::{Head, Receipt};
+use crate::replica::change::{self, Changed};
 use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Ticket};
 use crate::store::{Located, Places, Store};
@@ -105,7 +107,8 @@ impl Arrived {
 
 pub(crate) enum Job {
     Write(Vec<NewEntry>),
-    Import(Vec<Arrived>),
+    /// With the node that sent them, if it is known.
+    Import(Vec<Arrived>, Option<Origin>),
     Share(Vec<Shared>, Vec<EncryptionKey>),
     /// Rows that are no entries; sealed by the caller.
     Rows(Batch),
@@ -275,7 +278,7 @@ impl Job {
     const fn len(&self) -> usize {
         match self {
             Self::Write(entries) => entries.len(),
-            Self::Import(entries) => entries.len(),
+            Self::Import(entries, _) => entries.len(),
             Self::Share(entries, _) => entries.len(),
             Self::Rows(_) => 1,
         }
@@ -296,7 +299,7 @@ impl Shift<'_> {
         // jobs came at the same time, so their order is free.
         jobs.sort_by_key(|waiting| match &waiting.job {
             Job::Write(entries) => entries.first().map(|entry| entry.signer.actor()),
-            Job::Import(_) | Job::Share(..) | Job::Rows(_) => None,
+            Job::Import(..) | Job::Share(..) | Job::Rows(_) => None,
         });
         let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
         self.jobs = Some(
@@ -409,6 +412,10 @@ struct Stage<'a> {
     is_first: bool,
     /// Blocks with completed records: their bytes before and after.
     rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// Entries of before that are completed.
+    changed: Changed,
+    /// The node from which the import at hand comes.
+    from: Option<Origin>,
     batch: Batch,
 }
 
@@ -426,19 +433,25 @@ impl<'a> Stage<'a> {
             undo: TagMap::default(),
             is_first: true,
             rewritten: HashMap::new(),
+            changed: Changed::new(),
+            from: None,
             batch: Batch::new(),
         }
     }
 
     fn job(&mut self, job: Job) -> Result<Done> {
         self.undo.clear();
+        self.from = None;
         let before = self.entries.len();
         self.is_first = before == 0;
         let done = match job {
             Job::Write(entries) => {
                 entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
             }
-            Job::Import(entries) => self.import_all(entries).map(Done::Imported),
+            Job::Import(entries, from) => {
+                self.from = from;
+                self.import_all(entries).map(Done::Imported)
+            }
             Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
             Job::Rows(rows) => {
                 self.batch.append(rows);
@@ -699,6 +712,7 @@ impl<'a> Stage<'a> {
             let key = self.store.segment_key(position)?;
             let after = block.with_record(slot, &stored::seal_record(&key, position, &record));
             self.rewritten.insert(first, (original, after));
+            change::note(&mut self.changed, position, self.from);
         }
         Ok(changed)
     }
@@ -756,6 +770,7 @@ impl<'a> Stage<'a> {
             self.batch.expect_value(schema::block(first), before);
             self.batch.put(schema::block(first), after);
         }
+        let revision = change::log(self.store, std::mem::take(&mut self.changed), &mut self.batch)?;
         let batch = std::mem::take(&mut self.batch);
         let ticket = self.store.commit(batch).inspect_err(|_| {
             // Rows of packets may not have been written after all.
@@ -778,6 +793,7 @@ impl<'a> Stage<'a> {
         // The entries are in. Whatever fails from here on must not let another
         // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        self.store.revision.store(revision, Ordering::Release);
         if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
             self.committer.close(problem.clone());
             return Err(problem);

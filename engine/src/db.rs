@@ -65,6 +65,8 @@ pub struct Db {
     warnings: Mutex<Vec<Warning>>,
     /// Size of the ledger at the last own checkpoint.
     pub(crate) checkpointed: Mutex<u64>,
+    /// Held while what is remembered of another node is compared and replaced.
+    pub(crate) replica: Mutex<()>,
     closed: bool,
     /// Held until everything else is gone.
     _lock: DirLock,
@@ -205,6 +207,7 @@ impl Db {
             catalogue: Catalogue::default(),
             warnings: Mutex::new(warnings),
             checkpointed: Mutex::new(checkpointed),
+            replica: Mutex::default(),
             closed: false,
             _lock: lock,
         })

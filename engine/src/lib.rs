@@ -50,6 +50,7 @@
 //! syncs; readers are not held up by writers.
 
 mod actors;
+mod address;
 mod committer;
 mod db;
 #[doc(hidden)]
@@ -76,6 +77,7 @@ mod prototype;
 mod read;
 mod record;
 mod recover;
+mod replica;
 mod schema;
 mod share;
 mod standing;
@@ -91,10 +93,11 @@ mod verify;
 mod write;
 
 pub use actors::{OwnActor, TrustedActor};
+pub use address::PeerAddress;
 pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
-pub use exchange::export::{ExportOptions, ExportSummary};
+pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
 pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
@@ -109,6 +112,10 @@ pub use prototype::{
 };
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
+pub use replica::change::Changes;
+pub use replica::evidence::{Contradiction, Evidence, Weight};
+pub use replica::here::{ShortId, short_id};
+pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
 pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 #[doc(hidden)]

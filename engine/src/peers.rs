@@ -12,6 +12,7 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Actor, Card, EncryptionKey, Hash, MAX_NAME_BYTES, Origin, Time};
 
 use crate::actors::unix_now;
+use crate::address;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError};
@@ -281,6 +282,7 @@ impl Db {
         audience.prefixes.iter_mut().for_each(|(_, peers)| peers.retain(|peer| peer != name));
         put_peers(&mut keyring, peers.clone())?;
         put_audience(&mut keyring, audience)?;
+        address::put(&mut keyring, &peer.origin(), None)?;
         ignore_unknown(keyring.untrust_origin(&peer.origin(), unix_now(), rng))?;
         for (key, _) in &peer.card.actors {
             let from_card = keyring.trust().actor(key).is_some_and(|known| known.how == How::Card);

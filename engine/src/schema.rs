@@ -11,6 +11,10 @@
 //! K ‖ hash 16                 the KEK packets of a set of recipients
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
 //! O ‖ segment 8               the KEK under which exports seal to this node itself
+//! U ‖ revision 8              the position of an entry that was completed after it came
+//! V ‖ position 8              the revision under which `U` lists that entry
+//! R ‖ tag 16                  the newest checkpoint of another node that was seen
+//! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
@@ -80,8 +84,13 @@ impl Tagger {
 
     /// `HMAC(index key, thing id)`, its first 16 bytes.
     pub(crate) fn tag(&self, thing: &ThingId) -> Tag {
+        self.tag_of(thing.as_str().as_bytes())
+    }
+
+    /// The same for bytes that are no thing id, in rows of their own.
+    pub(crate) fn tag_of(&self, bytes: &[u8]) -> Tag {
         let mut mac = self.0.clone();
-        mac.update(thing.as_str().as_bytes());
+        mac.update(bytes);
         let hash: [u8; 32] = mac.finalize().into_bytes().into();
         Tag(*hash.first_chunk().expect("16 is less than 32"))
     }
@@ -171,6 +180,36 @@ pub(crate) fn waiting(id: &EntryId, part: u16) -> Vec<u8> {
 
 pub(crate) fn waiting_rows() -> KeyRange {
     KeyRange::prefix(*b"W")
+}
+
+pub(crate) fn change(revision: u64) -> Vec<u8> {
+    key(b'U', &[&revision.to_be_bytes()])
+}
+
+/// The changes after a revision.
+pub(crate) fn changes_after(revision: u64) -> KeyRange {
+    KeyRange::between(change(revision.saturating_add(1)), change(u64::MAX))
+}
+
+/// The revision in the key of a change.
+pub(crate) fn revision_of_change(key: &[u8]) -> Option<u64> {
+    key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+pub(crate) fn changed(position: u64) -> Vec<u8> {
+    key(b'V', &[&position.to_be_bytes()])
+}
+
+pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
+    key(b'R', &[&node.0])
+}
+
+pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
+    key(b'X', &[&node.0, &prefix.0])
+}
+
+pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
+    KeyRange::prefix([&b"X"[..], &node.0].concat())
 }
 
 /// Entries below this position are in the index rows.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use thingdb_format::{
@@ -20,6 +21,7 @@ use crate::ledger::{Ledger, LedgerView};
 use crate::peers::Readers;
 use crate::postings::Posting;
 use crate::record::{Content, Record, Signed};
+use crate::replica::change;
 use crate::schema::{self, Tag, Tagger};
 use crate::storage::{Batch, Direction, Storage, Ticket};
 use crate::stored::{
@@ -45,6 +47,8 @@ pub(crate) struct Store {
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
     readers: RwLock<Arc<Readers>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
+    /// The newest revision in the log of changes.
+    pub(crate) revision: AtomicU64,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -71,6 +75,7 @@ impl Store {
             dir,
             rows: RowSeal::new(keyring.row_key().seal_key()),
             tagger: Tagger::new(keyring.index_key().as_bytes()),
+            revision: AtomicU64::new(change::newest(&*storage)?),
             storage,
             index: Index::new(index_capacity),
             ledger: RwLock::default(),
@@ -113,6 +118,11 @@ impl Store {
 
     pub(crate) fn tag(&self, thing: &ThingId) -> Tag {
         self.tagger.tag(thing)
+    }
+
+    /// The tag of bytes that are no thing id, for rows of their own.
+    pub(crate) fn tag_of(&self, bytes: &[u8]) -> Tag {
+        self.tagger.tag_of(bytes)
     }
 
     pub(crate) fn state(&self, tag: &Tag) -> Result<Option<Arc<State>>> {

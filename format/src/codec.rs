@@ -46,6 +46,32 @@ impl<'a> Reader<'a> {
         self.array(field).map(u64::from_be_bytes)
     }
 
+    /// A number in groups of seven bits, the lowest first, as few as hold it.
+    pub(crate) fn varint(&mut self, field: &'static str) -> Result<u64, Error> {
+        let mut value = 0_u64;
+        for group in 0..10_u32 {
+            let byte = self.u8(field)?;
+            let bits = u64::from(byte & 0x7f);
+            let shift = group.saturating_mul(7);
+            let shifted = bits.checked_shl(shift).filter(|shifted| shifted.checked_shr(shift) == Some(bits));
+            value |= shifted.ok_or(Error::Malformed { what: field, problem: "is a number beyond 64 bits" })?;
+            if byte & 0x80 == 0 {
+                if byte == 0 && group > 0 {
+                    return Err(Error::Malformed { what: field, problem: "is a number with a needless byte" });
+                }
+                return Ok(value);
+            }
+        }
+        Err(Error::Malformed { what: field, problem: "is a number beyond 64 bits" })
+    }
+
+    /// The same for a number that may be negative: 0, -1, 1, -2, 2, …
+    pub(crate) fn signed_varint(&mut self, field: &'static str) -> Result<i64, Error> {
+        let folded = self.varint(field)?;
+        let half = (folded >> 1).cast_signed();
+        Ok(if folded & 1 == 0 { half } else { !half })
+    }
+
     /// A number with one allowed value; anything else is a newer version's.
     pub(crate) fn version(&mut self, known: u8, field: &'static str) -> Result<(), Error> {
         match self.u8(field)? {
@@ -118,6 +144,21 @@ pub(crate) fn push_short_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Appends a number in groups of seven bits, the lowest first.
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(0x80 | (value & 0x7f) as u8);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// The same for a number that may be negative.
+pub(crate) fn push_signed_varint(out: &mut Vec<u8>, value: i64) {
+    let doubled = value.cast_unsigned() << 1;
+    push_varint(out, if value < 0 { !doubled } else { doubled });
+}
+
 /// `label`, then zero bytes up to 32 bytes: the context that keeps signatures
 /// of one kind from being taken for those of another.
 pub(crate) const fn label32(label: &str) -> [u8; 32] {
@@ -130,6 +171,27 @@ pub(crate) const fn label32(label: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        for value in [0, 1, 127, 128, 300, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
+            let mut out = Vec::new();
+            push_varint(&mut out, value);
+            let mut r = Reader::new(&out);
+            assert_eq!(r.varint("n").unwrap(), value);
+            r.finish("n").unwrap();
+        }
+        for value in [0, -1, 1, -2, 2, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            push_signed_varint(&mut out, value);
+            assert_eq!(Reader::new(&out).signed_varint("n").unwrap(), value);
+        }
+        let wrong: [&[u8]; 4] =
+            [&[0x80, 0], &[0x80], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]];
+        for bytes in wrong {
+            assert!(Reader::new(bytes).varint("n").is_err(), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn reader_names_the_field_that_is_cut() {

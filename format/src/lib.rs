@@ -22,6 +22,7 @@ mod codec;
 mod entry;
 pub mod envelope;
 mod error;
+pub mod frame;
 pub mod header;
 mod json;
 mod key;

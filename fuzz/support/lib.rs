@@ -17,6 +17,7 @@ mod import;
 
 pub use import::import;
 
+use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
 };
@@ -25,9 +26,10 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("body", body),
     ("card", card),
+    ("frame", frame),
     ("header", header),
     ("import", import),
     ("keyring", thingdb::keyring::fuzz_keyring),
@@ -100,6 +102,25 @@ pub fn line(bytes: &[u8]) {
     if let Ok(verifier) = Verifier::new(&entry.header.actor.0) {
         let _ = entry.verify(&verifier);
     }
+}
+
+/// A binary stream. What is read of it is written as it was.
+pub fn frame(bytes: &[u8]) {
+    let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
+    let (mut read, mut out) = (0, Vec::new());
+    while let Ok(Some((line, used))) = decoder.next(bytes.get(read..).unwrap_or_default()) {
+        assert!(used > 0);
+        read += used;
+        match line {
+            Line::Blank => unreachable!("frames are not blank"),
+            Line::Header(header) => encoder.header(&header, &mut out),
+            Line::Trailer(trailer) => encoder.trailer(&trailer, &mut out),
+            // A batch signature that cannot verify is read, and not written.
+            Line::Entry(entry) if encoder.entry(&entry, &entry.id(), &mut out).is_err() => return,
+            Line::Entry(_) => {}
+        }
+    }
+    assert_eq!(out, bytes.get(..read).unwrap_or_default());
 }
 
 /// Lines of all kinds, one after the other.

@@ -149,6 +149,11 @@ pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: O
     text.into_bytes()
 }
 
+/// One piece of a chunked body.
+pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
 impl Reply {
     /// Reads one answer.
     pub(crate) fn read(source: &mut impl BufRead, has_no_body: bool) -> io::Result<Self> {

@@ -8,12 +8,13 @@ use super::running::Running;
 use super::world::World;
 
 /// A server with a token that may do everything.
-fn served(world: World, args: &[&str]) -> (Running, String) {
+pub(crate) fn served(world: World, args: &[&str]) -> (Running, String) {
     let token = Running::token(&world, "all", &["--scope", "read,write,export,import"]);
     (Running::start(world, args), token)
 }
 
-fn furnished() -> World {
+/// Two entries of part-42, one of lamp/2.
+pub(crate) fn furnished() -> World {
     let world = World::new();
     world.run(&["put", "part-42", r#"{"temp":20.1}"#]).ok();
     world.run(&["put", "part-42", r#"{"temp":21.4}"#]).ok();

@@ -1,12 +1,12 @@
 //! A server that runs, and what it serves.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::client::{Client, Reply};
+use super::client::{Client, Connection, Reply, head};
 use super::world::World;
 
 /// A world with a server in it.
@@ -61,6 +61,17 @@ impl Running {
     /// A POST of JSON with a token.
     pub(crate) fn post(&self, token: &str, path: &str, body: &str) -> Reply {
         self.ask(token, "POST", path, &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    /// Opens a connection and sends the head of a request on it.
+    pub(crate) fn begin(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Connection {
+        let bearer = format!("Bearer {token}");
+        let headers = [&[("authorization", bearer.as_str()), ("connection", "close")], headers].concat();
+        let mut connection = self.client.connect().unwrap();
+        let length = (method == "GET").then_some(0);
+        connection.write_all(&head(method, path, &headers, length)).unwrap();
+        connection.flush().unwrap();
+        connection
     }
 
     /// What it logged so far.

@@ -3,6 +3,7 @@
 mod cli;
 mod local;
 mod server;
+mod sync;
 
 use std::process::ExitCode;
 

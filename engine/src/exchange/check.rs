@@ -1,7 +1,6 @@
 //! Checks lines by themselves, on all cores. Cheap checks come first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, Read};
 use std::ops::{ControlFlow, Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,7 +10,7 @@ use thingdb_format::{
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{Refusal, TrustPolicy};
+use super::import::{Refusal, StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
 use crate::committer::Arrived;
 use crate::db::Db;
@@ -23,10 +22,10 @@ use crate::store::Store;
 use crate::stored::{StoredEnvelope, StoredPayload};
 
 /// Lines that are handed to a worker at once, at most.
-const CHUNK_LINES: usize = 512;
+pub(super) const CHUNK_LINES: usize = 512;
 
 /// Bytes that are handed to a worker at once, about.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Chunks that are under way for each worker, at most: while a commit waits for
 /// the disk, workers go on.
@@ -78,16 +77,32 @@ impl Candidate {
     }
 }
 
-/// Lines for a worker.
-struct Chunk {
-    number: u64,
+/// A part of a stream for a worker.
+pub(super) struct Chunk {
     /// Bytes that were read.
-    read: u64,
-    /// The line before the first one here, counted from 1.
-    before: u64,
-    bytes: Vec<u8>,
-    /// Where each line ends, and whether it was too long to be read.
-    ends: Vec<(usize, bool)>,
+    pub(super) read: u64,
+    /// The line or frame before the first one here, counted from 1.
+    pub(super) before: u64,
+    pub(super) items: Items,
+}
+
+/// What stands in a part of a stream.
+pub(super) enum Items {
+    /// Lines side by side.
+    Lines {
+        bytes: Vec<u8>,
+        /// Where each line ends, and whether it was too long to be read.
+        ends: Vec<(usize, bool)>,
+    },
+    /// What frames of a binary stream hold, and why nothing behind them can be
+    /// read.
+    Frames(Vec<Line>, Option<StreamState>),
+}
+
+/// Where the parts of a stream come from, one after the other.
+pub(super) trait Source {
+    /// The next part; nothing at the end.
+    fn chunk(&mut self) -> Result<Option<Chunk>>;
 }
 
 /// What a worker made of a line.
@@ -98,6 +113,8 @@ struct Chunk {
 pub(super) enum Checked {
     Header,
     Trailer(Box<thingdb_format::Trailer>),
+    /// Nothing behind this can be read.
+    Broken(StreamState),
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
@@ -116,11 +133,11 @@ type Outcome = (u64, u64, Vec<Checked>);
 pub(super) fn on_all_cores(
     checker: &Checker<'_>,
     threads: usize,
-    input: impl BufRead,
+    source: &mut dyn Source,
     take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (to_workers, chunks) = bounded::<Chunk>(threads * AHEAD_CHUNKS);
+        let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * AHEAD_CHUNKS);
         let (results, from_workers) = bounded::<Outcome>(threads * AHEAD_CHUNKS);
         for _ in 0..threads {
             let (chunks, results) = (chunks.clone(), results.clone());
@@ -129,13 +146,13 @@ pub(super) fn on_all_cores(
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.
-        pump(input, to_workers, &from_workers, (threads * AHEAD_CHUNKS) as u64, take)
+        pump(source, to_workers, &from_workers, (threads * AHEAD_CHUNKS) as u64, take)
     })
 }
 
 fn pump(
-    mut input: impl BufRead,
-    to_workers: Sender<Chunk>,
+    source: &mut dyn Source,
+    to_workers: Sender<(u64, Chunk)>,
     from_workers: &Receiver<Outcome>,
     most_under_way: u64,
     mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
@@ -143,14 +160,13 @@ fn pump(
     let mut early = BTreeMap::new();
     let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_u64);
     let mut to_workers = Some(to_workers);
-    let mut line = 0;
     loop {
         if let Some(sender) = &to_workers {
-            match read_chunk(&mut input, sent, &mut line)? {
+            match source.chunk()? {
                 Some(chunk) => {
                     ahead_bytes += chunk.read;
                     // Workers end only when this channel is closed.
-                    let _ = sender.send(chunk);
+                    let _ = sender.send((sent, chunk));
                     sent += 1;
                 }
                 None => to_workers = None,
@@ -179,16 +195,26 @@ fn pump(
     }
 }
 
-fn work(checker: &Checker<'_>, chunks: &Receiver<Chunk>, results: &Sender<Outcome>) {
+fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<Outcome>) {
     let mut memos = Memos::default();
-    for Chunk { number, read, before, bytes, ends } in chunks {
-        let bytes = Arc::new(bytes);
-        let mut checked = Vec::with_capacity(ends.len());
-        let mut start = 0;
-        for (line, (end, too_long)) in (before + 1..).zip(ends) {
-            let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
-            checked.extend(checker.line(line, raw, too_long, &mut memos));
-            start = end;
+    for (number, Chunk { read, before, items }) in chunks {
+        let mut checked = Vec::with_capacity(CHUNK_LINES);
+        match items {
+            Items::Lines { bytes, ends } => {
+                let bytes = Arc::new(bytes);
+                let mut start = 0;
+                for (line, (end, too_long)) in (before + 1..).zip(ends) {
+                    let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
+                    checked.extend(checker.line(line, raw, too_long, &mut memos));
+                    start = end;
+                }
+            }
+            Items::Frames(frames, broken) => {
+                for (number, line) in (before + 1..).zip(frames) {
+                    checked.extend(checker.frame(number, line, &mut memos));
+                }
+                checked.extend(broken.map(Checked::Broken));
+            }
         }
         if results.send((number, read, checked)).is_err() {
             return;
@@ -259,22 +285,40 @@ impl<'a> Checker<'a> {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
             return refused(None, raw, None, reason);
         }
-        let entry = match Line::parse(&raw, number) {
-            Ok(Line::Blank) => return None,
-            Ok(Line::Header(_)) => return Some(Checked::Header),
-            Ok(Line::Trailer(trailer)) => return Some(Checked::Trailer(trailer)),
-            Ok(Line::Entry(entry)) => *entry,
+        match Line::parse(&raw, number) {
+            Ok(line) => self.parsed(number, raw, line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                return refused(None, raw, None, reason);
+                refused(None, raw, None, reason)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                return refused(None, raw, Some(column), problem.to_string());
+                refused(None, raw, Some(column), problem.to_string())
             }
-            Err(problem) => return refused(None, raw, None, problem.to_string()),
+            Err(problem) => refused(None, raw, None, problem.to_string()),
+        }
+    }
+
+    fn frame(&self, number: u64, line: Line, memos: &mut Memos) -> Option<Checked> {
+        // What waits or is refused is kept as a line.
+        let mut raw = Vec::new();
+        if let Line::Entry(entry) = &line {
+            line::encode(entry, &mut raw);
+        }
+        self.parsed(number, RawLine::alone(raw), line, memos)
+    }
+
+    fn parsed(&self, number: u64, raw: RawLine, line: Line, memos: &mut Memos) -> Option<Checked> {
+        let refused = |id, raw, reason| {
+            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column: None, id, reason } })
+        };
+        let entry = match line {
+            Line::Blank => return None,
+            Line::Header(_) => return Some(Checked::Header),
+            Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
+            Line::Entry(entry) => *entry,
         };
         if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
-            return refused(Some(entry.id()), raw, None, reason);
+            return refused(Some(entry.id()), raw, reason);
         }
         let tag = self.store.tag(&entry.header.thing);
         if let Some(id) = self.known(&entry, &tag, memos) {
@@ -287,7 +331,7 @@ impl<'a> Checker<'a> {
                     Ok(Line::Entry(entry)) => Some(entry.id()),
                     _ => None,
                 };
-                refused(id, raw, None, reason)
+                refused(id, raw, reason)
             }
         }
     }
@@ -451,28 +495,4 @@ impl<'a> Checker<'a> {
 
 fn lock<T>(keks: &Mutex<T>) -> MutexGuard<'_, T> {
     keks.lock().expect("no thread panics while it holds the keys")
-}
-
-/// The next lines; nothing at the end.
-fn read_chunk(input: &mut impl BufRead, number: u64, line: &mut u64) -> Result<Option<Chunk>> {
-    let read = |source| Error::Stream { action: "read", source: Arc::new(source) };
-    let mut chunk = Chunk { number, read: 0, before: *line, bytes: Vec::new(), ends: Vec::new() };
-    while chunk.ends.len() < CHUNK_LINES && chunk.bytes.len() < CHUNK_BYTES {
-        let most = line::MAX_LINE_BYTES as u64 + 2;
-        let start = chunk.bytes.len();
-        let mut got = input.by_ref().take(most).read_until(b'\n', &mut chunk.bytes).map_err(read)?;
-        if got == 0 {
-            break;
-        }
-        let too_long = got as u64 == most && chunk.bytes.last() != Some(&b'\n');
-        if too_long {
-            // What is left of it is passed over without being kept.
-            chunk.bytes.truncate(start + 1024);
-            got += input.skip_until(b'\n').map_err(read)?;
-        }
-        *line += 1;
-        chunk.read += got as u64;
-        chunk.ends.push((chunk.bytes.len(), too_long));
-    }
-    Ok((!chunk.ends.is_empty()).then_some(chunk))
 }

@@ -1,11 +1,13 @@
-//! Entries out, in ledger order, as ndjson.
+//! Entries out, in ledger order, as ndjson or as a binary stream.
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
+use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
-use thingdb_format::{Entry, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
+use thingdb_format::{Entry, EntryId, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
 use super::own_seal::{ArchiveSeal, OwnSeal};
 use super::packets;
@@ -21,6 +23,16 @@ use crate::stored::Block;
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// How a stream of entries is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamForm {
+    /// Lines of ndjson: self-contained, for people and every tool.
+    #[default]
+    Lines,
+    /// The binary stream: about a third of the bytes.
+    Binary,
+}
+
 /// What to export, and how.
 ///
 /// ```
@@ -32,9 +44,11 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct ExportOptions<'a> {
     since: u64,
     until: Option<u64>,
+    bare: bool,
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
+    form: StreamForm,
     passphrase: Option<(&'a Passphrase, KdfParams)>,
     progress: progress::Report<'a>,
 }
@@ -61,6 +75,14 @@ impl<'a> ExportOptions<'a> {
         self
     }
 
+    /// Only the entries' lines, without header and trailer: a part of a stream
+    /// that somebody else frames. No checkpoint is signed for it.
+    #[must_use]
+    pub const fn bare(mut self, bare: bool) -> Self {
+        self.bare = bare;
+        self
+    }
+
     /// Only things whose id begins with `prefix`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
@@ -80,6 +102,13 @@ impl<'a> ExportOptions<'a> {
     #[must_use]
     pub const fn only_addressed(mut self, only: bool) -> Self {
         self.only_addressed = only;
+        self
+    }
+
+    /// How it is written.
+    #[must_use]
+    pub const fn form(mut self, form: StreamForm) -> Self {
+        self.form = form;
         self
     }
 
@@ -121,7 +150,7 @@ pub struct ExportSummary {
 }
 
 impl Db {
-    /// Writes entries as a stream of ndjson lines with a header and a trailer.
+    /// Writes entries as a stream with a header and a trailer.
     /// Each entry can be opened by this node; whoever else gets the stream
     /// verifies everything and reads nothing, unless an entry has envelopes
     /// for them.
@@ -133,9 +162,12 @@ impl Db {
         let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
         // A ledger that was cut, or that cannot be written to, has no new
         // checkpoint to give; it can still be read.
-        let checkpoint = self.checkpoint().ok();
+        let checkpoint = if options.bare { None } else { self.checkpoint().ok() };
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
-        StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }.encode(&mut stream.buffer);
+        let mut form = Form::new(options.form);
+        if !options.bare {
+            form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
+        }
         let mut ids = Frontier::default();
         let mut dress = Dress::new(self, &options)?;
         let mut paths = Paths::default();
@@ -154,7 +186,7 @@ impl Db {
             }
             let id = located.id;
             let Some(entry) = dress.entry(self, located, &mut paths)? else { return Ok(()) };
-            line::encode_with_id(&entry, &id, &mut stream.buffer);
+            form.entry(&entry, &id, &mut stream.buffer)?;
             ids.push(merkle::leaf(&id));
             if stream.buffer.len() >= BUFFER_BYTES {
                 stream.flush()?;
@@ -162,11 +194,44 @@ impl Db {
             }
             Ok(())
         })?;
-        Trailer { entries: ids.size(), root: ids.root(), checkpoint }.encode(&mut stream.buffer);
+        if !options.bare {
+            form.trailer(&Trailer { entries: ids.size(), root: ids.root(), checkpoint }, &mut stream.buffer);
+        }
         stream.flush()?;
         stream.out.flush().map_err(written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
         Ok(ExportSummary { entries: ids.size(), bytes: stream.bytes, next_position: size })
+    }
+
+    /// Gives the entries at these ledger positions as they leave this node:
+    /// with their whole signature, the envelopes that they have, and one for
+    /// this node itself, so that whoever keeps them keeps a backup. Goes on for
+    /// as long as `act` says; positions behind the ledger's end are left out.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`] if an entry does not open; what `act` returns.
+    pub fn outgoing(
+        &self,
+        positions: impl IntoIterator<Item = Range<u64>>,
+        mut act: impl FnMut(Outgoing) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let size = self.store.size();
+        let mut dress = Dress::new(self, &ExportOptions::new())?;
+        let mut paths = Paths::default();
+        for range in positions {
+            let (start, end) = (range.start, range.end.min(size));
+            let flow = self.each_record_while(start, end, |located| {
+                let (position, id) = (located.position, located.id);
+                match dress.entry(self, located, &mut paths)? {
+                    Some(entry) => act(Outgoing { position, id, entry }),
+                    None => Ok(ControlFlow::Continue(())),
+                }
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The things of which `to` may read an entry from `since` on.
@@ -187,8 +252,18 @@ impl Db {
 
     /// Calls `act` for each record from position `since` up to `size`.
     fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
+        self.each_record_while(since, size, |located| act(located).map(ControlFlow::Continue)).map(drop)
+    }
+
+    /// The same for as long as `act` says.
+    fn each_record_while(
+        &self,
+        since: u64,
+        size: u64,
+        mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         if since >= size {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         let range = schema::blocks_between(self.store.block_of(since)?.0, size);
         for row in self.store.storage.scan(&range, Direction::Forward) {
@@ -196,12 +271,27 @@ impl Db {
             // A row of another shape is none of the ledger's.
             let Some(first) = schema::first_of_block(&key) else { continue };
             let block = Block::from_bytes(first, &bytes)?;
-            for (_, slot) in (first..).zip(0..=u8::MAX).take(block.len()).filter(|(at, _)| *at >= since) {
-                act(self.store.located_in(&block, first, slot)?)?;
+            let slots = (first..size).zip(0..=u8::MAX).take(block.len());
+            for (_, slot) in slots.filter(|(at, _)| *at >= since) {
+                if act(self.store.located_in(&block, first, slot)?)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// An entry on its way out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// Where it is in the ledger.
+    pub position: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// The entry.
+    pub entry: Entry,
 }
 
 /// The packet of an envelope that is for `to`.
@@ -260,6 +350,43 @@ impl Dress {
             }
         }
         Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
+    }
+}
+
+/// Writes what a stream holds.
+enum Form {
+    Lines,
+    Binary(Box<Encoder>),
+}
+
+impl Form {
+    fn new(form: StreamForm) -> Self {
+        match form {
+            StreamForm::Lines => Self::Lines,
+            StreamForm::Binary => Self::Binary(Box::default()),
+        }
+    }
+
+    fn header(&mut self, header: &StreamHeader, out: &mut Vec<u8>) {
+        match self {
+            Self::Lines => header.encode(out),
+            Self::Binary(encoder) => encoder.header(header, out),
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Lines => line::encode_with_id(entry, id, out),
+            Self::Binary(encoder) => encoder.entry(entry, id, out)?,
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {
+        match self {
+            Self::Lines => trailer.encode(out),
+            Self::Binary(encoder) => encoder.trailer(trailer, out),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Entries in, as ndjson: how to import, and what became of it.
+//! Entries in, as ndjson or a binary stream: how to import, and what became of it.
 //!
 //! The caller's thread reads lines, hands chunks to [workers](super::check), and
 //! takes the chunks back in order to [commit](super::intake) them. What a worker
@@ -7,10 +7,11 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::EntryId;
+use thingdb_format::{EntryId, Origin};
 
 use super::check::{self, Checker};
 use super::intake::Intake;
+use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
@@ -42,6 +43,7 @@ pub struct ImportOptions<'a> {
     pub(super) passphrase: Option<&'a Passphrase>,
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
+    pub(super) from: Option<Origin>,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
@@ -81,6 +83,14 @@ impl<'a> ImportOptions<'a> {
     #[must_use]
     pub const fn fail_fast(mut self, fail_fast: bool) -> Self {
         self.fail_fast = fail_fast;
+        self
+    }
+
+    /// The node that sends the stream: what it completes here is not offered
+    /// to it again ([`Db::changes`]).
+    #[must_use]
+    pub const fn from(mut self, node: Origin) -> Self {
+        self.from = Some(node);
         self
     }
 
@@ -124,6 +134,8 @@ impl std::fmt::Debug for ImportOptions<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportSummary {
+    /// Entries that came whole, whatever became of them.
+    pub entries: u64,
     /// Entries that were not here.
     pub added: u64,
     /// Entries that were here already.
@@ -173,7 +185,8 @@ pub enum StreamState {
 }
 
 impl Db {
-    /// Reads a stream of ndjson lines and adds what is not here.
+    /// Reads a stream of ndjson lines, or a binary one, and adds what is not
+    /// here.
     ///
     /// It takes constant memory and can be repeated: entries that are here
     /// already change nothing. A line that is refused stops no other.
@@ -182,11 +195,16 @@ impl Db {
     /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
-    pub fn import(&self, options: ImportOptions<'_>, input: impl BufRead) -> Result<ImportSummary> {
+    pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
         let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
-        check::on_all_cores(&checker, threads, input, |checked, bytes| intake.take(checked, bytes))?;
+        let mut take = |checked, bytes| intake.take(checked, bytes);
+        if source::is_binary(&mut input)? {
+            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
+        } else {
+            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+        }
         intake.finish()
     }
 }

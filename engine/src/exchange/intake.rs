@@ -105,19 +105,25 @@ impl<'a, 'o> Intake<'a, 'o> {
                     let noted = self.check.trailer(&trailer);
                     self.note(noted);
                 }
+                // The first thing that is wrong counts.
+                Checked::Broken(state) if self.summary.stream == StreamState::Bare => self.summary.stream = state,
+                Checked::Broken(_) => {}
                 Checked::Entry(candidate) => {
+                    self.summary.entries += 1;
                     let noted = self.check.entry(&candidate.arrived.id);
                     self.note(noted);
                     self.held_bytes += candidate.bytes();
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
+                    self.summary.entries += 1;
                     let noted = self.check.entry(&id);
                     self.note(noted);
                     self.summary.known += 1;
                 }
                 Checked::Refused { id, raw, refusal } => {
                     if let Some(id) = id {
+                        self.summary.entries += 1;
                         let noted = self.check.entry(&id);
                         self.note(noted);
                     }
@@ -191,7 +197,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries))?;
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {
             Done::Imported(fates) => Ok(fates),

@@ -1,4 +1,4 @@
-//! Streams of ndjson out of and into the database.
+//! Streams of entries out of and into the database.
 
 mod check;
 pub(crate) mod export;
@@ -8,3 +8,4 @@ mod intake;
 mod own_seal;
 pub(crate) mod packets;
 mod pending;
+mod source;

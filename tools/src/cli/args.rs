@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
-    actor, append, audience, card, checkpoint, completions, demo, diff, doctor, export, forks, get, help, import, init,
-    log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, token, verify,
+    actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
+    import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
+    sync, token, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -217,6 +218,14 @@ pub(crate) enum Command {
     /// Other nodes: make known by their card, list, forget
     #[command(subcommand)]
     Peer(peer::Command),
+    /// Send a peer what it lacks
+    Push(sync::Args),
+    /// Fetch what a peer has and this node lacks
+    Pull(sync::Args),
+    /// Fetch, then send: both have everything then
+    Sync(sync::Args),
+    /// Check two checkpoints by which a node contradicted itself, without a database
+    VerifyEvidence(evidence::Args),
     /// To whom new entries are sealed
     Audience {
         /// Shows what is set if absent.
@@ -246,6 +255,8 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
+    /// Go on as another node: for copies and restored backups
+    NewNodeKey(new_node_key::Args),
     /// Count what is stored
     Stats(stats::Args),
     /// Look for what is wrong or unwise
@@ -269,6 +280,7 @@ impl Command {
             self,
             Self::Init(_)
                 | Self::VerifyFork(_)
+                | Self::VerifyEvidence(_)
                 | Self::Serve(_)
                 | Self::Demo(_)
                 | Self::Completions(_)

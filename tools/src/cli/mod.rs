@@ -25,6 +25,7 @@ pub(crate) mod passphrase;
 mod patch;
 mod pretty;
 mod progress;
+mod quantity;
 pub(crate) mod record;
 pub(crate) mod replace;
 mod source;

@@ -22,7 +22,7 @@ use crate::cli::passphrase::Sources;
 use crate::cli::replace::Pending;
 
 /// How long a server may take to greet.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Variables that the server does not get to see: they hold secrets, or say how
 /// to get them.

@@ -21,7 +21,7 @@ use crate::cli::error::{Exit, Failure};
 const MAX_COMMANDS: usize = 64;
 
 /// What a command gets to end after its files were taken away.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Takes commands on the database of a directory, until it is stopped.
 pub(crate) struct Listener {

@@ -27,7 +27,7 @@ use crate::cli::passphrase::{Question, Sources};
 use crate::cli::replace::{Pending, Place};
 
 /// How long a client may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As large as that of a process's first thread: the same code runs here.
 const STACK_BYTES: usize = 8 << 20;

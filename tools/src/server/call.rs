@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use thingdb::{Db, EntryId, Token};
+use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
-use super::encoding;
 use super::node::Node;
 use super::problem::Problem;
 use super::query::Query;
+use super::{encoding, pipe};
 use crate::cli::compress::{self, Compression};
 
 /// A request that its token allows.
@@ -30,8 +31,10 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// The headers.
     pub(crate) headers: HeaderMap,
-    /// The body, not yet read.
-    pub(crate) body: Body,
+    /// The body, until somebody takes it.
+    pub(crate) body: Arc<Mutex<Option<Body>>>,
+    /// The place of the request among all.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
     /// Names the request.
     pub(crate) request_id: Arc<str>,
 }
@@ -49,7 +52,7 @@ pub(crate) struct Bearer {
 }
 
 /// How long a stream may go on after its token was removed.
-const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Bearer {
     /// The token with its text.
@@ -120,34 +123,46 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Takes the body, to be read. What nobody takes is read and thrown away.
+    pub(crate) fn take_body(&self) -> Body {
+        self.body.lock().expect("no thread panics while it holds the body").take().unwrap_or_default()
+    }
+
     /// Reads the whole body, no more than `most` bytes of it.
     pub(crate) async fn whole_body(&mut self, most: u64) -> Result<Vec<u8>, Problem> {
         let compression = encoding::compressed_with(&self.headers)?;
         let told = self.header(&header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
-        let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
         if told.is_some_and(|told| told > most) {
-            return Err(too_large());
+            return Err(too_large(most));
         }
         let _room = self.node.room_for(told.unwrap_or(most)).await?;
-        let body = std::mem::replace(&mut self.body, Body::empty());
-        let mut body = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
-        let mut bytes = Vec::new();
-        loop {
-            let frame = tokio::time::timeout(self.node.limits.stall, body.frame()).await;
-            match frame {
-                Err(_) => return Err(Problem::too_slow("the body did not come")),
-                Ok(None) if compression == Compression::None => return Ok(bytes),
-                Ok(None) => return self.node.call(move |_| unpack(compression, &bytes, most)).await,
-                Ok(Some(Err(problem))) if problem.is::<LengthLimitError>() => return Err(too_large()),
-                Ok(Some(Err(problem))) => return Err(Problem::usage(format!("the body broke off: {problem}"))),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        bytes.extend_from_slice(&data);
-                    }
-                }
-            }
+        let bytes = collect(self.take_body(), most, self.node.limits.stall).await?;
+        match compression {
+            Compression::None => Ok(bytes),
+            compression => self.node.call(move |_| unpack(compression, &bytes, most)).await,
         }
     }
+}
+
+async fn collect(mut body: Body, most: u64, stall: Duration) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    loop {
+        match tokio::time::timeout(stall, body.frame()).await {
+            Err(_) => return Err(Problem::too_slow("the body did not go on")),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Err(problem))) => return Err(Problem::usage(format!("the body broke off: {problem}"))),
+            Ok(Some(Ok(frame))) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+        }
+        if bytes.len() as u64 > most {
+            drop(bytes);
+            pipe::drain(body).await;
+            return Err(too_large(most));
+        }
+    }
+}
+
+fn too_large(most: u64) -> Problem {
+    Problem::too_large(format!("the body is larger than {most} bytes"))
 }
 
 /// Unpacks a body, no more than `most` bytes of it.

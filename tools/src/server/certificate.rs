@@ -12,9 +12,14 @@ const NAMES: [&str; 4] = ["thingdb", "localhost", "127.0.0.1", "::1"];
 
 /// The node's certificate, made now if it has none.
 pub(crate) fn of_node(db: &Db) -> Outcome<TlsIdentity> {
-    if let Some(identity) = db.tls_identity()? {
-        return Ok(identity);
+    match db.tls_identity()? {
+        Some(identity) => Ok(identity),
+        None => renew(db),
     }
+}
+
+/// A new certificate with a new key, in the place of what the node had.
+pub(crate) fn renew(db: &Db) -> Outcome<TlsIdentity> {
     let identity = make().map_err(|problem| {
         Failure::new(Exit::Unexpected, "certificate", format!("no certificate could be made: {problem}"))
     })?;
@@ -38,4 +43,19 @@ fn make() -> Result<TlsIdentity, rcgen::Error> {
     let der = Zeroizing::new(key.serialize_der());
     key.zeroize();
     Ok(TlsIdentity { certificate, key: der })
+}
+
+/// The certificate as text (RFC 7468).
+pub(crate) fn pem(identity: &TlsIdentity) -> String {
+    let text = data_encoding::BASE64.encode(&identity.certificate);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }

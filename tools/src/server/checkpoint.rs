@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, TEXT};
 use super::problem::Problem;
+use super::routes::MAX_NUMBER;
 
 /// A checkpoint.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +32,7 @@ pub(crate) struct Checkpoint {
 /// Signs the ledger's state, or gives what was signed if nothing came since.
 pub(crate) async fn checkpoint(call: Call) -> Answer {
     let form = encoding::accepted(&call.headers, &[TEXT, JSON])?;
-    let since = call.query.number("since", u64::MAX)?;
+    let since = call.query.number("since", MAX_NUMBER)?;
     call.node
         .call(move |db| {
             let size = db.ledger_size();

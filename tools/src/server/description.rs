@@ -24,6 +24,7 @@ use super::info::Info;
 use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
 use super::routes::{self, Content, Id, Kind, Needs, Parameter, Route, Shape};
 use crate::cli::record::{EntryJson, ImportedJson, ReceiptJson, ThingJson};
+use crate::sync::wire;
 
 /// The name of the way to show a token.
 const TOKEN: &str = "token";
@@ -76,6 +77,12 @@ fn components() -> ComponentsBuilder {
     let components = with::<Info>(components);
     let components = with::<Missing>(components);
     let components = with::<Checkpoint>(components);
+    let components = with::<wire::State>(components);
+    let components = with::<wire::Shown>(components);
+    let components = with::<wire::Seen>(components);
+    let components = with::<wire::ChangedEntries>(components);
+    let components = with::<wire::Grown>(components);
+    let components = with::<wire::Received>(components);
     with::<ProblemJson>(components)
 }
 
@@ -91,7 +98,12 @@ fn operation(route: &Route) -> OperationBuilder {
     if let Some(id) = route.id {
         let schema = match id {
             Id::Thing => RefOr::T(Schema::Object(
-                ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(512)).build(),
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .min_length(Some(1))
+                    .max_length(Some(512))
+                    .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
+                    .build(),
             )),
             Id::Entry => RefOr::Ref(Ref::from_schema_name("EntryId")),
         };
@@ -169,8 +181,6 @@ fn described(parameter: &Parameter, place: ParameterIn) -> ParameterBuilder {
         Kind::Number(most) => {
             let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_u64));
             let number = number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
-            // Clients know no greater numbers than those of 63 bits for certain.
-            let most = most.min(i64::MAX as u64);
             RefOr::T(Schema::Object(number.maximum(Some(most)).build()))
         }
         Kind::Flag => RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Boolean).build())),

@@ -16,7 +16,7 @@ use super::encoding::{self, EVENTS, NDJSON};
 use super::node::Node;
 use super::pipe::{self, Sink};
 use super::problem::Problem;
-use super::routes::MAX_WAIT;
+use super::routes::{MAX_NUMBER, MAX_WAIT};
 use crate::cli::compress::Compressor;
 
 /// What to give to `since` the next time.
@@ -48,7 +48,7 @@ impl Wanted {
 }
 
 /// Sends entries.
-pub(crate) async fn export(call: Call) -> Answer {
+pub(crate) async fn export(mut call: Call) -> Answer {
     let form = encoding::accepted(&call.headers, &[NDJSON, EVENTS])?;
     let wanted = Wanted {
         prefix: call.prefix(call.query.text("things").unwrap_or_default())?,
@@ -61,7 +61,7 @@ pub(crate) async fn export(call: Call) -> Answer {
     if let Some(to) = wanted.to.clone() {
         call.node.call(move |db| Ok(db.peer(&to).map(|_| ())?)).await?;
     }
-    let mut since = call.query.number("since", u64::MAX)?.unwrap_or(0);
+    let mut since = call.query.number("since", MAX_NUMBER)?.unwrap_or(0);
     let wait = call.query.number("wait", MAX_WAIT)?.unwrap_or(0);
     if form == EVENTS {
         if let Some(last) = call.header(&HeaderName::from_static("last-event-id")) {
@@ -70,6 +70,9 @@ pub(crate) async fn export(call: Call) -> Answer {
         return follow(call, wanted, since);
     }
     if wait > 0 {
+        let _place = Node::place(&call.node.followers, "followers")?;
+        // Who waits takes no place from those who have something to do.
+        call.place = None;
         wait_for(&call.node, since, Duration::from_secs(wait)).await;
     }
     stream(&call, wanted, since)
@@ -193,19 +196,18 @@ fn events(
     until: u64,
     pieces: mpsc::Sender<io::Result<Bytes>>,
 ) -> Result<(), String> {
-    let mut out = Events { pieces, line: Vec::new(), ready: Vec::new() };
-    db.export(wanted.options(since, until), &mut out).map_err(|problem| told(&problem))?;
+    let mut out = Events { pieces, ready: Vec::new(), is_within_line: false };
+    db.export(wanted.options(since, until).bare(true), &mut out).map_err(|problem| told(&problem))?;
     out.ready
         .extend_from_slice(format!("event: position\nid: {until}\ndata: {{\"next_position\":{until}}}\n\n").as_bytes());
     out.send().map_err(|problem| problem.to_string())
 }
 
-/// Makes events of the lines of a stream. Its header and trailer speak of a
-/// stream that ends, and this one goes on.
+/// Makes events of the lines of a stream.
 struct Events {
     pieces: mpsc::Sender<io::Result<Bytes>>,
-    line: Vec<u8>,
     ready: Vec<u8>,
+    is_within_line: bool,
 }
 
 impl Events {
@@ -218,16 +220,14 @@ impl Events {
 impl Write for Events {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if part.last() != Some(&b'\n') {
-                continue;
-            }
-            if self.line.starts_with(b"{\"v\":") {
+            if !self.is_within_line {
                 self.ready.extend_from_slice(b"event: entry\ndata: ");
-                self.ready.extend_from_slice(&self.line);
+            }
+            self.ready.extend_from_slice(part);
+            self.is_within_line = part.last() != Some(&b'\n');
+            if !self.is_within_line {
                 self.ready.push(b'\n');
             }
-            self.line.clear();
         }
         if self.ready.len() >= 64 << 10 {
             self.send()?;

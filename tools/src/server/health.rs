@@ -1,5 +1,7 @@
 //! `GET /healthz` and `GET /readyz`.
 
+use thingdb::Warning;
+
 use super::call::{Answer, Call, answer};
 use super::encoding::TEXT;
 use super::problem::Problem;
@@ -17,7 +19,12 @@ pub(crate) async fn alive(_: Call) -> Answer {
 pub(crate) async fn ready(call: Call) -> Answer {
     call.node
         .call(|db| {
-            // Fails if the database can only be read.
+            let closed = |warning: &Warning| matches!(warning, Warning::Standing(_) | Warning::Damaged(_));
+            if db.warnings().iter().any(closed) {
+                let detail = "the database was opened for reading only";
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", detail).hint("thingdb doctor"));
+            }
+            // Fails after a sync that failed.
             db.sync()?;
             let free = rustix::fs::statvfs(db.dir()).map(|at| at.f_bavail.saturating_mul(at.f_frsize));
             match free {

@@ -26,7 +26,7 @@ use crate::cli::record::{ImportedJson, RefusalJson};
 const WAITING_BYTES: usize = 4 << 20;
 
 /// Takes a stream in.
-pub(crate) async fn import(mut call: Call) -> Answer {
+pub(crate) async fn import(call: Call) -> Answer {
     let form = encoding::accepted(&call.headers, &[NDJSON, JSON])?;
     let media_type = encoding::content_type(&call.headers).unwrap_or_default();
     let stream = Form::of_media_type(&media_type).ok_or_else(|| {
@@ -42,8 +42,7 @@ pub(crate) async fn import(mut call: Call) -> Answer {
         fail_fast: call.query.flag("fail_fast")?,
     };
     let place = Node::place(&call.node.imports, "imports")?;
-    let body = std::mem::take(&mut call.body);
-    let (source, ending) = pipe::source(&call.node, body, call.bearer.clone());
+    let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
     let (lines, mut events) = Lines::new(form == NDJSON && !order.fail_fast);
     let db = Arc::clone(&call.node.db);
     let node = Arc::clone(&call.node);
@@ -125,7 +124,7 @@ impl Order {
 }
 
 /// What is said of a stream that broke off. What came of it is stored.
-fn broken(how: Break) -> Problem {
+pub(crate) fn broken(how: Break) -> Problem {
     let stored = "what came before it is stored";
     match how {
         Break::Gone => Problem::usage(format!("the body broke off; {stored}")),

@@ -37,6 +37,9 @@ const STREAMS: u32 = 128;
 /// What waits for a client on one connection, and what it may send ahead.
 const WINDOW_BYTES: u32 = 1 << 20;
 
+/// How often a connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long the listener rests when the system gives no more sockets.
 const REST: Duration = Duration::from_millis(100);
 
@@ -154,22 +157,28 @@ impl Listener {
     /// lies idle or the server stops.
     async fn end(&self, connection: impl Connection, activity: &Activity) {
         let mut connection = std::pin::pin!(connection);
-        let (stop, leave) = (self.node.shutdown.clone(), self.node.leave.clone());
-        let mut last_active = (0, Instant::now());
+        let limits = &self.node.limits;
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        let (mut seen, mut since) = (0, Instant::now());
+        let mut left_since = None;
         let mut is_ending = false;
+        let mut stop = std::pin::pin!(self.node.shutdown.requested());
         loop {
             tokio::select! {
                 _ = &mut connection => return,
-                () = stop.requested(), if !is_ending => {
+                () = &mut stop, if !is_ending => {
                     is_ending = true;
                     connection.as_mut().finish();
                 }
-                () = async { leave.requested().await; tokio::time::sleep(self.node.limits.head).await } => return,
-                () = tokio::time::sleep(self.node.limits.head) => {
-                    let seen = activity.seen();
-                    if activity.busy() > 0 || seen != last_active.0 {
-                        last_active = (seen, Instant::now());
-                    } else if is_ending || last_active.1.elapsed() > self.node.limits.idle {
+                _ = every.tick() => {
+                    if self.node.leave.is_requested() {
+                        left_since.get_or_insert_with(Instant::now);
+                    }
+                    if activity.busy() > 0 || activity.seen() != seen {
+                        (seen, since) = (activity.seen(), Instant::now());
+                    }
+                    let is_idle = since.elapsed() > if is_ending { LOOK_EVERY } else { limits.idle };
+                    if is_idle || left_since.is_some_and(|left| left.elapsed() > limits.head) {
                         return;
                     }
                 }

@@ -30,6 +30,7 @@ mod router;
 mod routes;
 pub(crate) mod shutdown;
 mod stream;
+mod sync;
 mod things;
 mod tls;
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -81,6 +82,26 @@ pub(crate) fn source(node: &Arc<Node>, body: Body, bearer: Option<Bearer>) -> (S
     (source, ending)
 }
 
+/// What is read of a body that nobody wants.
+const DRAINED_BYTES: usize = 16 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(1);
+
+/// Reads what is left of a body, within bounds: who is still sending would
+/// otherwise see the connection break instead of the answer.
+pub(crate) async fn drain(mut body: Body) {
+    let read = async {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // What was not read in time is not wanted.
+    let _ = tokio::time::timeout(DRAINED_FOR, read).await;
+}
+
 async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, ending: Ending) {
     let mut left = node.limits.stream_bytes;
     loop {
@@ -88,7 +109,7 @@ async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, endi
             frame = tokio::time::timeout(node.limits.stall, body.frame()) => frame,
             () = node.leave.requested() => return ending.set(Break::Stopped),
             // The other end wants no more.
-            () = pieces.closed() => return,
+            () = pieces.closed() => return drain(body).await,
         };
         let piece = match frame {
             Err(_) => return ending.set(Break::Slow),
@@ -98,11 +119,15 @@ async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, endi
         };
         match left.checked_sub(piece.len() as u64) {
             Some(rest) => left = rest,
-            None => return ending.set(Break::Large),
+            None => {
+                ending.set(Break::Large);
+                drop(pieces);
+                return drain(body).await;
+            }
         }
         node.metrics.received(piece.len());
         if pieces.send(piece).await.is_err() {
-            return;
+            return drain(body).await;
         }
     }
 }

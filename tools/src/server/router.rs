@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,22 +12,18 @@ use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use tower_http::compression::CompressionLayer;
 
 use super::call::{Answer, Call};
 use super::guard;
 use super::node::Node;
+use super::pipe;
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::{self, Needs, Route};
 
 /// Names a request in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What is read of a body that nobody wants, so that its sender hears why.
-const DRAINED_BYTES: usize = 1 << 20;
-const DRAINED_FOR: Duration = Duration::from_secs(1);
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -119,18 +115,21 @@ async fn answer(
     token: &mut Option<String>,
 ) -> Answer {
     let (mut parts, body) = request.into_parts();
-    let admitted = admit(node, target, &mut parts, address).await;
-    let (route, bearer, _turn, _place, id, query) = match admitted {
-        Ok(admitted) => admitted,
-        Err(problem) => {
-            drain(body).await;
-            return Err(problem);
+    let body = Arc::new(Mutex::new(Some(body)));
+    let done = match admit(node, target, &mut parts, address).await {
+        Err(problem) => Err(problem),
+        Ok((route, bearer, _turn, place, id, query)) => {
+            *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
+            let (node, request_id) = (Arc::clone(node), Arc::clone(request_id));
+            let (headers, body, place) = (parts.headers, Arc::clone(&body), Some(place));
+            (route.handler)(Call { node, bearer, id, query, headers, body, place, request_id }).await
         }
     };
-    *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
-    let request_id = Arc::clone(request_id);
-    let call = Call { node: Arc::clone(node), bearer, id, query, headers: parts.headers, body, request_id };
-    (route.handler)(call).await
+    let unread = body.lock().expect("no thread panics while it holds the body").take();
+    if let Some(body) = unread.filter(|_| done.is_err()) {
+        pipe::drain(body).await;
+    }
+    done
 }
 
 type Admitted = (
@@ -182,21 +181,6 @@ async fn id(parts: &mut axum::http::request::Parts) -> Result<String, Problem> {
     let params = params.map_err(|_| Problem::invalid("the path is not UTF-8"))?;
     let id = params.iter().next().map(|(_, id)| id.to_owned());
     id.ok_or_else(|| Problem::unexpected("a route with an id whose path has none"))
-}
-
-/// Reads what is left of a body, within bounds: who is still sending would
-/// otherwise see the connection break instead of the answer.
-async fn drain(mut body: Body) {
-    let read = async {
-        let mut left = DRAINED_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            match left.checked_sub(frame.data_ref().map_or(0, |data| data.len())) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAINED_FOR, read).await;
 }
 
 /// The id that the client gave the request, if it is a plain word, or a new

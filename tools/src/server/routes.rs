@@ -10,7 +10,7 @@ use thingdb::Scope;
 
 use super::call::{Answer, Call};
 use super::encoding::{EVENTS, JSON, NDJSON, TEXT};
-use super::{checkpoint, description, entries, export, have, health, import, info, things};
+use super::{checkpoint, description, entries, export, have, health, import, info, sync, things};
 
 /// Something that can be asked.
 pub(crate) struct Route {
@@ -115,6 +115,9 @@ pub(crate) enum Shape {
 /// The greatest page.
 pub(crate) const MAX_PAGE: u64 = 1000;
 
+/// The greatest seq and position: clients know no greater numbers for certain.
+pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// The longest wait for new entries, in seconds.
 pub(crate) const MAX_WAIT: u64 = 300;
 
@@ -132,8 +135,10 @@ macro_rules! handler {
 
 /// All routes.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> + Clone {
-    ROUTES.iter()
+    ROUTES.iter().chain(sync::ROUTES)
 }
+
+pub(crate) use handler;
 
 static ROUTES: &[Route] = &[
     Route {
@@ -239,7 +244,7 @@ static ROUTES: &[Route] = &[
         about: "The history of a thing, oldest first, page by page",
         id: Some(Id::Thing),
         query: &[
-            Parameter { name: "after_seq", kind: Kind::Number(u64::MAX), about: "Only entries with a greater seq" },
+            Parameter { name: "after_seq", kind: Kind::Number(MAX_NUMBER), about: "Only entries with a greater seq" },
             LIMIT,
         ],
         headers: &[ACCEPT],
@@ -303,7 +308,7 @@ static ROUTES: &[Route] = &[
                 `Thingdb-Next-Position` is what to give to `since` the next time",
         id: None,
         query: &[
-            Parameter { name: "since", kind: Kind::Number(u64::MAX), about: "Only from this ledger position on" },
+            Parameter { name: "since", kind: Kind::Number(MAX_NUMBER), about: "Only from this ledger position on" },
             Parameter { name: "things", kind: Kind::Text, about: "Only things whose id begins so" },
             Parameter { name: "to", kind: Kind::Text, about: "What this peer may read, the rest as stubs" },
             Parameter { name: "only_addressed", kind: Kind::Flag, about: "With `to`: without stubs" },
@@ -376,7 +381,7 @@ static ROUTES: &[Route] = &[
         id: None,
         query: &[Parameter {
             name: "since",
-            kind: Kind::Number(u64::MAX),
+            kind: Kind::Number(MAX_NUMBER),
             about: "The size of an older checkpoint, to be proven consistent with this one",
         }],
         headers: &[ACCEPT],

@@ -21,6 +21,11 @@ impl Shutdown {
         self.0.send_replace(true);
     }
 
+    /// Whether somebody wants to stop.
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until somebody wants to stop.
     pub(crate) async fn requested(&self) {
         // It fails only when there is no sender, and this one is.

@@ -9,7 +9,7 @@ use thingdb::{Db, EntryId, ThingQuery};
 use super::call::{Answer, Call, answer, header_value, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
-use super::routes::MAX_PAGE;
+use super::routes::{MAX_NUMBER, MAX_PAGE};
 use crate::cli::record::{EntryJson, ThingJson};
 
 /// Entries on a page if nobody says how many.
@@ -73,7 +73,7 @@ pub(crate) async fn latest(call: Call) -> Answer {
 pub(crate) async fn history(call: Call) -> Answer {
     let form = encoding::accepted(&call.headers, &[JSON, NDJSON])?;
     let thing = call.thing()?;
-    let after = call.query.number("after_seq", u64::MAX)?.unwrap_or(0);
+    let after = call.query.number("after_seq", MAX_NUMBER)?.unwrap_or(0);
     let limit = page(&call)?;
     call.node
         .call(move |db| {
@@ -94,9 +94,6 @@ fn page_of(db: &Db, thing: &str, after: u64, limit: usize) -> Result<(Vec<EntryJ
         return Err(no_thing(thing));
     }
     let (mut entries, mut bytes, mut last) = (Vec::new(), 0, after);
-    if after == u64::MAX {
-        return Ok((entries, None));
-    }
     for record in db.history_range(thing, after.saturating_add(1)..)? {
         let record = record?;
         if record.seq() > last && (entries.len() >= limit || bytes >= PAGE_BYTES) {

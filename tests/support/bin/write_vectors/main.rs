@@ -9,6 +9,7 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod frame;
 mod key;
 mod sealed;
 mod signed;
@@ -20,10 +21,11 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 6] = [
+const SEEDED: [(&str, &str); 7] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("frame", "frame"),
     ("header", "header"),
     ("line", "line"),
     ("stream", "stream"),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     text::stream(&mut writer);
+    frame::frame(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::error::Outcome;
+use crate::server::certificate;
 
 /// Arguments of `thingdb card`.
 #[derive(Debug, clap::Args)]
@@ -11,14 +12,15 @@ use crate::cli::error::{Exit, Failure, Outcome};
 Examples:
   thingdb card > hall-1.card                         hand this to a peer
   thingdb peer add hall-1 @hall-1.card               at the peer, after comparing fingerprints
+  thingdb card --certificate > hall-1.pem            curl --cacert hall-1.pem https://…
 
 A card holds this node's public keys and those of its actors, signed. It is no
 secret; that it is the right one is for people to check by the fingerprint.")]
 pub(crate) struct Args {
-    /// Print the certificate of this node's server instead, in PEM
+    /// Print the certificate of the node's server instead, in PEM
     ///
-    /// For clients that check a server by its certificate, as curl --cacert
-    /// does. Peers need only the card, which names it.
+    /// Its fingerprint is on the card. For programs that take files of certificates, as curl does
+    /// with --cacert.
     #[arg(long)]
     certificate: bool,
 }
@@ -30,7 +32,7 @@ struct Card {
     origin: String,
     encryption_key: String,
     /// SHA-256 of the certificate of the node's server.
-    tls: Option<String>,
+    certificate: Option<String>,
     actors: Vec<Actor>,
 }
 
@@ -44,13 +46,9 @@ struct Actor {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     if args.certificate {
-        let identity = db.tls_identity()?;
+        let certificate = certificate::of_node(&db)?;
         db.close()?;
-        let identity = identity.ok_or_else(|| {
-            Failure::not_found("the server of this node has no certificate of its own yet")
-                .hint("thingdb serve --listen ADDR:PORT makes one")
-        })?;
-        return context.output.bytes(pem(&identity.certificate)?.as_bytes());
+        return context.output.line(certificate::pem(&certificate).trim_end());
     }
     let card = db.card()?;
     db.close()?;
@@ -62,17 +60,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         fingerprint: card.node_key.fingerprint().to_string(),
         origin: card.node_key.origin().to_string(),
         encryption_key: card.encryption_key.to_string(),
-        tls: card.tls.map(|fingerprint| fingerprint.to_string()),
+        certificate: card.tls.map(|hash| hash.to_string()),
         actors: card.actors.iter().map(|(key, name)| Actor { name: name.clone(), key: key.to_string() }).collect(),
     })
-}
-
-/// A certificate as text (RFC 7468).
-fn pem(certificate: &[u8]) -> Outcome<String> {
-    let mut base64 = data_encoding::BASE64.specification();
-    base64.wrap.width = 64;
-    base64.wrap.separator.push('\n');
-    let base64 =
-        base64.encoding().map_err(|problem| Failure::new(Exit::Unexpected, "unexpected", problem.to_string()))?;
-    Ok(format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", base64.encode(certificate)))
 }

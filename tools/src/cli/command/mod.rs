@@ -9,6 +9,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod forks;
 pub(crate) mod get;
@@ -19,6 +20,7 @@ pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod migrate;
+pub(crate) mod new_node_key;
 pub(crate) mod passwd;
 pub(crate) mod peer;
 pub(crate) mod put;
@@ -27,6 +29,7 @@ pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod verify;
 
@@ -53,6 +56,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Actor(command) => actor::run(context, &command),
         Command::Card(args) => card::run(context, &args),
         Command::Peer(command) => peer::run(context, &command),
+        Command::Push(args) => sync::run(context, sync::Way::Push, &args),
+        Command::Pull(args) => sync::run(context, sync::Way::Pull, &args),
+        Command::Sync(args) => sync::run(context, sync::Way::Both, &args),
+        Command::VerifyEvidence(args) => evidence::run(context, &args),
         Command::Audience { command } => audience::run(context, command.as_ref()),
         Command::Share(args) => share::run(context, &args),
         Command::Unshare(args) => audience::unshare(context, &args),
@@ -65,6 +72,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Token(command) => token::run(context, &command),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
+        Command::NewNodeKey(args) => new_node_key::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),

@@ -5,13 +5,15 @@ use std::io::{BufRead, BufReader};
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Card, Db, Introduction, Peer};
+use thingdb::{Card, Db, Introduction, Peer, PeerAddress};
+use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
+use crate::sync::address::Address;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,7 @@ use crate::cli::{input, when};
 Examples:
   thingdb peer add hall-1 @hall-1.card     shows the fingerprint and asks
   thingdb peer add hall-1 tdbcard1:… --yes in a script that got the card by a safe way
+  thingdb peer set hall-1 --url https://hall-1.example:5001 --token-file hall-1.token
   thingdb peer ls
   thingdb peer rm hall-1")]
 pub(crate) enum Command {
@@ -31,6 +34,21 @@ pub(crate) enum Command {
         /// Do not ask; the fingerprint was compared
         #[arg(short, long)]
         yes: bool,
+        #[command(flatten)]
+        address: AddressArgs,
+    },
+    /// Say where the server of a peer is, and what token it gave to this node
+    Set {
+        /// The peer
+        name: String,
+        #[command(flatten)]
+        address: AddressArgs,
+    },
+    /// Forget what a peer showed of its ledger, after it was looked at: the next
+    /// exchange begins anew
+    ForgetCheckpoint {
+        /// The peer
+        name: String,
     },
     /// List the peers
     Ls,
@@ -46,6 +64,20 @@ pub(crate) enum Command {
     },
 }
 
+/// Where the server of a peer is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddressArgs {
+    /// Where its server is: https://HOST:PORT
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    url: Option<String>,
+    /// The file with the token that it gave to this node, - for stdin
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<String>,
+    /// SHA-256 of its certificate, if it is another one than its card names
+    #[arg(long, value_name = "HEX", requires = "url")]
+    tls_fingerprint: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Known {
     name: String,
@@ -57,6 +89,7 @@ struct Known {
     time: thingdb::Time,
     actors: Vec<KnownActor>,
     card: String,
+    url: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -69,29 +102,52 @@ struct KnownActor {
 pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     let db = context.open()?;
     match command {
-        Command::Add { name, card, yes } => {
+        Command::Add { name, card, yes, address } => {
             let card = read_card(&context.console, card)?;
             let introduction = db.introduce(name, &card)?;
             warn(&context.console, &introduction);
             if !yes {
                 confirm(context, &introduction)?;
             }
+            // Read first: a file that is not there must not leave half a peer.
+            let address = read_address(&context.console, address)?;
             db.add_peer(name, &card)?;
-            let peer = db.peer(name)?;
+            if let Some(address) = &address {
+                db.set_peer_address(name, address)?;
+            }
+            let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
-            show(context, &known(&peer))
+            show(context, &peer)
+        }
+        Command::Set { name, address } => {
+            db.peer(name)?;
+            let address = read_address(&context.console, address)?.ok_or_else(|| {
+                Failure::usage("where is its server?").hint("--url https://HOST:PORT --token-file FILE")
+            })?;
+            db.set_peer_address(name, &address)?;
+            let peer = known(&db, &db.peer(name)?)?;
+            db.close()?;
+            show(context, &peer)
+        }
+        Command::ForgetCheckpoint { name } => {
+            let peer = db.peer(name)?;
+            db.forget_checkpoint(&peer.origin())?;
+            let peer = known(&db, &peer)?;
+            db.close()?;
+            context.console.note("the evidence stays where it is; the next exchange compares everything anew");
+            show(context, &peer)
         }
         Command::Ls => {
-            let peers: Vec<Known> = db.peers()?.iter().map(known).collect();
+            let peers = db.peers()?.iter().map(|peer| known(&db, peer)).collect::<Outcome<Vec<Known>>>()?;
             list(context, &peers)
         }
-        Command::Show { name } => show(context, &known(&db.peer(name)?)),
+        Command::Show { name } => show(context, &known(&db, &db.peer(name)?)?),
         Command::Rm { name } => {
-            let peer = db.peer(name)?;
+            let peer = known(&db, &db.peer(name)?)?;
             db.remove_peer(name)?;
             db.close()?;
             context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
-            show(context, &known(&peer))
+            show(context, &peer)
         }
     }
 }
@@ -159,8 +215,20 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     }
 }
 
-fn known(peer: &Peer) -> Known {
-    Known {
+fn read_address(console: &Console, args: &AddressArgs) -> Outcome<Option<PeerAddress>> {
+    let (Some(url), Some(token_file)) = (&args.url, &args.token_file) else { return Ok(None) };
+    let wrong = |problem: String| Failure::usage(problem).hint("--url https://HOST:PORT");
+    let address: Address = url.parse().map_err(|problem: &str| wrong(format!("{url:?}: {problem}")))?;
+    let token = Zeroizing::new(input::text(input::file(console, token_file)?)?.trim().to_owned());
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
+    }
+    let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
+    Ok(Some(PeerAddress { url: address.to_string(), token, tls }))
+}
+
+fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
+    Ok(Known {
         name: peer.name.clone(),
         fingerprint: peer.fingerprint().to_string(),
         origin: peer.origin().to_string(),
@@ -174,7 +242,8 @@ fn known(peer: &Peer) -> Known {
             .map(|(key, name)| KnownActor { name: name.clone(), key: key.to_string() })
             .collect(),
         card: peer.card.to_string(),
-    }
+        url: db.peer_address(&peer.name)?.map(|address| address.url),
+    })
 }
 
 fn list(context: &Context, peers: &[Known]) -> Outcome {
@@ -208,6 +277,9 @@ fn show(context: &Context, peer: &Known) -> Outcome {
         Format::Table => {
             let name = printable(&peer.name);
             context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
+            if let Some(url) = &peer.url {
+                context.output.line(&format!("  at    {url}"))?;
+            }
             peer.actors.iter().try_for_each(|actor| {
                 context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))
             })

@@ -1,0 +1,138 @@
+//! Streams as they are read: lines of ndjson, or the frames of a binary stream.
+
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+
+use thingdb_format::frame::{self, Decoder};
+use thingdb_format::{Line, line};
+
+use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
+use super::import::StreamState;
+use crate::error::{Error, Result};
+
+/// Bytes that are read from a binary stream at once, at least.
+const READ_BYTES: usize = 64 << 10;
+
+fn read(source: std::io::Error) -> Error {
+    Error::Stream { action: "read", source: Arc::new(source) }
+}
+
+/// Whether a stream is a binary one, by how it begins.
+pub(super) fn is_binary(input: &mut impl BufRead) -> Result<bool> {
+    let front = input.fill_buf().map_err(read)?;
+    let len = front.len().min(frame::MAGIC.len() - 1);
+    Ok(len > 0 && front.get(..len) == frame::MAGIC.get(..len))
+}
+
+/// Lines of ndjson.
+pub(super) struct Lines<R> {
+    input: R,
+    /// Lines that were read.
+    line: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) const fn new(input: R) -> Self {
+        Self { input, line: 0 }
+    }
+}
+
+impl<R: BufRead> Source for Lines<R> {
+    fn chunk(&mut self) -> Result<Option<Chunk>> {
+        let before = self.line;
+        let (mut bytes, mut ends, mut taken) = (Vec::new(), Vec::new(), 0);
+        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES {
+            let most = line::MAX_LINE_BYTES as u64 + 2;
+            let start = bytes.len();
+            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(read)?;
+            if got == 0 {
+                break;
+            }
+            let too_long = got as u64 == most && bytes.last() != Some(&b'\n');
+            if too_long {
+                // What is left of it is passed over without being kept.
+                bytes.truncate(start + 1024);
+                got += self.input.skip_until(b'\n').map_err(read)?;
+            }
+            self.line += 1;
+            taken += got as u64;
+            ends.push((bytes.len(), too_long));
+        }
+        let is_end = ends.is_empty();
+        Ok((!is_end).then_some(Chunk { read: taken, before, items: Items::Lines { bytes, ends } }))
+    }
+}
+
+/// Frames of a binary stream. They name what came before, so they are taken
+/// apart one after the other, and only checked side by side.
+pub(super) struct Frames<R> {
+    input: R,
+    decoder: Decoder,
+    /// What was read and is not taken apart yet, from `at` on.
+    buffer: Vec<u8>,
+    at: usize,
+    frames: u64,
+    ended: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
+    }
+
+    /// The next frame; nothing at the end, or why nothing more can be read.
+    fn next(&mut self) -> Result<std::result::Result<Line, Option<StreamState>>> {
+        while !self.ended {
+            match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
+                Ok(Some((line, used))) => {
+                    self.at += used;
+                    self.frames += 1;
+                    return Ok(Ok(line));
+                }
+                Ok(None) => {}
+                // What follows names what was in it.
+                Err(problem) => {
+                    self.ended = true;
+                    let problem = format!("frame {}: {problem}", self.frames + 1);
+                    return Ok(Err(Some(StreamState::Damaged(problem))));
+                }
+            }
+            self.buffer.drain(..std::mem::take(&mut self.at));
+            let more = READ_BYTES.max(self.buffer.len()) as u64;
+            if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
+                self.ended = true;
+                return Ok(Err((!self.buffer.is_empty()).then_some(StreamState::Cut)));
+            }
+        }
+        Ok(Err(None))
+    }
+}
+
+impl<R: BufRead> Source for Frames<R> {
+    fn chunk(&mut self) -> Result<Option<Chunk>> {
+        let before = self.frames;
+        let (mut frames, mut taken, mut broken) = (Vec::new(), 0, None);
+        while frames.len() < CHUNK_LINES && taken < CHUNK_BYTES {
+            match self.next()? {
+                Ok(line) => {
+                    taken += size(&line);
+                    frames.push(line);
+                }
+                Err(why) => {
+                    broken = why;
+                    break;
+                }
+            }
+        }
+        let is_end = frames.is_empty() && broken.is_none();
+        Ok((!is_end).then_some(Chunk { read: taken as u64, before, items: Items::Frames(frames, broken) }))
+    }
+}
+
+/// About how many bytes an item takes in memory.
+fn size(line: &Line) -> usize {
+    match line {
+        Line::Entry(entry) => entry.payload.as_ref().map_or(0, Vec::len) + 512,
+        _ => 512,
+    }
+}

@@ -1,0 +1,242 @@
+//! What this node remembers of others: the newest checkpoint that each of them
+//! showed, and how far the exchange with it is.
+//!
+//! A ledger only grows. Whatever a node shows next must be proven to have grown
+//! out of what it showed before; if not, both checkpoints are kept as
+//! [evidence](super::evidence), and the exchange stops until somebody has looked
+//! at it.
+
+use std::path::PathBuf;
+
+use bincode::{Decode, Encode};
+use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
+
+use super::evidence::{Contradiction, Evidence};
+use crate::actors::unix_now;
+use crate::committer::Job;
+use crate::db::Db;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::schema;
+use crate::standing::{self, Standing};
+use crate::storage::{Batch, Direction};
+use crate::stored;
+
+const EVIDENCE_DIR: &str = "evidence";
+
+/// What this node remembers of another one's ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Remembered {
+    /// The newest checkpoint that it showed, and that followed from the one
+    /// before.
+    pub checkpoint: Option<SignedCheckpoint>,
+    /// It showed two ledgers, and nobody has said what to make of it.
+    pub conflict: Option<Conflict>,
+}
+
+/// A contradiction that somebody has to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Both checkpoints.
+    pub evidence: Evidence,
+    /// The file that holds them.
+    pub file: PathBuf,
+}
+
+/// What a checkpoint of another node is, beside the one that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Observation {
+    /// The first one that was seen, or the ledger has grown out of what it was.
+    New,
+    /// The same state again.
+    Unchanged,
+    /// Another checkpoint was remembered since the proof was asked for: ask
+    /// again.
+    Outdated,
+    /// The ledger is smaller than it was, or another one.
+    Contradicts(Box<Conflict>),
+}
+
+/// How far the exchange with another node is. Ledgers only grow, so a position
+/// stays true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Cursors {
+    /// Every entry of its ledger below this position was fetched, or is here.
+    pub pulled: u64,
+    /// Every entry of this ledger below this position was offered to it.
+    pub pushed: u64,
+    /// Completions of its entries up to this revision of its log were fetched.
+    pub pulled_revision: u64,
+    /// Completions of entries here up to this revision were offered to it.
+    pub pushed_revision: u64,
+    /// Size of its ledger when the exchange ended last.
+    pub seen: u64,
+}
+
+#[derive(Default, Encode, Decode)]
+struct RememberedRow {
+    checkpoint: Option<String>,
+    /// The text of the evidence, and the name of its file.
+    conflict: Option<(String, String)>,
+}
+
+/// What is remembered of other nodes.
+impl Db {
+    /// What this node remembers of the ledger of another one.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn remembered(&self, node: &Origin) -> Result<Remembered> {
+        let row = self.remembered_row(node)?;
+        let checkpoint = row.checkpoint.map(|note| SignedCheckpoint::parse(&note)).transpose()?;
+        let conflict = row.conflict.map(|(text, file)| {
+            Ok::<_, Error>(Conflict { evidence: text.parse()?, file: self.dir().join(EVIDENCE_DIR).join(file) })
+        });
+        Ok(Remembered { checkpoint, conflict: conflict.transpose()? })
+    }
+
+    /// Holds a checkpoint that another node showed against the one that is
+    /// remembered, and remembers it if the ledger has only grown. `since` is
+    /// the size of the remembered one (0 if there was none) from which `proof`
+    /// leads to the new one.
+    ///
+    /// If the ledger has not grown out of what it was, both checkpoints are
+    /// kept in a file in the directory, and every observation says so until
+    /// [`Db::forget_checkpoint`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the note is not signed by the node.
+    pub fn observe_checkpoint(
+        &self,
+        node: &NodeKey,
+        note: &SignedCheckpoint,
+        since: u64,
+        proof: &[Hash],
+    ) -> Result<Observation> {
+        let shown = note.verify(node)?;
+        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let remembered = self.remembered(&node.origin())?;
+        if let Some(conflict) = remembered.conflict {
+            return Ok(Observation::Contradicts(Box::new(conflict)));
+        }
+        if remembered.checkpoint.as_ref().map_or(0, |before| before.claimed().size) != since {
+            return Ok(Observation::Outdated);
+        }
+        let Some(before) = remembered.checkpoint else {
+            self.remember(&node.origin(), note, None)?;
+            return Ok(Observation::New);
+        };
+        let known = before.claimed();
+        if (known.size, known.root) == (shown.size, shown.root) {
+            return Ok(Observation::Unchanged);
+        }
+        let found = if shown.size < known.size {
+            Contradiction::RolledBack
+        } else if merkle::verify_consistency(known.size, shown.size, proof, &known.root, &shown.root).is_ok() {
+            self.remember(&node.origin(), note, None)?;
+            return Ok(Observation::New);
+        } else {
+            Contradiction::SplitView
+        };
+        let proof = if shown.size > known.size { proof.to_vec() } else { Vec::new() };
+        let seen = unix_now();
+        let evidence = Evidence { node: *node, found, seen, remembered: before, shown: note.clone(), proof };
+        let file = self.keep_evidence(&evidence)?;
+        self.remember(&node.origin(), &evidence.remembered, Some((evidence.to_string(), file.clone())))?;
+        let file = self.dir().join(EVIDENCE_DIR).join(file);
+        Ok(Observation::Contradicts(Box::new(Conflict { evidence, file })))
+    }
+
+    /// Forgets what another node showed, and how far the exchange with it was:
+    /// somebody has looked at the evidence, which stays where it is. The next
+    /// exchange begins anew.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`], [`Error::is_disk_full`].
+    pub fn forget_checkpoint(&self, node: &Origin) -> Result<()> {
+        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let tag = self.store.tag_of(&node.0);
+        let mut batch = Batch::new();
+        batch.delete(schema::remembered(&tag));
+        for row in self.store.storage.scan(&schema::all_cursors(&tag), Direction::Forward) {
+            batch.delete(row?.0);
+        }
+        self.committer.submit(&self.store, Job::Rows(batch))?;
+        self.sync()
+    }
+
+    /// How far the exchange of things whose id begins with `prefix` is.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn cursors(&self, node: &Origin, prefix: &str) -> Result<Cursors> {
+        let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
+        let sealed = self.store.storage.get(&row)?;
+        sealed.map_or_else(|| Ok(Cursors::default()), |sealed| self.store.rows.open_value(&row, &sealed))
+    }
+
+    /// Notes how far the exchange is.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`], [`Error::is_disk_full`].
+    pub fn set_cursors(&self, node: &Origin, prefix: &str, cursors: Cursors) -> Result<()> {
+        let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
+        let sealed = self.store.rows.seal(&row, &stored::encode(&cursors));
+        let mut batch = Batch::new();
+        batch.put(row, sealed);
+        self.committer.submit(&self.store, Job::Rows(batch))?;
+        Ok(())
+    }
+
+    /// How this ledger stands against a checkpoint of it that another node
+    /// remembers. A ledger that was set back to an older state, its own
+    /// checkpoint included, shows here.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if this node did not sign it.
+    pub fn standing(&self, note: &SignedCheckpoint) -> Result<Standing> {
+        note.verify(&self.node_key())?;
+        standing::compare(&self.store, self.origin(), note.claimed())
+    }
+
+    /// The newest state of the ledger, signed: the last checkpoint if nothing
+    /// was added since, else a new one.
+    ///
+    /// # Errors
+    /// As [`Db::checkpoint`].
+    pub fn newest_checkpoint(&self) -> Result<SignedCheckpoint> {
+        match self.last_checkpoint()? {
+            Some(note) if note.claimed().size == self.store.size() && self.committer.check_open().is_ok() => Ok(note),
+            _ => self.checkpoint(),
+        }
+    }
+
+    fn remembered_row(&self, node: &Origin) -> Result<RememberedRow> {
+        let row = schema::remembered(&self.store.tag_of(&node.0));
+        let sealed = self.store.storage.get(&row)?;
+        sealed.map_or_else(|| Ok(RememberedRow::default()), |sealed| self.store.rows.open_value(&row, &sealed))
+    }
+
+    fn remember(&self, node: &Origin, note: &SignedCheckpoint, conflict: Option<(String, String)>) -> Result<()> {
+        let row = schema::remembered(&self.store.tag_of(&node.0));
+        let value = RememberedRow { checkpoint: Some(note.to_string()), conflict };
+        let sealed = self.store.rows.seal(&row, &stored::encode(&value));
+        let mut batch = Batch::new();
+        batch.put(row, sealed);
+        self.committer.submit(&self.store, Job::Rows(batch))?;
+        self.sync()
+    }
+
+    /// Writes a file of its own for the evidence and gives its name.
+    fn keep_evidence(&self, evidence: &Evidence) -> Result<String> {
+        let dir = self.dir().join(EVIDENCE_DIR);
+        disk::create_private_directory(&dir).map_err(Error::file(&dir, "cannot be created"))?;
+        let name = format!("{}-{}.txt", evidence.node.origin(), evidence.seen.micros());
+        let path = dir.join(&name);
+        disk::replace_file(&path, evidence.to_string().as_bytes(), 0o600)
+            .map_err(Error::file(path, "cannot be written"))?;
+        Ok(name)
+    }
+}

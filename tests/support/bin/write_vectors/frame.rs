@@ -1,0 +1,145 @@
+//! The binary stream.
+
+use thingdb_format::frame::{Encoder, MAGIC};
+use thingdb_format::{Entry, Line, Suite, ThingId, Trailer, merkle};
+use thingdb_tests::vector::Vector;
+
+use crate::Writer;
+use crate::key::{
+    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, second, with_envelope, x25519_packet,
+};
+
+fn encode(lines: &[Line]) -> Vec<u8> {
+    let (mut encoder, mut out) = (Encoder::default(), Vec::new());
+    for line in lines {
+        match line {
+            Line::Header(header) => encoder.header(header, &mut out),
+            Line::Entry(entry) => encoder.entry(entry, &entry.id(), &mut out).expect("the entry can be written"),
+            Line::Trailer(trailer) => encoder.trailer(trailer, &mut out),
+            Line::Blank => {}
+        }
+    }
+    out
+}
+
+fn entries(entries: impl IntoIterator<Item = Entry>) -> Vec<Line> {
+    entries.into_iter().map(|entry| Line::Entry(Box::new(entry))).collect()
+}
+
+fn stub(entry: Entry) -> Entry {
+    Entry { payload: None, envelopes: vec![], ..entry }
+}
+
+/// An entry on a thing of its own, the first or, with `seq`, a later one.
+fn of(thing: &str, seq: u64) -> Entry {
+    let (mut fields, payload) = fields(Suite::ChaCha20Poly1305);
+    fields.thing = ThingId::new(thing).expect("it is a good id");
+    fields.seq = seq;
+    if seq > 1 {
+        fields.prev = vec![numbered_id(1), numbered_id(2)];
+    }
+    entry_of(fields, Some(payload))
+}
+
+/// An entry that stands at this place of a batch of three.
+fn batch(index: u32) -> Vec<Line> {
+    entries([in_batch(first(), index, 3)])
+}
+
+pub(crate) fn frame(w: &mut Writer) {
+    good(w);
+    let one = encode(&entries([first()]));
+    let two = encode(&entries([first(), second()]));
+    let frame = |body: &[u8]| {
+        let mut out = MAGIC.to_vec();
+        out.push(u8::try_from(body.len()).expect("it is short"));
+        out.extend_from_slice(body);
+        out
+    };
+    let with = |at: usize, value: u8| {
+        let mut changed = one.clone();
+        changed[at] = value;
+        changed
+    };
+    // Behind the magic and the two bytes of the length.
+    let (kind, flags, thing) = (7, 8, 9);
+    let second_frame = one.len();
+    let again = [&one[..], &one[MAGIC.len()..]].concat();
+    let mut names_prev = two[..second_frame].to_vec();
+    names_prev.extend_from_slice(&encode(&entries([second()]))[MAGIC.len()..]);
+    let trailer = Line::Trailer(Box::new(Trailer { entries: 0, root: merkle::root([]), checkpoint: None }));
+    let after = encode(&[entries([first()]), vec![trailer.clone(), trailer]].concat());
+    let mut longer = one.clone();
+    longer[5] += 1;
+    longer.push(0);
+    let mut shorter = one[..one.len() - 1].to_vec();
+    shorter[5] -= 1;
+    let mut needless = one[..5].to_vec();
+    needless.extend_from_slice(&[one[5], one[6] | 0x80, 0]);
+    needless.extend_from_slice(&one[7..]);
+    let (malformed, newer) = ("malformed", "newer-version");
+    w.refused(
+        "frame",
+        &[
+            ("magic", malformed, "no binary stream", with(0, b'T')),
+            ("magic-version-2", newer, "version 2", with(4, 2)),
+            ("kind-4", newer, "a kind that is not known", with(kind, 4)),
+            ("flags-16", newer, "a flag that is not known", with(flags, 17)),
+            ("thing-never-defined", malformed, "named before anything was defined", with(thing, 1)),
+            ("thing-defined-again", malformed, "what is known must be named", again),
+            ("prev-that-follows", malformed, "prev that follows from the stream must not be sent", names_prev),
+            ("follows-nothing", malformed, "no entry of the thing before it", with(flags, 3)),
+            ("after-the-trailer", malformed, "nothing follows a trailer", after),
+            ("trailing", "trailing", "a byte behind the last field", longer),
+            ("truncated", "truncated", "the frame ends within a field", shorter),
+            ("length-needless-byte", malformed, "numbers have one spelling", needless),
+            ("length-0", "out-of-range", "a frame has a kind", frame(&[])),
+            (
+                "length-too-great",
+                "out-of-range",
+                "one more than a frame may have",
+                [&MAGIC[..], &[0x81, 0x80, 0xc0, 0x08]].concat(),
+            ),
+            ("header-flags-4", newer, "a flag that is not known", frame(&[2, 4])),
+            ("trailer-size", "out-of-range", "more entries than there can be", {
+                let mut body = vec![3, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10];
+                body.extend_from_slice(&[7; 32]);
+                frame(&body)
+            }),
+            ("time-before-1970", malformed, "a step back from zero", {
+                // The time stands behind the thing, seq and prev.
+                let mut changed = one.clone();
+                changed[thing + 2 + 7 + 2] |= 1;
+                changed
+            }),
+        ],
+    );
+}
+
+fn good(w: &mut Writer) {
+    let mut add = |mutation: &str, comment: &str, lines: &[Line]| {
+        let ids: Vec<String> = lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Entry(entry) => Some(entry.id().to_string()),
+                _ => None,
+            })
+            .collect();
+        let vector = Vector::new("ok", comment).with("frames", lines.len()).with("ids", ids.join(" "));
+        w.add("frame", mutation, &vector.hex(&encode(lines)));
+    };
+    add("good-one", "one entry, signed alone", &entries([first()]));
+    add("good-follows", "the prev of the second is the first", &entries([first(), second()]));
+    add("good-prev-elsewhere", "the prev is not in the stream", &entries([second()]));
+    add("good-stub", "without payloads", &entries([stub(first()), stub(second())]));
+    add("good-things", "several things and suite 2", &entries([of("a", 1), of("b", 9), of("a", 9), of("b", 1)]));
+    let sealed = |entry| with_envelope(entry, vec![x25519_packet(), passphrase_packet()]);
+    add("good-envelopes", "the packets go once", &entries([sealed(first()), sealed(second())]));
+    add("good-batch", "an entry of a batch, with its path", &batch(1));
+    add("good-batch-last", "the last of an odd batch has a short path", &batch(2));
+    let header = Line::Header(Box::default());
+    let ids = [first(), second()].map(|entry| merkle::leaf(&entry.id()));
+    let trailer = Trailer { entries: 2, root: merkle::root(ids), checkpoint: None };
+    let lines = [vec![header], entries([first(), second()]), vec![Line::Trailer(Box::new(trailer))]].concat();
+    add("good-whole", "header and trailer", &lines);
+}

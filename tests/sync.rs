@@ -1,0 +1,11 @@
+//! Nodes bring each other up to date: real servers on loopback, real TLS, and
+//! lines that break.
+
+#[path = "sync/exchange.rs"]
+mod exchange;
+#[path = "sync/faults.rs"]
+mod faults;
+#[path = "sync/node.rs"]
+mod node;
+#[path = "sync/proxy.rs"]
+mod proxy;

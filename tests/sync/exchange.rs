@@ -1,0 +1,201 @@
+//! What an exchange brings, and what it does not send.
+
+use super::node::Place;
+use super::proxy::{Faults, Proxy};
+
+const BOTH: &str = "export,import";
+
+#[test]
+fn two_nodes_converge_and_then_nothing_goes() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.ok(&["audience", "set", "b"]);
+    a.write("plant", 30);
+    b.write("lamp", 20);
+    // A thing that both write forks.
+    a.put("both", "1");
+    b.put("both", "2");
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+
+    let done = a.json(&["sync", "b"]);
+    assert_eq!((done["pulled"]["added"].as_u64(), done["pushed"]["added"].as_u64()), (Some(21), Some(31)), "{done}");
+    assert_eq!(done["peer_entries"], 52);
+    assert_eq!(a.heads(), b.heads());
+    assert_eq!(a.entries(), 52);
+    let both = (a.json(&["get", "both"]), b.json(&["get", "both"]));
+    assert_eq!(both.0["id"], both.1["id"], "the latest is the same everywhere");
+    assert_eq!(b.json(&["get", "plant-1"])["content"], "open", "it was sealed to b");
+
+    let again = a.json(&["sync", "b"]);
+    for way in ["pulled", "pushed"] {
+        for count in ["added", "known", "completed", "refused"] {
+            assert_eq!(again[way][count], 0, "{again}");
+        }
+    }
+    // A question and its answer, twice at most: checkpoints.
+    assert!(again["sent_bytes"].as_u64().unwrap() < 3000, "{again}");
+
+    // What came on either side goes, and nothing else.
+    a.put("plant-1", "1");
+    b.put("lamp-1", "1");
+    let line = Proxy::new(server.port, Faults::default());
+    a.reaches(&b, &line.url, BOTH);
+    let next = a.json(&["sync", "b"]);
+    assert_eq!((next["pulled"]["added"].as_u64(), next["pushed"]["added"].as_u64()), (Some(1), Some(1)), "{next}");
+    assert_eq!((next["pulled"]["known"].as_u64(), next["pushed"]["known"].as_u64()), (Some(0), Some(0)));
+    assert!(line.up() + line.down() < 12_000, "{} {}", line.up(), line.down());
+    assert_eq!(line.connections(), 1);
+    assert_eq!(a.heads(), b.heads());
+    server.stop();
+    a.verifies();
+    b.verifies();
+}
+
+#[test]
+fn three_nodes_pass_on_what_they_get() {
+    let place = Place::new();
+    let (a, hub, c) = (place.node("a"), place.node("hub"), place.node("c"));
+    for (one, other) in [(&a, &hub), (&hub, &c), (&a, &c)] {
+        one.knows(other);
+    }
+    a.write("plant", 12);
+    c.write("lamp", 9);
+    let server = hub.serve();
+    a.reaches(&hub, &server.url, BOTH);
+    c.reaches(&hub, &server.url, BOTH);
+    a.ok(&["sync", "hub"]);
+    assert_eq!(c.json(&["sync", "hub"])["pulled"]["added"], 12);
+    let third = a.json(&["sync", "hub"]);
+    assert_eq!((&third["pulled"]["added"], &third["pushed"]["added"]), (&9.into(), &0.into()), "{third}");
+    // A fourth begins with nothing, and sends nothing back.
+    let d = place.node("d");
+    for other in [&a, &hub, &c] {
+        d.knows(other);
+    }
+    d.reaches(&hub, &server.url, BOTH);
+    let first = d.json(&["sync", "hub"]);
+    assert_eq!((&first["pulled"]["added"], &first["pushed"]["added"]), (&21.into(), &0.into()), "{first}");
+    assert_eq!(first["pushed"]["known"], 0, "{first}");
+    for node in [&a, &c, &d] {
+        assert_eq!(node.heads(), hub.heads());
+    }
+    server.stop();
+    hub.verifies();
+    d.verifies();
+}
+
+#[test]
+fn what_is_shared_after_a_push_goes_with_the_next_one() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 10);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    a.ok(&["sync", "b"]);
+    assert_eq!(b.json(&["get", "plant-1"])["content"], "undecryptable");
+    a.ok(&["share", "--prefix", "plant", "--to", "b"]);
+    let shared = a.json(&["push", "b"]);
+    assert_eq!((&shared["pushed"]["completed"], &shared["pushed"]["added"]), (&10.into(), &0.into()), "{shared}");
+    assert_eq!(b.json(&["get", "plant-1"])["content"], "open");
+    // It does not come back, and does not go again.
+    let again = a.json(&["sync", "b"]);
+    for way in ["pulled", "pushed"] {
+        for count in ["added", "known", "completed"] {
+            assert_eq!(again[way][count], 0, "{again}");
+        }
+    }
+    // Nor on the way to who asks for it.
+    b.ok(&["share", "plant-2", "--to", "a"]);
+    let pulled = a.json(&["pull", "b"]);
+    assert_eq!(pulled["pulled"]["added"], 0, "{pulled}");
+    assert!(pulled["pulled"]["completed"].as_u64().unwrap() + pulled["pulled"]["known"].as_u64().unwrap() > 0);
+    server.stop();
+    a.verifies();
+    b.verifies();
+}
+
+#[test]
+fn a_prefix_keeps_to_its_things_and_has_its_own_memory() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 10);
+    a.write("lamp", 10);
+    b.write("door", 5);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    let some = a.json(&["sync", "b", "--things", "plant"]);
+    assert_eq!((&some["pushed"]["added"], &some["pulled"]["added"]), (&10.into(), &0.into()), "{some}");
+    let again = a.json(&["sync", "b", "--things", "plant"]);
+    assert_eq!((&again["pushed"]["added"], &again["pushed"]["known"]), (&0.into(), &0.into()), "{again}");
+    let rest = a.json(&["sync", "b"]);
+    assert_eq!((&rest["pushed"]["added"], &rest["pushed"]["known"]), (&10.into(), &0.into()), "{rest}");
+    assert_eq!(rest["pulled"]["added"], 5);
+    assert_eq!(a.heads(), b.heads());
+
+    // A token for some things only narrows the exchange.
+    a.put("lamp-1", "1");
+    a.put("plant-1", "1");
+    let token = b.ok(&["token", "new", "--name", "lamps", "--scope", BOTH, "--things", "lamp", "--format", "raw"]);
+    std::fs::write(place.path("lamps.token"), token).unwrap();
+    a.ok(&["peer", "set", "b", "--url", &server.url, "--token-file", place.path("lamps.token").to_str().unwrap()]);
+    let lamps = a.json(&["sync", "b"]);
+    assert_eq!(lamps["pushed"]["added"], 1, "{lamps}");
+    a.fails(&["sync", "b", "--things", "plant"], 13, "token-refused");
+    a.reaches(&b, &server.url, BOTH);
+    assert_eq!(a.json(&["sync", "b"])["pushed"]["added"], 1);
+    assert_eq!(a.heads(), b.heads());
+}
+
+#[test]
+fn what_is_refused_is_told_and_goes_again_when_asked_for() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 5);
+    // Somebody whom b does not know.
+    a.ok(&["actor", "new", "carol"]);
+    a.ok(&["put", "plant-1", "1", "--actor", "carol"]);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    let err = a.fails(&["sync", "b"], 6, "refused-entries");
+    assert!(err.contains("is not known here") && err.contains("--all"), "{err}");
+    assert_eq!(b.entries(), 5);
+    let key = a.ok(&["actor", "show", "carol", "--format", "raw"]);
+    b.ok(&["actor", "trust", "carol", key.trim()]);
+    let done = a.json(&["sync", "b", "--all"]);
+    assert_eq!((&done["pushed"]["added"], &done["pushed"]["refused"]), (&1.into(), &0.into()), "{done}");
+    assert_eq!(a.heads(), b.heads());
+}
+
+#[test]
+fn it_goes_on_watching() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    let mut watch = a.command(&["sync", "b", "--watch", "300ms"]);
+    let mut watch = watch.stdout(std::process::Stdio::null()).spawn().unwrap();
+    b.write("lamp", 10);
+    // a's directory is locked by the command, so b's server is asked what it
+    // remembers of it: nothing is known of a's entries there.
+    let start = std::time::Instant::now();
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "nothing came");
+        let pid = watch.id().to_string();
+        assert!(watch.try_wait().unwrap().is_none());
+        // Ask it to end, and look.
+        if start.elapsed() > std::time::Duration::from_secs(2) {
+            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+            assert_eq!(watch.wait().unwrap().code(), Some(0));
+            break;
+        }
+    }
+    assert_eq!(a.heads(), b.heads());
+    assert_eq!(a.entries(), 10);
+}

@@ -1,0 +1,195 @@
+//! Nodes as directories, and their servers as processes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const WEAK: [&str; 6] = ["--kdf-memory", "8K", "--kdf-passes", "1", "--kdf-lanes", "1"];
+
+/// A directory for some nodes.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("thingdb-sync-").tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A new node.
+    pub(crate) fn node(&self, name: &'static str) -> Node {
+        let node = Node { dir: self.0.path().to_owned(), name };
+        node.ok(&[&["init", "--actor", name][..], &WEAK].concat());
+        node
+    }
+}
+
+/// A database, through the command.
+#[derive(Clone)]
+pub(crate) struct Node {
+    dir: PathBuf,
+    pub(crate) name: &'static str,
+}
+
+impl Node {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thingdb"));
+        command.current_dir(&self.dir).args(["--db", self.name]).args(args);
+        command.env_clear().env("THINGDB_PASSPHRASE", "correct horse").stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn db(&self) -> PathBuf {
+        self.dir.join(self.name)
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Succeeds and gives what was printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{} {args:?}: {out}{err}", self.name);
+        out.into_owned()
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
+    }
+
+    /// Fails with an exit code and a word.
+    pub(crate) fn fails(&self, args: &[&str], code: i32, word: &str) -> String {
+        let output = self.run(args);
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{} {args:?}: {err}", self.name);
+        assert!(err.contains(&format!("error[{word}]")), "{err}");
+        err
+    }
+
+    /// Writes entries of 200 bytes, signed singly if there are few.
+    pub(crate) fn write(&self, thing: &str, entries: usize) {
+        let line =
+            |n| format!("{{\"thing\":\"{thing}-{}\",\"data\":{{\"n\":{n},\"x\":\"{}\"}}}}\n", n % 7, "x".repeat(180));
+        let lines: String = (0..entries).map(line).collect();
+        fs::write(self.dir.join("lines"), lines).unwrap();
+        self.ok(&["append", "lines"]);
+    }
+
+    pub(crate) fn put(&self, thing: &str, data: &str) -> String {
+        self.json(&["put", thing, data])["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.json(&["stats"])["entries"].as_u64().unwrap()
+    }
+
+    /// All things with their heads: what must be the same everywhere.
+    pub(crate) fn heads(&self) -> Vec<(String, Vec<String>, u64)> {
+        let all = self.json(&["ls", "-l"]);
+        let ids = |thing: &Value| {
+            let heads = thing["heads"].as_array().unwrap().iter();
+            let mut ids: Vec<String> = heads.map(|head| head["id"].as_str().unwrap().to_owned()).collect();
+            ids.sort();
+            ids
+        };
+        let row = |thing: &Value| {
+            (thing["thing"].as_str().unwrap().to_owned(), ids(thing), thing["entries"].as_u64().unwrap())
+        };
+        all.as_array().unwrap().iter().map(row).collect()
+    }
+
+    /// Everything verifies.
+    pub(crate) fn verifies(&self) {
+        let report = self.json(&["verify"]);
+        assert_eq!(report["ok"], true, "{report}");
+    }
+
+    /// Makes both known to each other.
+    pub(crate) fn knows(&self, other: &Self) {
+        for (one, other) in [(self, other), (other, self)] {
+            let card = other.ok(&["card"]);
+            one.ok(&["peer", "add", other.name, card.trim(), "--yes"]);
+        }
+    }
+
+    /// Tells where the server of a peer is, with a token that it gives.
+    pub(crate) fn reaches(&self, other: &Self, url: &str, scope: &str) {
+        let name = format!("for-{}-{}", self.name, scope.replace(',', "-"));
+        let _ = other.run(&["token", "rm", &name]);
+        let token = other.ok(&["token", "new", "--name", &name, "--scope", scope, "--format", "raw"]);
+        let file = self.dir.join(format!("{}-{}.token", self.name, other.name));
+        fs::write(&file, token).unwrap();
+        self.ok(&["peer", "set", other.name, "--url", url, "--token-file", file.to_str().unwrap()]);
+    }
+
+    /// Starts its server.
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(self)
+    }
+}
+
+/// A server that runs.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    fn start(node: &Node) -> Self {
+        let mut command = node.command(&["serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut said = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        while !said.trim_end().ends_with('}') && out.read_line(&mut said).unwrap() > 0 {}
+        // Nobody else reads it.
+        std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
+        let said: Value =
+            serde_json::from_str(&said).unwrap_or_else(|_| panic!("{} does not serve: {said}", node.name));
+        let url = said["url"].as_str().unwrap().to_owned();
+        let port = url.rsplit(':').next().unwrap().parse().unwrap();
+        Self { child, url, port }
+    }
+
+    /// Ends it without warning.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end.
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Copies a directory of a database that nobody has open.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

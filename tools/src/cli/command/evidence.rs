@@ -1,0 +1,75 @@
+//! `thingdb verify-evidence`: two checkpoints by which a node contradicted
+//! itself.
+
+use serde::Serialize;
+use thingdb::{Evidence, Weight};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::input;
+
+/// Arguments of `thingdb verify-evidence`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb verify-evidence things/evidence/34750f98bd59fcfc946da45aaabe933b-1795327272000500.txt
+
+Needs no database and no passphrase. Two different ledgers of one size are a
+proof. That a smaller ledger was shown after a larger one, or that no proof of
+growth came, is the word of whoever kept the file; that the node signed both is
+checked. Exit code 4 if the file shows nothing.")]
+pub(crate) struct Args {
+    /// The evidence, - for stdin
+    #[arg(value_name = "FILE|-")]
+    file: String,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    ok: bool,
+    found: &'static str,
+    proven: bool,
+    node: String,
+    origin: String,
+    seen: String,
+    checkpoints: [Signed; 2],
+}
+
+#[derive(Serialize)]
+struct Signed {
+    size: u64,
+    root: String,
+}
+
+/// Checks evidence, without a database.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let text = input::text(input::file(&context.console, &args.file)?)?;
+    let no = |problem: thingdb::Error| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string());
+    let evidence: Evidence = text.parse().map_err(no)?;
+    let weight = evidence.check().map_err(no)?;
+    let signed = [&evidence.remembered, &evidence.shown].map(|note| {
+        let claimed = note.claimed();
+        Signed { size: claimed.size, root: claimed.root.to_string() }
+    });
+    let checked = Checked {
+        ok: true,
+        found: evidence.found.word(),
+        proven: weight == Weight::Proof,
+        node: evidence.node.to_string(),
+        origin: evidence.node.origin().to_string(),
+        seen: evidence.seen.to_string(),
+        checkpoints: signed,
+    };
+    if context.output.is_json() {
+        return context.output.object(&checked);
+    }
+    let verdict = match weight {
+        Weight::Proof => "proven: the node signed two ledgers of one size",
+        Weight::Testimony => "signed by the node, both; their order is the word of whoever kept this file",
+    };
+    let [before, then] = &checked.checkpoints;
+    context.output.line(&format!("{}: {verdict}", evidence.found))?;
+    context.output.line(&format!("  node    {}", checked.node))?;
+    context.output.line(&format!("  before  {} entries, root {}", before.size, before.root))?;
+    context.output.line(&format!("  then    {} entries, root {}, at {}", then.size, then.root, checked.seen))
+}

@@ -1,0 +1,391 @@
+//! `thingdb push`, `pull` and `sync`: two nodes bring each other up to date.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use thingdb::{Db, Peer, Standing};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::output::{counted, grouped, printable};
+use crate::cli::quantity;
+use crate::sync::address::Address;
+use crate::sync::fault::Fault;
+use crate::sync::pace::Pace;
+use crate::sync::remote::Remote;
+use crate::sync::session::{Count, Plan, Session, Summary, Tick};
+
+/// The least time between two exchanges.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Refused entries that are explained on stderr.
+const MAX_SHOWN: usize = 10;
+
+/// Arguments of `thingdb push`, `pull` and `sync`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb peer set hq --url https://hq.example:5001 --token-file hq.token
+  thingdb sync hq
+  thingdb sync hq --things plant-3/ --max-rate 1KiB/s
+  thingdb sync hq --watch 30s
+  thingdb push hq --dry-run
+
+Only what the other side lacks goes over the line. A broken line is taken up
+again, and nothing that arrived is sent twice; run again later, it goes on where
+it ended. What the peer shows of its ledger is kept, and has to have grown out of
+what it showed before.
+
+Exit code 4 if a ledger was set back or shows two faces, 6 if entries were
+refused, 13 if the token is, 14 if the peer cannot be reached or is another.")]
+pub(crate) struct Args {
+    /// The peer
+    peer: String,
+
+    /// Only things whose name starts so
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    things: String,
+
+    /// Bytes a second in each direction, at most: 1KiB/s, 20MB/s
+    #[arg(long, value_name = "RATE", value_parser = quantity::rate)]
+    max_rate: Option<u64>,
+
+    /// Go on until interrupted, exchanging again every so often
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "30s", value_parser = quantity::time)]
+    watch: Option<Duration>,
+
+    /// Only tell what would go over the line
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Exchange everything again: entries that were refused, and those of which
+    /// one side has only the stub
+    #[arg(long)]
+    all: bool,
+
+    /// How often a line that does not come back is tried before giving up
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    tries: u32,
+
+    /// When a line on which nothing moves is taken for broken
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::time)]
+    stall: Duration,
+}
+
+/// Which way entries go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the peer.
+    Push,
+    /// From the peer.
+    Pull,
+    /// First from the peer, then to it.
+    Both,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    peer: &'a str,
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulled: Option<TheWay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed: Option<TheWay>,
+    peer_entries: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
+    reconnects: u64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct TheWay {
+    added: u64,
+    known: u64,
+    completed: u64,
+    pending: u64,
+    refused: u64,
+    reasons: Vec<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned: Option<Planned>,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    entries: u64,
+    bytes: u64,
+    seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    id: Option<String>,
+    reason: String,
+}
+
+/// Exchanges once, or until interrupted.
+pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
+    let db = context.open()?;
+    let peer = db.peer(&args.peer)?;
+    let _patience = context.console.patience();
+    let done = match args.watch {
+        None => once(context, &db, &peer, way, args),
+        Some(every) => watch(context, &db, &peer, way, args, every),
+    };
+    db.close()?;
+    done
+}
+
+fn once(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args) -> Outcome {
+    let remote = connect(context, db, peer, args)?;
+    let (done, _) = exchange(context, db, peer, way, args, remote, true);
+    conclude(&done?)
+}
+
+/// Exchanges again and again. What passes is told and does not end it.
+fn watch(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args, every: Duration) -> Outcome {
+    let pace = pace(context, args);
+    let mut remote = connect(context, db, peer, args)?;
+    let mut first = true;
+    loop {
+        let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
+        first = false;
+        let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
+        match done.and_then(|summary| conclude(&summary)) {
+            Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Partly) => {
+                context.console.warning("sync", failure.fact());
+            }
+            Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
+            done => done?,
+        }
+        // What comes to the peer meanwhile is fetched at once; what comes here
+        // goes when the time is over.
+        let start = Instant::now();
+        if let Some((size, revision)) = seen.filter(|_| way != Way::Push && every >= Duration::from_secs(1)) {
+            // A line that breaks is noticed by the next exchange.
+            let _ = line.wait_for_more(size, revision, every);
+        }
+        let asked = start.elapsed();
+        if asked < every && (seen.is_none() || way == Way::Push || asked < MIN_PAUSE) {
+            let rest = if seen.is_none() || way == Way::Push { every } else { MIN_PAUSE.min(every) };
+            if pace.sleep(rest.saturating_sub(asked)).is_err() {
+                return Ok(());
+            }
+        }
+        if context.console.is_interrupted() {
+            return Ok(());
+        }
+        remote = line;
+    }
+}
+
+/// One exchange, and the line that it used.
+fn exchange(
+    context: &Context,
+    db: &Db,
+    peer: &Peer,
+    way: Way,
+    args: &Args,
+    remote: Remote,
+    says_nothing_too: bool,
+) -> (Outcome<Summary>, Remote) {
+    let plan = Plan { pull: way != Way::Push, push: way != Way::Pull, all: args.all, dry_run: args.dry_run };
+    let start = Instant::now();
+    let traffic = remote.traffic().clone();
+    let (sent, received, reconnects) = (traffic.sent(), traffic.received(), remote.reconnects());
+    let mut meter = context.meter(if way == Way::Push { "sending" } else { "syncing" });
+    let mut tick = |tick: Tick| meter.update(tick.done, tick.total, tick.bytes);
+    let mut session = Session::new(db, peer, &args.things, plan, remote, &mut tick);
+    let done = session.run();
+    let remote = session.into_remote();
+    let summary = match done {
+        Ok(summary) => summary,
+        Err(fault) => {
+            let url = remote.address().to_string();
+            return (Err(failure(fault, &peer.name, &url)), remote);
+        }
+    };
+    let (sent, received) = (traffic.sent() - sent, traffic.received() - received);
+    meter.end(summary.pulled.added + summary.pushed.added, sent + received);
+    let told = Told {
+        peer: &peer.name,
+        dry_run: args.dry_run,
+        pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
+        pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
+        peer_entries: summary.peer_size,
+        sent_bytes: sent,
+        received_bytes: received,
+        reconnects: remote.reconnects() - reconnects,
+        seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+    };
+    let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
+    let said = if says { say(context, &told) } else { Ok(()) };
+    (said.map(|()| summary), remote)
+}
+
+fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
+    let name = printable(&peer.name);
+    let set = format!("thingdb peer set {name} --url https://HOST:PORT --token-file FILE");
+    let Some(known) = db.peer_address(&peer.name)? else {
+        return Err(Failure::usage(format!("where {name} is reached is not known")).hint(set));
+    };
+    let address: Address = known
+        .url
+        .parse()
+        .map_err(|problem: &str| Failure::usage(format!("the address of {name} is no URL: {problem}")).hint(set))?;
+    let Some(pin) = known.tls.or(peer.card.tls) else {
+        return Err(Failure::new(
+            Exit::Unreachable,
+            "no-certificate",
+            format!("the card of {name} names no certificate, so nobody could say who answers"),
+        )
+        .hint(format!("get its new card: thingdb card, at {name}; then thingdb peer add {name} @FILE")));
+    };
+    Remote::new(address, &known.token, pin, pace(context, args), args.tries)
+        .map_err(|fault| failure(fault, &peer.name, &known.url))
+}
+
+fn pace(context: &Context, args: &Args) -> Pace {
+    let console = context.console.clone();
+    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(move || console.is_interrupted()) }
+}
+
+impl TheWay {
+    fn new(count: &Count, args: &Args) -> Self {
+        let planned = args.dry_run.then(|| Planned {
+            entries: count.planned,
+            bytes: count.planned_bytes,
+            seconds: args.max_rate.map(|rate| count.planned_bytes.div_ceil(rate.max(1))),
+        });
+        let reason =
+            |reason: &crate::sync::wire::Reason| Reason { id: reason.id.clone(), reason: reason.reason.clone() };
+        Self {
+            added: count.added,
+            known: count.known,
+            completed: count.completed,
+            pending: count.pending,
+            refused: count.refused,
+            reasons: count.reasons.iter().map(reason).collect(),
+            planned,
+        }
+    }
+
+    fn in_words(&self, verb: &str) -> String {
+        if let Some(planned) = &self.planned {
+            let time = planned.seconds.map_or_else(String::new, |seconds| format!(", {seconds} s at that rate"));
+            let entries = counted(planned.entries, "entry", "entries");
+            return format!("would be {verb}: {entries}, about {} bytes{time}", grouped(planned.bytes));
+        }
+        let mut line = format!("{verb} {}", counted(self.added, "entry", "entries"));
+        let parts = [
+            (self.completed, "completed"),
+            (self.known, "there already"),
+            (self.pending, "waiting for the entries before them"),
+            (self.refused, "refused"),
+        ];
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            line = format!("{line}, {} {what}", grouped(count));
+        }
+        line
+    }
+}
+
+fn say(context: &Context, told: &Told<'_>) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(told);
+    }
+    let ways = [(&told.pulled, "fetched"), (&told.pushed, "sent")];
+    for (way, verb) in ways {
+        if let Some(way) = way {
+            context.output.line(&way.in_words(verb))?;
+        }
+    }
+    let (sent, received) = (grouped(told.sent_bytes), grouped(told.received_bytes));
+    context.console.note(&format!("{sent} bytes out, {received} bytes in, {:.1} s", told.seconds));
+    Ok(())
+}
+
+fn conclude(summary: &Summary) -> Outcome {
+    for (count, where_) in [(&summary.pulled, "here"), (&summary.pushed, "by the peer")] {
+        if count.refused == 0 {
+            continue;
+        }
+        let fact = format!("{} refused {where_}", counted(count.refused, "entry was", "entries were"));
+        let id = |id: &Option<String>| {
+            id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
+        };
+        let reasons = count.reasons.iter().take(MAX_SHOWN);
+        let failure = Failure::new(Exit::Partly, "refused-entries", fact)
+            .causes(reasons.map(|reason| format!("{}{}", id(&reason.id), reason.reason)));
+        return Err(failure.hint("once they would be accepted: the same command with --all"));
+    }
+    Ok(())
+}
+
+/// What a fault is to a person.
+fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
+    let name = printable(peer);
+    match fault {
+        Fault::Engine(problem) => problem.into(),
+        Fault::Line(last) | Fault::Busy(last, _) => {
+            Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}")).cause(last)
+        }
+        Fault::Unreachable { tries, last } => {
+            Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}"))
+                .cause(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
+                .hint("run it again later: what arrived is stored, and is not sent again")
+        }
+        Fault::WrongPeer(why) => {
+            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not {name}"))
+                .cause(why)
+                .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
+        }
+        Fault::Token(why) => Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
+            .cause(why)
+            .hint(format!("thingdb peer set {name} --url {url} --token-file FILE")),
+        Fault::Refused { status, detail } => {
+            Failure::new(Exit::Unexpected, "refused", format!("{name} refuses the request ({status}): {detail}"))
+        }
+        Fault::Answer(why) => {
+            Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
+        }
+        Fault::Contradiction(conflict) => {
+            let (before, after) = (conflict.evidence.remembered.claimed(), conflict.evidence.shown.claimed());
+            Failure::new(
+                Exit::NotVerified,
+                conflict.evidence.found.word(),
+                format!(
+                    "{}: {name} showed a ledger that did not grow out of the one that it showed before",
+                    conflict.evidence.found
+                ),
+            )
+            .cause(format!("before: {} entries, root {}", before.size, before.root))
+            .cause(format!("then:   {} entries, root {}", after.size, after.root))
+            .cause(format!("both as it signed them: {}", conflict.file.display()))
+            .hint(format!("thingdb verify-evidence {}; ask its people what happened", conflict.file.display()))
+            .hint(format!("thingdb peer forget-checkpoint {name}, to begin anew with what it shows now"))
+        }
+        Fault::OwnRollback(standing) => {
+            let fact = match standing {
+                Standing::Truncated { expected, found } => {
+                    format!("this ledger was set back: {name} has seen {expected} entries of it, here are {found}")
+                }
+                standing => format!("this ledger is another one than {name} has seen: {standing}"),
+            };
+            Failure::new(Exit::NotVerified, "rolled-back", fact)
+                .hint("find the newer copy of the database, or go on under a new key: thingdb doctor --new-node-key")
+        }
+        Fault::Accused(word) => Failure::new(
+            Exit::NotVerified,
+            "accused",
+            format!("{name} holds two checkpoints of this node that contradict each other ({word})"),
+        )
+        .hint(format!("its people can look at them; at {name}: thingdb peer forget-checkpoint NAME")),
+        Fault::Interrupted => {
+            Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
+                .hint("run the same command again: it goes on where it ended")
+        }
+    }
+}

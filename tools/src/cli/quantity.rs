@@ -1,0 +1,61 @@
+//! Rates and times as people write them on a command line.
+
+use std::time::Duration;
+
+/// Bytes a second: `1KiB/s`, `20MB/s`, `500`.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let forms = || format!("{text:?} is no rate: write 500B/s, 1KiB/s, 20MB/s");
+    let amount = text.strip_suffix("/s").unwrap_or(text).trim();
+    let digits = amount.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(amount.len());
+    let (number, unit) = amount.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| forms())?;
+    let factor = match unit.trim() {
+        "" | "B" => 1.0,
+        "kB" | "KB" | "k" => 1e3,
+        "KiB" | "K" => 1024.0,
+        "MB" | "M" => 1e6,
+        "MiB" => 1024.0 * 1024.0,
+        "GB" | "G" => 1e9,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(forms()),
+    };
+    let rate = number * factor;
+    if (1.0..1e15).contains(&rate) { Ok(rate as u64) } else { Err(forms()) }
+}
+
+/// A span of time: `30s`, `5m`, `500ms`, `2h`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let forms = || format!("{text:?} is no span of time: write 500ms, 30s, 5m, 2h");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| forms())?;
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(forms()),
+    };
+    let time = number.checked_mul(millis).filter(|millis| (1..=86_400_000).contains(millis)).ok_or_else(forms)?;
+    Ok(Duration::from_millis(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_are_read() {
+        assert_eq!(rate("1KiB/s").unwrap(), 1024);
+        assert_eq!(rate("1.5 MB/s").unwrap(), 1_500_000);
+        assert_eq!(rate("500").unwrap(), 500);
+        for wrong in ["", "0", "fast", "1 Kib/s", "-1", "1e300", "NaN"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(time("30s").unwrap(), Duration::from_secs(30));
+        assert_eq!(time("500ms").unwrap(), Duration::from_millis(500));
+        for wrong in ["", "0", "1d", "s", "-1s", "99999999999999999999s", "25h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! `/sync/…`: what another node asks that wants to bring both up to date.
+//! `docs/sync.md` has the protocol, [`answer`] what is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, StatusCode};
+use thingdb::{Origin, Scope};
+
+use super::call::{Answer, Call, answer as respond, json};
+use super::encoding::{self, JSON};
+use super::import::broken;
+use super::node::Node;
+use super::pipe::{self, Sink, Unpacked};
+use super::problem::Problem;
+use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
+use crate::cli::compress::{self, Compression};
+use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
+use crate::sync::{answer, stream};
+
+/// The media type of ids, positions and bits.
+const BYTES: &str = "application/octet-stream";
+
+/// The longest wait for new entries, in seconds.
+const MAX_WAIT: u64 = 60;
+
+/// How often it is looked whether there are any.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A checkpoint with its proof.
+const MAX_SHOWN_BYTES: u64 = 256 << 10;
+
+const NODE: Parameter = Parameter { name: "node", kind: Kind::Text, about: "The node that asks, by its origin" };
+const THINGS: Parameter = Parameter { name: "things", kind: Kind::Text, about: "Only things whose id begins so" };
+const SINCE: Parameter =
+    Parameter { name: "since", kind: Kind::Number(u64::MAX), about: "Only from this ledger position on" };
+
+/// The routes.
+pub(crate) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/sync/state",
+        needs: Needs::Token,
+        name: "sync-state",
+        about: "How this node stands: its checkpoint, the proof that it grew, what it remembers of the node that asks",
+        id: None,
+        query: &[
+            NODE,
+            Parameter { name: "known", kind: Kind::Number(u64::MAX), about: "The size from which the proof leads" },
+        ],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The state", content: &[Content(JSON, Shape::One("SyncState"))] }],
+        problems: &[400, 422],
+        handler: handler!(state),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/checkpoint",
+        needs: Needs::Token,
+        name: "sync-checkpoint",
+        about: "Shows this node the checkpoint of a peer, to be held against what the peer showed before",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, Shape::One("SyncShown"))],
+        answers: &[Reply { status: 200, about: "What was seen", content: &[Content(JSON, Shape::One("SyncSeen"))] }],
+        problems: &[404, 408, 413, 415, 422],
+        handler: handler!(checkpoint),
+    },
+    Route {
+        method: Method::GET,
+        path: "/sync/ids",
+        needs: Needs::Scope(Scope::Export),
+        name: "sync-ids",
+        about: "The first 16 bytes of the ids of entries, in the order of the ledger; with a prefix, each behind \
+                the 8 bytes of its position. As many as one answer holds",
+        id: None,
+        query: &[
+            SINCE,
+            Parameter { name: "until", kind: Kind::Number(u64::MAX), about: "Only before this position" },
+            THINGS,
+        ],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The ids", content: &[Content(BYTES, Shape::Bytes)] }],
+        problems: &[403],
+        handler: handler!(ids),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/have",
+        needs: Needs::Scope(Scope::Import),
+        name: "sync-have",
+        about: "Which of these entries are here: the first 16 bytes of ids in, a bit for each out",
+        id: None,
+        query: &[THINGS],
+        headers: &[],
+        body: &[Content(BYTES, Shape::Bytes)],
+        answers: &[Reply { status: 200, about: "The bits", content: &[Content(BYTES, Shape::Bytes)] }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(have),
+    },
+    Route {
+        method: Method::GET,
+        path: "/sync/changes",
+        needs: Needs::Scope(Scope::Export),
+        name: "sync-changes",
+        about: "The positions of entries that were completed after a revision, but not by the node that asks",
+        id: None,
+        query: &[
+            NODE,
+            Parameter { name: "since", kind: Kind::Number(u64::MAX), about: "Only after this revision" },
+            THINGS,
+        ],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "Positions", content: &[Content(JSON, Shape::One("SyncChanges"))] }],
+        problems: &[403, 422],
+        handler: handler!(changes),
+    },
+    Route {
+        method: Method::GET,
+        path: "/sync/wait",
+        needs: Needs::Token,
+        name: "sync-wait",
+        about: "Answers when there are more entries or completions than these, or the time is over",
+        id: None,
+        query: &[
+            Parameter { name: "size", kind: Kind::Number(u64::MAX), about: "Entries that are known" },
+            Parameter { name: "revision", kind: Kind::Number(u64::MAX), about: "The revision that is known" },
+            Parameter { name: "seconds", kind: Kind::Number(MAX_WAIT), about: "How long to wait" },
+        ],
+        headers: &[],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "How many there are",
+            content: &[Content(JSON, Shape::One("SyncGrown"))],
+        }],
+        problems: &[],
+        handler: handler!(wait),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/fetch",
+        needs: Needs::Scope(Scope::Export),
+        name: "sync-fetch",
+        about: "The entries in ranges of positions, each its start and its end, 8 bytes each: a binary stream in zstd",
+        id: None,
+        query: &[THINGS],
+        headers: &[],
+        body: &[Content(BYTES, Shape::Bytes)],
+        answers: &[Reply { status: 200, about: "The entries", content: &[Content(stream::MEDIA_TYPE, Shape::Bytes)] }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(fetch),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/entries",
+        needs: Needs::Scope(Scope::Import),
+        name: "sync-entries",
+        about: "Takes entries in, a binary stream in zstd; what came whole before a line broke is stored",
+        id: None,
+        query: &[NODE, THINGS],
+        headers: &[],
+        body: &[Content(stream::MEDIA_TYPE, Shape::Bytes)],
+        answers: &[Reply {
+            status: 200,
+            about: "What became of them",
+            content: &[Content(JSON, Shape::One("SyncReceived"))],
+        }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(entries),
+    },
+];
+
+fn origin(call: &Call) -> Result<Origin, Problem> {
+    let node = call.query.text("node").unwrap_or_default();
+    node.parse().map_err(|_| Problem::invalid("node is an origin: 32 lower-case hex digits"))
+}
+
+fn prefix(call: &Call) -> Result<String, Problem> {
+    call.prefix(call.query.text("things").unwrap_or_default())
+}
+
+fn number(call: &Call, name: &str) -> Result<u64, Problem> {
+    Ok(call.query.number(name, u64::MAX)?.unwrap_or(0))
+}
+
+fn must_be(call: &Call, media_type: &'static str) -> Result<(), Problem> {
+    if encoding::content_type(&call.headers).as_deref() == Some(media_type) {
+        return Ok(());
+    }
+    Err(encoding::unsupported(format!("this comes as {media_type}")))
+}
+
+/// How this node stands.
+async fn state(call: Call) -> Answer {
+    let (node, known, things) = (origin(&call)?, number(&call, "known")?, call.things().to_owned());
+    call.node.call(move |db| json(&answer::state(db, &node, known, &things)?)).await
+}
+
+/// Takes note of how a peer stands.
+async fn checkpoint(mut call: Call) -> Answer {
+    must_be(&call, JSON)?;
+    let body = call.whole_body(MAX_SHOWN_BYTES).await?;
+    call.node
+        .call(move |db| {
+            let shown: Shown = serde_json::from_slice(&body).map_err(|problem| {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {problem}"))
+            })?;
+            match answer::observe(db, &shown)? {
+                Some(seen) => json(&seen),
+                None => Err(Problem::not_found("this node is none of the peers here")),
+            }
+        })
+        .await
+}
+
+/// Lists ids.
+async fn ids(call: Call) -> Answer {
+    let (prefix, since) = (prefix(&call)?, number(&call, "since")?);
+    let until = call.query.number("until", u64::MAX)?.unwrap_or(u64::MAX);
+    call.node.call(move |db| Ok(respond(BYTES, answer::ids(db, &prefix, since..until)?))).await
+}
+
+/// Says what is here.
+async fn have(mut call: Call) -> Answer {
+    must_be(&call, BYTES)?;
+    let prefix = prefix(&call)?;
+    let body = call.whole_body(MAX_IDS as u64 * 16).await?;
+    call.node
+        .call(move |db| match answer::have(db, &prefix, &body)? {
+            Some(bits) => Ok(respond(BYTES, bits)),
+            None => Err(Problem::invalid("each id is 16 bytes")),
+        })
+        .await
+}
+
+/// Lists completions.
+async fn changes(call: Call) -> Answer {
+    let (node, prefix, since) = (origin(&call)?, prefix(&call)?, number(&call, "since")?);
+    call.node.call(move |db| json(&answer::changes(db, &prefix, &node, since)?)).await
+}
+
+/// Waits until there is something new.
+async fn wait(call: Call) -> Answer {
+    let (size, revision) = (number(&call, "size")?, number(&call, "revision")?);
+    let end = Instant::now() + Duration::from_secs(call.query.number("seconds", MAX_WAIT)?.unwrap_or(0));
+    loop {
+        let grown = Grown { size: call.node.db.ledger_size(), revision: call.node.db.revision() };
+        if grown.size > size || grown.revision > revision || Instant::now() >= end {
+            return json(&grown);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = call.node.shutdown.requested() => return json(&grown),
+        }
+    }
+}
+
+/// Sends entries.
+async fn fetch(mut call: Call) -> Answer {
+    must_be(&call, BYTES)?;
+    let prefix = prefix(&call)?;
+    let body = call.whole_body(MAX_RANGES as u64 * 16).await?;
+    let ranges = wire::ranges_of_bytes(&body)
+        .ok_or_else(|| Problem::invalid("ranges ascend and do not meet, each a start and an end of 8 bytes"))?;
+    let place = Node::place(&call.node.exports, "exports")?;
+    let (mut sink, body) = pipe::sink(&call.node, call.bearer.clone());
+    let (db, request_id) = (Arc::clone(&call.node.db), Arc::clone(&call.request_id));
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let written = answer::entries(&db, &prefix, ranges, &mut sink).map_err(|problem| problem.to_string());
+        if let Err(problem) = written.and_then(|()| Sink::end(sink).map_err(|problem| problem.to_string())) {
+            tracing::warn!(%request_id, problem, "an exchange broke off");
+        }
+    });
+    Ok(respond(stream::MEDIA_TYPE, body))
+}
+
+/// Takes entries in.
+async fn entries(call: Call) -> Answer {
+    must_be(&call, stream::MEDIA_TYPE)?;
+    if encoding::compressed_with(&call.headers)? != Compression::Zstd {
+        return Err(encoding::unsupported("this comes compressed with zstd"));
+    }
+    let (node, prefix) = (origin(&call)?, prefix(&call)?);
+    let place = Node::place(&call.node.imports, "imports")?;
+    let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
+    let (server, ratio) = (Arc::clone(&call.node), call.node.limits.unpack_ratio);
+    let work = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let received = source.received();
+        let malformed = |problem: std::io::Error| Problem::invalid(problem.to_string());
+        let unpacked = compress::unpacked(Compression::Zstd, source).map_err(malformed)?;
+        let unpacked = Unpacked::new(unpacked, received, ratio, ending.clone());
+        let done = answer::receive(&server.db, &prefix, Some(node), unpacked)?;
+        server.metrics.imported(done.added, done.refused);
+        match ending.broken() {
+            Some(how) => Err(broken(how)),
+            None => json(&done),
+        }
+    });
+    work.await.map_err(|problem| Problem::unexpected(problem.to_string()))?
+}

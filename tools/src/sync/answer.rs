@@ -1,0 +1,114 @@
+//! What a node answers to another one that wants to bring both up to date.
+//! Functions over the database; the server's routes call them.
+
+use std::io::{self, Read, Write};
+use std::ops::{ControlFlow, Range};
+
+use thingdb::{Contradiction, Db, Error, Observation, Origin, SignedCheckpoint, short_id};
+
+use super::stream::{self, Packer};
+use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_REASONS, Reason, Received, Seen, Shown, State};
+
+/// How this node stands: for `node`, which knows the state of `known` entries.
+pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str) -> thingdb::Result<State> {
+    let note = db.newest_checkpoint()?;
+    let size = note.claimed().size;
+    let proof = if known <= size { db.consistency_proof(known, size)? } else { Vec::new() };
+    let is_peer = peer_key(db, node)?.is_some();
+    let remembered = db.remembered(node)?;
+    let (checkpoint, conflict) = if is_peer { (remembered.checkpoint, remembered.conflict) } else { (None, None) };
+    Ok(State {
+        origin: db.origin().to_string(),
+        checkpoint: note.to_string(),
+        proof: wire::hashes_to_text(&proof),
+        revision: db.revision(),
+        things: things.to_owned(),
+        peer: is_peer,
+        remembered: checkpoint.map(|note| note.to_string()),
+        contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
+    })
+}
+
+/// Holds what another node shows of its ledger against what it showed before.
+/// Nothing if it is none of the peers.
+pub(crate) fn observe(db: &Db, shown: &Shown) -> thingdb::Result<Option<Seen>> {
+    let malformed = |what, problem| Error::Invalid(thingdb::format::Error::Malformed { what, problem });
+    let node: Origin = shown.node.parse()?;
+    let Some(key) = peer_key(db, &node)? else { return Ok(None) };
+    let note = SignedCheckpoint::parse(&shown.checkpoint)?;
+    let proof = wire::hashes_of_text(&shown.proof).ok_or_else(|| malformed("proof", "is no list of hashes"))?;
+    let observed = match db.observe_checkpoint(&key, &note, shown.since, &proof)? {
+        Observation::Unchanged => "unchanged",
+        Observation::Outdated => "outdated",
+        Observation::Contradicts(conflict) => match conflict.evidence.found {
+            Contradiction::RolledBack => "rolled-back",
+            _ => "split-view",
+        },
+        _ => "new",
+    };
+    Ok(Some(Seen { observed: observed.to_owned() }))
+}
+
+fn peer_key(db: &Db, node: &Origin) -> thingdb::Result<Option<thingdb::NodeKey>> {
+    Ok(db.peers()?.into_iter().find(|peer| peer.origin() == *node).map(|peer| peer.card.node_key))
+}
+
+/// The short ids of the entries at these positions; with a prefix each after
+/// its position.
+pub(crate) fn ids(db: &Db, prefix: &str, range: Range<u64>) -> thingdb::Result<Vec<u8>> {
+    if prefix.is_empty() {
+        let end = range.end.min(range.start.saturating_add(MAX_IDS as u64));
+        return Ok(db.ids(range.start..end)?.iter().flat_map(short_id).collect());
+    }
+    let mut bytes = Vec::new();
+    for position in db.positions(prefix, range)?.into_iter().take(MAX_IDS) {
+        let ids = db.ids(position..position + 1)?;
+        bytes.extend_from_slice(&position.to_be_bytes());
+        ids.iter().for_each(|id| bytes.extend_from_slice(&short_id(id)));
+    }
+    Ok(bytes)
+}
+
+/// Which entries are here, a bit each. Nothing if that was not asked for in the
+/// right form.
+pub(crate) fn have(db: &Db, prefix: &str, asked: &[u8]) -> thingdb::Result<Option<Vec<u8>>> {
+    let Some(ids) = wire::ids_of_bytes(asked).filter(|ids| ids.len() <= MAX_IDS) else { return Ok(None) };
+    Ok(Some(wire::bits_to_bytes(&db.have(&ids, prefix)?)))
+}
+
+/// The entries that were completed after a revision, not by `node` alone.
+pub(crate) fn changes(db: &Db, prefix: &str, node: &Origin, since: u64) -> thingdb::Result<ChangedEntries> {
+    let changes = db.changes(since, prefix, Some(*node), MAX_CHANGES)?;
+    Ok(ChangedEntries { positions: changes.positions, revision: changes.revision, more: changes.more })
+}
+
+/// Writes the entries at these positions, of things that begin with `prefix`.
+pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl Write) -> thingdb::Result<()> {
+    let written = |source: io::Error| Error::Stream { action: "written", source: source.into() };
+    let mut packer = Packer::new(out).map_err(written)?;
+    db.outgoing(ranges, |outgoing| {
+        if outgoing.entry.header.thing.as_str().starts_with(prefix) {
+            packer.entry(&outgoing).map_err(written)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    packer.end().and_then(|mut out| out.flush()).map_err(written)
+}
+
+/// Takes entries in, as far as they come whole.
+pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, unpacked: impl Read) -> thingdb::Result<Received> {
+    let taken = stream::take_in(db, node, prefix, unpacked)?;
+    let reasons = taken.summary.reasons.into_iter().take(MAX_REASONS);
+    Ok(Received {
+        added: taken.summary.added,
+        known: taken.summary.known,
+        completed: taken.summary.completed,
+        pending: taken.summary.pending,
+        refused: taken.summary.refused,
+        reasons: reasons
+            .map(|refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason })
+            .collect(),
+        entries: taken.summary.entries,
+        size: db.ledger_size(),
+    })
+}

@@ -1,0 +1,101 @@
+//! How fast bytes may go, how long nothing may come, and what went.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nobody waits longer than this without looking whether it should end.
+pub(crate) const SLICE: Duration = Duration::from_millis(200);
+
+/// How a line is used.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    /// Bytes a second in each direction, at most.
+    pub(crate) rate: Option<u64>,
+    /// A line on which nothing moves for so long is broken.
+    pub(crate) stall: Duration,
+    /// Whether everything should end.
+    pub(crate) is_cancelled: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Pace {
+    /// Waits, unless everything should end.
+    pub(crate) fn sleep(&self, time: Duration) -> io::Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            if (self.is_cancelled)() {
+                return Err(cancelled());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(SLICE));
+        }
+    }
+}
+
+/// Somebody wants it to end.
+pub(crate) fn cancelled() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "interrupted")
+}
+
+/// Bytes on the wire, over all connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic(Arc<[AtomicU64; 2]>);
+
+impl Traffic {
+    /// Bytes that were sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
+    }
+
+    /// Bytes that came.
+    pub(crate) fn received(&self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.0[0].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.0[1].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Lets bytes through at a rate: each is paid for by waiting before the next.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    rate: Option<u64>,
+    free_at: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new(rate: Option<u64>) -> Self {
+        Self { rate, free_at: Instant::now() }
+    }
+
+    /// How many bytes may go at once, so that they flow rather than jump.
+    pub(crate) fn portion(&self, wanted: usize) -> usize {
+        self.rate.map_or(wanted, |rate| wanted.min(usize::try_from(rate / 4).unwrap_or(usize::MAX).max(256)))
+    }
+
+    /// Waits until what went before is paid for.
+    pub(crate) fn wait(&self, pace: &Pace) -> io::Result<()> {
+        match self.free_at.checked_duration_since(Instant::now()) {
+            Some(time) if self.rate.is_some() => pace.sleep(time),
+            _ => Ok(()),
+        }
+    }
+
+    /// So many bytes have gone.
+    pub(crate) fn pay(&mut self, bytes: usize) {
+        if let Some(rate) = self.rate {
+            let time = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+            self.free_at = self.free_at.max(Instant::now()) + time;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What goes to and fro beside entries. `docs/sync.md` describes it.
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use thingdb::{Hash, ShortId};
+use utoipa::ToSchema;
+
+/// Ids in one question or answer.
+pub(crate) const MAX_IDS: usize = 65_536;
+
+/// Positions of completions in one answer.
+pub(crate) const MAX_CHANGES: usize = 10_000;
+
+/// Ranges in one request for entries.
+pub(crate) const MAX_RANGES: usize = 4096;
+
+/// Reasons in one answer.
+pub(crate) const MAX_REASONS: usize = 100;
+
+/// `GET /sync/state`: how a node stands.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncState)]
+pub(crate) struct State {
+    /// Whose ledger it is.
+    pub(crate) origin: String,
+    /// The newest state of the ledger, signed.
+    pub(crate) checkpoint: String,
+    /// How it grew out of the state of `known` entries.
+    pub(crate) proof: Vec<String>,
+    /// The newest revision in the log of completions.
+    pub(crate) revision: u64,
+    /// The prefix that the token is for.
+    pub(crate) things: String,
+    /// Whether the asking node is a peer.
+    pub(crate) peer: bool,
+    /// The last checkpoint of the asking node that was seen here.
+    pub(crate) remembered: Option<String>,
+    /// How the asking node contradicted itself, if it did.
+    pub(crate) contradiction: Option<String>,
+}
+
+/// `POST /sync/checkpoint`: the asking node shows how it stands.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SyncShown)]
+pub(crate) struct Shown {
+    /// Who shows it.
+    pub(crate) node: String,
+    /// The size that is remembered.
+    pub(crate) since: u64,
+    /// The checkpoint.
+    pub(crate) checkpoint: String,
+    /// How it grew out of that.
+    pub(crate) proof: Vec<String>,
+}
+
+/// What was made of it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncSeen)]
+pub(crate) struct Seen {
+    /// `new`, `unchanged`, `outdated`, `rolled-back`, `split-view`.
+    pub(crate) observed: String,
+}
+
+/// `GET /sync/changes`: entries that were completed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncChanges)]
+pub(crate) struct ChangedEntries {
+    /// Their positions.
+    pub(crate) positions: Vec<u64>,
+    /// From which revision to go on.
+    pub(crate) revision: u64,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
+
+/// `POST /sync/entries`: what became of entries that were sent.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReceived)]
+pub(crate) struct Received {
+    /// Entries that were not there.
+    pub(crate) added: u64,
+    /// Entries that were there.
+    pub(crate) known: u64,
+    /// Entries that were there and lacked something.
+    pub(crate) completed: u64,
+    /// Entries that wait for others.
+    pub(crate) pending: u64,
+    /// Entries that are not wanted.
+    pub(crate) refused: u64,
+    /// Why, for some.
+    pub(crate) reasons: Vec<Reason>,
+    /// Entries that came whole.
+    pub(crate) entries: u64,
+    /// Size of the ledger afterwards.
+    pub(crate) size: u64,
+}
+
+/// Why an entry is refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReason)]
+pub(crate) struct Reason {
+    /// The entry.
+    pub(crate) id: Option<String>,
+    /// The reason.
+    pub(crate) reason: String,
+}
+
+/// `GET /sync/wait`: how far the ledger is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncGrown)]
+pub(crate) struct Grown {
+    /// Entries.
+    pub(crate) size: u64,
+    /// The newest revision in the log of completions.
+    pub(crate) revision: u64,
+}
+
+/// Hashes as they stand in JSON.
+pub(crate) fn hashes_to_text(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(ToString::to_string).collect()
+}
+
+/// Hashes from JSON.
+pub(crate) fn hashes_of_text(texts: &[String]) -> Option<Vec<Hash>> {
+    let one = |text: &String| {
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        Some(Hash(bytes.try_into().ok()?))
+    };
+    texts.iter().map(one).collect()
+}
+
+/// Short ids, one after the other.
+pub(crate) fn ids_of_bytes(bytes: &[u8]) -> Option<Vec<ShortId>> {
+    let (ids, rest) = bytes.as_chunks::<16>();
+    rest.is_empty().then(|| ids.to_vec())
+}
+
+/// Positions with short ids, one after the other.
+pub(crate) fn places_of_bytes(bytes: &[u8]) -> Option<Vec<(u64, ShortId)>> {
+    let (places, rest) = bytes.as_chunks::<24>();
+    let one = |place: &[u8; 24]| {
+        let (position, id) = place.split_at(8);
+        Some((u64::from_be_bytes(position.try_into().ok()?), id.try_into().ok()?))
+    };
+    if rest.is_empty() { places.iter().map(one).collect() } else { None }
+}
+
+/// A bit an answer, the first in the lowest bit of the first byte.
+pub(crate) fn bits_to_bytes(bits: &[bool]) -> Vec<u8> {
+    let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    bits.chunks(8).map(byte).collect()
+}
+
+/// So many bits.
+pub(crate) fn bits_of_bytes(bytes: &[u8], count: usize) -> Option<Vec<bool>> {
+    let bit = |at: usize| bytes.get(at / 8).map(|byte| byte >> (at % 8) & 1 == 1);
+    (bytes.len() == count.div_ceil(8)).then(|| (0..count).map(bit).collect()).flatten()
+}
+
+/// Ranges of positions, each as its start and its end.
+pub(crate) fn ranges_to_bytes(ranges: &[std::ops::Range<u64>]) -> Vec<u8> {
+    ranges.iter().flat_map(|range| [range.start, range.end]).flat_map(u64::to_be_bytes).collect()
+}
+
+/// Ranges that ascend and do not meet.
+pub(crate) fn ranges_of_bytes(bytes: &[u8]) -> Option<Vec<std::ops::Range<u64>>> {
+    let (pairs, rest) = bytes.as_chunks::<16>();
+    let one = |pair: &[u8; 16]| {
+        let (start, end) = pair.split_at(8);
+        Some(u64::from_be_bytes(start.try_into().ok()?)..u64::from_be_bytes(end.try_into().ok()?))
+    };
+    let ranges: Vec<_> = pairs.iter().map(one).collect::<Option<_>>()?;
+    let sound = ranges.iter().all(|range| range.start < range.end)
+        && ranges.windows(2).all(|pair| matches!(pair, [a, b] if a.end <= b.start));
+    (rest.is_empty() && sound && ranges.len() <= MAX_RANGES).then_some(ranges)
+}
+
+/// Ranges that hold these ascending positions and no others.
+pub(crate) fn ranges_of_positions(positions: &[u64]) -> Vec<std::ops::Range<u64>> {
+    let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
+    for position in positions {
+        match ranges.last_mut() {
+            Some(last) if last.end == *position => last.end += 1,
+            _ => ranges.push(*position..position + 1),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_back() {
+        for count in 0..40 {
+            let bits: Vec<bool> = (0..count).map(|n| n % 3 == 0).collect();
+            let bytes = bits_to_bytes(&bits);
+            assert_eq!(bits_of_bytes(&bytes, count).unwrap(), bits);
+            assert!(bits_of_bytes(&bytes, count + 8).is_none());
+        }
+        let ranges = ranges_of_positions(&[3, 4, 5, 9, 11, 12]);
+        assert_eq!(ranges, [3..6, 9..10, 11..13]);
+        assert_eq!(ranges_of_bytes(&ranges_to_bytes(&ranges)).unwrap(), ranges);
+        let pairs = |bounds: &[u64]| bounds.iter().flat_map(|bound| bound.to_be_bytes()).collect::<Vec<u8>>();
+        for wrong in [&[3, 3][..], &[5, 4], &[3, 6, 5, 7], &[9, 10, 3, 4]] {
+            assert!(ranges_of_bytes(&pairs(wrong)).is_none(), "{wrong:?}");
+        }
+        assert!(ranges_of_bytes(&[0; 15]).is_none());
+        let place = [&7_u64.to_be_bytes()[..], &[9; 16]].concat();
+        assert_eq!(places_of_bytes(&place).unwrap(), [(7, [9; 16])]);
+        assert!(ids_of_bytes(&place).is_none());
+    }
+}
