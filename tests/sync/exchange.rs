@@ -282,3 +282,23 @@ fn two_nodes_that_are_both_served_exchange_within_their_servers() {
     a.verifies();
     b.verifies();
 }
+
+#[test]
+fn who_only_pushes_knows_what_is_there_because_of_it() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 300);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    assert_eq!(a.json(&["push", "b"])["pushed"]["added"], 300);
+    let nothing = a.json(&["sync", "b"]);
+    assert!(nothing["received_bytes"].as_u64().unwrap() < 3000, "{nothing}");
+    // What somebody else wrote there in between is not taken for known.
+    b.put("lamp", "1");
+    a.put("plant-1", "1");
+    assert_eq!(a.json(&["push", "b"])["pushed"]["added"], 1);
+    let rest = a.json(&["sync", "b"]);
+    assert_eq!((&rest["pulled"]["added"], &rest["pushed"]["added"]), (&1.into(), &0.into()), "{rest}");
+    assert_eq!(a.heads(), b.heads());
+}

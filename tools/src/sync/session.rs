@@ -632,8 +632,9 @@ impl<'a> Session<'a> {
 
     /// Notes from where the next exchange goes on.
     fn settle(&self, greeting: &Greeting, mut cursors: Cursors, size: u64) -> Outcome {
-        if self.plan.pull && self.plan.push {
-            // What came to the peer since the greeting came from here.
+        if self.plan.push && cursors.pulled >= greeting.size {
+            // Everything that it had was here before anything was sent, and what
+            // came to it since came from here.
             cursors.pulled = size.max(greeting.size);
             cursors.seen = cursors.pulled;
         }
