@@ -8,7 +8,7 @@ use std::path::Path;
 use thingdb::format::{Checkpoint, SigningKey, line, merkle};
 use thingdb::{
     Contradiction, Cursors, Db, Evidence, ExportOptions, Hash, ImportOptions, NodeKey, Observation, SignedCheckpoint,
-    Standing, Weight, short_id,
+    Standing, StreamForm, StreamState, Weight, short_id,
 };
 use thingdb_tests::database::{assert_intact, copy_directory, fresh, options, passphrase, relaxed, scratch};
 
@@ -143,7 +143,7 @@ fn outgoing_entries_stop_when_they_are_told_to() {
     // They are what an export gives: this node reads them again.
     let copy = fresh();
     let mut all = Vec::new();
-    db.outgoing([0..50], |outgoing| {
+    db.outgoing(std::iter::once(0..50), |outgoing| {
         line::encode(&outgoing.entry, &mut all);
         Ok(ControlFlow::Continue(()))
     })
@@ -296,4 +296,45 @@ fn cursors_are_kept_apart_by_node_and_prefix() {
     db.forget_checkpoint(&one).unwrap();
     let found = [(&one, ""), (&one, "a/"), (&two, "")].map(|(node, prefix)| db.cursors(node, prefix).unwrap().pulled);
     assert_eq!(found, [0, 0, 3]);
+}
+
+#[test]
+fn a_binary_stream_brings_what_lines_bring() {
+    let tmp = scratch();
+    let (a, b) = (node(tmp.path(), "alice"), node(tmp.path(), "bob"));
+    introduce((&a, "hall-1"), (&b, "hall-2"));
+    a.put("x", "1").unwrap();
+    let drafts = |n: usize| thingdb::Draft::json(["x", "y", "z"][n % 3], n.to_string()).unwrap();
+    a.write_batch((0..900).map(drafts).collect()).unwrap();
+    a.put("y", &format!("\"{}\"", "large".repeat(5000))).unwrap();
+    a.share("y", &["hall-2".to_owned()], 1).unwrap();
+    let export = |form| {
+        let mut out = Vec::new();
+        a.export(ExportOptions::new().form(form), &mut out).unwrap();
+        out
+    };
+    let (lines, frames) = (export(StreamForm::Lines), export(StreamForm::Binary));
+    assert!(frames.len() * 2 < lines.len(), "{} of {}", frames.len(), lines.len());
+    let summary = b.import(ImportOptions::new(), &frames[..]).unwrap();
+    assert_eq!((summary.added, summary.entries, summary.refused), (902, 902, 0), "{:?}", summary.reasons);
+    assert_eq!(summary.stream, StreamState::Complete);
+    assert_intact(&b);
+    // Both say the same: lines bring nothing that frames did not.
+    let again = b.import(ImportOptions::new(), &lines[..]).unwrap();
+    assert_eq!((again.known, again.completed, again.added), (902, 0, 0));
+    // Cut or changed it is told, and what came before is kept.
+    let c = node(tmp.path(), "carol");
+    c.add_peer("hall-1", &a.card().unwrap()).unwrap();
+    let half = c.import(ImportOptions::new(), &frames[..frames.len() / 2]).unwrap();
+    assert_eq!(half.stream, StreamState::Cut);
+    assert!(half.added > 0 && half.added < 902);
+    let mut changed = frames.clone();
+    let at = frames.len() * 3 / 4;
+    changed[at] ^= 0x80;
+    let rest = c.import(ImportOptions::new(), &changed[..]).unwrap();
+    assert!(rest.refused > 0 || matches!(rest.stream, StreamState::Damaged(_) | StreamState::Cut), "{rest:?}");
+    assert!(rest.added + rest.known >= half.added);
+    let whole = c.import(ImportOptions::new(), &frames[..]).unwrap();
+    assert_eq!((whole.refused, c.ledger_size()), (0, 902));
+    assert_intact(&c);
 }

@@ -1,6 +1,8 @@
 //! Nodes bring each other up to date: real servers on loopback, real TLS, and
 //! lines that break.
 
+#[path = "sync/bad_line.rs"]
+mod bad_line;
 #[path = "sync/exchange.rs"]
 mod exchange;
 #[path = "sync/faults.rs"]

@@ -358,3 +358,25 @@ fn the_documents_list_the_exit_codes_of_the_program() {
         assert!(page.contains(&format!("| {code} | {meaning} |")), "{code} {meaning}");
     }
 }
+
+#[test]
+fn a_ledger_that_was_set_back_goes_on_under_a_new_node_key() {
+    let world = furnished();
+    let before = world.run(&["card", "--json"]).ok().json();
+    world.run(&["new-node-key"]).exit(2).says("given up for good");
+    std::fs::copy(world.path("db/checkpoint"), world.path("kept")).unwrap();
+    let made = world.run(&["new-node-key", "--yes", "--json"]).ok().json();
+    same_members(&made, &["db", "origin", "node_key", "fingerprint"]);
+    let after = world.run(&["card", "--json"]).ok().json();
+    assert_eq!(after["fingerprint"], made["fingerprint"]);
+    assert_ne!(after["fingerprint"], before["fingerprint"]);
+    assert_ne!(after["certificate"], before["certificate"]);
+    assert_eq!(after["actors"], before["actors"]);
+    world.run(&["put", "a", "2"]).ok();
+    world.run(&["verify"]).ok();
+    // What the former key signed is kept, and still holds.
+    assert_eq!(
+        std::fs::read(world.path("db/checkpoint.former-1")).unwrap(),
+        std::fs::read(world.path("kept")).unwrap()
+    );
+}

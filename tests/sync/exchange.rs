@@ -199,3 +199,50 @@ fn it_goes_on_watching() {
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 10);
 }
+
+#[test]
+fn two_ledgers_that_differ_little_find_it_for_little() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    // Both have the same three thousand entries, in another order, and a few
+    // of their own.
+    a.write("plant", 1500);
+    b.write("lamp", 1500);
+    for (one, other) in [(&a, &b), (&b, &a)] {
+        let file = place.path("all.ndjson");
+        one.ok(&["export", "-o", file.to_str().unwrap()]);
+        other.ok(&["import", file.to_str().unwrap()]);
+    }
+    for n in 0..5 {
+        a.put(&format!("new-a-{n}"), "1");
+        b.put(&format!("new-b-{n}"), "1");
+    }
+    let server = b.serve();
+    let line = Proxy::new(server.port, Faults::default());
+    a.reaches(&b, &line.url, BOTH);
+    let done = a.json(&["sync", "b"]);
+    assert_eq!((&done["pulled"]["added"], &done["pushed"]["added"]), (&5.into(), &5.into()), "{done}");
+    assert_eq!((&done["pulled"]["known"], &done["pushed"]["known"]), (&0.into(), &0.into()), "{done}");
+    // A list of ids alone would be 48,000 bytes.
+    assert!(line.up() + line.down() < 40_000, "{} {}", line.up(), line.down());
+    println!("{} bytes up, {} down", line.up(), line.down());
+    assert_eq!(a.heads(), b.heads());
+    let again = a.json(&["sync", "b"]);
+    assert_eq!((&again["pulled"]["added"], &again["pushed"]["known"]), (&0.into(), &0.into()), "{again}");
+    assert!(again["sent_bytes"].as_u64().unwrap() < 3000, "{again}");
+    // One who has nothing in common with it gets and gives everything all the
+    // same.
+    let c = place.node("c");
+    for other in [&a, &b] {
+        c.knows(other);
+    }
+    c.write("door", 1100);
+    c.reaches(&b, &server.url, BOTH);
+    let all = c.json(&["sync", "b"]);
+    assert_eq!((&all["pulled"]["added"], &all["pushed"]["added"]), (&3010.into(), &1100.into()), "{all}");
+    assert_eq!((&all["pulled"]["known"], &all["pushed"]["known"]), (&0.into(), &0.into()), "{all}");
+    assert_eq!(c.heads(), b.heads());
+    server.stop();
+    c.verifies();
+}

@@ -1,6 +1,14 @@
 //! Lines that break, are slow, or lead to somebody else.
 
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use super::node::{Node, Place, Server, copy};
 use super::proxy::{Faults, Proxy};
@@ -141,6 +149,64 @@ fn whoever_has_another_certificate_gets_nothing() {
     // Nobody does.
     let err = a.fails(&["sync", "b"], 14, "unreachable");
     assert!(err.contains("run it again later"), "{err}");
+}
+
+/// Shows the certificate of another and signs with a key of its own.
+#[derive(Debug)]
+struct Thief(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Thief {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// Answers at a port with a stolen certificate, and counts what it reads.
+fn thief(certificate: Vec<u8>) -> (u16, Arc<AtomicUsize>) {
+    let own = rcgen::KeyPair::generate().unwrap();
+    let der = PrivateKeyDer::try_from(own.serialize_der()).unwrap();
+    let key = rustls::crypto::ring::sign::any_supported_type(&der).unwrap();
+    let shown = Thief(Arc::new(CertifiedKey::new(vec![CertificateDer::from(certificate)], key)));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown));
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let read = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&read);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(server, client);
+            let mut bytes = [0; 4096];
+            while let Ok(got @ 1..) = stream.read(&mut bytes) {
+                count.fetch_add(got, Ordering::SeqCst);
+            }
+        }
+    });
+    (port, read)
+}
+
+#[test]
+fn whoever_has_the_right_certificate_and_not_its_key_gets_nothing() {
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    a.write("plant", 5);
+    a.reaches(&b, &server.url, BOTH);
+    server.stop();
+    let pem = b.ok(&["card", "--certificate"]);
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let certificate = data_encoding::BASE64.decode(body.trim().as_bytes()).unwrap();
+    let (port, read) = thief(certificate);
+    let token = place.path("a-b.token");
+    let url = format!("https://127.0.0.1:{port}");
+    a.ok(&["peer", "set", "b", "--url", &url, "--token-file", token.to_str().unwrap()]);
+    a.fails(&["sync", "b"], 14, "wrong-peer");
+    assert_eq!(read.load(Ordering::SeqCst), 0, "not even the token");
 }
 
 #[test]

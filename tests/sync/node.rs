@@ -24,7 +24,7 @@ impl Place {
 
     /// A new node.
     pub(crate) fn node(&self, name: &'static str) -> Node {
-        let node = Node { dir: self.0.path().to_owned(), name };
+        let node = Node { dir: self.0.path().to_owned(), name, space: None };
         node.ok(&[&["init", "--actor", name][..], &WEAK].concat());
         node
     }
@@ -35,13 +35,27 @@ impl Place {
 pub(crate) struct Node {
     dir: PathBuf,
     pub(crate) name: &'static str,
+    /// The network namespace in which its commands run.
+    pub(crate) space: Option<String>,
 }
 
 impl Node {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_thingdb"));
+        let thingdb = env!("CARGO_BIN_EXE_thingdb");
+        let mut command = match &self.space {
+            None => Command::new(thingdb),
+            Some(space) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", space, thingdb]);
+                command
+            }
+        };
         command.current_dir(&self.dir).args(["--db", self.name]).args(args);
-        command.env_clear().env("THINGDB_PASSPHRASE", "correct horse").stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("THINGDB_PASSPHRASE", "correct horse")
+            .stdin(Stdio::null());
         command
     }
 

@@ -27,6 +27,13 @@ pub(super) const CHUNK_LINES: usize = 512;
 /// Bytes that are handed to a worker at once, about.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
+/// Chunks that are under way for each worker, at most: while a commit waits for
+/// the disk, workers go on.
+const AHEAD_CHUNKS: usize = 8;
+
+/// Bytes that are under way, about: one more chunk is begun below it.
+const AHEAD_BYTES: u64 = 24 << 20;
+
 /// Opened KEKs that are kept.
 const MAX_KEKS: usize = 1024;
 
@@ -130,8 +137,8 @@ pub(super) fn on_all_cores(
     take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * 2);
-        let (results, from_workers) = bounded::<Outcome>(threads * 4);
+        let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * AHEAD_CHUNKS);
+        let (results, from_workers) = bounded::<Outcome>(threads * AHEAD_CHUNKS);
         for _ in 0..threads {
             let (chunks, results) = (chunks.clone(), results.clone());
             scope.spawn(move || work(checker, &chunks, &results));
@@ -139,7 +146,7 @@ pub(super) fn on_all_cores(
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.
-        pump(source, to_workers, &from_workers, threads as u64 * 3, take)
+        pump(source, to_workers, &from_workers, (threads * AHEAD_CHUNKS) as u64, take)
     })
 }
 
@@ -151,12 +158,13 @@ fn pump(
     mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut early = BTreeMap::new();
-    let (mut sent, mut taken) = (0_u64, 0_u64);
+    let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_u64);
     let mut to_workers = Some(to_workers);
     loop {
         if let Some(sender) = &to_workers {
             match source.chunk()? {
                 Some(chunk) => {
+                    ahead_bytes += chunk.read;
                     // Workers end only when this channel is closed.
                     let _ = sender.send((sent, chunk));
                     sent += 1;
@@ -164,13 +172,18 @@ fn pump(
                 None => to_workers = None,
             }
         }
-        while sent - taken > if to_workers.is_some() { most_under_way } else { 0 } {
+        let must_wait = |sent_ahead: u64, ahead_bytes: u64| match &to_workers {
+            Some(_) => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= AHEAD_BYTES),
+            None => sent_ahead > 0,
+        };
+        while must_wait(sent - taken, ahead_bytes) {
             let Ok((number, bytes, checked)) = from_workers.recv() else {
                 return Err(Error::damaged("the import", "a worker stopped"));
             };
             early.insert(number, (bytes, checked));
             while let Some((bytes, checked)) = early.remove(&taken) {
                 taken += 1;
+                ahead_bytes -= bytes;
                 if take(checked, bytes)?.is_break() {
                     return Ok(());
                 }

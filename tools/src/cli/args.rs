@@ -8,8 +8,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, log, ls, man, migrate, passwd, peer, put, recovery_key, serve, share, show, stats, sync, token,
-    verify,
+    import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
+    sync, token, verify,
 };
 use super::output::Format;
 use super::progress::Progress;
@@ -255,6 +255,8 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
+    /// Go on as another node: for copies and restored backups
+    NewNodeKey(new_node_key::Args),
     /// Count what is stored
     Stats(stats::Args),
     /// Look for what is wrong or unwise

@@ -241,7 +241,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
-        thingdb::Error::RolledBack { .. } => (Exit::NotVerified, "rolled-back", "thingdb verify"),
+        thingdb::Error::RolledBack { .. } => (
+            Exit::NotVerified,
+            "rolled-back",
+            "thingdb verify tells more; thingdb help new-node-key tells how to go on",
+        ),
         thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),

@@ -12,9 +12,14 @@ const NAMES: [&str; 4] = ["thingdb", "localhost", "127.0.0.1", "::1"];
 
 /// The node's certificate, made now if it has none.
 pub(crate) fn of_node(db: &Db) -> Outcome<TlsIdentity> {
-    if let Some(identity) = db.tls_identity()? {
-        return Ok(identity);
+    match db.tls_identity()? {
+        Some(identity) => Ok(identity),
+        None => renew(db),
     }
+}
+
+/// A new certificate with a new key, in the place of what the node had.
+pub(crate) fn renew(db: &Db) -> Outcome<TlsIdentity> {
     let identity = make().map_err(|problem| {
         Failure::new(Exit::Unexpected, "certificate", format!("no certificate could be made: {problem}"))
     })?;

@@ -10,6 +10,8 @@ use crate::cli::compress::Compression;
 pub(crate) const JSON: &str = "application/json";
 /// The media type of a JSON object a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of a binary stream of entries.
+pub(crate) const FRAMES: &str = crate::sync::stream::MEDIA_TYPE;
 /// The media type of server-sent events.
 pub(crate) const EVENTS: &str = "text/event-stream";
 /// The media type of plain text.

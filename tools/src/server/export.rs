@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
-use thingdb::{Db, ExportOptions};
+use thingdb::{Db, ExportOptions, StreamForm};
 use tokio::sync::mpsc;
 
 use super::call::{Answer, Bearer, Call, answer};
-use super::encoding::{self, EVENTS, NDJSON};
+use super::encoding::{self, EVENTS, FRAMES, NDJSON};
 use super::node::Node;
 use super::pipe::{self, Sink};
 use super::problem::Problem;
@@ -49,7 +49,7 @@ impl Wanted {
 
 /// Sends entries.
 pub(crate) async fn export(mut call: Call) -> Answer {
-    let form = encoding::accepted(&call.headers, &[NDJSON, EVENTS])?;
+    let form = encoding::accepted(&call.headers, &[NDJSON, EVENTS, FRAMES])?;
     let wanted = Wanted {
         prefix: call.prefix(call.query.text("things").unwrap_or_default())?,
         to: call.query.text("to").map(str::to_owned),
@@ -75,7 +75,7 @@ pub(crate) async fn export(mut call: Call) -> Answer {
         call.place = None;
         wait_for(&call.node, since, Duration::from_secs(wait)).await;
     }
-    stream(&call, wanted, since)
+    stream(&call, wanted, since, form)
 }
 
 /// Waits until the ledger has an entry at `position`, or no longer.
@@ -88,7 +88,8 @@ async fn wait_for(node: &Node, position: u64, most: Duration) {
     }
 }
 
-fn stream(call: &Call, wanted: Wanted, since: u64) -> Answer {
+fn stream(call: &Call, wanted: Wanted, since: u64, media_type: &'static str) -> Answer {
+    let form = if media_type == FRAMES { StreamForm::Binary } else { StreamForm::Lines };
     let place = Node::place(&call.node.exports, "exports")?;
     let compression = encoding::compression(&call.headers);
     let (sink, body) = pipe::sink(&call.node, call.bearer.clone());
@@ -98,14 +99,14 @@ fn stream(call: &Call, wanted: Wanted, since: u64) -> Answer {
     tokio::task::spawn_blocking(move || {
         let _place = place;
         let written = Compressor::new(compression, sink).map_err(|problem| problem.to_string()).and_then(|mut out| {
-            db.export(wanted.options(since, until), &mut out).map_err(|problem| told(&problem))?;
+            db.export(wanted.options(since, until).form(form), &mut out).map_err(|problem| told(&problem))?;
             out.end().and_then(Sink::end).map_err(|problem| problem.to_string())
         });
         if let Err(problem) = written {
             tracing::warn!(%request_id, problem, "an export broke off");
         }
     });
-    let mut response = answer(NDJSON, body);
+    let mut response = answer(media_type, body);
     response.headers_mut().insert(NEXT_POSITION, HeaderValue::from(until.max(since)));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if let Some(encoding) = encoding::content_encoding(compression) {

@@ -17,6 +17,7 @@ use super::config::Limits;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::shutdown::Shutdown;
+use crate::sync::reconcile::LastIds;
 
 /// How often followers may learn of new entries.
 const GROWTH_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) shutdown: Shutdown,
     /// Streams that are still under way are left.
     pub(crate) leave: Shutdown,
+    /// The ids that other nodes compare with theirs.
+    pub(crate) ids: LastIds,
     /// Permits for imports.
     pub(crate) imports: Arc<Semaphore>,
     /// Permits for exports.
@@ -84,6 +87,7 @@ impl Node {
         Self {
             db,
             metrics: Metrics::new(),
+            ids: LastIds::default(),
             shutdown,
             leave: Shutdown::new(),
             imports: permits(limits.imports),

@@ -9,7 +9,7 @@ use axum::http::Method;
 use thingdb::Scope;
 
 use super::call::{Answer, Call};
-use super::encoding::{EVENTS, JSON, NDJSON, TEXT};
+use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, TEXT};
 use super::{checkpoint, description, entries, export, have, health, import, info, sync, things};
 
 /// Something that can be asked.
@@ -326,7 +326,7 @@ static ROUTES: &[Route] = &[
         answers: &[Reply {
             status: 200,
             about: "The stream; as events it does not end",
-            content: &[Content(NDJSON, Shape::Text), Content(EVENTS, Shape::Text)],
+            content: &[Content(NDJSON, Shape::Text), Content(EVENTS, Shape::Text), Content(FRAMES, Shape::Bytes)],
         }],
         problems: &[400, 403, 404, 406],
         handler: handler!(export::export),
@@ -344,7 +344,7 @@ static ROUTES: &[Route] = &[
             Parameter { name: "fail_fast", kind: Kind::Flag, about: "Stop at the first line that is refused: 422" },
         ],
         headers: &[ACCEPT],
-        body: &[Content(NDJSON, Shape::Text), Content(JSON, Shape::Any)],
+        body: &[Content(NDJSON, Shape::Text), Content(JSON, Shape::Any), Content(FRAMES, Shape::Bytes)],
         answers: &[Reply {
             status: 200,
             about: "What became of it",

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::encoding::{JSON, NDJSON};
+use super::encoding::{FRAMES, JSON, NDJSON};
 use crate::cli::unwrap;
 
 /// A form in which entries are sent.
@@ -13,10 +13,12 @@ pub(crate) enum Form {
     Ndjson,
     /// A JSON array of lines, or of objects; taken in only.
     Array,
+    /// A binary stream, which tells itself apart from lines.
+    Frames,
 }
 
 /// The media types of forms, the one that is preferred first.
-pub(crate) const MEDIA_TYPES: &[&str] = &[NDJSON, JSON];
+pub(crate) const MEDIA_TYPES: &[&str] = &[NDJSON, JSON, FRAMES];
 
 impl Form {
     /// The form of a body of this media type.
@@ -24,6 +26,7 @@ impl Form {
         match media_type {
             NDJSON | "application/ndjson" | "application/jsonl" => Some(Self::Ndjson),
             JSON => Some(Self::Array),
+            FRAMES => Some(Self::Frames),
             _ => None,
         }
     }
@@ -31,7 +34,7 @@ impl Form {
     /// The lines of a body.
     pub(crate) fn lines<'a>(self, source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
         match self {
-            Self::Ndjson => Ok(Box::new(io::BufReader::with_capacity(256 << 10, source))),
+            Self::Ndjson | Self::Frames => Ok(Box::new(io::BufReader::with_capacity(256 << 10, source))),
             // A single line is valid JSON, too.
             Self::Array => unwrap::lines(source),
         }

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::cli::compress::{self, Compression};
 use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
-use crate::sync::{answer, stream};
+use crate::sync::{answer, reconcile, stream};
 
 /// The media type of ids, positions and bits.
 const BYTES: &str = "application/octet-stream";
@@ -118,6 +118,34 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[Reply { status: 200, about: "Positions", content: &[Content(JSON, Shape::One("SyncChanges"))] }],
         problems: &[403, 422],
         handler: handler!(changes),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/reconcile",
+        needs: Needs::Scope(Scope::Export),
+        name: "sync-reconcile",
+        about: "A message of the negentropy protocol over the ids of the first entries of the ledger, and the answer",
+        id: None,
+        query: &[Parameter { name: "size", kind: Kind::Number(1_000_000), about: "How many entries" }],
+        headers: &[],
+        body: &[Content(BYTES, Shape::Bytes)],
+        answers: &[Reply { status: 200, about: "The answer", content: &[Content(BYTES, Shape::Bytes)] }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(differ),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/locate",
+        needs: Needs::Scope(Scope::Export),
+        name: "sync-locate",
+        about: "The positions, 8 bytes each and ascending, of those of these entries that are here",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[Content(BYTES, Shape::Bytes)],
+        answers: &[Reply { status: 200, about: "The positions", content: &[Content(BYTES, Shape::Bytes)] }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(locate),
     },
     Route {
         method: Method::GET,
@@ -234,6 +262,46 @@ async fn have(mut call: Call) -> Answer {
         .call(move |db| match answer::have(db, &prefix, &body)? {
             Some(bits) => Ok(respond(BYTES, bits)),
             None => Err(Problem::invalid("each id is 16 bytes")),
+        })
+        .await
+}
+
+/// Ids of all things are for tokens that are for all things.
+fn must_be_for_all(call: &Call) -> Result<(), Problem> {
+    if call.things().is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "token-refused", "this is for tokens without a prefix"))
+}
+
+/// Answers what differs.
+async fn differ(mut call: Call) -> Answer {
+    must_be(&call, BYTES)?;
+    must_be_for_all(&call)?;
+    let size = call.query.number("size", *reconcile::ENTRIES.end())?.unwrap_or(0);
+    let body = call.whole_body(reconcile::MAX_MESSAGE_BYTES as u64).await?;
+    let node = Arc::clone(&call.node);
+    call.node
+        .call(move |db| {
+            if size > db.ledger_size() {
+                return Err(Problem::invalid("the ledger has fewer entries"));
+            }
+            let answer = node.ids.of(db, size)?.answer(&body);
+            Ok(respond(BYTES, answer.ok_or_else(|| Problem::invalid("this is no message of negentropy"))?))
+        })
+        .await
+}
+
+/// Says where entries are.
+async fn locate(mut call: Call) -> Answer {
+    must_be(&call, BYTES)?;
+    must_be_for_all(&call)?;
+    let body = call.whole_body(MAX_IDS as u64 * 16).await?;
+    let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
+    call.node
+        .call(move |db| {
+            let positions: Vec<u8> = db.locate(&ids)?.into_iter().flat_map(u64::to_be_bytes).collect();
+            Ok(respond(BYTES, positions))
         })
         .await
 }

@@ -18,6 +18,7 @@ mod http;
 mod link;
 pub(crate) mod pace;
 mod pin;
+pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;
 pub(crate) mod stream;

@@ -17,7 +17,7 @@ use super::address::Address;
 use super::fault::{Fault, Outcome};
 use super::http::{Answer, Body, Connection, Head, Request};
 use super::pace::{Pace, Traffic};
-use super::wire::{self, ChangedEntries, MAX_IDS, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, Grown, MAX_IDS, Received, Seen, Shown, State};
 use super::{link, pin, stream};
 
 /// Longest answer that is not a stream of entries.
@@ -29,6 +29,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// No wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest question for something new, in seconds: shorter than a line may
+/// stall.
+const LONGEST_POLL: u64 = 30;
 
 /// Tries at a server that never answered.
 const FIRST_TRIES: u32 = 3;
@@ -135,9 +139,38 @@ impl Remote {
         Ok(bits)
     }
 
+    /// Its answer to a message about the ids of its first `size` entries.
+    pub(crate) fn reconcile(&mut self, size: u64, message: &[u8]) -> Outcome<Vec<u8>> {
+        self.bytes("POST", &format!("/sync/reconcile?size={size}"), Some(("application/octet-stream", message)))
+    }
+
+    /// Where it has these entries.
+    pub(crate) fn locate(&mut self, ids: &[ShortId]) -> Outcome<Vec<u64>> {
+        let mut positions = Vec::with_capacity(ids.len());
+        for some in ids.chunks(MAX_IDS) {
+            let body = Some(("application/octet-stream", some.as_flattened()));
+            let bytes = self.bytes("POST", "/sync/locate", body)?;
+            let (found, rest) = bytes.as_chunks::<8>();
+            if !rest.is_empty() || found.len() > some.len() {
+                return Err(Fault::answer("positions that were not asked for"));
+            }
+            positions.extend(found.iter().copied().map(u64::from_be_bytes));
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        Ok(positions)
+    }
+
     /// Its entries that were completed after a revision.
     pub(crate) fn changes(&mut self, prefix: &str, node: &Origin, since: u64) -> Outcome<ChangedEntries> {
         self.json("GET", &format!("/sync/changes?node={node}&since={since}{}", things(prefix)), None)
+    }
+
+    /// Waits until it has more than this, or the time is over.
+    pub(crate) fn wait_for_more(&mut self, size: u64, revision: u64, most: Duration) -> Outcome {
+        let seconds = most.as_secs().clamp(1, LONGEST_POLL);
+        let target = format!("/sync/wait?size={size}&revision={revision}&seconds={seconds}");
+        self.json::<Grown>("GET", &target, None).map(drop)
     }
 
     /// Asks for entries, once: what came before the line broke is the caller's

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use thingdb::{Cursors, Db, Observation, Origin, Peer, ShortId, SignedCheckpoint, short_id};
 
 use super::fault::{Fault, Outcome};
+use super::reconcile::{self, Difference, Ids};
 use super::remote::Remote;
 use super::stream::{self, Packer};
 use super::wire::{self, MAX_IDS, MAX_RANGES, Reason, Shown, State};
@@ -82,6 +83,8 @@ pub(crate) struct Summary {
     pub(crate) pushed: Count,
     /// Entries in the peer's ledger.
     pub(crate) peer_size: u64,
+    /// The newest revision in the peer's log of completions.
+    pub(crate) peer_revision: u64,
 }
 
 /// How far it is.
@@ -121,6 +124,8 @@ type Places = Vec<(u64, ShortId)>;
 enum There {
     /// These entries, and nothing else that is to be sent.
     Only(HashSet<ShortId>),
+    /// Everything but these entries.
+    AllBut(HashSet<ShortId>),
     /// It has to be asked.
     Ask,
     /// Everything goes, whatever is there.
@@ -142,9 +147,9 @@ impl<'a> Session<'a> {
         Self { db, peer, origin: peer.origin(), prefix, plan, remote, tick, window: Window::new(), summary }
     }
 
-    /// The server, for what it counts.
-    pub(crate) const fn remote(&self) -> &Remote {
-        &self.remote
+    /// The server, to be used again.
+    pub(crate) fn into_remote(self) -> Remote {
+        self.remote
     }
 
     /// Exchanges once.
@@ -161,9 +166,17 @@ impl<'a> Session<'a> {
         }
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
         if self.plan.pull {
-            let listed = self.pull(&greeting, &mut cursors)?;
-            if let (Some(listed), false) = (listed, self.plan.all) {
-                there = There::Only(listed);
+            match self.differ(&greeting, &cursors)? {
+                Some(difference) => {
+                    self.pull_lacking(&greeting, &mut cursors, &difference.lacking_here)?;
+                    there = There::AllBut(difference.lacking_there.into_iter().collect());
+                }
+                None => {
+                    let listed = self.pull(&greeting, &mut cursors)?;
+                    if let (Some(listed), false) = (listed, self.plan.all) {
+                        there = There::Only(listed);
+                    }
+                }
             }
         }
         let mut size = greeting.size;
@@ -171,6 +184,7 @@ impl<'a> Session<'a> {
             size = self.push(&greeting, &mut cursors, &there)?;
         }
         self.summary.peer_size = size;
+        self.summary.peer_revision = greeting.revision;
         if !self.plan.dry_run {
             self.settle(&greeting, cursors, size)?;
         }
@@ -261,6 +275,35 @@ impl<'a> Session<'a> {
             Some(standing) => Err(Fault::OwnRollback(standing)),
             None => state.contradiction.clone().map_or(Ok(()), |word| Err(Fault::Accused(word))),
         }
+    }
+
+    /// What differs, if this is the first exchange of two nodes that both have
+    /// many entries, and little does.
+    fn differ(&mut self, greeting: &Greeting, cursors: &Cursors) -> Outcome<Option<Difference>> {
+        let own = self.db.ledger_size();
+        let is_first = *cursors == Cursors::default() && !self.plan.all && self.prefix.is_empty();
+        if !is_first || !reconcile::ENTRIES.contains(&own) || !reconcile::ENTRIES.contains(&greeting.size) {
+            return Ok(None);
+        }
+        let ids = Ids::of(self.db, own)?;
+        let (remote, size) = (&mut self.remote, greeting.size);
+        // A list of ids takes 16 bytes each.
+        reconcile::compare(&ids, size * 8, |message| remote.reconcile(size, message))
+    }
+
+    /// Fetches these entries, which are all that is not here.
+    fn pull_lacking(&mut self, greeting: &Greeting, cursors: &mut Cursors, ids: &[ShortId]) -> Outcome {
+        if self.plan.dry_run {
+            self.summary.pulled.planned += ids.len() as u64;
+            self.summary.pulled.planned_bytes += ids.len() as u64 * self.window.entry_bytes;
+            return Ok(());
+        }
+        let positions = self.remote.locate(ids)?;
+        let (begin, total) = (positions.first().copied().unwrap_or(0), greeting.size);
+        self.fetch(&positions, None, &|done| (done - begin, total.saturating_sub(begin)))?;
+        cursors.pulled = greeting.size;
+        self.note(*cursors)?;
+        self.pull_completed(greeting, cursors, &positions.into_iter().collect())
     }
 
     /// Fetches what is not here. Gives the ids of the entries that came to the
@@ -475,6 +518,7 @@ impl<'a> Session<'a> {
         }
         let has = match there {
             There::Only(listed) => ids.iter().map(|id| listed.contains(id)).collect(),
+            There::AllBut(lacking) => ids.iter().map(|id| !lacking.contains(id)).collect(),
             There::Ask => self.remote.have(&self.prefix, &ids)?,
             There::Ignore => vec![false; ids.len()],
         };

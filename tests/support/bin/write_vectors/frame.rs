@@ -1,7 +1,7 @@
 //! The binary stream.
 
 use thingdb_format::frame::{Encoder, MAGIC};
-use thingdb_format::{Entry, Line, StreamHeader, Suite, ThingId, Trailer, merkle};
+use thingdb_format::{Entry, Line, Suite, ThingId, Trailer, merkle};
 use thingdb_tests::vector::Vector;
 
 use crate::Writer;
@@ -137,7 +137,7 @@ fn good(w: &mut Writer) {
     add("good-envelopes", "the packets go once", &entries([sealed(first()), sealed(second())]));
     add("good-batch", "an entry of a batch, with its path", &batch(1));
     add("good-batch-last", "the last of an odd batch has a short path", &batch(2));
-    let header = Line::Header(Box::new(StreamHeader::default()));
+    let header = Line::Header(Box::default());
     let ids = [first(), second()].map(|entry| merkle::leaf(&entry.id()));
     let trailer = Trailer { entries: 2, root: merkle::root(ids), checkpoint: None };
     let lines = [vec![header], entries([first(), second()]), vec![Line::Trailer(Box::new(trailer))]].concat();

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{Db, ExportOptions, ExportSummary, KdfParams};
+use thingdb::{Db, ExportOptions, ExportSummary, KdfParams, StreamForm};
 
 use crate::cli::array::Array;
 use crate::cli::compress::{Compression, Compressor};
@@ -20,6 +20,7 @@ Examples:
   thingdb export -o things.ndjson
   thingdb export --since 5000 | ssh hq thingdb import -
   thingdb export --prefix plant-3/ -o plant-3.ndjson.zst
+  thingdb export --binary -o things.tdbs                     for slow lines and small disks
   thingdb export --array | curl --data-binary @- …           what POST /import takes, too
   thingdb export --to auditor -o for-auditor.ndjson
   thingdb export --archive-passphrase-file archive.pass -o archive.ndjson.zst
@@ -55,6 +56,10 @@ pub(crate) struct Args {
     /// Write one JSON array instead of lines, for clients that know no streams
     #[arg(long)]
     array: bool,
+
+    /// Write a binary stream: a third of the bytes, and nothing for people
+    #[arg(long, conflicts_with = "array")]
+    binary: bool,
 
     /// Compress; by default as the file name says (.zst, .gz)
     #[arg(long, value_enum, value_name = "HOW")]
@@ -92,7 +97,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {
     let mut meter = context.meter("exporting");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
-    let mut options = ExportOptions::new().progress(&mut progress);
+    let form = if args.binary { StreamForm::Binary } else { StreamForm::Lines };
+    let mut options = ExportOptions::new().form(form).progress(&mut progress);
     if let Some(since) = args.since {
         options = options.since(since);
     }

@@ -26,7 +26,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (11, "another process has the database open"),
     (12, "wrong passphrase"),
     (13, "token refused, or its scope does not reach"),
-    (14, "peer not reachable, or not the one that was pinned (kept for the server)"),
+    (14, "peer not reachable, or not the one that was pinned"),
     (15, "the database or the stream was written by a newer version"),
     (130, "interrupted; what was reported as stored is stored"),
 ];

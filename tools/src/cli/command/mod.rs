@@ -20,6 +20,7 @@ pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod migrate;
+pub(crate) mod new_node_key;
 pub(crate) mod passwd;
 pub(crate) mod peer;
 pub(crate) mod put;
@@ -71,6 +72,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Token(command) => token::run(context, &command),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
+        Command::NewNodeKey(args) => new_node_key::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),

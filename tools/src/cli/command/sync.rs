@@ -16,6 +16,9 @@ use crate::sync::pace::Pace;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick};
 
+/// The least time between two exchanges.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+
 /// Refused entries that are explained on stderr.
 const MAX_SHOWN: usize = 10;
 
@@ -136,65 +139,90 @@ pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
 }
 
 fn once(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args) -> Outcome {
-    let summary = exchange(context, db, peer, way, args, true)?;
-    conclude(&summary)
+    let remote = connect(context, db, peer, args)?;
+    let (done, _) = exchange(context, db, peer, way, args, remote, true);
+    conclude(&done?)
 }
 
 /// Exchanges again and again. What passes is told and does not end it.
 fn watch(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args, every: Duration) -> Outcome {
     let pace = pace(context, args);
+    let mut remote = connect(context, db, peer, args)?;
     let mut first = true;
     loop {
-        match exchange(context, db, peer, way, args, first).and_then(|summary| conclude(&summary)) {
+        let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
+        first = false;
+        let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
+        match done.and_then(|summary| conclude(&summary)) {
             Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Partly) => {
                 context.console.warning("sync", failure.fact());
             }
+            Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
             done => done?,
         }
-        first = false;
-        if pace.sleep(every).is_err() {
+        // What comes to the peer meanwhile is fetched at once; what comes here
+        // goes when the time is over.
+        let start = Instant::now();
+        if let Some((size, revision)) = seen.filter(|_| way != Way::Push && every >= Duration::from_secs(1)) {
+            // A line that breaks is noticed by the next exchange.
+            let _ = line.wait_for_more(size, revision, every);
+        }
+        let asked = start.elapsed();
+        if asked < every && (seen.is_none() || way == Way::Push || asked < MIN_PAUSE) {
+            let rest = if seen.is_none() || way == Way::Push { every } else { MIN_PAUSE.min(every) };
+            if pace.sleep(rest.saturating_sub(asked)).is_err() {
+                return Ok(());
+            }
+        }
+        if context.console.is_interrupted() {
             return Ok(());
         }
+        remote = line;
     }
 }
 
+/// One exchange, and the line that it used.
 fn exchange(
     context: &Context,
     db: &Db,
     peer: &Peer,
     way: Way,
     args: &Args,
+    remote: Remote,
     says_nothing_too: bool,
-) -> Outcome<Summary> {
+) -> (Outcome<Summary>, Remote) {
     let plan = Plan { pull: way != Way::Push, push: way != Way::Pull, all: args.all, dry_run: args.dry_run };
     let start = Instant::now();
+    let traffic = remote.traffic().clone();
+    let (sent, received, reconnects) = (traffic.sent(), traffic.received(), remote.reconnects());
     let mut meter = context.meter(if way == Way::Push { "sending" } else { "syncing" });
     let mut tick = |tick: Tick| meter.update(tick.done, tick.total, tick.bytes);
-    let remote = connect(context, db, peer, args)?;
     let mut session = Session::new(db, peer, &args.things, plan, remote, &mut tick);
     let done = session.run();
-    let traffic = session.remote().traffic().clone();
-    let reconnects = session.remote().reconnects();
-    let url = session.remote().address().to_string();
-    drop(session);
-    let summary = done.map_err(|fault| failure(fault, &peer.name, &url))?;
-    let gone = summary.pulled.added + summary.pushed.added;
-    meter.end(gone, traffic.sent() + traffic.received());
+    let remote = session.into_remote();
+    let summary = match done {
+        Ok(summary) => summary,
+        Err(fault) => {
+            let url = remote.address().to_string();
+            return (Err(failure(fault, &peer.name, &url)), remote);
+        }
+    };
+    let (sent, received) = (traffic.sent() - sent, traffic.received() - received);
+    meter.end(summary.pulled.added + summary.pushed.added, sent + received);
     let told = Told {
         peer: &peer.name,
         dry_run: args.dry_run,
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         peer_entries: summary.peer_size,
-        sent_bytes: traffic.sent(),
-        received_bytes: traffic.received(),
-        reconnects,
+        sent_bytes: sent,
+        received_bytes: received,
+        reconnects: remote.reconnects() - reconnects,
         seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
     };
-    if says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something() {
-        say(context, &told)?;
-    }
-    Ok(summary)
+    let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
+    let said = if says { say(context, &told) } else { Ok(()) };
+    (said.map(|()| summary), remote)
 }
 
 fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
