@@ -246,3 +246,39 @@ fn two_ledgers_that_differ_little_find_it_for_little() {
     server.stop();
     c.verifies();
 }
+
+#[test]
+fn two_nodes_that_are_both_served_exchange_within_their_servers() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 10);
+    b.write("lamp", 10);
+    let (here, there) = (a.serve(), b.serve());
+    // The command runs in the server of a, and b's asks the server of a.
+    a.reaches(&b, &there.url, BOTH);
+    b.reaches(&a, &here.url, BOTH);
+    let one = a.json(&["sync", "b"]);
+    assert_eq!((&one["pulled"]["added"], &one["pushed"]["added"]), (&10.into(), &10.into()), "{one}");
+    a.put("plant-1", "1");
+    b.put("lamp-1", "1");
+    let other = b.json(&["sync", "a"]);
+    assert_eq!((&other["pulled"]["added"], &other["pushed"]["added"]), (&1.into(), &1.into()), "{other}");
+    assert_eq!(a.heads(), b.heads());
+    // Both at once, from both sides.
+    a.write("more", 40);
+    b.write("less", 40);
+    let runs = [(&a, "b"), (&b, "a")].map(|(node, peer)| {
+        let mut command = node.command(&["sync", peer]);
+        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+    });
+    for mut run in runs {
+        assert!(run.wait().unwrap().success());
+    }
+    a.ok(&["sync", "b"]);
+    assert_eq!(a.heads(), b.heads());
+    here.stop();
+    there.stop();
+    a.verifies();
+    b.verifies();
+}

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 
+use zeroize::Zeroizing;
+
 use super::fault::{Fault, Outcome};
 use super::link::Link;
 
@@ -23,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) target: &'a str,
     /// The headers, in whole lines without their end.
     pub(crate) headers: &'a [String],
+    /// A header that nobody else may see.
+    pub(crate) secret: &'a str,
     /// What goes with it.
     pub(crate) body: Body<'a>,
 }
@@ -86,7 +90,10 @@ impl Connection {
     }
 
     fn send(&mut self, request: Request<'_>) -> io::Result<()> {
-        let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
+        // Large enough that it is not copied while it grows: it is wiped where
+        // it lies.
+        let mut head = Zeroizing::new(String::with_capacity(2048 + request.target.len()));
+        head.push_str(&format!("{} {} HTTP/1.1\r\n{}\r\n", request.method, request.target, request.secret));
         for line in request.headers {
             head.push_str(line);
             head.push_str("\r\n");
@@ -101,9 +108,9 @@ impl Connection {
         match request.body {
             Body::None => link.write_all(head.as_bytes())?,
             // Together in one record.
-            Body::Bytes(bytes) => link.write_all(&[head.as_bytes(), bytes].concat())?,
+            Body::Bytes(bytes) => link.write_all(&Zeroizing::new([head.as_bytes(), bytes].concat()))?,
             Body::Stream(make) => {
-                let mut pieces = Pieces { link, gathered: head.into_bytes(), head: true };
+                let mut pieces = Pieces { link, gathered: Vec::new(), head: Some(head) };
                 make(&mut pieces)?;
                 pieces.end()?;
             }
@@ -250,20 +257,18 @@ impl Read for Answer<'_> {
     }
 }
 
-/// A body in chunks. The head goes with the first one.
+/// A body in chunks.
 struct Pieces<'l> {
     link: &'l mut Link,
     gathered: Vec<u8>,
-    /// What is gathered begins with the head.
-    head: bool,
+    /// It goes before the first piece.
+    head: Option<Zeroizing<String>>,
 }
 
 impl Pieces<'_> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.head {
-            self.head = false;
-            let head = std::mem::take(&mut self.gathered);
-            self.link.write_all(&head)?;
+        if let Some(head) = self.head.take() {
+            self.link.write_all(head.as_bytes())?;
         }
         if !bytes.is_empty() {
             let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
@@ -280,9 +285,6 @@ impl Pieces<'_> {
 
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.head {
-            self.send(&[])?;
-        }
         self.gathered.extend_from_slice(bytes);
         if self.gathered.len() >= PIECE_BYTES {
             self.flush()?;
@@ -291,9 +293,6 @@ impl Write for Pieces<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.head {
-            self.send(&[])?;
-        }
         let bytes = std::mem::take(&mut self.gathered);
         self.send(&bytes)?;
         self.link.flush()

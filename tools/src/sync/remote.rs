@@ -40,7 +40,8 @@ const FIRST_TRIES: u32 = 3;
 /// A peer's server.
 pub(crate) struct Remote {
     address: Address,
-    headers: Zeroizing<String>,
+    /// The header with the token.
+    secret: Zeroizing<String>,
     tls: Arc<ClientConfig>,
     pace: Pace,
     traffic: Traffic,
@@ -69,7 +70,7 @@ impl Remote {
             return Err(Fault::Token("the token has characters that no token has".to_owned()));
         }
         Ok(Self {
-            headers: Zeroizing::new(format!("authorization: Bearer {token}")),
+            secret: Zeroizing::new(format!("authorization: Bearer {token}")),
             address,
             tls: pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?,
             pace,
@@ -186,7 +187,9 @@ impl Remote {
             self.headers(&["content-type: application/octet-stream", &format!("accept: {}", stream::MEDIA_TYPE)]);
         let body = wire::ranges_to_bytes(ranges);
         let target = format!("/sync/fetch{things}");
-        let request = Request { method: "POST", target: &target, headers: &headers, body: Body::Bytes(&body) };
+        let secret = self.secret.clone();
+        let body = Body::Bytes(&body);
+        let request = Request { method: "POST", target: &target, headers: &headers, secret: &secret, body };
         self.once(request, |mut answer| {
             let taken = take(&mut answer)?;
             // To its end, so that the connection can be used again.
@@ -204,7 +207,9 @@ impl Remote {
     ) -> Outcome<Received> {
         let headers = self.headers(&[&format!("content-type: {}", stream::MEDIA_TYPE), "content-encoding: zstd"]);
         let target = format!("/sync/entries?node={node}{}", things(prefix));
-        let request = Request { method: "POST", target: &target, headers: &headers, body: Body::Stream(make) };
+        let secret = self.secret.clone();
+        let body = Body::Stream(make);
+        let request = Request { method: "POST", target: &target, headers: &headers, secret: &secret, body };
         self.once(request, read_json)
     }
 
@@ -241,9 +246,10 @@ impl Remote {
     fn bytes(&mut self, method: &str, target: &str, body: Option<(&str, &[u8])>) -> Outcome<Vec<u8>> {
         let kind = body.map(|(kind, _)| format!("content-type: {kind}"));
         let headers = self.headers(&kind.as_deref().into_iter().collect::<Vec<_>>());
+        let secret = self.secret.clone();
         loop {
             let body = body.map_or(Body::None, |(_, bytes)| Body::Bytes(bytes));
-            let request = Request { method, target, headers: &headers, body };
+            let request = Request { method, target, headers: &headers, secret: &secret, body };
             match self.once(request, |answer| answer.bytes(MAX_ANSWER_BYTES)) {
                 Err(fault) if fault.is_passing() => self.wait(fault)?,
                 done => return done,
@@ -255,7 +261,6 @@ impl Remote {
         let own = [
             format!("host: {}", self.address.authority()),
             concat!("user-agent: thingdb/", env!("CARGO_PKG_VERSION")).to_owned(),
-            self.headers.to_string(),
         ];
         own.into_iter().chain(more.iter().map(|line| (*line).to_owned())).collect()
     }

@@ -391,6 +391,9 @@ impl<'a> Session<'a> {
             positions.sort_unstable();
             positions.dedup();
             let total = positions.len() as u64;
+            if changes.more && changes.revision <= cursors.pulled_revision {
+                return Err(Fault::answer("completions that do not go on"));
+            }
             // They lie anywhere, and do not move the position.
             self.fetch(&positions, None, &|_| (0, total))?;
             cursors.pulled_revision = cursors.pulled_revision.max(changes.revision);
