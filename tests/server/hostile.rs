@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 
-use super::client::{Reply, chunk, head};
+use super::client::{Reply, chunk, head, read_head};
 use super::routes::{furnished, served};
 use super::running::Running;
 use super::world::World;
@@ -120,13 +120,15 @@ fn slow_clients_are_let_go() {
 fn who_does_not_read_is_let_go() {
     let world = World::new();
     let input: String =
-        (0..600).map(|n| format!("{{\"thing\":\"t\",\"data\":\"{n}{}\"}}\n", "x".repeat(20_000))).collect();
+        (0..1_500).map(|n| format!("{{\"thing\":\"t\",\"data\":\"{n}{}\"}}\n", "x".repeat(20_000))).collect();
     world.feed(&["append"], input).ok();
     let (server, token) = served(world, &["--stall-timeout", "0.5", "--max-exports", "1"]);
-    let deaf = server.begin(&token, "GET", "/export", &[]);
-    // Its place is free again before it says a word.
-    while server.get(&token, "/export?since=600").status == 200 {}
-    while server.get(&token, "/export?since=600").status != 200 {}
+    let mut deaf = BufReader::new(server.begin(&token, "GET", "/export", &[]));
+    assert_eq!(read_head(&mut deaf).unwrap().0, 200);
+    // More than sockets hold is still to come. Its place is free again before
+    // it says a word.
+    server.get(&token, "/export?since=1500").problem(503, "busy");
+    while server.get(&token, "/export?since=1500").status != 200 {}
     drop(deaf);
     server.stop();
 }

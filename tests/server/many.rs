@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 
-use super::client::{Reply, head};
+use super::client::{Reply, chunk, head, read_head};
 use super::routes::{furnished, served};
 
 #[test]
@@ -59,15 +59,33 @@ fn a_rate_is_kept_by_token() {
 
 #[test]
 fn places_run_out_with_a_word() {
-    let args = ["--max-imports", "1", "--max-followers", "1", "--max-requests-per-token", "2"];
+    let args = ["--max-imports", "1", "--max-followers", "1", "--max-requests-per-token", "2", "--metrics", "0"];
     let (server, token) = served(furnished(), &args);
     let ndjson = [("content-type", "application/x-ndjson")];
-    let _import = server.begin(&token, "POST", "/import", &ndjson);
-    while server.ask(&token, "POST", "/import", &ndjson, b"").status == 200 {}
+    // Lines are refused, so the answer begins: it has its place.
+    let mut import = server.begin(&token, "POST", "/import", &ndjson);
+    import.write_all(&chunk(&b"junk\n".repeat(20_000))).unwrap();
+    import.flush().unwrap();
+    let mut answer = BufReader::new(&mut import);
+    assert_eq!(read_head(&mut answer).unwrap().0, 200);
     let busy = server.ask(&token, "POST", "/import", &ndjson, b"").problem(503, "busy");
     assert_eq!(busy.header("retry-after"), Some("1"));
-    let _waiting = server.begin(&token, "GET", "/export?since=3&wait=300", &[]);
-    while server.get(&token, "/info").status == 200 {}
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(server.begin(&token, "GET", "/export?since=3&wait=300", &[]));
+        while !server.metrics().contains("\nthingdb_requests_under_way 1\n") {
+            std::thread::yield_now();
+        }
+        // One waits, there is no place for another, and that one is answered.
+        if waiting.len() == 2 {
+            let reply = Reply::read(&mut BufReader::new(waiting.pop().unwrap()), false).unwrap();
+            reply.problem(503, "busy");
+        }
+    }
+    let _write = server.begin(&token, "POST", "/things/a/entries", &[("content-type", "application/json")]);
+    while !server.metrics().contains("\nthingdb_requests_under_way 2\n") {
+        std::thread::yield_now();
+    }
     server.get(&token, "/info").problem(429, "too-many-requests");
     server.signal("-KILL");
     server.wait();

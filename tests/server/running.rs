@@ -1,6 +1,7 @@
 //! A server that runs, and what it serves.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -72,6 +73,15 @@ impl Running {
         connection.write_all(&head(method, path, &headers, length)).unwrap();
         connection.flush().unwrap();
         connection
+    }
+
+    /// What its metrics say, with the head of the answer.
+    pub(crate) fn metrics(&self) -> String {
+        let address = self.said["metrics"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let (address, path) = address.split_once('/').unwrap();
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(socket, "GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        std::io::read_to_string(socket).unwrap()
     }
 
     /// What it logged so far.

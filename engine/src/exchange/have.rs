@@ -55,3 +55,89 @@ impl Db {
         self.store.with_tree(|tree| merkle::consistency_proof(tree, old_size, new_size))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ExportOptions, ImportOptions, KdfChoice, Options, Passphrase, ThingQuery};
+
+    /// 300 entries of 10 things, more than a row of ids.
+    fn furnished() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new().kdf(KdfChoice::weakest());
+        let db = options.create(dir.path().join("db"), &Passphrase::new("correct horse battery")).unwrap();
+        for n in 0..300 {
+            db.put(&format!("{}/{}", if n % 2 == 0 { "even" } else { "odd" }, n % 10), &n.to_string()).unwrap();
+        }
+        (dir, db)
+    }
+
+    fn export(db: &Db, options: ExportOptions<'_>) -> String {
+        let mut out = Vec::new();
+        db.export(options, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_the_order_of_the_question() {
+        let (_dir, db) = furnished();
+        let even = db.get("even/0").unwrap().unwrap().id();
+        let odd = db.get("odd/1").unwrap().unwrap().id();
+        let (first, second) = (EntryId([1; 32]), EntryId([2; 32]));
+        assert_eq!(db.missing(&[second, even, first, odd, second], "").unwrap(), [second, first, second]);
+        assert_eq!(db.missing(&[odd, even], "even/").unwrap(), [odd]);
+        assert_eq!(db.missing(&[], "").unwrap(), []);
+    }
+
+    #[test]
+    fn a_proof_leads_from_an_older_checkpoint_to_a_newer_one() {
+        let (_dir, db) = furnished();
+        let old = db.checkpoint().unwrap();
+        db.put("more", "1").unwrap();
+        let new = db.checkpoint().unwrap();
+        let (old, new) = (old.claimed(), new.claimed());
+        let proof = db.consistency_proof(old.size, new.size).unwrap();
+        merkle::verify_consistency(old.size, new.size, &proof, &old.root, &new.root).unwrap();
+        assert!(merkle::verify_consistency(old.size, new.size, &proof, &Hash([0; 32]), &new.root).is_err());
+        assert_eq!(db.consistency_proof(1, db.ledger_size() + 1).unwrap(), []);
+    }
+
+    #[test]
+    fn parts_of_a_stream_are_the_stream() {
+        let (_dir, db) = furnished();
+        let whole = export(&db, ExportOptions::new());
+        let parts: String = [(0, 7), (7, 7), (7, 256), (256, 1000)]
+            .into_iter()
+            .map(|(since, until)| export(&db, ExportOptions::new().since(since).until(until).bare(true)))
+            .collect();
+        let ids = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| line.starts_with("{\"v\":")).map(|line| line[..80].to_owned()).collect()
+        };
+        assert_eq!((ids(&parts), parts.lines().count()), (ids(&whole), 300));
+    }
+
+    #[test]
+    fn an_import_for_a_prefix_refuses_the_rest_and_tells() {
+        let (_dir, db) = furnished();
+        let stream = export(&db, ExportOptions::new());
+        let mut told = Vec::new();
+        let mut tell = |refusal: &crate::Refusal| told.push(refusal.line);
+        let options = ImportOptions::new().prefix("even/").refused(&mut tell).dry_run(true);
+        let imported = db.import(options, stream.as_bytes()).unwrap();
+        assert_eq!((imported.known, imported.refused), (150, 150));
+        assert_eq!(told, (3..=301).step_by(2).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn pages_of_things_have_a_limit() {
+        let (_dir, db) = furnished();
+        let page = |query: ThingQuery| -> Vec<String> {
+            db.things_from(&query).unwrap().map(|thing| thing.unwrap().thing.to_string()).collect()
+        };
+        assert_eq!(page(ThingQuery::new().limit(2)), ["even/0", "even/2"]);
+        assert_eq!(page(ThingQuery::new().after("even/8").limit(1)), ["odd/1"]);
+        assert_eq!(page(ThingQuery::new().prefix("odd/").after("even/8").limit(1)), ["odd/1"]);
+        assert_eq!(page(ThingQuery::new().prefix("even/").after("even/8").limit(9)), [""; 0]);
+        assert_eq!(page(ThingQuery::new().prefix("even/").after("z").limit(9)), [""; 0]);
+    }
+}

@@ -86,6 +86,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("serve")
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from) * 2)
         .max_blocking_threads(limits.calls + limits.imports + limits.exports + 8)
         .build()
         .map_err(|problem| unexpected("no threads", &problem))?;

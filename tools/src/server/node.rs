@@ -116,6 +116,13 @@ impl Node {
         done.await.map_err(|problem| Problem::unexpected(problem.to_string()))?
     }
 
+    /// Looks one thing up on the thread that serves the connection: that takes
+    /// less time than to hand it to another one. The threads are more than the
+    /// cores, so that one that has to wait for the disk holds up few.
+    pub(crate) fn look<T>(&self, act: impl FnOnce(&Db) -> Result<T, Problem>) -> Result<T, Problem> {
+        act(&self.db)
+    }
+
     /// Takes part of the memory for bodies that are read as a whole.
     pub(crate) async fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
         let most = self.limits.bodies_bytes >> 10;

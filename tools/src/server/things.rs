@@ -52,21 +52,19 @@ pub(crate) async fn list(call: Call) -> Answer {
 pub(crate) async fn latest(call: Call) -> Answer {
     let thing = call.thing()?;
     let known = etags(&call.headers, &header::IF_NONE_MATCH)?;
-    call.node
-        .call(move |db| {
-            if let Some(known) = known {
-                let heads = db.heads(&thing)?;
-                let head = heads.first().ok_or_else(|| no_thing(&thing))?;
-                if known.matches(&head.id) {
-                    let mut response = Response::new(Body::empty());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    return tagged(response, &head.id);
-                }
+    call.node.look(|db| {
+        if let Some(known) = known {
+            let heads = db.heads(&thing)?;
+            let head = heads.first().ok_or_else(|| no_thing(&thing))?;
+            if known.matches(&head.id) {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return tagged(response, &head.id);
             }
-            let record = db.get(&thing)?.ok_or_else(|| no_thing(&thing))?;
-            tagged(json(&EntryJson::new(&record))?, &record.id())
-        })
-        .await
+        }
+        let record = db.get(&thing)?.ok_or_else(|| no_thing(&thing))?;
+        tagged(json(&EntryJson::new(&record))?, &record.id())
+    })
 }
 
 /// A page of the history of a thing.
