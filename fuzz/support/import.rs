@@ -36,7 +36,7 @@ const ARCHIVE: &str = "for the archive only";
 /// Streams longer than this say nothing new.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Bytes as a stream or, behind [`PROGRAM`], as a program that makes streams.
+/// Bytes as a stream or, behind the byte `PROGRAM`, as a program that makes streams.
 pub fn import(bytes: &[u8]) {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
     // One at a time: they share a directory. An input that broke it has said so.

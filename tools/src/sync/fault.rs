@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thingdb::{Conflict, Standing};
 
+use super::pace::is_cancelled;
+
 /// Why an exchange ends early, or is tried again.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -60,7 +62,7 @@ impl Fault {
 
     /// What the socket, or TLS over it, ran into.
     pub(crate) fn of_line(problem: &io::Error) -> Self {
-        if problem.kind() == io::ErrorKind::Interrupted {
+        if is_cancelled(problem) {
             return Self::Interrupted;
         }
         match problem.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

@@ -38,8 +38,26 @@ impl Pace {
 }
 
 /// Somebody wants it to end.
+#[derive(Debug)]
+struct Cancelled;
+
+impl std::fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// The same as a problem of the line. Not [`io::ErrorKind::Interrupted`]: what
+/// reads to an end takes that for a reason to try again, for ever.
 pub(crate) fn cancelled() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "interrupted")
+    io::Error::other(Cancelled)
+}
+
+/// Whether a problem of the line is that somebody wants it to end.
+pub(crate) fn is_cancelled(problem: &io::Error) -> bool {
+    problem.get_ref().is_some_and(|cause| cause.is::<Cancelled>())
 }
 
 /// Bytes on the wire, over all connections.
@@ -97,5 +115,31 @@ impl Bucket {
             let time = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
             self.free_at = self.free_at.max(Instant::now()) + time;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
+    use super::*;
+
+    struct Stopped;
+
+    impl Read for Stopped {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(cancelled())
+        }
+    }
+
+    #[test]
+    fn who_reads_to_an_end_stops_when_it_is_cancelled() {
+        let until = BufReader::new(Stopped).read_until(b'\n', &mut Vec::new());
+        let exact = Stopped.read_exact(&mut [0]);
+        let all = Stopped.read_to_end(&mut Vec::new());
+        for problem in [until.map(drop), exact, all.map(drop)] {
+            assert!(is_cancelled(&problem.unwrap_err()));
+        }
+        assert!(!is_cancelled(&io::Error::other("something else")));
     }
 }
