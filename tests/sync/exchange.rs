@@ -1,5 +1,10 @@
 //! What an exchange brings, and what it does not send.
 
+use std::io::BufReader;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
 use super::node::Place;
 use super::proxy::{Faults, Proxy};
 
@@ -178,24 +183,23 @@ fn it_goes_on_watching() {
     a.knows(&b);
     let server = b.serve();
     a.reaches(&b, &server.url, BOTH);
-    let mut watch = a.command(&["sync", "b", "--watch", "300ms"]);
-    let mut watch = watch.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut watch = a.command(&["sync", "b", "--watch", "60s", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
     b.write("lamp", 10);
-    // a's directory is locked by the command, so b's server is asked what it
-    // remembers of it: nothing is known of a's entries there.
-    let start = std::time::Instant::now();
-    loop {
-        std::thread::sleep(std::time::Duration::from_millis(600));
-        assert!(start.elapsed() < std::time::Duration::from_secs(60), "nothing came");
-        let pid = watch.id().to_string();
-        assert!(watch.try_wait().unwrap().is_none());
-        // Ask it to end, and look.
-        if start.elapsed() > std::time::Duration::from_secs(2) {
-            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-            assert_eq!(watch.wait().unwrap().code(), Some(0));
-            break;
+    let (sender, lines) = channel();
+    let mut out = BufReader::new(watch.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for document in serde_json::Deserializer::from_reader(&mut out).into_iter::<serde_json::Value>() {
+            let _ = sender.send(document.unwrap());
         }
+    });
+    let mut came = 0;
+    while came < 10 {
+        let told = lines.recv_timeout(Duration::from_secs(60)).expect("what is written there comes here");
+        came += told["pulled"]["added"].as_u64().unwrap();
     }
+    // It waits for the peer to have more, and ends all the same.
+    assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 10);
 }
@@ -300,5 +304,42 @@ fn who_only_pushes_knows_what_is_there_because_of_it() {
     assert_eq!(a.json(&["push", "b"])["pushed"]["added"], 1);
     let rest = a.json(&["sync", "b"]);
     assert_eq!((&rest["pulled"]["added"], &rest["pushed"]["added"]), (&1.into(), &0.into()), "{rest}");
+    assert_eq!(a.heads(), b.heads());
+}
+
+/// Sends a signal, and gives how the command ends, which it has to.
+fn asked_to_end(mut command: Child, signal: &str) -> ExitStatus {
+    assert!(Command::new("kill").args([signal, &command.id().to_string()]).status().unwrap().success());
+    for _ in 0..300 {
+        if let Some(status) = command.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    command.kill().unwrap();
+    panic!("it goes on although it was asked to end");
+}
+
+#[test]
+fn an_interrupted_exchange_ends_and_goes_on_later() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    b.knows(&a);
+    let server = b.serve();
+    a.write("plant", 200);
+    let line = Proxy::new(server.port, Faults { rate: Some(16 << 10), ..Faults::default() });
+    a.reaches(&b, &line.url, BOTH);
+    let sync = a.command(&["sync", "b"]).stderr(Stdio::null()).spawn().unwrap();
+    while line.up() < 20_000 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(asked_to_end(sync, "-INT").code(), Some(130));
+    // What came whole is kept, as soon as the server sees that no more comes.
+    let there = (0..100).map(|_| (b.entries(), std::thread::sleep(Duration::from_millis(100)))).map(|(n, ())| n);
+    let there = there.into_iter().find(|there| *there > 0).expect("what came whole is kept");
+    assert!(there < 200, "{there}");
+    a.reaches(&b, &server.url, BOTH);
+    a.ok(&["sync", "b"]);
     assert_eq!(a.heads(), b.heads());
 }

@@ -246,6 +246,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "rolled-back",
             "thingdb verify tells more; thingdb help new-node-key tells how to go on",
         ),
+        thingdb::Error::PeerChanged { .. } => (
+            Exit::Usage,
+            "invalid-input",
+            "if its people say that it has a new key: thingdb peer add OTHER-NAME @CARD; what it wrote stays accepted",
+        ),
         thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustls::CertificateError;
 use thingdb::{Conflict, Standing};
 
 use super::pace::is_cancelled;
@@ -66,6 +67,8 @@ impl Fault {
             return Self::Interrupted;
         }
         match problem.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            // Ours says which one it is; the others are the library's.
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => Self::WrongPeer(why.to_string()),
             Some(rustls::Error::InvalidCertificate(why)) => Self::WrongPeer(format!("its certificate: {why}")),
             Some(tls @ (rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_))) => {
                 Self::WrongPeer(format!("it does not speak TLS 1.3: {tls}"))

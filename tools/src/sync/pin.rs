@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use thingdb::Hash;
 
 /// A configuration that speaks with the holder of one certificate only. It
@@ -24,6 +24,21 @@ pub(crate) fn config(pin: Hash) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
+/// Another certificate than the one that was pinned.
+#[derive(Debug)]
+struct OtherCertificate {
+    seen: Hash,
+    pinned: Hash,
+}
+
+impl std::fmt::Display for OtherCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "its certificate has the SHA-256 {}, the one that is pinned has {}", self.seen, self.pinned)
+    }
+}
+
+impl std::error::Error for OtherCertificate {}
+
 #[derive(Debug)]
 struct Pinned {
     pin: Hash,
@@ -39,11 +54,12 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if Hash::of(certificate) == self.pin {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        let seen = Hash::of(certificate);
+        if seen == self.pin {
+            return Ok(ServerCertVerified::assertion());
         }
+        let other = OtherCertificate { seen, pinned: self.pin };
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(other)))))
     }
 
     fn verify_tls12_signature(

@@ -368,14 +368,16 @@ fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
             .hint(format!("thingdb peer forget-checkpoint {name}, to begin anew with what it shows now"))
         }
         Fault::OwnRollback(standing) => {
-            let fact = match standing {
-                Standing::Truncated { expected, found } => {
-                    format!("this ledger was set back: {name} has seen {expected} entries of it, here are {found}")
-                }
-                standing => format!("this ledger is another one than {name} has seen: {standing}"),
+            let (word, fact) = match standing {
+                Standing::Truncated { expected, found } => (
+                    "rolled-back",
+                    format!("this ledger was set back: {name} has seen {expected} entries of it, here are {found}"),
+                ),
+                _ => ("split-view", format!("this ledger is not the one that {name} has seen, or what it became")),
             };
-            Failure::new(Exit::NotVerified, "rolled-back", fact)
-                .hint("find the newer copy of the database, or go on under a new key: thingdb doctor --new-node-key")
+            Failure::new(Exit::NotVerified, word, fact)
+                .cause("an older copy of the directory was put back, or a second copy was written to")
+                .hint("find the newer copy of the database, or go on under a new key: thingdb new-node-key --yes")
         }
         Fault::Accused(word) => Failure::new(
             Exit::NotVerified,
