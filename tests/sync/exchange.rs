@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::node::Place;
+use super::node::{Node, Place};
 use super::proxy::{Faults, Proxy};
 
 const BOTH: &str = "export,import";
@@ -342,4 +342,72 @@ fn an_interrupted_exchange_ends_and_goes_on_later() {
     a.reaches(&b, &server.url, BOTH);
     a.ok(&["sync", "b"]);
     assert_eq!(a.heads(), b.heads());
+}
+
+/// Starts an exchange and gives it when so many bytes have gone through.
+fn under_way(node: &Node, way: &str, line: &Proxy, bytes: u64) -> Child {
+    let exchange = node.command(&[way, "b"]).stdout(Stdio::null()).spawn().unwrap();
+    while line.up() + line.down() < bytes {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    exchange
+}
+
+#[test]
+fn what_is_written_during_a_first_exchange_travels_later() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 1100);
+    b.write("lamp", 1100);
+    let (_here, there) = (a.serve(), b.serve());
+    let line = Proxy::new(there.port, Faults { rate: Some(200 << 10), ..Faults::default() });
+    a.reaches(&b, &line.url, BOTH);
+    let mut exchange = under_way(&a, "sync", &line, 150_000);
+    a.put("late", "1");
+    assert!(exchange.wait().unwrap().success());
+    a.ok(&["sync", "b"]);
+    assert_eq!(b.entries(), 2201);
+    assert_eq!(a.heads(), b.heads());
+}
+
+#[test]
+fn what_is_shared_while_it_is_sent_is_sent_again() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.write("plant", 1100);
+    let (_here, there) = (a.serve(), b.serve());
+    let line = Proxy::new(there.port, Faults { rate: Some(200 << 10), ..Faults::default() });
+    a.reaches(&b, &line.url, BOTH);
+    let mut exchange = under_way(&a, "push", &line, 150_000);
+    a.ok(&["share", "plant-0", "--to", "b"]);
+    assert!(exchange.wait().unwrap().success());
+    a.ok(&["push", "b"]);
+    assert_eq!(b.ok(&["get", "plant-0", "--seq", "1", "--field", "/n"]).trim(), "0");
+}
+
+#[test]
+fn an_entry_that_waited_for_what_is_sent_is_fetched_later() {
+    let place = Place::new();
+    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
+    for (one, other) in [(&a, &b), (&a, &c), (&b, &c)] {
+        one.knows(other);
+    }
+    // c's entry comes to b before the one of a that it follows.
+    a.put("door", "1");
+    let file = place.path("door.ndjson");
+    let file = file.to_str().unwrap();
+    a.ok(&["export", "-o", file]);
+    c.ok(&["import", file]);
+    c.put("door", "2");
+    c.ok(&["export", "--since", "1", "-o", file]);
+    assert_eq!(b.json(&["import", file])["pending"], 1);
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    a.ok(&["sync", "b"]);
+    assert_eq!(b.entries(), 2);
+    a.ok(&["sync", "b"]);
+    assert_eq!(a.heads(), b.heads());
+    assert_eq!(a.entries(), 2);
 }

@@ -66,6 +66,11 @@ impl Bearer {
             return true;
         }
         self.checked = Instant::now();
+        self.holds(db)
+    }
+
+    /// Whether the token holds now.
+    fn holds(&self, db: &Db) -> bool {
         db.check_token(&self.text).is_ok_and(|token| token.id == self.token.id)
     }
 }
@@ -123,6 +128,14 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Refuses a request whose token was removed while its body came.
+    fn must_hold(&self) -> Result<(), Problem> {
+        if self.bearer.as_ref().is_none_or(|bearer| bearer.holds(&self.node.db)) {
+            return Ok(());
+        }
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "token-refused", "the token was removed, or has expired"))
+    }
+
     /// Takes the body, to be read. What nobody takes is read and thrown away.
     pub(crate) fn take_body(&self) -> Body {
         self.body.lock().expect("no thread panics while it holds the body").take().unwrap_or_default()
@@ -135,8 +148,11 @@ impl Call {
         if told.is_some_and(|told| told > most) {
             return Err(too_large(most));
         }
-        let _room = self.node.room_for(told.unwrap_or(most)).await?;
+        // What is compressed may become as large as is allowed.
+        let room = told.filter(|_| compression == Compression::None).unwrap_or(most);
+        let _room = self.node.room_for(room).await?;
         let bytes = collect(self.take_body(), most, self.node.limits.stall).await?;
+        self.must_hold()?;
         match compression {
             Compression::None => Ok(bytes),
             compression => self.node.call(move |_| unpack(compression, &bytes, most)).await,

@@ -13,6 +13,9 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 64;
 
+/// Most answers before the answer proper (RFC 9110, section 15.2).
+const MAX_INTERIM: usize = 8;
+
 /// What is gathered before a piece of a streamed body is sent: about what fits
 /// a TLS record.
 const PIECE_BYTES: usize = 15 << 10;
@@ -119,7 +122,7 @@ impl Connection {
     }
 
     fn head(&mut self) -> io::Result<Head> {
-        loop {
+        for _ in 0..MAX_INTERIM {
             let bytes = self.head_bytes()?;
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut parsed = httparse::Response::new(&mut headers);
@@ -136,6 +139,7 @@ impl Connection {
             });
             return Ok(Head { status, headers: headers.collect() });
         }
+        Err(io::Error::other("interim answers without an end"))
     }
 
     fn head_bytes(&mut self) -> io::Result<Vec<u8>> {
@@ -202,7 +206,13 @@ impl Answer<'_> {
         let size = u64::from_str_radix(digits, 16).map_err(io::Error::other)?;
         if size == 0 {
             // Trailers mean nothing here.
-            while !line(link)?.is_empty() {}
+            let mut trailers = 0;
+            while !line(link)?.is_empty() {
+                trailers += 1;
+                if trailers > MAX_HEADERS {
+                    return Err(io::Error::other("trailers without an end"));
+                }
+            }
         }
         Ok(size)
     }

@@ -7,7 +7,7 @@
 //! what was under way in the window and had not come whole.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ use super::reconcile::{self, Difference, Ids};
 use super::remote::Remote;
 use super::stream::{self, Packer};
 use super::wire::{self, MAX_IDS, MAX_RANGES, Reason, Shown, State};
+
+/// The largest entry in a stream, about.
+const MAX_ENTRY_BYTES: u64 = 24 << 20;
 
 /// How long a window should take.
 const WINDOW_TIME: Duration = Duration::from_secs(4);
@@ -124,8 +127,9 @@ type Places = Vec<(u64, ShortId)>;
 enum There {
     /// These entries, and nothing else that is to be sent.
     Only(HashSet<ShortId>),
-    /// Everything but these entries.
-    AllBut(HashSet<ShortId>),
+    /// Everything but these entries, of those below a position; what came
+    /// here since they were compared is asked about.
+    AllBut(HashSet<ShortId>, u64),
     /// It has to be asked.
     Ask,
     /// Everything goes, whatever is there.
@@ -166,10 +170,12 @@ impl<'a> Session<'a> {
         }
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
         if self.plan.pull {
+            // Read first: others write while the ids are compared.
+            let compared = self.db.ledger_size();
             match self.differ(&greeting, &cursors)? {
                 Some(difference) => {
                     self.pull_lacking(&greeting, &mut cursors, &difference.lacking_here)?;
-                    there = There::AllBut(difference.lacking_there.into_iter().collect());
+                    there = There::AllBut(difference.lacking_there.into_iter().collect(), compared);
                 }
                 None => {
                     let listed = self.pull(&greeting, &mut cursors)?;
@@ -350,9 +356,10 @@ impl<'a> Session<'a> {
         if !self.plan.dry_run {
             self.pull_completed(greeting, cursors, &fetched)?;
         }
-        if is_empty && self.summary.pulled.added == self.db.ledger_size() {
+        let here = self.db.ledger_size();
+        if is_empty && fetched.len() as u64 == here && self.summary.pulled.added == here {
             // All that is here came from there.
-            cursors.pushed = self.db.ledger_size();
+            cursors.pushed = here;
             lists_all = true;
         }
         Ok((lists_all && listed.len() < MAX_LISTED).then_some(listed))
@@ -396,7 +403,9 @@ impl<'a> Session<'a> {
             }
             // They lie anywhere, and do not move the position.
             self.fetch(&positions, None, &|_| (0, total))?;
-            cursors.pulled_revision = cursors.pulled_revision.max(changes.revision);
+            // What was fetched may have been completed after that: completions
+            // later than the greeting are for the next time.
+            cursors.pulled_revision = cursors.pulled_revision.max(changes.revision.min(greeting.revision));
             self.note(*cursors)?;
             if !changes.more {
                 break;
@@ -444,9 +453,12 @@ impl<'a> Session<'a> {
         let (db, origin) = (self.db, self.origin);
         let prefix = self.prefix.clone();
         let (start, before) = (Instant::now(), self.remote.traffic().received());
+        let asked: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let mut taken = None;
         let answered = self.remote.fetch(&prefix, ranges, |mut body| {
             let unpacked = stream::unpacked(&mut body).map_err(|problem| Fault::of_line(&problem))?;
+            // An answer without an end is none.
+            let unpacked = unpacked.take((asked + 1).saturating_mul(MAX_ENTRY_BYTES));
             let entries = stream::take_in(db, Some(origin), &prefix, unpacked)?;
             let broken = entries.broken.as_ref().map(Fault::of_line);
             taken = Some(entries);
@@ -479,6 +491,8 @@ impl<'a> Session<'a> {
     /// nobody else wrote to it; else the size that it had.
     fn push(&mut self, greeting: &Greeting, cursors: &mut Cursors, there: &There) -> Outcome<u64> {
         let end = self.db.ledger_size();
+        // What is completed from now on may have been sent before that.
+        let revision = self.db.revision();
         let begin = cursors.pushed.min(end);
         let mut size = greeting.size;
         let mut sent = HashSet::new();
@@ -509,28 +523,37 @@ impl<'a> Session<'a> {
             return Ok(size);
         }
         cursors.pushed = end;
-        self.push_completed(cursors, &sent, &mut size)?;
+        self.push_completed(cursors, revision, &sent, &mut size)?;
         Ok(size)
     }
 
     /// Those of the entries at these positions that the peer lacks.
     fn lacking(&mut self, positions: &[u64], there: &There) -> Outcome<Vec<u64>> {
+        if let There::AllBut(_, compared) = there {
+            let (before, since) = positions.split_at(positions.partition_point(|position| position < compared));
+            if !since.is_empty() {
+                let mut lacking = if before.is_empty() { Vec::new() } else { self.lacking(before, there)? };
+                lacking.extend(self.lacking(since, &There::Ask)?);
+                return Ok(lacking);
+            }
+        }
         let mut ids = Vec::with_capacity(positions.len());
         for range in wire::ranges_of_positions(positions) {
             ids.extend(self.db.ids(range)?.iter().map(short_id));
         }
         let has = match there {
             There::Only(listed) => ids.iter().map(|id| listed.contains(id)).collect(),
-            There::AllBut(lacking) => ids.iter().map(|id| !lacking.contains(id)).collect(),
+            There::AllBut(lacking, _) => ids.iter().map(|id| !lacking.contains(id)).collect(),
             There::Ask => self.remote.have(&self.prefix, &ids)?,
             There::Ignore => vec![false; ids.len()],
         };
         Ok(positions.iter().zip(has).filter(|(_, has)| !has).map(|(position, _)| *position).collect())
     }
 
-    /// Sends the entries that were completed here since the last time.
-    fn push_completed(&mut self, cursors: &mut Cursors, sent: &HashSet<u64>, size: &mut u64) -> Outcome {
-        if self.db.revision() < cursors.pushed_revision {
+    /// Sends the entries that were completed here since the last time, up to a
+    /// revision.
+    fn push_completed(&mut self, cursors: &mut Cursors, revision: u64, sent: &HashSet<u64>, size: &mut u64) -> Outcome {
+        if revision < cursors.pushed_revision {
             cursors.pushed_revision = 0;
         }
         loop {
@@ -541,9 +564,9 @@ impl<'a> Session<'a> {
             positions.sort_unstable();
             let total = positions.len() as u64;
             self.send(&positions, None, size, &|_| (0, total))?;
-            cursors.pushed_revision = changes.revision;
+            cursors.pushed_revision = changes.revision.min(revision);
             self.note(*cursors)?;
-            if !changes.more {
+            if !changes.more || changes.revision >= revision {
                 return Ok(());
             }
         }
@@ -568,8 +591,11 @@ impl<'a> Session<'a> {
                     if came < tried {
                         return Err(Fault::answer("fewer entries arrived than were sent"));
                     }
-                    // If another wrote to it meanwhile, it is listed anew.
-                    if received.size == *size + received.added {
+                    // If another wrote to it meanwhile, or an entry that waited
+                    // there went on, it is listed anew: only when each of these
+                    // entries was added, and nothing else, is it known.
+                    let all_added = received.added == tried as u64 && received.known == 0 && received.refused == 0;
+                    if all_added && received.size.checked_sub(*size) == Some(tried as u64) {
                         *size = received.size;
                     }
                     self.summary.pushed.take(received);

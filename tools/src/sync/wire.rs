@@ -121,8 +121,16 @@ pub(crate) fn hashes_to_text(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(ToString::to_string).collect()
 }
 
-/// Hashes from JSON.
+/// Most hashes of a proof: a consistency proof has two a level at most (RFC
+/// 9162, section 2.1.4), and no ledger has 64 levels.
+const MAX_PROOF: usize = 128;
+
+/// The hashes of a proof from JSON; nothing if they are none, or more than a
+/// proof has: evidence that is made of them has to fit its bounds.
 pub(crate) fn hashes_of_text(texts: &[String]) -> Option<Vec<Hash>> {
+    if texts.len() > MAX_PROOF {
+        return None;
+    }
     let one = |text: &String| {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
         Some(Hash(bytes.try_into().ok()?))
