@@ -65,7 +65,7 @@ pub(crate) static ROUTES: &[Route] = &[
         headers: &[],
         body: &[Content(JSON, Shape::One("SyncShown"))],
         answers: &[Reply { status: 200, about: "What was seen", content: &[Content(JSON, Shape::One("SyncSeen"))] }],
-        problems: &[404, 408, 413, 415, 422],
+        problems: &[403, 404, 408, 413, 415, 422],
         handler: handler!(checkpoint),
     },
     Route {
@@ -226,12 +226,24 @@ fn must_be(call: &Call, media_type: &'static str) -> Result<(), Problem> {
 /// How this node stands.
 async fn state(call: Call) -> Answer {
     let (node, known, things) = (origin(&call)?, number(&call, "known")?, call.things().to_owned());
-    call.node.call(move |db| json(&answer::state(db, &node, known, &things)?)).await
+    let speaks = speaks_for_a_peer(&call);
+    call.node.call(move |db| json(&answer::state(db, &node, known, &things, speaks)?)).await
+}
+
+/// Whether a token is one that peers have. Whoever shows an old checkpoint of a
+/// node that is not theirs makes that node look as if it was set back.
+fn speaks_for_a_peer(call: &Call) -> bool {
+    let allows = |scope| call.bearer.as_ref().is_some_and(|bearer| bearer.token.allows(scope));
+    call.things().is_empty() && (allows(Scope::Export) || allows(Scope::Import))
 }
 
 /// Takes note of how a peer stands.
 async fn checkpoint(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
+    if !speaks_for_a_peer(&call) {
+        let detail = "this is for tokens that a peer has: without a prefix, with the scope export or import";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "token-refused", detail));
+    }
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.node
         .call(move |db| {
