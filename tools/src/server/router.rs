@@ -121,7 +121,7 @@ async fn answer(
         Ok((route, bearer, _turn, place, id, query)) => {
             *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
             let (node, request_id) = (Arc::clone(node), Arc::clone(request_id));
-            let (headers, body, place) = (parts.headers, Arc::clone(&body), Some(place));
+            let (headers, body) = (parts.headers, Arc::clone(&body));
             (route.handler)(Call { node, bearer, id, query, headers, body, place, request_id }).await
         }
     };
@@ -136,7 +136,7 @@ type Admitted = (
     &'static Route,
     Option<super::call::Bearer>,
     Option<super::node::Turn>,
-    tokio::sync::OwnedSemaphorePermit,
+    Option<tokio::sync::OwnedSemaphorePermit>,
     Option<String>,
     Query,
 );
@@ -148,7 +148,11 @@ async fn admit(
     parts: &mut axum::http::request::Parts,
     address: IpAddr,
 ) -> Result<Admitted, Problem> {
-    let place = Node::place(&node.requests, "requests")?;
+    // Whoever asks whether the server lives gets an answer however busy it is.
+    let place = match target.needs() {
+        Needs::Nothing => None,
+        _ => Some(Node::place(&node.requests, "requests")?),
+    };
     let (bearer, turn) = guard::admit(node, target.needs(), &parts.headers, address)?;
     let route = match target {
         Target::Route(route) => route,

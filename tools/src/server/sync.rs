@@ -325,8 +325,11 @@ async fn changes(call: Call) -> Answer {
 }
 
 /// Waits until there is something new.
-async fn wait(call: Call) -> Answer {
+async fn wait(mut call: Call) -> Answer {
     let (size, revision) = (number(&call, "size")?, number(&call, "revision")?);
+    let _place = Node::place(&call.node.followers, "followers")?;
+    // Who waits takes no place from those who have something to do.
+    call.place = None;
     let end = Instant::now() + Duration::from_secs(call.query.number("seconds", MAX_WAIT)?.unwrap_or(0));
     loop {
         let grown = Grown { size: call.node.db.ledger_size(), revision: call.node.db.revision() };
