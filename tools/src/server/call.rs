@@ -9,14 +9,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::Serialize;
-use thingdb::{Db, EntryId, Token};
+use thingdb::{Db, EntryId, Token, TokenRefusal};
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 use super::node::Node;
 use super::problem::Problem;
 use super::query::Query;
-use super::{encoding, pipe};
+use super::{encoding, guard, pipe};
 use crate::cli::compress::{self, Compression};
 
 /// A request that its token allows.
@@ -133,7 +133,7 @@ impl Call {
         if self.bearer.as_ref().is_none_or(|bearer| bearer.holds(&self.node.db)) {
             return Ok(());
         }
-        Err(Problem::new(StatusCode::UNAUTHORIZED, "token-refused", "the token was removed, or has expired"))
+        Err(guard::refused(&TokenRefusal::Unknown))
     }
 
     /// Takes the body, to be read. What nobody takes is read and thrown away.

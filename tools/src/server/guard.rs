@@ -63,8 +63,13 @@ fn known(node: &Node, headers: &HeaderMap) -> Result<Bearer, Problem> {
         }
         // Whether a token was ever known here is nobody's business but that of
         // who once had it: an expired one says so, a removed one does not.
-        Err(refusal) => Err(unknown(refusal.to_string(), INVALID)),
+        Err(refusal) => Err(refused(&refusal)),
     }
+}
+
+/// A token that does not hold, or no longer.
+pub(super) fn refused(refusal: &TokenRefusal) -> Problem {
+    unknown(refusal.to_string(), INVALID)
 }
 
 const INVALID: &str = "Bearer realm=\"thingdb\", error=\"invalid_token\"";

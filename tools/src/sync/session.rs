@@ -428,7 +428,7 @@ impl<'a> Session<'a> {
             let count = self.window.entries().min(left.len());
             let ranges = limited(wire::ranges_of_positions(left.get(..count).unwrap_or(left)));
             let asked = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-            let (came, broken) = self.fetch_window(&ranges)?;
+            let (came, broken) = self.fetch_window(&ranges, asked)?;
             let came = usize::try_from(came).unwrap_or(usize::MAX).min(left.len());
             left = left.get(came..).unwrap_or_default();
             if let (Some(cursors), Some(next), 1..) = (&mut moves, left.first().copied(), came) {
@@ -449,11 +449,10 @@ impl<'a> Session<'a> {
     }
 
     /// How many of the entries came whole, and what broke the line if it broke.
-    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>]) -> Outcome<(u64, Option<Fault>)> {
+    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>], asked: u64) -> Outcome<(u64, Option<Fault>)> {
         let (db, origin) = (self.db, self.origin);
         let prefix = self.prefix.clone();
         let (start, before) = (Instant::now(), self.remote.traffic().received());
-        let asked: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let mut taken = None;
         let answered = self.remote.fetch(&prefix, ranges, |mut body| {
             let unpacked = stream::unpacked(&mut body).map_err(|problem| Fault::of_line(&problem))?;
