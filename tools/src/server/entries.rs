@@ -7,6 +7,7 @@ use super::call::{Answer, Call, header_value, json};
 use super::encoding::{self, JSON};
 use super::problem::Problem;
 use super::things::{Tags, etags, no_thing};
+use crate::cli::entry::{Entry, State};
 use crate::cli::record::{EntryJson, ReceiptJson};
 
 /// One entry by its id.
@@ -17,12 +18,12 @@ pub(crate) async fn read(call: Call) -> Answer {
         .call(move |db| {
             let record = db.get_id(&id)?.filter(|record| record.thing().starts_with(&things));
             // What the token is not for is not told apart from what is not here.
-            let record = record.ok_or_else(|| Problem::not_found(format!("no entry {id}")))?;
-            let mut response = json(&EntryJson::new(&record))?;
+            let entry = record.map(Entry::from).ok_or_else(|| Problem::not_found(format!("no entry {id}")))?;
+            let mut response = json(&EntryJson::new(&entry))?;
             response.headers_mut().insert(header::ETAG, header_value(&format!("\"{id}\""))?);
             // Data that cannot be read yet may be shared with this node later.
-            let cache = match record.content() {
-                thingdb::Content::Open(_) => "private, max-age=31536000, immutable",
+            let cache = match entry.state() {
+                State::Open => "private, max-age=31536000, immutable",
                 _ => "private, no-cache",
             };
             response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));

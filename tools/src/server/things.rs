@@ -10,6 +10,7 @@ use super::call::{Answer, Call, answer, header_value, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::routes::{MAX_NUMBER, MAX_PAGE};
+use crate::cli::entry::Entry;
 use crate::cli::record::{EntryJson, ThingJson};
 
 /// Entries on a page if nobody says how many.
@@ -62,8 +63,8 @@ pub(crate) async fn latest(call: Call) -> Answer {
                 return tagged(response, &head.id);
             }
         }
-        let record = db.get(&thing)?.ok_or_else(|| no_thing(&thing))?;
-        tagged(json(&EntryJson::new(&record))?, &record.id())
+        let entry = Entry::from(db.get(&thing)?.ok_or_else(|| no_thing(&thing))?);
+        tagged(json(&EntryJson::new(&entry))?, &entry.id())
     })
 }
 
@@ -93,13 +94,13 @@ fn page_of(db: &Db, thing: &str, after: u64, limit: usize) -> Result<(Vec<EntryJ
     }
     let (mut entries, mut bytes, mut last) = (Vec::new(), 0, after);
     for record in db.history_range(thing, after.saturating_add(1)..)? {
-        let record = record?;
-        if record.seq() > last && (entries.len() >= limit || bytes >= PAGE_BYTES) {
+        let entry = Entry::from(record?);
+        if entry.seq() > last && (entries.len() >= limit || bytes >= PAGE_BYTES) {
             return Ok((entries, Some(last)));
         }
-        last = record.seq();
-        bytes += record.data().map_or(0, <[u8]>::len);
-        entries.push(EntryJson::new(&record));
+        last = entry.seq();
+        bytes += entry.data().map_or(0, <[u8]>::len);
+        entries.push(EntryJson::new(&entry));
     }
     Ok((entries, None))
 }
