@@ -11,7 +11,7 @@ use super::output::printable;
 use super::reader::{Found, Reader};
 
 /// Fewest digits of an abbreviated id.
-const MIN_DIGITS: usize = 4;
+pub(crate) const MIN_DIGITS: usize = 4;
 
 /// Digits of the ids in tables. They are accepted back.
 const SHORT_DIGITS: usize = 12;

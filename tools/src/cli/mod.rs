@@ -17,7 +17,7 @@ mod database;
 pub(crate) mod entry;
 pub(crate) mod error;
 mod excerpt;
-mod find;
+pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
 mod input;

@@ -65,6 +65,16 @@ impl ActorJson {
 impl EntryJson {
     /// The entry `entry`.
     pub(crate) fn new(entry: &Entry) -> Self {
+        Self::with_data(entry, data(entry))
+    }
+
+    /// The entry `entry` with the bytes of its data in base64, JSON too: so
+    /// nothing of them is lost.
+    pub(crate) fn exact(entry: &Entry) -> Self {
+        Self::with_data(entry, base64(entry))
+    }
+
+    fn with_data(entry: &Entry, data: Option<Box<RawValue>>) -> Self {
         Self {
             thing: entry.thing().to_owned(),
             seq: entry.seq(),
@@ -79,7 +89,7 @@ impl EntryJson {
             prev: entry.prev().iter().map(ToString::to_string).collect(),
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
-            data: data(entry),
+            data,
             patch: None,
         }
     }
@@ -105,8 +115,26 @@ fn base64(entry: &Entry) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("\"{text}\"")).ok()
 }
 
+/// All of one entry.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WholeEntry)]
+pub(crate) struct AllJson {
+    #[serde(flatten)]
+    entry: EntryJson,
+    #[serde(flatten)]
+    whole: WholeJson,
+}
+
+impl AllJson {
+    /// An entry, and what is only of interest when one looks at one.
+    pub(crate) const fn new(entry: EntryJson, whole: WholeJson) -> Self {
+        Self { entry, whole }
+    }
+}
+
 /// What is only of interest when one looks at one entry.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = EntryDetails)]
 pub(crate) struct WholeJson {
     /// Place in the ledger, from 0.
     pub(crate) position: u64,
@@ -127,7 +155,8 @@ pub(crate) struct WholeJson {
 }
 
 /// How an entry is signed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = EntrySignature)]
 pub(crate) struct SignatureJson {
     /// 1: alone, 2: in a batch.
     pub(crate) kind: u8,

@@ -36,11 +36,6 @@ impl Span {
                 Err(_) => span.until = Some(When::parse(text, now)?.last),
             }
         }
-        if let (Some(first), Some(last)) = (span.first_seq, span.last_seq)
-            && first > last
-        {
-            return Err(format!("--since {first} is after --until {last}"));
-        }
         Ok(span)
     }
 

@@ -56,6 +56,11 @@ pub(crate) struct Args {
 /// Prints the history.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let span = Span::parse(args.since.as_deref(), args.until.as_deref(), when::now()).map_err(Failure::usage)?;
+    if let (Some(first), Some(last)) = (span.first_seq, span.last_seq)
+        && first > last
+    {
+        return Err(Failure::usage(format!("--since {first} is after --until {last}")));
+    }
     let db = context.open()?;
     let reader: &dyn Reader = &*db;
     let most = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);

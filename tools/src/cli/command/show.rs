@@ -1,13 +1,11 @@
 //! `thingdb show`: all of one entry. It never says whether the entry is
 //! genuine; that is what `thingdb verify` finds out.
 
-use serde::Serialize;
-
 use crate::cli::context::Context;
 use crate::cli::entry::Entry;
 use crate::cli::error::Outcome;
 use crate::cli::output::{Format, printable};
-use crate::cli::record::{self, EntryJson, WholeJson};
+use crate::cli::record::{self, AllJson, EntryJson, WholeJson};
 use crate::cli::{find, pretty};
 
 /// Arguments of `thingdb show`.
@@ -23,15 +21,6 @@ pub(crate) struct Args {
     id: String,
 }
 
-/// The members of the JSON.
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    entry: EntryJson,
-    #[serde(flatten)]
-    whole: &'a WholeJson,
-}
-
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
@@ -41,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let whole = entry.whole();
     if context.output.is_json() {
-        return context.output.object(&Shown { entry: EntryJson::new(&entry), whole: &whole });
+        return context.output.object(&AllJson::new(EntryJson::new(&entry), whole));
     }
     print(context, &entry, &whole)
 }
