@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use thingdb::{Cursors, Db, Observation, Origin, Peer, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Cursors, Db, Observation, Origin, Outgoing, Peer, ShortId, SignedCheckpoint, short_id};
 
 use super::fault::{Fault, Outcome};
 use super::reconcile::{self, Difference, Ids};
@@ -85,6 +85,14 @@ pub(crate) struct Summary {
     pub(crate) pulled: Count,
     /// Entries that went.
     pub(crate) pushed: Count,
+    /// Entries that went and that no envelope lets the peer read.
+    pub(crate) unreadable: u64,
+    /// The prefix of all things that were exchanged: the one that was asked for,
+    /// or the one that the token is for.
+    pub(crate) things: String,
+    /// Whether the peer knows this node by its token, and so remembers how its
+    /// ledger stands.
+    pub(crate) is_known: bool,
     /// Entries in the peer's ledger.
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
@@ -217,6 +225,8 @@ impl<'a> Session<'a> {
                 _ => {}
             }
             self.narrow(&state)?;
+            self.summary.things.clone_from(&self.prefix);
+            self.summary.is_known = state.peer;
             if state.peer {
                 self.introduce(&state)?;
             }
@@ -585,9 +595,10 @@ impl<'a> Session<'a> {
         while let Some(first) = left.first().copied() {
             let (done, total) = far(first);
             (self.tick)(Tick { done, total, bytes: self.remote.traffic().sent() });
-            let (tried, answered) = self.send_window(&left);
+            let (tried, unreadable, answered) = self.send_window(&left);
             match answered {
                 Ok(received) => {
+                    self.summary.unreadable += unreadable;
                     let came = usize::try_from(received.entries).unwrap_or(usize::MAX);
                     if came < tried {
                         return Err(Fault::answer("fewer entries arrived than were sent"));
@@ -622,37 +633,43 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// How many of the entries went into the window, and what became of it.
-    fn send_window(&mut self, positions: &[u64]) -> (usize, Outcome<wire::Received>) {
+    /// How many of the entries went into the window, how many of them the peer
+    /// cannot read, and what became of it.
+    fn send_window(&mut self, positions: &[u64]) -> (usize, u64, Outcome<wire::Received>) {
         let (db, own) = (self.db, self.db.origin());
+        let reader = self.peer.card.encryption_key.recipient_id();
         let most = self.window.bytes;
         let ranges = limited(wire::ranges_of_positions(positions));
         let (start, before) = (Instant::now(), self.remote.traffic().sent());
-        let mut tried = 0;
+        let (mut tried, mut unreadable) = (0, 0);
         let mut broken = None;
-        let mut make = |out: &mut dyn Write| pack(db, &ranges, most, out, &mut tried, &mut broken);
+        let mut count = |outgoing: &Outgoing| {
+            tried += 1;
+            unreadable += u64::from(!outgoing.is_sealed_to(&reader));
+        };
+        let mut make = |out: &mut dyn Write| pack(db, &ranges, most, out, &mut count, &mut broken);
         let prefix = self.prefix.clone();
         let answered = self.remote.send(&prefix, &own, &mut make);
         if let Some(problem) = broken {
-            return (tried, Err(Fault::Engine(problem)));
+            return (tried, unreadable, Err(Fault::Engine(problem)));
         }
         if answered.is_ok() {
             self.window.measure(self.remote.traffic().sent() - before, tried as u64, start.elapsed());
         }
-        (tried, answered)
+        (tried, unreadable, answered)
     }
 
     /// What the entries would take on the wire.
     fn plan_to_send(&mut self, positions: &[u64]) -> Outcome {
         let mut sink = Counted(0);
-        let (mut count, mut broken) = (0, None);
+        let (mut count, mut broken) = (0_u64, None);
         let ranges = wire::ranges_of_positions(positions);
-        let packed = pack(self.db, &ranges, u64::MAX, &mut sink, &mut count, &mut broken);
+        let packed = pack(self.db, &ranges, u64::MAX, &mut sink, &mut |_| count += 1, &mut broken);
         if let Some(problem) = broken {
             return Err(problem.into());
         }
         packed.map_err(|problem| Fault::of_line(&problem))?;
-        self.summary.pushed.planned += count as u64;
+        self.summary.pushed.planned += count;
         self.summary.pushed.planned_bytes += if count > 0 { sink.0 } else { 0 };
         Ok(())
     }
@@ -700,21 +717,21 @@ fn limited(mut ranges: Vec<std::ops::Range<u64>>) -> Vec<std::ops::Range<u64>> {
     ranges
 }
 
-/// Writes entries until about `most` bytes are packed, and counts them. What
-/// the database ran into goes into `broken`.
+/// Writes entries until about `most` bytes are packed, and has each counted.
+/// What the database ran into goes into `broken`.
 fn pack(
     db: &Db,
     ranges: &[std::ops::Range<u64>],
     most: u64,
     out: &mut dyn Write,
-    tried: &mut usize,
+    count: &mut dyn FnMut(&Outgoing),
     broken: &mut Option<thingdb::Error>,
 ) -> io::Result<()> {
     let mut packer = Packer::new(out)?;
     let mut line = Ok(());
     let done = db.outgoing(ranges.iter().cloned(), |outgoing| {
         // Counted before it goes: a part of it may arrive.
-        *tried += 1;
+        count(&outgoing);
         line = packer.entry(&outgoing);
         let goes_on = line.is_ok() && packer.bytes() < most;
         Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -95,6 +95,8 @@ struct Told<'a> {
     pulled: Option<TheWay>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed: Option<TheWay>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    things: String,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -216,6 +218,7 @@ fn exchange(
         dry_run: args.dry_run,
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
+        things: summary.things.clone(),
         peer_entries: summary.peer_size,
         sent_bytes: sent,
         received_bytes: received,
@@ -224,7 +227,29 @@ fn exchange(
     };
     let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
     let said = if says { say(context, &told) } else { Ok(()) };
+    if says_nothing_too {
+        remark(context, peer, args, &summary);
+    }
+    if summary.unreadable > 0 && !args.dry_run {
+        let entries = counted(summary.unreadable, "entry that was sent is", "entries that were sent are");
+        let name = printable(&peer.name);
+        context.console.note(&format!("{entries} not sealed to {name}, which keeps what it cannot read"));
+        context.console.hint(&format!("thingdb share THING --to {name}; for new entries: thingdb audience set {name}"));
+    }
     (said.map(|()| summary), remote)
+}
+
+/// What a person should know of the token.
+fn remark(context: &Context, peer: &Peer, args: &Args, summary: &Summary) {
+    let name = printable(&peer.name);
+    if summary.things != args.things {
+        let prefix = printable(&summary.things);
+        context.console.note(&format!("the token is for things that begin with {prefix}: all others were left out"));
+    }
+    if !summary.is_known {
+        context.console.note(&format!("the token names no node, so {name} cannot notice when this ledger is set back"));
+        context.console.hint(&format!("at {name}, which has to have this node's card: thingdb token new --peer NAME"));
+    }
 }
 
 fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
