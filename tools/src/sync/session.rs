@@ -18,6 +18,7 @@ use super::reconcile::{self, Difference, Ids};
 use super::remote::Remote;
 use super::stream::{self, Packer};
 use super::wire::{self, MAX_IDS, MAX_RANGES, Reason, Shown, State};
+use crate::client::fault::Fault as ClientFault;
 
 /// The largest entry in a stream, about.
 const MAX_ENTRY_BYTES: u64 = 24 << 20;
@@ -236,11 +237,11 @@ impl<'a> Session<'a> {
     fn checkpoint_of(&self, state: &State) -> Outcome<SignedCheckpoint> {
         if state.origin != self.origin.to_string() {
             let detail = format!("it is the node {}, not {}", state.origin, self.origin);
-            return Err(Fault::WrongPeer(detail));
+            return Err(Fault::wrong_peer(detail));
         }
         let note = SignedCheckpoint::parse(&state.checkpoint).map_err(Fault::answer)?;
         note.verify(&self.peer.card.node_key)
-            .map_err(|_| Fault::WrongPeer("its checkpoint is not signed with the key on the peer's card".to_owned()))?;
+            .map_err(|_| Fault::wrong_peer("its checkpoint is not signed with the key on the peer's card"))?;
         Ok(note)
     }
 
@@ -250,7 +251,8 @@ impl<'a> Session<'a> {
         if state.things.starts_with(&self.prefix) {
             self.prefix.clone_from(&state.things);
         } else if !self.prefix.starts_with(&state.things) {
-            return Err(Fault::Token(format!("it is for things that begin with {:?} only", state.things)));
+            let detail = format!("it is for things that begin with {:?} only", state.things);
+            return Err(ClientFault::Token(detail).into());
         }
         Ok(())
     }
@@ -459,7 +461,7 @@ impl<'a> Session<'a> {
     }
 
     /// How many of the entries came whole, and what broke the line if it broke.
-    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>], asked: u64) -> Outcome<(u64, Option<Fault>)> {
+    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>], asked: u64) -> Outcome<(u64, Option<ClientFault>)> {
         let (db, origin) = (self.db, self.origin);
         let prefix = self.prefix.clone();
         let (start, before) = (Instant::now(), self.remote.traffic().received());
@@ -491,7 +493,7 @@ impl<'a> Session<'a> {
                 self.window.measure(self.remote.traffic().received() - before, came, start.elapsed());
                 Ok((came, None))
             }
-            Err(fault) if fault.is_passing() => Ok((came, Some(fault))),
+            Err(Fault::Client(fault)) if fault.is_passing() => Ok((came, Some(fault))),
             Err(fault) => Err(fault),
         }
     }
@@ -611,7 +613,7 @@ impl<'a> Session<'a> {
                     self.summary.pushed.take(received);
                     left.drain(..tried.min(left.len()));
                 }
-                Err(fault) if fault.is_passing() => {
+                Err(Fault::Client(fault)) if fault.is_passing() => {
                     self.window.shrink();
                     self.remote.wait(fault)?;
                     // What came whole is there, and is not sent again.

@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
-use crate::sync::address::Address;
+use crate::client::address::Address;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
