@@ -1,4 +1,4 @@
-//! A connection: a socket with TLS over it, paced, counted, and given up when
+//! A connection: a socket, mostly with TLS over it, paced, counted, and given up when
 //! it stalls.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,19 +14,59 @@ use super::pace::{Bucket, Pace, SLICE, Traffic, cancelled};
 /// How long one address of a peer is tried.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// A TLS connection to a peer.
-pub(crate) type Link = StreamOwned<ClientConnection, Socket>;
+/// A connection to a server.
+pub(crate) enum Link {
+    /// With TLS.
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+    /// Without, on this machine.
+    Plain(Socket),
+}
 
-/// Connects and shakes hands.
-pub(crate) fn connect(address: &Address, tls: Arc<ClientConfig>, pace: Pace, traffic: Traffic) -> io::Result<Link> {
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tls(link) => link.read(buffer),
+            Self::Plain(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tls(link) => link.write(bytes),
+            Self::Plain(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(link) => link.flush(),
+            Self::Plain(socket) => socket.flush(),
+        }
+    }
+}
+
+/// Connects and shakes hands; without TLS on this machine only.
+pub(crate) fn connect(
+    address: &Address,
+    tls: Option<Arc<ClientConfig>>,
+    pace: Pace,
+    traffic: Traffic,
+) -> io::Result<Link> {
     let name = address.server_name()?;
     let socket = Socket::connect(address, pace, traffic)?;
+    let Some(tls) = tls else {
+        // A name may mean any address.
+        let is_here = socket.stream.peer_addr()?.ip().is_loopback();
+        return if is_here { Ok(Link::Plain(socket)) } else { Err(io::Error::other("it is not on this machine")) };
+    };
     let client = ClientConnection::new(tls, name).map_err(io::Error::other)?;
     let mut link = StreamOwned::new(client, socket);
     while link.conn.is_handshaking() {
         link.conn.complete_io(&mut link.sock)?;
     }
-    Ok(link)
+    Ok(Link::Tls(Box::new(link)))
 }
 
 /// A socket that is paced and counted.

@@ -39,6 +39,9 @@ pub(crate) use http::Head;
 /// Longest description of a problem.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
 
+/// zstd refuses frames that need more than 8 MiB of history (RFC 9659).
+const WINDOW_LOG_MAX: u32 = 23;
+
 /// The first wait before trying again is at most this long, each further one
 /// at most twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -56,7 +59,8 @@ pub(crate) struct Client {
     address: Address,
     /// The header with the token.
     secret: Zeroizing<String>,
-    tls: Arc<ClientConfig>,
+    /// Nothing on this machine, if the address says so.
+    tls: Option<Arc<ClientConfig>>,
     pace: Pace,
     traffic: Traffic,
     connection: Option<Connection>,
@@ -71,13 +75,29 @@ pub(crate) struct Client {
 impl Client {
     /// The server at an address, which shows the certificate with this hash.
     pub(crate) fn new(address: Address, token: &str, pin: Hash, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        let tls = pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?;
+        Self::with(address, token, Some(tls), pace, max_tries)
+    }
+
+    /// The server at an address of this machine, without TLS.
+    pub(crate) fn on_loopback(address: Address, token: &str, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        Self::with(address, token, None, pace, max_tries)
+    }
+
+    fn with(
+        address: Address,
+        token: &str,
+        tls: Option<Arc<ClientConfig>>,
+        pace: Pace,
+        max_tries: u32,
+    ) -> Outcome<Self> {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.is_empty() {
             return Err(Fault::Token("the token has characters that no token has".to_owned()));
         }
         Ok(Self {
             secret: Zeroizing::new(format!("authorization: Bearer {token}")),
             address,
-            tls: pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?,
+            tls,
             pace,
             traffic: Traffic::default(),
             connection: None,
@@ -201,9 +221,8 @@ impl Client {
             200..=299 => read(&head, answer)?,
             // A problem that is cut is told by its status.
             _ => {
-                return Err(
-                    Fault::from(Refusal::new(&head, &answer.bytes(MAX_PROBLEM_BYTES).unwrap_or_default())).into()
-                );
+                let told = answer.bytes(MAX_PROBLEM_BYTES).and_then(|bytes| plain(&head, bytes)).unwrap_or_default();
+                return Err(Fault::from(Refusal::new(&head, &told)).into());
             }
         };
         self.goes_well();
@@ -212,11 +231,25 @@ impl Client {
     }
 
     fn connect(&mut self) -> Outcome<Connection> {
-        let link = link::connect(&self.address, Arc::clone(&self.tls), self.pace.clone(), self.traffic.clone());
+        let link = link::connect(&self.address, self.tls.clone(), self.pace.clone(), self.traffic.clone());
         let link = link.map_err(|problem| Fault::of_line(&problem))?;
         self.connections += 1;
         Ok(Connection::new(link))
     }
+}
+
+/// A problem as it was before it was compressed: whoever asks for a stream in
+/// zstd gets everything so.
+fn plain(head: &Head, bytes: Vec<u8>) -> Outcome<Vec<u8>> {
+    if head.header("content-encoding") != Some("zstd") {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    let unpacked = zstd::Decoder::new(&bytes[..]).and_then(|mut decoder| {
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        decoder.take(MAX_PROBLEM_BYTES as u64).read_to_end(&mut plain)
+    });
+    unpacked.map(|_| plain).map_err(Fault::answer)
 }
 
 impl fmt::Debug for Client {

@@ -36,6 +36,12 @@ impl<'q> Question<'q> {
         self
     }
 
+    /// Takes answers of up to so many bytes.
+    pub(crate) const fn at_most(mut self, bytes: usize) -> Self {
+        self.most_bytes = bytes;
+        self
+    }
+
     /// Adds what goes with it.
     pub(crate) const fn body(mut self, bytes: &'q [u8]) -> Self {
         self.body = Some(bytes);

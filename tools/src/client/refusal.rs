@@ -19,6 +19,8 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// What helps.
     pub(crate) hint: Option<String>,
+    /// The entries that an abbreviated id may mean, as they are told.
+    pub(crate) candidates: Vec<String>,
     /// When to ask again.
     pub(crate) after: Option<Duration>,
 }
@@ -31,6 +33,7 @@ struct Problem {
     code: String,
     detail: String,
     hint: Option<String>,
+    candidates: Vec<String>,
 }
 
 impl Refusal {
@@ -38,13 +41,14 @@ impl Refusal {
     /// no problem document is told by its status.
     pub(super) fn new(head: &Head, body: &[u8]) -> Self {
         let status = head.status;
-        let Problem { title, code, detail, hint } = serde_json::from_slice(body).unwrap_or_default();
+        let Problem { title, code, detail, hint, candidates } = serde_json::from_slice(body).unwrap_or_default();
         let told = [detail, title].into_iter().find(|told| !told.is_empty());
         Self {
             status,
             code,
             detail: told.unwrap_or_else(|| format!("HTTP status {status}")),
             hint,
+            candidates,
             after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
         }
     }
