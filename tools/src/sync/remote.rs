@@ -1,6 +1,6 @@
 //! What a peer's server is asked in an exchange.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use thingdb::{Origin, ShortId};
 use super::fault::{Fault, Outcome};
 use super::stream;
 use super::wire::{self, ChangedEntries, Grown, MAX_IDS, Received, Seen, Shown, State};
-use crate::client::Client;
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
 use crate::client::question::Question;
+use crate::client::{Client, Make};
 
 /// The longest question for something new, in seconds: shorter than a line may
 /// stall.
@@ -136,12 +136,7 @@ impl Remote {
     }
 
     /// Sends entries, once.
-    pub(crate) fn send(
-        &mut self,
-        prefix: &str,
-        node: &Origin,
-        make: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> Outcome<Received> {
+    pub(crate) fn send(&mut self, prefix: &str, node: &Origin, make: &mut Make<'_>) -> Outcome<Received> {
         let target = format!("/sync/entries?node={node}{}", things(prefix));
         let question = Question::post(target, stream::MEDIA_TYPE).header("content-encoding", "zstd");
         Ok(self.client.send(&question, make)?)
