@@ -111,6 +111,12 @@ impl Http {
         })
     }
 
+    /// The header with the token, as ureq would log it.
+    #[cfg(test)]
+    pub(super) fn shows_secret(&self) -> String {
+        format!("{:?}", self.secret)
+    }
+
     /// How often a connection was made.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)

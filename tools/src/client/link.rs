@@ -56,6 +56,19 @@ pub(crate) fn is_idle(link: &mut Link) -> bool {
     false
 }
 
+/// Reads what a server has said that takes nothing any more. The link itself
+/// would first send what could not be sent.
+pub(crate) fn read_last(link: &mut Link, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match link.conn.reader().read(buffer) {
+            Err(problem) if problem.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        link.conn.read_tls(&mut link.sock)?;
+        link.conn.process_new_packets().map_err(io::Error::other)?;
+    }
+}
+
 /// A socket that is paced and counted.
 pub(crate) struct Socket {
     stream: TcpStream,
@@ -68,7 +81,8 @@ pub(crate) struct Socket {
 impl Socket {
     fn connect(address: &Address, places: &[SocketAddr], pace: &Pace, traffic: &Traffic) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, format!("{} has no address", address.host()));
-        for one in places.iter().copied() {
+        for one in places {
+            let one = *one;
             match pace.aside(move || TcpStream::connect_timeout(&one, CONNECT)).flatten() {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;

@@ -59,7 +59,7 @@ pub(crate) struct Client {
     traffic: Traffic,
     http: Http,
     max_tries: u32,
-    /// Tries since something went well.
+    /// Tries since it went on.
     tries: u32,
     has_answered: bool,
 }
@@ -153,10 +153,9 @@ impl Client {
         self.pace.sleep(after.map_or(jitter, |after| after.min(LONGEST_WAIT) + jitter)).map_err(|_| Fault::Interrupted)
     }
 
-    /// Something came through: the next break is the first one again.
+    /// It went on: the next break is the first one again.
     pub(crate) const fn goes_well(&mut self) {
         self.tries = 0;
-        self.has_answered = true;
     }
 
     /// Sends one request and reads its answer, on the connection that there is
@@ -176,7 +175,10 @@ impl Client {
                 return Err(Fault::from(Refusal::new(&head, &told)).into());
             }
         };
-        self.goes_well();
+        self.has_answered = true;
+        if !question.is_repeated {
+            self.goes_well();
+        }
         Ok(done)
     }
 }
@@ -184,5 +186,32 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn client(token: &str) -> Outcome<Client> {
+        let pace = Pace { rate: None, stall: Duration::from_secs(1), is_cancelled: Arc::new(|| false) };
+        Client::new("https://127.0.0.1:1".parse().unwrap(), token, Hash([0; 32]), pace, 1)
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let client = client("tdb_secret").unwrap();
+        for shown in [format!("{client:?}"), format!("{:?}", client.http), client.http.shows_secret()] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_no_header_can_have_is_no_token() {
+        for token in ["", "a b", "a\r\nx: y", "\u{e4}", "a\0"] {
+            assert!(matches!(client(token), Err(Fault::Token(_))), "{token:?}");
+        }
     }
 }

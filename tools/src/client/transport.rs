@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::address::Address;
 use super::link::{self, Link};
-use super::pace::{Pace, Traffic};
+use super::pace::{Pace, Traffic, is_cancelled};
 
 /// Room for what came: the longest head, or line of the framing.
 pub(super) const INPUT_BYTES: usize = 32 << 10;
@@ -162,11 +162,15 @@ impl Transport for Wire {
         if room.is_empty() {
             return Err(endless());
         }
-        let got = match (self.link.read(room), self.refused.take()) {
-            (Ok(got @ 1..), _) => got,
-            // It went away without a word.
-            (_, Some(refused)) => return Err(refused.into()),
-            (got, None) => got?,
+        let got = match self.refused.take() {
+            None if self.watch.is_deaf() => link::read_last(&mut self.link, room)?,
+            None => self.link.read(room)?,
+            Some(refused) => match link::read_last(&mut self.link, room) {
+                Ok(got @ 1..) => got,
+                Err(problem) if is_cancelled(&problem) => return Err(problem.into()),
+                // It went away without a word.
+                _ => return Err(refused.into()),
+            },
         };
         self.buffers.input_appended(got);
         if self.watch.framing.fetch_add(got, Ordering::Relaxed) > MAX_FRAMING {

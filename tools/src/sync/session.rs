@@ -316,7 +316,7 @@ impl<'a> Session<'a> {
             self.summary.pulled.planned_bytes += ids.len() as u64 * self.window.entry_bytes;
             return Ok(());
         }
-        let positions = self.remote.locate(ids)?;
+        let positions = self.remote.locate(greeting.size, ids)?;
         let (begin, total) = (positions.first().copied().unwrap_or(0), greeting.size);
         self.fetch(&positions, None, &|done| (done - begin, total.saturating_sub(begin)))?;
         cursors.pulled = greeting.size;
@@ -382,7 +382,7 @@ impl<'a> Session<'a> {
     fn page(&mut self, since: u64, until: u64, is_empty: bool) -> Outcome<(u64, Option<Places>)> {
         let most = MAX_IDS as u64;
         if self.prefix.is_empty() && is_empty {
-            return Ok((until.min(since + most), None));
+            return Ok((until.min(since.saturating_add(most)), None));
         }
         let places = self.remote.ids(&self.prefix, since..until)?;
         let is_full = places.len() >= MAX_IDS;
@@ -402,17 +402,26 @@ impl<'a> Session<'a> {
         if greeting.revision < cursors.pulled_revision {
             cursors.pulled_revision = 0;
         }
+        let mut listed = HashSet::new();
         while cursors.pulled_revision < greeting.revision {
             let own = self.db.origin();
             let changes = self.remote.changes(&self.prefix, &own, cursors.pulled_revision)?;
             let mut positions = changes.positions;
-            positions.retain(|position| !fetched.contains(position));
-            positions.sort_unstable();
-            positions.dedup();
-            let total = positions.len() as u64;
-            if changes.more && changes.revision <= cursors.pulled_revision {
+            if changes.revision > greeting.revision {
+                // Of entries that came after the greeting, too.
+                positions.retain(|position| *position < greeting.size);
+            } else if positions.iter().any(|position| *position >= greeting.size) {
+                return Err(Fault::answer("completions beyond the end that its checkpoint names"));
+            }
+            // An entry is listed once, by its newest revision: who goes on listing
+            // nothing new would be asked for ever.
+            positions.retain(|position| listed.insert(*position));
+            if changes.more && (positions.is_empty() || changes.revision <= cursors.pulled_revision) {
                 return Err(Fault::answer("completions that do not go on"));
             }
+            positions.retain(|position| !fetched.contains(position));
+            positions.sort_unstable();
+            let total = positions.len() as u64;
             // They lie anywhere, and do not move the position.
             self.fetch(&positions, None, &|_| (0, total))?;
             // What was fetched may have been completed after that: completions
@@ -548,10 +557,7 @@ impl<'a> Session<'a> {
                 return Ok(lacking);
             }
         }
-        let mut ids = Vec::with_capacity(positions.len());
-        for range in wire::ranges_of_positions(positions) {
-            ids.extend(self.db.ids(range)?.iter().map(short_id));
-        }
+        let ids = self.ids(positions)?;
         let has = match there {
             There::Only(listed) => ids.iter().map(|id| listed.contains(id)).collect(),
             There::AllBut(lacking, _) => ids.iter().map(|id| !lacking.contains(id)).collect(),
@@ -559,6 +565,15 @@ impl<'a> Session<'a> {
             There::Ignore => vec![false; ids.len()],
         };
         Ok(positions.iter().zip(has).filter(|(_, has)| !has).map(|(position, _)| *position).collect())
+    }
+
+    /// The first halves of the ids of the entries at these positions.
+    fn ids(&self, positions: &[u64]) -> Outcome<Vec<ShortId>> {
+        let mut ids = Vec::with_capacity(positions.len());
+        for range in wire::ranges_of_positions(positions) {
+            ids.extend(self.db.ids(range)?.iter().map(short_id));
+        }
+        Ok(ids)
     }
 
     /// Sends the entries that were completed here since the last time, up to a
@@ -599,10 +614,7 @@ impl<'a> Session<'a> {
             match answered {
                 Ok(received) => {
                     self.summary.unreadable += unreadable;
-                    let came = usize::try_from(received.entries).unwrap_or(usize::MAX);
-                    if came < tried {
-                        return Err(Fault::answer("fewer entries arrived than were sent"));
-                    }
+                    let received = received.of(tried as u64)?;
                     // If another wrote to it meanwhile, or an entry that waited
                     // there went on, it is listed anew: only when each of these
                     // entries was added, and nothing else, is it known.
@@ -616,12 +628,21 @@ impl<'a> Session<'a> {
                 Err(Fault::Client(fault)) if fault.is_passing() => {
                     self.window.shrink();
                     self.remote.wait(fault)?;
-                    // What came whole is there, and is not sent again.
-                    let some = left.get(..tried.min(left.len())).unwrap_or(&left).to_vec();
-                    let lacking: HashSet<u64> = self.lacking(&some, &There::Ask)?.into_iter().collect();
-                    let arrived = some.iter().filter(|position| !lacking.contains(position)).count() as u64;
-                    self.summary.pushed.added += arrived;
-                    left.retain(|position| !some.contains(position) || lacking.contains(position));
+                    // What came whole is there, and is not sent again. Of what was
+                    // there before nobody can tell: all of it goes again, in a
+                    // smaller window.
+                    if moves.is_some() && !self.plan.all {
+                        let some = left.get(..tried.min(left.len())).unwrap_or(&left).to_vec();
+                        let has = self.remote.has_arrived(&self.prefix, &self.ids(&some)?)?;
+                        let lacking = some.iter().zip(has).filter(|(_, has)| !has).map(|(position, _)| *position);
+                        let lacking: HashSet<u64> = lacking.collect();
+                        let arrived = (some.len() - lacking.len()) as u64;
+                        if arrived > 0 {
+                            self.remote.goes_well();
+                        }
+                        self.summary.pushed.added += arrived;
+                        left.retain(|position| !some.contains(position) || lacking.contains(position));
+                    }
                 }
                 Err(fault) => return Err(fault),
             }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use thingdb::{Hash, ShortId};
 use utoipa::ToSchema;
 
+use super::fault::{Fault, Outcome};
+
 /// Ids in one question or answer.
 pub(crate) const MAX_IDS: usize = 65_536;
 
@@ -94,6 +96,20 @@ pub(crate) struct Received {
     pub(crate) entries: u64,
     /// Size of the ledger afterwards.
     pub(crate) size: u64,
+}
+
+impl Received {
+    /// The same, held against the number of entries that were sent. What an
+    /// entry set free that had waited there counts too, but not as sent.
+    pub(crate) fn of(mut self, sent: u64) -> Outcome<Self> {
+        if self.entries != sent {
+            return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
+        }
+        for count in [&mut self.added, &mut self.known, &mut self.completed, &mut self.pending, &mut self.refused] {
+            *count = sent.min(*count);
+        }
+        Ok(self)
+    }
 }
 
 /// Why an entry is refused.
