@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
+use data_encoding::HEXLOWER;
 use thingdb::{Contradiction, Db, Error, Observation, Origin, SignedCheckpoint, short_id};
 
 use super::stream::{self, Packer};
@@ -24,6 +25,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         proof: wire::hashes_to_text(&proof),
         revision: db.revision(),
         things: things.to_owned(),
+        trust: HEXLOWER.encode(&db.trust_digest()),
         peer: is_peer,
         remembered: checkpoint.map(|note| note.to_string()),
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use thingdb::{Cursors, Db, Observation, Origin, Outgoing, Peer, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Cursors, Db, Observation, Origin, Outgoing, Peer, Refused, ShortId, SignedCheckpoint, short_id};
 
 use super::fault::{Fault, Outcome};
 use super::reconcile::{self, Difference, Ids};
@@ -121,12 +121,22 @@ pub(crate) struct Session<'a> {
     tick: &'a mut dyn FnMut(Tick),
     window: Window,
     summary: Summary,
+    refused_here: Refusals,
+    refused_there: Refusals,
 }
 
 /// The peer as it was when the exchange began.
 struct Greeting {
     size: u64,
     revision: u64,
+}
+
+/// Entries that one side refused, to be tried again when it trusts others.
+#[derive(Default)]
+struct Refusals {
+    /// Stands for whom it trusted when the exchange began.
+    trust: [u8; 8],
+    kept: Option<Refused>,
 }
 
 /// Entries of the peer, by position and id.
@@ -157,7 +167,9 @@ impl<'a> Session<'a> {
     ) -> Self {
         let summary = Summary::default();
         let prefix = prefix.to_owned();
-        Self { db, peer, origin: peer.origin(), prefix, plan, remote, tick, window: Window::new(), summary }
+        let (refused_here, refused_there) = (Refusals::default(), Refusals::default());
+        let (origin, window) = (peer.origin(), Window::new());
+        Self { db, peer, origin, prefix, plan, remote, tick, window, summary, refused_here, refused_there }
     }
 
     /// The server, to be used again.
@@ -177,6 +189,13 @@ impl<'a> Session<'a> {
         if cursors.pulled > greeting.size {
             cursors = Cursors::default();
         }
+        if let Some(since) = self.refused_here.resume(cursors.refused_here, self.plan.pull) {
+            cursors.pulled = cursors.pulled.min(since);
+        }
+        let again = self.refused_there.resume(cursors.refused_there, self.plan.push);
+        if let Some(since) = again {
+            cursors.pushed = cursors.pushed.min(since);
+        }
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
         if self.plan.pull {
             // Read first: others write while the ids are compared.
@@ -188,7 +207,8 @@ impl<'a> Session<'a> {
                 }
                 None => {
                     let listed = self.pull(&greeting, &mut cursors)?;
-                    if let (Some(listed), false) = (listed, self.plan.all) {
+                    // What goes again stands before what was listed.
+                    if let (Some(listed), false, None) = (listed, self.plan.all, again) {
                         there = There::Only(listed);
                     }
                 }
@@ -225,6 +245,9 @@ impl<'a> Session<'a> {
                 _ => {}
             }
             self.narrow(&state)?;
+            self.refused_here.trust = self.db.trust_digest();
+            self.refused_there.trust =
+                wire::trust_of_text(&state.trust).ok_or_else(|| Fault::answer("trust that is not 8 bytes"))?;
             self.summary.things.clone_from(&self.prefix);
             self.summary.is_known = state.peer;
             if state.peer {
@@ -449,7 +472,11 @@ impl<'a> Session<'a> {
             let count = self.window.entries().min(left.len());
             let ranges = limited(wire::ranges_of_positions(left.get(..count).unwrap_or(left)));
             let asked = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+            let refused = self.summary.pulled.refused;
             let (came, broken) = self.fetch_window(&ranges, asked)?;
+            if self.summary.pulled.refused > refused {
+                self.refused_here.note(*first);
+            }
             let came = usize::try_from(came).unwrap_or(usize::MAX).min(left.len());
             left = left.get(came..).unwrap_or_default();
             if let (Some(cursors), Some(next), 1..) = (&mut moves, left.first().copied(), came) {
@@ -622,6 +649,9 @@ impl<'a> Session<'a> {
                     if all_added && received.size.checked_sub(*size) == Some(tried as u64) {
                         *size = received.size;
                     }
+                    if received.refused > 0 {
+                        self.refused_there.note(first);
+                    }
                     self.summary.pushed.take(received);
                     left.drain(..tried.min(left.len()));
                 }
@@ -707,7 +737,25 @@ impl<'a> Session<'a> {
     }
 
     fn note(&self, cursors: Cursors) -> Outcome {
+        let (refused_here, refused_there) = (self.refused_here.kept, self.refused_there.kept);
+        let cursors = Cursors { refused_here, refused_there, ..cursors };
         Ok(self.db.set_cursors(&self.origin, &self.prefix, cursors)?)
+    }
+}
+
+impl Refusals {
+    /// Takes over what was kept. The position to go back to, if entries go this
+    /// way now and whoever refused them trusts others than then.
+    fn resume(&mut self, kept: Option<Refused>, goes: bool) -> Option<u64> {
+        self.kept = kept;
+        let trust = self.trust;
+        self.kept.take_if(|refused| goes && refused.trust != trust).map(|refused| refused.since)
+    }
+
+    /// Entries from this position on were refused.
+    fn note(&mut self, position: u64) {
+        let since = self.kept.map_or(position, |refused| refused.since.min(position));
+        self.kept = Some(Refused { since, trust: self.trust });
     }
 }
 

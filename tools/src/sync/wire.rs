@@ -33,6 +33,9 @@ pub(crate) struct State {
     pub(crate) revision: u64,
     /// The prefix that the token is for.
     pub(crate) things: String,
+    /// Stands for the actors and nodes whose entries are accepted: when it is
+    /// another one, what was refused may be accepted. 16 hex digits.
+    pub(crate) trust: String,
     /// Whether the asking node is a peer.
     pub(crate) peer: bool,
     /// The last checkpoint of the asking node that was seen here.
@@ -135,6 +138,11 @@ pub(crate) struct Grown {
 /// Hashes as they stand in JSON.
 pub(crate) fn hashes_to_text(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(ToString::to_string).collect()
+}
+
+/// What stands for whom a node trusts, as it stands in JSON.
+pub(crate) fn trust_of_text(text: &str) -> Option<[u8; 8]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 /// Most hashes of a proof: a consistency proof has two a level at most (RFC

@@ -61,8 +61,8 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Exchange everything again: entries that were refused, and those of which
-    /// one side has only the stub
+    /// Exchange everything again, also entries of which one side has only the
+    /// stub
     #[arg(long)]
     all: bool,
 
@@ -347,7 +347,8 @@ fn conclude(summary: &Summary) -> Outcome {
         let reasons = count.reasons.iter().take(MAX_SHOWN);
         let failure = Failure::new(Exit::Partly, "refused-entries", fact)
             .causes(reasons.map(|reason| format!("{}{}", id(&reason.id), reason.reason)));
-        return Err(failure.hint("once they would be accepted: the same command with --all"));
+        let who = if where_ == "here" { "here" } else { "there" };
+        return Err(failure.hint(format!("make their actors known {who}; the next exchange offers them again")));
     }
     Ok(())
 }
