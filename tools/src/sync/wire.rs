@@ -2,7 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use thingdb::{Hash, ShortId};
+use thingdb::{Hash, ImportSummary, Refusal, ShortId};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, Outcome};
@@ -16,7 +16,7 @@ pub(crate) const MAX_CHANGES: usize = 10_000;
 /// Ranges in one request for entries.
 pub(crate) const MAX_RANGES: usize = 4096;
 
-/// Reasons in one answer.
+/// Reasons that are told.
 pub(crate) const MAX_REASONS: usize = 100;
 
 /// `GET /sync/state`: how a node stands.
@@ -79,10 +79,10 @@ pub(crate) struct ChangedEntries {
     pub(crate) more: bool,
 }
 
-/// `POST /sync/entries`: what became of entries that were sent.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[schema(as = SyncReceived)]
-pub(crate) struct Received {
+/// What became of entries.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncTally)]
+pub(crate) struct Tally {
     /// Entries that were not there.
     pub(crate) added: u64,
     /// Entries that were there.
@@ -95,10 +95,34 @@ pub(crate) struct Received {
     pub(crate) refused: u64,
     /// Why, for some.
     pub(crate) reasons: Vec<Reason>,
+}
+
+/// `POST /sync/entries`: what became of entries that were sent.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReceived)]
+pub(crate) struct Received {
+    /// What became of them.
+    #[serde(flatten)]
+    pub(crate) tally: Tally,
     /// Entries that came whole.
     pub(crate) entries: u64,
     /// Size of the ledger afterwards.
     pub(crate) size: u64,
+}
+
+impl From<ImportSummary> for Tally {
+    fn from(summary: ImportSummary) -> Self {
+        let reasons = summary.reasons.into_iter().take(MAX_REASONS);
+        let reason = |refusal: Refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason };
+        Self {
+            added: summary.added,
+            known: summary.known,
+            completed: summary.completed,
+            pending: summary.pending,
+            refused: summary.refused,
+            reasons: reasons.map(reason).collect(),
+        }
+    }
 }
 
 impl Received {
@@ -108,7 +132,8 @@ impl Received {
         if self.entries != sent {
             return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
         }
-        for count in [&mut self.added, &mut self.known, &mut self.completed, &mut self.pending, &mut self.refused] {
+        let Tally { added, known, completed, pending, refused, .. } = &mut self.tally;
+        for count in [added, known, completed, pending, refused] {
             *count = sent.min(*count);
         }
         Ok(self)

@@ -17,6 +17,7 @@ use crate::client::pace::Pace;
 use crate::sync::fault::Fault;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick};
+use crate::sync::wire::Tally;
 
 /// The least time between two exchanges.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
@@ -106,12 +107,8 @@ struct Told<'a> {
 
 #[derive(Serialize)]
 struct TheWay {
-    added: u64,
-    known: u64,
-    completed: u64,
-    pending: u64,
-    refused: u64,
-    reasons: Vec<Reason>,
+    #[serde(flatten)]
+    tally: Tally,
     #[serde(skip_serializing_if = "Option::is_none")]
     planned: Option<Planned>,
 }
@@ -121,12 +118,6 @@ struct Planned {
     entries: u64,
     bytes: u64,
     seconds: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Reason {
-    id: Option<String>,
-    reason: String,
 }
 
 /// Exchanges once, or until interrupted.
@@ -212,7 +203,7 @@ fn exchange(
         }
     };
     let (sent, received) = (traffic.sent() - sent, traffic.received() - received);
-    meter.end(summary.pulled.added + summary.pushed.added, sent + received);
+    meter.end(summary.pulled.tally.added + summary.pushed.tally.added, sent + received);
     let told = Told {
         peer: &peer.name,
         dry_run: args.dry_run,
@@ -287,17 +278,7 @@ impl TheWay {
             bytes: count.planned_bytes,
             seconds: args.max_rate.map(|rate| count.planned_bytes.div_ceil(rate.max(1))),
         });
-        let reason =
-            |reason: &crate::sync::wire::Reason| Reason { id: reason.id.clone(), reason: reason.reason.clone() };
-        Self {
-            added: count.added,
-            known: count.known,
-            completed: count.completed,
-            pending: count.pending,
-            refused: count.refused,
-            reasons: count.reasons.iter().map(reason).collect(),
-            planned,
-        }
+        Self { tally: count.tally.clone(), planned }
     }
 
     fn in_words(&self, verb: &str) -> String {
@@ -306,12 +287,13 @@ impl TheWay {
             let entries = counted(planned.entries, "entry", "entries");
             return format!("would be {verb}: {entries}, about {} bytes{time}", grouped(planned.bytes));
         }
-        let mut line = format!("{verb} {}", counted(self.added, "entry", "entries"));
+        let Tally { added, known, completed, pending, refused, .. } = self.tally;
+        let mut line = format!("{verb} {}", counted(added, "entry", "entries"));
         let parts = [
-            (self.completed, "completed"),
-            (self.known, "there already"),
-            (self.pending, "waiting for the entries before them"),
-            (self.refused, "refused"),
+            (completed, "completed"),
+            (known, "there already"),
+            (pending, "waiting for the entries before them"),
+            (refused, "refused"),
         ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             line = format!("{line}, {} {what}", grouped(count));
@@ -337,14 +319,15 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
 
 fn conclude(summary: &Summary) -> Outcome {
     for (count, where_) in [(&summary.pulled, "here"), (&summary.pushed, "by the peer")] {
-        if count.refused == 0 {
+        let Tally { refused, reasons, .. } = &count.tally;
+        if *refused == 0 {
             continue;
         }
-        let fact = format!("{} refused {where_}", counted(count.refused, "entry was", "entries were"));
+        let fact = format!("{} refused {where_}", counted(*refused, "entry was", "entries were"));
         let id = |id: &Option<String>| {
             id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
         };
-        let reasons = count.reasons.iter().take(MAX_SHOWN);
+        let reasons = reasons.iter().take(MAX_SHOWN);
         let failure = Failure::new(Exit::Partly, "refused-entries", fact)
             .causes(reasons.map(|reason| format!("{}{}", id(&reason.id), reason.reason)));
         let who = if where_ == "here" { "here" } else { "there" };
