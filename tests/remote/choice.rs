@@ -25,7 +25,8 @@ fn arguments_win_over_the_environment_and_doubt_is_told() {
     let url = url(&server);
     let far = ["--card", "card", "--token-file", "token"];
     // Variables, arguments, and the data or the exit code.
-    let cases: [(&[&str], &[&str], Result<&str, i32>); 12] = [
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], Result<&'a str, i32>);
+    let cases: [Case<'_>; 12] = [
         (&["dir"], &[], Ok("1")),
         (&["url"], &[], Ok("2")),
         (&["dir"], &["--url"], Ok("2")),

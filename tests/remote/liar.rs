@@ -103,7 +103,7 @@ fn nonsense_is_told_and_not_shown() {
         }
     }
     let url = liar(|_, stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n")));
-    read(&world, &url, &["get", "part-42"]).exit(14);
+    read(&world, &url, &["get", "part-42"]).exit(1).says("error[bad-answer]");
 }
 
 /// What a server would tell of an entry.

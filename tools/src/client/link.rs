@@ -2,7 +2,7 @@
 //! it stalls.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,11 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::address::Address;
 use super::pace::{Bucket, Pace, SLICE, Traffic, cancelled};
 
-/// How long one address of a peer is tried.
+/// How long one address of a server is tried.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// Pieces of TLS that a server may send of itself while nothing is asked.
+const MAX_UNASKED: usize = 16;
 
 /// A connection to a server.
 pub(crate) enum Link {
@@ -47,26 +50,69 @@ impl Write for Link {
     }
 }
 
-/// Connects and shakes hands; without TLS on this machine only.
+/// Connects to the first of the places that answers, and shakes hands; without
+/// TLS to places on this machine only.
 pub(crate) fn connect(
     address: &Address,
+    places: &[SocketAddr],
     tls: Option<Arc<ClientConfig>>,
-    pace: Pace,
-    traffic: Traffic,
+    pace: &Pace,
+    traffic: &Traffic,
 ) -> io::Result<Link> {
     let name = address.server_name()?;
-    let socket = Socket::connect(address, pace, traffic)?;
-    let Some(tls) = tls else {
-        // A name may mean any address.
-        let is_here = socket.stream.peer_addr()?.ip().is_loopback();
-        return if is_here { Ok(Link::Plain(socket)) } else { Err(io::Error::other("it is not on this machine")) };
-    };
+    // A name may mean any place.
+    if tls.is_none() && !places.iter().all(|place| place.ip().is_loopback()) {
+        return Err(io::Error::other(format!("{} is not on this machine", address.host())));
+    }
+    let socket = Socket::connect(address, places, pace, traffic)?;
+    let Some(tls) = tls else { return Ok(Link::Plain(socket)) };
     let client = ClientConnection::new(tls, name).map_err(io::Error::other)?;
     let mut link = StreamOwned::new(client, socket);
     while link.conn.is_handshaking() {
         link.conn.complete_io(&mut link.sock)?;
     }
     Ok(Link::Tls(Box::new(link)))
+}
+
+/// Whether the next question can go over it: the server is there, and has said
+/// nothing that it was not asked.
+pub(crate) fn is_idle(link: &mut Link) -> bool {
+    let link = match link {
+        Link::Tls(link) => link,
+        Link::Plain(socket) => {
+            return AtOnce(socket).read(&mut [0]).is_err_and(|problem| problem.kind() == ErrorKind::WouldBlock);
+        }
+    };
+    for _ in 0..MAX_UNASKED {
+        match link.conn.process_new_packets() {
+            Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+            _ => return false,
+        }
+        match link.conn.read_tls(&mut AtOnce(&mut link.sock)) {
+            Ok(0) => return false,
+            // Tickets, with which the next connection takes up the session.
+            Ok(_) => {}
+            Err(problem) => return problem.kind() == ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
+/// Reads what a server has said that takes nothing any more. The link itself
+/// would first send what could not be sent.
+pub(crate) fn read_last(link: &mut Link, buffer: &mut [u8]) -> io::Result<usize> {
+    let link = match link {
+        Link::Tls(link) => link,
+        Link::Plain(socket) => return socket.read(buffer),
+    };
+    loop {
+        match link.conn.reader().read(buffer) {
+            Err(problem) if problem.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        link.conn.read_tls(&mut link.sock)?;
+        link.conn.process_new_packets().map_err(io::Error::other)?;
+    }
 }
 
 /// A socket that is paced and counted.
@@ -79,16 +125,17 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    fn connect(address: &Address, pace: Pace, traffic: Traffic) -> io::Result<Self> {
+    fn connect(address: &Address, places: &[SocketAddr], pace: &Pace, traffic: &Traffic) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, format!("{} has no address", address.host()));
-        for one in (address.host(), address.port()).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&one, CONNECT) {
+        for one in places {
+            let one = *one;
+            match pace.aside(move || TcpStream::connect_timeout(&one, CONNECT)).flatten() {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(SLICE))?;
                     stream.set_write_timeout(Some(SLICE))?;
                     let (out, back) = (Bucket::new(pace.rate), Bucket::new(pace.rate));
-                    return Ok(Self { stream, pace, traffic, out, back });
+                    return Ok(Self { stream, pace: pace.clone(), traffic: traffic.clone(), out, back });
                 }
                 Err(problem) => last = problem,
             }
@@ -115,6 +162,11 @@ impl Socket {
             }
         }
     }
+
+    fn came(&mut self, bytes: usize) {
+        self.back.pay(bytes);
+        self.traffic.count_received(bytes);
+    }
 }
 
 impl Read for Socket {
@@ -122,8 +174,7 @@ impl Read for Socket {
         self.back.wait(&self.pace)?;
         let most = self.back.portion(buffer.len());
         let got = self.patiently("came", |stream| stream.read(&mut buffer[..most]))?;
-        self.back.pay(got);
-        self.traffic.count_received(got);
+        self.came(got);
         Ok(got)
     }
 }
@@ -140,5 +191,19 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Reads what is there and waits for nothing.
+struct AtOnce<'s>(&'s mut Socket);
+
+impl Read for AtOnce<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.stream.set_nonblocking(true)?;
+        let got = self.0.stream.read(buffer);
+        self.0.stream.set_nonblocking(false)?;
+        let got = got?;
+        self.0.came(got);
+        Ok(got)
     }
 }
