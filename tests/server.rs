@@ -11,8 +11,15 @@ mod client;
 #[path = "server/running.rs"]
 mod running;
 
+#[path = "server/http2.rs"]
+mod http2;
+
+#[path = "server/abuse.rs"]
+mod abuse;
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/drips.rs"]
+mod drips;
 #[path = "server/ending.rs"]
 mod ending;
 #[path = "server/following.rs"]

@@ -27,13 +27,12 @@ pub(crate) async fn have(mut call: Call) -> Answer {
     }
     let things = call.things().to_owned();
     let body = call.whole_body(MAX_BYTES).await?;
-    call.node
-        .call(move |db| {
-            let ids = ids(&body)?;
-            let missing = db.missing(&ids, &things)?;
-            json(&Missing { missing: missing.iter().map(ToString::to_string).collect() })
-        })
-        .await
+    call.run(move |db| {
+        let ids = ids(&body)?;
+        let missing = db.missing(&ids, &things)?;
+        json(&Missing { missing: missing.iter().map(ToString::to_string).collect() })
+    })
+    .await
 }
 
 fn ids(body: &[u8]) -> Result<Vec<EntryId>, Problem> {

@@ -28,24 +28,23 @@ pub(crate) async fn list(call: Call) -> Answer {
     let prefix = call.prefix(&asked)?;
     let after = call.query.text("after").map(str::to_owned);
     let limit = page(&call)?;
-    call.node
-        .call(move |db| {
-            let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1));
-            if let Some(after) = &after {
-                query = query.after(after);
-            }
-            let mut things = db.things_from(&query)?.collect::<thingdb::Result<Vec<_>>>()?;
-            let has_more = things.len() > limit;
-            things.truncate(limit);
-            let last = things.last().filter(|_| has_more).map(|thing| thing.thing.to_string());
-            let next = last.map(|last| {
-                let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
-                format!("</things?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
-            });
-            let things: Vec<ThingJson> = things.iter().map(ThingJson::new).collect();
-            linked(listed(form, &things)?, next)
-        })
-        .await
+    call.run(move |db| {
+        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1));
+        if let Some(after) = &after {
+            query = query.after(after);
+        }
+        let mut things = db.things_from(&query)?.collect::<thingdb::Result<Vec<_>>>()?;
+        let has_more = things.len() > limit;
+        things.truncate(limit);
+        let last = things.last().filter(|_| has_more).map(|thing| thing.thing.to_string());
+        let next = last.map(|last| {
+            let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
+            format!("</things?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
+        });
+        let things: Vec<ThingJson> = things.iter().map(ThingJson::new).collect();
+        linked(listed(form, &things)?, next)
+    })
+    .await
 }
 
 /// The latest entry of a thing.
@@ -73,16 +72,15 @@ pub(crate) async fn history(call: Call) -> Answer {
     let thing = call.thing()?;
     let after = call.query.number("after_seq", MAX_NUMBER)?.unwrap_or(0);
     let limit = page(&call)?;
-    call.node
-        .call(move |db| {
-            let (entries, next) = page_of(db, &thing, after, limit)?;
-            let next = next.map(|seq| {
-                let path = utf8_percent_encode(&thing, PLAIN);
-                format!("</things/{path}/entries?after_seq={seq}&limit={limit}>; rel=\"next\"")
-            });
-            linked(listed(form, &entries)?, next)
-        })
-        .await
+    call.read(move |db| {
+        let (entries, next) = page_of(db, &thing, after, limit)?;
+        let next = next.map(|seq| {
+            let path = utf8_percent_encode(&thing, PLAIN);
+            format!("</things/{path}/entries?after_seq={seq}&limit={limit}>; rel=\"next\"")
+        });
+        linked(listed(form, &entries)?, next)
+    })
+    .await
 }
 
 /// Entries after a seq, and the seq after which the next page begins. Entries

@@ -129,6 +129,14 @@ struct LimitArgs {
     #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
     stall_timeout: Option<Duration>,
 
+    /// Bytes a second that a body moves at least, either way
+    #[arg(long, value_name = "BYTES", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    min_rate: Option<u32>,
+
+    /// Seconds for which a body may move less than that
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    rate_window: Option<Duration>,
+
     /// Seconds for a connection without a request
     #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
     idle_timeout: Option<Duration>,
@@ -261,6 +269,8 @@ impl LimitArgs {
             stream_bytes: self.max_stream.map_or(default.stream_bytes, |mib| mib.saturating_mul(1 << 20)),
             head: self.head_timeout.unwrap_or(default.head),
             stall: self.stall_timeout.unwrap_or(default.stall),
+            min_rate: self.min_rate.unwrap_or(default.min_rate),
+            rate_window: self.rate_window.unwrap_or(default.rate_window),
             idle: self.idle_timeout.unwrap_or(default.idle),
             shutdown: self.shutdown_timeout.unwrap_or(default.shutdown),
             ..default
