@@ -14,7 +14,7 @@ use bincode::{Decode, Encode};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use thingdb_format::{MAX_NAME_BYTES, Time};
+use thingdb_format::{MAX_NAME_BYTES, Origin, Time};
 use zeroize::Zeroizing;
 
 use crate::actors::unix_now;
@@ -116,6 +116,9 @@ pub struct Token {
     pub scopes: BTreeSet<Scope>,
     /// Only for things whose id begins with this.
     pub things: String,
+    /// The peer that it was made for: only that node may show it, and with it
+    /// tell how its own ledger stands.
+    pub node: Option<Origin>,
     /// When it was made.
     pub created: Time,
     /// From when on it is refused.
@@ -156,6 +159,7 @@ pub struct TokenRequest {
     name: String,
     scopes: BTreeSet<Scope>,
     things: String,
+    peer: Option<String>,
     expires: Option<Time>,
 }
 
@@ -163,7 +167,7 @@ impl TokenRequest {
     /// A token that allows nothing yet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), scopes: BTreeSet::new(), things: String::new(), expires: None }
+        Self { name: name.into(), scopes: BTreeSet::new(), things: String::new(), peer: None, expires: None }
     }
 
     /// Allows this, too.
@@ -177,6 +181,13 @@ impl TokenRequest {
     #[must_use]
     pub fn things(mut self, prefix: &str) -> Self {
         self.things = prefix.into();
+        self
+    }
+
+    /// For the node of this peer, by the name that it has here.
+    #[must_use]
+    pub fn peer(mut self, peer: &str) -> Self {
+        self.peer = Some(peer.into());
         self
     }
 
@@ -228,6 +239,7 @@ struct StoredToken {
     /// As words: a scope that this program does not know allows nothing.
     scopes: Vec<String>,
     things: String,
+    node: Option<[u8; 16]>,
     created: u64,
     expires: Option<u64>,
 }
@@ -302,6 +314,7 @@ fn token(stored: &StoredToken) -> Result<Token> {
         name: stored.name.clone(),
         scopes: stored.scopes.iter().filter_map(|word| word.parse().ok()).collect(),
         things: stored.things.clone(),
+        node: stored.node.map(Origin),
         created: Time::from_micros(stored.created)?,
         expires: stored.expires.map(Time::from_micros).transpose()?,
         last_used: None,
@@ -355,6 +368,7 @@ impl Db {
     /// Makes a token. Its text is in what is returned and nowhere else.
     ///
     /// # Errors
+    /// [`Error::NoSuchPeer`] if it is for a peer that is not known,
     /// [`Error::TokenExists`] if one of this name is there, [`Error::Invalid`]
     /// if the name is empty or longer than 128 bytes, [`Error::TooManyTokens`] beyond
     /// [`MAX_TOKENS`], [`Error::Keyring`] if the keyring cannot be written.
@@ -372,12 +386,14 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new_token(&self, request: &TokenRequest) -> Result<(Token, TokenText)> {
+        let node = request.peer.as_deref().map(|peer| self.peer(peer)).transpose()?.map(|peer| peer.origin());
         let text = generate();
         let stored = StoredToken {
             hash: hash(text.as_str()),
             name: request.name.clone(),
             scopes: request.scopes.iter().map(ToString::to_string).collect(),
             things: request.things.clone(),
+            node: node.map(|node| node.0),
             created: unix_now().micros(),
             expires: request.expires.map(Time::micros),
         };
@@ -396,6 +412,7 @@ impl Db {
             name: inherited.name.clone(),
             scopes: inherited.scopes.iter().map(ToString::to_string).collect(),
             things: String::new(),
+            node: None,
             created: unix_now().micros(),
             expires: inherited.expires.map(Time::micros),
         };

@@ -104,6 +104,10 @@ fn writes_keep_to_what_they_expect() {
     write(&[("if-none-match", "*")], "1").problem(412, "conflict");
     write(&[("if-match", "*")], "1").is(201);
     write(&[("if-match", "abc")], "1").problem(400, "usage");
+    let short = write(&[("if-match", "\"4be177\"")], "1").problem(400, "usage").json();
+    assert!(short["detail"].as_str().unwrap().contains("64 hex digits"), "{short}");
+    let weak = write(&[("if-match", &format!("W/{head}"))], "1").problem(400, "usage").json();
+    assert!(weak["detail"].as_str().unwrap().contains("weak"), "{weak}");
     write(&[("if-match", &head), ("if-none-match", "*")], "1").problem(400, "usage");
     let post = |path: &str, media_type: &str, body: &[u8]| {
         server.ask(&token, "POST", path, &[("content-type", media_type)], body)

@@ -147,8 +147,10 @@ fn a_prefix_keeps_to_its_things_and_has_its_own_memory() {
     let token = b.ok(&["token", "new", "--name", "lamps", "--scope", BOTH, "--things", "lamp", "--format", "raw"]);
     std::fs::write(place.path("lamps.token"), token).unwrap();
     a.ok(&["peer", "set", "b", "--url", &server.url, "--token-file", place.path("lamps.token").to_str().unwrap()]);
-    let lamps = a.json(&["sync", "b"]);
-    assert_eq!(lamps["pushed"]["added"], 1, "{lamps}");
+    let (lamps, said) = a.json_and_talk(&["sync", "b"]);
+    assert_eq!((&lamps["pushed"]["added"], &lamps["things"]), (&1.into(), &"lamp".into()), "{lamps}");
+    assert!(said.contains("begin with lamp: all others were left out"), "{said}");
+    assert!(said.contains("names no node") && said.contains("token new --peer"), "{said}");
     a.fails(&["sync", "b", "--things", "plant"], 13, "token-refused");
     a.reaches(&b, &server.url, BOTH);
     assert_eq!(a.json(&["sync", "b"])["pushed"]["added"], 1);

@@ -225,6 +225,53 @@ fn a_token_that_is_refused_says_so() {
 }
 
 #[test]
+fn a_token_is_of_use_to_the_node_that_it_names() {
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    let c = place.node("c");
+    c.knows(&b);
+    a.write("plant", 5);
+    a.reaches(&b, &server.url, BOTH);
+    // Nothing is sealed to b.
+    let (done, said) = a.json_and_talk(&["sync", "b"]);
+    assert_eq!(done["pushed"]["added"], 5, "{done}");
+    assert!(said.contains("5 entries that were sent are not sealed to b"), "{said}");
+    assert!(said.contains("thingdb share THING --to b") && !said.contains("names no node"), "{said}");
+    a.ok(&["put", "plant-1", "1", "--to", "b"]);
+    let (done, said) = a.json_and_talk(&["sync", "b"]);
+    assert!(done["pushed"]["added"] == 1 && !said.contains("sealed"), "{done} {said}");
+
+    let token = place.path("a-b.token");
+    c.ok(&["peer", "set", "b", "--url", &server.url, "--token-file", token.to_str().unwrap()]);
+    let err = c.fails(&["sync", "b"], 13, "token-refused");
+    assert!(err.contains("was made for the node"), "{err}");
+}
+
+#[test]
+fn what_is_known_of_a_server_is_changed_part_by_part() {
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    a.fails(&["peer", "set", "b"], 2, "usage");
+    a.fails(&["peer", "set", "b", "--url", &server.url], 2, "usage");
+    a.reaches(&b, "https://127.0.0.1:9", BOTH);
+    a.fails(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)], 2, "usage");
+    assert_eq!(a.json(&["peer", "set", "b", "--url", &server.url])["url"], server.url.as_str());
+    a.ok(&["sync", "b"]);
+    b.ok(&["token", "rm", "for-a-export-import"]);
+    a.fails(&["sync", "b"], 13, "token-refused");
+    let token = b.ok(&["token", "new", "--peer", "a", "--scope", BOTH, "--format", "raw"]);
+    std::fs::write(place.path("new.token"), token).unwrap();
+    let known = a.json(&["peer", "set", "b", "--token-file", place.path("new.token").to_str().unwrap()]);
+    assert_eq!(known["url"], server.url.as_str(), "{known}");
+    a.ok(&["sync", "b"]);
+    a.ok(&["peer", "set", "b", "--url", &server.url, "--tls-fingerprint", &"00".repeat(32)]);
+    a.fails(&["sync", "b"], 14, "wrong-peer");
+    // The card's certificate counts again.
+    a.ok(&["peer", "set", "b", "--url", &server.url]);
+    a.ok(&["sync", "b"]);
+}
+
+#[test]
 fn a_token_that_is_removed_in_the_middle_ends_it() {
     let place = Place::new();
     let (a, b, server) = pair(&place);

@@ -79,6 +79,14 @@ impl Node {
         serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
     }
 
+    /// The same, and what was said beside it.
+    pub(crate) fn json_and_talk(&self, args: &[&str]) -> (Value, String) {
+        let output = self.run(&[args, &["--json"]].concat());
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{} {args:?}: {err}", self.name);
+        (serde_json::from_slice(&output.stdout).unwrap(), err)
+    }
+
     /// Fails with an exit code and a word.
     pub(crate) fn fails(&self, args: &[&str], code: i32, word: &str) -> String {
         let output = self.run(args);
@@ -138,7 +146,8 @@ impl Node {
     pub(crate) fn reaches(&self, other: &Self, url: &str, scope: &str) {
         let name = format!("for-{}-{}", self.name, scope.replace(',', "-"));
         let _ = other.run(&["token", "rm", &name]);
-        let token = other.ok(&["token", "new", "--name", &name, "--scope", scope, "--format", "raw"]);
+        let peer = ["token", "new", "--peer", self.name, "--name", &name, "--scope", scope, "--format", "raw"];
+        let token = other.ok(&peer);
         let file = self.dir.join(format!("{}-{}.token", self.name, other.name));
         fs::write(&file, token).unwrap();
         self.ok(&["peer", "set", other.name, "--url", url, "--token-file", file.to_str().unwrap()]);

@@ -1,6 +1,7 @@
 //! The command `thingdb`: see [`cli`] and `docs/cli.md`.
 
 mod cli;
+mod client;
 mod local;
 mod server;
 mod sync;

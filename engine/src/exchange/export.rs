@@ -294,6 +294,14 @@ pub struct Outgoing {
     pub entry: Entry,
 }
 
+impl Outgoing {
+    /// Whether an envelope goes with it that names this recipient.
+    #[must_use]
+    pub fn is_sealed_to(&self, recipient: &RecipientId) -> bool {
+        self.entry.envelopes.iter().any(|envelope| packet_to(envelope, recipient).is_some())
+    }
+}
+
 /// The packet of an envelope that is for `to`.
 fn packet_to<'e>(envelope: &'e Envelope, to: &RecipientId) -> Option<&'e KekPacket> {
     envelope.recipients.iter().find(|packet| packets::recipient(packet).as_ref() == Some(to))

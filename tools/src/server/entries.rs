@@ -82,8 +82,8 @@ enum Expected {
 }
 
 fn expectation(call: &Call) -> Result<Option<Expected>, Problem> {
-    let matching = etags(&call.headers, &header::IF_MATCH)?;
-    let none = etags(&call.headers, &header::IF_NONE_MATCH)?;
+    let matching = etags(&call.headers, &header::IF_MATCH, true)?;
+    let none = etags(&call.headers, &header::IF_NONE_MATCH, true)?;
     Ok(match (matching, none) {
         (None, None) => None,
         (Some(Tags::Any), None) => Some(Expected::Exists),

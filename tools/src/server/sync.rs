@@ -51,7 +51,7 @@ pub(crate) static ROUTES: &[Route] = &[
         headers: &[],
         body: &[],
         answers: &[Reply { status: 200, about: "The state", content: &[Content(JSON, Shape::One("SyncState"))] }],
-        problems: &[400, 422],
+        problems: &[400, 403, 422],
         handler: handler!(state),
     },
     Route {
@@ -203,9 +203,25 @@ pub(crate) static ROUTES: &[Route] = &[
     },
 ];
 
+/// The node that asks, as it says, and as its token says if that is a peer's.
 fn origin(call: &Call) -> Result<Origin, Problem> {
     let node = call.query.text("node").unwrap_or_default();
-    node.parse().map_err(|_| Problem::invalid("node is an origin: 32 lower-case hex digits"))
+    let node = node.parse().map_err(|_| Problem::invalid("node is an origin: 32 lower-case hex digits"))?;
+    match node_of_token(call) {
+        Some(known) if known != node => Err(of_another_node(&known, &node)),
+        _ => Ok(node),
+    }
+}
+
+/// The peer's node that the token was made for.
+fn node_of_token(call: &Call) -> Option<Origin> {
+    call.bearer.as_ref().and_then(|bearer| bearer.token.node)
+}
+
+fn of_another_node(known: &Origin, node: &Origin) -> Problem {
+    let detail = format!("the token was made for the node {known}, and {node} shows it");
+    Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
+        .hint("thingdb token new --peer NAME, once the card of the node is known there")
 }
 
 fn prefix(call: &Call) -> Result<String, Problem> {
@@ -226,29 +242,27 @@ fn must_be(call: &Call, media_type: &'static str) -> Result<(), Problem> {
 /// How this node stands.
 async fn state(call: Call) -> Answer {
     let (node, known, things) = (origin(&call)?, number(&call, "known")?, call.things().to_owned());
-    let speaks = speaks_for_a_peer(&call);
+    let speaks = node_of_token(&call).is_some();
     call.run(move |db| json(&answer::state(db, &node, known, &things, speaks)?)).await
 }
 
-/// Whether a token is one that peers have. Whoever shows an old checkpoint of a
-/// node that is not theirs makes that node look as if it was set back.
-fn speaks_for_a_peer(call: &Call) -> bool {
-    let allows = |scope| call.bearer.as_ref().is_some_and(|bearer| bearer.token.allows(scope));
-    call.things().is_empty() && (allows(Scope::Export) || allows(Scope::Import))
-}
-
-/// Takes note of how a peer stands.
+/// Takes note of how a peer stands. Whoever shows an old checkpoint of a node
+/// that is not theirs would make that node look as if it was set back.
 async fn checkpoint(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
-    if !speaks_for_a_peer(&call) {
-        let detail = "this is for tokens that a peer has: without a prefix, with the scope export or import";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "token-refused", detail));
-    }
+    let Some(node) = node_of_token(&call) else {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
+        return Err(problem.hint("thingdb token new --peer NAME"));
+    };
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {
         let shown: Shown = serde_json::from_slice(&body).map_err(|problem| {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {problem}"))
         })?;
+        let shows = shown.node.parse().map_err(thingdb::Error::from)?;
+        if shows != node {
+            return Err(of_another_node(&node, &shows));
+        }
         match answer::observe(db, &shown)? {
             Some(seen) => json(&seen),
             None => Err(Problem::not_found("this node is none of the peers here")),

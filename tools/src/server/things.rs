@@ -50,7 +50,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 /// The latest entry of a thing.
 pub(crate) async fn latest(call: Call) -> Answer {
     let thing = call.thing()?;
-    let known = etags(&call.headers, &header::IF_NONE_MATCH)?;
+    let known = etags(&call.headers, &header::IF_NONE_MATCH, false)?;
     call.node.look(|db| {
         if let Some(known) = known {
             let heads = db.heads(&thing)?;
@@ -157,8 +157,10 @@ impl Tags {
     }
 }
 
-/// The condition in a header. Tags that are no entry ids match nothing.
-pub(crate) fn etags(headers: &HeaderMap, name: &header::HeaderName) -> Result<Option<Tags>, Problem> {
+/// The condition in a header: strong tags as `ETag` gives them. A tag that is
+/// none of ours can match nothing (RFC 9110, section 8.8.3.2); where `strict`,
+/// it is a mistake that is told.
+pub(crate) fn etags(headers: &HeaderMap, name: &header::HeaderName, strict: bool) -> Result<Option<Tags>, Problem> {
     let mut values = headers.get_all(name).iter().peekable();
     if values.peek().is_none() {
         return Ok(None);
@@ -171,9 +173,17 @@ pub(crate) fn etags(headers: &HeaderMap, name: &header::HeaderName) -> Result<Op
             return Ok(Some(Tags::Any));
         }
         for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            let (tag, is_weak) = tag.strip_prefix("W/").map_or((tag, false), |tag| (tag, true));
             let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(malformed)?;
-            ids.extend(tag.parse::<EntryId>().ok());
+            match tag.parse::<EntryId>() {
+                Ok(id) if !(strict && is_weak) => ids.push(id),
+                Ok(_) | Err(_) if strict => {
+                    let tag: String = tag.chars().take(80).collect();
+                    let why = if is_weak { "a weak tag never matches" } else { "an entry id has 64 hex digits" };
+                    return Err(Problem::usage(format!("{name}: {tag:?}: {why}")).hint("the ETag of GET /things/{id}"));
+                }
+                _ => {}
+            }
         }
     }
     Ok(Some(Tags::Ids(ids)))
@@ -185,17 +195,21 @@ mod tests {
 
     #[test]
     fn conditions_are_read() {
-        let tags = |text: &'static str| {
-            etags(
-                &HeaderMap::from_iter([(header::IF_MATCH, header::HeaderValue::from_static(text))]),
-                &header::IF_MATCH,
-            )
+        let read = |text: &'static str, strict| {
+            let headers = HeaderMap::from_iter([(header::IF_MATCH, header::HeaderValue::from_static(text))]);
+            etags(&headers, &header::IF_MATCH, strict)
         };
+        let tags = |text| read(text, false);
         let id = EntryId([0xab; 32]);
         assert_eq!(tags(" * ").unwrap(), Some(Tags::Any));
         let both = concat!("\"", "abababababababababababababababababababababababababababababababab", "\", W/\"other\"");
         assert_eq!(tags(both).unwrap(), Some(Tags::Ids(vec![id])));
         assert!(tags("abab").is_err());
-        assert_eq!(etags(&HeaderMap::new(), &header::IF_MATCH).unwrap(), None);
+        let weak = concat!("W/\"", "abababababababababababababababababababababababababababababababab", "\"");
+        assert_eq!(tags(weak).unwrap(), Some(Tags::Ids(vec![id])));
+        for mistaken in [weak, both, "\"abab\"", "\"\""] {
+            assert!(read(mistaken, true).is_err(), "{mistaken}");
+        }
+        assert_eq!(etags(&HeaderMap::new(), &header::IF_MATCH, true).unwrap(), None);
     }
 }

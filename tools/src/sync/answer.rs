@@ -10,12 +10,12 @@ use super::stream::{self, Packer};
 use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_REASONS, Reason, Received, Seen, Shown, State};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
-pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_trusted: bool) -> thingdb::Result<State> {
+pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
     let note = db.newest_checkpoint()?;
     let size = note.claimed().size;
     let proof = if known <= size { db.consistency_proof(known, size)? } else { Vec::new() };
-    // To a client whose token is not a peer's the node is a stranger.
-    let is_peer = is_trusted && peer_key(db, node)?.is_some();
+    // To a client whose token was made for no peer the node is a stranger.
+    let is_peer = is_known && peer_key(db, node)?.is_some();
     let remembered = db.remembered(node)?;
     let (checkpoint, conflict) = if is_peer { (remembered.checkpoint, remembered.conflict) } else { (None, None) };
     Ok(State {

@@ -4,20 +4,13 @@
 //! ```text
 //! session   what to fetch and what to send: greet, pull, push
 //!    ↓
-//! remote    the calls that a peer's server answers; tries again
+//! remote    the questions that a peer's server answers
 //!    ↓
-//! http      one request and its answer
-//!    ↓
-//! link      a socket with TLS: paced, counted, given up when it stalls
+//! client    asks them over one connection; tries again
 //! ```
 
-pub(crate) mod address;
 pub(crate) mod answer;
 pub(crate) mod fault;
-mod http;
-mod link;
-pub(crate) mod pace;
-mod pin;
 pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;

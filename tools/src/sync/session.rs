@@ -11,13 +11,14 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use thingdb::{Cursors, Db, Observation, Origin, Peer, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Cursors, Db, Observation, Origin, Outgoing, Peer, ShortId, SignedCheckpoint, short_id};
 
 use super::fault::{Fault, Outcome};
 use super::reconcile::{self, Difference, Ids};
 use super::remote::Remote;
 use super::stream::{self, Packer};
 use super::wire::{self, MAX_IDS, MAX_RANGES, Reason, Shown, State};
+use crate::client::fault::Fault as ClientFault;
 
 /// The largest entry in a stream, about.
 const MAX_ENTRY_BYTES: u64 = 24 << 20;
@@ -84,6 +85,14 @@ pub(crate) struct Summary {
     pub(crate) pulled: Count,
     /// Entries that went.
     pub(crate) pushed: Count,
+    /// Entries that went and that no envelope lets the peer read.
+    pub(crate) unreadable: u64,
+    /// The prefix of all things that were exchanged: the one that was asked for,
+    /// or the one that the token is for.
+    pub(crate) things: String,
+    /// Whether the peer knows this node by its token, and so remembers how its
+    /// ledger stands.
+    pub(crate) is_known: bool,
     /// Entries in the peer's ledger.
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
@@ -216,6 +225,8 @@ impl<'a> Session<'a> {
                 _ => {}
             }
             self.narrow(&state)?;
+            self.summary.things.clone_from(&self.prefix);
+            self.summary.is_known = state.peer;
             if state.peer {
                 self.introduce(&state)?;
             }
@@ -226,11 +237,11 @@ impl<'a> Session<'a> {
     fn checkpoint_of(&self, state: &State) -> Outcome<SignedCheckpoint> {
         if state.origin != self.origin.to_string() {
             let detail = format!("it is the node {}, not {}", state.origin, self.origin);
-            return Err(Fault::WrongPeer(detail));
+            return Err(Fault::wrong_peer(detail));
         }
         let note = SignedCheckpoint::parse(&state.checkpoint).map_err(Fault::answer)?;
         note.verify(&self.peer.card.node_key)
-            .map_err(|_| Fault::WrongPeer("its checkpoint is not signed with the key on the peer's card".to_owned()))?;
+            .map_err(|_| Fault::wrong_peer("its checkpoint is not signed with the key on the peer's card"))?;
         Ok(note)
     }
 
@@ -240,7 +251,8 @@ impl<'a> Session<'a> {
         if state.things.starts_with(&self.prefix) {
             self.prefix.clone_from(&state.things);
         } else if !self.prefix.starts_with(&state.things) {
-            return Err(Fault::Token(format!("it is for things that begin with {:?} only", state.things)));
+            let detail = format!("it is for things that begin with {:?} only", state.things);
+            return Err(ClientFault::Token(detail).into());
         }
         Ok(())
     }
@@ -449,7 +461,7 @@ impl<'a> Session<'a> {
     }
 
     /// How many of the entries came whole, and what broke the line if it broke.
-    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>], asked: u64) -> Outcome<(u64, Option<Fault>)> {
+    fn fetch_window(&mut self, ranges: &[std::ops::Range<u64>], asked: u64) -> Outcome<(u64, Option<ClientFault>)> {
         let (db, origin) = (self.db, self.origin);
         let prefix = self.prefix.clone();
         let (start, before) = (Instant::now(), self.remote.traffic().received());
@@ -481,7 +493,7 @@ impl<'a> Session<'a> {
                 self.window.measure(self.remote.traffic().received() - before, came, start.elapsed());
                 Ok((came, None))
             }
-            Err(fault) if fault.is_passing() => Ok((came, Some(fault))),
+            Err(Fault::Client(fault)) if fault.is_passing() => Ok((came, Some(fault))),
             Err(fault) => Err(fault),
         }
     }
@@ -583,9 +595,10 @@ impl<'a> Session<'a> {
         while let Some(first) = left.first().copied() {
             let (done, total) = far(first);
             (self.tick)(Tick { done, total, bytes: self.remote.traffic().sent() });
-            let (tried, answered) = self.send_window(&left);
+            let (tried, unreadable, answered) = self.send_window(&left);
             match answered {
                 Ok(received) => {
+                    self.summary.unreadable += unreadable;
                     let came = usize::try_from(received.entries).unwrap_or(usize::MAX);
                     if came < tried {
                         return Err(Fault::answer("fewer entries arrived than were sent"));
@@ -600,7 +613,7 @@ impl<'a> Session<'a> {
                     self.summary.pushed.take(received);
                     left.drain(..tried.min(left.len()));
                 }
-                Err(fault) if fault.is_passing() => {
+                Err(Fault::Client(fault)) if fault.is_passing() => {
                     self.window.shrink();
                     self.remote.wait(fault)?;
                     // What came whole is there, and is not sent again.
@@ -620,37 +633,43 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// How many of the entries went into the window, and what became of it.
-    fn send_window(&mut self, positions: &[u64]) -> (usize, Outcome<wire::Received>) {
+    /// How many of the entries went into the window, how many of them the peer
+    /// cannot read, and what became of it.
+    fn send_window(&mut self, positions: &[u64]) -> (usize, u64, Outcome<wire::Received>) {
         let (db, own) = (self.db, self.db.origin());
+        let reader = self.peer.card.encryption_key.recipient_id();
         let most = self.window.bytes;
         let ranges = limited(wire::ranges_of_positions(positions));
         let (start, before) = (Instant::now(), self.remote.traffic().sent());
-        let mut tried = 0;
+        let (mut tried, mut unreadable) = (0, 0);
         let mut broken = None;
-        let mut make = |out: &mut dyn Write| pack(db, &ranges, most, out, &mut tried, &mut broken);
+        let mut count = |outgoing: &Outgoing| {
+            tried += 1;
+            unreadable += u64::from(!outgoing.is_sealed_to(&reader));
+        };
+        let mut make = |out: &mut dyn Write| pack(db, &ranges, most, out, &mut count, &mut broken);
         let prefix = self.prefix.clone();
         let answered = self.remote.send(&prefix, &own, &mut make);
         if let Some(problem) = broken {
-            return (tried, Err(Fault::Engine(problem)));
+            return (tried, unreadable, Err(Fault::Engine(problem)));
         }
         if answered.is_ok() {
             self.window.measure(self.remote.traffic().sent() - before, tried as u64, start.elapsed());
         }
-        (tried, answered)
+        (tried, unreadable, answered)
     }
 
     /// What the entries would take on the wire.
     fn plan_to_send(&mut self, positions: &[u64]) -> Outcome {
         let mut sink = Counted(0);
-        let (mut count, mut broken) = (0, None);
+        let (mut count, mut broken) = (0_u64, None);
         let ranges = wire::ranges_of_positions(positions);
-        let packed = pack(self.db, &ranges, u64::MAX, &mut sink, &mut count, &mut broken);
+        let packed = pack(self.db, &ranges, u64::MAX, &mut sink, &mut |_| count += 1, &mut broken);
         if let Some(problem) = broken {
             return Err(problem.into());
         }
         packed.map_err(|problem| Fault::of_line(&problem))?;
-        self.summary.pushed.planned += count as u64;
+        self.summary.pushed.planned += count;
         self.summary.pushed.planned_bytes += if count > 0 { sink.0 } else { 0 };
         Ok(())
     }
@@ -698,21 +717,21 @@ fn limited(mut ranges: Vec<std::ops::Range<u64>>) -> Vec<std::ops::Range<u64>> {
     ranges
 }
 
-/// Writes entries until about `most` bytes are packed, and counts them. What
-/// the database ran into goes into `broken`.
+/// Writes entries until about `most` bytes are packed, and has each counted.
+/// What the database ran into goes into `broken`.
 fn pack(
     db: &Db,
     ranges: &[std::ops::Range<u64>],
     most: u64,
     out: &mut dyn Write,
-    tried: &mut usize,
+    count: &mut dyn FnMut(&Outgoing),
     broken: &mut Option<thingdb::Error>,
 ) -> io::Result<()> {
     let mut packer = Packer::new(out)?;
     let mut line = Ok(());
     let done = db.outgoing(ranges.iter().cloned(), |outgoing| {
         // Counted before it goes: a part of it may arrive.
-        *tried += 1;
+        count(&outgoing);
         line = packer.entry(&outgoing);
         let goes_on = line.is_ok() && packer.bytes() < most;
         Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
-use crate::sync::address::Address;
+use crate::client::address::Address;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
@@ -67,11 +67,12 @@ pub(crate) enum Command {
 /// Where the server of a peer is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AddressArgs {
-    /// Where its server is: https://HOST:PORT
-    #[arg(long, value_name = "URL", requires = "token_file")]
+    /// Where its server is: https://HOST:PORT; stays what it was if absent
+    #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The file with the token that it gave to this node, - for stdin
-    #[arg(long, value_name = "FILE", requires = "url")]
+    /// The file with the token that it gave to this node, - for stdin; stays
+    /// what it was if absent
+    #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
     /// SHA-256 of its certificate, if it is another one than its card names
     #[arg(long, value_name = "HEX", requires = "url")]
@@ -110,7 +111,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 confirm(context, &introduction)?;
             }
             // Read first: a file that is not there must not leave half a peer.
-            let address = read_address(&context.console, address)?;
+            let before = if introduction.known { db.peer_address(name)? } else { None };
+            let address = read_address(&context.console, address, before)?;
             db.add_peer(name, &card)?;
             if let Some(address) = &address {
                 db.set_peer_address(name, address)?;
@@ -120,9 +122,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             show(context, &peer)
         }
         Command::Set { name, address } => {
-            db.peer(name)?;
-            let address = read_address(&context.console, address)?.ok_or_else(|| {
-                Failure::usage("where is its server?").hint("--url https://HOST:PORT --token-file FILE")
+            let address = read_address(&context.console, address, db.peer_address(name)?)?.ok_or_else(|| {
+                Failure::usage("what is to be set?").hint("--url https://HOST:PORT, --token-file FILE, or both")
             })?;
             db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
@@ -215,16 +216,35 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     }
 }
 
-fn read_address(console: &Console, args: &AddressArgs) -> Outcome<Option<PeerAddress>> {
-    let (Some(url), Some(token_file)) = (&args.url, &args.token_file) else { return Ok(None) };
-    let wrong = |problem: String| Failure::usage(problem).hint("--url https://HOST:PORT");
-    let address: Address = url.parse().map_err(|problem: &str| wrong(format!("{url:?}: {problem}")))?;
-    let token = Zeroizing::new(input::text(input::file(console, token_file)?)?.trim().to_owned());
+/// What is known of the server of a peer, with what the arguments say anew.
+fn read_address(console: &Console, args: &AddressArgs, known: Option<PeerAddress>) -> Outcome<Option<PeerAddress>> {
+    if args.url.is_none() && args.token_file.is_none() {
+        return Ok(None);
+    }
+    let missing = |what, hint| Failure::usage(what).hint(hint);
+    let token = args.token_file.as_deref().map(|file| read_token(console, file)).transpose()?;
+    let (url, tls) = match (&args.url, &known) {
+        (Some(url), _) => {
+            let wrong = |problem: &str| missing(format!("{url:?}: {problem}"), "--url https://HOST:PORT");
+            let address: Address = url.parse().map_err(wrong)?;
+            let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
+            (address.to_string(), tls)
+        }
+        (None, Some(known)) => (known.url.clone(), known.tls),
+        (None, None) => return Err(missing("where is its server?".to_owned(), "--url https://HOST:PORT")),
+    };
+    let Some(token) = token.or_else(|| known.map(|known| known.token)) else {
+        return Err(missing("what token did it give to this node?".to_owned(), "--token-file FILE"));
+    };
+    Ok(Some(PeerAddress { url, token, tls }))
+}
+
+fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
+    let token = Zeroizing::new(input::text(input::file(console, file)?)?.trim().to_owned());
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
     }
-    let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
-    Ok(Some(PeerAddress { url: address.to_string(), token, tls }))
+    Ok(token)
 }
 
 fn known(db: &Db, peer: &Peer) -> Outcome<Known> {

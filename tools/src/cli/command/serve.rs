@@ -1,6 +1,6 @@
 //! `thingdb serve`: holds the database open for many, and makes it reachable.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,9 @@ Ctrl-C and SIGTERM end it: requests that are under way are finished, commands
 that run are asked to stop, and what was reported as stored is stored. SIGHUP
 reads certificates again; they are also read again when their files change.")]
 pub(crate) struct Args {
-    /// Where clients connect; port 0 is any that is free
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where clients connect: an address or a name of this machine; port 0 is any
+    /// that is free
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
 
     /// A certificate chain in PEM, instead of the node's own certificate
@@ -276,6 +277,17 @@ impl LimitArgs {
             ..default
         }
     }
+}
+
+/// An address, or a name that has one.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let resolved = text.to_socket_addrs().map_err(|problem| {
+        format!("{problem}; write for example 127.0.0.1:7443, [::1]:7443, or 0.0.0.0:7443 for all interfaces")
+    })?;
+    // A name of loopback has two; most clients try the older kind, too.
+    let mut found: Vec<SocketAddr> = resolved.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// An address, or a port on loopback.

@@ -10,9 +10,11 @@ use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
 use crate::cli::quantity;
-use crate::sync::address::Address;
+use crate::client::Client;
+use crate::client::address::Address;
+use crate::client::fault::Fault as ClientFault;
+use crate::client::pace::Pace;
 use crate::sync::fault::Fault;
-use crate::sync::pace::Pace;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick};
 
@@ -93,6 +95,8 @@ struct Told<'a> {
     pulled: Option<TheWay>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed: Option<TheWay>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    things: String,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -194,7 +198,7 @@ fn exchange(
     let plan = Plan { pull: way != Way::Push, push: way != Way::Pull, all: args.all, dry_run: args.dry_run };
     let start = Instant::now();
     let traffic = remote.traffic().clone();
-    let (sent, received, reconnects) = (traffic.sent(), traffic.received(), remote.reconnects());
+    let (sent, received, reconnects) = (traffic.sent(), traffic.received(), remote.client().reconnects());
     let mut meter = context.meter(if way == Way::Push { "sending" } else { "syncing" });
     let mut tick = |tick: Tick| meter.update(tick.done, tick.total, tick.bytes);
     let mut session = Session::new(db, peer, &args.things, plan, remote, &mut tick);
@@ -203,7 +207,7 @@ fn exchange(
     let summary = match done {
         Ok(summary) => summary,
         Err(fault) => {
-            let url = remote.address().to_string();
+            let url = remote.client().address().to_string();
             return (Err(failure(fault, &peer.name, &url)), remote);
         }
     };
@@ -214,15 +218,38 @@ fn exchange(
         dry_run: args.dry_run,
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
+        things: summary.things.clone(),
         peer_entries: summary.peer_size,
         sent_bytes: sent,
         received_bytes: received,
-        reconnects: remote.reconnects() - reconnects,
+        reconnects: remote.client().reconnects() - reconnects,
         seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
     };
     let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
     let said = if says { say(context, &told) } else { Ok(()) };
+    if says_nothing_too {
+        remark(context, peer, args, &summary);
+    }
+    if summary.unreadable > 0 && !args.dry_run {
+        let entries = counted(summary.unreadable, "entry that was sent is", "entries that were sent are");
+        let name = printable(&peer.name);
+        context.console.note(&format!("{entries} not sealed to {name}, which keeps what it cannot read"));
+        context.console.hint(&format!("thingdb share THING --to {name}; for new entries: thingdb audience set {name}"));
+    }
     (said.map(|()| summary), remote)
+}
+
+/// What a person should know of the token.
+fn remark(context: &Context, peer: &Peer, args: &Args, summary: &Summary) {
+    let name = printable(&peer.name);
+    if summary.things != args.things {
+        let prefix = printable(&summary.things);
+        context.console.note(&format!("the token is for things that begin with {prefix}: all others were left out"));
+    }
+    if !summary.is_known {
+        context.console.note(&format!("the token names no node, so {name} cannot notice when this ledger is set back"));
+        context.console.hint(&format!("at {name}, which has to have this node's card: thingdb token new --peer NAME"));
+    }
 }
 
 fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
@@ -243,8 +270,9 @@ fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remo
         )
         .hint(format!("get its new card: thingdb card, at {name}; then thingdb peer add {name} @FILE")));
     };
-    Remote::new(address, &known.token, pin, pace(context, args), args.tries)
-        .map_err(|fault| failure(fault, &peer.name, &known.url))
+    Client::new(address, &known.token, pin, pace(context, args), args.tries)
+        .map(Remote::new)
+        .map_err(|fault| unanswered(fault, &peer.name, &known.url))
 }
 
 fn pace(context: &Context, args: &Args) -> Pace {
@@ -329,28 +357,7 @@ fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
     let name = printable(peer);
     match fault {
         Fault::Engine(problem) => problem.into(),
-        Fault::Line(last) | Fault::Busy(last, _) => {
-            Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}")).cause(last)
-        }
-        Fault::Unreachable { tries, last } => {
-            Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}"))
-                .cause(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
-                .hint("run it again later: what arrived is stored, and is not sent again")
-        }
-        Fault::WrongPeer(why) => {
-            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not {name}"))
-                .cause(why)
-                .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
-        }
-        Fault::Token(why) => Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
-            .cause(why)
-            .hint(format!("thingdb peer set {name} --url {url} --token-file FILE")),
-        Fault::Refused { status, detail } => {
-            Failure::new(Exit::Unexpected, "refused", format!("{name} refuses the request ({status}): {detail}"))
-        }
-        Fault::Answer(why) => {
-            Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
-        }
+        Fault::Client(fault) => unanswered(fault, peer, url),
         Fault::Contradiction(conflict) => {
             let (before, after) = (conflict.evidence.remembered.claimed(), conflict.evidence.shown.claimed());
             Failure::new(
@@ -385,7 +392,43 @@ fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
             format!("{name} holds two checkpoints of this node that contradict each other ({word})"),
         )
         .hint(format!("its people can look at them; at {name}: thingdb peer forget-checkpoint NAME")),
-        Fault::Interrupted => {
+    }
+}
+
+/// What it is to a person that a question is not answered.
+fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
+    let name = printable(peer);
+    let cut_off = |why: String| {
+        Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}")).cause(why)
+    };
+    let bad_token = |why: String| {
+        Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
+            .cause(why)
+            .hint(format!("thingdb peer set {name} --url {url} --token-file FILE"))
+    };
+    match fault {
+        ClientFault::Line(last) => cut_off(last),
+        ClientFault::Busy(refusal) => cut_off(refusal.detail),
+        ClientFault::Unreachable { tries, last } => {
+            cut_off(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
+                .hint("run it again later: what arrived is stored, and is not sent again")
+        }
+        ClientFault::WrongPeer(why) => {
+            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not {name}"))
+                .cause(why)
+                .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
+        }
+        ClientFault::Token(why) => bad_token(why),
+        ClientFault::Refused(refusal) if refusal.is_of_token() => bad_token(refusal.detail),
+        ClientFault::Refused(refusal) => {
+            let word = format!("{} {}", refusal.status, refusal.code);
+            let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);
+            Failure::new(Exit::Unexpected, "refused", fact).causes(refusal.hint.map(|hint| format!("it says: {hint}")))
+        }
+        ClientFault::Answer(why) => {
+            Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
+        }
+        ClientFault::Interrupted => {
             Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
                 .hint("run the same command again: it goes on where it ended")
         }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use serde::Serialize;
-use thingdb::{Scope, Time, Token, TokenRequest};
+use thingdb::{Peer, Scope, Time, Token, TokenRequest};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -16,7 +16,7 @@ use crate::cli::when::{self, When};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  (umask 077; thingdb token new --name press-7 --scope import,export > press-7.token)
+  (umask 077; thingdb token new --peer press-7 --scope import,export > press-7.token)
   thingdb token new --name hall --scope read --things plant-3/ --expires 90d
   thingdb token ls
   thingdb token rm press-7
@@ -43,11 +43,19 @@ Scopes:
   write    write entries, signed by an actor of this node
   export   take entries away as a stream, sealed as they are
   import   bring entries that others signed
-  admin    what concerns the server itself")]
+  admin    what concerns the server itself; nothing asks for it yet")]
 pub(crate) struct NewArgs {
-    /// A name for it
-    #[arg(long, value_name = "NAME")]
-    name: String,
+    /// A name for it; that of the peer if absent
+    #[arg(long, value_name = "NAME", required_unless_present = "peer")]
+    name: Option<String>,
+
+    /// For this peer's node only, which push, pull and sync with it
+    ///
+    /// With it the peer's node also shows how its ledger stands, so that each side notices when the other
+    /// was set back. A token that names no peer cannot do that: whoever has it could show an old state of
+    /// somebody else's ledger.
+    #[arg(long, value_name = "PEER")]
+    peer: Option<String>,
 
     /// What it allows
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',', required = true, value_parser = Scope::from_str)]
@@ -68,6 +76,7 @@ struct TokenJson<'a> {
     name: String,
     scopes: Vec<&'static str>,
     things: String,
+    peer: Option<String>,
     created: String,
     expires: Option<String>,
     last_used: Option<String>,
@@ -91,7 +100,11 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
 }
 
 fn new(context: &Context, args: &NewArgs) -> Outcome {
-    let mut request = TokenRequest::new(&args.name);
+    let name = args.name.as_ref().or(args.peer.as_ref()).map_or("", String::as_str);
+    let mut request = TokenRequest::new(name);
+    if let Some(peer) = &args.peer {
+        request = request.peer(peer);
+    }
     for scope in &args.scope {
         request = request.scope(*scope);
     }
@@ -103,39 +116,48 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     }
     let db = context.open()?;
     let (token, text) = db.new_token(&request)?;
+    let peers = db.peers()?;
     db.close()?;
     context.console.note("The token is shown once; whoever has it may do what it allows.");
     match context.output.chosen() {
-        Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, Some(text.as_str()))),
+        Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, &peers, Some(text.as_str()))),
         _ => context.output.line(text.as_str()),
     }
 }
 
 fn list(context: &Context) -> Outcome {
     let db = context.open()?;
-    let tokens = db.tokens();
+    let (tokens, peers) = (db.tokens(), db.peers()?);
     db.close()?;
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();
-            tokens.iter().try_for_each(|token| list.item(&json(token, None)))?;
+            tokens.iter().try_for_each(|token| list.item(&json(token, &peers, None)))?;
             list.end()
         }
         Format::Raw => tokens.iter().try_for_each(|token| context.output.line(&printable(&token.name))),
         Format::Table => {
-            let header = ["name", "scopes", "things", "expires (UTC)", "last used (UTC)", "id"];
-            context.output.line(&context.output.table(Some(&header), tokens.iter().map(row), Some(2)))
+            let header = ["name", "scopes", "things", "peer", "expires (UTC)", "last used (UTC)", "id"];
+            let rows = tokens.iter().map(|token| row(token, &peers));
+            context.output.line(&context.output.table(Some(&header), rows, Some(2)))
         }
     }
 }
 
-fn row(token: &Token) -> [String; 6] {
+/// The name of the peer that a token is for; its origin once it is forgotten.
+fn peer_of(token: &Token, peers: &[Peer]) -> Option<String> {
+    let node = token.node?;
+    Some(peers.iter().find(|peer| peer.origin() == node).map_or_else(|| node.to_string(), |peer| peer.name.clone()))
+}
+
+fn row(token: &Token, peers: &[Peer]) -> [String; 7] {
     let time = |time: Option<Time>| time.map(when::short).unwrap_or_default();
     let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
     [
         printable(&token.name).into_owned(),
         scopes.join(", "),
         printable(&token.things).into_owned(),
+        peer_of(token, peers).map(|peer| printable(&peer).into_owned()).unwrap_or_default(),
         time(token.expires),
         time(token.last_used),
         token.id.to_string(),
@@ -155,13 +177,14 @@ fn remove(context: &Context, name: &str) -> Outcome {
     }
 }
 
-fn json<'a>(token: &Token, text: Option<&'a str>) -> TokenJson<'a> {
+fn json<'a>(token: &Token, peers: &[Peer], text: Option<&'a str>) -> TokenJson<'a> {
     let time = |time: Time| time.to_string();
     TokenJson {
         id: token.id.to_string(),
         name: token.name.clone(),
         scopes: token.scopes.iter().map(|scope| scope.as_str()).collect(),
         things: token.things.clone(),
+        peer: peer_of(token, peers),
         created: time(token.created),
         expires: token.expires.map(time),
         last_used: token.last_used.map(time),

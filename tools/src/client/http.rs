@@ -21,17 +21,17 @@ const MAX_INTERIM: usize = 8;
 const PIECE_BYTES: usize = 15 << 10;
 
 /// What is asked.
-pub(crate) struct Request<'a> {
+pub(crate) struct Request<'a, 'b> {
     /// The method.
     pub(crate) method: &'a str,
     /// Path and query.
     pub(crate) target: &'a str,
-    /// The headers, in whole lines without their end.
-    pub(crate) headers: &'a [String],
-    /// A header that nobody else may see.
+    /// The headers, by their names in small letters.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    /// A whole line of a header that nobody else may see.
     pub(crate) secret: &'a str,
     /// What goes with it.
-    pub(crate) body: Body<'a>,
+    pub(crate) body: Body<'b>,
 }
 
 /// What goes with a request.
@@ -78,7 +78,7 @@ impl Connection {
 
     /// Sends a request and reads the head of the answer. The body has to be
     /// read before the next request.
-    pub(crate) fn ask(&mut self, request: Request<'_>) -> Outcome<(Head, Answer<'_>)> {
+    pub(crate) fn ask(&mut self, request: Request<'_, '_>) -> Outcome<(Head, Answer<'_>)> {
         // Until the answer is read to its end nothing else can be asked.
         self.spent = true;
         let sent = self.send(request);
@@ -92,14 +92,13 @@ impl Connection {
         Ok((head, Answer { connection: self, framing, closes }))
     }
 
-    fn send(&mut self, request: Request<'_>) -> io::Result<()> {
+    fn send(&mut self, request: Request<'_, '_>) -> io::Result<()> {
         // Large enough that it is not copied while it grows: it is wiped where
         // it lies.
         let mut head = Zeroizing::new(String::with_capacity(2048 + request.target.len()));
         head.push_str(&format!("{} {} HTTP/1.1\r\n{}\r\n", request.method, request.target, request.secret));
-        for line in request.headers {
-            head.push_str(line);
-            head.push_str("\r\n");
+        for (name, value) in request.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
         }
         match &request.body {
             Body::None => {}

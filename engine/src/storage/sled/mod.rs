@@ -50,35 +50,34 @@
 //! sled may show on standard error: silencing it would mean replacing the hook
 //! of the whole process, which is not ours to do.
 
-use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+mod fault;
+mod files;
+mod journal;
+mod room;
+mod sync;
+mod trees;
+
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
-use crate::disk::{create_private_directory, parent_of, sync_directory};
-
-/// How long an opening waits for a lock that a closed handle still holds.
-const LOCK_PATIENCE: Duration = Duration::from_millis(1200);
+use crate::disk::create_private_directory;
+use fault::{convert, describe, io_error, panic_text};
+use files::{order_writes, sync_everything};
+use journal::{apply_many, apply_one, journal_row};
+use room::{allocated_bytes, free_bytes, release_reserve};
+use sync::{Alarm, AlarmState, Syncer};
+use trees::{Trees, drop_sled, open_sled};
 
 /// What the log grows by for each byte of a commit, at the most that was
 /// measured: leaves are rewritten when they split and when they have collected
 /// ten changes.
 const LOG_BYTES_PER_BYTE: u64 = 4;
-
-/// How far the log may grow between two syncs where the kernel does not keep
-/// the order of writes: half a segment.
-const UNORDERED_LOG_BYTES: u64 = 256 << 10;
-
-/// After how many syncs in a row that had little to do the log loses its
-/// attribute `S`.
-const CALM_SYNCS: u32 = 32;
 
 /// How far the log may grow before a commit waits until sled has written its
 /// buffers. sled hands them to background threads faster than a disk takes
@@ -178,14 +177,6 @@ struct Core {
     alarm: Alarm,
 }
 
-/// sled's handles, dropped together.
-struct Trees {
-    /// The default tree: the rows, under the keys of our callers.
-    rows: sled::Db,
-    /// At most one row, under the empty key: the last commit.
-    journal: sled::Tree,
-}
-
 /// Owned by whoever commits.
 struct Writer {
     /// How much may be committed before free space is looked up again.
@@ -196,19 +187,6 @@ struct Writer {
     unflushed_bytes: u64,
     /// The journal holds the last commit.
     journal_used: bool,
-}
-
-/// Owned by whoever syncs.
-struct Syncer {
-    /// Our own handle on sled's log: the kernel reports a failed write to every
-    /// handle that was open then, whatever sled did about its own.
-    log: File,
-    /// The blobs that are durable, by name.
-    blobs: HashSet<std::ffi::OsString>,
-    /// How many syncs there were.
-    count: u64,
-    /// How many of them in a row found little to sync.
-    calm: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -226,19 +204,6 @@ impl Stopped {
             Self::Closed => StorageError::Closed,
         }
     }
-}
-
-/// Wakes the background thread: at the first commit after a sync, and to end.
-struct Alarm {
-    /// A commit has set `due` and the thread has not yet taken it.
-    armed: AtomicBool,
-    state: Mutex<AlarmState>,
-    changed: Condvar,
-}
-
-struct AlarmState {
-    due: Option<Instant>,
-    stop: bool,
 }
 
 impl SledStorage {
@@ -307,7 +272,7 @@ impl SledStorage {
             .map_err(io_error("start the thread that syncs", directory))?;
         // A disk without room for the reserve is no reason not to open: reads
         // work, and writes say what is wrong.
-        let _ = core.refill_reserve();
+        let _ = room::refill(&core.directory, &core.options);
         Ok(Self { core, background: Mutex::new(Some(background)) })
     }
 }
@@ -458,150 +423,12 @@ impl Core {
             writer.full = false;
             // The next opening of a full disk will need it again. If there is
             // no room for it yet, the one after the next refusal may have it.
-            let _ = self.refill_reserve();
+            let _ = room::refill(&self.directory, &self.options);
         }
         // A quarter of what is left leaves room for other writers on the same
         // disk; 64 MiB bounds how late we notice them.
         writer.unchecked_budget = ((free - floor - need) / 4).min(64 << 20);
         Ok(())
-    }
-
-    /// Keeps the order of writes before the log can have grown so far that
-    /// sled uses a segment again whose rows have moved to a place that is not
-    /// yet durable: that takes two segments.
-    fn keep_order(&self, bytes: u64) -> Result<(), StorageError> {
-        let grown = bytes.saturating_mul(LOG_BYTES_PER_BYTE);
-        let unsynced = self.unsynced_bytes.fetch_add(grown, Ordering::Relaxed);
-        if unsynced < UNORDERED_LOG_BYTES || self.synchronous.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut syncer = lock(&self.syncer);
-        self.check_not_stopped()?;
-        if self.can_order && set_synchronous(&syncer.log, true) {
-            self.synchronous.store(true, Ordering::Release);
-            syncer.calm = 0;
-        }
-        // What was written before the attribute was set.
-        self.sync(&mut syncer)
-    }
-
-    /// Takes the attribute away when syncs come fast enough without it.
-    fn relax_order(&self, syncer: &mut Syncer, synced_bytes: u64) {
-        if synced_bytes > UNORDERED_LOG_BYTES / 2 {
-            syncer.calm = 0;
-            return;
-        }
-        syncer.calm = syncer.calm.saturating_add(1);
-        if syncer.calm >= CALM_SYNCS && self.synchronous.load(Ordering::Acquire) && set_synchronous(&syncer.log, false)
-        {
-            self.synchronous.store(false, Ordering::Release);
-        }
-    }
-
-    /// Makes all commits up to `ticket` durable, unless they already are.
-    fn sync_up_to(&self, ticket: u64) -> Result<(), StorageError> {
-        if self.synced.load(Ordering::Acquire) >= ticket {
-            return Ok(());
-        }
-        let mut syncer = lock(&self.syncer);
-        // Whoever held the lock may have synced for us.
-        if self.synced.load(Ordering::Acquire) >= ticket {
-            return Ok(());
-        }
-        self.check_not_stopped()?;
-        self.sync(&mut syncer)
-    }
-
-    /// One sync, for all commits that have returned by now.
-    ///
-    /// 1. `flush()`: sled's buffer goes to `db`, with `sync_file_range`
-    /// 2. `fdatasync(db)`: the bytes, the length, the cache of the disk. Also
-    ///    with the attribute `S`: without it 3 of 80 power cuts took back the
-    ///    commit that was acknowledged last.
-    /// 3. for each new blob `fsync(blobs/N)`, then `fsync(blobs)`
-    fn sync(&self, syncer: &mut Syncer) -> Result<(), StorageError> {
-        let unsynced = self.unsynced_bytes.load(Ordering::Acquire);
-        let covered = self.committed.load(Ordering::Acquire);
-        syncer.count += 1;
-        let synced = match &self.options.sync_hook {
-            Some(hook) => hook(syncer.count),
-            None => Ok(()),
-        };
-        let synced = match synced {
-            Ok(()) => self.sync_files(syncer),
-            Err(error) => Err(StorageError::SyncFailed { cause: error.to_string() }),
-        };
-        if let Err(error) = synced {
-            let cause = match error {
-                StorageError::SyncFailed { cause } => cause,
-                other => describe(&other),
-            };
-            return Err(self.stop(Stopped::SyncFailed(cause)));
-        }
-        self.synced.store(covered, Ordering::Release);
-        self.unsynced_bytes.fetch_sub(unsynced, Ordering::Relaxed);
-        self.relax_order(syncer, unsynced);
-        Ok(())
-    }
-
-    fn sync_files(&self, syncer: &mut Syncer) -> Result<(), StorageError> {
-        self.with_sled(|trees| trees.rows.flush())?;
-        let store = self.store();
-        syncer.log.sync_data().map_err(io_error("sync", &store.join("db")))?;
-        sync_new_blobs(&store.join("blobs"), &mut syncer.blobs)
-    }
-
-    /// The background thread: syncs what has waited long enough.
-    fn sync_when_due(&self) {
-        let mut state = lock(&self.alarm.state);
-        while !state.stop {
-            let now = Instant::now();
-            state = match state.due {
-                None => wait(&self.alarm.changed, state),
-                Some(due) if due > now => {
-                    let (state, _) =
-                        self.alarm.changed.wait_timeout(state, due - now).unwrap_or_else(PoisonError::into_inner);
-                    state
-                }
-                Some(_) => {
-                    state.due = None;
-                    drop(state);
-                    // Commits from here on arm it again, so none is missed.
-                    self.alarm.armed.store(false, Ordering::SeqCst);
-                    self.sync_or_nudge();
-                    lock(&self.alarm.state)
-                }
-            };
-        }
-    }
-
-    /// Syncs for those who do not wait. If a sync is already under way, makes
-    /// sure that it ends: sled can miss waking its own `flush()` after a failed
-    /// write, and any further call of it wakes them all.
-    fn sync_or_nudge(&self) {
-        // Failures show in `health` and at the next commit.
-        match self.syncer.try_lock() {
-            Ok(mut syncer) => {
-                let synced = self.synced.load(Ordering::Acquire);
-                if synced < self.committed.load(Ordering::Acquire) && self.stopped().is_none() {
-                    let _ = self.sync(&mut syncer);
-                }
-            }
-            Err(_) => {
-                let _ = self.with_sled(|trees| trees.rows.flush());
-                self.arm();
-            }
-        }
-    }
-
-    /// Tells the background thread that something is not yet durable.
-    fn arm(&self) {
-        if self.alarm.armed.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let interval = Duration::from_millis(self.options.sync_interval_ms);
-        lock(&self.alarm.state).due = Some(Instant::now() + interval);
-        self.alarm.changed.notify_all();
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -676,26 +503,6 @@ impl Core {
     fn store(&self) -> PathBuf {
         self.directory.join("store")
     }
-
-    /// Makes the reserve as large as it should be, if there is room for it
-    /// above the floor.
-    fn refill_reserve(&self) -> Result<(), StorageError> {
-        let size = self.options.reserve_bytes;
-        let path = reserve_path(&self.directory);
-        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        if size == 0 || present >= size {
-            return Ok(());
-        }
-        let free = free_bytes(&self.directory)?;
-        if free < self.options.free_floor_bytes.saturating_add(size - present) {
-            return Ok(());
-        }
-        fill(&path, size).and_then(|()| sync_directory(&self.directory)).map_err(|error| {
-            // Half a reserve would count as none and only take room.
-            let _ = fs::remove_file(&path);
-            io_error("reserve room in", &path)(error)
-        })
-    }
 }
 
 /// The rows of a scan; fused by `None` after the last one or an error.
@@ -733,366 +540,6 @@ impl Iterator for SledRows<'_> {
     }
 }
 
-fn apply_one(rows: &sled::Tree, (key, value): &Change) -> Result<(), sled::Error> {
-    match value {
-        Some(value) => rows.insert(key, value.as_slice()).map(drop),
-        None => rows.remove(key).map(drop),
-    }
-}
-
-fn apply_many(rows: &sled::Tree, changes: &[Change]) -> Result<(), sled::Error> {
-    let mut batch = sled::Batch::default();
-    for (key, value) in changes {
-        match value {
-            Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-            None => batch.remove(key.as_slice()),
-        }
-    }
-    rows.apply_batch(batch)
-}
-
-/// The changes of a commit in one row, each as
-///
-/// ```text
-/// [1]  1 puts, 0 deletes
-/// [4]  length of the key, little-endian      [n] key
-/// [4]  length of the value (not in a delete) [n] value
-/// ```
-fn journal_row(changes: &[Change]) -> Vec<u8> {
-    let mut row = Vec::new();
-    let field = |bytes: &[u8], row: &mut Vec<u8>| {
-        let length = u32::try_from(bytes.len()).expect("the journal takes small batches only");
-        row.extend(length.to_le_bytes());
-        row.extend(bytes);
-    };
-    for (key, value) in changes {
-        row.push(u8::from(value.is_some()));
-        field(key, &mut row);
-        if let Some(value) = value {
-            field(value, &mut row);
-        }
-    }
-    row
-}
-
-/// The changes in a journal row, or `None` if it is none.
-fn read_journal_row(mut row: &[u8]) -> Option<Vec<Change>> {
-    fn field(row: &mut &[u8]) -> Option<Vec<u8>> {
-        let (length, rest) = row.split_first_chunk()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (bytes, rest) = rest.split_at_checked(length)?;
-        *row = rest;
-        Some(bytes.to_vec())
-    }
-    let mut changes = Vec::new();
-    while let Some((kind, rest)) = row.split_first() {
-        row = rest;
-        let key = field(&mut row)?;
-        let value = match kind {
-            0 => None,
-            1 => Some(field(&mut row)?),
-            _ => return None,
-        };
-        changes.push((key, value));
-    }
-    Some(changes)
-}
-
-/// Repeats the commit in the journal, which a crash may have left half done.
-fn repeat_journal(trees: &Trees) -> Result<(), sled::Error> {
-    let Some(row) = trees.journal.get(b"")? else {
-        return Ok(());
-    };
-    let changes = read_journal_row(&row)
-        .ok_or_else(|| sled::Error::ReportableBug(format!("the journal row of {} bytes is malformed", row.len())))?;
-    for change in &changes {
-        apply_one(&trees.rows, change)?;
-    }
-    trees.journal.remove(b"").map(drop)
-}
-
-/// Makes every write to the log durable before it returns, so that nothing is
-/// overwritten before what replaces it is safe. Says whether the file system
-/// can do that.
-///
-/// It is set at each opening, so that what sled repairs while opening is
-/// written in order, too. The file is created if need be: sled takes an empty one
-/// for a new one.
-fn order_writes(db: &Path) -> Result<bool, StorageError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(db)
-        .map_err(io_error("open", db))?;
-    Ok(set_synchronous(&file, true))
-}
-
-/// Sets or clears the attribute `S`; says whether that was possible.
-#[cfg(target_os = "linux")]
-fn set_synchronous(file: &File, on: bool) -> bool {
-    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-    let Ok(mut flags) = ioctl_getflags(file) else {
-        return false;
-    };
-    flags.set(IFlags::SYNC, on);
-    ioctl_setflags(file, flags).is_ok()
-}
-
-/// On other systems sled itself calls `sync_all` after each write.
-#[cfg(not(target_os = "linux"))]
-fn set_synchronous(_file: &File, _on: bool) -> bool {
-    true
-}
-
-/// Opens sled, waits for a lock that is about to go, and tries once more
-/// without the snapshots if they are what is damaged.
-fn open_sled(directory: &Path, store: &Path, options: &SledOptions) -> Result<Trees, StorageError> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut moved_snapshots = false;
-    loop {
-        match try_open_sled(store, options) {
-            Ok(trees) => return Ok(trees),
-            Err(StorageError::Locked { .. }) if Instant::now() < deadline => {
-                // There is nothing to wait on: the last handle is dropped by a
-                // thread of sled.
-                thread::sleep(Duration::from_millis(10));
-            }
-            Err(StorageError::Corrupt { .. }) if !moved_snapshots => {
-                moved_snapshots = true;
-                move_snapshots_aside(store)?;
-            }
-            Err(StorageError::Io { source, .. })
-                if source.kind() == io::ErrorKind::StorageFull
-                    && fs::exists(reserve_path(directory)).unwrap_or(false) =>
-            {
-                release_reserve(directory)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageError> {
-    let config = sled::Config::new()
-        .path(store)
-        .cache_capacity(options.cache_bytes)
-        // Its own flusher would write in a second thread, and never says that
-        // it failed.
-        .flush_every_ms(None);
-    let open = || {
-        let rows = config.open()?;
-        let journal = rows.open_tree("journal")?;
-        let trees = Trees { rows, journal };
-        repeat_journal(&trees)?;
-        trees.rows.flush()?;
-        Ok(trees)
-    };
-    match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(trees)) => Ok(trees),
-        Ok(Err(error)) => Err(convert(error, store)),
-        Err(panic) => Err(StorageError::Corrupt { path: store.to_path_buf(), detail: panic_text(&*panic) }),
-    }
-}
-
-/// Lets go of sled, which writes when it is dropped and panics if that fails.
-fn drop_sled(trees: Option<Trees>, store: &Path) -> Result<(), StorageError> {
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
-    wait_for_lock(&store.join("db"));
-    dropped.map_err(|panic| StorageError::SyncFailed {
-        cause: format!("sled panicked while closing: {}", panic_text(&*panic)),
-    })
-}
-
-/// sled reads the snapshot whose name sorts last, even one that it had not
-/// finished writing. Without any it reads the whole log instead. It takes every
-/// name that begins with `snap.` for one, hence the new names.
-fn move_snapshots_aside(store: &Path) -> Result<(), StorageError> {
-    let names = names_in(store).map_err(io_error("list", store))?;
-    for name in names {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("snap.")) else {
-            continue;
-        };
-        let from = store.join(name);
-        let to = (0_u32..)
-            .map(|n| store.join(format!("aside.{n}.{name}")))
-            .find(|to| !to.exists())
-            .expect("a directory holds fewer than 2^32 files");
-        fs::rename(&from, &to).map_err(io_error("move aside", &from))?;
-    }
-    sync_directory(store).map_err(io_error("sync", store))
-}
-
-/// Syncs every file of the store, then every directory up to the name of the
-/// database. Returns the blobs that are now durable.
-fn sync_everything(directory: &Path, store: &Path) -> Result<HashSet<std::ffi::OsString>, StorageError> {
-    for name in names_in(store).map_err(io_error("list", store))? {
-        let path = store.join(name);
-        if path.is_file() {
-            sync_file(&path).map_err(io_error("sync", &path))?;
-        }
-    }
-    let mut blobs = HashSet::new();
-    sync_new_blobs(&store.join("blobs"), &mut blobs)?;
-    for path in [&store.join("blobs"), store, directory, parent_of(directory)] {
-        sync_directory(path).map_err(io_error("sync", path))?;
-    }
-    Ok(blobs)
-}
-
-/// Syncs the blobs that are not in `durable`, and their directory if there
-/// were any; forgets those that are gone.
-///
-/// sled writes a blob once, under a name that it never uses again.
-fn sync_new_blobs(blobs: &Path, durable: &mut HashSet<std::ffi::OsString>) -> Result<(), StorageError> {
-    let names = names_in(blobs).map_err(io_error("list", blobs))?;
-    let mut found_new = false;
-    for name in &names {
-        if durable.contains(name) {
-            continue;
-        }
-        found_new = true;
-        let path = blobs.join(name);
-        match sync_file(&path) {
-            Ok(()) => {}
-            // sled has no more use for it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io_error("sync", &path)(error)),
-        }
-    }
-    if found_new {
-        sync_directory(blobs).map_err(io_error("sync", blobs))?;
-    }
-    if found_new || names.len() != durable.len() {
-        *durable = names.into_iter().collect();
-    }
-    Ok(())
-}
-
-fn sync_file(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
-}
-
-/// Waits until sled has let go of its lock, for as long as an opening would.
-fn wait_for_lock(db: &Path) {
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    while let Ok(file) = File::open(db) {
-        if file.try_lock().is_ok() || Instant::now() >= deadline {
-            return;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn reserve_path(directory: &Path) -> PathBuf {
-    directory.join("reserve")
-}
-
-/// Gives the room of the reserve back to the file system.
-fn release_reserve(directory: &Path) -> Result<(), StorageError> {
-    let path = reserve_path(directory);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("release the room in", &path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Writes zeros: a hole would reserve nothing, and not every file system can
-/// allocate without writing.
-fn fill(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let zeros = [0; 64 << 10];
-    let mut left = size;
-    while left > 0 {
-        let n = left.min(zeros.len() as u64);
-        file.write_all(&zeros[..n as usize])?;
-        left -= n;
-    }
-    file.sync_all()
-}
-
-/// The bytes that a program without privileges may still write.
-fn free_bytes(directory: &Path) -> Result<u64, StorageError> {
-    let found = rustix::fs::statvfs(directory)
-        .map_err(|error| io_error("look up the free space of", directory)(error.into()))?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-fn allocated_bytes(directory: &Path) -> io::Result<u64> {
-    let mut total = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let metadata = match entry.metadata() {
-            Ok(metadata) => metadata,
-            // A blob that was removed since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        total += if metadata.is_dir() {
-            allocated_bytes(&entry.path())?
-        } else {
-            // Blocks are of 512 bytes whatever the file system uses.
-            metadata.blocks() * 512
-        };
-    }
-    Ok(total)
-}
-
-/// What an error of sled means to us.
-fn convert(error: sled::Error, store: &Path) -> StorageError {
-    let corrupt = |detail: String| StorageError::Corrupt { path: store.to_path_buf(), detail };
-    match error {
-        // The only place where sled's message has to be read: it gives the
-        // lock no kind of its own.
-        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-            StorageError::Locked { path: store.to_path_buf() }
-        }
-        // A file that ends too early or has gone is damage, not a failing disk.
-        sled::Error::Io(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound
-            ) =>
-        {
-            corrupt(format!("sled reports: {error}"))
-        }
-        sled::Error::Io(error) => io_error("use", store)(error),
-        sled::Error::Corruption { at: Some(at), .. } => corrupt(format!("a checksum does not match at {at}")),
-        sled::Error::Corruption { at: None, .. } => corrupt("a checksum does not match".into()),
-        sled::Error::Unsupported(why) | sled::Error::ReportableBug(why) => corrupt(why),
-        sled::Error::CollectionNotFound(_) => corrupt("the default tree is missing".into()),
-    }
-}
-
-/// An error with its cause, in one line, for a text that outlives it.
-fn describe(error: &StorageError) -> String {
-    match error {
-        StorageError::Io { source, .. } => format!("{error}: {source}"),
-        StorageError::ReadOnly { reason } => reason.clone(),
-        StorageError::SyncFailed { cause } => cause.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    match text {
-        // Some of sled's panics print a whole tree.
-        Some(text) => text.chars().take(200).collect(),
-        None => "sled panicked".into(),
-    }
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
-    let path = path.to_path_buf();
-    move |source| StorageError::Io { action, path, source }
-}
-
 /// No lock of this file is held while something panics half way through a
 /// change: calls into sled are caught.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -1105,30 +552,11 @@ fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T>
 
 #[cfg(test)]
 mod tests {
+    use super::super::Change;
     use super::*;
 
     fn changes() -> Vec<Change> {
         vec![(b"lamp".to_vec(), Some(b"on".to_vec())), (b"gone".to_vec(), None), (Vec::new(), Some(Vec::new()))]
-    }
-
-    #[test]
-    fn a_journal_row_reads_back() {
-        let row = journal_row(&changes());
-        assert_eq!(read_journal_row(&row), Some(changes()));
-        assert_eq!(read_journal_row(b""), Some(Vec::new()));
-    }
-
-    #[test]
-    fn a_malformed_journal_row_is_none() {
-        let row = journal_row(&changes());
-        for end in 0..row.len() {
-            // A cut between two changes leaves fewer changes, no other cut does.
-            if let Some(read) = read_journal_row(&row[..end]) {
-                assert!(read.len() < 3 && changes().starts_with(&read));
-            }
-        }
-        assert_eq!(read_journal_row(&[2, 0, 0, 0, 0]), None);
-        assert_eq!(read_journal_row(&[0, 0xff, 0xff, 0xff, 0xff]), None);
     }
 
     /// What a crash leaves behind the journal row is repeated, and only once:
@@ -1142,7 +570,7 @@ mod tests {
             .core
             .with_sled(|trees| {
                 trees.rows.insert(b"gone", b"")?;
-                trees.journal.insert(b"", journal_row(&changes()))?;
+                trees.journal.insert(b"", journal::journal_row(&changes()))?;
                 trees.rows.insert(b"lamp", b"on")
             })
             .unwrap();

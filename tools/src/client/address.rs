@@ -1,4 +1,4 @@
-//! Where a peer's server is: `https://HOST[:PORT]`.
+//! Where a server is: `https://HOST[:PORT]`.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 /// The port of HTTPS.
 const DEFAULT_PORT: u16 = 443;
 
-/// Where a peer's server is.
+/// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     host: String,

@@ -1,0 +1,140 @@
+//! Envelopes on their way into records: the KEKs that are in use, and the rows
+//! of their packets.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, envelope};
+
+use super::Committer;
+use crate::error::Result;
+use crate::exchange::packets::{self, PacketsMemo};
+use crate::schema;
+use crate::storage::Batch;
+use crate::store::Store;
+use crate::stored::StoredEnvelope;
+
+/// Entries that share a KEK, at most.
+const KEK_ENTRIES: u64 = 10_000;
+
+/// How long entries share a KEK, at most.
+const KEK_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A KEK that is in use for one set of recipients.
+pub(super) struct SharedKek {
+    kek: Kek,
+    /// The row with its packets, encoded, and the row's name.
+    packets: Vec<u8>,
+    name: [u8; 16],
+    used: u64,
+    since: Instant,
+}
+
+impl SharedKek {
+    fn new(from: Origin, to: &[EncryptionKey]) -> Result<Self> {
+        let mut rng = rand::rng();
+        let kek = Kek::generate(&mut rng);
+        let packets = to
+            .iter()
+            .map(|key| KekPacket::seal_x25519(&kek, from, key, &mut rng))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let packets = packets::encode(&packets);
+        let name = packets::name(&packets);
+        Ok(Self { kek, packets, name, used: 0, since: Instant::now() })
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used >= KEK_ENTRIES || self.since.elapsed() >= KEK_TIME
+    }
+}
+
+/// Seals a CEK to a set of recipients, under the KEK that is in use for it.
+pub(super) fn seal_to(
+    committer: &Committer,
+    store: &Store,
+    batch: &mut Batch,
+    to: &[EncryptionKey],
+    id: &EntryId,
+    cek: &Cek,
+) -> Result<StoredEnvelope> {
+    let mut keks = committer.keks.lock().expect("no thread panics while it holds the keys");
+    if keks.get(to).is_none_or(SharedKek::is_spent) {
+        keks.insert(to.to_vec(), SharedKek::new(committer.origin, to)?);
+    }
+    let shared = keks.get_mut(to).expect("it was put there if it was not");
+    shared.used += 1;
+    let cek = envelope::seal_cek(&shared.kek, id, cek);
+    place_packets(committer, store, batch, shared.name, &shared.packets)?;
+    Ok(StoredEnvelope { from: committer.origin.0, cek, packets: shared.name })
+}
+
+/// Puts a row of KEK packets into the batch, unless it is known to be there.
+fn place_packets(
+    committer: &Committer,
+    store: &Store,
+    batch: &mut Batch,
+    name: [u8; 16],
+    packets: &[u8],
+) -> Result<()> {
+    let mut stored = committer.stored_packets.lock().expect("no thread panics while it holds this");
+    if !stored.contains(&name) {
+        let row = schema::kek(&name);
+        if store.storage.get(&row)?.is_none() {
+            let sealed = store.rows.seal(&row, packets);
+            batch.put(row, sealed);
+        }
+        if stored.len() > 10_000 {
+            stored.clear();
+        }
+        stored.insert(name);
+    }
+    Ok(())
+}
+
+/// An envelope on its way into a record. Its packets get their row when the
+/// record takes it: whoever sends copies of an entry with ever new envelopes
+/// must not fill the disk with their packets.
+#[derive(Clone)]
+pub(crate) struct Packed {
+    stored: StoredEnvelope,
+    /// Nothing if they have their row.
+    packets: Option<Arc<[u8]>>,
+}
+
+impl Packed {
+    pub(super) fn new(envelope: &Envelope, memo: &mut PacketsMemo) -> Self {
+        let (name, packets) = memo.encode(&envelope.recipients);
+        Self { stored: StoredEnvelope::new(envelope, name), packets: Some(packets) }
+    }
+
+    /// One that this node made, its packets in their row.
+    pub(super) const fn made_here(stored: StoredEnvelope) -> Self {
+        Self { stored, packets: None }
+    }
+
+    /// Whether there was room for it, and it was not there.
+    pub(super) fn join(
+        self,
+        envelopes: &mut Vec<StoredEnvelope>,
+        committer: &Committer,
+        store: &Store,
+        batch: &mut Batch,
+    ) -> Result<bool> {
+        if envelopes.contains(&self.stored) {
+            return Ok(false);
+        }
+        if envelopes.len() >= envelope::MAX_ENVELOPES {
+            // Those of others do not keep out this node's own.
+            let elsewhere = envelopes.iter().position(|known| known.from() != committer.origin);
+            match elsewhere.filter(|_| self.packets.is_none()) {
+                Some(at) => drop(envelopes.remove(at)),
+                None => return Ok(false),
+            }
+        }
+        if let Some(packets) = &self.packets {
+            place_packets(committer, store, batch, self.stored.packets, packets)?;
+        }
+        envelopes.push(self.stored);
+        Ok(true)
+    }
+}

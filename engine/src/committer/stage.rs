@@ -1,0 +1,491 @@
+//! What one commit will write.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header};
+
+use super::envelope::{Packed, seal_to};
+use super::job::{Arrived, Done, Fate, Job, NewEntry, Shared};
+use super::layout::{OpenBlock, Run, RunSignature, runs};
+use super::tip::{Tip, tip_of};
+use super::{Committer, id8};
+use crate::draft::Expect;
+use crate::error::{Error, Result};
+use crate::index::Indexed;
+use crate::postings::Posting;
+use crate::record::{Head, Receipt};
+use crate::replica::change::{self, Changed};
+use crate::schema::{self, Tag, TagMap};
+use crate::storage::{Batch, Ticket};
+use crate::store::{Located, Places, Store};
+use crate::stored::{
+    self, Block, INLINE_PAYLOAD_BYTES, LooseRecord, OpenRecord, PART_BYTES, StoredPayload, StoredSignature,
+};
+
+/// An entry that waits for the commit.
+pub(super) struct Staged {
+    tag: Tag,
+    header: Header,
+    pub(super) id: EntryId,
+    pub(super) signing: Signing,
+    pub(super) record: LooseRecord,
+    /// Whether the store has nothing of its thing.
+    is_new: bool,
+}
+
+pub(super) enum Signing {
+    /// By a key of this node, when it is known what lies together.
+    Due(Arc<SigningKey>),
+    Done(Signature),
+}
+
+/// Everything that one commit will write.
+pub(super) struct Stage<'a> {
+    committer: &'a Committer,
+    store: &'a Store,
+    now: u64,
+    entries: Vec<Staged>,
+    /// Where in `entries` one from elsewhere is.
+    by_id: HashMap<EntryId, usize>,
+    tips: TagMap<Tip>,
+    /// Prev that were looked for.
+    places: Places,
+    /// The seqs of the entries of the import at hand.
+    arriving: HashMap<EntryId, u64>,
+    /// Tips as they were before the job at hand, if it is not the first.
+    undo: TagMap<Tip>,
+    is_first: bool,
+    /// Blocks with completed records: their bytes before and after.
+    rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// Entries of before that are completed.
+    changed: Changed,
+    /// The node from which the import at hand comes.
+    from: Option<Origin>,
+    batch: Batch,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(committer: &'a Committer, store: &'a Store) -> Self {
+        Self {
+            committer,
+            store,
+            now: (committer.clock)(),
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            tips: TagMap::default(),
+            places: Places::default(),
+            arriving: HashMap::new(),
+            undo: TagMap::default(),
+            is_first: true,
+            rewritten: HashMap::new(),
+            changed: Changed::new(),
+            from: None,
+            batch: Batch::new(),
+        }
+    }
+
+    pub(super) fn job(&mut self, job: Job) -> Result<Done> {
+        self.undo.clear();
+        self.from = None;
+        let before = self.entries.len();
+        self.is_first = before == 0;
+        let done = match job {
+            Job::Write(entries) => {
+                entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
+            }
+            Job::Import(entries, from) => {
+                self.from = from;
+                self.import_all(entries).map(Done::Imported)
+            }
+            Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
+            Job::Rows(rows) => {
+                self.batch.append(rows);
+                Ok(Done::Rows)
+            }
+        };
+        if done.is_err() {
+            for staged in self.entries.drain(before..) {
+                self.by_id.remove(&staged.id);
+            }
+            self.tips.extend(self.undo.drain());
+            if self.is_first {
+                self.tips.clear();
+            }
+        }
+        done
+    }
+
+    /// Gives a sealed draft its place.
+    fn write(&mut self, new: NewEntry) -> Result<Receipt> {
+        let tip = self.tip(&new.tag)?;
+        let is_new = tip.state.is_none();
+        let heads: Vec<Head> = tip.heads().collect();
+        if let Some(expected) = new.expect {
+            let holds = match &expected {
+                Expect::Absent => heads.is_empty(),
+                Expect::Head(id) => matches!(&heads[..], [head] if head.id == *id),
+                Expect::Heads(ids) => heads.len() == ids.len() && heads.iter().all(|head| ids.contains(&head.id)),
+            };
+            if !holds {
+                return Err(Error::Conflict { thing: new.thing, expected, heads });
+            }
+        }
+        // An entry joins all heads, or the greatest if there are too many.
+        let mut joined = heads;
+        joined.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        joined.truncate(header::MAX_PREV);
+        let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
+        prev.sort_unstable();
+        let seq = joined.first().map_or(0, |head| head.seq) + 1;
+        let time = later_than(self.now, joined.iter().map(|head| head.time).max())?;
+        let header = Header::new(Fields {
+            suite: new.suite,
+            thing: new.thing,
+            seq,
+            time,
+            origin: self.committer.origin,
+            actor: new.signer.actor(),
+            prev,
+            data_hash: new.sealed.data_hash,
+            payload_hash: new.sealed.payload_hash,
+            payload_len: u32::try_from(new.sealed.payload.len()).expect("payloads have at most 16 MiB"),
+        })?;
+        let position = self.store.size() + self.entries.len() as u64;
+        let header_bytes = header.to_bytes();
+        let id = header::id_of(&header_bytes);
+        let mut record = LooseRecord::new(&header_bytes, Some(new.sealed.payload));
+        if !new.to.is_empty() {
+            record.envelopes.push(seal_to(self.committer, self.store, &mut self.batch, &new.to, &id, &new.cek)?);
+        }
+        record.cek = new.keep_cek.then_some(new.cek);
+        let staged = Staged { tag: new.tag, id, header, signing: Signing::Due(new.signer), record, is_new };
+        let receipt = Receipt {
+            thing: staged.header.thing.clone(),
+            seq,
+            id: staged.id,
+            time,
+            position,
+            actor: staged.header.actor,
+        };
+        self.push(staged)?;
+        Ok(receipt)
+    }
+
+    fn import_all(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        self.look_for_prev(&entries)?;
+        entries
+            .into_iter()
+            .map(|entry| match self.import(entry) {
+                // A record here that is damaged stops none but who needs it.
+                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(format!("{what} is damaged here: {detail}"))),
+                fate => fate,
+            })
+            .collect()
+    }
+
+    /// Finds those prev that are neither heads, nor in this import, nor where a
+    /// single prev has to be.
+    fn look_for_prev(&mut self, entries: &[Arrived]) -> Result<()> {
+        self.arriving = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
+        self.by_id.reserve(entries.len());
+        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
+        for arrived in entries {
+            let header = &arrived.header;
+            for prev in &header.prev {
+                if self.arriving.contains_key(prev) {
+                    continue;
+                }
+                match self.place_of(&arrived.tag, prev, header.seq) {
+                    Ok(None) => drop(wanted.entry(arrived.tag).or_default().insert(*prev)),
+                    Err(problem) if !problem.is_damaged() => return Err(problem),
+                    _ => {}
+                }
+            }
+        }
+        for (tag, ids) in wanted {
+            match self.places.look_for(self.store, &tag, &ids) {
+                Err(problem) if !problem.is_damaged() => return Err(problem),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the links of an entry from elsewhere and takes it in.
+    fn import(&mut self, arrived: Arrived) -> Result<Fate> {
+        if let Some(fate) = self.known(&arrived)? {
+            return Ok(fate);
+        }
+        let header = &arrived.header;
+        if let Some(reason) = self.committer.untimely(header) {
+            return Ok(Fate::Refused(reason));
+        }
+        let mut places = Vec::with_capacity(header.prev.len());
+        for prev in &header.prev {
+            let Some(place) = self.place_of(&arrived.tag, prev, header.seq)? else {
+                return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
+            };
+            places.push(place);
+        }
+        if let Some(reason) = Committer::refusal(header, &places) {
+            return Ok(Fate::Refused(reason));
+        }
+        let Arrived { id, tag, header, signature, mut record, envelopes } = arrived;
+        for packed in envelopes {
+            packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        }
+        let is_new = self.tip(&tag)?.state.is_none();
+        self.by_id.insert(id, self.entries.len());
+        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new })?;
+        Ok(Fate::Added)
+    }
+
+    fn push(&mut self, staged: Staged) -> Result<()> {
+        let head = Head { id: staged.id, seq: staged.header.seq, time: staged.header.time };
+        let Self { store, tips, undo, is_first, .. } = self;
+        let tip = tip_of(store, tips, &staged.tag)?;
+        if !*is_first {
+            undo.entry(staged.tag).or_insert_with(|| tip.clone());
+        }
+        tip.push(head, &staged.header.prev);
+        self.entries.push(staged);
+        Ok(())
+    }
+
+    /// A thing as this commit leaves it so far.
+    fn tip(&mut self, tag: &Tag) -> Result<&Tip> {
+        tip_of(self.store, &mut self.tips, tag).map(|tip| &*tip)
+    }
+
+    /// Seq and time of an entry that another one follows. If it does not stand
+    /// just before, it is known if it was [looked for](Self::look_for_prev).
+    fn place_of(&mut self, tag: &Tag, id: &EntryId, before: u64) -> Result<Option<(u64, Time)>> {
+        let tip = self.tip(tag)?;
+        if let Some(head) = tip.head(id) {
+            return Ok(Some((head.seq, head.time)));
+        }
+        let state = tip.state.clone();
+        if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
+            return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
+        }
+        if let Some(place) = self.places.get(tag, id) {
+            return Ok(Some(place));
+        }
+        let Some(state) = state else { return Ok(None) };
+        // A copy of it in the same import tells where it is if it is here.
+        let seq = self.arriving.get(id).copied().unwrap_or_else(|| before.saturating_sub(1));
+        let found = self.store.find(tag, &state, id, Some(seq))?;
+        Ok(found.map(|found| (found.header.seq, found.header.time)))
+    }
+
+    /// What becomes of an entry that is here already.
+    fn known(&mut self, arrived: &Arrived) -> Result<Option<Fate>> {
+        if let Some(at) = self.by_id.get(&arrived.id).copied() {
+            return Ok(Some(if self.complete_staged(at, arrived)? { Fate::Completed } else { Fate::Known }));
+        }
+        let Some(state) = self.tip(&arrived.tag)?.state.clone() else { return Ok(None) };
+        let seq = arrived.header.seq;
+        let Some(found) = self.store.find(&arrived.tag, &state, &arrived.id, Some(seq))? else { return Ok(None) };
+        Ok(Some(if self.complete(found, arrived)? { Fate::Completed } else { Fate::Known }))
+    }
+
+    /// Adds what a stored record lacks and `arrived` brings.
+    fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
+        let record = &arrived.record;
+        self.add(found.position, record.payload(), record.cek.as_ref(), arrived.envelopes.clone())
+    }
+
+    /// The same for an entry that came in this commit.
+    fn complete_staged(&mut self, at: usize, arrived: &Arrived) -> Result<bool> {
+        let Self { committer, store, batch, entries, .. } = self;
+        let Some(staged) = entries.get_mut(at) else { return Ok(false) };
+        let record = &mut staged.record;
+        let mut changed = record.complete(arrived.record.payload());
+        if let (None, Some(cek)) = (&record.cek, &arrived.record.cek) {
+            record.cek = Some(Cek::from_bytes(*cek.as_bytes()));
+            changed = true;
+        }
+        for packed in arrived.envelopes.iter().cloned() {
+            changed |= packed.join(&mut record.envelopes, committer, store, batch)?;
+        }
+        Ok(changed)
+    }
+
+    /// Seals entries to more recipients.
+    fn share(&mut self, entries: Vec<Shared>, to: &[EncryptionKey]) -> Result<u64> {
+        let mut shared = 0;
+        for Shared { position, id, cek } in entries {
+            let envelope = seal_to(self.committer, self.store, &mut self.batch, to, &id, &cek)?;
+            shared += u64::from(self.add(position, None, None, vec![Packed::made_here(envelope)])?);
+        }
+        Ok(shared)
+    }
+
+    /// Adds to the record at `position` what it lacks. Where there is no room
+    /// for an envelope, one that this node makes takes the place of the oldest
+    /// that came from elsewhere: nobody can say what that one opens.
+    fn add(
+        &mut self,
+        position: u64,
+        payload: Option<&[u8]>,
+        cek: Option<&Cek>,
+        envelopes: Vec<Packed>,
+    ) -> Result<bool> {
+        let (first, original) = self.store.block_of(position)?;
+        let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
+        let block = Block::from_bytes(first, &bytes)?;
+        let slot = u8::try_from(position - first).expect("a block has at most 255 records");
+        // Read again: an earlier entry of this commit may have added to it.
+        let mut record = self.store.located_in(&block, first, slot)?.stored;
+        let mut changed = false;
+        if matches!(record.payload, StoredPayload::Absent)
+            && let Some(payload) = payload
+        {
+            record.payload = self.place_payload(position, payload)?;
+            changed = true;
+        }
+        if record.cek.is_none()
+            && let Some(cek) = cek
+        {
+            record.cek = Some(*cek.as_bytes());
+            changed = true;
+        }
+        for packed in envelopes {
+            changed |= packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        }
+        if changed {
+            let key = self.store.segment_key(position)?;
+            let after = block.with_record(slot, &stored::seal_record(&key, position, &record));
+            self.rewritten.insert(first, (original, after));
+            change::note(&mut self.changed, position, self.from);
+        }
+        Ok(changed)
+    }
+
+    /// Puts large payloads into rows of their own.
+    fn place_payload(&mut self, position: u64, payload: &[u8]) -> Result<StoredPayload> {
+        if payload.len() <= INLINE_PAYLOAD_BYTES {
+            return Ok(StoredPayload::Inline(payload.to_vec()));
+        }
+        self.place_parts(position, payload)?;
+        Ok(StoredPayload::Parts)
+    }
+
+    fn place_parts(&mut self, position: u64, payload: &[u8]) -> Result<()> {
+        let key = self.store.segment_key_to_write(position)?;
+        for (part, bytes) in (0..).zip(payload.chunks(PART_BYTES)) {
+            let row = schema::part(position, part);
+            let sealed = key.seal(&row, bytes, &mut rand::rng());
+            self.batch.put(row, sealed);
+        }
+        Ok(())
+    }
+
+    /// Signs, seals, commits, and then changes memory.
+    pub(super) fn commit(mut self) -> Result<Option<Ticket>> {
+        if self.entries.is_empty() && self.rewritten.is_empty() && self.batch.is_empty() {
+            return Ok(None);
+        }
+        let base = self.store.size();
+        let entries = std::mem::take(&mut self.entries);
+        let runs = runs(&entries);
+        let mut ledger = self.store.tree();
+        for staged in &entries {
+            ledger.push(&staged.id, &self.store.rows, &mut self.batch);
+        }
+        let slots = self.lay_out(&entries, base, &runs)?;
+        for (first, (before, after)) in std::mem::take(&mut self.rewritten) {
+            self.batch.expect_value(schema::block(first), before);
+            self.batch.put(schema::block(first), after);
+        }
+        let revision = change::log(self.store, std::mem::take(&mut self.changed), &mut self.batch)?;
+        let batch = std::mem::take(&mut self.batch);
+        let ticket = self.store.commit(batch).inspect_err(|_| {
+            // Rows of packets may not have been written after all.
+            self.committer.stored_packets.lock().expect("no thread panics while it holds this").clear();
+        })?;
+        let indexed: Vec<Indexed<'_>> = (base..)
+            .zip(entries.iter().zip(&slots))
+            .map(|(position, (staged, slot))| Indexed {
+                thing: &staged.header.thing,
+                tag: staged.tag,
+                id: staged.id,
+                time: staged.header.time,
+                prev: &staged.header.prev,
+                posting: Posting { seq: staged.header.seq, position, slot: *slot, id8: id8(&staged.id) },
+                is_new: staged.is_new,
+            })
+            .collect();
+        // Whoever else holds a state makes the index copy it.
+        self.tips.clear();
+        // The entries are in. Whatever fails from here on must not let another
+        // commit take their positions.
+        *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
+        self.store.revision.store(revision, Ordering::Release);
+        if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
+            self.committer.close(problem.clone());
+            return Err(problem);
+        }
+        let end = base + entries.len() as u64;
+        if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
+            // The entries are in; rows that could not be written are made anew
+            // at the next opening.
+            if self.store.commit(flush.batch).is_ok() {
+                self.store.index.written(&flush.tags);
+            }
+        }
+        Ok(Some(ticket))
+    }
+
+    /// Packs records into blocks and puts these into the batch. Returns the
+    /// slot of each record.
+    fn lay_out(&mut self, entries: &[Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
+        let mut slots = Vec::with_capacity(entries.len());
+        let mut block = OpenBlock::at(self.store, base)?;
+        let mut open = OpenRecord::default();
+        let mut start = 0;
+        for run in runs {
+            let some = &entries[start..start + run.len];
+            let signing = run.sign(some, base + start as u64);
+            let head = match &signing {
+                RunSignature::Head(head) => Some(*head),
+                _ => None,
+            };
+            for (position, staged) in (base + start as u64..).zip(some) {
+                let signature = match &signing {
+                    RunSignature::Head(_) => StoredSignature::Local,
+                    RunSignature::Single(value) => StoredSignature::Single(*value),
+                    RunSignature::AsArrived => match &staged.signing {
+                        Signing::Done(signature) => signature.into(),
+                        Signing::Due(_) => unreachable!("runs of entries to sign are signed"),
+                    },
+                };
+                if let Some(payload) = staged.record.large_payload() {
+                    self.place_parts(position, payload)?;
+                }
+                staged.record.lay_out(&signature, &mut open);
+                if !block.takes(position, open.sealed_len(), head.as_ref()) {
+                    block.close(&mut self.batch);
+                    block = OpenBlock::at(self.store, position)?;
+                }
+                slots.push(block.push(position, &open, head));
+            }
+            start += run.len;
+        }
+        block.close(&mut self.batch);
+        Ok(slots)
+    }
+}
+
+/// The clock, or the time just after `latest` if the clock lags behind it.
+fn later_than(now: u64, latest: Option<Time>) -> Result<Time> {
+    let now = Time::from_micros(now)?;
+    match latest {
+        Some(latest) if latest >= now => latest.next().ok_or_else(|| {
+            Error::damaged("the thing's history", "its last entry has the last time that can be written")
+        }),
+        _ => Ok(now),
+    }
+}

@@ -1,0 +1,56 @@
+//! What sled's errors and panics mean to us.
+
+use std::io;
+use std::path::Path;
+
+use super::super::StorageError;
+
+/// What an error of sled means to us.
+pub(super) fn convert(error: sled::Error, store: &Path) -> StorageError {
+    let corrupt = |detail: String| StorageError::Corrupt { path: store.to_path_buf(), detail };
+    match error {
+        // The only place where sled's message has to be read: it gives the
+        // lock no kind of its own.
+        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
+            StorageError::Locked { path: store.to_path_buf() }
+        }
+        // A file that ends too early or has gone is damage, not a failing disk.
+        sled::Error::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound
+            ) =>
+        {
+            corrupt(format!("sled reports: {error}"))
+        }
+        sled::Error::Io(error) => io_error("use", store)(error),
+        sled::Error::Corruption { at: Some(at), .. } => corrupt(format!("a checksum does not match at {at}")),
+        sled::Error::Corruption { at: None, .. } => corrupt("a checksum does not match".into()),
+        sled::Error::Unsupported(why) | sled::Error::ReportableBug(why) => corrupt(why),
+        sled::Error::CollectionNotFound(_) => corrupt("the default tree is missing".into()),
+    }
+}
+
+/// An error with its cause, in one line, for a text that outlives it.
+pub(super) fn describe(error: &StorageError) -> String {
+    match error {
+        StorageError::Io { source, .. } => format!("{error}: {source}"),
+        StorageError::ReadOnly { reason } => reason.clone(),
+        StorageError::SyncFailed { cause } => cause.clone(),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    match text {
+        // Some of sled's panics print a whole tree.
+        Some(text) => text.chars().take(200).collect(),
+        None => "sled panicked".into(),
+    }
+}
+
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
+    let path = path.to_path_buf();
+    move |source| StorageError::Io { action, path, source }
+}

@@ -1,0 +1,51 @@
+//! One question to a server.
+
+use std::fmt;
+
+/// Longest answer that is kept in memory, unless the question says otherwise.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// What is asked. Asked again if the line breaks, so its body is here as a
+/// whole; a body that is made on the way goes by `Client::send`.
+pub(crate) struct Question<'q> {
+    pub(super) method: &'static str,
+    pub(super) target: String,
+    pub(super) headers: Vec<(&'static str, &'q str)>,
+    pub(super) body: Option<&'q [u8]>,
+    pub(super) most_bytes: usize,
+}
+
+impl<'q> Question<'q> {
+    /// Asks for what is at a path, with its query.
+    pub(crate) fn get(target: impl Into<String>) -> Self {
+        Self::new("GET", target.into())
+    }
+
+    /// Brings something to a path.
+    pub(crate) fn post(target: impl Into<String>, media_type: &'q str) -> Self {
+        Self::new("POST", target.into()).header("content-type", media_type)
+    }
+
+    const fn new(method: &'static str, target: String) -> Self {
+        Self { method, target, headers: Vec::new(), body: None, most_bytes: MAX_ANSWER_BYTES }
+    }
+
+    /// Adds a header, by its name in small letters.
+    pub(crate) fn header(mut self, name: &'static str, value: &'q str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds what goes with it.
+    pub(crate) const fn body(mut self, bytes: &'q [u8]) -> Self {
+        self.body = Some(bytes);
+        self
+    }
+}
+
+/// Bodies are data, and targets name things: neither is for a log.
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("method", &self.method).finish_non_exhaustive()
+    }
+}

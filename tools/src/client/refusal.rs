@@ -1,0 +1,61 @@
+//! How a server says that it does not do what it was asked: problem details
+//! (RFC 9457) in the words of the command.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::http::Head;
+
+/// What a server says when it does not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The word for it, the same that the command prints as `error[word]`;
+    /// empty if whoever answers knows none.
+    pub(crate) code: String,
+    /// What is wrong.
+    pub(crate) detail: String,
+    /// What helps.
+    pub(crate) hint: Option<String>,
+    /// When to ask again.
+    pub(crate) after: Option<Duration>,
+}
+
+/// The problem document, as far as it matters here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    title: String,
+    code: String,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl Refusal {
+    /// What the head and the body of an answer say that is no success. What is
+    /// no problem document is told by its status.
+    pub(super) fn new(head: &Head, body: &[u8]) -> Self {
+        let status = head.status;
+        let Problem { title, code, detail, hint } = serde_json::from_slice(body).unwrap_or_default();
+        let told = [detail, title].into_iter().find(|told| !told.is_empty());
+        Self {
+            status,
+            code,
+            detail: told.unwrap_or_else(|| format!("HTTP status {status}")),
+            hint,
+            after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
+        }
+    }
+
+    /// Whether the same may go well a moment later.
+    pub(super) const fn is_passing(&self) -> bool {
+        matches!(self.status, 408 | 429 | 500..=599)
+    }
+
+    /// Whether the token is to blame.
+    pub(crate) const fn is_of_token(&self) -> bool {
+        matches!(self.status, 401 | 403)
+    }
+}
