@@ -28,6 +28,8 @@ mod following;
 mod hostile;
 #[path = "server/many.rs"]
 mod many;
+#[path = "server/memory.rs"]
+mod memory;
 #[path = "server/peers.rs"]
 mod peers;
 #[path = "server/routes.rs"]

@@ -67,10 +67,9 @@ pub(crate) struct Limits {
     pub(crate) comparisons: usize,
     /// Bytes of a body that is read as a whole: data of one entry, ids.
     pub(crate) body_bytes: u64,
-    /// Bytes of bodies that are read as a whole, over all requests.
-    pub(crate) bodies_bytes: u64,
-    /// Bytes of answers that wait for their clients, over all requests.
-    pub(crate) answers_bytes: u64,
+    /// Bytes of bodies that are read as a whole, over all requests; and as many
+    /// of answers that wait for their clients.
+    pub(crate) held_bytes: u64,
     /// Bytes of a stream as it comes.
     pub(crate) stream_bytes: u64,
     /// What a compressed stream may unpack to, as a multiple of what came.
@@ -107,8 +106,7 @@ impl Default for Limits {
             reads: 8,
             comparisons: 4,
             body_bytes: LARGEST_BODY,
-            bodies_bytes: 8 * LARGEST_BODY,
-            answers_bytes: 8 * LARGEST_BODY,
+            held_bytes: 8 * LARGEST_BODY,
             stream_bytes: 64 << 30,
             unpack_ratio: 100,
             head: Duration::from_secs(10),

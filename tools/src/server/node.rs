@@ -125,7 +125,7 @@ impl Node {
 
     /// Takes part of the memory for bodies that are read as a whole.
     pub(crate) async fn room_for(&self, share: Option<&Share>, bytes: u64) -> Result<Place, Problem> {
-        let kib = places::kib_of(bytes, self.limits.bodies_bytes);
+        let kib = places::kib_of(bytes, self.limits.held_bytes);
         match tokio::time::timeout(self.limits.stall, self.wait(share, Scarce::Bodies, kib)).await {
             Ok(room) => room,
             Err(_) => Err(Problem::busy("too many large bodies at once")),
@@ -134,7 +134,7 @@ impl Node {
 
     /// Takes part of the memory for answers that wait for their client.
     pub(crate) fn room_for_answer(&self, share: Option<&Share>, bytes: u64) -> Result<Place, Problem> {
-        let kib = places::kib_of(bytes, self.limits.answers_bytes);
+        let kib = places::kib_of(bytes, self.limits.held_bytes);
         self.places.take(share.map(|share| share.places(&self.limits)), Scarce::Answers, kib)
     }
 

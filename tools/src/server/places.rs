@@ -50,8 +50,7 @@ impl Scarce {
             Self::Calls => limits.calls,
             Self::Reads => limits.reads,
             Self::Comparisons => limits.comparisons,
-            Self::Bodies => kib(limits.bodies_bytes),
-            Self::Answers => kib(limits.answers_bytes),
+            Self::Bodies | Self::Answers => kib(limits.held_bytes),
         }
     }
 

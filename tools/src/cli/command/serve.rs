@@ -79,7 +79,7 @@ pub(crate) struct Args {
     log_level: LogLevel,
 
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: Box<LimitArgs>,
 }
 
 /// How much the server takes.
@@ -117,6 +117,10 @@ struct LimitArgs {
     /// MiB of the data of an entry
     #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=16))]
     max_body: Option<u64>,
+
+    /// MiB of bodies that are read as a whole, over all requests, and of answers that wait
+    #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    max_held: Option<u64>,
 
     /// MiB of a stream that is imported, as it comes
     #[arg(long, value_name = "MIB", hide_short_help = true)]
@@ -267,6 +271,7 @@ impl LimitArgs {
             exports: self.max_exports.unwrap_or(default.exports),
             followers: self.max_followers.unwrap_or(default.followers),
             body_bytes: self.max_body.map_or(default.body_bytes, |mib| mib << 20),
+            held_bytes: self.max_held.map_or(default.held_bytes, |mib| mib << 20),
             stream_bytes: self.max_stream.map_or(default.stream_bytes, |mib| mib.saturating_mul(1 << 20)),
             head: self.head_timeout.unwrap_or(default.head),
             stall: self.stall_timeout.unwrap_or(default.stall),
