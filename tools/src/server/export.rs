@@ -38,7 +38,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn options(&self, since: u64, until: u64) -> ExportOptions<'static> {
+    fn options<'a>(&self, since: u64, until: u64) -> ExportOptions<'a> {
         let options =
             ExportOptions::new().since(since).until(until).prefix(&self.prefix).only_addressed(self.only_addressed);
         match &self.to {
@@ -99,8 +99,11 @@ fn stream(call: &Call, wanted: Wanted, since: u64, media_type: &'static str) -> 
     let request_id = Arc::clone(&call.request_id);
     tokio::task::spawn_blocking(move || {
         let _place = place;
+        let audience = sink.audience();
+        let is_wanted = || audience.is_there();
         let written = Compressor::new(compression, sink).map_err(|problem| problem.to_string()).and_then(|mut out| {
-            db.export(wanted.options(since, until).form(form), &mut out).map_err(|problem| told(&problem))?;
+            db.export(wanted.options(since, until).form(form).while_wanted(&is_wanted), &mut out)
+                .map_err(|problem| told(&problem))?;
             out.end().and_then(Sink::end).map_err(|problem| problem.to_string())
         });
         if let Err(problem) = written {

@@ -324,7 +324,22 @@ impl http_body::Body for Held {
     }
 }
 
+/// Whether somebody still takes what is written to a sink.
+pub(crate) struct Audience(mpsc::WeakSender<io::Result<Bytes>>);
+
+impl Audience {
+    /// Somebody does.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.upgrade().is_some_and(|pieces| !pieces.is_closed())
+    }
+}
+
 impl Sink {
+    /// Who takes what is written, to be asked by those who write seldom.
+    pub(crate) fn audience(&self) -> Audience {
+        Audience(self.pieces.downgrade())
+    }
+
     /// Everything was written.
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.send()?;

@@ -98,7 +98,8 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     let mut meter = context.meter("exporting");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
     let form = if args.binary { StreamForm::Binary } else { StreamForm::Lines };
-    let mut options = ExportOptions::new().form(form).progress(&mut progress);
+    let is_wanted = || !context.console.is_interrupted();
+    let mut options = ExportOptions::new().form(form).progress(&mut progress).while_wanted(&is_wanted);
     if let Some(since) = args.since {
         options = options.since(since);
     }
