@@ -7,6 +7,10 @@ mod bad_line;
 mod exchange;
 #[path = "sync/faults.rs"]
 mod faults;
+#[path = "sync/liar.rs"]
+mod liar;
+#[path = "sync/lies.rs"]
+mod lies;
 #[path = "sync/node.rs"]
 mod node;
 #[path = "sync/proxy.rs"]

@@ -115,7 +115,7 @@ pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;
 pub use replica::evidence::{Contradiction, Evidence, Weight};
 pub use replica::here::{ShortId, short_id};
-pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
+pub use replica::memory::{Conflict, Cursors, Observation, Refused, Remembered};
 pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 #[doc(hidden)]

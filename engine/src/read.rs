@@ -73,32 +73,48 @@ impl Db {
     /// # Errors
     /// [`Error::is_invalid_input`] for a prefix that is not lower-case hex.
     pub fn find_ids(&self, hex_prefix: &str, limit: usize) -> Result<Vec<EntryId>> {
-        let nibbles = hex_prefix
-            .bytes()
-            .map(|digit| match digit {
-                b'0'..=b'9' => Some(digit - b'0'),
-                b'a'..=b'f' => Some(digit - b'a' + 10),
-                _ => None,
-            })
-            .collect::<Option<Vec<u8>>>()
-            .filter(|nibbles| nibbles.len() <= 64)
-            .ok_or(thingdb_format::Error::Malformed {
-                what: "entry id",
-                problem: "not up to 64 lower-case hex digits",
-            })?;
-        let matches = |id: &[u8; 32]| {
-            nibbles.iter().enumerate().all(|(at, nibble)| {
-                let byte = id[at / 2];
-                *nibble == if at % 2 == 0 { byte >> 4 } else { byte & 15 }
-            })
-        };
+        let nibbles = nibbles(hex_prefix)?;
         let mut found = Vec::new();
         self.scan_ids(|_, id| {
-            if matches(&id) {
+            if begins_with(&id, &nibbles) {
                 found.push(EntryId(id));
             }
             found.len() < limit
         })?;
+        Ok(found)
+    }
+
+    /// The entries whose ids begin with these hex digits, of things whose ids
+    /// begin with `things`, at most `limit`, in ledger order. Takes time in
+    /// proportion to the ledger.
+    ///
+    /// # Errors
+    /// As [`Db::get`]; [`Error::is_invalid_input`] for digits that are not
+    /// lower-case hex.
+    pub fn find_entries(&self, hex_prefix: &str, things: &str, limit: usize) -> Result<Vec<Record>> {
+        let nibbles = nibbles(hex_prefix)?;
+        let mut positions = Vec::new();
+        self.scan_ids(|position, id| {
+            if begins_with(&id, &nibbles) {
+                positions.push(position);
+            }
+            // Whose things they are of is seen later.
+            !things.is_empty() || positions.len() < limit
+        })?;
+        let mut found = Vec::new();
+        for position in positions {
+            let located = self.store.located_at(position)?;
+            if !begins_with(&located.id.0, &nibbles) {
+                let problem = format!("it has {hex_prefix}… at the position of {}", located.id);
+                return Err(Error::damaged("the ledger's tree", problem));
+            }
+            if located.header.thing.as_str().starts_with(things) {
+                found.push(self.store.record(located)?);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
         Ok(found)
     }
 
@@ -185,6 +201,26 @@ impl Db {
             store_version: STORE_VERSION,
         })
     }
+}
+
+/// The values of lower-case hex digits, no more than an id has.
+fn nibbles(hex: &str) -> Result<Vec<u8>> {
+    let value = |digit| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let nibbles = hex.bytes().map(value).collect::<Option<Vec<u8>>>().filter(|nibbles| nibbles.len() <= 64);
+    let malformed =
+        thingdb_format::Error::Malformed { what: "entry id", problem: "not up to 64 lower-case hex digits" };
+    Ok(nibbles.ok_or(malformed)?)
+}
+
+fn begins_with(id: &[u8; 32], nibbles: &[u8]) -> bool {
+    nibbles.iter().enumerate().all(|(at, nibble)| {
+        let byte = id[at / 2];
+        *nibble == if at % 2 == 0 { byte >> 4 } else { byte & 15 }
+    })
 }
 
 /// Counts and sizes of a database.

@@ -239,9 +239,27 @@ struct StoredToken {
     /// As words: a scope that this program does not know allows nothing.
     scopes: Vec<String>,
     things: String,
-    node: Option<[u8; 16]>,
     created: u64,
     expires: Option<u64>,
+    node: Option<[u8; 16]>,
+}
+
+/// The same as it was before tokens named nodes.
+#[derive(Decode)]
+struct EarlierToken {
+    hash: [u8; 32],
+    name: String,
+    scopes: Vec<String>,
+    things: String,
+    created: u64,
+    expires: Option<u64>,
+}
+
+impl From<EarlierToken> for StoredToken {
+    fn from(earlier: EarlierToken) -> Self {
+        let EarlierToken { hash, name, scopes, things, created, expires } = earlier;
+        Self { hash, name, scopes, things, created, expires, node: None }
+    }
 }
 
 /// A token as requests are compared with it.
@@ -301,10 +319,11 @@ fn load_last_used(store: &Store) -> Vec<([u8; 32], u64)> {
 }
 
 fn stored_tokens(keyring: &Keyring) -> Result<Vec<StoredToken>> {
-    keyring.record(RECORD).map_or_else(
-        || Ok(Vec::new()),
-        |record| stored::decode(record).map_err(|problem| Error::damaged("the list of tokens in the keyring", problem)),
-    )
+    let Some(record) = keyring.record(RECORD) else { return Ok(Vec::new()) };
+    let earlier = || stored::decode::<Vec<EarlierToken>>(record).ok();
+    stored::decode(record)
+        .or_else(|problem| earlier().map(|list| list.into_iter().map(StoredToken::from).collect()).ok_or(problem))
+        .map_err(|problem| Error::damaged("the list of tokens in the keyring", problem))
 }
 
 fn token(stored: &StoredToken) -> Result<Token> {
@@ -393,9 +412,9 @@ impl Db {
             name: request.name.clone(),
             scopes: request.scopes.iter().map(ToString::to_string).collect(),
             things: request.things.clone(),
-            node: node.map(|node| node.0),
             created: unix_now().micros(),
             expires: request.expires.map(Time::micros),
+            node: node.map(|node| node.0),
         };
         Ok((self.keep_token(stored)?, text))
     }
@@ -412,9 +431,9 @@ impl Db {
             name: inherited.name.clone(),
             scopes: inherited.scopes.iter().map(ToString::to_string).collect(),
             things: String::new(),
-            node: None,
             created: unix_now().micros(),
             expires: inherited.expires.map(Time::micros),
+            node: None,
         };
         self.keep_token(stored)?;
         Ok(true)
@@ -546,6 +565,20 @@ mod tests {
         assert!(is_mistyped(&text.as_str()[..61]));
         assert!(is_mistyped("tdb_"));
         assert!(!is_mistyped("a token of the prototype"));
+    }
+
+    #[test]
+    fn a_list_of_before_tokens_named_nodes_is_read() {
+        #[derive(Encode)]
+        struct Written([u8; 32], &'static str, Vec<String>, &'static str, u64, Option<u64>);
+        for count in 1..9_u8 {
+            let written = |n| Written([n; 32], "press", vec!["read".to_owned()], "", 1_700_000_000_000_000, None);
+            let record = stored::encode(&(0..count).map(written).collect::<Vec<_>>());
+            assert!(stored::decode::<Vec<StoredToken>>(&record).is_err());
+            let earlier: Vec<EarlierToken> = stored::decode(&record).unwrap();
+            let read = token(&StoredToken::from(earlier.into_iter().next_back().unwrap())).unwrap();
+            assert_eq!((read.id, read.node), (TokenId([count - 1; 4]), None));
+        }
     }
 
     #[test]

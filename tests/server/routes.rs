@@ -26,6 +26,7 @@ fn entries_read_as_the_command_prints_them() {
     let printed = world.run(&["get", "part-42"]).ok().json();
     let history: Vec<Value> = world.run(&["log", "part-42", "--reverse"]).ok().lines();
     let listed: Vec<Value> = world.run(&["ls"]).ok().lines();
+    let shown = world.run(&["show", printed["id"].as_str().unwrap()]).ok().json();
     let note = world.run(&["checkpoint"]).ok().stdout;
     let (server, token) = served(world, &[]);
     let reply = server.get(&token, "/things/part-42").is(200);
@@ -41,7 +42,7 @@ fn entries_read_as_the_command_prints_them() {
     assert_eq!(lines.is(200).lines(), history);
     assert_eq!(server.get(&token, "/things").is(200).json(), json!(listed));
     let entry = server.get(&token, &format!("/entries/{}", printed["id"].as_str().unwrap())).is(200);
-    assert_eq!(entry.json(), printed);
+    assert_eq!(entry.json(), shown);
     assert!(entry.header("cache-control").unwrap().contains("immutable"));
     assert_eq!(server.get(&token, "/checkpoint").is(200).text(), note);
     server.ask(&token, "GET", "/things", &[("accept", "image/png")], b"").problem(406, "not-acceptable");
@@ -82,8 +83,184 @@ fn pages_follow_each_other_to_the_end() {
     let data: Vec<u64> = entries.iter().map(|entry| entry["data"].as_u64().unwrap()).collect();
     assert_eq!((data, pages), (vec![4, 9, 14, 19, 24], 3));
     server.get(&token, "/things?limit=1001").problem(400, "usage");
+    server.get(&token, "/things?limit=0").problem(400, "usage");
+    server.get(&token, "/things/t%201%2F%C3%A9/entries?limit=0").problem(400, "usage");
     server.get(&token, "/things?limt=1").problem(400, "usage");
     server.get(&token, "/things?limit=1&limit=2").problem(400, "usage");
+    server.stop();
+}
+
+#[test]
+fn parts_of_a_history_are_those_that_the_command_prints() {
+    let world = World::new();
+    let input: String = (0..30).map(|n| format!("{{\"thing\":\"t\",\"data\":{n}}}\n")).collect();
+    world.feed(&["append"], input).ok();
+    let times: Vec<String> =
+        world.run(&["log", "t"]).ok().lines().iter().map(|line| line["time"].as_str().unwrap().to_owned()).collect();
+    // Newest first: the 10th is seq 21.
+    let (young, old) = (times[9].as_str(), times[19].as_str());
+    let asked: [(&[&str], String); 8] = [
+        (&[], "newest_first=true".to_owned()),
+        (&["--reverse"], String::new()),
+        (&["--since", "5", "--until", "9"], "since=5&until=9&newest_first=true".to_owned()),
+        (&["--since", "29", "--reverse"], "since=29".to_owned()),
+        (&["--since", old, "--until", young], format!("since={old}&until={young}&newest_first=true")),
+        (&["--since", old, "--until", young, "--reverse"], format!("since={old}&until={young}")),
+        (&["--since", old, "--until", "15"], format!("since={old}&until=15&newest_first=true")),
+        (&["--until", "1h"], "until=1h&newest_first=true".to_owned()),
+    ];
+    let printed: Vec<Vec<Value>> =
+        asked.iter().map(|(args, _)| world.run(&[&["log", "t"], *args].concat()).ok().lines()).collect();
+    let (server, token) = served(world, &[]);
+    for ((args, query), printed) in asked.iter().zip(printed) {
+        for limit in [1, 4, 1000] {
+            let mut path = format!("/things/t/entries?limit={limit}&{query}");
+            let mut found = Vec::new();
+            loop {
+                let reply = server.get(&token, &path).is(200);
+                let page = reply.json().as_array().unwrap().clone();
+                assert!(page.len() <= limit, "{path}");
+                found.extend(page);
+                let Some(link) = reply.header("link") else { break };
+                path = link.strip_prefix('<').unwrap().split('>').next().unwrap().to_owned();
+            }
+            assert_eq!(found, printed, "{args:?} {limit}");
+        }
+    }
+    for bad in ["since=x", "until=2026-13-01", "newest_first=1", "after_seq=-1", "before_seq=x", "base64=yes"] {
+        server.get(&token, &format!("/things/t/entries?{bad}")).problem(400, "usage");
+    }
+    for (query, seq) in [("seq=3", 3), (&format!("at={young}"), 21), (&format!("at={old}"), 11), ("at=0s", 30)] {
+        let reply = server.get(&token, &format!("/things/t?{query}")).is(200);
+        assert_eq!(reply.json()["seq"], seq, "{query}");
+        let tag = reply.header("etag").unwrap().to_owned();
+        let path = format!("/things/t?{query}");
+        server.ask(&token, "GET", &path, &[("if-none-match", &tag)], b"").is(304);
+    }
+    for (query, status, code) in [
+        ("seq=31", 404, "not-found"),
+        ("seq=0", 404, "not-found"),
+        ("at=2001-01-01", 404, "not-found"),
+        ("at=noon", 400, "usage"),
+        ("seq=1&at=1h", 400, "usage"),
+    ] {
+        server.get(&token, &format!("/things/t?{query}")).problem(status, code);
+    }
+    server.stop();
+}
+
+#[test]
+fn data_goes_byte_for_byte_if_it_is_asked_for_so() {
+    let world = World::new();
+    let text = " {\n\t\"a\" : 1.000000000000000000000000000000000001e5 , \"\\u00e9\":[ ]\r\n}\n";
+    world.feed(&["put", "json", "-"], text).ok();
+    world.feed(&["put", "photo", "-", "--media-type", "image/jpeg"], b"\xff\xd8\x00\n").ok();
+    let stored = world.run(&["get", "json", "--raw"]).ok().stdout;
+    let id = world.run(&["get", "json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    let (server, token) = served(world, &[]);
+    let base64 = data_encoding::BASE64.encode(stored.as_bytes());
+    for path in ["/things/json", "/things/json/entries", &format!("/entries/{id}")] {
+        let told = server.get(&token, &format!("{path}?base64=true")).is(200).json();
+        let told = told.get(0).unwrap_or(&told);
+        assert_eq!(told["data"], base64, "{path}");
+        assert_eq!(told["media_type"], "application/json");
+    }
+    assert_eq!(server.get(&token, "/things/photo?base64=true").is(200).json()["data"], "/9gACg==");
+    assert_eq!(server.get(&token, "/things/photo").is(200).json()["data"], "/9gACg==");
+    server.stop();
+}
+
+#[test]
+fn abbreviated_ids_and_similar_names_keep_to_the_prefix() {
+    let world = World::new();
+    let lines: String = (0..700)
+        .map(|n| format!("{{\"thing\":\"{}{n}\",\"data\":1}}\n", if n < 3 { "lamp-" } else { "part-" }))
+        .collect();
+    world.feed(&["append"], lines).ok();
+    let ids: Vec<(String, String)> = (0..700)
+        .map(|n| format!("{}{n}", if n < 3 { "lamp-" } else { "part-" }))
+        .zip(
+            world
+                .run(&["export"])
+                .ok()
+                .lines()
+                .iter()
+                .skip(1)
+                .map(|line| line["id"].as_str().unwrap_or_default().to_owned()),
+        )
+        .collect();
+    let lamps = Running::token(&world, "lamps", &["--scope", "read", "--things", "lamp-"]);
+    let (server, token) = served(world, &[]);
+    let (thing, id) = &ids[1];
+    let reply = server.get(&token, &format!("/entries/{}", &id[..20])).is(200);
+    assert_eq!(reply.json()["thing"], thing.as_str());
+    assert_eq!(reply.header("cache-control"), Some("private, no-cache"));
+    server.get(&lamps, &format!("/entries/{}", &id[..20])).is(200);
+    server.get(&lamps, &format!("/entries/{}", &ids[9].1[..20])).problem(404, "not-found");
+    for bad in ["abc", "ABCDEF", "xyzw", &"0".repeat(65)] {
+        server.get(&token, &format!("/entries/{bad}")).problem(422, "invalid-input");
+    }
+    let names = |token: &str, query: &str| -> Vec<String> {
+        let things = server.get(token, &format!("/things?similar={query}")).is(200).json();
+        things.as_array().unwrap().iter().map(|thing| thing["thing"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&token, "Lamp-1"), ["lamp-1", "lamp-0", "lamp-2"]);
+    assert_eq!(names(&token, "Lamp-1&limit=1"), ["lamp-1"]);
+    assert_eq!(names(&lamps, "pamp-1"), ["lamp-1", "lamp-0", "lamp-2"]);
+    assert!(names(&lamps, "part-77").is_empty());
+    server.get(&token, "/things?similar=a&after=b").problem(400, "usage");
+    // A token for a part learns nothing of the whole.
+    assert_eq!(server.get(&token, "/stats").is(200).json()["things"], 700);
+    server.get(&lamps, "/stats").problem(403, "token-refused");
+    server.stop();
+}
+
+/// Two entries of one thing, whose ids begin the same.
+#[test]
+fn an_ambiguous_id_names_those_that_it_may_mean() {
+    let world = World::new();
+    // By the birthday, some pair of 1500 shares four digits.
+    let lines: String = (0..1500).map(|n| format!("{{\"thing\":\"part-{n}\",\"data\":1}}\n")).collect();
+    world.feed(&["append"], lines).ok();
+    let mut ids: Vec<String> =
+        world.run(&["export"]).ok().lines().iter().filter_map(|line| line["id"].as_str().map(str::to_owned)).collect();
+    ids.sort();
+    let pair = ids.windows(2).find(|pair| pair[0][..4] == pair[1][..4]).expect("a pair among 1500").to_vec();
+    let alone = world.run(&["show", &pair[0][..4]]).exit(2).says("error[ambiguous]").says(&pair[1]);
+    let (server, token) = served(world, &[]);
+    let problem = server.get(&token, &format!("/entries/{}", &pair[0][..4])).problem(409, "ambiguous").json();
+    let candidates = problem["candidates"].as_array().unwrap();
+    assert!(pair.iter().all(|id| candidates.contains(&json!(id))), "{problem} {alone:?}");
+    server.stop();
+}
+
+#[test]
+fn forks_are_listed_as_the_command_prints_them() {
+    let world = World::new();
+    for thing in ["a", "b", "c"] {
+        world.run(&["put", thing, "1"]).ok();
+    }
+    world.shell("cp -R db twin").ok();
+    for thing in ["a", "c"] {
+        world.run(&["put", thing, "2"]).ok();
+        world.run(&["-d", "twin", "put", thing, "3"]).ok();
+    }
+    let stream = world.run(&["-d", "twin", "export"]).ok().stdout;
+    world.feed(&["import"], stream).ok();
+    let printed = world.run(&["forks"]).ok().lines();
+    assert_eq!(printed.len(), 2);
+    let only = Running::token(&world, "c", &["--scope", "read", "--things", "c"]);
+    let (server, token) = served(world, &[]);
+    assert_eq!(server.get(&token, "/forks").is(200).json(), json!(printed));
+    let reply = server.get(&token, "/forks?limit=1").is(200);
+    assert_eq!(reply.json(), json!([printed[0]]));
+    assert_eq!(reply.header("link"), Some("</forks?prefix=&after=a&limit=1>; rel=\"next\""));
+    assert_eq!(server.get(&token, "/forks?after=a").is(200).json(), json!([printed[1]]));
+    assert_eq!(server.get(&token, "/forks?thing=a").is(200).json(), json!([printed[0]]));
+    assert_eq!(server.get(&token, "/forks?thing=b").is(200).json(), json!([]));
+    assert_eq!(server.get(&only, "/forks").is(200).json(), json!([printed[1]]));
+    server.get(&only, "/forks?thing=a").problem(403, "token-refused");
+    server.get(&token, "/forks?thing=a&prefix=a").problem(400, "usage");
     server.stop();
 }
 

@@ -3,7 +3,7 @@
 use std::io::BufReader;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::node::{Node, Place};
 use super::proxy::{Faults, Proxy};
@@ -158,7 +158,7 @@ fn a_prefix_keeps_to_its_things_and_has_its_own_memory() {
 }
 
 #[test]
-fn what_is_refused_is_told_and_goes_again_when_asked_for() {
+fn what_is_refused_is_told_and_goes_again_when_it_may_be_accepted() {
     let place = Place::new();
     let (a, b) = (place.node("a"), place.node("b"));
     a.knows(&b);
@@ -169,12 +169,28 @@ fn what_is_refused_is_told_and_goes_again_when_asked_for() {
     let server = b.serve();
     a.reaches(&b, &server.url, BOTH);
     let err = a.fails(&["sync", "b"], 6, "refused-entries");
-    assert!(err.contains("is not known here") && err.contains("--all"), "{err}");
+    assert!(err.contains("is not known here") && err.contains("actors known there"), "{err}");
     assert_eq!(b.entries(), 5);
+    // As long as b trusts nobody else it is not sent again.
+    let again = a.json(&["sync", "b"]);
+    assert_eq!((&again["pushed"]["added"], &again["pushed"]["refused"]), (&0.into(), &0.into()), "{again}");
     let key = a.ok(&["actor", "show", "carol", "--format", "raw"]);
     b.ok(&["actor", "trust", "carol", key.trim()]);
-    let done = a.json(&["sync", "b", "--all"]);
+    let done = a.json(&["sync", "b"]);
     assert_eq!((&done["pushed"]["added"], &done["pushed"]["refused"]), (&1.into(), &0.into()), "{done}");
+    assert_eq!(done["pushed"]["known"], 0, "{done}");
+    // The same the other way.
+    b.ok(&["actor", "new", "dave"]);
+    b.ok(&["put", "lamp-1", "1", "--actor", "dave"]);
+    b.put("lamp-2", "2");
+    for (code, args) in [(6, &["pull", "b"][..]), (0, &["pull", "b"]), (0, &["push", "b"])] {
+        assert_eq!(a.run(args).status.code(), Some(code), "{args:?}");
+    }
+    let key = b.ok(&["actor", "show", "dave", "--format", "raw"]);
+    a.ok(&["actor", "trust", "dave", key.trim()]);
+    assert_eq!(a.json(&["push", "b"])["pushed"]["added"], 0);
+    let done = a.json(&["pull", "b"]);
+    assert_eq!((&done["pulled"]["added"], &done["pulled"]["refused"]), (&1.into(), &0.into()), "{done}");
     assert_eq!(a.heads(), b.heads());
 }
 
@@ -204,6 +220,33 @@ fn it_goes_on_watching() {
     assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 10);
+}
+
+#[test]
+fn what_is_written_here_goes_while_it_watches() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    let (_here, server) = (a.serve(), b.serve());
+    a.reaches(&b, &server.url, BOTH);
+    a.put("lamp", "1");
+    for way in ["sync", "push"] {
+        // Nobody would wait an hour for the next exchange.
+        let watch = a.command(&[way, "b", "--watch", "1h", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+        let arrives = || {
+            let start = Instant::now();
+            while a.heads() != b.heads() {
+                assert!(start.elapsed() < Duration::from_secs(60), "{way}: what is written here goes there");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        arrives();
+        a.put("lamp", "2");
+        arrives();
+        a.put("part", "3");
+        arrives();
+        assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
+    }
 }
 
 #[test]

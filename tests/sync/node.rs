@@ -155,7 +155,12 @@ impl Node {
 
     /// Starts its server.
     pub(crate) fn serve(&self) -> Server {
-        Server::start(self)
+        Server::start(self, &[])
+    }
+
+    /// Starts its server without TLS, for something that stands before it.
+    pub(crate) fn serve_plainly(&self) -> Server {
+        Server::start(self, &["--plain-http"])
     }
 }
 
@@ -167,8 +172,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(node: &Node) -> Self {
-        let mut command = node.command(&["serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--json"]);
+    fn start(node: &Node, options: &[&str]) -> Self {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--json"];
+        let mut command = node.command(&[&serve, options].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut said = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use bincode::{Decode, Encode};
+use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
 use super::evidence::{Contradiction, Evidence};
@@ -73,6 +74,21 @@ pub struct Cursors {
     pub pushed_revision: u64,
     /// Size of its ledger when the exchange ended last.
     pub seen: u64,
+    /// Entries of its ledger that were refused here.
+    pub refused_here: Option<Refused>,
+    /// Entries of this ledger that were refused there.
+    pub refused_there: Option<Refused>,
+}
+
+/// Entries that one side refused: they are worth another try when it trusts
+/// others than it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Refused {
+    /// None of them stands before this position.
+    pub since: u64,
+    /// Whom the side that refused them trusted then, as [`Db::trust_digest`]
+    /// says it.
+    pub trust: [u8; 8],
 }
 
 #[derive(Default, Encode, Decode)]
@@ -170,11 +186,29 @@ impl Db {
     /// How far the exchange of things whose id begins with `prefix` is.
     ///
     /// # Errors
-    /// [`Error::is_damaged`].
+    /// If the storage cannot be read.
     pub fn cursors(&self, node: &Origin, prefix: &str) -> Result<Cursors> {
         let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
         let sealed = self.store.storage.get(&row)?;
-        sealed.map_or_else(|| Ok(Cursors::default()), |sealed| self.store.rows.open_value(&row, &sealed))
+        // A row that does not open costs one comparison of everything.
+        Ok(sealed.and_then(|sealed| self.store.rows.open_value(&row, &sealed).ok()).unwrap_or_default())
+    }
+
+    /// Stands for all actors and nodes whose entries are accepted here: where
+    /// it has changed, an entry that was refused may be accepted now. The first
+    /// 8 bytes of a SHA-256 over their keys.
+    #[must_use]
+    pub fn trust_digest(&self) -> [u8; 8] {
+        let keyring = self.store.keyring();
+        let mut hasher = Sha256::new_with_prefix(b"thingdb trust\0");
+        for actor in keyring.trust().actors().filter(|known| known.withdrawn.is_none()) {
+            hasher.update(actor.key.0);
+        }
+        for node in keyring.trust().origins().filter(|known| known.withdrawn.is_none()) {
+            hasher.update(node.key.origin().0);
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        *digest.first_chunk().expect("8 is less than 32")
     }
 
     /// Notes how far the exchange is.

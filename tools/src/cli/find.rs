@@ -3,16 +3,15 @@
 
 use std::path::Path;
 
-use thingdb::{Db, EntryId, Head, Record, ThingQuery};
+use thingdb::{EntryId, Head};
 
+use super::entry::Entry;
 use super::error::{Exit, Failure, Outcome};
 use super::output::printable;
+use super::reader::{Found, Reader};
 
 /// Fewest digits of an abbreviated id.
-const MIN_DIGITS: usize = 4;
-
-/// Most things that are compared with a name that is not there.
-const MAX_COMPARED: usize = 10_000;
+pub(crate) const MIN_DIGITS: usize = 4;
 
 /// Digits of the ids in tables. They are accepted back.
 const SHORT_DIGITS: usize = 12;
@@ -35,18 +34,12 @@ pub(crate) fn digits(text: &str) -> Outcome<String> {
 }
 
 /// The one entry whose id starts with `text`.
-pub(crate) fn entry(db: &Db, text: &str) -> Outcome<Record> {
-    let digits = digits(text)?;
-    let found = match digits.parse() {
-        Ok(id) => vec![id],
-        Err(_) => db.find_ids(&digits, 9)?,
-    };
-    let id = match found.as_slice() {
-        [] => return Err(no_entry(text)),
-        [id] => id,
-        several => return Err(ambiguous(text, several)),
-    };
-    db.get_id(id)?.ok_or_else(|| no_entry(text))
+pub(crate) fn entry(reader: &dyn Reader, text: &str) -> Outcome<Entry> {
+    match reader.find(&digits(text)?)? {
+        Found::Nothing => Err(no_entry(text)),
+        Found::One(entry) => Ok(*entry),
+        Found::Several(ids) => Err(ambiguous(text, &ids)),
+    }
 }
 
 /// The one of `heads` whose id starts with `digits`.
@@ -80,34 +73,14 @@ fn ambiguous(text: &str, found: &[EntryId]) -> Failure {
 }
 
 /// The failure for a thing that is not there, with names like it.
-pub(crate) fn no_thing(db: &Db, thing: &str) -> Failure {
+pub(crate) fn no_thing(reader: &dyn Reader, thing: &str) -> Failure {
     let failure = Failure::not_found(format!("no thing named {}", printable(thing)));
-    let similar = similar(db, thing);
+    // That no thing has the name is the fact, whatever else goes wrong.
+    let similar = reader.similar(thing).unwrap_or_default();
     if similar.is_empty() {
         return failure.hint("thingdb ls");
     }
     failure.hint(format!("similar names: {}", similar.join(", ")))
-}
-
-/// Up to three names like `thing`. It only helps to write a message, so what
-/// cannot be read is left out.
-fn similar(db: &Db, thing: &str) -> Vec<String> {
-    let first: String = thing.chars().take(1).collect();
-    let near = db.things_from(&ThingQuery::new().prefix(&first));
-    let near = near.into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
-    let any = db.things().into_iter().flatten().take(MAX_COMPARED).flatten().map(|info| info.thing.as_str().to_owned());
-    let mut found: Vec<(usize, String)> =
-        near.chain(any).filter_map(|name| Some((distance(thing, &name)?, name))).collect();
-    found.sort();
-    found.dedup();
-    found.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Edits between two names that look alike.
-fn distance(wanted: &str, name: &str) -> Option<usize> {
-    let most = wanted.chars().count().max(3) / 3;
-    let edits = strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
-    (edits <= most).then_some(edits)
 }
 
 #[cfg(test)]
@@ -129,12 +102,5 @@ mod tests {
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn similar_names_are_near() {
-        assert_eq!(distance("part-43", "part-42"), Some(1));
-        assert_eq!(distance("Part-42", "part-42"), Some(0));
-        assert_eq!(distance("part-42", "lamp"), None);
     }
 }

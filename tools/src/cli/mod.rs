@@ -6,15 +6,19 @@
 
 pub(crate) mod args;
 mod array;
+mod as_text;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;
 pub(crate) mod console;
 mod context;
+pub(crate) mod counts;
 mod database;
+pub(crate) mod entry;
 pub(crate) mod error;
 mod excerpt;
-mod find;
+pub(crate) mod find;
+pub(crate) mod fork;
 mod graph;
 mod input;
 pub(crate) mod interrupt;
@@ -26,12 +30,15 @@ mod patch;
 mod pretty;
 mod progress;
 mod quantity;
+mod reader;
 pub(crate) mod record;
 pub(crate) mod replace;
+pub(crate) mod similar;
 mod source;
+pub(crate) mod span;
 mod talk;
 pub(crate) mod unwrap;
-mod when;
+pub(crate) mod when;
 
 use std::ffi::OsString;
 use std::io::Write;

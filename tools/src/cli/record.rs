@@ -3,11 +3,14 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use thingdb::{Actor, Content, Db, Head, ImportSummary, Receipt, Record, Refusal, StreamState, ThingInfo};
+use thingdb::{Actor, Head, ImportSummary, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
 use utoipa::ToSchema;
 
+use super::entry::Entry;
+use super::error::Outcome;
 use super::output::{printable, shorten};
 use super::patch::{self, Change};
+use super::reader::Reader;
 use super::{find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
@@ -60,23 +63,33 @@ impl ActorJson {
 }
 
 impl EntryJson {
-    /// The entry `record`.
-    pub(crate) fn new(record: &Record) -> Self {
+    /// The entry `entry`.
+    pub(crate) fn new(entry: &Entry) -> Self {
+        Self::with_data(entry, data(entry))
+    }
+
+    /// The entry `entry` with the bytes of its data in base64, JSON too: so
+    /// nothing of them is lost.
+    pub(crate) fn exact(entry: &Entry) -> Self {
+        Self::with_data(entry, base64(entry))
+    }
+
+    fn with_data(entry: &Entry, data: Option<Box<RawValue>>) -> Self {
         Self {
-            thing: record.thing().to_owned(),
-            seq: record.seq(),
-            id: record.id().to_string(),
-            time: record.time().to_string(),
+            thing: entry.thing().to_owned(),
+            seq: entry.seq(),
+            id: entry.id().to_string(),
+            time: entry.time().to_string(),
             actor: ActorJson {
-                name: record.actor_name().map(str::to_owned),
-                key: record.actor().to_string(),
-                trusted: record.is_trusted(),
+                name: entry.actor_name().map(str::to_owned),
+                key: entry.actor().to_string(),
+                trusted: entry.is_trusted(),
             },
-            action: record.action().map(str::to_owned),
-            prev: record.prev().iter().map(ToString::to_string).collect(),
-            content: content(record),
-            media_type: record.media_type().map(str::to_owned),
-            data: data(record),
+            action: entry.action().map(str::to_owned),
+            prev: entry.prev().iter().map(ToString::to_string).collect(),
+            content: entry.state().word(),
+            media_type: entry.media_type().map(str::to_owned),
+            data,
             patch: None,
         }
     }
@@ -88,82 +101,147 @@ impl EntryJson {
     }
 }
 
-/// Whether the body of an entry is here.
-pub(crate) fn content(record: &Record) -> &'static str {
-    match record.content() {
-        Content::Open(_) => "open",
-        Content::Stub => "stub",
-        _ => "undecryptable",
+/// JSON data as it was put, other data as a string of base64.
+fn data(entry: &Entry) -> Option<Box<RawValue>> {
+    match entry.json_text() {
+        // A line feed between tokens would make two lines of one object.
+        Some(text) => RawValue::from_string(text.replace(['\n', '\r'], " ")).ok(),
+        None => base64(entry),
     }
 }
 
-/// JSON data as it was put, other data as a string of base64.
-fn data(record: &Record) -> Option<Box<RawValue>> {
-    if let Some(text) = json_text(record) {
-        // A line feed between tokens would make two lines of one object.
-        let text = text.replace(['\n', '\r'], " ");
-        return RawValue::from_string(text).ok();
-    }
-    let text = data_encoding::BASE64.encode(record.data()?);
+fn base64(entry: &Entry) -> Option<Box<RawValue>> {
+    let text = data_encoding::BASE64.encode(entry.data()?);
     RawValue::from_string(format!("\"{text}\"")).ok()
 }
 
-/// The data of an entry, if it is JSON.
-pub(crate) fn json_text(record: &Record) -> Option<&str> {
-    if record.media_type() != Some(thingdb::JSON) {
-        return None;
+/// All of one entry.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WholeEntry)]
+pub(crate) struct AllJson {
+    #[serde(flatten)]
+    entry: EntryJson,
+    #[serde(flatten)]
+    whole: WholeJson,
+}
+
+impl AllJson {
+    /// An entry, and what is only of interest when one looks at one.
+    pub(crate) const fn new(entry: EntryJson, whole: WholeJson) -> Self {
+        Self { entry, whole }
     }
-    std::str::from_utf8(record.data()?).ok()
+}
+
+/// What is only of interest when one looks at one entry.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = EntryDetails)]
+pub(crate) struct WholeJson {
+    /// Place in the ledger, from 0.
+    pub(crate) position: u64,
+    /// The node at which it was written.
+    pub(crate) origin: String,
+    /// The cipher.
+    pub(crate) suite: u8,
+    /// The commitment to the body.
+    pub(crate) data_hash: String,
+    /// SHA-256 of the payload.
+    pub(crate) payload_hash: String,
+    /// Bytes of the payload.
+    pub(crate) payload_len: u32,
+    /// How it is signed.
+    pub(crate) signature: SignatureJson,
+    /// How many its envelopes name.
+    pub(crate) recipients: u64,
+}
+
+/// How an entry is signed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = EntrySignature)]
+pub(crate) struct SignatureJson {
+    /// 1: alone, 2: in a batch.
+    pub(crate) kind: u8,
+    /// Place in the batch, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<u32>,
+    /// Entries in the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u32>,
+}
+
+impl WholeJson {
+    /// Of the entry `record`.
+    pub(crate) fn new(record: &Record) -> Self {
+        let header = record.header();
+        Self {
+            position: record.position(),
+            origin: record.origin().to_string(),
+            suite: header.suite.number(),
+            data_hash: header.data_hash.to_string(),
+            payload_hash: header.payload_hash.to_string(),
+            payload_len: header.payload_len,
+            signature: SignatureJson::new(record.signed()),
+            recipients: record.recipients() as u64,
+        }
+    }
+}
+
+impl SignatureJson {
+    fn new(signed: Signed) -> Self {
+        match signed {
+            Signed::Single => Self { kind: 1, index: None, size: None },
+            Signed::Batch { index, size } => Self { kind: 2, index: Some(index), size: Some(size) },
+        }
+    }
 }
 
 /// What an entry changed, with the entry before it.
 pub(crate) struct Step<'a> {
     /// The entry.
-    pub(crate) record: &'a Record,
+    pub(crate) entry: &'a Entry,
     before: Option<Before<'a>>,
 }
 
 enum Before<'a> {
-    Near(&'a Record),
-    Fetched(Box<Record>),
+    Near(&'a Entry),
+    Fetched(Box<Entry>),
 }
 
 impl Before<'_> {
-    fn record(&self) -> &Record {
+    fn entry(&self) -> &Entry {
         match self {
-            Self::Near(record) => record,
-            Self::Fetched(record) => record,
+            Self::Near(entry) => entry,
+            Self::Fetched(entry) => entry,
         }
     }
 }
 
 impl<'a> Step<'a> {
-    /// The step from `neighbour`, if that is what `record` follows, or else from
+    /// The step from `neighbour`, if that is what `entry` follows, or else from
     /// what it does follow.
-    pub(crate) fn new(db: &Db, record: &'a Record, neighbour: Option<&'a Record>) -> thingdb::Result<Self> {
-        let before = match (neighbour, record.prev().last()) {
+    pub(crate) fn new(reader: &dyn Reader, entry: &'a Entry, neighbour: Option<&'a Entry>) -> Outcome<Self> {
+        let before = match (neighbour, entry.prev().last()) {
             (_, None) => None,
-            (Some(neighbour), _) if record.prev().contains(&neighbour.id()) => Some(Before::Near(neighbour)),
-            (_, Some(prev)) => db.get_id(prev)?.map(Box::new).map(Before::Fetched),
+            (Some(neighbour), _) if entry.prev().contains(&neighbour.id()) => Some(Before::Near(neighbour)),
+            (_, Some(prev)) => reader.with_id(prev)?.map(Box::new).map(Before::Fetched),
         };
-        Ok(Self { record, before })
+        Ok(Self { entry, before })
     }
 
     /// The changes, if both entries hold JSON.
     pub(crate) fn changes(&self) -> Option<Vec<Change>> {
-        let new = json_text(self.record)?;
+        let new = self.entry.json_text()?;
         match &self.before {
-            None if self.record.prev().is_empty() => {
+            None if self.entry.prev().is_empty() => {
                 patch::changes(if new.starts_with('{') { "{}" } else { "null" }, new)
             }
             None => None,
-            Some(before) => patch::changes(json_text(before.record())?, new),
+            Some(before) => patch::changes(before.entry().json_text()?, new),
         }
     }
 
     /// The changes in one cell.
     pub(crate) fn summary(&self, width: usize) -> String {
-        let Some(changes) = self.changes() else { return about(self.record) };
+        let Some(changes) = self.changes() else { return about(self.entry) };
         if changes.is_empty() {
             return "(same data)".to_owned();
         }
@@ -173,37 +251,37 @@ impl<'a> Step<'a> {
 }
 
 /// What can be said of data that is not JSON.
-fn about(record: &Record) -> String {
-    match (record.media_type(), record.data()) {
+fn about(entry: &Entry) -> String {
+    match (entry.media_type(), entry.data()) {
         (Some(media_type), Some(data)) => format!("{}, {} bytes", printable(media_type), data.len()),
-        _ => format!("({})", content(record)),
+        _ => format!("({})", entry.state().word()),
     }
 }
 
 /// The name of the actor, or the start of its key.
-pub(crate) fn actor(record: &Record) -> String {
-    match record.actor_name() {
+pub(crate) fn actor(entry: &Entry) -> String {
+    match entry.actor_name() {
         Some(name) => printable(name).into_owned(),
-        None => record.actor().to_string().chars().take(8).collect(),
+        None => entry.actor().to_string().chars().take(8).collect(),
     }
 }
 
 /// Whether the key is known here.
-pub(crate) fn trust(record: &Record) -> &'static str {
-    if record.is_trusted() { "trusted" } else { "unknown" }
+pub(crate) fn trust(entry: &Entry) -> &'static str {
+    if entry.is_trusted() { "trusted" } else { "unknown" }
 }
 
 /// An entry in one line.
-pub(crate) fn headline(record: &Record) -> String {
+pub(crate) fn headline(entry: &Entry) -> String {
     format!(
         "{} #{}  {}  {}  {} by {} ({} key)",
-        printable(record.thing()),
-        record.seq(),
-        find::short(&record.id()),
-        when::short(record.time()),
-        record.action().map_or_else(|| format!("({})", content(record)).into(), printable),
-        actor(record),
-        trust(record),
+        printable(entry.thing()),
+        entry.seq(),
+        find::short(&entry.id()),
+        when::short(entry.time()),
+        entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
+        actor(entry),
+        trust(entry),
     )
 }
 

@@ -22,11 +22,6 @@ impl Address {
         &self.host
     }
 
-    /// The port.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The host as TLS names it.
     pub(crate) fn server_name(&self) -> io::Result<ServerName<'static>> {
         ServerName::try_from(self.host.clone()).map_err(io::Error::other)
@@ -96,7 +91,7 @@ mod tests {
             ("https://[::1]", "::1", 443),
         ] {
             let address: Address = text.parse().unwrap();
-            assert_eq!((address.host(), address.port()), (host, port));
+            assert_eq!((address.host(), address.port), (host, port));
             assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
         }
         for text in [

@@ -52,6 +52,10 @@ impl Fault {
         if is_cancelled(problem) {
             return Self::Interrupted;
         }
+        // What the library says of the framing comes through a body like this.
+        if let Some(problem) = problem.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+            return Self::answer(problem);
+        }
         match problem.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             // Ours says which one it is; the others are the library's.
             Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => Self::WrongPeer(why.to_string()),
@@ -60,6 +64,15 @@ impl Fault {
                 Self::WrongPeer(format!("it does not speak TLS 1.3: {tls}"))
             }
             _ => Self::Line(problem.to_string()),
+        }
+    }
+
+    /// What asking over HTTP ran into.
+    pub(super) fn of_http(problem: ureq::Error) -> Self {
+        match problem {
+            ureq::Error::Io(problem) => Self::of_line(&problem),
+            problem @ (ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => Self::Line(problem.to_string()),
+            problem => Self::answer(problem),
         }
     }
 }

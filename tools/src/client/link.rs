@@ -2,7 +2,7 @@
 //! it stalls.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,62 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::address::Address;
 use super::pace::{Bucket, Pace, SLICE, Traffic, cancelled};
 
-/// How long one address of a peer is tried.
+/// How long one address of a server is tried.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// A TLS connection to a peer.
+/// Pieces of TLS that a server may send of itself while nothing is asked.
+const MAX_UNASKED: usize = 16;
+
+/// A TLS connection to a server.
 pub(crate) type Link = StreamOwned<ClientConnection, Socket>;
 
-/// Connects and shakes hands.
-pub(crate) fn connect(address: &Address, tls: Arc<ClientConfig>, pace: Pace, traffic: Traffic) -> io::Result<Link> {
+/// Connects to the first of the places that answers, and shakes hands.
+pub(crate) fn connect(
+    address: &Address,
+    places: &[SocketAddr],
+    tls: Arc<ClientConfig>,
+    pace: &Pace,
+    traffic: &Traffic,
+) -> io::Result<Link> {
     let name = address.server_name()?;
-    let socket = Socket::connect(address, pace, traffic)?;
+    let socket = Socket::connect(address, places, pace, traffic)?;
     let client = ClientConnection::new(tls, name).map_err(io::Error::other)?;
     let mut link = StreamOwned::new(client, socket);
     while link.conn.is_handshaking() {
         link.conn.complete_io(&mut link.sock)?;
     }
     Ok(link)
+}
+
+/// Whether the next question can go over it: the server is there, and has said
+/// nothing that it was not asked.
+pub(crate) fn is_idle(link: &mut Link) -> bool {
+    for _ in 0..MAX_UNASKED {
+        match link.conn.process_new_packets() {
+            Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+            _ => return false,
+        }
+        match link.conn.read_tls(&mut AtOnce(&mut link.sock)) {
+            Ok(0) => return false,
+            // Tickets, with which the next connection takes up the session.
+            Ok(_) => {}
+            Err(problem) => return problem.kind() == ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
+/// Reads what a server has said that takes nothing any more. The link itself
+/// would first send what could not be sent.
+pub(crate) fn read_last(link: &mut Link, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match link.conn.reader().read(buffer) {
+            Err(problem) if problem.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        link.conn.read_tls(&mut link.sock)?;
+        link.conn.process_new_packets().map_err(io::Error::other)?;
+    }
 }
 
 /// A socket that is paced and counted.
@@ -39,16 +79,17 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    fn connect(address: &Address, pace: Pace, traffic: Traffic) -> io::Result<Self> {
+    fn connect(address: &Address, places: &[SocketAddr], pace: &Pace, traffic: &Traffic) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, format!("{} has no address", address.host()));
-        for one in (address.host(), address.port()).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&one, CONNECT) {
+        for one in places {
+            let one = *one;
+            match pace.aside(move || TcpStream::connect_timeout(&one, CONNECT)).flatten() {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(SLICE))?;
                     stream.set_write_timeout(Some(SLICE))?;
                     let (out, back) = (Bucket::new(pace.rate), Bucket::new(pace.rate));
-                    return Ok(Self { stream, pace, traffic, out, back });
+                    return Ok(Self { stream, pace: pace.clone(), traffic: traffic.clone(), out, back });
                 }
                 Err(problem) => last = problem,
             }
@@ -75,6 +116,11 @@ impl Socket {
             }
         }
     }
+
+    fn came(&mut self, bytes: usize) {
+        self.back.pay(bytes);
+        self.traffic.count_received(bytes);
+    }
 }
 
 impl Read for Socket {
@@ -82,8 +128,7 @@ impl Read for Socket {
         self.back.wait(&self.pace)?;
         let most = self.back.portion(buffer.len());
         let got = self.patiently("came", |stream| stream.read(&mut buffer[..most]))?;
-        self.back.pay(got);
-        self.traffic.count_received(got);
+        self.came(got);
         Ok(got)
     }
 }
@@ -100,5 +145,19 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Reads what is there and waits for nothing.
+struct AtOnce<'s>(&'s mut Socket);
+
+impl Read for AtOnce<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.stream.set_nonblocking(true)?;
+        let got = self.0.stream.read(buffer);
+        self.0.stream.set_nonblocking(false)?;
+        let got = got?;
+        self.0.came(got);
+        Ok(got)
     }
 }

@@ -3,7 +3,9 @@
 //! ```text
 //! Client    connects when needed, tries again, says what a refusal means
 //!    ↓
-//! http      one request and its answer
+//! http      one request and its answer, framed by ureq
+//!    ↓
+//! transport what ureq sends and reads through
 //!    ↓
 //! link      a socket with TLS: paced, counted, given up when it stalls
 //! ```
@@ -14,27 +16,26 @@ mod http;
 mod link;
 pub(crate) mod pace;
 mod pin;
+mod pipe;
 pub(crate) mod question;
 pub(crate) mod refusal;
+mod transport;
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::io::{self, Read};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use thingdb::Hash;
-use zeroize::Zeroizing;
 
 use address::Address;
 use fault::{Fault, Outcome};
-use http::{Answer, Body, Connection, Request};
+use http::{Answer, Body, Http};
 use pace::{Pace, Traffic};
 use question::Question;
 use refusal::Refusal;
 
-pub(crate) use http::Head;
+pub(crate) use http::{Head, Make};
 
 /// Longest description of a problem.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
@@ -54,38 +55,26 @@ const FIRST_TRIES: u32 = 3;
 /// not all come back at once.
 pub(crate) struct Client {
     address: Address,
-    /// The header with the token.
-    secret: Zeroizing<String>,
-    tls: Arc<ClientConfig>,
     pace: Pace,
     traffic: Traffic,
-    connection: Option<Connection>,
+    http: Http,
     max_tries: u32,
-    /// Tries since something went well.
+    /// Tries since it went on.
     tries: u32,
     has_answered: bool,
-    /// How often a connection was made.
-    connections: u64,
 }
 
 impl Client {
     /// The server at an address, which shows the certificate with this hash.
     pub(crate) fn new(address: Address, token: &str, pin: Hash, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        let bad_token = || Fault::Token("the token has characters that no token has".to_owned());
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.is_empty() {
-            return Err(Fault::Token("the token has characters that no token has".to_owned()));
+            return Err(bad_token());
         }
-        Ok(Self {
-            secret: Zeroizing::new(format!("authorization: Bearer {token}")),
-            address,
-            tls: pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?,
-            pace,
-            traffic: Traffic::default(),
-            connection: None,
-            max_tries,
-            tries: 0,
-            has_answered: false,
-            connections: 0,
-        })
+        let traffic = Traffic::default();
+        let tls = pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?;
+        let http = Http::new(&address, token, tls, &pace, &traffic).ok_or_else(bad_token)?;
+        Ok(Self { address, pace, traffic, http, max_tries, tries: 0, has_answered: false })
     }
 
     /// Where the server is.
@@ -99,8 +88,8 @@ impl Client {
     }
 
     /// How often the line had to be made anew.
-    pub(crate) const fn reconnects(&self) -> u64 {
-        self.connections.saturating_sub(1)
+    pub(crate) fn reconnects(&self) -> u64 {
+        self.http.connections().saturating_sub(1)
     }
 
     /// Asks until it is answered, in JSON.
@@ -116,9 +105,8 @@ impl Client {
     /// Asks until it is answered, and gives the head of the answer too.
     pub(crate) fn whole(&mut self, question: &Question<'_>) -> Outcome<(Head, Vec<u8>)> {
         loop {
-            let body = question.body.map_or(Body::None, Body::Bytes);
-            let read = |head: &Head, answer: Answer<'_>| Ok((head.clone(), answer.bytes(question.most_bytes)?));
-            let done: Outcome<_> = self.once(question, body, read);
+            let read = |head: &Head, answer: Answer| Ok((head.clone(), answer.bytes(question.most_bytes)?));
+            let done: Outcome<_> = self.once(question, Body::Whole, read);
             match done {
                 Err(fault) if fault.is_passing() => self.wait(fault)?,
                 done => return done,
@@ -133,7 +121,7 @@ impl Client {
         question: &Question<'_>,
         take: impl FnOnce(&Head, &mut dyn Read) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.once(question, question.body.map_or(Body::None, Body::Bytes), |head, mut answer| {
+        self.once(question, Body::Whole, |head, mut answer| {
             let taken = take(head, &mut answer)?;
             // To its end, so that the connection can be used again.
             io::copy(&mut answer, &mut io::sink()).map_err(|problem| Fault::of_line(&problem))?;
@@ -142,12 +130,8 @@ impl Client {
     }
 
     /// Sends once what `make` writes, and gives the answer, which is JSON.
-    pub(crate) fn send<T: DeserializeOwned>(
-        &mut self,
-        question: &Question<'_>,
-        make: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> Outcome<T> {
-        self.once(question, Body::Stream(make), |_, answer| {
+    pub(crate) fn send<T: DeserializeOwned>(&mut self, question: &Question<'_>, make: &mut Make<'_>) -> Outcome<T> {
+        self.once(question, Body::Made(make), |_, answer| {
             serde_json::from_slice(&answer.bytes(question.most_bytes)?).map_err(Fault::answer)
         })
     }
@@ -159,7 +143,6 @@ impl Client {
             Fault::Busy(refusal) => (refusal.detail, refusal.after),
             fault => return Err(fault),
         };
-        self.connection = None;
         self.tries += 1;
         let most = if self.has_answered { self.max_tries } else { self.max_tries.min(FIRST_TRIES) };
         if self.tries >= most {
@@ -170,10 +153,9 @@ impl Client {
         self.pace.sleep(after.map_or(jitter, |after| after.min(LONGEST_WAIT) + jitter)).map_err(|_| Fault::Interrupted)
     }
 
-    /// Something came through: the next break is the first one again.
+    /// It went on: the next break is the first one again.
     pub(crate) const fn goes_well(&mut self) {
         self.tries = 0;
-        self.has_answered = true;
     }
 
     /// Sends one request and reads its answer, on the connection that there is
@@ -182,45 +164,54 @@ impl Client {
         &mut self,
         question: &Question<'_>,
         body: Body<'_>,
-        read: impl FnOnce(&Head, Answer<'_>) -> Result<T, E>,
+        read: impl FnOnce(&Head, Answer) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect()?,
-        };
-        let own = [
-            ("host", self.address.authority()),
-            ("user-agent", concat!("thingdb/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ];
-        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<_> = own.chain(question.headers.iter().copied()).collect();
-        let (method, target) = (question.method, question.target.as_str());
-        let request = Request { method, target, headers: &headers, secret: &self.secret, body };
-        let (head, answer) = connection.ask(request)?;
+        let (head, answer) = self.http.ask(question, body)?;
         let done = match head.status {
             200..=299 => read(&head, answer)?,
             // A problem that is cut is told by its status.
             _ => {
-                return Err(
-                    Fault::from(Refusal::new(&head, &answer.bytes(MAX_PROBLEM_BYTES).unwrap_or_default())).into()
-                );
+                let told = answer.bytes(MAX_PROBLEM_BYTES).unwrap_or_default();
+                return Err(Fault::from(Refusal::new(&head, &told)).into());
             }
         };
-        self.goes_well();
-        self.connection = Some(connection).filter(Connection::is_reusable);
+        self.has_answered = true;
+        if !question.is_repeated {
+            self.goes_well();
+        }
         Ok(done)
-    }
-
-    fn connect(&mut self) -> Outcome<Connection> {
-        let link = link::connect(&self.address, Arc::clone(&self.tls), self.pace.clone(), self.traffic.clone());
-        let link = link.map_err(|problem| Fault::of_line(&problem))?;
-        self.connections += 1;
-        Ok(Connection::new(link))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn client(token: &str) -> Outcome<Client> {
+        let pace = Pace { rate: None, stall: Duration::from_secs(1), is_cancelled: Arc::new(|| false) };
+        Client::new("https://127.0.0.1:1".parse().unwrap(), token, Hash([0; 32]), pace, 1)
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let client = client("tdb_secret").unwrap();
+        for shown in [format!("{client:?}"), format!("{:?}", client.http), client.http.shows_secret()] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_no_header_can_have_is_no_token() {
+        for token in ["", "a b", "a\r\nx: y", "\u{e4}", "a\0"] {
+            assert!(matches!(client(token), Err(Fault::Token(_))), "{token:?}");
+        }
     }
 }

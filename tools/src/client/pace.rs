@@ -1,8 +1,10 @@
 //! How fast bytes may go, how long nothing may come, and what went.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,14 +37,36 @@ impl Pace {
             thread::sleep(left.min(SLICE));
         }
     }
+
+    /// Does what cannot be broken off on a thread of its own, and leaves it there
+    /// if everything should end meanwhile.
+    pub(crate) fn aside<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let (done, waits) = sync_channel(1);
+        // Nobody may wait for it any more.
+        thread::Builder::new().spawn(move || drop(done.send(act())))?;
+        loop {
+            match waits.recv_timeout(SLICE) {
+                Ok(done) => return Ok(done),
+                Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("it ended without a result")),
+                Err(RecvTimeoutError::Timeout) if (self.is_cancelled)() => return Err(cancelled()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace").field("rate", &self.rate).field("stall", &self.stall).finish_non_exhaustive()
+    }
 }
 
 /// Somebody wants it to end.
 #[derive(Debug)]
 struct Cancelled;
 
-impl std::fmt::Display for Cancelled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("interrupted")
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Question<'q> {
     pub(super) headers: Vec<(&'static str, &'q str)>,
     pub(super) body: Option<&'q [u8]>,
     pub(super) most_bytes: usize,
+    pub(super) is_repeated: bool,
 }
 
 impl<'q> Question<'q> {
@@ -27,12 +28,19 @@ impl<'q> Question<'q> {
     }
 
     const fn new(method: &'static str, target: String) -> Self {
-        Self { method, target, headers: Vec::new(), body: None, most_bytes: MAX_ANSWER_BYTES }
+        Self { method, target, headers: Vec::new(), body: None, most_bytes: MAX_ANSWER_BYTES, is_repeated: false }
     }
 
     /// Adds a header, by its name in small letters.
     pub(crate) fn header(mut self, name: &'static str, value: &'q str) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// Makes it one of which the answer brings nothing forward: it does not count
+    /// as something that went well.
+    pub(crate) const fn repeated(mut self) -> Self {
+        self.is_repeated = true;
         self
     }
 

@@ -22,6 +22,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::{encoding, guard, pipe};
 use crate::cli::compress::{self, Compression};
+use crate::cli::find;
 
 /// A request that its token allows.
 pub(crate) struct Call {
@@ -100,19 +101,33 @@ impl Call {
 
     /// The thing in the path, if the token is for it.
     pub(crate) fn thing(&self) -> Result<String, Problem> {
-        let thing = self.id.clone().unwrap_or_default();
+        self.allowed(self.id.as_deref().unwrap_or_default())
+    }
+
+    /// A thing, if the token is for it.
+    pub(crate) fn allowed(&self, thing: &str) -> Result<String, Problem> {
         // Checked before anything is said of the thing.
-        thingdb::ThingId::new(&thing).map_err(thingdb::Error::from)?;
+        thingdb::ThingId::new(thing).map_err(thingdb::Error::from)?;
         if !thing.starts_with(self.things()) {
             return Err(self.outside());
         }
-        Ok(thing)
+        Ok(thing.to_owned())
     }
 
-    /// The entry id in the path.
-    pub(crate) fn entry(&self) -> Result<EntryId, Problem> {
+    /// Refuses tokens that are for a part of the things only.
+    pub(crate) fn for_everything(&self) -> Result<(), Problem> {
+        if self.things().is_empty() { Ok(()) } else { Err(self.outside()) }
+    }
+
+    /// The digits of the entry id in the path.
+    pub(crate) fn entry(&self) -> Result<&str, Problem> {
         let text = self.id.as_deref().unwrap_or_default();
-        text.parse().map_err(|_| Problem::invalid("an entry id is 64 lower-case hex digits"))
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let length = find::MIN_DIGITS..=2 * EntryId::LEN;
+        if is_hex && length.contains(&text.len()) {
+            return Ok(text);
+        }
+        Err(Problem::invalid(format!("an entry id is {} to {} lower-case hex digits", length.start(), length.end())))
     }
 
     /// The prefix that a listing is for: the one that was asked for, within

@@ -23,7 +23,10 @@ use super::have::Missing;
 use super::info::Info;
 use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
 use super::routes::{self, Content, Id, Kind, Needs, Parameter, Route, Shape};
-use crate::cli::record::{EntryJson, ImportedJson, ReceiptJson, ThingJson};
+use crate::cli::counts::Counts;
+use crate::cli::find::MIN_DIGITS;
+use crate::cli::fork::ForkJson;
+use crate::cli::record::{AllJson, EntryJson, ImportedJson, ReceiptJson, ThingJson};
 use crate::sync::wire;
 
 /// The name of the way to show a token.
@@ -71,6 +74,9 @@ fn components() -> ComponentsBuilder {
         .schema("EntryId", text(Some("^[0-9a-f]{64}$")))
         .security_scheme(TOKEN, SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
     let components = with::<EntryJson>(components);
+    let components = with::<AllJson>(components);
+    let components = with::<ForkJson>(components);
+    let components = with::<Counts>(components);
     let components = with::<ThingJson>(components);
     let components = with::<ReceiptJson>(components);
     let components = with::<ImportedJson>(components);
@@ -105,7 +111,7 @@ fn operation(route: &Route) -> OperationBuilder {
                     .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
                     .build(),
             )),
-            Id::Entry => RefOr::Ref(Ref::from_schema_name("EntryId")),
+            Id::Entry => text(Some(&format!("^[0-9a-f]{{{MIN_DIGITS},64}}$"))),
         };
         let id = ParameterBuilder::new().name("id").parameter_in(ParameterIn::Path).required(Required::True);
         operation = operation.parameter(id.schema(Some(schema)));
@@ -178,11 +184,8 @@ fn problem(status: u16) -> ResponseBuilder {
 fn described(parameter: &Parameter, place: ParameterIn) -> ParameterBuilder {
     let schema = match parameter.kind {
         Kind::Text => text(None),
-        Kind::Number(most) => {
-            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_u64));
-            let number = number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
-            RefOr::T(Schema::Object(number.maximum(Some(most)).build()))
-        }
+        Kind::Number(most) => number(0, most),
+        Kind::Count(most) => number(1, most),
         Kind::Flag => RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Boolean).build())),
     };
     ParameterBuilder::new()
@@ -191,6 +194,11 @@ fn described(parameter: &Parameter, place: ParameterIn) -> ParameterBuilder {
         .required(Required::False)
         .description(Some(parameter.about))
         .schema(Some(schema))
+}
+
+fn number(least: u64, most: u64) -> RefOr<Schema> {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(least)).maximum(Some(most));
+    RefOr::T(Schema::Object(number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))).build()))
 }
 
 fn text(pattern: Option<&str>) -> RefOr<Schema> {

@@ -1,33 +1,57 @@
 //! `POST /things/{id}/entries` and `GET /entries/{id}`.
 
 use axum::http::{StatusCode, header};
-use thingdb::{Draft, Expect};
+use thingdb::{Db, Draft, Expect, Record};
 
 use super::call::{Answer, Call, header_value, json};
 use super::encoding::{self, JSON};
 use super::problem::Problem;
 use super::things::{Tags, etags, no_thing};
-use crate::cli::record::{EntryJson, ReceiptJson};
+use crate::cli::entry::{Entry, State};
+use crate::cli::record::{AllJson, EntryJson, ReceiptJson, WholeJson};
 
-/// One entry by its id.
+/// Most entries that are named where an abbreviated id names several.
+const MAX_CANDIDATES: usize = 8;
+
+/// All of one entry, by its id.
 pub(crate) async fn read(call: Call) -> Answer {
-    let id = call.entry()?;
+    let digits = call.entry()?.to_owned();
+    let is_exact = call.query.flag("base64")?;
     let things = call.things().to_owned();
     call.read(move |db| {
-        let record = db.get_id(&id)?.filter(|record| record.thing().starts_with(&things));
-        // What the token is not for is not told apart from what is not here.
-        let record = record.ok_or_else(|| Problem::not_found(format!("no entry {id}")))?;
-        let mut response = json(&EntryJson::new(&record))?;
-        response.headers_mut().insert(header::ETAG, header_value(&format!("\"{id}\""))?);
-        // Data that cannot be read yet may be shared with this node later.
-        let cache = match record.content() {
-            thingdb::Content::Open(_) => "private, max-age=31536000, immutable",
+        let (record, is_whole_id) = found(db, &digits, &things)?;
+        let (whole, entry) = (WholeJson::new(&record), Entry::from(record));
+        let told = if is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) };
+        let mut response = json(&AllJson::new(told, whole))?;
+        response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", entry.id()))?);
+        // Data that cannot be read yet may be shared with this node later,
+        // and other entries may come whose ids begin the same.
+        let cache = match entry.state() {
+            State::Open if is_whole_id => "private, max-age=31536000, immutable",
             _ => "private, no-cache",
         };
         response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));
         Ok(response)
     })
     .await
+}
+
+/// The one entry whose id begins with `digits`, and whether that is all of it.
+/// What the token is not for is not told apart from what is not here.
+fn found(db: &Db, digits: &str, things: &str) -> Result<(Record, bool), Problem> {
+    let missing = || Problem::not_found(format!("no entry {digits}"));
+    if let Ok(id) = digits.parse() {
+        let record = db.get_id(&id)?.filter(|record| record.thing().starts_with(things));
+        return Ok((record.ok_or_else(missing)?, true));
+    }
+    let mut found = db.find_entries(digits, things, MAX_CANDIDATES + 1)?;
+    let record = found.pop().ok_or_else(missing)?;
+    if found.is_empty() {
+        return Ok((record, false));
+    }
+    let ids = found.iter().chain([&record]).take(MAX_CANDIDATES).map(|record| record.id().to_string()).collect();
+    let detail = format!("several entries start with {digits}");
+    Err(Problem::new(StatusCode::CONFLICT, "ambiguous", detail).hint("give more digits").candidates(ids))
 }
 
 /// Writes an entry that an actor of this node signs.

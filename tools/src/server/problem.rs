@@ -56,6 +56,9 @@ pub(crate) struct ProblemJson {
     /// The heads that the thing has.
     #[serde(skip_serializing_if = "Option::is_none")]
     heads: Option<Vec<HeadJson>>,
+    /// The entries that an abbreviated id may mean, some of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<Vec<String>>,
 }
 
 impl Problem {
@@ -72,6 +75,7 @@ impl Problem {
             line: None,
             column: None,
             heads: None,
+            candidates: None,
         };
         Self(Box::new(Inner { status, json, headers: Vec::new(), cause: None }))
     }
@@ -127,6 +131,12 @@ impl Problem {
     pub(crate) fn at(mut self, line: u64, column: Option<usize>) -> Self {
         self.0.json.line = Some(line);
         self.0.json.column = column;
+        self
+    }
+
+    /// Adds the entries that could be meant.
+    pub(crate) fn candidates(mut self, ids: Vec<String>) -> Self {
+        self.0.json.candidates = Some(ids);
         self
     }
 

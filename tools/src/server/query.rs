@@ -46,6 +46,17 @@ impl Query {
         }
     }
 
+    /// A number from 1 to `most`.
+    pub(crate) fn count(&self, name: &str, most: u64) -> Result<Option<u64>, Problem> {
+        match self.number(name, most) {
+            Ok(Some(0)) | Err(_) => {
+                let text = self.text(name).unwrap_or_default();
+                Err(Problem::usage(format!("{name} is a number from 1 to {most}, not {text:?}")))
+            }
+            known => known,
+        }
+    }
+
     /// `true` or `false`; false if absent.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
@@ -88,5 +99,8 @@ mod tests {
             assert!(parse(bad).unwrap().number("n", 7).is_err(), "{bad}");
         }
         assert!(parse("f=1").unwrap().flag("f").is_err());
+        assert!(parse("n=0").unwrap().count("n", 7).is_err());
+        assert_eq!(parse("n=7").unwrap().count("n", 7).unwrap(), Some(7));
+        assert_eq!(parse("").unwrap().count("n", 7).unwrap(), None);
     }
 }

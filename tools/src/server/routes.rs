@@ -10,7 +10,7 @@ use thingdb::Scope;
 
 use super::call::{Answer, Call};
 use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, TEXT};
-use super::{checkpoint, description, entries, export, have, health, import, info, sync, things};
+use super::{checkpoint, description, entries, export, forks, have, health, import, info, stats, sync, things};
 
 /// Something that can be asked.
 pub(crate) struct Route {
@@ -80,6 +80,8 @@ pub(crate) enum Kind {
     Text,
     /// A number from 0 to this.
     Number(u64),
+    /// A number from 1 to this.
+    Count(u64),
     /// `true` or `false`.
     Flag,
 }
@@ -122,7 +124,12 @@ pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
 pub(crate) const MAX_WAIT: u64 = 300;
 
 const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
-const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Number(MAX_PAGE), about: "At most this many; 100" };
+const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Count(MAX_PAGE), about: "At most this many; 100" };
+const BASE64: Parameter = Parameter {
+    name: "base64",
+    kind: Kind::Flag,
+    about: "The bytes of the data in base64, JSON too: nothing of its spelling is lost",
+};
 const ACCEPT: Parameter = Parameter { name: "Accept", kind: Kind::Text, about: "In which form to answer" };
 
 /// A value of the table cannot be built by a function of its own kind, so
@@ -204,7 +211,12 @@ static ROUTES: &[Route] = &[
         name: "things",
         about: "Things in the order of their ids, page by page: `Link` with `rel=\"next\"` is the next one",
         id: None,
-        query: &[PREFIX, Parameter { name: "after", kind: Kind::Text, about: "Only things after this one" }, LIMIT],
+        query: &[
+            PREFIX,
+            Parameter { name: "after", kind: Kind::Text, about: "Only things after this one" },
+            Parameter { name: "similar", kind: Kind::Text, about: "Only things with names like this, three at most" },
+            LIMIT,
+        ],
         headers: &[ACCEPT],
         body: &[],
         answers: &[Reply {
@@ -220,20 +232,28 @@ static ROUTES: &[Route] = &[
         path: "/things/{id}",
         needs: Needs::Scope(Scope::Read),
         name: "thing",
-        about: "The latest entry of a thing",
+        about: "The latest entry of a thing, or an older one",
         id: Some(Id::Thing),
-        query: &[],
+        query: &[
+            Parameter {
+                name: "seq",
+                kind: Kind::Number(MAX_NUMBER),
+                about: "The entry with this seq; of several, the one that counts as latest",
+            },
+            Parameter { name: "at", kind: Kind::Text, about: "The entry that was the latest at this time" },
+            BASE64,
+        ],
         headers: &[Parameter {
             name: "If-None-Match",
             kind: Kind::Text,
-            about: "Entry ids in quotes: 304 if one of them is the latest",
+            about: "Entry ids in quotes: 304 if one of them is the entry",
         }],
         body: &[],
         answers: &[
             Reply { status: 200, about: "The entry; `ETag` is its id", content: &[Content(JSON, Shape::One("Entry"))] },
             Reply { status: 304, about: "It is the one that is known", content: &[] },
         ],
-        problems: &[403, 404, 422],
+        problems: &[400, 403, 404, 422],
         handler: handler!(things::latest),
     },
     Route {
@@ -241,11 +261,16 @@ static ROUTES: &[Route] = &[
         path: "/things/{id}/entries",
         needs: Needs::Scope(Scope::Read),
         name: "history",
-        about: "The history of a thing, oldest first, page by page",
+        about: "The history of a thing, oldest first, page by page: `Link` with `rel=\"next\"` is the next one",
         id: Some(Id::Thing),
         query: &[
+            Parameter { name: "since", kind: Kind::Text, about: "From this seq or time on" },
+            Parameter { name: "until", kind: Kind::Text, about: "Up to this seq or time" },
+            Parameter { name: "newest_first", kind: Kind::Flag, about: "The newest first" },
             Parameter { name: "after_seq", kind: Kind::Number(MAX_NUMBER), about: "Only entries with a greater seq" },
+            Parameter { name: "before_seq", kind: Kind::Number(MAX_NUMBER), about: "Only entries with a smaller seq" },
             LIMIT,
+            BASE64,
         ],
         headers: &[ACCEPT],
         body: &[],
@@ -290,14 +315,51 @@ static ROUTES: &[Route] = &[
         path: "/entries/{id}",
         needs: Needs::Scope(Scope::Read),
         name: "entry",
-        about: "One entry, by its id",
+        about: "All of one entry, by its id, which may be abbreviated to four digits or more",
         id: Some(Id::Entry),
+        query: &[BASE64],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The entry", content: &[Content(JSON, Shape::One("WholeEntry"))] }],
+        problems: &[404, 409, 422],
+        handler: handler!(entries::read),
+    },
+    Route {
+        method: Method::GET,
+        path: "/forks",
+        needs: Needs::Scope(Scope::Read),
+        name: "forks",
+        about: "Things with several heads that no entry joins, page by page: `Link` with `rel=\"next\"` is the next one",
+        id: None,
+        query: &[
+            Parameter { name: "thing", kind: Kind::Text, about: "Only this thing" },
+            PREFIX,
+            Parameter { name: "after", kind: Kind::Text, about: "Only things after this one" },
+            LIMIT,
+        ],
+        headers: &[ACCEPT],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "A page of forks; it may be empty and not the last",
+            content: &[Content(JSON, Shape::Many("Fork")), Content(NDJSON, Shape::Text)],
+        }],
+        problems: &[400, 403, 406, 422],
+        handler: handler!(forks::list),
+    },
+    Route {
+        method: Method::GET,
+        path: "/stats",
+        needs: Needs::Scope(Scope::Read),
+        name: "stats",
+        about: "What is stored, in numbers. Not for tokens that are for a prefix",
+        id: None,
         query: &[],
         headers: &[],
         body: &[],
-        answers: &[Reply { status: 200, about: "The entry", content: &[Content(JSON, Shape::One("Entry"))] }],
-        problems: &[404, 422],
-        handler: handler!(entries::read),
+        answers: &[Reply { status: 200, about: "The numbers", content: &[Content(JSON, Shape::One("Counts"))] }],
+        problems: &[403],
+        handler: handler!(stats::stats),
     },
     Route {
         method: Method::GET,

@@ -391,7 +391,7 @@ async fn entries(call: Call) -> Answer {
         let unpacked = compress::unpacked(Compression::Zstd, source).map_err(malformed)?;
         let unpacked = Unpacked::new(unpacked, received, ratio, ending.clone());
         let done = answer::receive(&server.db, &prefix, Some(node), unpacked)?;
-        server.metrics.imported(done.added, done.refused);
+        server.metrics.imported(done.tally.added, done.tally.refused);
         match ending.broken() {
             Some(how) => Err(broken(how)),
             None => json(&done),

@@ -4,10 +4,11 @@
 use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
+use data_encoding::HEXLOWER;
 use thingdb::{Contradiction, Db, Error, Observation, Origin, SignedCheckpoint, short_id};
 
 use super::stream::{self, Packer};
-use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_REASONS, Reason, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
 pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
@@ -24,6 +25,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         proof: wire::hashes_to_text(&proof),
         revision: db.revision(),
         things: things.to_owned(),
+        trust: HEXLOWER.encode(&db.trust_digest()),
         peer: is_peer,
         remembered: checkpoint.map(|note| note.to_string()),
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
@@ -99,17 +101,6 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
 /// Takes entries in, as far as they come whole.
 pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, unpacked: impl Read) -> thingdb::Result<Received> {
     let taken = stream::take_in(db, node, prefix, unpacked)?;
-    let reasons = taken.summary.reasons.into_iter().take(MAX_REASONS);
-    Ok(Received {
-        added: taken.summary.added,
-        known: taken.summary.known,
-        completed: taken.summary.completed,
-        pending: taken.summary.pending,
-        refused: taken.summary.refused,
-        reasons: reasons
-            .map(|refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason })
-            .collect(),
-        entries: taken.summary.entries,
-        size: db.ledger_size(),
-    })
+    let entries = taken.summary.entries;
+    Ok(Received { tally: taken.summary.into(), entries, size: db.ledger_size() })
 }

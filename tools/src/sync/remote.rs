@@ -1,6 +1,6 @@
 //! What a peer's server is asked in an exchange.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use thingdb::{Origin, ShortId};
 
 use super::fault::{Fault, Outcome};
 use super::stream;
-use super::wire::{self, ChangedEntries, Grown, MAX_IDS, Received, Seen, Shown, State};
-use crate::client::Client;
+use super::wire::{self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
 use crate::client::question::Question;
+use crate::client::{Client, Make};
 
 /// The longest question for something new, in seconds: shorter than a line may
 /// stall.
@@ -73,11 +73,21 @@ impl Remote {
 
     /// Which of these entries it has.
     pub(crate) fn have(&mut self, prefix: &str, ids: &[ShortId]) -> Outcome<Vec<bool>> {
+        self.has(prefix, ids, false)
+    }
+
+    /// The same about entries that were under way when the line broke. That this
+    /// is answered brings nothing forward.
+    pub(crate) fn has_arrived(&mut self, prefix: &str, ids: &[ShortId]) -> Outcome<Vec<bool>> {
+        self.has(prefix, ids, true)
+    }
+
+    fn has(&mut self, prefix: &str, ids: &[ShortId], is_repeated: bool) -> Outcome<Vec<bool>> {
         let mut bits = Vec::with_capacity(ids.len());
         for some in ids.chunks(MAX_IDS) {
             let things = things(prefix).replacen('&', "?", 1);
             let question = Question::post(format!("/sync/have{things}"), OCTETS).body(some.as_flattened());
-            let bytes = self.client.bytes(&question)?;
+            let bytes = self.client.bytes(&if is_repeated { question.repeated() } else { question })?;
             let answer = wire::bits_of_bytes(&bytes, some.len());
             bits.extend(answer.ok_or_else(|| Fault::answer("another number of answers than questions"))?);
         }
@@ -90,26 +100,33 @@ impl Remote {
         Ok(self.client.bytes(&question)?)
     }
 
-    /// Where it has these entries.
-    pub(crate) fn locate(&mut self, ids: &[ShortId]) -> Outcome<Vec<u64>> {
+    /// Where among its first `size` entries these are, which it named itself.
+    pub(crate) fn locate(&mut self, size: u64, ids: &[ShortId]) -> Outcome<Vec<u64>> {
         let mut positions = Vec::with_capacity(ids.len());
         for some in ids.chunks(MAX_IDS) {
             let bytes = self.client.bytes(&Question::post("/sync/locate", OCTETS).body(some.as_flattened()))?;
             let (found, rest) = bytes.as_chunks::<8>();
-            if !rest.is_empty() || found.len() > some.len() {
-                return Err(Fault::answer("positions that were not asked for"));
+            if !rest.is_empty() || found.len() != some.len() {
+                return Err(Fault::answer("another number of positions than of entries"));
             }
             positions.extend(found.iter().copied().map(u64::from_be_bytes));
         }
         positions.sort_unstable();
         positions.dedup();
+        if positions.last().is_some_and(|last| *last >= size) {
+            return Err(Fault::answer("positions beyond the end that its checkpoint names"));
+        }
         Ok(positions)
     }
 
     /// Its entries that were completed after a revision.
     pub(crate) fn changes(&mut self, prefix: &str, node: &Origin, since: u64) -> Outcome<ChangedEntries> {
         let target = format!("/sync/changes?node={node}&since={since}{}", things(prefix));
-        Ok(self.client.json(&Question::get(target))?)
+        let changed: ChangedEntries = self.client.json(&Question::get(target))?;
+        if changed.positions.len() > MAX_CHANGES || changed.revision < since {
+            return Err(Fault::answer("completions that were not asked for"));
+        }
+        Ok(changed)
     }
 
     /// Waits until it has more than this, or the time is over.
@@ -136,12 +153,7 @@ impl Remote {
     }
 
     /// Sends entries, once.
-    pub(crate) fn send(
-        &mut self,
-        prefix: &str,
-        node: &Origin,
-        make: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> Outcome<Received> {
+    pub(crate) fn send(&mut self, prefix: &str, node: &Origin, make: &mut Make<'_>) -> Outcome<Received> {
         let target = format!("/sync/entries?node={node}{}", things(prefix));
         let question = Question::post(target, stream::MEDIA_TYPE).header("content-encoding", "zstd");
         Ok(self.client.send(&question, make)?)

@@ -2,8 +2,10 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use thingdb::{Hash, ShortId};
+use thingdb::{Hash, ImportSummary, Refusal, ShortId};
 use utoipa::ToSchema;
+
+use super::fault::{Fault, Outcome};
 
 /// Ids in one question or answer.
 pub(crate) const MAX_IDS: usize = 65_536;
@@ -14,7 +16,7 @@ pub(crate) const MAX_CHANGES: usize = 10_000;
 /// Ranges in one request for entries.
 pub(crate) const MAX_RANGES: usize = 4096;
 
-/// Reasons in one answer.
+/// Reasons that are told.
 pub(crate) const MAX_REASONS: usize = 100;
 
 /// `GET /sync/state`: how a node stands.
@@ -31,6 +33,9 @@ pub(crate) struct State {
     pub(crate) revision: u64,
     /// The prefix that the token is for.
     pub(crate) things: String,
+    /// Stands for the actors and nodes whose entries are accepted: when it is
+    /// another one, what was refused may be accepted. 16 hex digits.
+    pub(crate) trust: String,
     /// Whether the asking node is a peer.
     pub(crate) peer: bool,
     /// The last checkpoint of the asking node that was seen here.
@@ -74,10 +79,10 @@ pub(crate) struct ChangedEntries {
     pub(crate) more: bool,
 }
 
-/// `POST /sync/entries`: what became of entries that were sent.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[schema(as = SyncReceived)]
-pub(crate) struct Received {
+/// What became of entries.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncTally)]
+pub(crate) struct Tally {
     /// Entries that were not there.
     pub(crate) added: u64,
     /// Entries that were there.
@@ -90,10 +95,49 @@ pub(crate) struct Received {
     pub(crate) refused: u64,
     /// Why, for some.
     pub(crate) reasons: Vec<Reason>,
+}
+
+/// `POST /sync/entries`: what became of entries that were sent.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReceived)]
+pub(crate) struct Received {
+    /// What became of them.
+    #[serde(flatten)]
+    pub(crate) tally: Tally,
     /// Entries that came whole.
     pub(crate) entries: u64,
     /// Size of the ledger afterwards.
     pub(crate) size: u64,
+}
+
+impl From<ImportSummary> for Tally {
+    fn from(summary: ImportSummary) -> Self {
+        let reasons = summary.reasons.into_iter().take(MAX_REASONS);
+        let reason = |refusal: Refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason };
+        Self {
+            added: summary.added,
+            known: summary.known,
+            completed: summary.completed,
+            pending: summary.pending,
+            refused: summary.refused,
+            reasons: reasons.map(reason).collect(),
+        }
+    }
+}
+
+impl Received {
+    /// The same, held against the number of entries that were sent. What an
+    /// entry set free that had waited there counts too, but not as sent.
+    pub(crate) fn of(mut self, sent: u64) -> Outcome<Self> {
+        if self.entries != sent {
+            return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
+        }
+        let Tally { added, known, completed, pending, refused, .. } = &mut self.tally;
+        for count in [added, known, completed, pending, refused] {
+            *count = sent.min(*count);
+        }
+        Ok(self)
+    }
 }
 
 /// Why an entry is refused.
@@ -119,6 +163,11 @@ pub(crate) struct Grown {
 /// Hashes as they stand in JSON.
 pub(crate) fn hashes_to_text(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(ToString::to_string).collect()
+}
+
+/// What stands for whom a node trusts, as it stands in JSON.
+pub(crate) fn trust_of_text(text: &str) -> Option<[u8; 8]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 /// Most hashes of a proof: a consistency proof has two a level at most (RFC

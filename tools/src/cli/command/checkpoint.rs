@@ -8,6 +8,7 @@ use thingdb::SignedCheckpoint;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{Format, counted};
+use crate::cli::reader::Reader;
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ struct CheckpointJson {
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let note = db.checkpoint()?;
+    let note = Reader::checkpoint(&*db)?;
     db.close()?;
     let checkpoint = CheckpointJson::new(&note);
     if let Some(path) = &args.output {

@@ -14,8 +14,10 @@ use thingdb::{
 };
 
 use crate::cli::context::Context;
+use crate::cli::entry::Entry;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{Format, Text, counted, printable};
+use crate::cli::reader::Reader;
 use crate::cli::record::{self, Step};
 use crate::cli::{find, pretty, when};
 
@@ -159,23 +161,23 @@ impl Demo<'_> {
     fn read(&mut self) -> Outcome {
         let db = self.open("things")?;
         self.step(&format!("The latest of {PART}"))?;
-        let latest = db.get(PART)?.ok_or_else(|| find::no_thing(&db, PART))?;
+        let latest = Reader::latest(&db, PART)?.ok_or_else(|| find::no_thing(&db, PART))?;
         self.say(&format!("   {}", record::headline(&latest)))?;
-        self.say(&format!("   {}", pretty::json(record::json_text(&latest).unwrap_or_default())))?;
+        self.say(&format!("   {}", pretty::json(latest.json_text().unwrap_or_default())))?;
 
         self.step("Its provenance: who wrote what, when, and what it changed")?;
         let mut rows = Vec::new();
         for record in db.history(PART)?.rev() {
-            let record = record?;
-            let step = Step::new(&db, &record, None)?;
+            let entry = Entry::from(record?);
+            let step = Step::new(&db, &entry, None)?;
             rows.push([
-                record.seq().to_string(),
-                when::short(record.time()),
-                record::actor(&record),
-                record::trust(&record).to_owned(),
-                record.action().unwrap_or_default().to_owned(),
+                entry.seq().to_string(),
+                when::short(entry.time()),
+                record::actor(&entry),
+                record::trust(&entry).to_owned(),
+                entry.action().unwrap_or_default().to_owned(),
                 step.summary(40),
-                find::short(&record.id()),
+                find::short(&entry.id()),
             ]);
         }
         let header = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];

@@ -1,11 +1,11 @@
 //! `thingdb diff`: what changed between two entries of a thing.
 
-use thingdb::{Db, Record};
-
 use crate::cli::context::Context;
+use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::patch::{self, Change};
+use crate::cli::reader::Reader;
 use crate::cli::{find, record};
 
 /// Arguments of `thingdb diff`.
@@ -33,10 +33,11 @@ pub(crate) struct Args {
 /// Prints the changes.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    if db.heads(&args.thing)?.is_empty() {
-        return Err(find::no_thing(&db, &args.thing));
+    let reader: &dyn Reader = &*db;
+    if reader.latest(&args.thing)?.is_none() {
+        return Err(find::no_thing(reader, &args.thing));
     }
-    let (old, new) = (entry(&db, args, &args.old)?, entry(&db, args, &args.new)?);
+    let (old, new) = (entry(reader, args, &args.old)?, entry(reader, args, &args.new)?);
     let changes = changes(&old, &new)?;
     match context.output.format() {
         Format::Table => print(context, &old, &new, &changes),
@@ -50,42 +51,42 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 /// A number that is the seq of an entry is a seq; anything else is an id.
-fn entry(db: &Db, args: &Args, text: &str) -> Outcome<Record> {
+fn entry(reader: &dyn Reader, args: &Args, text: &str) -> Outcome<Entry> {
     let thing = printable(&args.thing);
     if let Ok(seq) = text.parse::<u64>() {
-        let mut found = db.get_seq(&args.thing, seq)?;
+        let mut found = reader.with_seq(&args.thing, seq)?;
         if found.len() > 1 {
-            let ids = found.iter().map(|record| find::short(&record.id()));
+            let ids = found.iter().map(|entry| find::short(&entry.id()));
             return Err(Failure::usage(format!("{thing} is forked, several entries have seq {seq}"))
                 .causes(ids)
                 .hint("name the entry by its id"));
         }
-        if let Some(record) = found.pop() {
-            return Ok(record);
+        if let Some(entry) = found.pop() {
+            return Ok(entry);
         }
         if text.len() < 4 {
             return Err(Failure::not_found(format!("{thing} has no entry with seq {seq}"))
                 .hint(format!("thingdb log {}", find::quoted(&args.thing))));
         }
     }
-    let record = find::entry(db, text)?;
-    if record.thing() == args.thing {
-        return Ok(record);
+    let entry = find::entry(reader, text)?;
+    if entry.thing() == args.thing {
+        return Ok(entry);
     }
-    let fact = format!("{} is an entry of {}, not of {thing}", find::short(&record.id()), printable(record.thing()));
+    let fact = format!("{} is an entry of {}, not of {thing}", find::short(&entry.id()), printable(entry.thing()));
     Err(Failure::not_found(fact))
 }
 
-fn changes(old: &Record, new: &Record) -> Outcome<Vec<Change>> {
-    let json = |record| {
-        record::json_text(record).ok_or_else(|| {
-            Failure::usage(format!("entry {} holds no JSON to compare", find::short(&Record::id(record))))
-        })
-    };
+fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
+    fn json(entry: &Entry) -> Outcome<&str> {
+        entry
+            .json_text()
+            .ok_or_else(|| Failure::usage(format!("entry {} holds no JSON to compare", find::short(&entry.id()))))
+    }
     patch::changes(json(old)?, json(new)?).ok_or_else(|| Failure::usage("the data cannot be compared"))
 }
 
-fn print(context: &Context, old: &Record, new: &Record, changes: &[Change]) -> Outcome {
+fn print(context: &Context, old: &Entry, new: &Entry, changes: &[Change]) -> Outcome {
     let mut text = context.output.text();
     text.line(&format!("--- {}", record::headline(old)))?;
     text.line(&format!("+++ {}", record::headline(new)))?;

@@ -4,7 +4,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{Db, ExportOptions, ExportSummary, KdfParams, StreamForm};
 
 use crate::cli::array::Array;
 use crate::cli::compress::{Compression, Compressor};
@@ -12,6 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
+use crate::cli::reader::{Exported, Reader, Wanted};
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -80,40 +80,35 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
             let mut out = BufWriter::new(context.console.stdout());
-            let summary = export(context, &db, args, "stdout", &mut out)?;
+            let summary = export(context, &*db, args, "stdout", &mut out)?;
             context.console.note(&sentence(&summary));
             Ok(())
         }
         Some(path) => {
             let mut file = BufWriter::new(context.console.replace(path)?);
             let name = path.display().to_string();
-            let summary = export(context, &db, args, &name, &mut file)?;
+            let summary = export(context, &*db, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
             say(context, &summary)
         }
     }
 }
 
-fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {
+fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {
     let mut meter = context.meter("exporting");
-    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
-    let form = if args.binary { StreamForm::Binary } else { StreamForm::Lines };
-    let is_wanted = || !context.console.is_interrupted();
-    let mut options = ExportOptions::new().form(form).progress(&mut progress).while_wanted(&is_wanted);
-    if let Some(since) = args.since {
-        options = options.since(since);
-    }
-    if let Some(prefix) = &args.prefix {
-        options = options.prefix(prefix);
-    }
-    if let Some(peer) = &args.to {
-        options = options.to(peer).only_addressed(args.only_addressed);
-    }
     let archive =
         args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
-    if let Some(archive) = &archive {
-        options = options.passphrase(archive, KdfParams::DEFAULT);
-    }
+    let is_wanted = || !context.console.is_interrupted();
+    let wanted = Wanted {
+        since: args.since,
+        prefix: args.prefix.as_deref(),
+        to: args.to.as_deref(),
+        only_addressed: args.only_addressed,
+        binary: args.binary,
+        archive: archive.as_ref(),
+        is_wanted: &is_wanted,
+    };
+    let mut tell = |done, total, bytes| meter.update(done, total, bytes);
     let by_name = || args.output.as_deref().map_or(Compression::None, Compression::of_name);
     let compression = args.compress.unwrap_or_else(by_name);
     let mut watched = Watched { out, written: 0, problem: None };
@@ -122,13 +117,13 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
         .and_then(|mut packed| {
             let (exported, ended) = if args.array {
                 let mut array = Array::new(&mut packed);
-                let exported = db.export(options, &mut array);
+                let exported = reader.export(&wanted, &mut array, &mut tell);
                 // One that was broken off stays open, so that nobody takes it
                 // for a whole one.
                 let ended = if exported.is_ok() { array.end().map(drop) } else { Ok(()) };
                 (exported, ended.and_then(|()| packed.end().map(drop)))
             } else {
-                (db.export(options, &mut packed), packed.end().map(drop))
+                (reader.export(&wanted, &mut packed, &mut tell), packed.end().map(drop))
             };
             let exported = exported?;
             ended.map_err(|problem| Failure::file(name, &problem))?;
@@ -138,7 +133,7 @@ fn export(context: &Context, db: &Db, args: &Args, name: &str, out: &mut impl Wr
     if let Some(problem) = problem {
         return Err(Failure::file(name, &problem));
     }
-    let ExportSummary { entries, next_position, bytes: streamed, .. } = exported?;
+    let Exported { entries, next_position, bytes: streamed } = exported?;
     out.flush().map_err(|problem| Failure::file(name, &problem))?;
     meter.end(entries, streamed);
     Ok(Summary { entries, bytes, next_position })

@@ -2,11 +2,13 @@
 //! several ends.
 
 use serde::Serialize;
-use thingdb::{Db, EntryId, Equivocation, Fork, Record};
+use thingdb::{Db, EntryId};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::fork::{EquivocationJson, ForkJson};
 use crate::cli::output::{Format, printable};
+use crate::cli::reader::Reader;
 use crate::cli::{input, when};
 
 /// Arguments of `thingdb forks`.
@@ -71,52 +73,21 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Serialize)]
-struct ForkRow {
-    thing: String,
-    heads: Vec<HeadRow>,
-    equivocations: Vec<Proof>,
-}
-
-#[derive(Serialize)]
-struct HeadRow {
-    id: String,
-    seq: u64,
-    time: String,
-    actor: ActorRow,
-    origin: String,
-    prev: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct ActorRow {
-    name: Option<String>,
-    key: String,
-    trusted: bool,
-}
-
-#[derive(Serialize)]
-struct Proof {
-    actor: String,
-    origin: String,
-    entries: [String; 2],
-}
-
-#[derive(Serialize)]
 struct Verified {
     ok: bool,
     thing: String,
     #[serde(flatten)]
-    proof: Proof,
+    proof: EquivocationJson,
 }
 
 /// Lists forked things and their heads.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let forks = db.forks(args.thing.as_deref())?;
+    let forks = Reader::forks(&*db, args.thing.as_deref())?;
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();
-            forks.iter().try_for_each(|fork| list.item(&row(fork)))?;
+            forks.iter().try_for_each(|fork| list.item(fork))?;
             list.end()?;
         }
         Format::Raw | Format::Table => table(context, &forks)?,
@@ -130,43 +101,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn row(fork: &Fork) -> ForkRow {
-    let head = |record: &Record| HeadRow {
-        id: record.id().to_string(),
-        seq: record.seq(),
-        time: record.time().to_string(),
-        actor: ActorRow {
-            name: record.actor_name().map(str::to_owned),
-            key: record.actor().to_string(),
-            trusted: record.is_trusted(),
-        },
-        origin: record.origin().to_string(),
-        prev: record.prev().iter().map(ToString::to_string).collect(),
-    };
-    ForkRow {
-        thing: fork.thing.to_string(),
-        heads: fork.heads.iter().map(head).collect(),
-        equivocations: fork.equivocations.iter().map(proof).collect(),
-    }
-}
-
-fn proof(equivocation: &Equivocation) -> Proof {
-    Proof {
-        actor: equivocation.actor.to_string(),
-        origin: equivocation.origin.to_string(),
-        entries: equivocation.entries.map(|id| id.to_string()),
-    }
-}
-
-fn table(context: &Context, forks: &[Fork]) -> Outcome {
+fn table(context: &Context, forks: &[ForkJson]) -> Outcome {
     let mut rows: Vec<[String; 5]> = Vec::new();
     for fork in forks {
         for (place, head) in fork.heads.iter().enumerate() {
-            let marked = fork.equivocations.iter().any(|found| found.entries.contains(&head.id()));
+            let marked = fork.equivocations.iter().any(|found| found.entries.contains(&head.id));
             let thing = if place == 0 { printable(fork.thing.as_str()).into_owned() } else { String::new() };
-            let actor = printable(head.actor_name().unwrap_or("?")).into_owned();
+            let actor = printable(head.actor.name.as_deref().unwrap_or("?")).into_owned();
             let actor = if marked { format!("{actor} (equivocation)") } else { actor };
-            rows.push([thing, head.seq().to_string(), when::short(head.time()), actor, head.id().to_string()]);
+            rows.push([thing, head.seq.to_string(), when::short(head.time), actor, head.id.to_string()]);
         }
     }
     if rows.is_empty() {
@@ -237,16 +180,16 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Outcome {
     let evidence = input::text(input::file(&context.console, &args.file)?)?;
     let (thing, found) = thingdb::verify_fork(&evidence)
         .map_err(|problem| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string()))?;
-    let proof = proof(&found);
+    let proof = EquivocationJson::new(&found);
     if context.output.is_json() {
         return context.output.object(&Verified { ok: true, thing: thing.to_string(), proof });
     }
     context.output.line(&format!(
         "proven: the key {} signed two entries in the place of one, on {} at the node {}\n  {}\n  {}",
-        proof.actor,
+        found.actor,
         printable(thing.as_str()),
-        proof.origin,
-        proof.entries[0],
-        proof.entries[1]
+        found.origin,
+        found.entries[0],
+        found.entries[1]
     ))
 }

@@ -1,10 +1,10 @@
 //! `thingdb get`: a thing as it is, or as it was.
 
-use thingdb::{Db, Record};
-
 use crate::cli::context::Context;
+use crate::cli::entry::{Entry, State};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
+use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
 use crate::cli::when::{self, When};
 use crate::cli::{find, patch, pretty};
@@ -52,92 +52,99 @@ pub(crate) struct Args {
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let record = record(context, &db, args)?;
+    let entry = entry(context, &*db, args)?;
     let raw = args.raw || context.output.format() == Format::Raw;
     match &args.field {
-        Some(pointer) => print_field(context, &record, pointer, raw),
-        None if raw => print_data(context, &record),
-        None if context.output.is_json() => context.output.object(&EntryJson::new(&record)),
-        None => print_entry(context, &record),
+        Some(pointer) => print_field(context, &entry, pointer, raw),
+        None if raw => print_data(context, &entry),
+        None if context.output.is_json() => context.output.object(&EntryJson::new(&entry)),
+        None => print_entry(context, &entry),
     }
 }
 
-fn record(context: &Context, db: &Db, args: &Args) -> Outcome<Record> {
+fn entry(context: &Context, reader: &dyn Reader, args: &Args) -> Outcome<Entry> {
     let name = printable(&args.thing);
     let log = format!("thingdb log {}", find::quoted(&args.thing));
     if let Some(text) = &args.id {
-        let record = find::entry(db, text)?;
-        if record.thing() == args.thing {
-            return Ok(record);
+        let entry = find::entry(reader, text)?;
+        if entry.thing() == args.thing {
+            return Ok(entry);
         }
-        let fact = format!("{} is an entry of {}, not of {name}", find::short(&record.id()), printable(record.thing()));
+        let fact = format!("{} is an entry of {}, not of {name}", find::short(&entry.id()), printable(entry.thing()));
         return Err(Failure::not_found(fact).hint(log));
     }
-    let Some(latest) = db.get(&args.thing)? else { return Err(find::no_thing(db, &args.thing)) };
+    let latest = || reader.latest(&args.thing)?.ok_or_else(|| find::no_thing(reader, &args.thing));
     if let Some(seq) = args.seq {
-        return by_seq(context, db, args, seq)?.ok_or_else(|| {
-            Failure::not_found(format!("{name} has no entry with seq {seq}, the last is {}", latest.seq())).hint(log)
-        });
+        return match by_seq(context, reader, args, seq)? {
+            Some(entry) => Ok(entry),
+            None => {
+                let last = latest()?.seq();
+                let fact = format!("{name} has no entry with seq {seq}, the last is {last}");
+                Err(Failure::not_found(fact).hint(log))
+            }
+        };
     }
-    let Some(text) = &args.at else { return Ok(latest) };
+    let Some(text) = &args.at else { return latest() };
     let when = When::parse(text, when::now()).map_err(Failure::usage)?;
-    db.get_at(&args.thing, when.last)?.ok_or_else(|| {
-        Failure::not_found(format!("{name} has no entry up to {}", when.last)).hint(format!("{log} --reverse -n 1"))
-    })
+    if let Some(entry) = reader.as_of(&args.thing, when.last)? {
+        return Ok(entry);
+    }
+    latest()?;
+    Err(Failure::not_found(format!("{name} has no entry up to {}", when.last)).hint(format!("{log} --reverse -n 1")))
 }
 
 /// The entry with a seq; of several, which a fork makes, the one that counts
 /// as latest.
-fn by_seq(context: &Context, db: &Db, args: &Args, seq: u64) -> Outcome<Option<Record>> {
-    let found = db.get_seq(&args.thing, seq)?;
+fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outcome<Option<Entry>> {
+    let found = reader.with_seq(&args.thing, seq)?;
     if found.len() > 1 {
         let console = &context.console;
         console.warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
         console.hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
     }
-    Ok(found.into_iter().max_by_key(|record| (record.time(), record.id())))
+    Ok(found.into_iter().max_by_key(|entry| (entry.time(), entry.id())))
 }
 
-fn print_entry(context: &Context, record: &Record) -> Outcome {
+fn print_entry(context: &Context, entry: &Entry) -> Outcome {
     let mut text = context.output.text();
-    text.line(&record::headline(record))?;
-    match (record::json_text(record), record.data()) {
+    text.line(&record::headline(entry))?;
+    match (entry.json_text(), entry.data()) {
         (Some(json), _) => text.line(&pretty::json(json))?,
         (None, Some(data)) => text.line(&format!(
             "{} bytes of {}; thingdb get {} --raw > FILE",
             data.len(),
-            printable(record.media_type().unwrap_or_default()),
-            find::quoted(record.thing())
+            printable(entry.media_type().unwrap_or_default()),
+            find::quoted(entry.thing())
         ))?,
-        (None, None) => text.line(&format!("({})", record::content(record)))?,
+        (None, None) => text.line(&format!("({})", entry.state().word()))?,
     }
     text.end()
 }
 
-fn print_data(context: &Context, record: &Record) -> Outcome {
-    let data = record.data().ok_or_else(|| no_data(record))?;
+fn print_data(context: &Context, entry: &Entry) -> Outcome {
+    let data = entry.data().ok_or_else(|| no_data(entry))?;
     let is_text =
         std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
     if context.output.is_terminal() && !is_text {
         return Err(Failure::usage("the data would upset the terminal")
-            .hint(format!("thingdb get {} --raw > FILE", find::quoted(record.thing()))));
+            .hint(format!("thingdb get {} --raw > FILE", find::quoted(entry.thing()))));
     }
     context.output.bytes(data)?;
     if context.output.is_terminal() && !data.ends_with(b"\n") { context.output.bytes(b"\n") } else { Ok(()) }
 }
 
-fn print_field(context: &Context, record: &Record, pointer: &str, raw: bool) -> Outcome {
+fn print_field(context: &Context, entry: &Entry, pointer: &str, raw: bool) -> Outcome {
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return Err(Failure::usage(format!("a JSON Pointer starts with a slash: /{pointer}")));
     }
-    let json = match record.data() {
-        None => return Err(no_data(record)),
-        Some(_) => record::json_text(record).ok_or_else(|| {
-            Failure::not_found(format!("the data is {}, which has no fields", record.media_type().unwrap_or_default()))
+    let json = match entry.data() {
+        None => return Err(no_data(entry)),
+        Some(_) => entry.json_text().ok_or_else(|| {
+            Failure::not_found(format!("the data is {}, which has no fields", entry.media_type().unwrap_or_default()))
         })?,
     };
     let value = patch::pointer(json, pointer)
-        .ok_or_else(|| Failure::not_found(format!("{} has no field {pointer}", printable(record.thing()))))?;
+        .ok_or_else(|| Failure::not_found(format!("{} has no field {pointer}", printable(entry.thing()))))?;
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) if raw && context.output.is_terminal() => context.output.line(&printable(&text)),
         Ok(text) if raw => context.output.line(&text),
@@ -146,10 +153,10 @@ fn print_field(context: &Context, record: &Record, pointer: &str, raw: bool) -> 
     }
 }
 
-fn no_data(record: &Record) -> Failure {
-    let why = match record::content(record) {
-        "stub" => "its payload is not here",
+fn no_data(entry: &Entry) -> Failure {
+    let why = match entry.state() {
+        State::Stub => "its payload is not here",
         _ => "this node has no key for it",
     };
-    Failure::not_found(format!("entry {} cannot be read: {why}", find::short(&record.id())))
+    Failure::not_found(format!("entry {} cannot be read: {why}", find::short(&entry.id())))
 }

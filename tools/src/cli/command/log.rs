@@ -1,16 +1,14 @@
 //! `thingdb log`: the history of a thing, as it comes from the disk.
 
-use std::ops::Bound;
-
-use thingdb::{Db, Record};
-
 use crate::cli::context::Context;
+use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::find;
 use crate::cli::graph::Graph;
 use crate::cli::output::{Format, List, Output, Text, printable};
+use crate::cli::reader::{Part, Reader};
 use crate::cli::record::{self, EntryJson, Step};
-use crate::cli::when::{self, When};
+use crate::cli::span::Span;
+use crate::cli::{find, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
 /// history.
@@ -55,57 +53,38 @@ pub(crate) struct Args {
     graph: bool,
 }
 
-/// The part of the history that was asked for.
-#[derive(Clone, Copy, Default)]
-struct Range {
-    first_seq: Option<u64>,
-    last_seq: Option<u64>,
-    since: Option<thingdb::Time>,
-    until: Option<thingdb::Time>,
-}
-
 /// Prints the history.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let range = Range::new(args)?;
+    let span = Span::parse(args.since.as_deref(), args.until.as_deref(), when::now()).map_err(Failure::usage)?;
+    if let (Some(first), Some(last)) = (span.first_seq, span.last_seq)
+        && first > last
+    {
+        return Err(Failure::usage(format!("--since {first} is after --until {last}")));
+    }
     let db = context.open()?;
-    if db.heads(&args.thing)?.is_empty() {
-        return Err(find::no_thing(&db, &args.thing));
-    }
-    let first = range.first_seq.map_or(Bound::Unbounded, Bound::Included);
-    let last = range.last_seq.map_or(Bound::Unbounded, Bound::Included);
-    let history = db.history_range(&args.thing, (first, last))?;
-    let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let wanted = |record: &thingdb::Result<Record>| record.as_ref().map_or(true, |record| range.has(record));
+    let reader: &dyn Reader = &*db;
+    let most = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let part = Part { span, newest_first: !args.reverse, most };
+    let mut entries = reader.history(&args.thing, part)?.ok_or_else(|| find::no_thing(reader, &args.thing))?;
     if args.graph {
-        return draw(context, history.rev().filter(wanted).take(limit));
+        return draw(context, entries);
     }
-    let mut out = Printer::new(context, &db, args);
-    if args.reverse {
-        print(history.filter(wanted).take(limit), &mut out)?;
-    } else {
-        print(history.rev().filter(wanted).take(limit), &mut out)?;
-    }
+    let mut out = Printer::new(context, reader, args);
+    entries.try_for_each(|entry| out.take(entry?))?;
     out.end()
 }
 
-fn print(records: impl Iterator<Item = thingdb::Result<Record>>, out: &mut Printer<'_>) -> Outcome {
-    for record in records {
-        out.take(record?)?;
-    }
-    Ok(())
-}
-
 /// Draws entries, newest first.
-fn draw(context: &Context, records: impl Iterator<Item = thingdb::Result<Record>>) -> Outcome {
+fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Outcome {
     let mut graph = Graph::default();
     let mut text = context.output.text();
-    for record in records {
-        let record = record?;
-        let (line, after) = graph.entry(record.id(), record.prev());
-        let name = printable(record.actor_name().unwrap_or("?"));
-        let (id, time) = (find::short(&record.id()), when::short(record.time()));
-        let action = printable(record.action().unwrap_or("(undecryptable)"));
-        text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", record.seq()))?;
+    for entry in entries {
+        let entry = entry?;
+        let (line, after) = graph.entry(entry.id(), entry.prev());
+        let name = printable(entry.actor_name().unwrap_or("?"));
+        let (id, time) = (find::short(&entry.id()), when::short(entry.time()));
+        let action = printable(entry.action().unwrap_or("(undecryptable)"));
+        text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
             text.line(&after)?;
         }
@@ -113,44 +92,16 @@ fn draw(context: &Context, records: impl Iterator<Item = thingdb::Result<Record>
     text.end()
 }
 
-impl Range {
-    fn new(args: &Args) -> Outcome<Self> {
-        let mut range = Self::default();
-        if let Some(text) = &args.since {
-            match text.parse() {
-                Ok(seq) => range.first_seq = Some(seq),
-                Err(_) => range.since = Some(When::parse(text, when::now()).map_err(Failure::usage)?.first),
-            }
-        }
-        if let Some(text) = &args.until {
-            match text.parse() {
-                Ok(seq) => range.last_seq = Some(seq),
-                Err(_) => range.until = Some(When::parse(text, when::now()).map_err(Failure::usage)?.last),
-            }
-        }
-        if let (Some(first), Some(last)) = (range.first_seq, range.last_seq)
-            && first > last
-        {
-            return Err(Failure::usage(format!("--since {first} is after --until {last}")));
-        }
-        Ok(range)
-    }
-
-    fn has(&self, record: &Record) -> bool {
-        self.since.is_none_or(|since| record.time() >= since) && self.until.is_none_or(|until| record.time() <= until)
-    }
-}
-
 /// Prints entries as they come. No more than two of them and a page of rows
 /// are in memory: what an entry changed is told by the entry before it.
 struct Printer<'a> {
-    db: &'a Db,
+    reader: &'a dyn Reader,
     args: &'a Args,
     output: Output,
     to: To,
     /// Newest first: waits for the entry before it. Oldest first: is the entry
     /// before the next one.
-    last: Option<Record>,
+    last: Option<Entry>,
 }
 
 enum To {
@@ -166,7 +117,7 @@ const COLUMNS: [&str; 7] = ["seq", "when (UTC)", "actor", "key", "action", "chan
 const CHANGE: usize = 5;
 
 impl<'a> Printer<'a> {
-    fn new(context: &Context, db: &'a Db, args: &'a Args) -> Self {
+    fn new(context: &Context, reader: &'a dyn Reader, args: &'a Args) -> Self {
         let output = context.output.clone();
         let to = match output.format() {
             Format::Json | Format::Ndjson => To::Json(output.list()),
@@ -174,17 +125,17 @@ impl<'a> Printer<'a> {
             Format::Table => To::Rows { text: output.text(), page: Vec::with_capacity(PAGE), has_header: false },
             Format::Raw => To::Raw,
         };
-        Self { db, args, output, to, last: None }
+        Self { reader, args, output, to, last: None }
     }
 
-    fn take(&mut self, record: Record) -> Outcome {
+    fn take(&mut self, entry: Entry) -> Outcome {
         if self.args.reverse {
             let last = self.last.take();
-            self.print(&record, last.as_ref())?;
+            self.print(&entry, last.as_ref())?;
         } else if let Some(waiting) = self.last.take() {
-            self.print(&waiting, Some(&record))?;
+            self.print(&waiting, Some(&entry))?;
         }
-        self.last = Some(record);
+        self.last = Some(entry);
         Ok(())
     }
 
@@ -203,11 +154,11 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn print(&mut self, record: &Record, neighbour: Option<&Record>) -> Outcome {
-        let step = || Step::new(self.db, record, neighbour);
+    fn print(&mut self, entry: &Entry, neighbour: Option<&Entry>) -> Outcome {
+        let step = || Step::new(self.reader, entry, neighbour);
         match &mut self.to {
-            To::Json(list) if self.args.patch => list.item(&EntryJson::new(record).with_patch(step()?.changes())),
-            To::Json(list) => list.item(&EntryJson::new(record)),
+            To::Json(list) if self.args.patch => list.item(&EntryJson::new(entry).with_patch(step()?.changes())),
+            To::Json(list) => list.item(&EntryJson::new(entry)),
             To::Patches { text, has_entry } => {
                 if std::mem::replace(has_entry, true) {
                     text.line("")?;
@@ -215,7 +166,7 @@ impl<'a> Printer<'a> {
                 print_patch(text, &step()?)
             }
             To::Raw => {
-                self.output.bytes(record.data().unwrap_or_default())?;
+                self.output.bytes(entry.data().unwrap_or_default())?;
                 self.output.bytes(b"\n")
             }
             To::Rows { text, page, has_header } => {
@@ -232,15 +183,15 @@ impl<'a> Printer<'a> {
 }
 
 fn row(step: &Step<'_>) -> [String; COLUMNS.len()] {
-    let record = step.record;
+    let entry = step.entry;
     [
-        record.seq().to_string(),
-        when::short(record.time()),
-        record::actor(record),
-        record::trust(record).to_owned(),
-        record.action().map(|action| printable(action).into_owned()).unwrap_or_default(),
+        entry.seq().to_string(),
+        when::short(entry.time()),
+        record::actor(entry),
+        record::trust(entry).to_owned(),
+        entry.action().map(|action| printable(action).into_owned()).unwrap_or_default(),
         step.summary(48),
-        find::short(&record.id()),
+        find::short(&entry.id()),
     ]
 }
 
@@ -252,7 +203,7 @@ fn print_page(output: &Output, text: &mut Text, page: &[[String; COLUMNS.len()]]
 }
 
 fn print_patch(text: &mut Text, step: &Step<'_>) -> Outcome {
-    text.line(&record::headline(step.record))?;
+    text.line(&record::headline(step.entry))?;
     match step.changes() {
         None => text.line(&format!("    {}", step.summary(100)))?,
         Some(changes) if changes.is_empty() => text.line("    (same data)")?,

@@ -1,10 +1,11 @@
 //! `thingdb ls`: the things, in the order of their names.
 
-use thingdb::{ThingInfo, ThingQuery};
+use thingdb::ThingInfo;
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{self, Format, printable};
+use crate::cli::reader::{Listing, Reader};
 use crate::cli::record::ThingJson;
 use crate::cli::{find, when};
 
@@ -38,13 +39,13 @@ pub(crate) struct Args {
 /// Prints the things.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let mut query = ThingQuery::new().prefix(&args.prefix);
-    if let Some(after) = &args.after {
-        query = query.after(after);
-    }
-    let mut things = db.things_from(&query)?;
+    let reader: &dyn Reader = &*db;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    // One more tells whether there are more.
+    let listing = Listing { prefix: &args.prefix, after: args.after.as_deref(), most: limit.saturating_add(1) };
+    let mut things = reader.things(listing)?;
     let mut last = None;
-    let page = things.by_ref().take(args.limit.unwrap_or(usize::MAX)).inspect(|thing| {
+    let page = things.by_ref().take(limit).inspect(|thing| {
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
     });
     match context.output.format() {
@@ -58,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn json(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+fn json(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut list = context.output.list();
     for thing in things {
         list.item(&ThingJson::new(&thing?))?;
@@ -66,7 +67,7 @@ fn json(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingInf
     list.end()
 }
 
-fn names(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
     for thing in things {
         text.line(&printable(thing?.thing.as_str()))?;
@@ -74,11 +75,11 @@ fn names(context: &Context, things: impl Iterator<Item = thingdb::Result<ThingIn
     text.end()
 }
 
-fn long(context: &Context, mut things: impl Iterator<Item = thingdb::Result<ThingInfo>>) -> Outcome {
+fn long(context: &Context, mut things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
     let mut header = Some(&["thing", "entries", "last entry (UTC)", "head"]);
     loop {
-        let page = things.by_ref().take(PAGE).collect::<thingdb::Result<Vec<_>>>()?;
+        let page = things.by_ref().take(PAGE).collect::<Outcome<Vec<_>>>()?;
         if page.is_empty() {
             return text.end();
         }

@@ -1,12 +1,12 @@
 //! `thingdb stats`: what is stored, in numbers.
 
 use serde::Serialize;
-use thingdb::Db;
 
-use crate::cli::command::verify::CheckpointJson;
 use crate::cli::context::Context;
+use crate::cli::counts::Counts;
 use crate::cli::error::Outcome;
 use crate::cli::output::{grouped, printable};
+use crate::cli::reader::Reader;
 
 /// Arguments of `thingdb stats`.
 #[derive(Debug, clap::Args)]
@@ -20,36 +20,33 @@ pub(crate) struct Args {}
 #[derive(Serialize)]
 struct StatsJson {
     db: String,
-    store_version: u64,
-    entries: u64,
-    things: u64,
-    actors: usize,
-    trusted_actors: usize,
-    disk_bytes: u64,
-    origin: String,
-    fingerprint: String,
-    checkpoint: Option<CheckpointJson>,
+    #[serde(flatten)]
+    counts: Counts,
 }
 
 /// Counts.
 pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let db = context.open()?;
-    let stats = StatsJson::new(context, &db)?;
+    // As it was named; a server may know it by another name.
+    let name = context.dir()?.display().to_string();
+    let counts = Reader::counts(&*db)?;
+    let stats = StatsJson { db: name, counts };
     if context.output.is_json() { context.output.object(&stats) } else { print(context, &stats) }
 }
 
 fn print(context: &Context, stats: &StatsJson) -> Outcome {
+    let StatsJson { db, counts: stats } = stats;
     let each = stats.disk_bytes.checked_div(stats.entries).map(|bytes| format!(", {} an entry", grouped(bytes)));
     let checkpoint = stats.checkpoint.as_ref();
     let rows = [
-        ("database", printable(&stats.db).into_owned()),
+        ("database", printable(db).into_owned()),
         ("store version", stats.store_version.to_string()),
         ("entries", grouped(stats.entries)),
         ("things", grouped(stats.things)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
         ("node", stats.fingerprint.clone()),
-        ("origin", stats.origin.clone()),
+        ("origin", stats.origin.to_string()),
         (
             "checkpoint",
             checkpoint.map_or_else(|| "none yet".to_owned(), |it| format!("size {}, root {}", it.size, it.root)),
@@ -60,23 +57,4 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         text.line(&format!("{name:<14} {value}"))?;
     }
     text.end()
-}
-
-impl StatsJson {
-    fn new(context: &Context, db: &Db) -> Outcome<Self> {
-        let stats = db.stats()?;
-        Ok(Self {
-            // As it was named; a server may know it by another name.
-            db: context.dir()?.display().to_string(),
-            store_version: stats.store_version,
-            entries: stats.entries,
-            things: stats.things,
-            actors: stats.actors,
-            trusted_actors: stats.trusted_actors,
-            disk_bytes: stats.disk_bytes,
-            origin: db.origin().to_string(),
-            fingerprint: db.node_key().fingerprint().to_string(),
-            checkpoint: db.last_checkpoint()?.map(|note| CheckpointJson::new(note.claimed())),
-        })
-    }
 }

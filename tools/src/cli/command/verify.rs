@@ -3,10 +3,11 @@
 use std::io::Read;
 
 use serde::Serialize;
-use thingdb::{Checkpoint, Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
+use thingdb::{Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
 
 use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
+use crate::cli::counts::SizeJson;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::{self, counted, printable};
@@ -56,7 +57,7 @@ struct ReportJson<'a> {
     forked: u64,
     problems: Vec<ProblemJson>,
     problems_total: u64,
-    checkpoint: CheckpointJson,
+    checkpoint: SizeJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<OriginalJson<'a>>,
 }
@@ -71,22 +72,6 @@ struct ProblemJson {
     detail: String,
 }
 
-/// The state of the ledger.
-#[derive(Serialize)]
-pub(crate) struct CheckpointJson {
-    /// Entries.
-    pub(crate) size: u64,
-    /// Root of the Merkle tree, in hex.
-    pub(crate) root: String,
-}
-
-impl CheckpointJson {
-    /// What a checkpoint says.
-    pub(crate) fn new(checkpoint: &Checkpoint) -> Self {
-        Self { size: checkpoint.size, root: checkpoint.root.to_string() }
-    }
-}
-
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
@@ -94,7 +79,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(thing) = &args.thing
         && db.heads(thing)?.is_empty()
     {
-        return Err(find::no_thing(&db, thing));
+        return Err(find::no_thing(&*db, thing));
     }
     let mut meter = context.meter("verifying");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
@@ -213,7 +198,7 @@ impl<'a> ReportJson<'a> {
             forked: report.forked,
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
-            checkpoint: CheckpointJson { size: report.size, root: report.root.to_string() },
+            checkpoint: SizeJson { size: report.size, root: report.root },
             original: report.original.as_ref().map(OriginalJson::new),
         }
     }

@@ -1,0 +1,67 @@
+//! What is stored, in numbers.
+
+use serde::{Deserialize, Serialize};
+use thingdb::{Checkpoint, Db};
+use utoipa::ToSchema;
+
+/// What is stored, in numbers.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Counts {
+    /// Version of the layout on the disk.
+    pub(crate) store_version: u64,
+    /// Entries in the ledger.
+    pub(crate) entries: u64,
+    /// Things with an entry.
+    pub(crate) things: u64,
+    /// Actors whose keys are here.
+    pub(crate) actors: u64,
+    /// Keys that are known.
+    pub(crate) trusted_actors: u64,
+    /// Bytes on the disk.
+    pub(crate) disk_bytes: u64,
+    /// The name under which the node writes entries.
+    #[serde(with = "super::as_text")]
+    #[schema(value_type = String)]
+    pub(crate) origin: thingdb::Origin,
+    /// Of the node's key.
+    pub(crate) fingerprint: String,
+    /// The newest checkpoint, if there is one.
+    pub(crate) checkpoint: Option<SizeJson>,
+}
+
+/// The state of a ledger.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LedgerState)]
+pub(crate) struct SizeJson {
+    /// Entries.
+    pub(crate) size: u64,
+    /// Root of the Merkle tree, in hex.
+    #[serde(with = "super::as_text")]
+    #[schema(value_type = String)]
+    pub(crate) root: thingdb::Hash,
+}
+
+impl SizeJson {
+    /// What a checkpoint says.
+    pub(crate) const fn new(checkpoint: &Checkpoint) -> Self {
+        Self { size: checkpoint.size, root: checkpoint.root }
+    }
+}
+
+impl Counts {
+    /// Counts.
+    pub(crate) fn new(db: &Db) -> thingdb::Result<Self> {
+        let stats = db.stats()?;
+        Ok(Self {
+            store_version: stats.store_version,
+            entries: stats.entries,
+            things: stats.things,
+            actors: stats.actors as u64,
+            trusted_actors: stats.trusted_actors as u64,
+            disk_bytes: stats.disk_bytes,
+            origin: db.origin(),
+            fingerprint: db.node_key().fingerprint().to_string(),
+            checkpoint: db.last_checkpoint()?.map(|note| SizeJson::new(note.claimed())),
+        })
+    }
+}

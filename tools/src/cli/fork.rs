@@ -1,0 +1,103 @@
+//! Things with several heads, as JSON. The server answers with the same JSON.
+
+use serde::{Deserialize, Serialize};
+use thingdb::{Actor, EntryId, Equivocation, Fork, Origin, Record, ThingId, Time};
+use utoipa::ToSchema;
+
+use super::as_text;
+
+/// A thing with several heads.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Fork)]
+pub(crate) struct ForkJson {
+    /// The thing.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) thing: ThingId,
+    /// Its heads, the latest first.
+    pub(crate) heads: Vec<EndJson>,
+    /// Pairs of entries by which one actor at one node wrote two in the place of
+    /// one.
+    pub(crate) equivocations: Vec<EquivocationJson>,
+}
+
+/// An entry that no other follows, and who wrote it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ForkHead)]
+pub(crate) struct EndJson {
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) id: EntryId,
+    pub(crate) seq: u64,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) time: Time,
+    pub(crate) actor: WriterJson,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) origin: Origin,
+    #[serde(with = "as_text::list")]
+    #[schema(value_type = Vec<String>)]
+    pub(crate) prev: Vec<EntryId>,
+}
+
+/// Who signed, and whether the node knows the key by that name.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ForkActor)]
+pub(crate) struct WriterJson {
+    pub(crate) name: Option<String>,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) key: Actor,
+    pub(crate) trusted: bool,
+}
+
+/// Two entries in the place of one.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Equivocation)]
+pub(crate) struct EquivocationJson {
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) actor: Actor,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) origin: Origin,
+    #[serde(with = "as_text::list")]
+    #[schema(value_type = Vec<String>)]
+    pub(crate) entries: Vec<EntryId>,
+}
+
+impl ForkJson {
+    /// The fork `fork`.
+    pub(crate) fn new(fork: &Fork) -> Self {
+        Self {
+            thing: fork.thing.clone(),
+            heads: fork.heads.iter().map(EndJson::new).collect(),
+            equivocations: fork.equivocations.iter().map(EquivocationJson::new).collect(),
+        }
+    }
+}
+
+impl EndJson {
+    fn new(record: &Record) -> Self {
+        Self {
+            id: record.id(),
+            seq: record.seq(),
+            time: record.time(),
+            actor: WriterJson {
+                name: record.actor_name().map(str::to_owned),
+                key: record.actor(),
+                trusted: record.is_trusted(),
+            },
+            origin: record.origin(),
+            prev: record.prev().to_vec(),
+        }
+    }
+}
+
+impl EquivocationJson {
+    /// The equivocation `found`.
+    pub(crate) fn new(found: &Equivocation) -> Self {
+        Self { actor: found.actor, origin: found.origin, entries: found.entries.to_vec() }
+    }
+}

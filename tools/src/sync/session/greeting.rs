@@ -1,0 +1,111 @@
+//! How an exchange begins: both sides show how their ledgers stand, and each
+//! has to have grown out of what the other one remembers.
+
+use thingdb::{Observation, SignedCheckpoint};
+
+use super::Session;
+use crate::client::fault::Fault as ClientFault;
+use crate::sync::fault::{Fault, Outcome};
+use crate::sync::wire::{self, Shown, State};
+
+/// The peer as it was when the exchange began.
+pub(super) struct Greeting {
+    /// Entries in its ledger.
+    pub(super) size: u64,
+    /// The newest revision in its log of completions.
+    pub(super) revision: u64,
+}
+
+impl Session<'_> {
+    /// Learns how the peer stands, and shows it how this node does.
+    pub(super) fn greet(&mut self) -> Outcome<Greeting> {
+        let own = self.db.origin();
+        loop {
+            let remembered = self.db.remembered(&self.origin)?;
+            if let Some(conflict) = remembered.conflict {
+                return Err(Fault::Contradiction(Box::new(conflict)));
+            }
+            let known = remembered.checkpoint.map_or(0, |note| note.claimed().size);
+            let state = self.remote.state(&own, known)?;
+            let note = self.checkpoint_of(&state)?;
+            let proof = wire::hashes_of_text(&state.proof).ok_or_else(|| Fault::answer("a proof that is none"))?;
+            match self.db.observe_checkpoint(&self.peer.card.node_key, &note, known, &proof)? {
+                Observation::Contradicts(conflict) => return Err(Fault::Contradiction(conflict)),
+                // Another exchange with the same peer was faster.
+                Observation::Outdated => continue,
+                _ => {}
+            }
+            self.narrow(&state)?;
+            self.refused_here.trust = self.db.trust_digest();
+            self.refused_there.trust =
+                wire::trust_of_text(&state.trust).ok_or_else(|| Fault::answer("trust that is not 8 bytes"))?;
+            self.summary.things.clone_from(&self.prefix);
+            self.summary.is_known = state.peer;
+            if state.peer {
+                self.introduce(&state)?;
+            }
+            return Ok(Greeting { size: note.claimed().size, revision: state.revision });
+        }
+    }
+
+    fn checkpoint_of(&self, state: &State) -> Outcome<SignedCheckpoint> {
+        if state.origin != self.origin.to_string() {
+            let detail = format!("it is the node {}, not {}", state.origin, self.origin);
+            return Err(Fault::wrong_peer(detail));
+        }
+        let note = SignedCheckpoint::parse(&state.checkpoint).map_err(Fault::answer)?;
+        note.verify(&self.peer.card.node_key)
+            .map_err(|_| Fault::wrong_peer("its checkpoint is not signed with the key on the peer's card"))?;
+        Ok(note)
+    }
+
+    /// Takes over the prefix of the token if it is the longer one: cursors for
+    /// more than the peer shows would be wrong.
+    fn narrow(&mut self, state: &State) -> Outcome {
+        if state.things.starts_with(&self.prefix) {
+            self.prefix.clone_from(&state.things);
+        } else if !self.prefix.starts_with(&state.things) {
+            let detail = format!("it is for things that begin with {:?} only", state.things);
+            return Err(ClientFault::Token(detail).into());
+        }
+        Ok(())
+    }
+
+    /// Shows this node's checkpoint to a peer that remembers an older one. A
+    /// ledger that was set back to an older state shows here.
+    fn introduce(&mut self, state: &State) -> Outcome {
+        let own = match self.db.newest_checkpoint() {
+            Ok(own) => own,
+            // A ledger that cannot be signed has nothing new to show.
+            Err(problem) if problem.is_read_only() => return Ok(()),
+            Err(problem) => return Err(problem.into()),
+        };
+        let remembered = state.remembered.as_deref().map(SignedCheckpoint::parse).transpose().map_err(Fault::answer)?;
+        // What is not signed by this node says nothing of it.
+        let remembered = remembered.filter(|note| note.verify(&self.db.node_key()).is_ok());
+        let since = remembered.as_ref().map_or(0, |note| note.claimed().size);
+        let standing = remembered.as_ref().map(|note| self.db.standing(note)).transpose()?;
+        let is_rolled_back = standing.as_ref().is_some_and(|standing| !standing.is_consistent());
+        if !self.plan.dry_run && (is_rolled_back || since != own.claimed().size) {
+            let proof = if since <= own.claimed().size && !is_rolled_back {
+                self.db.consistency_proof(since, own.claimed().size)?
+            } else {
+                Vec::new()
+            };
+            let shown = Shown {
+                node: self.db.origin().to_string(),
+                since,
+                checkpoint: own.to_string(),
+                proof: wire::hashes_to_text(&proof),
+            };
+            let seen = self.remote.show(&shown)?;
+            if !is_rolled_back && matches!(seen.observed.as_str(), "rolled-back" | "split-view") {
+                return Err(Fault::Accused(seen.observed));
+            }
+        }
+        match standing.filter(|standing| !standing.is_consistent()) {
+            Some(standing) => Err(Fault::OwnRollback(standing)),
+            None => state.contradiction.clone().map_or(Ok(()), |word| Err(Fault::Accused(word))),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! An exchange with one peer: what to fetch, what to send, and from where to
+//! go on the next time.
+//!
+//! Ledgers only grow, so the exchange keeps positions: everything below them is
+//! done. What lies above is compared by the first halves of ids, and what the
+//! other side lacks goes in windows of a few seconds each. A broken line costs
+//! what was under way in the window and had not come whole.
+//!
+//! ```text
+//! greeting  how both ledgers stand
+//! pull      what is not here
+//! push      what is not there
+//! ```
+
+mod greeting;
+mod pull;
+mod push;
+mod refusals;
+mod summary;
+mod window;
+
+use std::ops::Range;
+
+use thingdb::{Cursors, Db, Origin, Peer};
+
+use super::fault::Outcome;
+use super::remote::Remote;
+use super::wire::MAX_RANGES;
+use greeting::Greeting;
+use push::There;
+use refusals::Refusals;
+use window::Window;
+
+pub(crate) use summary::{Count, Summary};
+
+/// What an exchange is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Fetch what the peer has.
+    pub(crate) pull: bool,
+    /// Send what the peer lacks.
+    pub(crate) push: bool,
+    /// Do not trust what was noted: exchange everything again.
+    pub(crate) all: bool,
+    /// Only tell what would be done.
+    pub(crate) dry_run: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick {
+    /// Entries that are done.
+    pub(crate) done: u64,
+    /// Entries that there are.
+    pub(crate) total: u64,
+    /// Bytes on the wire.
+    pub(crate) bytes: u64,
+}
+
+/// An exchange with one peer.
+pub(crate) struct Session<'a> {
+    db: &'a Db,
+    peer: &'a Peer,
+    origin: Origin,
+    prefix: String,
+    plan: Plan,
+    remote: Remote,
+    tick: &'a mut dyn FnMut(Tick),
+    window: Window,
+    summary: Summary,
+    refused_here: Refusals,
+    refused_there: Refusals,
+}
+
+impl<'a> Session<'a> {
+    /// Prepares an exchange of the things that begin with `prefix`.
+    pub(crate) fn new(
+        db: &'a Db,
+        peer: &'a Peer,
+        prefix: &str,
+        plan: Plan,
+        remote: Remote,
+        tick: &'a mut dyn FnMut(Tick),
+    ) -> Self {
+        let summary = Summary::default();
+        let prefix = prefix.to_owned();
+        let (refused_here, refused_there) = (Refusals::default(), Refusals::default());
+        let (origin, window) = (peer.origin(), Window::new());
+        Self { db, peer, origin, prefix, plan, remote, tick, window, summary, refused_here, refused_there }
+    }
+
+    /// The server, to be used again.
+    pub(crate) fn into_remote(self) -> Remote {
+        self.remote
+    }
+
+    /// Exchanges once.
+    pub(crate) fn run(&mut self) -> Outcome<Summary> {
+        self.summary = Summary::default();
+        let greeting = self.greet()?;
+        let mut cursors = self.db.cursors(&self.origin, &self.prefix)?;
+        if self.plan.all {
+            cursors = Cursors::default();
+        }
+        // Positions of a ledger that was forgotten mean nothing.
+        if cursors.pulled > greeting.size {
+            cursors = Cursors::default();
+        }
+        if let Some(since) = self.refused_here.resume(cursors.refused_here, self.plan.pull) {
+            cursors.pulled = cursors.pulled.min(since);
+        }
+        let again = self.refused_there.resume(cursors.refused_there, self.plan.push);
+        if let Some(since) = again {
+            cursors.pushed = cursors.pushed.min(since);
+        }
+        let mut there = if self.plan.all { There::Ignore } else { There::Ask };
+        if self.plan.pull {
+            // Read first: others write while the ids are compared.
+            let compared = self.db.ledger_size();
+            match self.differ(&greeting, &cursors)? {
+                Some(difference) => {
+                    self.pull_lacking(&greeting, &mut cursors, &difference.lacking_here)?;
+                    there = There::AllBut(difference.lacking_there.into_iter().collect(), compared);
+                }
+                None => {
+                    let listed = self.pull(&greeting, &mut cursors)?;
+                    // What goes again stands before what was listed.
+                    if let (Some(listed), false, None) = (listed, self.plan.all, again) {
+                        there = There::Only(listed);
+                    }
+                }
+            }
+        }
+        let mut size = greeting.size;
+        if self.plan.push {
+            size = self.push(&greeting, &mut cursors, &there)?;
+        }
+        self.summary.peer_size = size;
+        self.summary.peer_revision = greeting.revision;
+        if !self.plan.dry_run {
+            self.settle(&greeting, cursors, size)?;
+        }
+        Ok(self.summary.clone())
+    }
+
+    /// Notes from where the next exchange goes on.
+    fn settle(&self, greeting: &Greeting, mut cursors: Cursors, size: u64) -> Outcome {
+        if self.plan.push && cursors.pulled >= greeting.size {
+            // Everything that it had was here before anything was sent, and what
+            // came to it since came from here.
+            cursors.pulled = size.max(greeting.size);
+            cursors.seen = cursors.pulled;
+        }
+        self.note(cursors)
+    }
+
+    fn note(&self, cursors: Cursors) -> Outcome {
+        let (refused_here, refused_there) = (self.refused_here.kept, self.refused_there.kept);
+        let cursors = Cursors { refused_here, refused_there, ..cursors };
+        Ok(self.db.set_cursors(&self.origin, &self.prefix, cursors)?)
+    }
+}
+
+/// As many ranges as a request may have.
+fn limited(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.truncate(MAX_RANGES);
+    ranges
+}

@@ -1,0 +1,58 @@
+//! What an exchange did.
+
+use crate::sync::wire::{MAX_REASONS, Tally};
+
+/// What became of entries that went one way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Count {
+    /// Those that went.
+    pub(crate) tally: Tally,
+    /// With a dry run: entries that would go.
+    pub(crate) planned: u64,
+    /// With a dry run: about how many bytes they would take.
+    pub(crate) planned_bytes: u64,
+}
+
+/// What an exchange did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Summary {
+    /// Entries that came.
+    pub(crate) pulled: Count,
+    /// Entries that went.
+    pub(crate) pushed: Count,
+    /// Entries that went and that no envelope lets the peer read.
+    pub(crate) unreadable: u64,
+    /// The prefix of all things that were exchanged: the one that was asked for,
+    /// or the one that the token is for.
+    pub(crate) things: String,
+    /// Whether the peer knows this node by its token, and so remembers how its
+    /// ledger stands.
+    pub(crate) is_known: bool,
+    /// The size of this ledger and its newest revision, up to which everything
+    /// was offered to the peer.
+    pub(crate) offered: Option<(u64, u64)>,
+    /// Entries in the peer's ledger.
+    pub(crate) peer_size: u64,
+    /// The newest revision in the peer's log of completions.
+    pub(crate) peer_revision: u64,
+}
+
+impl Count {
+    /// Whether anything went.
+    pub(crate) const fn is_something(&self) -> bool {
+        self.tally.added + self.tally.completed + self.tally.refused > 0
+    }
+
+    /// Adds what became of some more.
+    pub(super) fn take(&mut self, more: Tally) {
+        let tally = &mut self.tally;
+        tally.added += more.added;
+        tally.known += more.known;
+        tally.completed += more.completed;
+        // How many wait is told anew each time.
+        tally.pending = more.pending;
+        tally.refused += more.refused;
+        let room = MAX_REASONS.saturating_sub(tally.reasons.len());
+        tally.reasons.extend(more.reasons.into_iter().take(room));
+    }
+}
