@@ -26,6 +26,14 @@ impl Database {
         }
     }
 
+    /// The database of the server, to which others write meanwhile.
+    pub(crate) fn shared(&self) -> Option<Arc<Db>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(db) => Some(Arc::clone(db)),
+        }
+    }
+
     /// The database for this process alone.
     pub(crate) fn into_own(self) -> Outcome<Db> {
         match self {

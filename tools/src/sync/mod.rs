@@ -11,6 +11,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod fault;
+pub(crate) mod news;
 pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;

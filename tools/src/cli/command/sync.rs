@@ -7,6 +7,7 @@ use serde::Serialize;
 use thingdb::{Db, Peer, Standing};
 
 use crate::cli::context::Context;
+use crate::cli::database::Database;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
 use crate::cli::quantity;
@@ -15,6 +16,7 @@ use crate::client::address::Address;
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Pace;
 use crate::sync::fault::Fault;
+use crate::sync::news::News;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick};
 use crate::sync::wire::Tally;
@@ -134,20 +136,24 @@ pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
 }
 
 fn once(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args) -> Outcome {
-    let remote = connect(context, db, peer, args)?;
+    let remote = connect(db, peer, args, pace(context, args, None))?;
     let (done, _) = exchange(context, db, peer, way, args, remote, true);
     conclude(&done?)
 }
 
 /// Exchanges again and again. What passes is told and does not end it.
-fn watch(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args, every: Duration) -> Outcome {
-    let pace = pace(context, args);
-    let mut remote = connect(context, db, peer, args)?;
+fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, every: Duration) -> Outcome {
+    // In a database that is open for this command alone nobody else writes.
+    let news = db.shared().map(News::new).map(Arc::new);
+    let wait_beyond = |offered| news.iter().for_each(|news| news.wait_beyond(offered));
+    let pace = pace(context, args, news.clone());
+    let mut remote = connect(db, peer, args, pace.clone())?;
     let mut first = true;
     loop {
         let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
         first = false;
         let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
+        let offered = done.as_ref().ok().and_then(|summary| summary.offered);
         match done.and_then(|summary| conclude(&summary)) {
             Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Partly) => {
                 context.console.warning("sync", failure.fact());
@@ -155,21 +161,18 @@ fn watch(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args, every: 
             Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
             done => done?,
         }
-        // What comes to the peer meanwhile is fetched at once; what comes here
-        // goes when the time is over.
+        // What comes to the peer or to this node meanwhile goes on at once.
         let start = Instant::now();
-        if let Some((size, revision)) = seen.filter(|_| way != Way::Push && every >= Duration::from_secs(1)) {
+        wait_beyond(offered);
+        match seen.filter(|_| way != Way::Push && every >= Duration::from_secs(1)) {
             // A line that breaks is noticed by the next exchange.
-            let _ = line.wait_for_more(size, revision, every);
+            Some((size, revision)) => drop(line.wait_for_more(size, revision, every)),
+            // It ends early when something comes, or somebody wants it to end.
+            None => drop(pace.sleep(every)),
         }
-        let asked = start.elapsed();
-        if asked < every && (seen.is_none() || way == Way::Push || asked < MIN_PAUSE) {
-            let rest = if seen.is_none() || way == Way::Push { every } else { MIN_PAUSE.min(every) };
-            if pace.sleep(rest.saturating_sub(asked)).is_err() {
-                return Ok(());
-            }
-        }
-        if context.console.is_interrupted() {
+        wait_beyond(None);
+        let pause = MIN_PAUSE.min(every).saturating_sub(start.elapsed());
+        if pace.sleep(pause).is_err() || context.console.is_interrupted() {
             return Ok(());
         }
         remote = line;
@@ -221,21 +224,20 @@ fn exchange(
     if says_nothing_too {
         remark(context, peer, args, &summary);
     }
-    if summary.unreadable > 0 && !args.dry_run {
-        let entries = counted(summary.unreadable, "entry that was sent is", "entries that were sent are");
-        let name = printable(&peer.name);
-        context.console.note(&format!("{entries} not sealed to {name}, which keeps what it cannot read"));
-        context.console.hint(&format!("thingdb share THING --to {name}; for new entries: thingdb audience set {name}"));
-    }
     (said.map(|()| summary), remote)
 }
 
-/// What a person should know of the token.
+/// What a person should know of the token, and of what the peer can read.
 fn remark(context: &Context, peer: &Peer, args: &Args, summary: &Summary) {
     let name = printable(&peer.name);
     if summary.things != args.things {
         let prefix = printable(&summary.things);
         context.console.note(&format!("the token is for things that begin with {prefix}: all others were left out"));
+    }
+    if summary.unreadable > 0 {
+        let entries = counted(summary.unreadable, "entry that was sent is", "entries that were sent are");
+        context.console.note(&format!("{entries} not sealed to {name}, which keeps what it cannot read"));
+        context.console.hint(&format!("thingdb share THING --to {name}; for new entries: thingdb audience set {name}"));
     }
     if !summary.is_known {
         context.console.note(&format!("the token names no node, so {name} cannot notice when this ledger is set back"));
@@ -243,7 +245,7 @@ fn remark(context: &Context, peer: &Peer, args: &Args, summary: &Summary) {
     }
 }
 
-fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remote> {
+fn connect(db: &Db, peer: &Peer, args: &Args, pace: Pace) -> Outcome<Remote> {
     let name = printable(&peer.name);
     let set = format!("thingdb peer set {name} --url https://HOST:PORT --token-file FILE");
     let Some(known) = db.peer_address(&peer.name)? else {
@@ -261,14 +263,17 @@ fn connect(context: &Context, db: &Db, peer: &Peer, args: &Args) -> Outcome<Remo
         )
         .hint(format!("get its new card: thingdb card, at {name}; then thingdb peer add {name} @FILE")));
     };
-    Client::new(address, &known.token, pin, pace(context, args), args.tries)
+    Client::new(address, &known.token, pin, pace, args.tries)
         .map(Remote::new)
         .map_err(|fault| unanswered(fault, &peer.name, &known.url))
 }
 
-fn pace(context: &Context, args: &Args) -> Pace {
+/// How the line is used, and when what waits on it ends: also when there is
+/// news.
+fn pace(context: &Context, args: &Args, news: Option<Arc<News>>) -> Pace {
     let console = context.console.clone();
-    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(move || console.is_interrupted()) }
+    let is_cancelled = move || console.is_interrupted() || news.as_ref().is_some_and(|news| news.has_come());
+    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(is_cancelled) }
 }
 
 impl TheWay {

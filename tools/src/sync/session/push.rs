@@ -67,6 +67,7 @@ impl Session<'_> {
         }
         cursors.pushed = end;
         self.push_completed(cursors, revision, &sent, &mut size)?;
+        self.summary.offered = Some((end, revision));
         Ok(size)
     }
 

@@ -28,6 +28,9 @@ pub(crate) struct Summary {
     /// Whether the peer knows this node by its token, and so remembers how its
     /// ledger stands.
     pub(crate) is_known: bool,
+    /// The size of this ledger and its newest revision, up to which everything
+    /// was offered to the peer.
+    pub(crate) offered: Option<(u64, u64)>,
     /// Entries in the peer's ledger.
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
