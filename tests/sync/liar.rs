@@ -30,11 +30,16 @@ pub(crate) enum Said {
     Truth,
     /// What the peer says, after somebody has been at its body.
     Edited(fn(Vec<u8>) -> Vec<u8>),
+    /// What the peer says, after answers that are none yet, in chunks of a byte,
+    /// with trailers.
+    Crumbs,
     /// These bytes, head and all, without asking for the body; then the
     /// connection ends.
     Raw(Vec<u8>),
     /// Nothing: the body is read, and the connection ends.
     Silence,
+    /// Nothing, as long as somebody waits for it.
+    Stall,
     /// These bytes, again and again, as long as somebody reads.
     Endless(&'static [u8], &'static [u8]),
     /// As [`Said::Truth`], and the connection ends without a word of it.
@@ -170,6 +175,11 @@ fn answer(line: &mut Line, asked: &Asked, said: Said, port: u16, notes: &Mutex<N
             body(line, asked)?;
             None
         }
+        Said::Stall => {
+            body(line, asked)?;
+            line.get_mut().sock.read_to_end(&mut Vec::new()).ok()?;
+            None
+        }
         Said::Endless(first, again) => {
             body(line, asked)?;
             line.get_mut().write_all(first).ok()?;
@@ -178,13 +188,28 @@ fn answer(line: &mut Line, asked: &Asked, said: Said, port: u16, notes: &Mutex<N
                 notes.lock().unwrap().taken += again.len();
             }
         }
-        Said::Truth => true_answer(line, asked, port, |body| body),
-        Said::LastTruth => true_answer(line, asked, port, |body| body).and(None),
-        Said::Edited(edit) => true_answer(line, asked, port, edit),
+        Said::Truth => true_answer(line, asked, port, whole),
+        Said::LastTruth => true_answer(line, asked, port, whole).and(None),
+        Said::Edited(edit) => true_answer(line, asked, port, |head, body| whole(head, edit(body))),
+        Said::Crumbs => true_answer(line, asked, port, crumbs),
     }
 }
 
-fn true_answer(line: &mut Line, asked: &Asked, port: u16, edit: fn(Vec<u8>) -> Vec<u8>) -> Option<()> {
+fn whole(head: &str, body: Vec<u8>) -> Vec<u8> {
+    [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+}
+
+fn crumbs(head: &str, body: Vec<u8>) -> Vec<u8> {
+    let before = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\n";
+    let mut bytes = format!("{before}{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    for byte in body {
+        bytes.extend_from_slice(&[b"1;x=y\r\n", &[byte][..], b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"0\r\nx: y\r\nz: \r\n\r\n");
+    bytes
+}
+
+fn true_answer(line: &mut Line, asked: &Asked, port: u16, form: impl FnOnce(&str, Vec<u8>) -> Vec<u8>) -> Option<()> {
     let body = body(line, asked)?;
     let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
     // HTTP/1.0: the answer ends with the connection.
@@ -205,8 +230,6 @@ fn true_answer(line: &mut Line, asked: &Asked, port: u16, edit: fn(Vec<u8>) -> V
     }
     let mut answer = Vec::new();
     peer.read_to_end(&mut answer).unwrap();
-    let answer = edit(answer);
-    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", answer.len());
-    line.get_mut().write_all(&[head.as_bytes(), &answer].concat()).ok()?;
+    line.get_mut().write_all(&form(&format!("HTTP/1.1 {status}\r\n{headers}"), answer)).ok()?;
     line.get_mut().flush().ok()
 }

@@ -82,6 +82,31 @@ fn an_answer_that_could_be_cut_unnoticed_is_none() {
 }
 
 #[test]
+fn the_same_answer_in_crumbs_is_the_same_answer() {
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    a.write("plant", 40);
+    b.write("lamp", 40);
+    let liar = Liar::new(&server, |_| Said::Crumbs);
+    liar.poses(&a, &b);
+    let done = a.json(&["sync", "b"]);
+    assert_eq!((&done["pulled"]["added"], &done["pushed"]["added"]), (&40.into(), &40.into()), "{done}");
+    assert_eq!(a.heads(), b.heads());
+    assert_eq!(liar.notes.lock().unwrap().connections, 1);
+}
+
+#[test]
+fn a_line_on_which_nothing_moves_is_broken() {
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    let liar = Liar::new(&server, at("/sync/state", || Said::Stall));
+    liar.poses(&a, &b);
+    let err = a.fails(&["pull", "b", "--stall", "1s", "--tries", "2"], 14, "unreachable");
+    assert!(err.contains("nothing came for 1 s"), "{err}");
+    assert_eq!(liar.count("/sync/state"), 2);
+}
+
+#[test]
 fn the_token_goes_nowhere_else() {
     let place = Place::new();
     let (a, b, server) = pair(&place);

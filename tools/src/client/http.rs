@@ -147,7 +147,8 @@ impl Http {
         let mut body = Listening { pieces, watch: &self.watch };
         thread::scope(|scope| {
             // What it runs into shows as a body that is cut.
-            scope.spawn(move || make(&mut inlet).and_then(|()| inlet.end()));
+            let write = move || make(&mut inlet).and_then(|()| inlet.end());
+            thread::Builder::new().spawn_scoped(scope, write)?;
             let answered = self.ask_once(question, true, SendBody::from_reader(&mut body));
             // So that whoever still writes learns that nobody reads.
             drop(body);

@@ -94,7 +94,7 @@ impl Reader for Db {
     ) -> Outcome<Exported> {
         let mut progress = |progress: thingdb::Progress| tell(progress.done, progress.total, progress.bytes);
         let form = if wanted.binary { StreamForm::Binary } else { StreamForm::Lines };
-        let mut options = ExportOptions::new().form(form).progress(&mut progress);
+        let mut options = ExportOptions::new().form(form).progress(&mut progress).while_wanted(wanted.is_wanted);
         if let Some(since) = wanted.since {
             options = options.since(since);
         }

@@ -63,6 +63,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) binary: bool,
     /// Sealed to this passphrase, too.
     pub(crate) archive: Option<&'a Passphrase>,
+    /// Whether somebody still wants it, to be asked now and then.
+    pub(crate) is_wanted: &'a dyn Fn() -> bool,
 }
 
 /// What was written.
