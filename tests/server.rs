@@ -11,8 +11,15 @@ mod client;
 #[path = "server/running.rs"]
 mod running;
 
+#[path = "server/http2.rs"]
+mod http2;
+
+#[path = "server/abuse.rs"]
+mod abuse;
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/drips.rs"]
+mod drips;
 #[path = "server/ending.rs"]
 mod ending;
 #[path = "server/following.rs"]
@@ -21,6 +28,8 @@ mod following;
 mod hostile;
 #[path = "server/many.rs"]
 mod many;
+#[path = "server/memory.rs"]
+mod memory;
 #[path = "server/peers.rs"]
 mod peers;
 #[path = "server/routes.rs"]

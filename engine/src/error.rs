@@ -224,6 +224,9 @@ pub enum Error {
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
+    /// What was asked for is not wanted any more.
+    #[error("it was broken off")]
+    Cancelled,
 }
 
 fn heads_in_words(heads: &[Head]) -> String {

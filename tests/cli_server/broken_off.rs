@@ -103,7 +103,7 @@ fn a_client_that_is_killed_while_its_source_is_silent_ends_its_command() {
 fn a_reader_who_never_reads_does_not_keep_the_server() {
     let world = World::new();
     let server = Server::start(&world);
-    let lines: String = (0..3_000).map(|n| format!("{{\"thing\":\"a\",\"data\":\"{n:0100}\"}}\n")).collect();
+    let lines: String = (0..20_000).map(|n| format!("{{\"thing\":\"a\",\"data\":\"{n:0100}\"}}\n")).collect();
     world.feed(&["append"], lines).ok();
     let mut log = piped(client(&world, &["log", "a"]));
     let mut output = BufReader::with_capacity(64, log.stdout.take().unwrap());
@@ -168,4 +168,37 @@ fn an_export_that_breaks_off_leaves_no_file() {
     assert!(code == 1 && said.contains("error[server-gone]"), "{code} {said}");
     let names: Vec<_> = std::fs::read_dir(world.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name == "out" || name.to_string_lossy().starts_with(".thingdb-")), "{names:?}");
+}
+
+/// Threads of a process that run commands, where the system tells.
+fn commands(process: u32) -> Option<usize> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let is_one = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "command")
+    };
+    Some(tasks.flatten().filter(is_one).count())
+}
+
+#[test]
+fn what_a_killed_client_wanted_to_know_is_not_worked_out() {
+    let world = World::new();
+    let input: String = (0..20_000).map(|n| format!("{{\"thing\":\"t-{n}\",\"data\":{n}}}\n")).collect();
+    world.feed(&["append"], input).ok();
+    let server = Server::start(&world);
+    // More than the server has time for when it is told to end, if each of them
+    // went on to its end.
+    let clients: Vec<Child> = (0..48)
+        .map(|n| piped(client(&world, if n % 2 == 0 { &["verify"] } else { &["export", "--prefix", "none"] })))
+        .collect();
+    match commands(server.id()) {
+        None => crate::world::skip("the system does not tell what threads a process has"),
+        Some(_) => while commands(server.id()) < Some(24) {},
+    }
+    for mut client in clients {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    // It has a place for another one, and none is left when it ends.
+    through(&world, &["stats"]).ok();
+    server.stop();
 }

@@ -51,6 +51,7 @@ pub struct ExportOptions<'a> {
     form: StreamForm,
     passphrase: Option<(&'a Passphrase, KdfParams)>,
     progress: progress::Report<'a>,
+    is_wanted: progress::Wanted<'a>,
 }
 
 impl<'a> ExportOptions<'a> {
@@ -126,6 +127,15 @@ impl<'a> ExportOptions<'a> {
         self.progress = Some(report);
         self
     }
+
+    /// Asks now and then whether the stream is still wanted; if not, ends with
+    /// [`Error::Cancelled`]. An export of little out of much writes seldom, and
+    /// would not notice otherwise that nobody listens.
+    #[must_use]
+    pub fn while_wanted(mut self, is_wanted: &'a dyn Fn() -> bool) -> Self {
+        self.is_wanted = Some(is_wanted);
+        self
+    }
 }
 
 impl std::fmt::Debug for ExportOptions<'_> {
@@ -157,7 +167,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Stream`] if `out` fails, [`Error::is_damaged`] if an entry
-    /// does not open; the stream ends without a trailer then.
+    /// does not open, [`Error::Cancelled`]; the stream ends without a trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
         let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
         // A ledger that was cut, or that cannot be written to, has no new
@@ -173,10 +183,11 @@ impl Db {
         let mut paths = Paths::default();
         let since = options.since.min(size);
         let wanted = match &dress.to {
-            Some(to) => Some(self.addressed(to, since, size)?),
+            Some(to) => Some(self.addressed(to, since, size, options.is_wanted)?),
             None => None,
         };
         self.each_record(since, size, |located| {
+            progress::go_on(options.is_wanted)?;
             let header = &located.header;
             let position = located.position;
             let skipped = !header.thing.as_str().starts_with(&options.prefix)
@@ -235,9 +246,16 @@ impl Db {
     }
 
     /// The things of which `to` may read an entry from `since` on.
-    fn addressed(&self, to: &RecipientId, since: u64, size: u64) -> Result<HashSet<Tag>> {
+    fn addressed(
+        &self,
+        to: &RecipientId,
+        since: u64,
+        size: u64,
+        is_wanted: progress::Wanted<'_>,
+    ) -> Result<HashSet<Tag>> {
         let mut tags = HashSet::new();
         self.each_record(since, size, |located| {
+            progress::go_on(is_wanted)?;
             let tag = self.store.tag(&located.header.thing);
             if !tags.contains(&tag) {
                 let envelopes = self.store.envelopes(&located)?;

@@ -73,13 +73,13 @@ pub(super) fn ledger(
     tree: &Ledger,
     threads: usize,
     checkpoints: Vec<(Checkpoint, &'static str)>,
-    mut progress: progress::Report<'_>,
+    (mut progress, is_wanted): (progress::Report<'_>, progress::Wanted<'_>),
     report: Report,
 ) -> Result<Report> {
     let size = tree.size();
     let mut links = Links { report, checkpoints, ..Links::new(store, size) };
     links.reach();
-    scan::ledger(store, size, threads, |stretch| {
+    scan::ledger(store, size, threads, is_wanted, |stretch| {
         links.stretch(stretch)?;
         progress::tell(&mut progress, links.report.entries, size, 0);
         Ok(())
@@ -561,7 +561,12 @@ fn for_each_state(
 /// Verifies the history of one thing, as the index lists it. With a checkpoint
 /// also that the ledger has grown out of it, and that what the index lists is
 /// in it; not that the index lists everything.
-pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -> Result<Report> {
+pub(super) fn thing(
+    store: &Store,
+    thing: &ThingId,
+    kept: Option<&Checkpoint>,
+    is_wanted: progress::Wanted<'_>,
+) -> Result<Report> {
     let tag = store.tag(thing);
     let mut links = Links::new(store, u64::MAX);
     let kept = kept.map(|kept| links.stand(kept)).transpose()?.flatten();
@@ -569,6 +574,7 @@ pub(super) fn thing(store: &Store, thing: &ThingId, kept: Option<&Checkpoint>) -
     let mut memo = Memo::default();
     for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
         for posting in store.chunk(&tag, &state, chunk)?.iter() {
+            progress::go_on(is_wanted)?;
             match store.located_of(&state, posting) {
                 Ok(located) => {
                     let Finding { position, entry, problems } =

@@ -33,6 +33,7 @@ pub struct VerifyOptions<'a> {
     thing: Option<String>,
     checkpoint: Option<String>,
     progress: progress::Report<'a>,
+    is_wanted: progress::Wanted<'a>,
 }
 
 impl<'a> VerifyOptions<'a> {
@@ -63,6 +64,14 @@ impl<'a> VerifyOptions<'a> {
     #[must_use]
     pub fn progress(mut self, report: &'a mut dyn FnMut(Progress)) -> Self {
         self.progress = Some(report);
+        self
+    }
+
+    /// Asks now and then whether the result is still wanted; if not, ends with
+    /// [`Error::Cancelled`].
+    #[must_use]
+    pub fn while_wanted(mut self, is_wanted: &'a dyn Fn() -> bool) -> Self {
+        self.is_wanted = Some(is_wanted);
         self
     }
 }
@@ -96,18 +105,23 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the checkpoint is no note or not signed by this
-    /// node.
+    /// node; [`Error::Cancelled`].
     pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
         let kept = options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()?;
         let mut report = match &options.thing {
-            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?, kept.as_ref())?,
-            None => self.verify_ledger(kept, options.progress)?,
+            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?, kept.as_ref(), options.is_wanted)?,
+            None => self.verify_ledger(kept, options.progress, options.is_wanted)?,
         };
         report.settle();
         Ok(report)
     }
 
-    fn verify_ledger(&self, kept: Option<Checkpoint>, progress: progress::Report<'_>) -> Result<Report> {
+    fn verify_ledger(
+        &self,
+        kept: Option<Checkpoint>,
+        progress: progress::Report<'_>,
+        is_wanted: progress::Wanted<'_>,
+    ) -> Result<Report> {
         let mut checkpoints = Vec::new();
         let mut report = Report::default();
         match self.last_checkpoint() {
@@ -119,7 +133,7 @@ impl Db {
         // committer has answered another job, it is there.
         let tree = self.store.tree();
         let _ = self.committer.submit(&self.store, Job::Rows(Batch::new()));
-        links::ledger(&self.store, &tree, self.options.threads, checkpoints, progress, report)
+        links::ledger(&self.store, &tree, self.options.threads, checkpoints, (progress, is_wanted), report)
     }
 
     /// A note that this node signed, with its key of now or one before.

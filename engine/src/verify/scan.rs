@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thingdb_format::signature::{self, BatchMemo};
 use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
+use crate::progress;
 use crate::prototype;
 use crate::schema::{self, Tag};
 use crate::storage::Direction;
@@ -77,27 +80,39 @@ pub(super) struct Memo {
 /// Rows of packets that a worker remembers.
 const MAX_PACKETS: usize = 4096;
 
+/// How often it is asked whether the work is still wanted, while workers are at
+/// a unit: that may be some ten thousand entries.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
 /// Goes through the ledger's first `size` positions and gives `take` each
-/// stretch, in order.
+/// stretch, in order, for as long as that is wanted.
 pub(super) fn ledger(
     store: &Store,
     size: u64,
     threads: usize,
+    is_wanted: progress::Wanted<'_>,
     mut take: impl FnMut(Stretch) -> Result<()>,
 ) -> Result<()> {
+    let is_left = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (to_workers, units) = bounded::<Handed>(threads * 2);
         let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(threads * 2);
         scope.spawn(move || read(store, size, &to_workers));
         for _ in 0..threads {
             let (units, results) = (units.clone(), results.clone());
-            scope.spawn(move || work(store, &units, &results));
+            scope.spawn(move || work(store, &units, &results, is_left));
         }
         drop((units, results));
         let mut early = BTreeMap::new();
         let mut next = 0;
         // When this returns early the channels close, and the threads end.
-        for result in from_workers {
+        loop {
+            progress::go_on(is_wanted).inspect_err(|_| is_left.store(true, Ordering::Relaxed))?;
+            let result = match from_workers.recv_timeout(ASK_EVERY) {
+                Ok(result) => result,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             let (number, stretch) = result?;
             early.insert(number, stretch);
             while let Some(stretch) = early.remove(&next) {
@@ -105,7 +120,6 @@ pub(super) fn ledger(
                 take(stretch)?;
             }
         }
-        Ok(())
     })
 }
 
@@ -162,11 +176,11 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
     let _ = to_workers.send(Ok((unit, gaps)));
 }
 
-fn work(store: &Store, units: &Receiver<Handed>, results: &Sender<Result<(u64, Stretch)>>) {
+fn work(store: &Store, units: &Receiver<Handed>, results: &Sender<Result<(u64, Stretch)>>, is_left: &AtomicBool) {
     let mut memo = Memo::default();
     for handed in units {
         let result = handed.map(|(unit, gaps)| {
-            let findings = check_unit(store, &unit, &mut memo);
+            let findings = check_unit(store, &unit, &mut memo, is_left);
             (unit.number, Stretch { findings, gaps })
         });
         if results.send(result).is_err() {
@@ -184,7 +198,9 @@ struct OpenBatch {
     leaves: BTreeMap<u64, Hash>,
 }
 
-fn check_unit(store: &Store, unit: &Unit, memo: &mut Memo) -> Vec<Finding> {
+/// Checks what is in a unit; nobody wants what is left of it once the work is
+/// left.
+fn check_unit(store: &Store, unit: &Unit, memo: &mut Memo, is_left: &AtomicBool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut batch: Option<OpenBatch> = None;
     for (first, bytes) in &unit.blocks {
@@ -195,6 +211,9 @@ fn check_unit(store: &Store, unit: &Unit, memo: &mut Memo) -> Vec<Finding> {
         if batch.as_ref().map(|batch| &batch.head) != head.as_ref() {
             close(store, batch.take(), &mut findings, memo);
             batch = head.map(|head| OpenBatch { head, from: findings.len(), leaves: BTreeMap::new() });
+        }
+        if is_left.load(Ordering::Relaxed) {
+            return findings;
         }
         for (position, slot) in (*first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
             match store.located_in(&block, *first, slot) {

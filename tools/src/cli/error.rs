@@ -253,6 +253,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         ),
         thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
+        thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),
         p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),

@@ -60,6 +60,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) binary: bool,
     /// Sealed to this passphrase, too.
     pub(crate) archive: Option<&'a Passphrase>,
+    /// Whether somebody still wants it, to be asked now and then.
+    pub(crate) is_wanted: &'a dyn Fn() -> bool,
 }
 
 /// What was written.
@@ -197,7 +199,7 @@ impl Reader for Db {
     ) -> Outcome<Exported> {
         let mut progress = |progress: thingdb::Progress| tell(progress.done, progress.total, progress.bytes);
         let form = if wanted.binary { StreamForm::Binary } else { StreamForm::Lines };
-        let mut options = ExportOptions::new().form(form).progress(&mut progress);
+        let mut options = ExportOptions::new().form(form).progress(&mut progress).while_wanted(wanted.is_wanted);
         if let Some(since) = wanted.since {
             options = options.since(since);
         }

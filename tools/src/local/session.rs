@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Session {
 
     /// Runs the command to its end, or to that of the client.
     pub(crate) fn run(self: &Arc<Self>, command: Command, db: Arc<Db>) -> io::Result<()> {
-        let (answers, waiting) = channel();
+        let (answers, waiting) = sync_channel(1);
         let session = Arc::clone(self);
         let work = thread::Builder::new().name("command".into()).stack_size(STACK_BYTES).spawn(move || {
             let code = session.execute(command, waiting, db);
@@ -111,13 +111,17 @@ impl Session {
     }
 
     /// Takes what the client says until it ends.
-    fn listen(&self, answers: &Sender<Message>) {
+    fn listen(&self, answers: &SyncSender<Message>) {
         let mut frames = wire::Receiver::new(&self.stream);
         while let Ok(Some(frame)) = frames.next() {
             match Message::read(frame) {
                 Ok(Message::Interrupt) => self.interrupt(),
-                // A command that has ended wants no answer.
-                Ok(answer) => drop(answers.send(answer)),
+                // Who answers what nobody asked would have us hold what comes
+                // with it. A command that has ended wants no answer.
+                Ok(answer) => match answers.try_send(answer) {
+                    Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+                    Err(TrySendError::Full(_)) => return,
+                },
                 Err(_) => return,
             }
         }

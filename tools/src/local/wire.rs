@@ -128,6 +128,11 @@ impl<'a> Receiver<'a> {
                 self.descriptors.extend(descriptors);
             }
         }
+        // They come with the header. Who sends more with each byte would have
+        // us hold them all until the frame ends.
+        if self.descriptors.len() > MAX_DESCRIPTORS {
+            return Err(malformed());
+        }
         Ok(received.bytes)
     }
 }
@@ -168,6 +173,23 @@ mod tests {
         let mut byte = [0; 1];
         near.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
+    }
+
+    #[test]
+    fn descriptors_do_not_pile_up() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        // A frame that claims three, and brings three with every byte.
+        let sent = std::thread::spawn(move || {
+            let end = ours.try_clone().unwrap();
+            send_part(&ours, &[1, 3, 0, 0, 255, 255], &[end.as_fd(); 3]).unwrap();
+            (0..1_000).take_while(|_| send_part(&ours, b"x", &[end.as_fd(); 3]).is_ok()).count()
+        });
+        let mut frames = Receiver::new(&theirs);
+        assert_eq!(frames.next().err().unwrap().kind(), io::ErrorKind::InvalidData);
+        assert!(frames.descriptors.len() <= 2 * MAX_DESCRIPTORS, "{}", frames.descriptors.len());
+        drop(frames);
+        drop(theirs);
+        assert!(sent.join().unwrap() <= 1_000);
     }
 
     #[test]

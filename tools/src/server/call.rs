@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ use thingdb::{Db, EntryId, Token, TokenRefusal};
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
-use super::node::Node;
+use super::config::Limits;
+use super::flow::Flow;
+use super::node::{Node, Share};
+use super::places::{Place, Scarce};
 use super::problem::Problem;
 use super::query::Query;
 use super::{encoding, guard, pipe};
@@ -49,6 +53,8 @@ pub(crate) struct Bearer {
     /// What it allows.
     pub(crate) token: Token,
     text: Arc<Zeroizing<String>>,
+    /// What its requests take together.
+    share: Arc<Share>,
     checked: Instant,
 }
 
@@ -57,8 +63,13 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Bearer {
     /// The token with its text.
-    pub(crate) fn new(token: Token, text: Zeroizing<String>) -> Self {
-        Self { token, text: Arc::new(text), checked: Instant::now() }
+    pub(crate) fn new(token: Token, text: Zeroizing<String>, share: Arc<Share>) -> Self {
+        Self { token, text: Arc::new(text), share, checked: Instant::now() }
+    }
+
+    /// What its requests take together.
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
     }
 
     /// Whether the token still holds, looked up now and then.
@@ -156,34 +167,95 @@ impl Call {
         self.body.lock().expect("no thread panics while it holds the body").take().unwrap_or_default()
     }
 
-    /// Reads the whole body, no more than `most` bytes of it.
-    pub(crate) async fn whole_body(&mut self, most: u64) -> Result<Vec<u8>, Problem> {
-        let compression = encoding::compressed_with(&self.headers)?;
+    /// What the token takes of the server, if there is one.
+    pub(crate) fn share(&self) -> Option<&Share> {
+        self.bearer.as_ref().map(Bearer::share)
+    }
+
+    /// A place among few, or why there is none.
+    pub(crate) fn take(&self, scarce: Scarce) -> Result<Place, Problem> {
+        self.node.place(self.share(), scarce)
+    }
+
+    /// Calls into the database off the threads that serve connections.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Db) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.node.call(self.share(), Scarce::Calls, act).await
+    }
+
+    /// The same for a call that may read as much data as an answer holds.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Db) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.node.call(self.share(), Scarce::Reads, act).await
+    }
+
+    /// Refuses a body that says itself that it is larger than `most` bytes,
+    /// before anything is done for it. Gives what it says.
+    pub(crate) fn told_length(&self, most: u64) -> Result<Option<u64>, Problem> {
         let told = self.header(&header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
-        if told.is_some_and(|told| told > most) {
-            return Err(too_large(most));
-        }
-        // What is compressed may become as large as is allowed.
-        let room = told.filter(|_| compression == Compression::None).unwrap_or(most);
-        let _room = self.node.room_for(room).await?;
-        let bytes = collect(self.take_body(), most, self.node.limits.stall).await?;
+        if told.is_some_and(|told| told > most) { Err(too_large(most)) } else { Ok(told) }
+    }
+
+    /// Reads the whole body, no more than `most` bytes of it.
+    pub(crate) async fn whole_body(&mut self, most: u64) -> Result<Whole, Problem> {
+        let told = self.told_length(most)?;
+        let compression = encoding::compressed_with(&self.headers)?;
+        // What is compressed is there twice for a while, and may become as large
+        // as is allowed.
+        let room = match compression {
+            Compression::None => told.unwrap_or(most),
+            _ => told.unwrap_or(most).saturating_add(most),
+        };
+        let room = self.node.room_for(self.share(), room).await?;
+        let bytes = collect(self.take_body(), most, &self.node.limits).await?;
         self.must_hold()?;
-        match compression {
-            Compression::None => Ok(bytes),
-            compression => self.node.call(move |_| unpack(compression, &bytes, most)).await,
-        }
+        let bytes = match compression {
+            Compression::None => bytes,
+            compression => self.run(move |_| unpack(compression, &bytes, most)).await?,
+        };
+        Ok(Whole { bytes, room })
     }
 }
 
-async fn collect(mut body: Body, most: u64, stall: Duration) -> Result<Vec<u8>, Problem> {
+/// A body that was read as a whole, with the room that it takes: whoever uses
+/// the bytes keeps both for as long.
+pub(crate) struct Whole {
+    bytes: Vec<u8>,
+    room: Place,
+}
+
+impl Whole {
+    /// The bytes, and the room to be kept beside them.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Place) {
+        (self.bytes, self.room)
+    }
+}
+
+impl Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+async fn collect(mut body: Body, most: u64, limits: &Limits) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
+    let mut flow = Flow::new(limits);
     loop {
-        match tokio::time::timeout(stall, body.frame()).await {
-            Err(_) => return Err(Problem::too_slow("the body did not go on")),
+        let since = Instant::now();
+        let piece = match tokio::time::timeout(flow.patience(limits.stall), body.frame()).await {
+            Err(_) => return Err(Problem::too_slow("the body did not go on, or too slowly")),
             Ok(None) => return Ok(bytes),
             Ok(Some(Err(problem))) => return Err(Problem::usage(format!("the body broke off: {problem}"))),
-            Ok(Some(Ok(frame))) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-        }
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        };
+        flow.moved(since.elapsed(), piece.len());
+        bytes.extend_from_slice(&piece);
         if bytes.len() as u64 > most {
             drop(bytes);
             pipe::drain(body).await;

@@ -33,43 +33,41 @@ pub(crate) struct Checkpoint {
 pub(crate) async fn checkpoint(call: Call) -> Answer {
     let form = encoding::accepted(&call.headers, &[TEXT, JSON])?;
     let since = call.query.number("since", MAX_NUMBER)?;
-    call.node
-        .call(move |db| {
-            let size = db.ledger_size();
-            let last = db.last_checkpoint().ok().flatten().filter(|note| note.claimed().size == size);
-            let note = match last {
-                Some(note) => note,
-                None => db.checkpoint()?,
-            };
-            let claimed = note.claimed();
-            if since.is_some_and(|since| since > claimed.size) {
-                return Err(Problem::invalid(format!("the ledger has {} entries only", claimed.size)));
+    call.run(move |db| {
+        let size = db.ledger_size();
+        let last = db.last_checkpoint().ok().flatten().filter(|note| note.claimed().size == size);
+        let note = match last {
+            Some(note) => note,
+            None => db.checkpoint()?,
+        };
+        let claimed = note.claimed();
+        if since.is_some_and(|since| since > claimed.size) {
+            return Err(Problem::invalid(format!("the ledger has {} entries only", claimed.size)));
+        }
+        let proof = match since {
+            Some(since) => Some(db.consistency_proof(since, claimed.size)?),
+            None => None,
+        };
+        let proof: Option<Vec<String>> = proof.map(|hashes| hashes.iter().map(|hash| BASE64.encode(&hash.0)).collect());
+        if form == JSON {
+            return json(&Checkpoint {
+                origin: claimed.origin.to_string(),
+                size: claimed.size,
+                root: claimed.root.to_string(),
+                note: note.to_string(),
+                since,
+                consistency: proof,
+            });
+        }
+        // With a proof it is the form in which C2SP's witnesses take it.
+        let text = match (since, proof) {
+            (Some(since), Some(proof)) => {
+                let lines: String = proof.iter().map(|line| format!("{line}\n")).collect();
+                format!("old {since}\n{lines}\n{note}")
             }
-            let proof = match since {
-                Some(since) => Some(db.consistency_proof(since, claimed.size)?),
-                None => None,
-            };
-            let proof: Option<Vec<String>> =
-                proof.map(|hashes| hashes.iter().map(|hash| BASE64.encode(&hash.0)).collect());
-            if form == JSON {
-                return json(&Checkpoint {
-                    origin: claimed.origin.to_string(),
-                    size: claimed.size,
-                    root: claimed.root.to_string(),
-                    note: note.to_string(),
-                    since,
-                    consistency: proof,
-                });
-            }
-            // With a proof it is the form in which C2SP's witnesses take it.
-            let text = match (since, proof) {
-                (Some(since), Some(proof)) => {
-                    let lines: String = proof.iter().map(|line| format!("{line}\n")).collect();
-                    format!("old {since}\n{lines}\n{note}")
-                }
-                _ => note.to_string(),
-            };
-            Ok(answer(TEXT, text))
-        })
-        .await
+            _ => note.to_string(),
+        };
+        Ok(answer(TEXT, text))
+    })
+    .await
 }

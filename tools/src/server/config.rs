@@ -60,10 +60,16 @@ pub(crate) struct Limits {
     pub(crate) exports: usize,
     /// Exports that follow the ledger at once.
     pub(crate) followers: usize,
+    /// Calls at once that may read as much data as an answer holds. Each may
+    /// hold it three times over: stored, opened, and as JSON.
+    pub(crate) reads: usize,
+    /// Comparisons of all ids at once.
+    pub(crate) comparisons: usize,
     /// Bytes of a body that is read as a whole: data of one entry, ids.
     pub(crate) body_bytes: u64,
-    /// Bytes of bodies that are read as a whole, over all requests.
-    pub(crate) bodies_bytes: u64,
+    /// Bytes of bodies that are read as a whole, over all requests; and as many
+    /// of answers that wait for their clients.
+    pub(crate) held_bytes: u64,
     /// Bytes of a stream as it comes.
     pub(crate) stream_bytes: u64,
     /// What a compressed stream may unpack to, as a multiple of what came.
@@ -72,6 +78,10 @@ pub(crate) struct Limits {
     pub(crate) head: Duration,
     /// Between two pieces of a body, either way.
     pub(crate) stall: Duration,
+    /// Bytes a second that a body must move, either way.
+    pub(crate) min_rate: u32,
+    /// How long a body may move less than that.
+    pub(crate) rate_window: Duration,
     /// For a connection without a request.
     pub(crate) idle: Duration,
     /// For what is under way when the server is told to stop.
@@ -93,12 +103,17 @@ impl Default for Limits {
             imports: 4,
             exports: 8,
             followers: 128,
+            reads: 8,
+            comparisons: 4,
             body_bytes: LARGEST_BODY,
-            bodies_bytes: 8 * LARGEST_BODY,
+            held_bytes: 8 * LARGEST_BODY,
             stream_bytes: 64 << 30,
             unpack_ratio: 100,
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            // A line of 1 KiB/s, however bad it is, is far above it.
+            min_rate: 64,
+            rate_window: Duration::from_secs(60),
             idle: Duration::from_secs(75),
             shutdown: Duration::from_secs(30),
         }

@@ -18,23 +18,22 @@ pub(crate) async fn read(call: Call) -> Answer {
     let digits = call.entry()?.to_owned();
     let is_exact = call.query.flag("base64")?;
     let things = call.things().to_owned();
-    call.node
-        .call(move |db| {
-            let (record, is_whole_id) = found(db, &digits, &things)?;
-            let (whole, entry) = (WholeJson::new(&record), Entry::from(record));
-            let told = if is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) };
-            let mut response = json(&AllJson::new(told, whole))?;
-            response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", entry.id()))?);
-            // Data that cannot be read yet may be shared with this node later,
-            // and other entries may come whose ids begin the same.
-            let cache = match entry.state() {
-                State::Open if is_whole_id => "private, max-age=31536000, immutable",
-                _ => "private, no-cache",
-            };
-            response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));
-            Ok(response)
-        })
-        .await
+    call.read(move |db| {
+        let (record, is_whole_id) = found(db, &digits, &things)?;
+        let (whole, entry) = (WholeJson::new(&record), Entry::from(record));
+        let told = if is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) };
+        let mut response = json(&AllJson::new(told, whole))?;
+        response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", entry.id()))?);
+        // Data that cannot be read yet may be shared with this node later,
+        // and other entries may come whose ids begin the same.
+        let cache = match entry.state() {
+            State::Open if is_whole_id => "private, max-age=31536000, immutable",
+            _ => "private, no-cache",
+        };
+        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));
+        Ok(response)
+    })
+    .await
 }
 
 /// The one entry whose id begins with `digits`, and whether that is all of it.
@@ -60,42 +59,42 @@ pub(crate) async fn write(mut call: Call) -> Answer {
     let thing = call.thing()?;
     let media_type = media_type(&call)?;
     let expect = expectation(&call)?;
-    let data = call.whole_body(call.node.limits.body_bytes).await?;
+    let (data, room) = call.whole_body(call.node.limits.body_bytes).await?.into_parts();
     let (action, actor) = (call.query.text("action").map(str::to_owned), call.query.text("actor").map(str::to_owned));
-    call.node
-        .call(move |db| {
-            let mut draft = match media_type.as_str() {
-                JSON => Draft::json(&thing, data)?,
-                other => Draft::bytes(&thing, other, data)?,
-            };
-            if let Some(action) = &action {
-                draft = draft.action(action);
+    call.run(move |db| {
+        let _room = room;
+        let mut draft = match media_type.as_str() {
+            JSON => Draft::json(&thing, data)?,
+            other => Draft::bytes(&thing, other, data)?,
+        };
+        if let Some(action) = &action {
+            draft = draft.action(action);
+        }
+        let own = db.own_actors();
+        let signer = own.iter().find(|own| actor.as_deref().map_or(own.default, |name| own.name == name));
+        let signer = signer.ok_or_else(|| {
+            let detail = actor.map_or_else(
+                || "this node has no actor".to_owned(),
+                |name| format!("no actor of this node is named {name}"),
+            );
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
+        })?;
+        draft = match expect {
+            None => draft.actor(&signer.name),
+            Some(Expected::Exists) if db.heads(&thing)?.is_empty() => {
+                return Err(no_thing(&thing).with_status(StatusCode::PRECONDITION_FAILED, "conflict"));
             }
-            let own = db.own_actors();
-            let signer = own.iter().find(|own| actor.as_deref().map_or(own.default, |name| own.name == name));
-            let signer = signer.ok_or_else(|| {
-                let detail = actor.map_or_else(
-                    || "this node has no actor".to_owned(),
-                    |name| format!("no actor of this node is named {name}"),
-                );
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
-            })?;
-            draft = match expect {
-                None => draft.actor(&signer.name),
-                Some(Expected::Exists) if db.heads(&thing)?.is_empty() => {
-                    return Err(no_thing(&thing).with_status(StatusCode::PRECONDITION_FAILED, "conflict"));
-                }
-                Some(Expected::Exists) => draft.actor(&signer.name),
-                Some(Expected::Engine(expect)) => draft.actor(&signer.name).expect(expect),
-            };
-            let receipt = db.write(draft)?;
-            let mut response = json(&ReceiptJson::new(&receipt, &signer.name))?;
-            *response.status_mut() = StatusCode::CREATED;
-            response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", receipt.id))?);
-            response.headers_mut().insert(header::LOCATION, header_value(&format!("/entries/{}", receipt.id))?);
-            Ok(response)
-        })
-        .await
+            Some(Expected::Exists) => draft.actor(&signer.name),
+            Some(Expected::Engine(expect)) => draft.actor(&signer.name).expect(expect),
+        };
+        let receipt = db.write(draft)?;
+        let mut response = json(&ReceiptJson::new(&receipt, &signer.name))?;
+        *response.status_mut() = StatusCode::CREATED;
+        response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", receipt.id))?);
+        response.headers_mut().insert(header::LOCATION, header_value(&format!("/entries/{}", receipt.id))?);
+        Ok(response)
+    })
+    .await
 }
 
 /// What a writer takes for granted.

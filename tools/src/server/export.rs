@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::call::{Answer, Bearer, Call, answer};
 use super::encoding::{self, EVENTS, FRAMES, NDJSON};
 use super::node::Node;
-use super::pipe::{self, Sink};
+use super::pipe::{self, PIECE_BYTES, Sink};
+use super::places::Scarce;
 use super::problem::Problem;
 use super::routes::{MAX_NUMBER, MAX_WAIT};
 use crate::cli::compress::Compressor;
@@ -37,7 +38,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn options(&self, since: u64, until: u64) -> ExportOptions<'static> {
+    fn options<'a>(&self, since: u64, until: u64) -> ExportOptions<'a> {
         let options =
             ExportOptions::new().since(since).until(until).prefix(&self.prefix).only_addressed(self.only_addressed);
         match &self.to {
@@ -59,7 +60,7 @@ pub(crate) async fn export(mut call: Call) -> Answer {
         return Err(Problem::usage("only_addressed needs to"));
     }
     if let Some(to) = wanted.to.clone() {
-        call.node.call(move |db| Ok(db.peer(&to).map(|_| ())?)).await?;
+        call.run(move |db| Ok(db.peer(&to).map(|_| ())?)).await?;
     }
     let mut since = call.query.number("since", MAX_NUMBER)?.unwrap_or(0);
     let wait = call.query.number("wait", MAX_WAIT)?.unwrap_or(0);
@@ -70,7 +71,7 @@ pub(crate) async fn export(mut call: Call) -> Answer {
         return follow(call, wanted, since);
     }
     if wait > 0 {
-        let _place = Node::place(&call.node.followers, "followers")?;
+        let _place = call.take(Scarce::Followers)?;
         // Who waits takes no place from those who have something to do.
         call.place = None;
         wait_for(&call.node, since, Duration::from_secs(wait)).await;
@@ -90,16 +91,19 @@ async fn wait_for(node: &Node, position: u64, most: Duration) {
 
 fn stream(call: &Call, wanted: Wanted, since: u64, media_type: &'static str) -> Answer {
     let form = if media_type == FRAMES { StreamForm::Binary } else { StreamForm::Lines };
-    let place = Node::place(&call.node.exports, "exports")?;
+    let place = call.take(Scarce::Exports)?;
     let compression = encoding::compression(&call.headers);
-    let (sink, body) = pipe::sink(&call.node, call.bearer.clone());
+    let (sink, body) = pipe::sink(call)?;
     let until = call.node.db.ledger_size();
     let db = Arc::clone(&call.node.db);
     let request_id = Arc::clone(&call.request_id);
     tokio::task::spawn_blocking(move || {
         let _place = place;
+        let audience = sink.audience();
+        let is_wanted = || audience.is_there();
         let written = Compressor::new(compression, sink).map_err(|problem| problem.to_string()).and_then(|mut out| {
-            db.export(wanted.options(since, until).form(form), &mut out).map_err(|problem| told(&problem))?;
+            db.export(wanted.options(since, until).form(form).while_wanted(&is_wanted), &mut out)
+                .map_err(|problem| told(&problem))?;
             out.end().and_then(Sink::end).map_err(|problem| problem.to_string())
         });
         if let Err(problem) = written {
@@ -123,8 +127,8 @@ fn told(problem: &thingdb::Error) -> String {
 }
 
 fn follow(call: Call, wanted: Wanted, since: u64) -> Answer {
-    let place = Node::place(&call.node.followers, "followers")?;
-    let (sender, pieces) = mpsc::channel(4);
+    let place = call.take(Scarce::Followers)?;
+    let (sender, body) = pipe::pieces(&call, 0)?;
     tokio::spawn(async move {
         let _place = place;
         let Call { node, bearer, request_id, .. } = call;
@@ -136,7 +140,7 @@ fn follow(call: Call, wanted: Wanted, since: u64) -> Answer {
             tracing::warn!(%request_id, problem, "a stream of events broke off");
         }
     });
-    let mut response: Response<Body> = answer(EVENTS, pipe::body(pieces));
+    let mut response: Response<Body> = answer(EVENTS, body);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
@@ -180,7 +184,9 @@ impl Follower {
 
     /// Sends the entries between two positions.
     async fn send(&self, since: u64, until: u64) -> Result<(), String> {
-        let place = Arc::clone(&self.node.exports).acquire_owned().await.map_err(|problem| problem.to_string())?;
+        let share = self.bearer.as_ref().map(Bearer::share);
+        let place = self.node.wait(share, Scarce::Exports, 1).await;
+        let place = place.map_err(|_| "the server stops".to_owned())?;
         let (db, wanted, pieces) = (Arc::clone(&self.node.db), self.wanted.clone(), self.pieces.clone());
         let sent = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -224,14 +230,16 @@ impl Write for Events {
             if !self.is_within_line {
                 self.ready.extend_from_slice(b"event: entry\ndata: ");
             }
-            self.ready.extend_from_slice(part);
+            for part in part.chunks(PIECE_BYTES) {
+                self.ready.extend_from_slice(part);
+                if self.ready.len() >= PIECE_BYTES {
+                    self.send()?;
+                }
+            }
             self.is_within_line = part.last() != Some(&b'\n');
             if !self.is_within_line {
                 self.ready.push(b'\n');
             }
-        }
-        if self.ready.len() >= 64 << 10 {
-            self.send()?;
         }
         Ok(bytes.len())
     }

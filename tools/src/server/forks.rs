@@ -23,19 +23,18 @@ pub(crate) async fn list(call: Call) -> Answer {
             return Err(Problem::usage("thing or prefix and after, not both"));
         }
         let thing = call.allowed(thing)?;
-        return call.node.call(move |db| linked(listed(form, &forks_of(db, &thing)?)?, None)).await;
+        return call.run(move |db| linked(listed(form, &forks_of(db, &thing)?)?, None)).await;
     }
     let prefix = call.prefix(&asked)?;
-    call.node
-        .call(move |db| {
-            let (forks, next) = page_of(db, &prefix, after.as_deref(), limit)?;
-            let next = next.map(|last| {
-                let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
-                format!("</forks?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
-            });
-            linked(listed(form, &forks)?, next)
-        })
-        .await
+    call.run(move |db| {
+        let (forks, next) = page_of(db, &prefix, after.as_deref(), limit)?;
+        let next = next.map(|last| {
+            let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
+            format!("</forks?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
+        });
+        linked(listed(form, &forks)?, next)
+    })
+    .await
 }
 
 fn forks_of(db: &Db, thing: &str) -> Result<Vec<ForkJson>, Problem> {

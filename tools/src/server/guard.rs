@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use thingdb::TokenRefusal;
+use thingdb::{Token, TokenRefusal};
 use zeroize::Zeroizing;
 
 use super::call::Bearer;
@@ -22,17 +22,17 @@ pub(crate) fn admit(
     if needs == Needs::Nothing {
         return Ok((None, None));
     }
-    let bearer = match known(node, headers) {
-        Ok(bearer) => bearer,
+    let (token, text) = match known(node, headers) {
+        Ok(known) => known,
         Err(problem) => {
             node.metrics.refused();
             node.spend(Client::Address(address))?;
             return Err(problem);
         }
     };
-    let turn = node.turn(Client::Token(bearer.token.id))?;
+    let turn = node.turn(Client::Token(token.id))?;
     if let Needs::Scope(scope) = needs
-        && !bearer.token.allows(scope)
+        && !token.allows(scope)
     {
         node.metrics.refused();
         let detail = format!("the token has not the scope {scope}");
@@ -40,10 +40,10 @@ pub(crate) fn admit(
             .hint(format!("thingdb token new --name NAME --scope {scope}"));
         return Err(problem);
     }
-    Ok((Some(bearer), Some(turn)))
+    Ok((Some(Bearer::new(token, text, turn.share())), Some(turn)))
 }
 
-fn known(node: &Node, headers: &HeaderMap) -> Result<Bearer, Problem> {
+fn known(node: &Node, headers: &HeaderMap) -> Result<(Token, Zeroizing<String>), Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         let detail = "this needs a token: Authorization: Bearer tdb_…";
@@ -57,7 +57,7 @@ fn known(node: &Node, headers: &HeaderMap) -> Result<Bearer, Problem> {
         return Err(unknown("the header is not Authorization: Bearer TOKEN", INVALID));
     };
     match node.db.check_token(&text) {
-        Ok(token) => Ok(Bearer::new(token, text)),
+        Ok(token) => Ok((token, text)),
         Err(TokenRefusal::Malformed) => {
             Err(unknown("the token is not complete or was mistyped", INVALID).hint("copy it again, all of it"))
         }

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, NDJSON};
-use super::node::Node;
 use super::pipe::{self, Break, Ending, Source, Unpacked, UntilError};
+use super::places::Scarce;
 use super::problem::{Problem, ProblemJson};
 use super::stream::{Form, MEDIA_TYPES};
 use crate::cli::compress::{self, Compression};
@@ -41,7 +41,9 @@ pub(crate) async fn import(call: Call) -> Answer {
         dry_run: call.query.flag("dry_run")?,
         fail_fast: call.query.flag("fail_fast")?,
     };
-    let place = Node::place(&call.node.imports, "imports")?;
+    call.told_length(call.node.limits.stream_bytes)?;
+    let place = call.take(Scarce::Imports)?;
+    let (pieces, body) = pipe::pieces(&call, WAITING_BYTES as u64)?;
     let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
     let (lines, mut events) = Lines::new(form == NDJSON && !order.fail_fast);
     let db = Arc::clone(&call.node.db);
@@ -66,7 +68,6 @@ pub(crate) async fn import(call: Call) -> Answer {
             Ended::Told => Err(Problem::unexpected("an import told its end to nobody")),
         };
     };
-    let (pieces, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         let mut next = Some(first);
         while let Some(piece) = next {
@@ -77,7 +78,7 @@ pub(crate) async fn import(call: Call) -> Answer {
             next = events.recv().await;
         }
     });
-    Ok(answer(NDJSON, pipe::body(receiver)))
+    Ok(answer(NDJSON, body))
 }
 
 /// What is to be done with a stream.
@@ -128,7 +129,7 @@ pub(crate) fn broken(how: Break) -> Problem {
     let stored = "what came before it is stored";
     match how {
         Break::Gone => Problem::usage(format!("the body broke off; {stored}")),
-        Break::Slow => Problem::too_slow(format!("the body did not go on; {stored}")),
+        Break::Slow => Problem::too_slow(format!("the body did not go on, or too slowly; {stored}")),
         Break::Large => Problem::too_large(format!("the stream, or what it unpacks to, is too large; {stored}")),
         Break::Token => {
             Problem::new(StatusCode::UNAUTHORIZED, "token-refused", format!("the token holds no longer; {stored}"))

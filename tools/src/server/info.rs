@@ -79,20 +79,19 @@ pub(crate) async fn info(call: Call) -> Answer {
         requests_per_second: limits.rate,
         page: super::routes::MAX_PAGE,
     };
-    call.node
-        .call(|db| {
-            let card = db.card()?;
-            json(&Info {
-                protocol: PROTOCOL,
-                version: env!("CARGO_PKG_VERSION"),
-                origin: db.origin().to_string(),
-                fingerprint: card.node_key.fingerprint().to_string(),
-                card: card.to_string(),
-                entries: db.ledger_size(),
-                streams: super::stream::MEDIA_TYPES.to_vec(),
-                token,
-                limits,
-            })
+    call.run(|db| {
+        let card = db.card()?;
+        json(&Info {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION"),
+            origin: db.origin().to_string(),
+            fingerprint: card.node_key.fingerprint().to_string(),
+            card: card.to_string(),
+            entries: db.ledger_size(),
+            streams: super::stream::MEDIA_TYPES.to_vec(),
+            token,
+            limits,
         })
-        .await
+    })
+    .await
 }

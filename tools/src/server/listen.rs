@@ -1,17 +1,19 @@
 //! Connections: accepted while there is room, with time-outs for the slow, and
 //! brought to their end when the server stops.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::flow::Flow;
 use super::node::Node;
 use super::router::Peer;
 use super::tls::Tls;
@@ -31,11 +34,24 @@ const HEAD_BYTES: u32 = 32 << 10;
 /// Headers of a request.
 const HEADERS: usize = 64;
 
-/// Requests at once on one connection.
+/// Requests at once on one connection: more than a client has reason for, and
+/// few enough that what they may leave waiting is small beside the rest.
 const STREAMS: u32 = 128;
 
-/// What waits for a client on one connection, and what it may send ahead.
+/// What a client may send ahead on one connection.
 const WINDOW_BYTES: u32 = 1 << 20;
+
+/// Requests that a client takes back before the server has looked at them;
+/// then the connection ends (CVE-2023-44487).
+const TAKEN_BACK: usize = 20;
+
+/// Requests of a connection that the server takes back because of what the
+/// client does wrong; then the connection ends. Nobody errs that often.
+const WRONG: usize = 128;
+
+/// What of an answer is given to the connection at once: what lies with the
+/// connection is not counted, and how fast it goes shows in its pieces.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -117,6 +133,7 @@ impl Listener {
     async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, address: SocketAddr, h2: bool) {
         let activity = Arc::new(Activity::default());
         let (router, active) = (self.router.clone(), Arc::clone(&activity));
+        let flow = Flow::new(&self.node.limits);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let busy = Busy::new(&active);
             let mut request = request.map(Body::new);
@@ -124,7 +141,8 @@ impl Listener {
             let router = router.clone();
             async move {
                 let answered = router.oneshot(request).await;
-                answered.map(|response: Response<Body>| response.map(|body| Body::new(Answering { body, _busy: busy })))
+                answered
+                    .map(|response: Response<Body>| response.map(|body| Body::new(Answering::new(body, busy, flow))))
             }
         });
         let limits = &self.node.limits;
@@ -135,9 +153,13 @@ impl Listener {
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_BYTES)
+                .max_pending_accept_reset_streams(TAKEN_BACK)
+                .max_local_error_reset_streams(WRONG)
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(WINDOW_BYTES)
-                .max_send_buf_size(WINDOW_BYTES as usize)
+                .max_send_buf_size(PIECE_BYTES)
+                // A client that is gone without a word, and one that reads
+                // nothing any more.
                 .keep_alive_interval(limits.stall)
                 .keep_alive_timeout(limits.stall);
             self.end(builder.serve_connection(io, service), &activity).await;
@@ -178,6 +200,10 @@ impl Listener {
                         (seen, since) = (activity.seen(), Instant::now());
                     }
                     let is_idle = since.elapsed() > if is_ending { LOOK_EVERY } else { limits.idle };
+                    if activity.is_too_slow() {
+                        tracing::debug!("a client takes its answer too slowly");
+                        return;
+                    }
                     if is_idle || left_since.is_some_and(|left| left.elapsed() > limits.head) {
                         return;
                     }
@@ -222,9 +248,33 @@ where
 struct Activity {
     busy: AtomicUsize,
     seen: AtomicUsize,
+    /// Answers so far.
+    given: AtomicU64,
+    answers: Mutex<BTreeMap<u64, Taking>>,
+}
+
+/// How a client takes an answer.
+#[derive(Debug)]
+struct Taking {
+    flow: Flow,
+    /// Since when it has a piece that it has not taken yet.
+    since: Option<Instant>,
+    /// Bytes of that piece.
+    bytes: usize,
 }
 
 impl Activity {
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<u64, Taking>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an answer is taken more slowly than the least rate.
+    fn is_too_slow(&self) -> bool {
+        let is_late =
+            |taking: &Taking| taking.since.is_some_and(|since| since.elapsed() > taking.flow.patience(Duration::MAX));
+        self.answers().values().any(is_late)
+    }
+
     /// Requests without their whole answer.
     fn busy(&self) -> usize {
         self.busy.load(Ordering::Relaxed)
@@ -253,29 +303,91 @@ impl Drop for Busy {
     }
 }
 
-/// A body that keeps its request counted until it is sent.
+/// A body that keeps its request counted until it is sent, and notes how fast
+/// its client takes it.
 struct Answering {
     body: Body,
-    _busy: Busy,
+    /// What is left of the piece that came from the body last.
+    rest: Bytes,
+    number: u64,
+    busy: Busy,
+}
+
+impl Answering {
+    fn new(body: Body, busy: Busy, flow: Flow) -> Self {
+        let number = busy.0.given.fetch_add(1, Ordering::Relaxed);
+        // Until its first piece is asked for, the client takes the head.
+        let taking = Taking { flow, since: Some(Instant::now()), bytes: 0 };
+        busy.0.answers().insert(number, taking);
+        Self { body, rest: Bytes::new(), number, busy }
+    }
+
+    /// The connection wants the next piece: it has taken the one before.
+    fn taken(&self) {
+        if let Some(taking) = self.busy.0.answers().get_mut(&self.number)
+            && let Some(since) = taking.since.take()
+        {
+            taking.flow.moved(since.elapsed(), taking.bytes);
+        }
+    }
+
+    fn given(&self, bytes: usize) {
+        if let Some(taking) = self.busy.0.answers().get_mut(&self.number) {
+            (taking.since, taking.bytes) = (Some(Instant::now()), bytes);
+        }
+    }
+
+    fn piece(&mut self) -> http_body::Frame<Bytes> {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        self.given(piece.len());
+        http_body::Frame::data(piece)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.busy.0.answers().remove(&self.number);
+    }
 }
 
 impl http_body::Body for Answering {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        self.taken();
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            other => return other,
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(data) => {
+                self.rest = data;
+                self.piece()
+            }
+            // Trailers.
+            Err(other) => other,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        let (rest, hint) = (self.rest.len() as u64, self.body.size_hint());
+        let mut whole = http_body::SizeHint::new();
+        whole.set_lower(hint.lower().saturating_add(rest));
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper.saturating_add(rest));
+        }
+        whole
     }
 }
 

@@ -14,6 +14,7 @@ mod description;
 mod encoding;
 mod entries;
 mod export;
+mod flow;
 mod forks;
 mod guard;
 mod have;
@@ -25,6 +26,7 @@ pub(crate) mod log;
 mod metrics;
 mod node;
 mod pipe;
+mod places;
 mod problem;
 mod query;
 mod router;
@@ -50,6 +52,7 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use config::{Config, Transport};
 use listen::Listener;
 use node::Node;
+use places::Scarce;
 use shutdown::Shutdown;
 use tls::Tls;
 
@@ -89,7 +92,7 @@ pub(crate) fn run(
         .enable_all()
         .thread_name("serve")
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from) * 2)
-        .max_blocking_threads(limits.calls + limits.imports + limits.exports + 8)
+        .max_blocking_threads(limits.calls + limits.reads + limits.imports + limits.exports + 8)
         .build()
         .map_err(|problem| unexpected("no threads", &problem))?;
     let done = runtime.block_on(serve(Arc::clone(db), config, shutdown.clone(), tls, reread, ready));
@@ -137,8 +140,7 @@ async fn serve(
         let _ = tokio::time::timeout(2 * node.limits.head, serving).await;
     }
     // Those who store have their permits until they are done.
-    let imports = u32::try_from(node.limits.imports.max(1)).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(LAST_WORK, node.imports.acquire_many(imports)).await;
+    let _ = tokio::time::timeout(LAST_WORK, node.places.wait_for_all(&node.limits, Scarce::Imports)).await;
     tracing::info!("ended");
     Ok(())
 }

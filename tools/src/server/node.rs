@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::config::Limits;
 use super::metrics::Metrics;
+use super::places::{self, Place, Places, Scarce};
 use super::problem::Problem;
 use super::shutdown::Shutdown;
 use crate::sync::reconcile::LastIds;
@@ -40,17 +41,10 @@ pub(crate) struct Node {
     pub(crate) leave: Shutdown,
     /// The ids that other nodes compare with theirs.
     pub(crate) ids: LastIds,
-    /// Permits for imports.
-    pub(crate) imports: Arc<Semaphore>,
-    /// Permits for exports.
-    pub(crate) exports: Arc<Semaphore>,
-    /// Permits for exports that follow.
-    pub(crate) followers: Arc<Semaphore>,
+    /// Places for what takes long or takes much.
+    pub(crate) places: Places,
     /// Permits for requests.
-    pub(crate) requests: Arc<Semaphore>,
-    calls: Arc<Semaphore>,
-    /// A permit a KiB.
-    bodies: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     rates: Mutex<HashMap<Client, Arc<Share>>>,
     size: watch::Sender<u64>,
 }
@@ -68,10 +62,19 @@ pub(crate) enum Client {
 pub(crate) struct Share {
     rate: DefaultDirectRateLimiter,
     requests: AtomicUsize,
+    /// Made when they are asked for: who is refused needs none.
+    places: OnceLock<Places>,
 }
 
 /// A request of a client, while it is under way.
 pub(crate) struct Turn(Arc<Share>);
+
+impl Turn {
+    /// What the client takes of the server.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -83,19 +86,14 @@ impl Node {
     /// A node that serves `db`.
     pub(crate) fn new(db: Arc<Db>, limits: Limits, shutdown: Shutdown) -> Self {
         let size = watch::Sender::new(db.ledger_size());
-        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             db,
             metrics: Metrics::new(),
             ids: LastIds::default(),
             shutdown,
             leave: Shutdown::new(),
-            imports: permits(limits.imports),
-            exports: permits(limits.exports),
-            followers: permits(limits.followers),
-            requests: permits(limits.requests),
-            calls: permits(limits.calls),
-            bodies: permits(usize::try_from(limits.bodies_bytes >> 10).unwrap_or(usize::MAX)),
+            places: Places::of_all(&limits),
+            requests: Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS))),
             rates: Mutex::default(),
             size,
             limits,
@@ -105,12 +103,14 @@ impl Node {
     /// Calls into the database off the threads that serve connections.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
+        share: Option<&Share>,
+        scarce: Scarce,
         act: impl FnOnce(&Db) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(|_| Problem::busy("the server stops"))?;
+        let place = self.wait(share, scarce, 1).await?;
         let db = Arc::clone(&self.db);
         let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _place = place;
             act(&db)
         });
         done.await.map_err(|problem| Problem::unexpected(problem.to_string()))?
@@ -124,19 +124,34 @@ impl Node {
     }
 
     /// Takes part of the memory for bodies that are read as a whole.
-    pub(crate) async fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
-        let most = self.limits.bodies_bytes >> 10;
-        let kib = u32::try_from((bytes >> 10).saturating_add(1).min(most)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.bodies).acquire_many_owned(kib);
-        match tokio::time::timeout(self.limits.stall, room).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Problem::busy("too many large bodies at once")),
+    pub(crate) async fn room_for(&self, share: Option<&Share>, bytes: u64) -> Result<Place, Problem> {
+        let kib = places::kib_of(bytes, self.limits.held_bytes);
+        match tokio::time::timeout(self.limits.stall, self.wait(share, Scarce::Bodies, kib)).await {
+            Ok(room) => room,
+            Err(_) => Err(Problem::busy("too many large bodies at once")),
         }
     }
 
-    /// A place among few, or "busy".
-    pub(crate) fn place(places: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(places).try_acquire_owned().map_err(|_| Problem::busy(format!("too many {what} at once")))
+    /// Takes part of the memory for answers that wait for their client.
+    pub(crate) fn room_for_answer(&self, share: Option<&Share>, bytes: u64) -> Result<Place, Problem> {
+        let kib = places::kib_of(bytes, self.limits.held_bytes);
+        self.places.take(share.map(|share| share.places(&self.limits)), Scarce::Answers, kib)
+    }
+
+    /// A place for a request, or "busy".
+    pub(crate) fn request(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.requests).try_acquire_owned();
+        place.map_err(|_| Problem::busy("too many requests at once"))
+    }
+
+    /// A place among few, or why there is none.
+    pub(crate) fn place(&self, share: Option<&Share>, scarce: Scarce) -> Result<Place, Problem> {
+        self.places.take(share.map(|share| share.places(&self.limits)), scarce, 1)
+    }
+
+    /// Places as soon as there are some.
+    pub(crate) async fn wait(&self, share: Option<&Share>, scarce: Scarce, count: u32) -> Result<Place, Problem> {
+        self.places.wait(share.map(|share| share.places(&self.limits)), scarce, count).await
     }
 
     /// Counts one request against the rate of a client.
@@ -164,7 +179,11 @@ impl Node {
         }
         let new = || {
             let rate = NonZeroU32::new(self.limits.rate).unwrap_or(NonZeroU32::MAX);
-            Arc::new(Share { rate: RateLimiter::direct(Quota::per_second(rate)), requests: AtomicUsize::new(0) })
+            Arc::new(Share {
+                rate: RateLimiter::direct(Quota::per_second(rate)),
+                requests: AtomicUsize::new(0),
+                places: OnceLock::new(),
+            })
         };
         Arc::clone(rates.entry(client).or_insert_with(new))
     }
@@ -190,6 +209,10 @@ impl Node {
 }
 
 impl Share {
+    fn places(&self, limits: &Limits) -> &Places {
+        self.places.get_or_init(|| Places::of_token(limits))
+    }
+
     fn spend(&self) -> Result<(), Problem> {
         let clock = DefaultClock::default();
         self.rate.check().map_err(|not_until| {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -15,21 +15,24 @@ use http_body_util::BodyExt;
 use thingdb::Db;
 use tokio::sync::mpsc;
 
-use super::call::Bearer;
+use super::call::{Bearer, Call};
+use super::flow::Flow;
 use super::node::Node;
+use super::places::Place;
+use super::problem::Problem;
 
 /// Pieces that wait in a pipe.
 const PIECES: usize = 4;
 
 /// Bytes after which a writer hands a piece on.
-const PIECE_BYTES: usize = 64 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Break {
     /// The connection broke.
     Gone,
-    /// Nothing came for too long.
+    /// Nothing came for too long, or too little.
     Slow,
     /// More came than is taken.
     Large,
@@ -104,9 +107,11 @@ pub(crate) async fn drain(mut body: Body) {
 
 async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, ending: Ending) {
     let mut left = node.limits.stream_bytes;
+    let mut flow = Flow::new(&node.limits);
     loop {
+        let since = Instant::now();
         let frame = tokio::select! {
-            frame = tokio::time::timeout(node.limits.stall, body.frame()) => frame,
+            frame = tokio::time::timeout(flow.patience(node.limits.stall), body.frame()) => frame,
             () = node.leave.requested() => return ending.set(Break::Stopped),
             // The other end wants no more.
             () = pieces.closed() => return drain(body).await,
@@ -117,6 +122,7 @@ async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, endi
             Ok(Some(Err(_))) => return ending.set(Break::Gone),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
+        flow.moved(since.elapsed(), piece.len());
         match left.checked_sub(piece.len() as u64) {
             Some(rest) => left = rest,
             None => {
@@ -260,9 +266,14 @@ pub(crate) struct Sink {
     is_whole: bool,
 }
 
+/// What a pipe holds at most: what waits in it, what is being filled, and what
+/// is on its way to the connection.
+const PIPE_BYTES: u64 = (PIECES as u64 + 2) * PIECE_BYTES as u64;
+
 /// A body, and where to write it.
-pub(crate) fn sink(node: &Arc<Node>, bearer: Option<Bearer>) -> (Sink, Body) {
-    let (pieces, receiver) = mpsc::channel(PIECES);
+pub(crate) fn sink(call: &Call) -> Result<(Sink, Body), Problem> {
+    let (node, bearer) = (&call.node, call.bearer.clone());
+    let (pieces, body) = pieces(call, PIPE_BYTES)?;
     let sink = Sink {
         pieces,
         piece: Vec::new(),
@@ -271,15 +282,64 @@ pub(crate) fn sink(node: &Arc<Node>, bearer: Option<Bearer>) -> (Sink, Body) {
         sent: node.metrics.sent_bytes(),
         is_whole: false,
     };
-    (sink, body(receiver))
+    Ok((sink, body))
 }
 
-/// A body of pieces.
-pub(crate) fn body(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Body {
-    Body::new(Pieces(pieces))
+/// A body of pieces, which has room for as many bytes as may wait for its
+/// client.
+pub(crate) fn pieces(call: &Call, bytes: u64) -> Result<(mpsc::Sender<io::Result<Bytes>>, Body), Problem> {
+    let room = call.node.room_for_answer(call.share(), bytes.max(PIPE_BYTES))?;
+    let (sender, pieces) = mpsc::channel(PIECES);
+    Ok((sender, Body::new(Pieces { pieces, _room: room })))
+}
+
+/// Has an answer that is there as a whole counted for as long as it waits for
+/// its client.
+pub(crate) fn held(room: Place, body: Body) -> Body {
+    Body::new(Held { body, _room: room })
+}
+
+struct Held {
+    body: Body,
+    _room: Place,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether somebody still takes what is written to a sink.
+pub(crate) struct Audience(mpsc::WeakSender<io::Result<Bytes>>);
+
+impl Audience {
+    /// Somebody does.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.upgrade().is_some_and(|pieces| !pieces.is_closed())
+    }
 }
 
 impl Sink {
+    /// Who takes what is written, to be asked by those who write seldom.
+    pub(crate) fn audience(&self) -> Audience {
+        Audience(self.pieces.downgrade())
+    }
+
     /// Everything was written.
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.send()?;
@@ -302,11 +362,14 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
+        // No more than a piece, however large the entry is: the rest comes again.
+        let room = PIECE_BYTES.saturating_sub(self.piece.len());
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        self.piece.extend_from_slice(taken);
         if self.piece.len() >= PIECE_BYTES {
             self.send()?;
         }
-        Ok(bytes.len())
+        Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -323,14 +386,17 @@ impl Drop for Sink {
     }
 }
 
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+struct Pieces {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    _room: Place,
+}
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        self.pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 }
 

@@ -16,7 +16,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::call::{Answer, Call};
 use super::guard;
-use super::node::Node;
+use super::node::{Node, Turn};
 use super::pipe;
 use super::problem::Problem;
 use super::query::Query;
@@ -118,11 +118,13 @@ async fn answer(
     let body = Arc::new(Mutex::new(Some(body)));
     let done = match admit(node, target, &mut parts, address).await {
         Err(problem) => Err(problem),
-        Ok((route, bearer, _turn, place, id, query)) => {
+        Ok((route, bearer, turn, place, id, query)) => {
             *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
-            let (node, request_id) = (Arc::clone(node), Arc::clone(request_id));
+            let (server, request_id) = (Arc::clone(node), Arc::clone(request_id));
             let (headers, body) = (parts.headers, Arc::clone(&body));
-            (route.handler)(Call { node, bearer, id, query, headers, body, place, request_id }).await
+            let call = Call { node: server, bearer, id, query, headers, body, place, request_id };
+            let done = (route.handler)(call).await;
+            done.and_then(|response| counted(node, turn.as_ref(), response))
         }
     };
     let unread = body.lock().expect("no thread panics while it holds the body").take();
@@ -132,10 +134,23 @@ async fn answer(
     done
 }
 
+/// Answers up to this size are not counted: a head takes as much.
+const SMALL_BYTES: u64 = 4 << 10;
+
+/// An answer that takes its part of the memory for answers, until its client
+/// has it. Streams have taken theirs already.
+fn counted(node: &Node, turn: Option<&Turn>, response: Response<Body>) -> Answer {
+    let bytes = http_body::Body::size_hint(response.body()).exact().filter(|bytes| *bytes > SMALL_BYTES);
+    let Some(bytes) = bytes else { return Ok(response) };
+    let share = turn.map(Turn::share);
+    let room = node.room_for_answer(share.as_deref(), bytes)?;
+    Ok(response.map(|body| pipe::held(room, body)))
+}
+
 type Admitted = (
     &'static Route,
     Option<super::call::Bearer>,
-    Option<super::node::Turn>,
+    Option<Turn>,
     Option<tokio::sync::OwnedSemaphorePermit>,
     Option<String>,
     Query,
@@ -151,7 +166,7 @@ async fn admit(
     // Whoever asks whether the server lives gets an answer however busy it is.
     let place = match target.needs() {
         Needs::Nothing => None,
-        _ => Some(Node::place(&node.requests, "requests")?),
+        _ => Some(node.request()?),
     };
     let (bearer, turn) = guard::admit(node, target.needs(), &parts.headers, address)?;
     let route = match target {

@@ -6,5 +6,5 @@ use crate::cli::counts::Counts;
 /// Counts. Numbers about everything are not for who may see a part.
 pub(crate) async fn stats(call: Call) -> Answer {
     call.for_everything()?;
-    call.node.call(|db| json(&Counts::new(db)?)).await
+    call.run(|db| json(&Counts::new(db)?)).await
 }

@@ -10,8 +10,8 @@ use thingdb::{Origin, Scope};
 use super::call::{Answer, Call, answer as respond, json};
 use super::encoding::{self, JSON};
 use super::import::broken;
-use super::node::Node;
 use super::pipe::{self, Sink, Unpacked};
+use super::places::Scarce;
 use super::problem::Problem;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::cli::compress::{self, Compression};
@@ -243,7 +243,7 @@ fn must_be(call: &Call, media_type: &'static str) -> Result<(), Problem> {
 async fn state(call: Call) -> Answer {
     let (node, known, things) = (origin(&call)?, number(&call, "known")?, call.things().to_owned());
     let speaks = node_of_token(&call).is_some();
-    call.node.call(move |db| json(&answer::state(db, &node, known, &things, speaks)?)).await
+    call.run(move |db| json(&answer::state(db, &node, known, &things, speaks)?)).await
 }
 
 /// Takes note of how a peer stands. Whoever shows an old checkpoint of a node
@@ -255,28 +255,27 @@ async fn checkpoint(mut call: Call) -> Answer {
         return Err(problem.hint("thingdb token new --peer NAME"));
     };
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
-    call.node
-        .call(move |db| {
-            let shown: Shown = serde_json::from_slice(&body).map_err(|problem| {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {problem}"))
-            })?;
-            let shows = shown.node.parse().map_err(thingdb::Error::from)?;
-            if shows != node {
-                return Err(of_another_node(&node, &shows));
-            }
-            match answer::observe(db, &shown)? {
-                Some(seen) => json(&seen),
-                None => Err(Problem::not_found("this node is none of the peers here")),
-            }
-        })
-        .await
+    call.run(move |db| {
+        let shown: Shown = serde_json::from_slice(&body).map_err(|problem| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {problem}"))
+        })?;
+        let shows = shown.node.parse().map_err(thingdb::Error::from)?;
+        if shows != node {
+            return Err(of_another_node(&node, &shows));
+        }
+        match answer::observe(db, &shown)? {
+            Some(seen) => json(&seen),
+            None => Err(Problem::not_found("this node is none of the peers here")),
+        }
+    })
+    .await
 }
 
 /// Lists ids.
 async fn ids(call: Call) -> Answer {
     let (prefix, since) = (prefix(&call)?, number(&call, "since")?);
     let until = call.query.number("until", u64::MAX)?.unwrap_or(u64::MAX);
-    call.node.call(move |db| Ok(respond(BYTES, answer::ids(db, &prefix, since..until)?))).await
+    call.run(move |db| Ok(respond(BYTES, answer::ids(db, &prefix, since..until)?))).await
 }
 
 /// Says what is here.
@@ -284,12 +283,11 @@ async fn have(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
     let prefix = prefix(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
-    call.node
-        .call(move |db| match answer::have(db, &prefix, &body)? {
-            Some(bits) => Ok(respond(BYTES, bits)),
-            None => Err(Problem::invalid("each id is 16 bytes")),
-        })
-        .await
+    call.run(move |db| match answer::have(db, &prefix, &body)? {
+        Some(bits) => Ok(respond(BYTES, bits)),
+        None => Err(Problem::invalid("each id is 16 bytes")),
+    })
+    .await
 }
 
 /// Ids of all things are for tokens that are for all things.
@@ -307,15 +305,14 @@ async fn differ(mut call: Call) -> Answer {
     let size = call.query.number("size", *reconcile::ENTRIES.end())?.unwrap_or(0);
     let body = call.whole_body(reconcile::MAX_MESSAGE_BYTES as u64).await?;
     let node = Arc::clone(&call.node);
-    call.node
-        .call(move |db| {
-            if size > db.ledger_size() {
-                return Err(Problem::invalid("the ledger has fewer entries"));
-            }
-            let answer = node.ids.of(db, size)?.answer(&body);
-            Ok(respond(BYTES, answer.ok_or_else(|| Problem::invalid("this is no message of negentropy"))?))
-        })
-        .await
+    call.run(move |db| {
+        if size > db.ledger_size() {
+            return Err(Problem::invalid("the ledger has fewer entries"));
+        }
+        let answer = node.ids.of(db, size)?.answer(&body);
+        Ok(respond(BYTES, answer.ok_or_else(|| Problem::invalid("this is no message of negentropy"))?))
+    })
+    .await
 }
 
 /// Says where entries are.
@@ -324,24 +321,23 @@ async fn locate(mut call: Call) -> Answer {
     must_be_for_all(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
     let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
-    call.node
-        .call(move |db| {
-            let positions: Vec<u8> = db.locate(&ids)?.into_iter().flat_map(u64::to_be_bytes).collect();
-            Ok(respond(BYTES, positions))
-        })
-        .await
+    call.run(move |db| {
+        let positions: Vec<u8> = db.locate(&ids)?.into_iter().flat_map(u64::to_be_bytes).collect();
+        Ok(respond(BYTES, positions))
+    })
+    .await
 }
 
 /// Lists completions.
 async fn changes(call: Call) -> Answer {
     let (node, prefix, since) = (origin(&call)?, prefix(&call)?, number(&call, "since")?);
-    call.node.call(move |db| json(&answer::changes(db, &prefix, &node, since)?)).await
+    call.run(move |db| json(&answer::changes(db, &prefix, &node, since)?)).await
 }
 
 /// Waits until there is something new.
 async fn wait(mut call: Call) -> Answer {
     let (size, revision) = (number(&call, "size")?, number(&call, "revision")?);
-    let _place = Node::place(&call.node.followers, "followers")?;
+    let _place = call.take(Scarce::Followers)?;
     // Who waits takes no place from those who have something to do.
     call.place = None;
     let end = Instant::now() + Duration::from_secs(call.query.number("seconds", MAX_WAIT)?.unwrap_or(0));
@@ -364,8 +360,8 @@ async fn fetch(mut call: Call) -> Answer {
     let body = call.whole_body(MAX_RANGES as u64 * 16).await?;
     let ranges = wire::ranges_of_bytes(&body)
         .ok_or_else(|| Problem::invalid("ranges ascend and do not meet, each a start and an end of 8 bytes"))?;
-    let place = Node::place(&call.node.exports, "exports")?;
-    let (mut sink, body) = pipe::sink(&call.node, call.bearer.clone());
+    let place = call.take(Scarce::Exports)?;
+    let (mut sink, body) = pipe::sink(&call)?;
     let (db, request_id) = (Arc::clone(&call.node.db), Arc::clone(&call.request_id));
     tokio::task::spawn_blocking(move || {
         let _place = place;
@@ -384,7 +380,8 @@ async fn entries(call: Call) -> Answer {
         return Err(encoding::unsupported("this comes compressed with zstd"));
     }
     let (node, prefix) = (origin(&call)?, prefix(&call)?);
-    let place = Node::place(&call.node.imports, "imports")?;
+    call.told_length(call.node.limits.stream_bytes)?;
+    let place = call.take(Scarce::Imports)?;
     let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
     let (server, ratio) = (Arc::clone(&call.node), call.node.limits.unpack_ratio);
     let work = tokio::task::spawn_blocking(move || {

@@ -42,26 +42,25 @@ pub(crate) async fn list(call: Call) -> Answer {
         if after.is_some() {
             return Err(Problem::usage("similar or after, not both"));
         }
-        return call.node.call(move |db| linked(listed(form, &similar(db, &name, &prefix, limit)?)?, None)).await;
+        return call.run(move |db| linked(listed(form, &similar(db, &name, &prefix, limit)?)?, None)).await;
     }
-    call.node
-        .call(move |db| {
-            let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1));
-            if let Some(after) = &after {
-                query = query.after(after);
-            }
-            let mut things = db.things_from(&query)?.collect::<thingdb::Result<Vec<_>>>()?;
-            let has_more = things.len() > limit;
-            things.truncate(limit);
-            let last = things.last().filter(|_| has_more).map(|thing| thing.thing.to_string());
-            let next = last.map(|last| {
-                let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
-                format!("</things?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
-            });
-            let things: Vec<ThingJson> = things.iter().map(ThingJson::new).collect();
-            linked(listed(form, &things)?, next)
-        })
-        .await
+    call.run(move |db| {
+        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1));
+        if let Some(after) = &after {
+            query = query.after(after);
+        }
+        let mut things = db.things_from(&query)?.collect::<thingdb::Result<Vec<_>>>()?;
+        let has_more = things.len() > limit;
+        things.truncate(limit);
+        let last = things.last().filter(|_| has_more).map(|thing| thing.thing.to_string());
+        let next = last.map(|last| {
+            let (prefix, last) = (utf8_percent_encode(&asked, PLAIN), utf8_percent_encode(&last, PLAIN));
+            format!("</things?prefix={prefix}&after={last}&limit={limit}>; rel=\"next\"")
+        });
+        let things: Vec<ThingJson> = things.iter().map(ThingJson::new).collect();
+        linked(listed(form, &things)?, next)
+    })
+    .await
 }
 
 /// Things with names like `name`, the nearest first.
@@ -125,16 +124,15 @@ pub(crate) async fn history(call: Call) -> Answer {
         limit: page(&call)?,
         is_exact: query.flag("base64")?,
     };
-    call.node
-        .call(move |db| {
-            let (entries, last) = page_of(db, &thing, &wanted)?;
-            let next = last.map(|seq| {
-                let path = utf8_percent_encode(&thing, PLAIN);
-                format!("</things/{path}/entries?{}>; rel=\"next\"", wanted.next(seq))
-            });
-            linked(listed(form, &entries)?, next)
-        })
-        .await
+    call.read(move |db| {
+        let (entries, last) = page_of(db, &thing, &wanted)?;
+        let next = last.map(|seq| {
+            let path = utf8_percent_encode(&thing, PLAIN);
+            format!("</things/{path}/entries?{}>; rel=\"next\"", wanted.next(seq))
+        });
+        linked(listed(form, &entries)?, next)
+    })
+    .await
 }
 
 /// The part of a history that is asked for.

@@ -98,6 +98,7 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
     let mut meter = context.meter("exporting");
     let archive =
         args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
+    let is_wanted = || !context.console.is_interrupted();
     let wanted = Wanted {
         since: args.since,
         prefix: args.prefix.as_deref(),
@@ -105,6 +106,7 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
         only_addressed: args.only_addressed,
         binary: args.binary,
         archive: archive.as_ref(),
+        is_wanted: &is_wanted,
     };
     let mut tell = |done, total, bytes| meter.update(done, total, bytes);
     let by_name = || args.output.as_deref().map_or(Compression::None, Compression::of_name);

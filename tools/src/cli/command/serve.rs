@@ -79,7 +79,7 @@ pub(crate) struct Args {
     log_level: LogLevel,
 
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: Box<LimitArgs>,
 }
 
 /// How much the server takes.
@@ -118,6 +118,10 @@ struct LimitArgs {
     #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=16))]
     max_body: Option<u64>,
 
+    /// MiB of bodies that are read as a whole, over all requests, and of answers that wait
+    #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    max_held: Option<u64>,
+
     /// MiB of a stream that is imported, as it comes
     #[arg(long, value_name = "MIB", hide_short_help = true)]
     max_stream: Option<u64>,
@@ -129,6 +133,14 @@ struct LimitArgs {
     /// Seconds between two pieces of a body, either way
     #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
     stall_timeout: Option<Duration>,
+
+    /// Bytes a second that a body moves at least, either way
+    #[arg(long, value_name = "BYTES", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    min_rate: Option<u32>,
+
+    /// Seconds for which a body may move less than that
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
+    rate_window: Option<Duration>,
 
     /// Seconds for a connection without a request
     #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
@@ -259,9 +271,12 @@ impl LimitArgs {
             exports: self.max_exports.unwrap_or(default.exports),
             followers: self.max_followers.unwrap_or(default.followers),
             body_bytes: self.max_body.map_or(default.body_bytes, |mib| mib << 20),
+            held_bytes: self.max_held.map_or(default.held_bytes, |mib| mib << 20),
             stream_bytes: self.max_stream.map_or(default.stream_bytes, |mib| mib.saturating_mul(1 << 20)),
             head: self.head_timeout.unwrap_or(default.head),
             stall: self.stall_timeout.unwrap_or(default.stall),
+            min_rate: self.min_rate.unwrap_or(default.min_rate),
+            rate_window: self.rate_window.unwrap_or(default.rate_window),
             idle: self.idle_timeout.unwrap_or(default.idle),
             shutdown: self.shutdown_timeout.unwrap_or(default.shutdown),
             ..default

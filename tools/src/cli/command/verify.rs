@@ -83,7 +83,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let mut meter = context.meter("verifying");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
-    let mut options = VerifyOptions::new().progress(&mut progress);
+    let is_wanted = || !context.console.is_interrupted();
+    let mut options = VerifyOptions::new().progress(&mut progress).while_wanted(&is_wanted);
     if let Some(thing) = &args.thing {
         options = options.thing(thing);
     }
