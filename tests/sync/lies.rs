@@ -248,7 +248,7 @@ fn counts_beyond_what_was_sent_are_not_believed() {
     let liar = Liar::new(&server, at("/sync/entries", move || Said::Edited(much)));
     liar.poses(&a, &b);
     // Refused entries are an exit code of their own.
-    let output = a.run(&["push", "b", "--json", "--max-rate", "8KiB/s"]);
+    let output = a.run(&["push", "b", "--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     for name in ["added", "known", "completed", "pending", "refused"] {
         assert!(told["pushed"][name].as_u64().unwrap() <= 20, "{told}");
