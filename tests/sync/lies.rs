@@ -241,16 +241,19 @@ fn counts_beyond_what_was_sent_are_not_believed() {
             for name in ["added", "known", "completed", "pending", "refused"] {
                 json[name] = u64::MAX.into();
             }
+            let long = "long ".repeat(100_000);
+            json["reasons"] = serde_json::json!([{ "id": long, "reason": long }]);
         })
     };
     let liar = Liar::new(&server, at("/sync/entries", move || Said::Edited(much)));
     liar.poses(&a, &b);
     // Refused entries are an exit code of their own.
-    let output = a.run(&["push", "b", "--json", "--max-rate", "8KiB/s"]);
+    let output = a.run(&["push", "b", "--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     for name in ["added", "known", "completed", "pending", "refused"] {
         assert!(told["pushed"][name].as_u64().unwrap() <= 20, "{told}");
     }
+    assert!(output.stdout.len() + output.stderr.len() < 10_000, "it does not fill the screen");
     // More, or fewer, than were sent is no answer.
     a.write("plant", 20);
     for more in [

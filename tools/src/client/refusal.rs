@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::http::Head;
 
+/// Characters of what a server says that are told.
+const MAX_TOLD: usize = 1000;
+
 /// What a server says when it does not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -40,11 +43,12 @@ impl Refusal {
         let status = head.status;
         let Problem { title, code, detail, hint } = serde_json::from_slice(body).unwrap_or_default();
         let told = [detail, title].into_iter().find(|told| !told.is_empty());
+        let clipped = |told: String| told.chars().take(MAX_TOLD).collect();
         Self {
             status,
-            code,
-            detail: told.unwrap_or_else(|| format!("HTTP status {status}")),
-            hint,
+            code: clipped(code),
+            detail: told.map_or_else(|| format!("HTTP status {status}"), clipped),
+            hint: hint.map(clipped),
             after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
         }
     }

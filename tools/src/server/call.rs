@@ -146,7 +146,7 @@ impl Call {
     fn outside(&self) -> Problem {
         let detail = format!("the token is for things that begin with {:?} only", self.things());
         Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
-            .hint("thingdb token new --name NAME --things PREFIX")
+            .hint("thingdb token new --name NAME --scope SCOPE --things PREFIX")
     }
 
     /// A header as text, if it is there and is text.

@@ -2,7 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use thingdb::{Hash, ImportSummary, Refusal, ShortId};
+use thingdb::{EntryId, Hash, ImportSummary, Refusal, ShortId};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, Outcome};
@@ -15,6 +15,9 @@ pub(crate) const MAX_CHANGES: usize = 10_000;
 
 /// Ranges in one request for entries.
 pub(crate) const MAX_RANGES: usize = 4096;
+
+/// Characters of a reason that are told.
+const MAX_REASON: usize = 1000;
 
 /// Reasons that are told.
 pub(crate) const MAX_REASONS: usize = 100;
@@ -132,9 +135,13 @@ impl Received {
         if self.entries != sent {
             return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
         }
-        let Tally { added, known, completed, pending, refused, .. } = &mut self.tally;
+        let Tally { added, known, completed, pending, refused, reasons } = &mut self.tally;
         for count in [added, known, completed, pending, refused] {
             *count = sent.min(*count);
+        }
+        for told in reasons.iter_mut() {
+            told.reason = told.reason.chars().take(MAX_REASON).collect();
+            told.id = told.id.take().filter(|id| id.parse::<EntryId>().is_ok());
         }
         Ok(self)
     }

@@ -1,5 +1,7 @@
 //! `thingdb serve`: holds the database open for many, and makes it reachable.
 
+mod limits;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +16,11 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::interrupt;
 use crate::cli::output::printable;
 use crate::local::{Client, Listener};
-use crate::server::config::{Config, Limits, TlsFiles, Transport};
+use crate::server::config::{Config, TlsFiles, Transport};
 use crate::server::log::{self, LogFormat, LogLevel};
 use crate::server::shutdown::Shutdown;
 use crate::server::{self, Addresses, certificate};
+use limits::LimitArgs;
 
 /// How long commands may take to end when the server ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,75 +83,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     limits: Box<LimitArgs>,
-}
-
-/// How much the server takes.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits")]
-struct LimitArgs {
-    /// Connections at once
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_connections: Option<usize>,
-
-    /// Requests at once, over all connections
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_requests: Option<usize>,
-
-    /// Requests at once with one token
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_requests_per_token: Option<usize>,
-
-    /// Requests a second with one token
-    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
-    max_rate: Option<u32>,
-
-    /// Imports at once
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_imports: Option<usize>,
-
-    /// Exports at once
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_exports: Option<usize>,
-
-    /// Exports that follow the ledger at once
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    max_followers: Option<usize>,
-
-    /// MiB of the data of an entry
-    #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=16))]
-    max_body: Option<u64>,
-
-    /// MiB of bodies that are read as a whole, over all requests, and of answers that wait
-    #[arg(long, value_name = "MIB", hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
-    max_held: Option<u64>,
-
-    /// MiB of a stream that is imported, as it comes
-    #[arg(long, value_name = "MIB", hide_short_help = true)]
-    max_stream: Option<u64>,
-
-    /// Seconds for a TLS handshake, and for the head of a request
-    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
-    head_timeout: Option<Duration>,
-
-    /// Seconds between two pieces of a body, either way
-    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
-    stall_timeout: Option<Duration>,
-
-    /// Bytes a second that a body moves at least, either way
-    #[arg(long, value_name = "BYTES", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
-    min_rate: Option<u32>,
-
-    /// Seconds for which a body may move less than that
-    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
-    rate_window: Option<Duration>,
-
-    /// Seconds for a connection without a request
-    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
-    idle_timeout: Option<Duration>,
-
-    /// Seconds for what is under way when the server is told to stop
-    #[arg(long, value_name = "SECONDS", hide_short_help = true, value_parser = seconds)]
-    shutdown_timeout: Option<Duration>,
 }
 
 /// Where the server can be found; the members of its JSON.
@@ -259,31 +193,6 @@ impl Args {
     }
 }
 
-impl LimitArgs {
-    fn resolved(&self) -> Limits {
-        let default = Limits::default();
-        Limits {
-            connections: self.max_connections.unwrap_or(default.connections),
-            requests: self.max_requests.unwrap_or(default.requests),
-            requests_per_token: self.max_requests_per_token.unwrap_or(default.requests_per_token),
-            rate: self.max_rate.unwrap_or(default.rate),
-            imports: self.max_imports.unwrap_or(default.imports),
-            exports: self.max_exports.unwrap_or(default.exports),
-            followers: self.max_followers.unwrap_or(default.followers),
-            body_bytes: self.max_body.map_or(default.body_bytes, |mib| mib << 20),
-            held_bytes: self.max_held.map_or(default.held_bytes, |mib| mib << 20),
-            stream_bytes: self.max_stream.map_or(default.stream_bytes, |mib| mib.saturating_mul(1 << 20)),
-            head: self.head_timeout.unwrap_or(default.head),
-            stall: self.stall_timeout.unwrap_or(default.stall),
-            min_rate: self.min_rate.unwrap_or(default.min_rate),
-            rate_window: self.rate_window.unwrap_or(default.rate_window),
-            idle: self.idle_timeout.unwrap_or(default.idle),
-            shutdown: self.shutdown_timeout.unwrap_or(default.shutdown),
-            ..default
-        }
-    }
-}
-
 /// An address, or a name that has one.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let resolved = text.to_socket_addrs().map_err(|problem| {
@@ -301,13 +210,4 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
     text.parse().map_err(|_| "ADDR:PORT or PORT is expected".to_owned())
-}
-
-/// From a tenth of a second to a day.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
-    if !(0.1..=86_400.0).contains(&seconds) {
-        return Err("0.1 to 86400 seconds are allowed".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }
