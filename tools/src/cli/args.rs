@@ -4,15 +4,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
     import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
     sync, token, verify,
 };
+use super::error::Outcome;
 use super::output::Format;
 use super::progress::Progress;
+use super::remote::{Named, RemoteArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,7 +83,32 @@ impl Cli {
             definition = definition.mut_subcommand("put", put);
         }
         let matches = definition.try_get_matches_from_mut(args)?;
-        Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))
+        let mut cli = Self::from_arg_matches(&matches).map_err(|problem| problem.format(&mut definition))?;
+        cli.note_named(&matches);
+        Ok(cli)
+    }
+
+    /// Notes what arguments said, where the environment can say it too.
+    fn note_named(&mut self, matches: &ArgMatches) {
+        let matches = matches.subcommand().map_or(matches, |(_, of_command)| of_command);
+        let is_named = |name: &str| {
+            let is_known = matches.ids().any(|id| id.as_str() == name);
+            is_known && matches.value_source(name) == Some(ValueSource::CommandLine)
+        };
+        self.global.is_db_named = is_named("db");
+        if let Some(remote) = self.command.remote_mut() {
+            remote.named = Named {
+                url: is_named("url"),
+                token_file: is_named("token_file"),
+                card: is_named("card"),
+                tls_fingerprint: is_named("tls_fingerprint"),
+            };
+        }
+    }
+
+    /// The server that the command reads, if it does not read a database.
+    pub(crate) fn server(&self) -> Outcome<Option<&str>> {
+        self.command.remote().map_or(Ok(None), |remote| remote.chosen(&self.global))
     }
 }
 
@@ -116,6 +144,10 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "DIR", env = "THINGDB_DIR", hide_env_values = true)]
     pub(crate) db: Option<PathBuf>,
 
+    /// An argument named it, and not the environment.
+    #[arg(skip)]
+    pub(crate) is_db_named: bool,
+
     /// How data is written; a table on a terminal, ndjson in a pipe
     ///
     /// json is one document, ndjson one object a line, raw only the data. THINGDB_FORMAT sets the
@@ -150,7 +182,7 @@ pub(crate) struct Global {
 
 /// Where the passphrase comes from, if not from the terminal. There is no
 /// argument that is the passphrase: other users of the machine could read it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct PassphraseArgs {
     /// Read the passphrase from a file
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -273,6 +305,37 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Which server it reads, if it can read one.
+    const fn remote(&self) -> Option<&RemoteArgs> {
+        match self {
+            Self::Get(args) => Some(&args.remote),
+            Self::Log(args) => Some(&args.remote),
+            Self::Show(args) => Some(&args.remote),
+            Self::Ls(args) => Some(&args.remote),
+            Self::Diff(args) => Some(&args.remote),
+            Self::Checkpoint(args) => Some(&args.remote),
+            Self::Export(args) => Some(&args.remote),
+            Self::Forks(args) => Some(&args.remote),
+            Self::Stats(args) => Some(&args.remote),
+            _ => None,
+        }
+    }
+
+    const fn remote_mut(&mut self) -> Option<&mut RemoteArgs> {
+        match self {
+            Self::Get(args) => Some(&mut args.remote),
+            Self::Log(args) => Some(&mut args.remote),
+            Self::Show(args) => Some(&mut args.remote),
+            Self::Ls(args) => Some(&mut args.remote),
+            Self::Diff(args) => Some(&mut args.remote),
+            Self::Checkpoint(args) => Some(&mut args.remote),
+            Self::Export(args) => Some(&mut args.remote),
+            Self::Forks(args) => Some(&mut args.remote),
+            Self::Stats(args) => Some(&mut args.remote),
+            _ => None,
+        }
+    }
+
     /// Whether the command opens the database that `--db` names, so that it has
     /// to run in the server that holds it.
     pub(crate) const fn opens_database(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a command runs with: the database that was named, the way in, the way
 //! out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use thingdb::{Db, Options, Passphrase, Standing, Warning};
@@ -14,6 +14,8 @@ use super::find;
 use super::output::{Format, Output, printable};
 use super::passphrase::{self, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
+use super::reader::Source;
+use super::remote::RemoteArgs;
 
 /// How often a wrong passphrase may be corrected on a terminal.
 const ATTEMPTS: u32 = 3;
@@ -21,7 +23,7 @@ const ATTEMPTS: u32 = 3;
 /// The options of every command, resolved.
 #[derive(Debug)]
 pub(crate) struct Context {
-    dir: Option<PathBuf>,
+    global: Global,
     progress: Progress,
     /// The database of the server that the command runs in.
     held: Option<Arc<Db>>,
@@ -38,7 +40,7 @@ pub(crate) struct Context {
 impl Context {
     /// Resolves the global options, environment included. In a server, the
     /// database is the one that it holds.
-    pub(crate) fn new(global: Global, console: &Console, held: Option<Arc<Db>>) -> Outcome<Self> {
+    pub(crate) fn new(mut global: Global, console: &Console, held: Option<Arc<Db>>) -> Outcome<Self> {
         let console = console.clone().quiet(global.quiet);
         let chosen = if global.json { Some(Format::Json) } else { global.format };
         let chosen = match chosen {
@@ -46,11 +48,11 @@ impl Context {
             None => format_of_environment(&console)?,
         };
         Ok(Self {
-            dir: global.db,
             progress: global.progress,
             no_input: global.no_input,
             output: Output::new(chosen, &console),
-            sources: Sources::new(global.passphrase, global.no_input, &console)?,
+            sources: Sources::new(std::mem::take(&mut global.passphrase), global.no_input, &console)?,
+            global,
             held,
             console,
         })
@@ -58,7 +60,7 @@ impl Context {
 
     /// The directory of the database.
     pub(crate) fn dir(&self) -> Outcome<&Path> {
-        self.dir.as_deref().filter(|dir| !dir.as_os_str().is_empty()).ok_or_else(|| {
+        self.global.db.as_deref().filter(|dir| !dir.as_os_str().is_empty()).ok_or_else(|| {
             Failure::usage("which database? neither --db nor THINGDB_DIR names one")
                 .hint("thingdb --db DIR …, or once: export THINGDB_DIR=DIR")
         })
@@ -67,6 +69,15 @@ impl Context {
     /// Whether the command runs in the server that holds the database.
     pub(crate) const fn is_in_server(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// What is to be read: the database, or a server.
+    pub(crate) fn source(&self, remote: &RemoteArgs) -> Outcome<Source> {
+        let Some(url) = remote.chosen(&self.global)? else { return self.open().map(Source::Here) };
+        if self.is_in_server() {
+            return Err(Failure::usage("a server asks no other one for a command"));
+        }
+        Ok(Source::There(Box::new(remote.server(url, &self.console)?)))
     }
 
     /// Opens the database.

@@ -24,7 +24,9 @@ pub(crate) struct Counts {
     #[schema(value_type = String)]
     pub(crate) origin: thingdb::Origin,
     /// Of the node's key.
-    pub(crate) fingerprint: String,
+    #[serde(with = "super::as_text")]
+    #[schema(value_type = String)]
+    pub(crate) fingerprint: thingdb::Hash,
     /// The newest checkpoint, if there is one.
     pub(crate) checkpoint: Option<SizeJson>,
 }
@@ -60,7 +62,7 @@ impl Counts {
             trusted_actors: stats.trusted_actors as u64,
             disk_bytes: stats.disk_bytes,
             origin: db.origin(),
-            fingerprint: db.node_key().fingerprint().to_string(),
+            fingerprint: db.node_key().fingerprint(),
             checkpoint: db.last_checkpoint()?.map(|note| SizeJson::new(note.claimed())),
         })
     }

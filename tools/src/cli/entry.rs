@@ -1,15 +1,23 @@
 //! An entry as commands look at it, wherever it was read.
 
+use serde::Deserialize;
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
+use super::reader::Told;
 use super::record::WholeJson;
 
 /// An entry.
 #[derive(Debug)]
-pub(crate) struct Entry(Record);
+pub(crate) enum Entry {
+    /// One that a database here holds.
+    Held(Box<Record>),
+    /// One that a server tells of.
+    Told(Box<Told>),
+}
 
 /// Whether the body of an entry is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// It is.
     Open,
@@ -33,66 +41,102 @@ impl State {
 impl Entry {
     /// What it is about.
     pub(crate) fn thing(&self) -> &str {
-        self.0.thing()
+        match self {
+            Self::Held(record) => record.thing(),
+            Self::Told(told) => told.thing.as_str(),
+        }
     }
 
     /// Place in the history, from 1.
     pub(crate) fn seq(&self) -> u64 {
-        self.0.seq()
+        match self {
+            Self::Held(record) => record.seq(),
+            Self::Told(told) => told.seq,
+        }
     }
 
     /// Its name.
-    pub(crate) const fn id(&self) -> EntryId {
-        self.0.id()
+    pub(crate) fn id(&self) -> EntryId {
+        match self {
+            Self::Held(record) => record.id(),
+            Self::Told(told) => told.id,
+        }
     }
 
     /// The writer's clock.
     pub(crate) fn time(&self) -> Time {
-        self.0.time()
+        match self {
+            Self::Held(record) => record.time(),
+            Self::Told(told) => told.time,
+        }
     }
 
     /// The key that signed it.
     pub(crate) fn actor(&self) -> Actor {
-        self.0.actor()
+        match self {
+            Self::Held(record) => record.actor(),
+            Self::Told(told) => told.actor.key,
+        }
     }
 
     /// The name by which the node knows the key, or else that the entry claims.
     pub(crate) fn actor_name(&self) -> Option<&str> {
-        self.0.actor_name()
+        match self {
+            Self::Held(record) => record.actor_name(),
+            Self::Told(told) => told.actor.name.as_deref(),
+        }
     }
 
     /// Whether the node knows the key.
-    pub(crate) const fn is_trusted(&self) -> bool {
-        self.0.is_trusted()
+    pub(crate) fn is_trusted(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_trusted(),
+            Self::Told(told) => told.actor.trusted,
+        }
     }
 
     /// What was done to the thing, if the body is here.
     pub(crate) fn action(&self) -> Option<&str> {
-        self.0.action()
+        match self {
+            Self::Held(record) => record.action(),
+            Self::Told(told) => told.action.as_deref(),
+        }
     }
 
     /// The entries before it.
     pub(crate) fn prev(&self) -> &[EntryId] {
-        self.0.prev()
+        match self {
+            Self::Held(record) => record.prev(),
+            Self::Told(told) => &told.prev,
+        }
     }
 
     /// Whether the body is here.
-    pub(crate) const fn state(&self) -> State {
-        match self.0.content() {
-            Content::Open(_) => State::Open,
-            Content::Stub => State::Stub,
-            _ => State::Undecryptable,
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Held(record) => match record.content() {
+                Content::Open(_) => State::Open,
+                Content::Stub => State::Stub,
+                _ => State::Undecryptable,
+            },
+            Self::Told(told) => told.content,
         }
     }
 
     /// Media type of the data, if the body is here.
     pub(crate) fn media_type(&self) -> Option<&str> {
-        self.0.media_type()
+        match self {
+            Self::Held(record) => record.media_type(),
+            Self::Told(told) => told.media_type.as_deref(),
+        }
     }
 
     /// The data, if the body is here.
     pub(crate) fn data(&self) -> Option<&[u8]> {
-        self.0.data()
+        match self {
+            Self::Held(record) => record.data(),
+            Self::Told(told) => told.data.as_deref(),
+        }
     }
 
     /// The data, if it is JSON.
@@ -103,14 +147,18 @@ impl Entry {
         std::str::from_utf8(self.data()?).ok()
     }
 
-    /// What is only of interest when one looks at one.
-    pub(crate) fn whole(&self) -> WholeJson {
-        WholeJson::new(&self.0)
+    /// What is only of interest when one looks at one; a server tells it of one
+    /// that was asked for by its id.
+    pub(crate) fn whole(&self) -> Option<WholeJson> {
+        match self {
+            Self::Held(record) => Some(WholeJson::new(record)),
+            Self::Told(told) => told.whole.clone(),
+        }
     }
 }
 
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
-        Self(record)
+        Self::Held(Box::new(record))
     }
 }

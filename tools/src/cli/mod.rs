@@ -32,6 +32,7 @@ mod progress;
 mod quantity;
 mod reader;
 pub(crate) mod record;
+mod remote;
 pub(crate) mod replace;
 pub(crate) mod similar;
 mod source;
@@ -79,6 +80,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// a server.
 fn server(cli: &Cli) -> Outcome<Option<Client>> {
     match &cli.global.db {
+        _ if cli.server()?.is_some() => Ok(None),
         Some(dir) if cli.command.opens_database() && !dir.as_os_str().is_empty() => Client::connect(dir),
         _ => Ok(None),
     }

@@ -18,6 +18,9 @@ use super::find;
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 const MAX_BYTES: u64 = 65_536;
 
+/// What is read here, mostly.
+const PASSPHRASE: &str = "passphrase";
+
 const WAYS: &str =
     "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
 
@@ -226,15 +229,19 @@ impl Sources {
     }
 
     fn read_file(&self, path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
-        let name = path.display().to_string();
-        let file = self.console.open(path, Access::Read).map_err(|problem| Failure::file(&name, &problem))?;
-        if is_readable_by_others(file.file()) {
-            let console = &self.console;
-            console.warning("passphrase-file", &format!("{name} is readable by other users of this machine"));
-            console.hint(&format!("chmod 600 {}", find::quoted(&name)));
-        }
-        read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
+        secret_file(&self.console, path, PASSPHRASE)
     }
+}
+
+/// What a file holds that nobody else should read, less one line ending.
+pub(crate) fn secret_file(console: &Console, path: &Path, what: &str) -> Outcome<Zeroizing<Vec<u8>>> {
+    let name = path.display().to_string();
+    let file = console.open(path, Access::Read).map_err(|problem| Failure::file(&name, &problem))?;
+    if is_readable_by_others(file.file()) {
+        console.warning(&format!("{what}-file"), &format!("{name} is readable by other users of this machine"));
+        console.hint(&format!("chmod 600 {}", find::quoted(&name)));
+    }
+    read_bounded(file, what).map_err(|problem| Failure::file(&name, &problem))
 }
 
 /// The environment's choice: a file, a command, a systemd credential, and as
@@ -275,7 +282,7 @@ fn read_descriptor(number: u32) -> Outcome<Zeroizing<Vec<u8>>> {
     // The system's name for the descriptor: to take the descriptor itself
     // would need unsafe code.
     let file = File::open(format!("/dev/fd/{number}")).map_err(|problem| Failure::file(&name, &problem))?;
-    read_bounded(file).map_err(|problem| Failure::file(&name, &problem))
+    read_bounded(file, PASSPHRASE).map_err(|problem| Failure::file(&name, &problem))
 }
 
 fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -290,7 +297,7 @@ fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|problem| failure(problem.to_string()))?;
-    let read = child.stdout.take().map(read_bounded);
+    let read = child.stdout.take().map(|stdout| read_bounded(stdout, PASSPHRASE));
     let status = child.wait().map_err(|problem| failure(problem.to_string()))?;
     if !status.success() {
         return Err(failure(format!("it ended with {status}")));
@@ -299,16 +306,16 @@ fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
 }
 
 /// All that is there, less one line ending.
-fn read_bounded(source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_bounded(source: impl Read, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     // Reserved at once, so that no copy stays behind when the buffer grows.
     let mut bytes = Zeroizing::new(Vec::with_capacity(4_096));
     source.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("more than {MAX_BYTES} bytes cannot be a passphrase")));
+        return Err(io::Error::other(format!("more than {MAX_BYTES} bytes cannot be a {what}")));
     }
     strip_line_ending(&mut bytes);
     if bytes.is_empty() {
-        return Err(io::Error::other("the passphrase is empty"));
+        return Err(io::Error::other(format!("the {what} is empty")));
     }
     Ok(bytes)
 }
@@ -331,7 +338,7 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Result<Vec<u8>, String> {
-        read_bounded(text).map(|bytes| bytes.to_vec()).map_err(|problem| problem.to_string())
+        read_bounded(text, PASSPHRASE).map(|bytes| bytes.to_vec()).map_err(|problem| problem.to_string())
     }
 
     #[test]

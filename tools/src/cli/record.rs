@@ -1,9 +1,9 @@
 //! How entries and things are shown, as JSON and in tables. The server answers
 //! with the same JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thingdb::{Actor, Head, ImportSummary, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
+use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
 use utoipa::ToSchema;
 
 use super::entry::Entry;
@@ -11,7 +11,7 @@ use super::error::Outcome;
 use super::output::{printable, shorten};
 use super::patch::{self, Change};
 use super::reader::Reader;
-use super::{find, when};
+use super::{as_text, find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
 /// scripts hang on them.
@@ -133,19 +133,25 @@ impl AllJson {
 }
 
 /// What is only of interest when one looks at one entry.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = EntryDetails)]
 pub(crate) struct WholeJson {
     /// Place in the ledger, from 0.
     pub(crate) position: u64,
     /// The node at which it was written.
-    pub(crate) origin: String,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) origin: Origin,
     /// The cipher.
     pub(crate) suite: u8,
     /// The commitment to the body.
-    pub(crate) data_hash: String,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) data_hash: Hash,
     /// SHA-256 of the payload.
-    pub(crate) payload_hash: String,
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub(crate) payload_hash: Hash,
     /// Bytes of the payload.
     pub(crate) payload_len: u32,
     /// How it is signed.
@@ -155,7 +161,7 @@ pub(crate) struct WholeJson {
 }
 
 /// How an entry is signed.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = EntrySignature)]
 pub(crate) struct SignatureJson {
     /// 1: alone, 2: in a batch.
@@ -174,10 +180,10 @@ impl WholeJson {
         let header = record.header();
         Self {
             position: record.position(),
-            origin: record.origin().to_string(),
+            origin: record.origin(),
             suite: header.suite.number(),
-            data_hash: header.data_hash.to_string(),
-            payload_hash: header.payload_hash.to_string(),
+            data_hash: header.data_hash,
+            payload_hash: header.payload_hash,
             payload_len: header.payload_len,
             signature: SignatureJson::new(record.signed()),
             recipients: record.recipients() as u64,

@@ -1,22 +1,43 @@
-//! Where a server is: `https://HOST[:PORT]`.
+//! Where a server is: `https://HOST[:PORT]`, and on this machine also
+//! `http://HOST[:PORT]`.
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use rustls::pki_types::ServerName;
 
-/// The port of HTTPS.
+/// The ports of HTTPS and of plain HTTP.
 const DEFAULT_PORT: u16 = 443;
+const PLAIN_PORT: u16 = 80;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     host: String,
     port: u16,
+    /// Without TLS.
+    plain: bool,
 }
 
 impl Address {
+    /// The address of a server that may be on this machine and speak plain
+    /// HTTP.
+    pub(crate) fn of_url(text: &str) -> Result<Self, &'static str> {
+        let Some(rest) = text.strip_prefix("http://") else { return text.parse() };
+        let address = Self::after_scheme(rest, PLAIN_PORT)?;
+        if address.host != "localhost" && !address.host.parse().is_ok_and(|host: IpAddr| host.is_loopback()) {
+            return Err("plain HTTP would show the token to the network: https://, unless it is loopback");
+        }
+        Ok(Self { plain: true, ..address })
+    }
+
+    /// Whether it is spoken to without TLS.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// A name or an IP address, without brackets.
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -29,14 +50,14 @@ impl Address {
 
     /// What stands in the header `Host`.
     pub(crate) fn authority(&self) -> String {
-        let Self { host, port } = self;
+        let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}", self.authority())
+        write!(f, "{}://{}", if self.plain { "http" } else { "https" }, self.authority())
     }
 }
 
@@ -44,7 +65,12 @@ impl FromStr for Address {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text.strip_prefix("https://").ok_or("it does not begin with https://")?;
+        Self::after_scheme(text.strip_prefix("https://").ok_or("it does not begin with https://")?, DEFAULT_PORT)
+    }
+}
+
+impl Address {
+    fn after_scheme(rest: &str, default_port: u16) -> Result<Self, &'static str> {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) || rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("after the host and port nothing may stand");
@@ -56,17 +82,17 @@ impl FromStr for Address {
         let (host, port) = if let Some(rest) = rest.strip_prefix('[') {
             let (host, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
             let port = match port {
-                "" => DEFAULT_PORT,
+                "" => default_port,
                 port => port_of(port.strip_prefix(':').ok_or("after the bracket only a port may stand")?)?,
             };
             (host, port)
         } else {
             match rest.split_once(':') {
                 Some((host, port)) => (host, port_of(port)?),
-                None => (rest, DEFAULT_PORT),
+                None => (rest, default_port),
             }
         };
-        let address = Self { host: host.to_owned(), port };
+        let address = Self { host: host.to_owned(), port, plain: false };
         address.server_name().map_err(|_| "the host is neither a name nor an IP address")?;
         Ok(address)
     }
@@ -108,6 +134,23 @@ mod tests {
             "https://[::1]x",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for (text, shown) in [
+            ("http://127.0.0.1:5001", "http://127.0.0.1:5001"),
+            ("http://[::1]", "http://[::1]:80"),
+            ("http://localhost/", "http://localhost:80"),
+            ("https://a.example", "https://a.example:443"),
+        ] {
+            assert_eq!(Address::of_url(text).unwrap().to_string(), shown);
+        }
+        for text in
+            ["http://a.example", "http://10.0.0.1:80", "http://localhost.example", "http://127.0.0.1@x", "ftp://a"]
+        {
+            assert!(Address::of_url(text).is_err(), "{text}");
         }
     }
 }

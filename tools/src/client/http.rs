@@ -72,12 +72,13 @@ impl Http {
     pub(super) fn new(
         address: &Address,
         token: &str,
-        tls: Arc<ClientConfig>,
+        tls: Option<Arc<ClientConfig>>,
         pace: &Pace,
         traffic: &Traffic,
     ) -> Option<Self> {
         let watch = Arc::new(Watch::default());
         let connections = Arc::default();
+        let is_secure = tls.is_some();
         let dialer = Dialer {
             address: address.clone(),
             tls,
@@ -89,7 +90,7 @@ impl Http {
         // What comes from the environment or from the server itself must not lead
         // the token somewhere else.
         let config = Agent::config_builder()
-            .https_only(true)
+            .https_only(is_secure)
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -1,4 +1,4 @@
-//! A connection: a socket with TLS over it, paced, counted, and given up when
+//! A connection: a socket, mostly with TLS over it, paced, counted, and given up when
 //! it stalls.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,30 +17,72 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Pieces of TLS that a server may send of itself while nothing is asked.
 const MAX_UNASKED: usize = 16;
 
-/// A TLS connection to a server.
-pub(crate) type Link = StreamOwned<ClientConnection, Socket>;
+/// A connection to a server.
+pub(crate) enum Link {
+    /// With TLS.
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+    /// Without, on this machine.
+    Plain(Socket),
+}
 
-/// Connects to the first of the places that answers, and shakes hands.
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tls(link) => link.read(buffer),
+            Self::Plain(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tls(link) => link.write(bytes),
+            Self::Plain(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(link) => link.flush(),
+            Self::Plain(socket) => socket.flush(),
+        }
+    }
+}
+
+/// Connects to the first of the places that answers, and shakes hands; without
+/// TLS to places on this machine only.
 pub(crate) fn connect(
     address: &Address,
     places: &[SocketAddr],
-    tls: Arc<ClientConfig>,
+    tls: Option<Arc<ClientConfig>>,
     pace: &Pace,
     traffic: &Traffic,
 ) -> io::Result<Link> {
     let name = address.server_name()?;
+    // A name may mean any place.
+    if tls.is_none() && !places.iter().all(|place| place.ip().is_loopback()) {
+        return Err(io::Error::other(format!("{} is not on this machine", address.host())));
+    }
     let socket = Socket::connect(address, places, pace, traffic)?;
+    let Some(tls) = tls else { return Ok(Link::Plain(socket)) };
     let client = ClientConnection::new(tls, name).map_err(io::Error::other)?;
     let mut link = StreamOwned::new(client, socket);
     while link.conn.is_handshaking() {
         link.conn.complete_io(&mut link.sock)?;
     }
-    Ok(link)
+    Ok(Link::Tls(Box::new(link)))
 }
 
 /// Whether the next question can go over it: the server is there, and has said
 /// nothing that it was not asked.
 pub(crate) fn is_idle(link: &mut Link) -> bool {
+    let link = match link {
+        Link::Tls(link) => link,
+        Link::Plain(socket) => {
+            return AtOnce(socket).read(&mut [0]).is_err_and(|problem| problem.kind() == ErrorKind::WouldBlock);
+        }
+    };
     for _ in 0..MAX_UNASKED {
         match link.conn.process_new_packets() {
             Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
@@ -59,6 +101,10 @@ pub(crate) fn is_idle(link: &mut Link) -> bool {
 /// Reads what a server has said that takes nothing any more. The link itself
 /// would first send what could not be sent.
 pub(crate) fn read_last(link: &mut Link, buffer: &mut [u8]) -> io::Result<usize> {
+    let link = match link {
+        Link::Tls(link) => link,
+        Link::Plain(socket) => return socket.read(buffer),
+    };
     loop {
         match link.conn.reader().read(buffer) {
             Err(problem) if problem.kind() == ErrorKind::WouldBlock => {}

@@ -23,8 +23,10 @@ mod transport;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use thingdb::Hash;
 
@@ -39,6 +41,9 @@ pub(crate) use http::{Head, Make};
 
 /// Longest description of a problem.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
+
+/// zstd refuses frames that need more than 8 MiB of history (RFC 9659).
+const WINDOW_LOG_MAX: u32 = 23;
 
 /// The first wait before trying again is at most this long, each further one
 /// at most twice the one before.
@@ -67,12 +72,27 @@ pub(crate) struct Client {
 impl Client {
     /// The server at an address, which shows the certificate with this hash.
     pub(crate) fn new(address: Address, token: &str, pin: Hash, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        let tls = pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?;
+        Self::with(address, token, Some(tls), pace, max_tries)
+    }
+
+    /// The server at an address of this machine, without TLS.
+    pub(crate) fn on_loopback(address: Address, token: &str, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        Self::with(address, token, None, pace, max_tries)
+    }
+
+    fn with(
+        address: Address,
+        token: &str,
+        tls: Option<Arc<ClientConfig>>,
+        pace: Pace,
+        max_tries: u32,
+    ) -> Outcome<Self> {
         let bad_token = || Fault::Token("the token has characters that no token has".to_owned());
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.is_empty() {
             return Err(bad_token());
         }
         let traffic = Traffic::default();
-        let tls = pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?;
         let http = Http::new(&address, token, tls, &pace, &traffic).ok_or_else(bad_token)?;
         Ok(Self { address, pace, traffic, http, max_tries, tries: 0, has_answered: false })
     }
@@ -171,7 +191,7 @@ impl Client {
             200..=299 => read(&head, answer)?,
             // A problem that is cut is told by its status.
             _ => {
-                let told = answer.bytes(MAX_PROBLEM_BYTES).unwrap_or_default();
+                let told = answer.bytes(MAX_PROBLEM_BYTES).and_then(|bytes| plain(&head, bytes)).unwrap_or_default();
                 return Err(Fault::from(Refusal::new(&head, &told)).into());
             }
         };
@@ -181,6 +201,20 @@ impl Client {
         }
         Ok(done)
     }
+}
+
+/// A problem as it was before it was compressed: whoever asks for a stream in
+/// zstd gets everything so.
+fn plain(head: &Head, bytes: Vec<u8>) -> Outcome<Vec<u8>> {
+    if head.header("content-encoding") != Some("zstd") {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    let unpacked = zstd::Decoder::new(&bytes[..]).and_then(|mut decoder| {
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        decoder.take(MAX_PROBLEM_BYTES as u64).read_to_end(&mut plain)
+    });
+    unpacked.map(|_| plain).map_err(Fault::answer)
 }
 
 impl fmt::Debug for Client {

@@ -37,6 +37,12 @@ impl<'q> Question<'q> {
         self
     }
 
+    /// Takes answers of up to so many bytes.
+    pub(crate) const fn at_most(mut self, bytes: usize) -> Self {
+        self.most_bytes = bytes;
+        self
+    }
+
     /// Makes it one of which the answer brings nothing forward: it does not count
     /// as something that went well.
     pub(crate) const fn repeated(mut self) -> Self {

@@ -10,6 +10,9 @@ use super::http::Head;
 /// Characters of what a server says that are told.
 const MAX_TOLD: usize = 1000;
 
+/// Entries that are told of where one could be meant.
+const MAX_CANDIDATES: usize = 16;
+
 /// What a server says when it does not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -22,6 +25,8 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// What helps.
     pub(crate) hint: Option<String>,
+    /// The entries that an abbreviated id may mean, as they are told.
+    pub(crate) candidates: Vec<String>,
     /// When to ask again.
     pub(crate) after: Option<Duration>,
 }
@@ -34,6 +39,7 @@ struct Problem {
     code: String,
     detail: String,
     hint: Option<String>,
+    candidates: Vec<String>,
 }
 
 impl Refusal {
@@ -41,7 +47,7 @@ impl Refusal {
     /// no problem document is told by its status.
     pub(super) fn new(head: &Head, body: &[u8]) -> Self {
         let status = head.status;
-        let Problem { title, code, detail, hint } = serde_json::from_slice(body).unwrap_or_default();
+        let Problem { title, code, detail, hint, candidates } = serde_json::from_slice(body).unwrap_or_default();
         let told = [detail, title].into_iter().find(|told| !told.is_empty());
         let clipped = |told: String| told.chars().take(MAX_TOLD).collect();
         Self {
@@ -49,6 +55,7 @@ impl Refusal {
             code: clipped(code),
             detail: told.map_or_else(|| format!("HTTP status {status}"), clipped),
             hint: hint.map(clipped),
+            candidates: candidates.into_iter().take(MAX_CANDIDATES).collect(),
             after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
         }
     }

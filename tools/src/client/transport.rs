@@ -1,4 +1,4 @@
-//! What ureq sends and reads through: links with TLS of our own.
+//! What ureq sends and reads through: links of our own, mostly with TLS.
 //!
 //! Beside carrying bytes a transport does three things that a server's answer
 //! calls for: a head goes together with the beginning of its body; a server that
@@ -65,7 +65,8 @@ impl Watch {
 /// Makes connections to one server.
 pub(super) struct Dialer {
     pub(super) address: Address,
-    pub(super) tls: Arc<ClientConfig>,
+    /// Nothing on this machine, if the address says so.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) pace: Pace,
     pub(super) traffic: Traffic,
     pub(super) watch: Arc<Watch>,
@@ -77,7 +78,7 @@ impl Connector for Dialer {
     type Out = Wire;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, Error> {
-        let link = link::connect(&self.address, &details.addrs, Arc::clone(&self.tls), &self.pace, &self.traffic)?;
+        let link = link::connect(&self.address, &details.addrs, self.tls.clone(), &self.pace, &self.traffic)?;
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(Some(Wire {
             link,
@@ -184,7 +185,7 @@ impl Transport for Wire {
     }
 
     fn is_tls(&self) -> bool {
-        true
+        matches!(self.link, Link::Tls(_))
     }
 }
 

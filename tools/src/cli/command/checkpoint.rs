@@ -8,7 +8,7 @@ use thingdb::SignedCheckpoint;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{Format, counted};
-use crate::cli::reader::Reader;
+use crate::cli::remote::RemoteArgs;
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,16 @@ Examples:
 
 Keep it where whoever can change the database cannot: then thingdb verify
 --checkpoint FILE notices even that the whole directory was set back.
+With --url and --card the signature is checked against the card.
 It prints a C2SP signed note; with --format json an object.")]
 pub(crate) struct Args {
     /// Write the note to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// The members of the JSON.
@@ -37,9 +42,9 @@ struct CheckpointJson {
 
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let note = Reader::checkpoint(&*db)?;
-    db.close()?;
+    let source = context.source(&args.remote)?;
+    let note = source.checkpoint()?;
+    source.close()?;
     let checkpoint = CheckpointJson::new(&note);
     if let Some(path) = &args.output {
         context.console.write_file(path, checkpoint.note.as_bytes())?;

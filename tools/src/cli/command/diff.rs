@@ -6,6 +6,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::patch::{self, Change};
 use crate::cli::reader::Reader;
+use crate::cli::remote::RemoteArgs;
 use crate::cli::{find, record};
 
 /// Arguments of `thingdb diff`.
@@ -28,12 +29,16 @@ pub(crate) struct Args {
     /// The new entry
     #[arg(value_name = "SEQ|ID")]
     new: String,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Prints the changes.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let reader: &dyn Reader = &*db;
+    let source = context.source(&args.remote)?;
+    let reader = &*source;
     if reader.latest(&args.thing)?.is_none() {
         return Err(find::no_thing(reader, &args.thing));
     }

@@ -12,6 +12,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
 use crate::cli::reader::{Exported, Reader, Wanted};
+use crate::cli::remote::RemoteArgs;
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,7 @@ Examples:
   thingdb export --array | curl --data-binary @- …           what POST /import takes, too
   thingdb export --to auditor -o for-auditor.ndjson
   thingdb export --archive-passphrase-file archive.pass -o archive.ndjson.zst
+  thingdb export --url https://hq.example:7443 --card hq.card --token-file hq.token -o hq.ndjson
 
 The stream is ndjson: what is encrypted stays encrypted, thing ids and times
 are readable. With -o the file appears when it is complete, and the summary
@@ -64,6 +66,10 @@ pub(crate) struct Args {
     /// Compress; by default as the file name says (.zst, .gz)
     #[arg(long, value_enum, value_name = "HOW")]
     compress: Option<Compression>,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// The members of the summary's JSON.
@@ -76,18 +82,18 @@ struct Summary {
 
 /// Writes the stream.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
+    let source = context.source(&args.remote)?;
     match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
             let mut out = BufWriter::new(context.console.stdout());
-            let summary = export(context, &*db, args, "stdout", &mut out)?;
+            let summary = export(context, &*source, args, "stdout", &mut out)?;
             context.console.note(&sentence(&summary));
             Ok(())
         }
         Some(path) => {
             let mut file = BufWriter::new(context.console.replace(path)?);
             let name = path.display().to_string();
-            let summary = export(context, &*db, args, &name, &mut file)?;
+            let summary = export(context, &*source, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
             say(context, &summary)
         }

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::{EquivocationJson, ForkJson};
 use crate::cli::output::{Format, printable};
-use crate::cli::reader::Reader;
+use crate::cli::remote::RemoteArgs;
 use crate::cli::{input, when};
 
 /// Arguments of `thingdb forks`.
@@ -24,6 +24,10 @@ thingdb resolve joins them now and says which data stands.")]
 pub(crate) struct Args {
     /// Only this thing
     thing: Option<String>,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Arguments of `thingdb resolve`.
@@ -82,8 +86,7 @@ struct Verified {
 
 /// Lists forked things and their heads.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let forks = Reader::forks(&*db, args.thing.as_deref())?;
+    let forks = context.source(&args.remote)?.forks(args.thing.as_deref())?;
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();

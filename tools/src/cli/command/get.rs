@@ -6,6 +6,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
 use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
+use crate::cli::remote::RemoteArgs;
 use crate::cli::when::{self, When};
 use crate::cli::{find, patch, pretty};
 
@@ -19,6 +20,7 @@ Examples:
   thingdb get part-42 --at 2h                  as it was two hours ago
   thingdb get part-42 --seq 1
   thingdb get photo --raw > front.jpg          the data, byte for byte
+  thingdb get part-42 --url https://hq.example:7443 --card hq.card --token-file hq.token
 
 Exit code 3 if there is no such thing, entry or field.")]
 pub(crate) struct Args {
@@ -47,12 +49,16 @@ pub(crate) struct Args {
     /// Only the data, byte for byte; with --field, strings without quotes
     #[arg(long)]
     raw: bool,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let entry = entry(context, &*db, args)?;
+    let source = context.source(&args.remote)?;
+    let entry = entry(context, &*source, args)?;
     let raw = args.raw || context.output.format() == Format::Raw;
     match &args.field {
         Some(pointer) => print_field(context, &entry, pointer, raw),

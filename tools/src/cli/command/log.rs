@@ -7,6 +7,7 @@ use crate::cli::graph::Graph;
 use crate::cli::output::{Format, List, Output, Text, printable};
 use crate::cli::reader::{Part, Reader};
 use crate::cli::record::{self, EntryJson, Step};
+use crate::cli::remote::RemoteArgs;
 use crate::cli::span::Span;
 use crate::cli::{find, when};
 
@@ -23,7 +24,8 @@ Examples:
   thingdb log part-42 --since 2026-11-01 --until 2026-11-30
   thingdb log part-42 --since 10 --until 20    by seq
   thingdb log part-42 --graph                  where two nodes wrote apart
-  thingdb log part-42 --json --patch           changes as JSON Patch (RFC 6902)")]
+  thingdb log part-42 --json --patch           changes as JSON Patch (RFC 6902)
+  thingdb log part-42 --url https://hq.example:7443 --card hq.card --token-file hq.token")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
@@ -51,6 +53,10 @@ pub(crate) struct Args {
     /// Draw which entry follows which
     #[arg(long, conflicts_with_all = ["reverse", "patch", "json", "format"])]
     graph: bool,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Prints the history.
@@ -61,8 +67,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     {
         return Err(Failure::usage(format!("--since {first} is after --until {last}")));
     }
-    let db = context.open()?;
-    let reader: &dyn Reader = &*db;
+    let source = context.source(&args.remote)?;
+    let reader = &*source;
     let most = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let part = Part { span, newest_first: !args.reverse, most };
     let mut entries = reader.history(&args.thing, part)?.ok_or_else(|| find::no_thing(reader, &args.thing))?;

@@ -5,8 +5,9 @@ use thingdb::ThingInfo;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
 use crate::cli::output::{self, Format, printable};
-use crate::cli::reader::{Listing, Reader};
+use crate::cli::reader::Listing;
 use crate::cli::record::ThingJson;
+use crate::cli::remote::RemoteArgs;
 use crate::cli::{find, when};
 
 const PAGE: usize = 100;
@@ -17,7 +18,8 @@ const PAGE: usize = 100;
 Examples:
   thingdb ls
   thingdb ls plant-3/ -l
-  thingdb ls --limit 100 --after plant-3/press-7    the next page")]
+  thingdb ls --limit 100 --after plant-3/press-7    the next page
+  thingdb ls --url https://hq.example:7443 --card hq.card --token-file hq.token")]
 pub(crate) struct Args {
     /// Only things whose name starts so
     #[arg(default_value = "", hide_default_value = true)]
@@ -34,16 +36,19 @@ pub(crate) struct Args {
     /// At most this many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Prints the things.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let reader: &dyn Reader = &*db;
+    let source = context.source(&args.remote)?;
     let limit = args.limit.unwrap_or(usize::MAX);
     // One more tells whether there are more.
     let listing = Listing { prefix: &args.prefix, after: args.after.as_deref(), most: limit.saturating_add(1) };
-    let mut things = reader.things(listing)?;
+    let mut things = source.things(listing)?;
     let mut last = None;
     let page = things.by_ref().take(limit).inspect(|thing| {
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());

@@ -3,9 +3,10 @@
 
 use crate::cli::context::Context;
 use crate::cli::entry::Entry;
-use crate::cli::error::Outcome;
+use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::record::{self, AllJson, EntryJson, WholeJson};
+use crate::cli::remote::RemoteArgs;
 use crate::cli::{find, pretty};
 
 /// Arguments of `thingdb show`.
@@ -19,16 +20,22 @@ It prints what the entry says and checks nothing: thingdb verify THING does.")]
 pub(crate) struct Args {
     /// The id of the entry, which may be abbreviated to four digits or more
     id: String,
+
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let db = context.open()?;
-    let entry = find::entry(&*db, &args.id)?;
+    let source = context.source(&args.remote)?;
+    let entry = find::entry(&*source, &args.id)?;
     if context.output.format() == Format::Raw {
         return context.output.bytes(entry.data().unwrap_or_default());
     }
-    let whole = entry.whole();
+    let whole = entry
+        .whole()
+        .ok_or_else(|| Failure::new(Exit::Unexpected, "bad-answer", "only a part of the entry was told"))?;
     if context.output.is_json() {
         return context.output.object(&AllJson::new(EntryJson::new(&entry), whole));
     }
@@ -50,11 +57,11 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         ("actor key", entry.actor().to_string()),
         ("action", printable(entry.action().unwrap_or("-")).into_owned()),
         ("prev", if prev.is_empty() { "none, it is the first".to_owned() } else { prev.join(" ") }),
-        ("origin", whole.origin.clone()),
+        ("origin", whole.origin.to_string()),
         ("position", whole.position.to_string()),
         ("suite", whole.suite.to_string()),
-        ("data hash", whole.data_hash.clone()),
-        ("payload hash", whole.payload_hash.clone()),
+        ("data hash", whole.data_hash.to_string()),
+        ("payload hash", whole.payload_hash.to_string()),
         ("payload", format!("{} bytes", whole.payload_len)),
         ("signature", signature),
         ("recipients", whole.recipients.to_string()),

@@ -6,7 +6,8 @@ use crate::cli::context::Context;
 use crate::cli::counts::Counts;
 use crate::cli::error::Outcome;
 use crate::cli::output::{grouped, printable};
-use crate::cli::reader::Reader;
+use crate::cli::reader::Source;
+use crate::cli::remote::RemoteArgs;
 
 /// Arguments of `thingdb stats`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +15,11 @@ use crate::cli::reader::Reader;
 Examples:
   thingdb stats
   thingdb stats --json")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
 
 /// The members of the JSON.
 #[derive(Serialize)]
@@ -25,12 +30,14 @@ struct StatsJson {
 }
 
 /// Counts.
-pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
-    let db = context.open()?;
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let source = context.source(&args.remote)?;
     // As it was named; a server may know it by another name.
-    let name = context.dir()?.display().to_string();
-    let counts = Reader::counts(&*db)?;
-    let stats = StatsJson { db: name, counts };
+    let db = match &source {
+        Source::Here(_) => context.dir()?.display().to_string(),
+        Source::There(server) => server.url().to_owned(),
+    };
+    let stats = StatsJson { db, counts: source.counts()? };
     if context.output.is_json() { context.output.object(&stats) } else { print(context, &stats) }
 }
 
@@ -45,7 +52,7 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         ("things", grouped(stats.things)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
-        ("node", stats.fingerprint.clone()),
+        ("node", stats.fingerprint.to_string()),
         ("origin", stats.origin.to_string()),
         (
             "checkpoint",

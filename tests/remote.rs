@@ -1,0 +1,25 @@
+//! Commands that read a server of which they have the URL, a token and the
+//! card: the built program twice, as a server and as its reader.
+
+// The other tests need more of it.
+#[allow(dead_code)]
+#[path = "cli/world.rs"]
+mod world;
+
+#[allow(dead_code)]
+#[path = "server/client.rs"]
+mod client;
+#[allow(dead_code)]
+#[path = "server/running.rs"]
+mod running;
+
+#[path = "remote/choice.rs"]
+mod choice;
+#[path = "remote/liar.rs"]
+mod liar;
+#[path = "remote/reading.rs"]
+mod reading;
+#[path = "remote/refusals.rs"]
+mod refusals;
+#[path = "remote/same_answer.rs"]
+mod same_answer;

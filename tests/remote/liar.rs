@@ -1,0 +1,275 @@
+//! Servers that answer what cannot be: nothing of it is shown as if it were
+//! so, nothing ends in a panic, nothing takes more memory than it should.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::reading::{Bytes, bare, keep};
+use super::running::Running;
+use super::world::World;
+
+/// Answers every request with what `answer` makes of its target.
+fn liar(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.unwrap(), Arc::clone(&answer));
+            thread::spawn(move || {
+                let mut target = String::new();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                    if target.is_empty() {
+                        target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                    }
+                    line.clear();
+                }
+                answer(&target, &mut stream);
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                // What is still unread would turn the end into a reset.
+                let _ = reader.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    url
+}
+
+fn say(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+    // The other side may have heard enough.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+}
+
+fn world() -> World {
+    let world = World::empty();
+    keep(&world, "token", "tdb_something");
+    world
+}
+
+fn read(world: &World, url: &str, args: &[&str]) -> Bytes {
+    Bytes::of(bare(world, &[args, &["--url", url, "--token-file", "token"]].concat()))
+}
+
+const READS: [&[&str]; 10] = [
+    &["get", "part-42"],
+    &["get", "part-42", "--seq", "1"],
+    &["log", "part-42"],
+    &["ls"],
+    &["show", "0000000000"],
+    &["diff", "part-42", "1", "1"],
+    &["stats"],
+    &["checkpoint"],
+    &["forks"],
+    &["export", "-o", "exported"],
+];
+
+#[test]
+fn nonsense_is_told_and_not_shown() {
+    let world = world();
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"<html>\x1b[31mhello</html>",
+        b"null",
+        b"{}",
+        b"[]x",
+        b"[{}]",
+        b"\xff\xfe",
+        b"{\"thing\":\"part-42\"}",
+        b"{\"thingdb\":1}\n",
+    ];
+    for body in bodies {
+        let url = liar(move |_, stream| {
+            say(stream, "200 OK", "content-type: application/json\r\nthingdb-next-position: 7\r\n", body);
+        });
+        for args in READS {
+            let answer = read(&world, &url, args);
+            assert_eq!(answer.code, Some(1), "{args:?} {:?} {answer:?}", String::from_utf8_lossy(body));
+            assert!(answer.stderr.starts_with("error[bad-answer]"), "{args:?} {answer:?}");
+            assert!(!answer.stderr.contains('\x1b') && answer.stdout.is_empty(), "{args:?} {answer:?}");
+        }
+    }
+    assert!(!world.path("exported").exists());
+    for status in ["404 Not Found", "418 I'm a teapot", "302 Found"] {
+        let url = liar(move |_, stream| say(stream, status, "location: https://elsewhere/\r\n", b"\x1b[31mno"));
+        for args in READS {
+            let answer = read(&world, &url, args).exit(1).says("error[refused]").says(&status[..3]);
+            assert!(!answer.stderr.contains('\x1b'), "{answer:?}");
+        }
+    }
+    let url = liar(|_, stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n")));
+    read(&world, &url, &["get", "part-42"]).exit(1).says("error[bad-answer]");
+}
+
+/// What a server would tell of an entry.
+fn entry() -> Value {
+    json!({
+        "thing": "part-42", "seq": 5, "id": "ab".repeat(32), "time": "2026-11-22T06:01:12.000000Z",
+        "actor": {"name": "alice\u{1b}[31m", "key": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "trusted": true},
+        "action": "create\u{1b}[31m", "prev": ["cd".repeat(32)], "content": "open",
+        "media_type": "text/plain\u{1b}", "data": "MQ==",
+    })
+}
+
+#[test]
+fn an_entry_that_was_not_asked_for_is_not_shown() {
+    let world = world();
+    let url = liar(|target, stream| {
+        let body = if target.contains("/entries?") { json!([entry()]) } else { entry() };
+        say(stream, "200 OK", "", body.to_string().as_bytes());
+    });
+    let get = |args: &[&str]| read(&world, &url, &[&["--format", "table"], args].concat());
+    let shown = get(&["get", "part-42"]).exit(0).text();
+    assert!(shown.contains("alice\\u{1b}") && !shown.contains('\x1b'), "{shown}");
+    get(&["log", "part-42", "--patch"]).exit(1).says("bad-answer");
+    let told = read(&world, &url, &["log", "part-42", "--format", "ndjson"]).exit(0).text();
+    assert!(told.contains("alice\\u001b") && !told.contains('\x1b'), "{told}");
+    for args in [
+        &["get", "part-43"][..],
+        &["get", "part-42", "--seq", "4"],
+        &["get", "part-42", "--at", "2026-11-21"],
+        &["get", "part-42", "--id", "abac"],
+        &["log", "part-43"],
+        &["log", "part-42", "--since", "6"],
+        &["log", "part-42", "--until", "4"],
+        &["log", "part-42", "--until", "2026-11-21"],
+        &["show", "abac"],
+    ] {
+        let answer = get(args).exit(1).says("error[bad-answer]");
+        assert!(!answer.text().contains("alice"), "{args:?} {answer:?}");
+    }
+    // All that is told of one entry is missing.
+    get(&["show", "abab"]).exit(1).says("error[bad-answer]");
+}
+
+#[test]
+fn texts_that_are_printed_as_they_are_hold_nothing_that_a_terminal_obeys() {
+    let source = World::new();
+    let note = source.run(&["checkpoint"]).ok().stdout;
+    let mut counts = source.run(&["stats", "--json"]).ok().json();
+    counts.as_object_mut().unwrap().remove("db");
+    let world = world();
+    let url = liar(move |target, stream| {
+        let body = if target == "/stats" { counts.to_string() } else { note.clone() };
+        say(stream, "200 OK", "", body.as_bytes());
+    });
+    read(&world, &url, &["stats"]).exit(0);
+    read(&world, &url, &["checkpoint"]).exit(0);
+    let note = source.run(&["checkpoint"]).ok().stdout;
+    for evil in ["\u{1b}[31m", "\u{202e}", "\u{9b}"] {
+        let mut counts = source.run(&["stats", "--json"]).ok().json();
+        counts["fingerprint"] = evil.into();
+        // The name of another signer.
+        let line = note.lines().last().unwrap().replacen("thingdb", &format!("{evil}thingdb"), 1);
+        let note = format!("{note}{line}\n");
+        let url = liar(move |target, stream| {
+            let body = if target == "/stats" { counts.to_string() } else { note.clone() };
+            say(stream, "200 OK", "", body.as_bytes());
+        });
+        read(&world, &url, &["stats"]).exit(1).says("error[bad-answer]");
+        read(&world, &url, &["checkpoint"]).exit(1).says("error[bad-answer]");
+    }
+}
+
+#[test]
+fn pages_that_lead_nowhere_end() {
+    let world = world();
+    let url = liar(|target, stream| {
+        let next = if target.starts_with("/things/") { "/x?before_seq=5&after_seq=5" } else { "/x?after=a" };
+        let body = if target.starts_with("/things/") { json!([entry()]) } else { json!([]) };
+        say(stream, "200 OK", &format!("link: <{next}>; rel=\"next\"\r\n"), body.to_string().as_bytes());
+    });
+    for args in [&["log", "part-42", "--format", "raw"][..], &["log", "part-42", "--reverse"], &["ls"], &["forks"]] {
+        read(&world, &url, args).exit(1).says("error[bad-answer]");
+    }
+}
+
+#[test]
+fn answers_without_end_are_left() {
+    let world = world();
+    let url = liar(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nthingdb-next-position: 1\r\n\r\n");
+        let chunk = [b"100000\r\n", &[b'['; 1 << 20][..], b"\r\n"].concat();
+        while stream.write_all(&chunk).is_ok() {}
+    });
+    for args in [&["get", "part-42"][..], &["log", "part-42"], &["ls"], &["stats"], &["export", "-o", "exported"]] {
+        let line = format!("ulimit -v 1500000; thingdb {} --url {url} --token-file token --no-input", args.join(" "));
+        let mut shell = world.command("sh");
+        shell.args(["-c", &line]).env_remove("THINGDB_DIR");
+        Bytes::of(shell).exit(1).says("error[bad-answer]");
+    }
+    assert!(!world.path("exported").exists());
+}
+
+#[test]
+fn a_stream_that_breaks_off_leaves_no_file() {
+    let source = World::new();
+    let lines: String = (0..50).map(|n| format!("{{\"thing\":\"t\",\"data\":{n}}}\n")).collect();
+    source.feed(&["append"], lines).ok();
+    let stream = source.run(&["export"]).ok().stdout.into_bytes();
+    let whole = stream.len();
+    let cut_line = stream[..whole / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let trailer = stream[..whole - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let without_one = [&stream[..cut_line], &stream[trailer..]].concat();
+    let twice = [&stream[..], &stream[..]].concat();
+    let world = world();
+    // What comes, what was promised, and the exit code.
+    let cases: [(&[u8], usize, i32); 8] = [
+        (&stream, whole, 0),
+        (&stream[..whole / 2], whole, 14),
+        (&stream[..trailer], whole, 14),
+        (&stream[..cut_line], cut_line, 1),
+        (&stream[..trailer], trailer, 1),
+        (&without_one, without_one.len(), 1),
+        (&twice, twice.len(), 1),
+        (b"", 0, 1),
+    ];
+    for (bytes, promised, code) in cases {
+        let bytes = bytes.to_vec();
+        let url = liar(move |_, stream| {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {promised}\r\nthingdb-next-position: 50\r\n\r\n");
+            let _ = stream.write_all(&[head.as_bytes(), &bytes].concat());
+        });
+        let answer = read(&world, &url, &["export", "-o", "exported", "--json"]).exit(code);
+        assert_eq!(world.path("exported").exists(), code == 0, "{answer:?}");
+        if code == 0 {
+            assert_eq!(std::fs::read(world.path("exported")).unwrap(), stream);
+            std::fs::remove_file(world.path("exported")).unwrap();
+        }
+        // On stdout no reader takes it for whole either.
+        let answer = read(&world, &url, &["export"]).exit(code);
+        let taken = source.feed(&["import"], &answer.stdout);
+        assert!(code == 0 || taken.code != 0 || answer.stdout.is_empty() || answer.stdout == stream, "{taken:?}");
+    }
+}
+
+/// A server that is killed while it sends.
+#[test]
+fn a_server_that_dies_leaves_no_file() {
+    let world = World::new();
+    let data = "x".repeat(60_000);
+    let lines: String = (0..1000).map(|n| format!("{{\"thing\":\"t\",\"data\":\"{n}{data}\"}}\n")).collect();
+    world.feed(&["append", "--relaxed"], lines).ok();
+    super::reading::with_token(&world, "export", &[]);
+    let server = Running::start(world, &[]);
+    // A pipe that nobody empties holds the command up in the middle.
+    let mut command = super::reading::remote(&server, &["export", "--compress", "none"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut begun = vec![0; 100_000];
+    stdout.read_exact(&mut begun).unwrap();
+    server.signal("-KILL");
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(14), "{said}");
+    assert!(said.contains("error[unreachable]"), "{said}");
+    assert!(!String::from_utf8_lossy(&rest).contains("thingdb_end"), "the end did not come");
+}

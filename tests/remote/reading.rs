@@ -1,0 +1,72 @@
+//! A command with a URL, a token and a card, and nothing else.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::running::Running;
+use super::world::World;
+
+/// What a command answered, byte for byte.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Bytes {
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Self { code: output.status.code(), stdout: output.stdout, stderr }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn exit(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{} {}", self.text(), self.stderr);
+        self
+    }
+
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no {text:?} in {}", self.stderr);
+        self
+    }
+}
+
+/// Keeps a token as a person would.
+pub(crate) fn keep(world: &World, name: &str, token: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let name = world.write(name, format!("{token}\n"));
+    fs::set_permissions(world.path(&name), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A command that has no database and no passphrase.
+pub(crate) fn bare(world: &World, args: &[&str]) -> Command {
+    let mut command = world.thingdb(args);
+    command.env_remove("THINGDB_DIR").env_remove("THINGDB_PASSPHRASE_FILE").arg("--no-input");
+    command
+}
+
+/// Where the server is.
+pub(crate) fn url(server: &Running) -> String {
+    server.said["url"].as_str().unwrap().to_owned()
+}
+
+/// A command that reads the server, with the token in the file `token`.
+pub(crate) fn remote(server: &Running, args: &[&str]) -> Command {
+    let mut command = bare(&server.world, args);
+    command.args(["--url", &url(server), "--card", "card", "--token-file", "token"]);
+    command
+}
+
+/// A world whose card and token are kept, as `card` and `token`.
+pub(crate) fn with_token(world: &World, scopes: &str, args: &[&str]) {
+    let card = world.run(&["card"]).ok().stdout;
+    world.write("card", card);
+    let token = Running::token(world, "reader", &[&["--scope", scopes], args].concat());
+    keep(world, "token", &token);
+}

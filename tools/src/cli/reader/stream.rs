@@ -1,0 +1,123 @@
+//! A stream of entries on its way from a server: each line or frame is looked
+//! at, the trailer has to fit, and nothing that is not an entry goes through.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use thingdb::StreamForm;
+use thingdb::format::frame::Decoder;
+use thingdb::format::line::MAX_LINE_BYTES;
+use thingdb::format::stream::Outcome as Ending;
+use thingdb::format::{Line, StreamCheck};
+
+/// Why a stream did not go through.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// It did not come.
+    Source(std::io::Error),
+    /// It is none.
+    Bad(String),
+    /// It could not be handed on.
+    Out(std::io::Error),
+}
+
+/// What went through.
+pub(crate) struct Passed {
+    /// Entries.
+    pub(crate) entries: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+}
+
+/// Hands a stream on as it comes.
+pub(crate) struct Passage<'a> {
+    out: &'a mut dyn Write,
+    tell: &'a mut dyn FnMut(u64, u64, u64),
+    check: StreamCheck,
+    /// Its trailer came.
+    has_ended: bool,
+    passed: Passed,
+}
+
+/// How often it is told how far the stream is.
+const TELL_EVERY: u64 = 1000;
+
+impl<'a> Passage<'a> {
+    /// To `out`; `tell` learns of entries, of how many, and bytes.
+    pub(crate) fn new(out: &'a mut dyn Write, tell: &'a mut dyn FnMut(u64, u64, u64)) -> Self {
+        Self { out, tell, check: StreamCheck::default(), has_ended: false, passed: Passed { entries: 0, bytes: 0 } }
+    }
+
+    /// Lets a stream through to its end.
+    pub(crate) fn run(mut self, form: StreamForm, source: impl Read) -> Result<Passed, Broken> {
+        match form {
+            StreamForm::Binary => self.frames(source)?,
+            _ => self.lines(source)?,
+        }
+        match self.check.finish() {
+            Ok(Ending::Complete { streams: 1 }) => Ok(self.passed),
+            Ok(_) => Err(Broken::Bad("it is not one stream with header and trailer".to_owned())),
+            Err(problem) => Err(Broken::Bad(problem.to_string())),
+        }
+    }
+
+    fn lines(&mut self, source: impl Read) -> Result<(), Broken> {
+        let mut source = BufReader::with_capacity(256 << 10, source);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let most = MAX_LINE_BYTES as u64 + 1;
+            if source.by_ref().take(most).read_until(b'\n', &mut line).map_err(Broken::Source)? == 0 {
+                break;
+            }
+            let parsed = Line::parse(&line, number).map_err(|problem| Broken::Bad(problem.to_string()))?;
+            self.pass(&parsed, &line)?;
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, mut source: impl Read) -> Result<(), Broken> {
+        let mut decoder = Decoder::default();
+        let (mut waiting, mut piece) = (Vec::new(), vec![0; 256 << 10]);
+        loop {
+            let got = source.read(&mut piece).map_err(Broken::Source)?;
+            waiting.extend_from_slice(piece.get(..got).unwrap_or_default());
+            let mut done = 0;
+            while let Some((parsed, used)) = decoder
+                .next(waiting.get(done..).unwrap_or_default())
+                .map_err(|problem| Broken::Bad(problem.to_string()))?
+            {
+                let end = done + used;
+                self.pass(&parsed, waiting.get(done..end).unwrap_or_default())?;
+                done = end;
+            }
+            waiting.drain(..done);
+            match (got, waiting.is_empty()) {
+                (0, true) => return Ok(()),
+                (0, false) => return Err(Broken::Bad("it ends within a frame".to_owned())),
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, parsed: &Line, bytes: &[u8]) -> Result<(), Broken> {
+        if std::mem::replace(&mut self.has_ended, matches!(parsed, Line::Trailer(_))) {
+            return Err(Broken::Bad("it goes on after its trailer".to_owned()));
+        }
+        let checked = match parsed {
+            Line::Header(_) => self.check.header(),
+            Line::Trailer(trailer) => self.check.trailer(trailer),
+            Line::Entry(entry) => {
+                self.passed.entries += 1;
+                self.check.entry(&entry.id())
+            }
+            _ => Ok(()),
+        };
+        checked.map_err(|problem| Broken::Bad(problem.to_string()))?;
+        self.out.write_all(bytes).map_err(Broken::Out)?;
+        self.passed.bytes += bytes.len() as u64;
+        if self.passed.entries.is_multiple_of(TELL_EVERY) {
+            (self.tell)(self.passed.entries, 0, self.passed.bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! What a server tells of an entry. What does not read as an entry is refused
+//! while it is read, so that nothing of it is shown.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use thingdb::{EntryId, ThingId, Time};
+
+use crate::cli::as_text;
+use crate::cli::entry::State;
+use crate::cli::fork::WriterJson;
+use crate::cli::record::WholeJson;
+
+/// An entry, as a server tells of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    #[serde(with = "as_text")]
+    pub(crate) thing: ThingId,
+    pub(crate) seq: u64,
+    #[serde(with = "as_text")]
+    pub(crate) id: EntryId,
+    #[serde(with = "as_text")]
+    pub(crate) time: Time,
+    pub(crate) actor: WriterJson,
+    pub(crate) action: Option<String>,
+    #[serde(with = "as_text::list")]
+    pub(crate) prev: Vec<EntryId>,
+    pub(crate) content: State,
+    pub(crate) media_type: Option<String>,
+    #[serde(deserialize_with = "base64")]
+    pub(crate) data: Option<Vec<u8>>,
+    /// Where it was asked for by its id.
+    #[serde(skip)]
+    pub(crate) whole: Option<WholeJson>,
+}
+
+impl Told {
+    /// What is told in JSON.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let told: Self = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        told.sound()
+    }
+
+    /// All that is told of one entry.
+    pub(crate) fn parse_whole(bytes: &[u8]) -> Result<Self, String> {
+        let whole: WholeJson = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        Ok(Self { whole: Some(whole), ..Self::parse(bytes)? })
+    }
+
+    /// What is told of several.
+    pub(crate) fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, String> {
+        let told: Vec<Self> = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        told.into_iter().map(Self::sound).collect()
+    }
+
+    /// An entry that is open has all of its body, another one nothing of it.
+    fn sound(self) -> Result<Self, String> {
+        let is_open = self.content == State::Open;
+        let parts = [self.action.is_some(), self.media_type.is_some(), self.data.is_some()];
+        if parts.contains(&!is_open) || self.seq == 0 {
+            return Err(format!("{} is no entry that could be", self.id));
+        }
+        Ok(self)
+    }
+}
+
+fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| data_encoding::BASE64.decode(text.as_bytes()).map_err(D::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry() -> Value {
+        json!({
+            "thing": "part-42", "seq": 1, "id": "ab".repeat(32), "time": "2026-11-22T06:01:12.000000Z",
+            "actor": {"name": "alice", "key": KEY, "trusted": true}, "action": "create", "prev": [],
+            "content": "open", "media_type": "application/json", "data": "MQ==",
+        })
+    }
+
+    /// A public key of RFC 8032, section 7.1.
+    const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn parse(value: &Value) -> Result<Told, String> {
+        Told::parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn data_comes_as_its_bytes() {
+        let told = parse(&entry()).unwrap();
+        assert_eq!((told.data.as_deref(), told.seq), (Some(&b"1"[..]), 1));
+    }
+
+    #[test]
+    fn what_could_be_no_entry_is_refused() {
+        for (member, value) in [
+            ("thing", json!("a\u{1b}[31m")),
+            ("thing", json!("")),
+            ("seq", json!(0)),
+            ("seq", json!(-1)),
+            ("seq", json!(1.5)),
+            ("seq", json!("1")),
+            ("id", json!("AB".repeat(32))),
+            ("id", json!("ab")),
+            ("time", json!("yesterday")),
+            ("actor", json!({"name": "alice", "key": "00", "trusted": true})),
+            ("prev", json!(["x"])),
+            ("content", json!("closed")),
+            ("content", json!("stub")),
+            ("action", Value::Null),
+            ("data", json!({"a": 1})),
+            ("data", json!("MQ=")),
+            ("data", json!("MR==")),
+        ] {
+            let mut bad = entry();
+            bad[member] = value;
+            assert!(parse(&bad).is_err(), "{bad}");
+        }
+        assert!(Told::parse_whole(entry().to_string().as_bytes()).is_err());
+        assert!(Told::parse_list(b"{}").is_err());
+    }
+}

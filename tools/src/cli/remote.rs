@@ -1,0 +1,139 @@
+//! Which server a command reads, and by what it is known.
+
+use std::path::{Path, PathBuf};
+
+use thingdb::Hash;
+use zeroize::Zeroizing;
+
+use super::args::Global;
+use super::command::peer::read_card;
+use super::console::Console;
+use super::error::{Failure, Outcome};
+use super::passphrase;
+use super::reader::{Pin, Server};
+use crate::client::address::Address;
+
+/// Which server to read instead of a database, and by what it is known.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Reading from a server")]
+pub(crate) struct RemoteArgs {
+    /// Read from a server: https://HOST:PORT
+    ///
+    /// No database and no passphrase are needed. What a server answers is its word: who wants to
+    /// check it exports or pulls the entries and verifies them. http:// is for loopback only.
+    #[arg(long, value_name = "URL", env = "THINGDB_URL", hide_env_values = true)]
+    url: Option<String>,
+
+    /// The file with the token that the server gave, made there with thingdb token new
+    #[arg(long, value_name = "FILE", env = "THINGDB_TOKEN_FILE", hide_env_values = true)]
+    token_file: Option<PathBuf>,
+
+    /// The card of the server's node, - for stdin: it names the certificate
+    #[arg(long, value_name = "FILE", env = "THINGDB_CARD", hide_env_values = true)]
+    card: Option<String>,
+
+    /// SHA-256 of the server's certificate, instead of a card
+    #[arg(long, value_name = "HEX")]
+    tls_fingerprint: Option<String>,
+
+    /// Which of these an argument said, and not the environment.
+    #[arg(skip)]
+    pub(crate) named: Named,
+}
+
+/// What arguments said, and not the environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) url: bool,
+    pub(crate) token_file: bool,
+    pub(crate) card: bool,
+    pub(crate) tls_fingerprint: bool,
+}
+
+impl RemoteArgs {
+    /// The server to read, if it is one. An argument wins over the environment;
+    /// where both say the same of two places, nobody can tell which is meant.
+    pub(crate) fn chosen(&self, global: &Global) -> Outcome<Option<&str>> {
+        let url = self.url.as_deref().filter(|url| !url.is_empty());
+        let has_db = global.db.as_deref().is_some_and(|dir| !dir.as_os_str().is_empty());
+        match url {
+            None => self.only_with_url().map(|()| None),
+            Some(_) if global.is_db_named && self.named.url => {
+                Err(Failure::usage("--db names a database here and --url a server; one of them is read"))
+            }
+            Some(_) if global.is_db_named => self.only_with_url().map(|()| None),
+            Some(_) if has_db && !self.named.url => Err(Failure::usage(
+                "THINGDB_DIR names a database here and THINGDB_URL a server; which one is to be read?",
+            )
+            .hint("--db DIR or --url URL")),
+            Some(url) => Ok(Some(url)),
+        }
+    }
+
+    fn only_with_url(&self) -> Outcome {
+        let Named { url: _, token_file, card, tls_fingerprint } = self.named;
+        let options = [(token_file, "--token-file"), (card, "--card"), (tls_fingerprint, "--tls-fingerprint")];
+        match options.iter().find(|(is_named, _)| *is_named) {
+            None => Ok(()),
+            Some((_, option)) => Err(Failure::usage(format!("{option} is for reading from a server: which one?"))
+                .hint(format!("{option} … --url https://HOST:PORT"))),
+        }
+    }
+
+    /// The server at `url`.
+    pub(crate) fn server(&self, url: &str, console: &Console) -> Outcome<Server> {
+        let wrong = |problem: &str| Failure::usage(format!("{url:?}: {problem}")).hint("--url https://HOST:PORT");
+        let address = Address::of_url(url).map_err(wrong)?;
+        let pin = self.pin(&address, console)?;
+        let token = self.token(&address, console)?;
+        Server::new(address, &token, pin, console)
+    }
+
+    fn pin(&self, address: &Address, console: &Console) -> Outcome<Pin> {
+        if address.is_plain() {
+            return Ok(Pin::Loopback);
+        }
+        let card = self.card.as_deref().filter(|card| !card.is_empty());
+        match (&self.tls_fingerprint, card) {
+            (Some(_), Some(_)) if self.named.card => {
+                Err(Failure::usage("--card and --tls-fingerprint both name the certificate; give one"))
+            }
+            (Some(hex), _) => {
+                let tls: Hash = hex.to_ascii_lowercase().parse().map_err(|_| {
+                    Failure::usage(format!("{hex:?} is no SHA-256: 64 hex digits"))
+                        .hint("the member `certificate` of thingdb card --json, at the other side")
+                })?;
+                Ok(Pin::Certificate(tls))
+            }
+            (None, Some(file)) => {
+                let card = read_card(console, &if file == "-" { file.to_owned() } else { format!("@{file}") })?;
+                let Some(tls) = card.tls else {
+                    return Err(Failure::usage(format!("the card in {file} names no certificate"))
+                        .hint("get a newer one: thingdb card, at the other side"));
+                };
+                Ok(Pin::Card { tls, node: card.node_key })
+            }
+            (None, None) => Err(Failure::usage(format!("nothing says by what the server at {address} is known"))
+                .cause("whoever answered could see the token and tell anything")
+                .hint("--card FILE, with what thingdb card prints at the other side; or --tls-fingerprint HEX")),
+        }
+    }
+
+    fn token(&self, address: &Address, console: &Console) -> Outcome<Zeroizing<String>> {
+        let Some(path) = self.token_file.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Err(Failure::usage(format!("the server at {address} answers nobody without a token"))
+                .hint("--token-file FILE; made at the other side: thingdb token new --name NAME --scope read"));
+        };
+        read_token(console, path)
+    }
+}
+
+fn read_token(console: &Console, path: &Path) -> Outcome<Zeroizing<String>> {
+    let bytes = passphrase::secret_file(console, path, "token")?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage(format!("{} holds no token", path.display()))
+            .hint("made at the other side: thingdb token new --name NAME --scope read"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
