@@ -131,7 +131,10 @@ impl Db {
 
     /// Whether the entry at a position is of a thing whose id begins with
     /// `prefix`.
-    pub(crate) fn is_of(&self, position: u64, prefix: &str) -> Result<bool> {
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub fn is_of(&self, position: u64, prefix: &str) -> Result<bool> {
         Ok(self.store.located_at(position)?.header.thing.as_str().starts_with(prefix))
     }
 }

@@ -19,6 +19,7 @@ mod forks;
 mod guard;
 mod have;
 mod health;
+mod ids;
 mod import;
 mod info;
 mod listen;

@@ -14,11 +14,11 @@ use thingdb::{Db, TokenId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::config::Limits;
+use super::ids::Ids;
 use super::metrics::Metrics;
 use super::places::{self, Place, Places, Scarce};
 use super::problem::Problem;
 use super::shutdown::Shutdown;
-use crate::sync::reconcile::LastIds;
 
 /// How often followers may learn of new entries.
 const GROWTH_EVERY: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     /// Streams that are still under way are left.
     pub(crate) leave: Shutdown,
     /// The ids that other nodes compare with theirs.
-    pub(crate) ids: LastIds,
+    pub(crate) ids: Ids,
     /// Places for what takes long or takes much.
     pub(crate) places: Places,
     /// Permits for requests.
@@ -89,7 +89,7 @@ impl Node {
         Self {
             db,
             metrics: Metrics::new(),
-            ids: LastIds::default(),
+            ids: Ids::default(),
             shutdown,
             leave: Shutdown::new(),
             places: Places::of_all(&limits),

@@ -15,6 +15,7 @@ use super::places::Scarce;
 use super::problem::Problem;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::cli::compress::{self, Compression};
+use crate::sync::sorted::{self, First};
 use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
 use crate::sync::{answer, reconcile, stream};
 
@@ -283,7 +284,8 @@ async fn have(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
     let prefix = prefix(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
-    call.run(move |db| match answer::have(db, &prefix, &body)? {
+    let sorted = call.node.ids.of_most(&call).await?;
+    call.run(move |db| match answer::have(db, sorted.as_deref(), &prefix, &body)? {
         Some(bits) => Ok(respond(BYTES, bits)),
         None => Err(Problem::invalid("each id is 16 bytes")),
     })
@@ -304,12 +306,14 @@ async fn differ(mut call: Call) -> Answer {
     must_be_for_all(&call)?;
     let size = call.query.number("size", *reconcile::ENTRIES.end())?.unwrap_or(0);
     let body = call.whole_body(reconcile::MAX_MESSAGE_BYTES as u64).await?;
-    let node = Arc::clone(&call.node);
-    call.run(move |db| {
-        if size > db.ledger_size() {
-            return Err(Problem::invalid("the ledger has fewer entries"));
-        }
-        let answer = node.ids.of(db, size)?.answer(&body);
+    if size > call.node.db.ledger_size() {
+        return Err(Problem::invalid("the ledger has fewer entries"));
+    }
+    let place = call.take(Scarce::Comparisons)?;
+    let ids = call.node.ids.of_first(&call, size).await?;
+    call.run(move |_| {
+        let _place = place;
+        let answer = reconcile::answer(&First::new(ids, size), &body);
         Ok(respond(BYTES, answer.ok_or_else(|| Problem::invalid("this is no message of negentropy"))?))
     })
     .await
@@ -321,9 +325,11 @@ async fn locate(mut call: Call) -> Answer {
     must_be_for_all(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
     let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
+    let sorted = call.node.ids.of_most(&call).await?;
     call.run(move |db| {
-        let positions: Vec<u8> = db.locate(&ids)?.into_iter().flat_map(u64::to_be_bytes).collect();
-        Ok(respond(BYTES, positions))
+        let mut positions: Vec<u64> = sorted::positions(db, sorted.as_deref(), &ids)?.into_values().collect();
+        positions.sort_unstable();
+        Ok(respond(BYTES, positions.into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>()))
     })
     .await
 }

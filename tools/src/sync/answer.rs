@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
-use thingdb::{Contradiction, Db, Error, Observation, Origin, SignedCheckpoint, short_id};
+use thingdb::{Contradiction, Db, Error, Observation, Origin, ShortId, SignedCheckpoint, short_id};
 
+use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
 use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
 
@@ -74,9 +75,15 @@ pub(crate) fn ids(db: &Db, prefix: &str, range: Range<u64>) -> thingdb::Result<V
 
 /// Which entries are here, a bit each. Nothing if that was not asked for in the
 /// right form.
-pub(crate) fn have(db: &Db, prefix: &str, asked: &[u8]) -> thingdb::Result<Option<Vec<u8>>> {
+pub(crate) fn have(db: &Db, sorted: Option<&Sorted>, prefix: &str, asked: &[u8]) -> thingdb::Result<Option<Vec<u8>>> {
     let Some(ids) = wire::ids_of_bytes(asked).filter(|ids| ids.len() <= MAX_IDS) else { return Ok(None) };
-    Ok(Some(wire::bits_to_bytes(&db.have(&ids, prefix)?)))
+    let found = sorted::positions(db, sorted, &ids)?;
+    let is_here = |id: &ShortId| match found.get(id) {
+        Some(position) => Ok(prefix.is_empty() || db.is_of(*position, prefix)?),
+        None => Ok(false),
+    };
+    let bits: Vec<bool> = ids.iter().map(is_here).collect::<thingdb::Result<_>>()?;
+    Ok(Some(wire::bits_to_bytes(&bits)))
 }
 
 /// The entries that were completed after a revision, not by `node` alone.

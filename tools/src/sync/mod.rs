@@ -15,5 +15,6 @@ pub(crate) mod news;
 pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;
+pub(crate) mod sorted;
 pub(crate) mod stream;
 pub(crate) mod wire;

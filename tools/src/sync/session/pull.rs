@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use thingdb::{Cursors, ShortId};
@@ -11,7 +12,8 @@ use super::greeting::Greeting;
 use super::{Session, Tick, limited};
 use crate::client::fault::Fault as ClientFault;
 use crate::sync::fault::{Fault, Outcome};
-use crate::sync::reconcile::{self, Difference, Ids};
+use crate::sync::reconcile::{self, Difference};
+use crate::sync::sorted::{First, Sorted};
 use crate::sync::stream;
 use crate::sync::wire::{self, MAX_IDS};
 
@@ -33,7 +35,7 @@ impl Session<'_> {
         if !is_first || !reconcile::ENTRIES.contains(&own) || !reconcile::ENTRIES.contains(&greeting.size) {
             return Ok(None);
         }
-        let ids = Ids::of(self.db, own)?;
+        let ids = First::new(Arc::new(Sorted::of(self.db, own)?), own);
         let (remote, size) = (&mut self.remote, greeting.size);
         // A list of ids takes 16 bytes each.
         reconcile::compare(&ids, size * 8, |message| remote.reconcile(size, message))
