@@ -95,6 +95,10 @@ fn nonsense_is_told_and_not_shown() {
         }
     }
     assert!(!world.path("exported").exists());
+    let long = format!("{{\"{}\":1}}", "x".repeat(1 << 20));
+    let url = liar(move |_, stream| say(stream, "200 OK", "", format!("{{\"content\":{long:?}}}").as_bytes()));
+    let answer = read(&world, &url, &["get", "part-42"]).exit(1);
+    assert!(answer.stderr.len() < 4000, "{} bytes", answer.stderr.len());
     for status in ["404 Not Found", "418 I'm a teapot", "302 Found"] {
         let url = liar(move |_, stream| say(stream, status, "location: https://elsewhere/\r\n", b"\x1b[31mno"));
         for args in READS {

@@ -61,7 +61,12 @@ fn a_token_for_a_part_reads_that_part() {
     with_token(&world, "read,export", &["--things", "part-"]);
     let server = Running::start(world, &[]);
     let read = |args: &[&str]| Bytes::of(remote(&server, args));
-    assert_eq!(read(&["ls", "--format", "raw"]).exit(0).text(), "part-41\npart-42\n");
+    let listed = read(&["ls", "--format", "raw"]).exit(0).says("that begin with part-: all others were left out");
+    assert_eq!(listed.text(), "part-41\npart-42\n");
+    for args in [&["ls", "part-4"][..], &["ls", "-q"], &["get", "part-42"], &["export", "--prefix", "part-", "-q"]] {
+        assert_eq!(read(args).exit(0).stderr, "", "{args:?}");
+    }
+    read(&["forks"]).exit(0).says("left out");
     assert_eq!(read(&["show", &id[..20]]).exit(0).text(), part);
     read(&["show", &lamp]).exit(3);
     read(&["show", &lamp[..20]]).exit(3);
@@ -71,7 +76,7 @@ fn a_token_for_a_part_reads_that_part() {
     // Names of things that the token is not for are no hints.
     let answer = read(&["get", "part-43"]).exit(3).says("similar names: part-41, part-42");
     assert!(!answer.stderr.contains("lamp"), "{answer:?}");
-    let exported = read(&["export"]).exit(0).text();
+    let exported = read(&["export"]).exit(0).says("left out").text();
     assert!(exported.contains("part-41") && !exported.contains("lamp"), "{exported}");
     server.stop();
 }

@@ -105,7 +105,8 @@ fn a_prefix_is_kept_on_every_route() {
     let server = Running::start(world, &[]);
     let things = server.get(&token, "/things").is(200).json();
     assert_eq!(things.as_array().unwrap().len(), 1, "{things}");
-    assert_eq!(server.get(&token, "/things?prefix=la").is(200).json(), things);
+    let reply = server.get(&token, "/things?prefix=la").is(200);
+    assert_eq!((reply.json(), reply.header("thingdb-things")), (things, Some("lamp%2F")));
     for path in
         ["/things?prefix=part", "/things/part-42", "/things/part-42/entries", "/export?things=p", "/things/lamp"]
     {

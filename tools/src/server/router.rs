@@ -12,6 +12,7 @@ use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 use futures_util::FutureExt;
+use percent_encoding::utf8_percent_encode;
 use tower_http::compression::CompressionLayer;
 
 use super::call::{Answer, Call};
@@ -21,9 +22,13 @@ use super::pipe;
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::{self, Needs, Route};
+use super::things::PLAIN;
 
 /// Names a request in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Tells whoever has a token for a prefix that nothing else is shown.
+const THINGS: HeaderName = HeaderName::from_static("thingdb-things");
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -120,10 +125,14 @@ async fn answer(
         Err(problem) => Err(problem),
         Ok((route, bearer, turn, place, id, query)) => {
             *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
+            let part = bearer.as_ref().and_then(|bearer| part(&bearer.token.things));
             let (server, request_id) = (Arc::clone(node), Arc::clone(request_id));
             let (headers, body) = (parts.headers, Arc::clone(&body));
             let call = Call { node: server, bearer, id, query, headers, body, place, request_id };
-            let done = (route.handler)(call).await;
+            let done = (route.handler)(call).await.map(|mut response| {
+                response.headers_mut().extend(part.map(|part| (THINGS, part)));
+                response
+            });
             done.and_then(|response| counted(node, turn.as_ref(), response))
         }
     };
@@ -132,6 +141,12 @@ async fn answer(
         pipe::drain(body).await;
     }
     done
+}
+
+/// What a token for a part of the things is for, as a header has it.
+fn part(things: &str) -> Option<HeaderValue> {
+    let things = Some(things).filter(|things| !things.is_empty())?;
+    HeaderValue::from_str(&utf8_percent_encode(things, PLAIN).to_string()).ok()
 }
 
 /// Answers up to this size are not counted: a head takes as much.

@@ -1,7 +1,7 @@
 //! A server, as commands read it. What it answers is its word; but it is read
 //! strictly, so that an answer that cannot be is told and not shown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufReader, Write};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -19,7 +19,7 @@ use crate::cli::counts::Counts;
 use crate::cli::entry::Entry;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::ForkJson;
-use crate::cli::output::{counted, is_unprintable};
+use crate::cli::output::{counted, is_unprintable, printable, shorten};
 use crate::client::address::Address;
 use crate::client::fault::Fault;
 use crate::client::pace::Pace;
@@ -39,6 +39,10 @@ const MAX_PAGE_BYTES: usize = 128 << 20;
 
 /// Longest answer with one entry.
 const MAX_ENTRY_BYTES: usize = 32 << 20;
+
+/// Characters of what is wrong with an answer that are told: it may name parts
+/// of it.
+const MAX_TOLD: usize = 1000;
 
 /// Most names that are alike.
 const MAX_SIMILAR: usize = 3;
@@ -69,6 +73,8 @@ pub(crate) struct Server {
     url: String,
     node: Option<NodeKey>,
     console: Console,
+    /// It was said that the token is for a part only.
+    has_remarked: Cell<bool>,
 }
 
 /// A thing in a listing, as the server tells it.
@@ -112,7 +118,7 @@ impl Server {
             Pin::Loopback => (Client::on_loopback(address, token, pace, TRIES), None),
         };
         let client = client.map_err(|fault| failure(fault, &url))?;
-        Ok(Self { client: RefCell::new(client), url, node, console: console.clone() })
+        Ok(Self { client: RefCell::new(client), url, node, console: console.clone(), has_remarked: Cell::new(false) })
     }
 
     /// Where it is.
@@ -139,6 +145,17 @@ impl Server {
 
     fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
         serde_json::from_slice(bytes).map_err(|problem| self.bad(problem))
+    }
+
+    /// Says, once, that a token for a part of the things shows no more than
+    /// that, where more was asked for.
+    fn remark(&self, head: &AnswerHead, asked: &str) {
+        let Some(things) = head.header("thingdb-things") else { return };
+        let things = percent_decode_str(things).decode_utf8_lossy();
+        if !asked.starts_with(&*things) && !self.has_remarked.replace(true) {
+            let things = printable(&things);
+            self.console.note(&format!("the token is for things that begin with {things}: all others were left out"));
+        }
     }
 
     /// An entry of a thing, which has to be what was asked for.
@@ -206,6 +223,7 @@ impl Server {
             }
         }
         let (head, bytes) = self.must(&Question::get(target).at_most(MAX_PAGE_BYTES))?;
+        self.remark(&head, listing.prefix);
         let page: Vec<ThingInfo> = self.read::<Vec<ToldThing>>(&bytes)?.into_iter().map(ThingInfo::from).collect();
         let mut before = after;
         for info in &page {
@@ -226,6 +244,7 @@ impl Server {
         let after_part = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
         let question = Question::get(format!("/forks?limit={MAX_PAGE}{after_part}")).at_most(MAX_PAGE_BYTES);
         let (head, bytes) = self.must(&question)?;
+        self.remark(&head, "");
         let next = next(&head, "after").map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
         if next.as_deref().is_some_and(|next| after.is_some_and(|after| next <= after)) {
             return Err(self.bad("pages that do not go on"));
@@ -236,10 +255,12 @@ impl Server {
     fn stream(
         &self,
         question: &Question<'_>,
+        wanted: &Wanted<'_>,
         form: StreamForm,
         passage: &mut Option<Passage<'_>>,
     ) -> Result<Exported, Stopped> {
         self.client.borrow_mut().stream(question, |head, source| {
+            self.remark(head, wanted.prefix.unwrap_or_default());
             let position = head.header("thingdb-next-position").and_then(|text| text.parse().ok());
             let next_position = position.ok_or_else(|| Fault::answer("a stream without its next position"))?;
             let compression = match head.header("content-encoding") {
@@ -400,7 +421,7 @@ impl Reader for Server {
         let _patience = self.console.patience();
         let mut passage = Some(Passage::new(out, tell));
         loop {
-            let stopped = match self.stream(&question, form, &mut passage) {
+            let stopped = match self.stream(&question, wanted, form, &mut passage) {
                 Ok(exported) => return Ok(exported),
                 Err(stopped) => stopped,
             };
@@ -511,6 +532,7 @@ fn failure(fault: Fault, url: &str) -> Failure {
         }
         Fault::Refused(refusal) => refused(*refusal, url),
         Fault::Answer(why) => {
+            let why = shorten(&why, MAX_TOLD);
             Failure::new(Exit::Unexpected, "bad-answer", format!("{url} answers what cannot be: {why}"))
         }
         Fault::Interrupted => Failure::new(Exit::Interrupted, "interrupted", "stopped"),
