@@ -261,3 +261,27 @@ impl Drop for Beside {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn answers_that_nobody_asked_for_end_the_conversation() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let session = Session::new(theirs).unwrap();
+        let (answers, _waiting) = sync_channel(1);
+        let sent = std::thread::spawn(move || {
+            let null = || File::open("/dev/null").unwrap().into();
+            let sent = (0..1_000).take_while(|_| Message::Opened(null()).send(&ours).is_ok()).count();
+            (sent, ours)
+        });
+        // It ends, although the client is still there.
+        session.listen(&answers);
+        session.cut();
+        let (_, ours) = sent.join().unwrap();
+        drop(ours);
+    }
+}
