@@ -60,9 +60,10 @@ impl Refusal {
         }
     }
 
-    /// Whether the same may go well a moment later.
+    /// Whether the same may go well a moment later. A server that fails says
+    /// nothing of that.
     pub(super) const fn is_passing(&self) -> bool {
-        matches!(self.status, 408 | 429 | 500..=599)
+        matches!(self.status, 408 | 429 | 502..=504)
     }
 
     /// Whether the token is to blame.
