@@ -320,3 +320,20 @@ fn a_dash_is_no_option_after_two() {
     assert_eq!(Bytes::of(command).exit(0).text(), "1");
     server.stop();
 }
+
+/// A server looks at so many entries for a page, and few are of the time that
+/// is asked for.
+#[test]
+fn pages_in_which_nothing_is_wanted_are_passed_over() {
+    let world = World::new();
+    let lines: String = (0..4400).map(|n| format!("{{\"thing\":\"t\",\"data\":{n}}}\n")).collect();
+    world.feed(&["append"], lines).ok();
+    with_token(&world, "read", &[]);
+    let late = world.run(&["get", "t", "--seq", "4390"]).ok().json()["time"].as_str().unwrap().to_owned();
+    let args = ["log", "t", "--reverse", "--since", &late];
+    let alone = world.run(&args).ok();
+    assert!((1..1000).contains(&alone.stdout.lines().count()), "{alone:?}");
+    let server = Running::start(world, &[]);
+    assert_eq!(Bytes::of(remote(&server, &args)).exit(0).text(), alone.stdout);
+    server.stop();
+}
