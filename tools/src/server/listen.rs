@@ -158,10 +158,9 @@ impl Listener {
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(WINDOW_BYTES)
                 .max_send_buf_size(PIECE_BYTES)
-                // A client that is gone without a word, and one that reads
-                // nothing any more.
-                .keep_alive_interval(limits.stall)
-                .keep_alive_timeout(limits.stall);
+                // A ping would wait behind what a slow line has still to carry,
+                // and cut it. Whether a client is there shows in what it takes.
+                .keep_alive_interval(None);
             self.end(builder.serve_connection(io, service), &activity).await;
         } else {
             let mut builder = hyper::server::conn::http1::Builder::new();
