@@ -194,6 +194,146 @@ fn pages_that_lead_nowhere_end() {
     }
 }
 
+/// What a server would tell of a fork.
+fn fork(thing: &str, heads: &[&str]) -> Value {
+    let head = |id: &&str| {
+        json!({
+            "id": id.repeat(32), "seq": 2, "time": "2026-11-22T06:01:12.000000Z", "actor": entry()["actor"],
+            "origin": "ef".repeat(16), "prev": ["cd".repeat(32)],
+        })
+    };
+    json!({"thing": thing, "heads": heads.iter().map(head).collect::<Vec<_>>(), "equivocations": []})
+}
+
+#[test]
+fn a_fork_that_was_not_asked_for_is_not_shown() {
+    let world = world();
+    let of_one = |answer: Value| {
+        let url = liar(move |_, stream| say(stream, "200 OK", "", answer.to_string().as_bytes()));
+        read(&world, &url, &["forks", "part-42"])
+    };
+    assert!(of_one(json!([fork("part-42", &["ab", "ac"])])).exit(0).text().contains("abab"));
+    of_one(json!([])).exit(0);
+    for bad in [
+        json!([fork("part-43", &["ab", "ac"])]),
+        json!([fork("part-42", &["ab"])]),
+        json!([fork("part-42", &[])]),
+        json!([fork("part-42", &["ab", "ab"])]),
+        json!([fork("part-42", &["ab", "ac"]), fork("part-42", &["ab", "ac"])]),
+    ] {
+        let answer = of_one(bad.clone()).exit(1).says("error[bad-answer]");
+        assert!(answer.stdout.is_empty(), "{bad} {answer:?}");
+    }
+    // The first page, the link to the second, the second.
+    let two = ["ab", "ac"];
+    let cases = [
+        (vec!["a", "b"], "b", vec!["c"], true),
+        (vec!["a"], "z", vec!["zz"], true),
+        (vec![], "b", vec!["c"], true),
+        (vec!["b", "a"], "b", vec!["c"], false),
+        (vec!["a", "a"], "a", vec!["c"], false),
+        (vec!["a", "b"], "a", vec!["c"], false),
+        (vec!["a", "b"], "b", vec!["b"], false),
+        (vec!["a"], "z", vec!["b"], false),
+        (vec!["a"], "%0a", vec!["b"], false),
+        (vec!["a"], "%ff", vec!["b"], false),
+    ];
+    for (first, link, second, is_right) in cases {
+        let told = format!("{first:?} {link} {second:?}");
+        let pages = [first, second].map(|page| page.iter().map(|thing| fork(thing, &two)).collect::<Vec<_>>());
+        let url = liar(move |target, stream| {
+            let link = format!("link: </forks?after={link}>; rel=\"next\"\r\n");
+            let (page, link) = if target.contains("after=") { (&pages[1], "") } else { (&pages[0], link.as_str()) };
+            say(stream, "200 OK", link, json!(page).to_string().as_bytes());
+        });
+        for format in ["ndjson", "table"] {
+            let answer = read(&world, &url, &["forks", "--format", format]);
+            assert_eq!(answer.code, Some(i32::from(!is_right)), "{told} {answer:?}");
+            assert!(is_right || answer.stderr.starts_with("error[bad-answer]"), "{told} {answer:?}");
+        }
+    }
+}
+
+/// Forks come out as they come in: a server that never ends takes no memory.
+#[test]
+fn forks_without_end_are_handed_on() {
+    let world = world();
+    let url = liar(|target, stream| {
+        let after: u64 = target.split("after=t").nth(1).map_or(0, |digits| digits.parse().unwrap());
+        let page: Vec<_> = (1..=1000).map(|n| fork(&format!("t{:09}", after + n), &["ab", "ac"])).collect();
+        let link = format!("link: </forks?after=t{:09}>; rel=\"next\"\r\n", after + 1000);
+        say(stream, "200 OK", &link, json!(page).to_string().as_bytes());
+    });
+    for format in ["ndjson", "table"] {
+        // More than two pages, and then nobody listens.
+        let line = format!("thingdb forks --format {format} --url {url} --token-file token --no-input | head -5000");
+        let mut shell = world.command("sh");
+        shell.args(["-c", &line]).env_remove("THINGDB_DIR");
+        assert_eq!(Bytes::of(shell).exit(0).text().lines().count(), 5000, "{format}");
+    }
+}
+
+#[test]
+fn empty_pages_without_end_are_left() {
+    let world = world();
+    let url = liar(|target, stream| {
+        let number = |name: &str| {
+            let digits = target.split(&format!("&{name}=")).nth(1)?;
+            digits.split('&').next()?.trim_start_matches('t').parse::<u64>().ok()
+        };
+        let after = number("after_seq").unwrap_or(0) + 1;
+        let before = number("before_seq").unwrap_or(1 << 40) - 1;
+        let thing = number("after").unwrap_or(0) + 1;
+        let link = format!("/x?after_seq={after}&before_seq={before}&after=t{thing:09}");
+        say(stream, "200 OK", &format!("link: <{link}>; rel=\"next\"\r\n"), b"[]");
+    });
+    // Times leave entries out, and things need not have forked.
+    for args in [&["log", "part-42", "--reverse", "--since", "2026-11-22"][..], &["forks"]] {
+        read(&world, &url, args).exit(1).says("error[bad-answer]").says("empty pages in a row");
+    }
+    for args in [
+        &["log", "part-42"][..],
+        &["log", "part-42", "--reverse"],
+        &["log", "part-42", "--since", "3"],
+        &["get", "part-42", "--seq", "1"],
+    ] {
+        read(&world, &url, args).exit(1).says("error[bad-answer]");
+    }
+}
+
+#[test]
+fn a_page_does_not_lead_out_of_the_span() {
+    let world = world();
+    for next in [4, 6, 7] {
+        let url = liar(move |_, stream| {
+            let link = format!("link: </x?before_seq={next}&after_seq={next}>; rel=\"next\"\r\n");
+            say(stream, "200 OK", &link, json!([entry()]).to_string().as_bytes());
+        });
+        for args in [
+            &["get", "part-42", "--seq", "5"][..],
+            &["log", "part-42", "--since", "5", "--until", "5"],
+            &["log", "part-42", "--since", "5", "--until", "5", "--reverse"],
+        ] {
+            let answer = read(&world, &url, args).exit(1).says("error[bad-answer]");
+            assert!(answer.stdout.is_empty(), "{next} {args:?} {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_thing_without_entries_is_not_shown() {
+    let world = world();
+    let head = json!({"id": "ab".repeat(32), "seq": 1, "time": "2026-11-22T06:01:12.000000Z"});
+    for (entries, heads, is_right) in
+        [(1, json!([head]), true), (1, json!([]), false), (0, json!([head]), false), (1, json!([head, head]), false)]
+    {
+        let page = json!([{"thing": "part-42", "entries": entries, "heads": heads}]);
+        let url = liar(move |_, stream| say(stream, "200 OK", "", page.to_string().as_bytes()));
+        let answer = read(&world, &url, &["ls"]).exit(i32::from(!is_right));
+        assert!(is_right || answer.stderr.starts_with("error[bad-answer]"), "{answer:?}");
+    }
+}
+
 #[test]
 fn answers_without_end_are_left() {
     let world = world();

@@ -1,5 +1,7 @@
 //! Things with several heads, as JSON. The server answers with the same JSON.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use thingdb::{Actor, EntryId, Equivocation, Fork, Origin, Record, ThingId, Time};
 use utoipa::ToSchema;
@@ -75,6 +77,12 @@ impl ForkJson {
             heads: fork.heads.iter().map(EndJson::new).collect(),
             equivocations: fork.equivocations.iter().map(EquivocationJson::new).collect(),
         }
+    }
+
+    /// Whether it is a fork: two heads at least, no two the same.
+    pub(crate) fn is_one(&self) -> bool {
+        let ids: BTreeSet<_> = self.heads.iter().map(|head| head.id.0).collect();
+        ids.len() > 1 && ids.len() == self.heads.len()
     }
 }
 

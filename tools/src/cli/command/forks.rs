@@ -11,6 +11,9 @@ use crate::cli::output::{Format, printable};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::{input, when};
 
+/// Forks whose table is laid out at once.
+const PAGE: usize = 1000;
+
 /// Arguments of `thingdb forks`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -86,17 +89,25 @@ struct Verified {
 
 /// Lists forked things and their heads.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let forks = context.source(&args.remote)?.forks(args.thing.as_deref())?;
+    let source = context.source(&args.remote)?;
+    let mut first = None;
+    let forks = source.forks(args.thing.as_deref())?.inspect(|fork| {
+        if let (None, Ok(fork)) = (&first, fork) {
+            first = Some(fork.thing.clone());
+        }
+    });
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();
-            forks.iter().try_for_each(|fork| list.item(fork))?;
+            for fork in forks {
+                list.item(&fork?)?;
+            }
             list.end()?;
         }
-        Format::Raw | Format::Table => table(context, &forks)?,
+        Format::Raw | Format::Table => table(context, forks)?,
     }
-    if let Some(fork) = forks.first() {
-        let thing = printable(fork.thing.as_str());
+    if let Some(thing) = first {
+        let thing = printable(thing.as_str());
         context
             .console
             .hint(&format!("thingdb resolve {thing} --keep ID --reason '…', or just put: it joins all heads"));
@@ -104,8 +115,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn table(context: &Context, forks: &[ForkJson]) -> Outcome {
-    let mut rows: Vec<[String; 5]> = Vec::new();
+fn table(context: &Context, mut forks: impl Iterator<Item = Outcome<ForkJson>>) -> Outcome {
+    let mut header = Some(&["thing", "seq", "when (UTC)", "actor", "head"]);
+    loop {
+        let page = forks.by_ref().take(PAGE).collect::<Outcome<Vec<_>>>()?;
+        match (page.is_empty(), header.is_some()) {
+            (true, true) => return context.output.line("no forks"),
+            (true, false) => return Ok(()),
+            _ => context.output.line(&context.output.table(header.take(), rows(&page), Some(0)))?,
+        }
+    }
+}
+
+fn rows(forks: &[ForkJson]) -> Vec<[String; 5]> {
+    let mut rows = Vec::new();
     for fork in forks {
         for (place, head) in fork.heads.iter().enumerate() {
             let marked = fork.equivocations.iter().any(|found| found.entries.contains(&head.id));
@@ -115,11 +138,7 @@ fn table(context: &Context, forks: &[ForkJson]) -> Outcome {
             rows.push([thing, head.seq.to_string(), when::short(head.time), actor, head.id.to_string()]);
         }
     }
-    if rows.is_empty() {
-        return context.output.line("no forks");
-    }
-    let header = ["thing", "seq", "when (UTC)", "actor", "head"];
-    context.output.line(&context.output.table(Some(&header), rows, Some(0)))
+    rows
 }
 
 /// Joins the heads of a thing.

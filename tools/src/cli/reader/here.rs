@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use thingdb::{Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, StreamForm, ThingQuery, Time};
 
-use super::{Entries, Exported, Found, Listing, Part, Reader, Things, Wanted};
+use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::cli::counts::Counts;
 use crate::cli::entry::Entry;
 use crate::cli::error::Outcome;
@@ -82,8 +82,8 @@ impl Reader for Db {
         Ok(Self::checkpoint(self)?)
     }
 
-    fn forks(&self, thing: Option<&str>) -> Outcome<Vec<ForkJson>> {
-        Ok(Self::forks(self, thing)?.iter().map(ForkJson::new).collect())
+    fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {
+        Ok(Box::new(Self::forks(self, thing)?.into_iter().map(|fork| Ok(ForkJson::new(&fork)))))
     }
 
     fn export(

@@ -27,6 +27,9 @@ pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
 /// Things, one after the other.
 pub(crate) type Things<'a> = Box<dyn Iterator<Item = Outcome<ThingInfo>> + 'a>;
 
+/// Forks, one after the other, in the order of the things' names.
+pub(crate) type Forks<'a> = Box<dyn Iterator<Item = Outcome<ForkJson>> + 'a>;
+
 /// The part of a history that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
@@ -111,7 +114,7 @@ pub(crate) trait Reader {
     /// The signed state of the ledger.
     fn checkpoint(&self) -> Outcome<SignedCheckpoint>;
     /// Things with several heads, or the one that is named if it has.
-    fn forks(&self, thing: Option<&str>) -> Outcome<Vec<ForkJson>>;
+    fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>>;
     /// Writes a stream of entries. Tells how far it is: entries, of how many,
     /// bytes.
     fn export(

@@ -11,7 +11,7 @@ use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, StreamForm, ThingI
 
 use super::stream::{Broken, Passage};
 use super::told::Told;
-use super::{Entries, Exported, Found, Listing, Part, Reader, Things, Wanted};
+use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::cli::as_text;
 use crate::cli::compress::{self, Compression};
 use crate::cli::console::Console;
@@ -43,6 +43,10 @@ const MAX_ENTRY_BYTES: usize = 32 << 20;
 /// Characters of what is wrong with an answer that are told: it may name parts
 /// of it.
 const MAX_TOLD: usize = 1000;
+
+/// Most pages in a row in which nothing is: a server looks at 4096 entries or
+/// 10 000 things for each, so these are millions.
+const MAX_EMPTY_PAGES: u32 = 2000;
 
 /// Most names that are alike.
 const MAX_SIMILAR: usize = 3;
@@ -194,13 +198,14 @@ impl Server {
         let page = Told::parse_list(&bytes).map_err(|problem| self.bad(problem))?;
         let next = next(&head, cursor_name(newest_first)).map(|text| text.parse());
         let next: Option<u64> = next.transpose().map_err(|problem| self.bad(problem))?;
+        let is_in_span =
+            |seq: u64| span.first_seq.is_none_or(|first| seq >= first) && span.last_seq.is_none_or(|last| seq <= last);
         let is_past = |seq: u64, mark: u64| if newest_first { seq < mark } else { seq > mark };
         let fits = |told: &Told| {
             told.thing.as_str() == thing
                 && cursor.is_none_or(|mark| is_past(told.seq, mark))
                 && next.is_none_or(|mark| !is_past(told.seq, mark))
-                && span.first_seq.is_none_or(|first| told.seq >= first)
-                && span.last_seq.is_none_or(|last| told.seq <= last)
+                && is_in_span(told.seq)
                 && span.has(told.time)
         };
         let is_in_order = page.windows(2).all(|pair| match pair {
@@ -209,8 +214,12 @@ impl Server {
             _ => true,
         });
         let goes_on = cursor.zip(next).is_none_or(|(cursor, next)| is_past(next, cursor));
-        if !page.iter().all(fits) || !is_in_order || !goes_on {
+        if !page.iter().all(fits) || !is_in_order || !goes_on || next.is_some_and(|next| !is_in_span(next)) {
             return Err(self.bad("entries that were not asked for"));
+        }
+        // Only times leave out what was looked at.
+        if page.is_empty() && next.is_some() && span.since.is_none() && span.until.is_none() {
+            return Err(self.bad("an empty page that is not the last"));
         }
         Ok(Some((page, next)))
     }
@@ -228,7 +237,8 @@ impl Server {
         let mut before = after;
         for info in &page {
             let thing = info.thing.as_str();
-            if !thing.starts_with(listing.prefix) || before.is_some_and(|before| thing <= before) {
+            let is_one = !info.heads.is_empty() && info.entries >= info.heads.len() as u64;
+            if !is_one || !thing.starts_with(listing.prefix) || before.is_some_and(|before| thing <= before) {
                 return Err(self.bad("things that were not asked for"));
             }
             before = Some(thing);
@@ -245,11 +255,25 @@ impl Server {
         let question = Question::get(format!("/forks?limit={MAX_PAGE}{after_part}")).at_most(MAX_PAGE_BYTES);
         let (head, bytes) = self.must(&question)?;
         self.remark(&head, "");
-        let next = next(&head, "after").map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-        if next.as_deref().is_some_and(|next| after.is_some_and(|after| next <= after)) {
+        let page: Vec<ForkJson> = self.read(&bytes)?;
+        let mut before = after;
+        for fork in &page {
+            let thing = fork.thing.as_str();
+            if !fork.is_one() || before.is_some_and(|before| thing <= before) {
+                return Err(self.bad("forks that were not asked for"));
+            }
+            before = Some(thing);
+        }
+        let Some(next) = next(&head, "after") else { return Ok((page, None)) };
+        let next = percent_decode_str(next).decode_utf8().map_err(|problem| self.bad(problem))?;
+        let next = ThingId::new(&next).map_err(|problem| self.bad(problem))?.as_str().to_owned();
+        // It is the last thing that was looked at, whether it has forked or not.
+        let goes_on =
+            after.is_none_or(|after| next.as_str() > after) && before.is_none_or(|last| next.as_str() >= last);
+        if !goes_on {
             return Err(self.bad("pages that do not go on"));
         }
-        Ok((self.read(&bytes)?, next))
+        Ok((page, Some(next)))
     }
 
     fn stream(
@@ -325,7 +349,8 @@ impl Reader for Server {
 
     fn history(&self, thing: &str, part: Part) -> Outcome<Option<Entries<'_>>> {
         let Some((first, next)) = self.page(thing, &part, None)? else { return Ok(None) };
-        let pages = Pages { server: self, thing: thing.to_owned(), part, ready: first.into_iter(), next };
+        let (ready, empty) = (first.into_iter(), EmptyPages::default());
+        let pages = Pages { server: self, thing: thing.to_owned(), part, ready, next, empty };
         Ok(Some(Box::new(pages.take(part.most))))
     }
 
@@ -381,18 +406,32 @@ impl Reader for Server {
         Ok(note)
     }
 
-    fn forks(&self, thing: Option<&str>) -> Outcome<Vec<ForkJson>> {
+    fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {
         if let Some(thing) = thing {
             let (_, bytes) = self.must(&Question::get(format!("/forks?thing={}", escaped(&known(thing)?))))?;
-            return self.read(&bytes);
+            let forks: Vec<ForkJson> = self.read(&bytes)?;
+            if forks.len() > 1 || !forks.iter().all(|fork| fork.is_one() && fork.thing.as_str() == thing) {
+                return Err(self.bad("a fork that was not asked for"));
+            }
+            return Ok(Box::new(forks.into_iter().map(Ok)));
         }
-        let (mut forks, mut next) = self.fork_page(None)?;
-        while let Some(after) = next {
-            let (page, then) = self.fork_page(Some(&after))?;
-            forks.extend(page);
-            next = then;
-        }
-        Ok(forks)
+        let (first, mut next) = self.fork_page(None)?;
+        let mut empty = EmptyPages::default();
+        empty.count(self, first.is_empty())?;
+        let mut ready = first.into_iter();
+        Ok(Box::new(std::iter::from_fn(move || {
+            loop {
+                if let Some(fork) = ready.next() {
+                    return Some(Ok(fork));
+                }
+                let after = next.take()?;
+                let page = self.fork_page(Some(&after));
+                match page.and_then(|page| empty.count(self, page.0.is_empty()).map(|()| page)) {
+                    Ok((page, then)) => (ready, next) = (page.into_iter(), then),
+                    Err(failure) => return Some(Err(failure)),
+                }
+            }
+        })))
     }
 
     fn export(
@@ -449,6 +488,21 @@ impl From<Fault> for Stopped {
     }
 }
 
+/// How many pages in a row had nothing.
+#[derive(Default)]
+struct EmptyPages(u32);
+
+impl EmptyPages {
+    /// Counts a page. One too many is an answer that has no end.
+    fn count(&mut self, server: &Server, is_empty: bool) -> Outcome {
+        self.0 = if is_empty { self.0.saturating_add(1) } else { 0 };
+        if self.0 > MAX_EMPTY_PAGES {
+            return Err(server.bad(format!("more than {MAX_EMPTY_PAGES} empty pages in a row")));
+        }
+        Ok(())
+    }
+}
+
 /// A history, page by page.
 struct Pages<'a> {
     server: &'a Server,
@@ -456,6 +510,7 @@ struct Pages<'a> {
     part: Part,
     ready: std::vec::IntoIter<Told>,
     next: Option<u64>,
+    empty: EmptyPages,
 }
 
 impl Iterator for Pages<'_> {
@@ -468,7 +523,12 @@ impl Iterator for Pages<'_> {
             }
             let cursor = self.next.take()?;
             match self.server.page(&self.thing, &self.part, Some(cursor)) {
-                Ok(Some((page, next))) => (self.ready, self.next) = (page.into_iter(), next),
+                Ok(Some((page, next))) => {
+                    if let Err(failure) = self.empty.count(self.server, page.is_empty()) {
+                        return Some(Err(failure));
+                    }
+                    (self.ready, self.next) = (page.into_iter(), next);
+                }
                 Ok(None) => return Some(Err(self.server.bad("a thing that went away"))),
                 Err(failure) => return Some(Err(failure)),
             }
