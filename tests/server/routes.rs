@@ -296,9 +296,8 @@ fn writes_keep_to_what_they_expect() {
     server
         .ask(&token, "POST", "/things/newer/entries", &[("content-type", "text/plain"), ("if-match", "*")], b"x")
         .problem(412, "conflict");
-    let bad = post("/things/a/entries", "application/json; charset=utf-8", b"{\n \"x\":}")
-        .problem(422, "invalid-input")
-        .json();
+    let bad =
+        post("/things/a/entries", "application/json; charset=utf-8", b"{\n \"x\":}").problem(422, "bad-json").json();
     assert_eq!((&bad["line"], &bad["column"]), (&json!(2), &json!(6)));
     post("/things/a/entries?actor=bob", "application/json", b"1").problem(422, "not-found");
     post("/things/a/entries?action=", "application/json", b"1").problem(422, "invalid-input");
