@@ -327,7 +327,15 @@ fn a_peer_that_was_set_back_is_noticed_and_the_evidence_checks() {
     let server = b.serve();
     b.write("other", 10);
     reach(&server);
-    a.fails(&["sync", "b"], 4, "rolled-back");
+    // As many entries as were seen before, and others: now it is proven.
+    a.fails(&["sync", "b"], 4, "split-view");
+    let files = std::fs::read_dir(a.db().join("evidence")).unwrap();
+    let newest = files.map(|file| file.unwrap().path()).max().unwrap();
+    let checked = a.json(&["verify-evidence", newest.to_str().unwrap()]);
+    assert_eq!((&checked["found"], &checked["proven"]), (&"split-view".into(), &true.into()), "{checked}");
+    let doctor = a.json(&["doctor"]).to_string();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(doctor.contains("split view: b") && doctor.contains(name), "{doctor}");
     a.ok(&["peer", "forget-checkpoint", "b"]);
     a.ok(&["sync", "b"]);
     assert!(file.exists());
@@ -368,6 +376,10 @@ fn a_node_that_was_set_back_learns_it_from_its_peer() {
     a.reaches(&b, &server.url, BOTH);
     let err = a.fails(&["sync", "b"], 4, "rolled-back");
     assert!(err.contains("was set back") && err.contains("20"), "{err}");
+    // It does not forget that: what it wrote now would be a second ledger.
+    a.fails(&["put", "plant-1", "1"], 4, "rolled-back");
+    a.fails(&["sync", "b"], 4, "rolled-back");
+    assert!(a.json(&["doctor"]).to_string().contains("truncated"));
     // The peer has kept both checkpoints.
     assert_eq!(std::fs::read_dir(b.db().join("evidence")).unwrap().count(), 1);
     // The newer copy is found, and the peer's people say that it is well.
