@@ -436,7 +436,7 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
     let bad_token = |why: String| {
         Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
             .cause(why)
-            .hint(format!("thingdb peer set {name} --url {url} --token-file FILE"))
+            .hint(format!("thingdb peer set {name} --token-file FILE"))
     };
     match fault {
         ClientFault::Line(last) => cut_off(last),
@@ -451,7 +451,10 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
                 .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
         }
         ClientFault::Token(why) => bad_token(why),
-        ClientFault::Refused(refusal) if refusal.is_of_token() => bad_token(refusal.detail),
+        ClientFault::Refused(refusal) if refusal.is_of_token() => {
+            let said = refusal.hint.map(|hint| format!("{name} says: {hint}"));
+            bad_token(refusal.detail).causes(said)
+        }
         ClientFault::Refused(refusal) => {
             let word = format!("{} {}", refusal.status, refusal.code);
             let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);
