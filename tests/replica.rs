@@ -235,7 +235,7 @@ fn a_ledger_that_shrinks_or_differs_leaves_evidence() {
         assert_eq!(evidence.check().unwrap(), weight);
         // It stays, whatever is shown next, across a restart, until somebody
         // has looked at it.
-        let again = db.observe_checkpoint(&peer.node(), &peer.note(60), 50, &peer.proof(50, 60)).unwrap();
+        let again = db.observe_checkpoint(&peer.node(), &peer.note(70), 50, &peer.proof(50, 70)).unwrap();
         assert_eq!(again, Observation::Contradicts(conflict.clone()));
         let dir = db.dir().to_owned();
         db.close().unwrap();
@@ -337,4 +337,48 @@ fn a_binary_stream_brings_what_lines_bring() {
     let whole = c.import(ImportOptions::new(), &frames[..]).unwrap();
     assert_eq!((whole.refused, c.ledger_size()), (0, 902));
     assert_intact(&c);
+}
+
+#[test]
+fn what_was_testimony_becomes_a_proof() {
+    let (tmp, a) = fresh();
+    let peer = node(tmp.path(), "bob");
+    a.add_peer("bob", &peer.card().unwrap()).unwrap();
+    let key = peer.node_key();
+    let twin = tmp.path().join("twin");
+    peer.put("x", "1").unwrap();
+    let (old, bob) = (peer.checkpoint().unwrap(), peer.origin());
+    peer.close().unwrap();
+    copy_directory(&tmp.path().join("bob"), &twin);
+    let peer = options().open(tmp.path().join("bob"), &passphrase()).unwrap();
+    peer.put("x", "2").unwrap();
+    let new = peer.checkpoint().unwrap();
+    assert_eq!(a.observe_checkpoint(&key, &new, 0, &[]).unwrap(), Observation::New);
+    let found = |note: &SignedCheckpoint| match a.observe_checkpoint(&key, note, 2, &[]).unwrap() {
+        Observation::Contradicts(conflict) => {
+            (conflict.evidence.found, conflict.evidence.check().unwrap(), conflict.file)
+        }
+        other => panic!("{other:?}"),
+    };
+    let (word, weight, first) = found(&old);
+    assert_eq!((word, weight), (Contradiction::RolledBack, Weight::Testimony));
+    let twin = options().open(&twin, &passphrase()).unwrap();
+    twin.put("x", "3").unwrap();
+    let (word, weight, second) = found(&twin.checkpoint().unwrap());
+    assert_eq!((word, weight), (Contradiction::SplitView, Weight::Proof));
+    // Whatever comes after that, it stays a proof, and both files stay.
+    for note in [&old, &new] {
+        assert_eq!(found(note), (Contradiction::SplitView, Weight::Proof, second.clone()));
+    }
+    assert_eq!(a.remembered(&bob).unwrap().checkpoint, Some(new.clone()));
+    assert!(first != second && first.exists() && second.exists());
+
+    // The twin is shown what became of the ledger, and writes nothing more.
+    assert!(!twin.heed(&new).unwrap().is_consistent());
+    assert!(twin.put("x", "4").unwrap_err().is_read_only());
+    twin.close().unwrap();
+    let twin = options().open(tmp.path().join("twin"), &passphrase()).unwrap();
+    assert!(twin.put("x", "4").unwrap_err().is_read_only());
+    assert!(peer.heed(&old).unwrap().is_consistent());
+    peer.put("x", "3").unwrap();
 }

@@ -286,6 +286,11 @@ impl Db {
         self.warnings.lock().expect("no thread panics while it holds the warnings").clone()
     }
 
+    /// There is one more.
+    pub(crate) fn warn(&self, warning: Warning) {
+        self.warnings.lock().expect("no thread panics while it holds the warnings").push(warning);
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -26,9 +26,14 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 /// durable.
 pub(crate) fn sign(dir: &Path, key: &SigningKey, size: u64, root: Hash) -> Result<SignedCheckpoint> {
     let note = Checkpoint::new(key.node_key().origin(), size, root).sign(key)?;
-    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600)
-        .map_err(Error::file(path(dir), "cannot be replaced"))?;
+    keep(dir, &note)?;
     Ok(note)
+}
+
+/// Replaces the file with a checkpoint that this node has signed.
+pub(crate) fn keep(dir: &Path, note: &SignedCheckpoint) -> Result<()> {
+    disk::replace_file(&path(dir), note.as_str().as_bytes(), 0o600)
+        .map_err(Error::file(path(dir), "cannot be replaced"))
 }
 
 /// Keeps a copy of the checkpoint under another name, before the node gets a

@@ -244,7 +244,7 @@ fn a_token_is_of_use_to_the_node_that_it_names() {
     let token = place.path("a-b.token");
     c.ok(&["peer", "set", "b", "--url", &server.url, "--token-file", token.to_str().unwrap()]);
     let err = c.fails(&["sync", "b"], 13, "token-refused");
-    assert!(err.contains("was made for the node"), "{err}");
+    assert!(err.contains("was made for the node") && err.contains("b says: thingdb peer add"), "{err}");
 }
 
 #[test]
@@ -253,8 +253,21 @@ fn what_is_known_of_a_server_is_changed_part_by_part() {
     let (a, b, server) = pair(&place);
     a.fails(&["peer", "set", "b"], 2, "usage");
     a.fails(&["peer", "set", "b", "--url", &server.url], 2, "usage");
-    a.reaches(&b, "https://127.0.0.1:9", BOTH);
     a.fails(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)], 2, "usage");
+    let known = a.json(&["peer", "show", "b"]);
+    assert_eq!(
+        (&known["url"], &known["has_token"], &known["tls"]),
+        (&serde_json::Value::Null, &false.into(), &serde_json::Value::Null)
+    );
+    a.reaches(&b, "https://127.0.0.1:9", BOTH);
+    let known = a.json(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)]);
+    assert_eq!((&known["url"], &known["has_token"]), (&"https://127.0.0.1:9".into(), &true.into()), "{known}");
+    assert_eq!(known["tls"], "00".repeat(32), "{known}");
+    let shown = a.ok(&["peer", "show", "b", "--format", "table"]);
+    assert!(shown.contains("https://127.0.0.1:9  with a token") && shown.contains(&"00".repeat(32)), "{shown}");
+    let listed = a.ok(&["peer", "ls", "--format", "table"]);
+    assert!(listed.contains("https://127.0.0.1:9"), "{listed}");
+    assert_eq!(a.json(&["peer", "set", "b", "--url", &server.url])["tls"], serde_json::Value::Null);
     assert_eq!(a.json(&["peer", "set", "b", "--url", &server.url])["url"], server.url.as_str());
     a.ok(&["sync", "b"]);
     b.ok(&["token", "rm", "for-a-export-import"]);
@@ -327,7 +340,15 @@ fn a_peer_that_was_set_back_is_noticed_and_the_evidence_checks() {
     let server = b.serve();
     b.write("other", 10);
     reach(&server);
-    a.fails(&["sync", "b"], 4, "rolled-back");
+    // As many entries as were seen before, and others: now it is proven.
+    a.fails(&["sync", "b"], 4, "split-view");
+    let files = std::fs::read_dir(a.db().join("evidence")).unwrap();
+    let newest = files.map(|file| file.unwrap().path()).max().unwrap();
+    let checked = a.json(&["verify-evidence", newest.to_str().unwrap()]);
+    assert_eq!((&checked["found"], &checked["proven"]), (&"split-view".into(), &true.into()), "{checked}");
+    let doctor = a.json(&["doctor"]).to_string();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(doctor.contains("split view: b") && doctor.contains(name), "{doctor}");
     a.ok(&["peer", "forget-checkpoint", "b"]);
     a.ok(&["sync", "b"]);
     assert!(file.exists());
@@ -368,6 +389,10 @@ fn a_node_that_was_set_back_learns_it_from_its_peer() {
     a.reaches(&b, &server.url, BOTH);
     let err = a.fails(&["sync", "b"], 4, "rolled-back");
     assert!(err.contains("was set back") && err.contains("20"), "{err}");
+    // It does not forget that: what it wrote now would be a second ledger.
+    a.fails(&["put", "plant-1", "1"], 4, "rolled-back");
+    a.fails(&["sync", "b"], 4, "rolled-back");
+    assert!(a.json(&["doctor"]).to_string().contains("truncated"));
     // The peer has kept both checkpoints.
     assert_eq!(std::fs::read_dir(b.db().join("evidence")).unwrap().count(), 1);
     // The newer copy is found, and the peer's people say that it is well.

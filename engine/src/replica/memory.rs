@@ -12,10 +12,10 @@ use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
-use super::evidence::{Contradiction, Evidence};
+use super::evidence::{Contradiction, Evidence, Weight};
 use crate::actors::unix_now;
 use crate::committer::Job;
-use crate::db::Db;
+use crate::db::{Db, Warning};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::schema;
@@ -86,6 +86,8 @@ pub struct Cursors {
 pub struct Refused {
     /// None of them stands before this position.
     pub since: u64,
+    /// How many they are.
+    pub entries: u64,
     /// Whom the side that refused them trusted then, as [`Db::trust_digest`]
     /// says it.
     pub trust: [u8; 8],
@@ -120,7 +122,8 @@ impl Db {
     ///
     /// If the ledger has not grown out of what it was, both checkpoints are
     /// kept in a file in the directory, and every observation says so until
-    /// [`Db::forget_checkpoint`].
+    /// [`Db::forget_checkpoint`]. Where that is no proof yet, a checkpoint that
+    /// makes it one is kept in a file of its own and takes its place.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the note is not signed by the node.
@@ -135,7 +138,7 @@ impl Db {
         let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
         let remembered = self.remembered(&node.origin())?;
         if let Some(conflict) = remembered.conflict {
-            return Ok(Observation::Contradicts(Box::new(conflict)));
+            return Ok(Observation::Contradicts(Box::new(self.strengthened(conflict, note)?)));
         }
         if remembered.checkpoint.as_ref().map_or(0, |before| before.claimed().size) != since {
             return Ok(Observation::Outdated);
@@ -163,6 +166,29 @@ impl Db {
         self.remember(&node.origin(), &evidence.remembered, Some((evidence.to_string(), file.clone())))?;
         let file = self.dir().join(EVIDENCE_DIR).join(file);
         Ok(Observation::Contradicts(Box::new(Conflict { evidence, file })))
+    }
+
+    /// A node that is known to have set its ledger back may show, later, another
+    /// ledger of a size that it has signed: then it needs nobody's word any more.
+    fn strengthened(&self, conflict: Conflict, note: &SignedCheckpoint) -> Result<Conflict> {
+        let known = &conflict.evidence;
+        if matches!(known.check(), Ok(Weight::Proof)) {
+            return Ok(conflict);
+        }
+        let shown = note.claimed();
+        let contradicts = |before: &&SignedCheckpoint| {
+            let before = before.claimed();
+            before.size == shown.size && before.root != shown.root
+        };
+        let Some(before) = [&known.remembered, &known.shown].into_iter().find(contradicts) else {
+            return Ok(conflict);
+        };
+        let (found, seen) = (Contradiction::SplitView, unix_now());
+        let (remembered, shown) = (before.clone(), note.clone());
+        let evidence = Evidence { node: known.node, found, seen, remembered, shown, proof: Vec::new() };
+        let file = self.keep_evidence(&evidence)?;
+        self.remember(&known.node.origin(), &known.remembered, Some((evidence.to_string(), file.clone())))?;
+        Ok(Conflict { evidence, file: self.dir().join(EVIDENCE_DIR).join(file) })
     }
 
     /// Forgets what another node showed, and how far the exchange with it was:
@@ -233,6 +259,25 @@ impl Db {
     pub fn standing(&self, note: &SignedCheckpoint) -> Result<Standing> {
         note.verify(&self.node_key())?;
         standing::compare(&self.store, self.origin(), note.claimed())
+    }
+
+    /// Takes a checkpoint of this ledger that another node has kept for what it
+    /// is. If the ledger did not grow out of it, it was set back, or a copy of
+    /// it went on elsewhere: the checkpoint takes the place of the own last one,
+    /// and nothing is written from now on, as after an opening that finds a
+    /// ledger to be set back. [`Db::new_node_key`] goes on as another node.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if this node did not sign it; [`Error::File`] if it
+    /// cannot be kept.
+    pub fn heed(&self, note: &SignedCheckpoint) -> Result<Standing> {
+        let standing = self.standing(note)?;
+        if !standing.is_consistent() && self.committer.check_open().is_ok() {
+            self.committer.close(Error::RolledBack { detail: standing.to_string() });
+            self.warn(Warning::Standing(standing.clone()));
+            standing::keep(self.dir(), note)?;
+        }
+        Ok(standing)
     }
 
     /// The newest state of the ledger, signed: the last checkpoint if nothing

@@ -210,6 +210,16 @@ impl Failure {
             return;
         }
         console.error(&self.word, &printable(&self.fact));
+        self.explain(console);
+    }
+
+    /// Prints the failure as a warning: it ends nothing.
+    pub(crate) fn warn(&self, console: &Console) {
+        console.warning(&self.word, &printable(&self.fact));
+        self.explain(console);
+    }
+
+    fn explain(&self, console: &Console) {
         for cause in &self.causes {
             console.cause(&printable(cause));
         }

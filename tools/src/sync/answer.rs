@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
-use thingdb::{Contradiction, Db, Error, Observation, Origin, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Db, Error, Observation, Origin, ShortId, SignedCheckpoint, short_id};
 
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
@@ -44,10 +44,11 @@ pub(crate) fn observe(db: &Db, shown: &Shown) -> thingdb::Result<Option<Seen>> {
     let observed = match db.observe_checkpoint(&key, &note, shown.since, &proof)? {
         Observation::Unchanged => "unchanged",
         Observation::Outdated => "outdated",
-        Observation::Contradicts(conflict) => match conflict.evidence.found {
-            Contradiction::RolledBack => "rolled-back",
-            _ => "split-view",
-        },
+        Observation::Contradicts(conflict) => {
+            let (found, file) = (conflict.evidence.found, conflict.file.display());
+            tracing::warn!(%node, found = found.word(), %file, "a peer contradicts what it showed before");
+            found.word()
+        }
         _ => "new",
     };
     Ok(Some(Seen { observed: observed.to_owned() }))

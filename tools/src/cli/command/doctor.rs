@@ -167,8 +167,25 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
             .iter()
             .map(|warning| Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")),
     );
+    checks.extend(contradictions(db)?);
     checks.push(recovery(db));
     checks.push(clock(db)?);
+    Ok(checks)
+}
+
+/// Peers that showed two ledgers, and nobody has said what to make of it.
+fn contradictions(db: &Db) -> Outcome<Vec<Check>> {
+    let mut checks = Vec::new();
+    for peer in db.peers()? {
+        if let Some(conflict) = db.remembered(&peer.origin())?.conflict {
+            let file = conflict.file.display().to_string();
+            let fact = format!("{}: {}, see {file}", conflict.evidence.found, printable(&peer.name));
+            checks.push(
+                Check::new("peers", State::Warn, fact)
+                    .hint(format!("thingdb verify-evidence {}", find::quoted_path(&conflict.file))),
+            );
+        }
+    }
     Ok(checks)
 }
 

@@ -22,11 +22,12 @@ impl Session<'_> {
         let own = self.db.origin();
         loop {
             let remembered = self.db.remembered(&self.origin)?;
-            if let Some(conflict) = remembered.conflict {
-                return Err(Fault::Contradiction(Box::new(conflict)));
-            }
             let known = remembered.checkpoint.map_or(0, |note| note.claimed().size);
-            let state = self.remote.state(&own, known)?;
+            // What it shows now may prove what was its word against ours.
+            let state = match (self.remote.state(&own, known), remembered.conflict) {
+                (Err(_), Some(conflict)) => return Err(Fault::Contradiction(Box::new(conflict))),
+                (state, _) => state?,
+            };
             let note = self.checkpoint_of(&state)?;
             let proof = wire::hashes_of_text(&state.proof).ok_or_else(|| Fault::answer("a proof that is none"))?;
             match self.db.observe_checkpoint(&self.peer.card.node_key, &note, known, &proof)? {
@@ -74,38 +75,44 @@ impl Session<'_> {
     /// Shows this node's checkpoint to a peer that remembers an older one. A
     /// ledger that was set back to an older state shows here.
     fn introduce(&mut self, state: &State) -> Outcome {
-        let own = match self.db.newest_checkpoint() {
-            Ok(own) => own,
-            // A ledger that cannot be signed has nothing new to show.
-            Err(problem) if problem.is_read_only() => return Ok(()),
-            Err(problem) => return Err(problem.into()),
-        };
         let remembered = state.remembered.as_deref().map(SignedCheckpoint::parse).transpose().map_err(Fault::answer)?;
         // What is not signed by this node says nothing of it.
         let remembered = remembered.filter(|note| note.verify(&self.db.node_key()).is_ok());
-        let since = remembered.as_ref().map_or(0, |note| note.claimed().size);
         let standing = remembered.as_ref().map(|note| self.db.standing(note)).transpose()?;
-        let is_rolled_back = standing.as_ref().is_some_and(|standing| !standing.is_consistent());
-        if !self.plan.dry_run && (is_rolled_back || since != own.claimed().size) {
-            let proof = if since <= own.claimed().size && !is_rolled_back {
-                self.db.consistency_proof(since, own.claimed().size)?
-            } else {
-                Vec::new()
-            };
-            let shown = Shown {
-                node: self.db.origin().to_string(),
-                since,
-                checkpoint: own.to_string(),
-                proof: wire::hashes_to_text(&proof),
-            };
-            let seen = self.remote.show(&shown)?;
-            if !is_rolled_back && matches!(seen.observed.as_str(), "rolled-back" | "split-view") {
-                return Err(Fault::Accused(seen.observed));
+        let set_back = standing.filter(|standing| !standing.is_consistent());
+        let since = remembered.as_ref().map_or(0, |note| note.claimed().size);
+        let seen = match self.db.newest_checkpoint() {
+            Ok(own) if !self.plan.dry_run && (set_back.is_some() || since != own.claimed().size) => {
+                self.show(&own, since, set_back.is_some())?
             }
+            Ok(_) => None,
+            // A ledger that cannot be signed has nothing new to show.
+            Err(problem) if problem.is_read_only() => None,
+            Err(problem) => return Err(problem.into()),
+        };
+        match (remembered, set_back) {
+            (Some(note), Some(standing)) => {
+                if !self.plan.dry_run {
+                    self.db.heed(&note)?;
+                }
+                Err(Fault::OwnRollback(standing))
+            }
+            _ => seen.or_else(|| state.contradiction.clone()).map_or(Ok(()), |word| Err(Fault::Accused(word))),
         }
-        match standing.filter(|standing| !standing.is_consistent()) {
-            Some(standing) => Err(Fault::OwnRollback(standing)),
-            None => state.contradiction.clone().map_or(Ok(()), |word| Err(Fault::Accused(word))),
-        }
+    }
+
+    /// Shows the peer a checkpoint. Gives the word for it if the peer says that
+    /// it contradicts what it remembers.
+    fn show(&mut self, own: &SignedCheckpoint, since: u64, set_back: bool) -> Outcome<Option<String>> {
+        let size = own.claimed().size;
+        let proof = if since <= size && !set_back { self.db.consistency_proof(since, size)? } else { Vec::new() };
+        let shown = Shown {
+            node: self.db.origin().to_string(),
+            since,
+            checkpoint: own.to_string(),
+            proof: wire::hashes_to_text(&proof),
+        };
+        let seen = self.remote.show(&shown)?;
+        Ok(Some(seen.observed).filter(|word| matches!(word.as_str(), "rolled-back" | "split-view")))
     }
 }
