@@ -383,7 +383,8 @@ mod tests {
         let mut found: Vec<String> =
             Cli::definition().get_subcommands().filter(reads).map(|command| command.get_name().to_owned()).collect();
         let mut told: Vec<&str> = crate::cli::remote::COMMANDS.split(", ").collect();
-        (found.sort(), told.sort_unstable());
+        found.sort();
+        told.sort_unstable();
         assert_eq!(found, told);
     }
 
