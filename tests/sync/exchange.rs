@@ -180,7 +180,7 @@ fn what_is_refused_is_told_and_goes_again_when_it_may_be_accepted() {
         let again = a.run(&[way, "b", "--json"]);
         assert_eq!((again.status.code(), counts(&again)), (Some(6), [Some(0), Some(0), Some(1)]), "{way}");
         let err = String::from_utf8_lossy(&again.stderr);
-        assert!(err.contains("1 entry is still refused there") && err.contains("at b, with"), "{err}");
+        assert!(err.contains("1 entry is still refused there") && err.contains("at b: thingdb peer add"), "{err}");
     }
     // What was refused and is completed since goes again, and is counted once.
     a.ok(&["share", "plant-1", "--to", "b"]);

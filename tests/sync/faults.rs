@@ -260,6 +260,7 @@ fn what_is_known_of_a_server_is_changed_part_by_part() {
         (&serde_json::Value::Null, &false.into(), &serde_json::Value::Null)
     );
     a.reaches(&b, "https://127.0.0.1:9", BOTH);
+    a.fails(&["peer", "set", "b", "--tls-fingerprint", "00"], 2, "usage");
     let known = a.json(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)]);
     assert_eq!((&known["url"], &known["has_token"]), (&"https://127.0.0.1:9".into(), &true.into()), "{known}");
     assert_eq!(known["tls"], "00".repeat(32), "{known}");

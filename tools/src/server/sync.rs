@@ -253,7 +253,7 @@ async fn checkpoint(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
     let Some(node) = node_of_token(&call) else {
         let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
-        return Err(problem.hint("thingdb token new --peer NAME"));
+        return Err(problem.hint("thingdb token new --peer NAME --scope export,import"));
     };
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Card, Db, Introduction, Peer, PeerAddress};
+use thingdb::{Card, Db, Hash, Introduction, Peer, PeerAddress};
 use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
@@ -234,7 +234,7 @@ fn read_address(console: &Console, args: &AddressArgs, known: Option<PeerAddress
     }
     let missing = |what, hint| Failure::usage(what).hint(hint);
     let token = args.token_file.as_deref().map(|file| read_token(console, file)).transpose()?;
-    let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
+    let tls = args.tls_fingerprint.as_deref().map(read_fingerprint).transpose()?;
     let (url, tls) = match (&args.url, &known) {
         (Some(url), _) => {
             let wrong = |problem: &str| missing(format!("{url:?}: {problem}"), "--url https://HOST:PORT");
@@ -248,6 +248,13 @@ fn read_address(console: &Console, args: &AddressArgs, known: Option<PeerAddress
         return Err(missing("what token did it give to this node?".to_owned(), "--token-file FILE"));
     };
     Ok(Some(PeerAddress { url, token, tls }))
+}
+
+fn read_fingerprint(hex: &str) -> Outcome<Hash> {
+    hex.to_ascii_lowercase().parse().map_err(|_| {
+        Failure::usage(format!("{hex:?} is no SHA-256: 64 hex digits"))
+            .hint("the member `certificate` of thingdb card --json, at the peer")
+    })
 }
 
 fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {

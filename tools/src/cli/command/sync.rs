@@ -353,12 +353,23 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
 fn conclude(summary: &Summary, peer: &str) -> Outcome {
     let name = printable(peer);
     let (mut facts, mut causes, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-    let trust = "thingdb peer add NAME @FILE, or for one actor: thingdb actor trust NAME KEY";
     let ways = [
-        (&summary.pulled, "here", "here", format!("with the card of their node (at {name}: thingdb card): {trust}")),
-        (&summary.pushed, "by the peer", "there", format!("at {name}, with their node's card (thingdb card): {trust}")),
+        (
+            &summary.pulled,
+            "here",
+            "here",
+            String::new(),
+            format!("thingdb peer add {name} @FILE, if they are of its node (at {name}: thingdb card > FILE)"),
+        ),
+        (
+            &summary.pushed,
+            "by the peer",
+            "there",
+            format!("{name} says: "),
+            format!("at {name}: thingdb peer add NAME @FILE, if they are of this node (here: thingdb card > FILE)"),
+        ),
     ];
-    for (count, by, place, hint) in ways {
+    for (count, by, place, says, hint) in ways {
         let Tally { refused, reasons, .. } = &count.tally;
         if count.refused() == 0 {
             continue;
@@ -374,8 +385,8 @@ fn conclude(summary: &Summary, peer: &str) -> Outcome {
             id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
         };
         let reasons = reasons.iter().take(MAX_SHOWN);
-        causes.extend(reasons.map(|reason| format!("{}{}", id(&reason.id), reason.reason)));
-        hints.push(hint);
+        causes.extend(reasons.map(|reason| format!("{}{says}{}", id(&reason.id), reason.reason)));
+        hints.push(format!("{hint}; else: thingdb actor trust NAME KEY"));
     }
     if facts.is_empty() {
         return Ok(());
