@@ -187,7 +187,12 @@ fn a_write_only_node_says_why_it_cannot_read() {
     sensor.ok(&[&["init", "--actor", "sensor", "--write-only", "--to", "reader=@reader.card"][..], &WEAK].concat());
     sensor.ok(&["put", "x", r#"{"v":1}"#]);
     assert_eq!(sensor.json(&["get", "x"])["content"], "undecryptable");
-    assert!(sensor.fails(&["get", "x", "--format", "raw"], 3).contains("cannot be read"));
+    for args in [&["get", "x", "--format", "raw"][..], &["get", "x", "--raw"], &["get", "x", "--field", "/a"]] {
+        let said = sensor.fails(args, 6);
+        assert!(said.contains("error[not-readable]") && said.contains("the node has no key"), "{said}");
+    }
+    let said = sensor.fails(&["diff", "x", "1", "1"], 6);
+    assert!(said.contains("error[not-readable]") && !said.contains("JSON"), "{said}");
     assert_eq!(sensor.json(&["verify"])["ok"], true);
     std::fs::write(tmp.path().join("sensor.card"), sensor.ok(&["card"])).unwrap();
     reader.ok(&["peer", "add", "sensor", "@sensor.card", "--yes"]);

@@ -174,6 +174,15 @@ pub enum Error {
         /// The seq of the entry.
         seq: u64,
     },
+    /// The ledger does not reach up to this position: whoever named it looks at
+    /// another ledger, or at one that is shorter than it was.
+    #[error("nothing is at position {position}: the ledger has {size} {}", if *size == 1 { "entry" } else { "entries" })]
+    BeyondLedger {
+        /// The position.
+        position: u64,
+        /// Entries in the ledger.
+        size: u64,
+    },
     /// Two lines that should prove an equivocation do not.
     #[error("this proves no equivocation: {reason}")]
     NoEvidence {
@@ -357,6 +366,7 @@ impl Error {
             | Self::PeerKnown { .. }
             | Self::ActorClaimed { .. }
             | Self::NoReader
+            | Self::BeyondLedger { .. }
             | Self::TokenExists { .. }
             | Self::TooManyTokens
             | Self::NoSuchScope { .. }

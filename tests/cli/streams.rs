@@ -39,6 +39,13 @@ fn exports_go_on_where_the_last_one_ended() {
     let part = world.run(&["export", "--since", "30"]).ok().says("the next time: --since 31");
     assert_eq!(part.stdout.lines().filter(|line| line.contains("\"payload\"")).count(), 1);
     assert_eq!(world.feed(&["-d", "older", "import", "-"], part.stdout).ok().json()["added"], 1);
+    world.run(&["export", "--since", "31"]).ok().says("the next time: --since 31");
+    // What is written until the ledger gets there would be left out.
+    for args in [&["export", "--since", "32"][..], &["export", "--since", "32", "-o", "y", "--binary"]] {
+        let answer = world.run(args).exit(2).says("error[invalid-input]: nothing is at position 32");
+        let answer = answer.says("the ledger has 31 entries").says("hint: ");
+        assert!(answer.stdout.is_empty() && !world.path("y").exists(), "{answer:?}");
+    }
     assert_eq!(world.run(&["export", "--prefix", "t/1", "-o", "x"]).ok().json()["entries"], 10);
     assert_eq!(world.run(&["export", "--prefix", "nothing", "-o", "x"]).ok().json()["entries"], 0);
 }

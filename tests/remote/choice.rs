@@ -71,6 +71,19 @@ fn arguments_win_over_the_environment_and_doubt_is_told() {
     put.env("THINGDB_URL", &url);
     Bytes::of(put).exit(0);
     Bytes::of(bare(&here, &["put", "part-42", "3", "--url", &url])).exit(2);
+    // Those that need a database say so.
+    for args in [&["put", "part-42", "3"][..], &["verify"], &["readers", "part-42"], &["token", "ls"]] {
+        let mut command = bare(&here, args);
+        command.env("THINGDB_URL", &url);
+        Bytes::of(command).exit(2).says("which database?").says("THINGDB_URL names a server").says("get, log");
+        let answer = Bytes::of(bare(&here, args)).exit(2).says("which database?");
+        assert!(!answer.stderr.contains("THINGDB_URL"), "{answer:?}");
+        for option in [&["--url", &url][..], &["--card", "card"], &["--token-file", "token"]] {
+            let answer = Bytes::of(bare(&here, &[args, option].concat())).exit(2).says("error[usage]");
+            let answer = answer.says(&format!("{} is for commands that read a server", option[0]));
+            assert!(!answer.stderr.contains("-- --"), "{answer:?}");
+        }
+    }
     for option in ["--card", "--token-file", "--tls-fingerprint"] {
         Bytes::of(here.thingdb(&["get", "part-42", option, "card"])).exit(2).says(option);
     }
@@ -98,6 +111,22 @@ fn without_a_pin_or_a_token_nothing_is_asked() {
     get(&["--url", &url, "--card", "card", "--token-file", "two"]).exit(2).says("holds no token");
     for bad in ["hq.example:7443", "http://hq.example:7443", "https://u:p@hq", "https://hq/things", "ftp://hq"] {
         get(&["--url", bad, "--card", "card", "--token-file", "token"]).exit(2).says("--url https://HOST:PORT");
+    }
+    // As the card, the token may come through stdin; not both.
+    for (card, token, input, code) in [
+        ("card", "-", "token", 0),
+        ("-", "token", "card", 0),
+        ("-", "-", "token", 2),
+        ("card", "-", "empty", 1),
+        ("card", "-", "two", 2),
+        ("card", "-", "card", 13),
+    ] {
+        let mut command =
+            bare(&here, &["get", "part-42", "--raw", "--url", &url, "--card", card, "--token-file", token]);
+        command.stdin(fs::File::open(here.path(input)).unwrap());
+        let answer = Bytes::of(command).exit(code);
+        assert_eq!(answer.text(), if code == 0 { "2" } else { "" }, "{card} {token} {input}");
+        assert!(code != 2 || answer.stderr.contains("stdin"), "{answer:?}");
     }
     let fingerprint = server.said["certificate"].as_str().unwrap();
     for hex in [fingerprint.to_owned(), fingerprint.to_uppercase()] {
@@ -136,6 +165,16 @@ fn plain_http_is_read_on_this_machine_only() {
     child.kill().unwrap();
     child.wait().unwrap();
     read(&["get", "part-42"]).exit(14).says("error[unreachable]");
+}
+
+#[test]
+fn plain_http_to_a_port_with_tls_is_told_of_https() {
+    let (here, server) = two();
+    let url = url(&server).replace("https://", "http://");
+    let mut command = bare(&here, &["get", "part-42", "--url", &url, "--token-file", "token"]);
+    command.env_remove("THINGDB_CARD");
+    Bytes::of(command).exit(1).says("error[bad-answer]").says("hint: ").says("--url https://HOST:PORT --card FILE");
+    server.stop();
 }
 
 #[test]

@@ -41,7 +41,14 @@ fn a_token_that_does_not_hold_is_told_with_its_exit_code() {
             }
             let mut command = bare(&server.world, args);
             command.args(["--url", &url(&server), "--card", "card", "--token-file", name]);
-            let answer = Bytes::of(command).exit(13).says("error[token-refused]");
+            let answer = Bytes::of(command).exit(13).says("error[token-refused]").says("hint: ");
+            // A token is made where the server is.
+            let is_there = |line: &str| line.contains("at the other side: thingdb token new --name NAME --scope ");
+            let hints: Vec<&str> = answer.stderr.lines().filter(|line| line.contains("thingdb token new")).collect();
+            assert!(
+                hints.iter().all(|line| is_there(line)) && hints.len() == usize::from(name != "mistyped"),
+                "{hints:?}"
+            );
             assert!(answer.stdout.is_empty() && !answer.stderr.contains("tdb_"), "{args:?} {answer:?}");
         }
     }
@@ -101,9 +108,25 @@ fn whoever_has_another_certificate_sees_no_token() {
     for args in READS {
         let mut command = bare(&world, args);
         command.args(["--url", &url, "--card", "card", "--token-file", "token"]);
-        Bytes::of(command).exit(14).says("error[unreachable]");
+        Bytes::of(command).exit(14).says("error[unreachable]").says("at the other side: thingdb serve --listen");
     }
     assert!(!world.path("exported").exists());
+}
+
+#[test]
+fn an_export_from_behind_the_end_is_refused_as_it_is_here() {
+    let world = World::new();
+    world.run(&["put", "part-42", "1"]).ok();
+    with_token(&world, "export", &[]);
+    let mut here = world.thingdb(&["export", "--since", "2"]);
+    here.arg("--no-input");
+    let here = Bytes::of(here).exit(2).says("error[invalid-input]").says("the ledger has 1 entry");
+    let server = Running::start(world, &[]);
+    assert_eq!(Bytes::of(remote(&server, &["export", "--since", "2"])), here);
+    Bytes::of(remote(&server, &["export", "--since", "2", "-o", "exported"])).exit(2);
+    assert!(!server.world.path("exported").exists());
+    Bytes::of(remote(&server, &["export", "--since", "1"])).exit(0).says("--since 1");
+    server.stop();
 }
 
 #[test]

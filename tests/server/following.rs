@@ -67,6 +67,29 @@ fn events_go_on_when_entries_come() {
 }
 
 #[test]
+fn a_position_behind_the_end_of_the_ledger_is_refused() {
+    let (server, token) = served(furnished(), &[]);
+    for path in ["/export?since=4", "/export?since=4&wait=1", "/export?since=4&things=lamp"] {
+        for accept in ["application/x-ndjson", "application/vnd.thingdb.stream", "text/event-stream"] {
+            let reply = server.ask(&token, "GET", path, &[("accept", accept)], b"").problem(422, "invalid-input");
+            let problem = reply.json();
+            assert_eq!(problem["detail"], "nothing is at position 4: the ledger has 3 entries", "{path} {accept}");
+            assert!(problem["hint"].as_str().unwrap().contains("the last export"), "{problem}");
+        }
+    }
+    let again = [("accept", "text/event-stream"), ("last-event-id", "4")];
+    server.ask(&token, "GET", "/export", &again, b"").problem(422, "invalid-input");
+    server.ask(&token, "GET", "/export", &[("accept", "text/event-stream"), ("last-event-id", "99")], b"").is(422);
+    server.get(&token, "/export?since=3").is(200);
+    // At the end itself one goes on.
+    let end = [("accept", "text/event-stream"), ("last-event-id", "3")];
+    let mut follower = Events::new(server.begin(&token, "GET", "/export", &end));
+    server.post(&token, "/things/lamp%2F2/entries", "false").is(201);
+    assert!(follower.next().unwrap().2.contains("\"seq\":2"));
+    server.stop();
+}
+
+#[test]
 fn who_waits_gets_what_comes() {
     let (server, token) = served(furnished(), &[]);
     let empty = server.get(&token, "/export?since=3").is(200);

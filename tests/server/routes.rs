@@ -46,6 +46,9 @@ fn entries_read_as_the_command_prints_them() {
     assert!(entry.header("cache-control").unwrap().contains("immutable"));
     assert_eq!(server.get(&token, "/checkpoint").is(200).text(), note);
     server.ask(&token, "GET", "/things", &[("accept", "image/png")], b"").problem(406, "not-acceptable");
+    // What has one form is given in it.
+    let one = server.ask(&token, "GET", "/things/part-42", &[("accept", "text/html")], b"").is(200);
+    assert_eq!(one.header("content-type"), Some("application/json"));
     assert_eq!(server.ask(&token, "HEAD", "/things/part-42", &[], b"").is(200).header("etag"), Some(tag.as_str()));
     let allow = server.ask(&token, "DELETE", "/things/part-42/entries", &[], b"").problem(405, "usage");
     assert_eq!(allow.header("allow"), Some("GET, HEAD, POST"));
@@ -293,9 +296,8 @@ fn writes_keep_to_what_they_expect() {
     server
         .ask(&token, "POST", "/things/newer/entries", &[("content-type", "text/plain"), ("if-match", "*")], b"x")
         .problem(412, "conflict");
-    let bad = post("/things/a/entries", "application/json; charset=utf-8", b"{\n \"x\":}")
-        .problem(422, "invalid-input")
-        .json();
+    let bad =
+        post("/things/a/entries", "application/json; charset=utf-8", b"{\n \"x\":}").problem(422, "bad-json").json();
     assert_eq!((&bad["line"], &bad["column"]), (&json!(2), &json!(6)));
     post("/things/a/entries?actor=bob", "application/json", b"1").problem(422, "not-found");
     post("/things/a/entries?action=", "application/json", b"1").problem(422, "invalid-input");
@@ -324,6 +326,7 @@ fn a_stream_goes_out_and_comes_in() {
     assert_eq!(packed_zstd.header("content-encoding"), Some("zstd"));
     assert_eq!(server.get(&token, "/export?since=2").is(200).text().lines().count(), 3);
     assert_eq!(server.get(&token, "/export?things=lamp").is(200).text().lines().count(), 3);
+    server.post(&token, "/things/part-42/entries", "{\"w\":1").problem(422, "bad-json");
     server.get(&token, "/export?to=nobody").problem(404, "not-found");
     server.get(&token, "/export?only_addressed=true").problem(400, "usage");
     let source = server.stop();

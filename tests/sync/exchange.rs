@@ -1,8 +1,8 @@
 //! What an exchange brings, and what it does not send.
 
-use std::io::BufReader;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::channel;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, Place};
@@ -169,21 +169,35 @@ fn what_is_refused_is_told_and_goes_again_when_it_may_be_accepted() {
     let server = b.serve();
     a.reaches(&b, &server.url, BOTH);
     let err = a.fails(&["sync", "b"], 6, "refused-entries");
-    assert!(err.contains("is not known here") && err.contains("actors known there"), "{err}");
+    assert!(err.contains("is not known here") && err.contains("thingdb actor trust NAME KEY"), "{err}");
     assert_eq!(b.entries(), 5);
     // As long as b trusts nobody else it is not sent again.
-    let again = a.json(&["sync", "b"]);
-    assert_eq!((&again["pushed"]["added"], &again["pushed"]["refused"]), (&0.into(), &0.into()), "{again}");
+    let counts = |output: &Output| {
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        ["added", "refused", "still_refused"].map(|count| told["pushed"][count].as_u64())
+    };
+    for way in ["sync", "push", "push"] {
+        let again = a.run(&[way, "b", "--json"]);
+        assert_eq!((again.status.code(), counts(&again)), (Some(6), [Some(0), Some(0), Some(1)]), "{way}");
+        let err = String::from_utf8_lossy(&again.stderr);
+        assert!(err.contains("1 entry is still refused there") && err.contains("at b: thingdb peer add"), "{err}");
+    }
+    // What was refused and is completed since goes again, and is counted once.
+    a.ok(&["share", "plant-1", "--to", "b"]);
+    a.run(&["push", "b"]);
+    assert_eq!(counts(&a.run(&["push", "b", "--json"])), [Some(0), Some(0), Some(1)]);
+    assert!(!a.ok(&["pull", "b"]).contains("still_refused"), "nothing was refused here");
     let key = a.ok(&["actor", "show", "carol", "--format", "raw"]);
     b.ok(&["actor", "trust", "carol", key.trim()]);
     let done = a.json(&["sync", "b"]);
     assert_eq!((&done["pushed"]["added"], &done["pushed"]["refused"]), (&1.into(), &0.into()), "{done}");
     assert_eq!(done["pushed"]["known"], 0, "{done}");
+    assert!(done["pushed"].get("still_refused").is_none(), "{done}");
     // The same the other way.
     b.ok(&["actor", "new", "dave"]);
     b.ok(&["put", "lamp-1", "1", "--actor", "dave"]);
     b.put("lamp-2", "2");
-    for (code, args) in [(6, &["pull", "b"][..]), (0, &["pull", "b"]), (0, &["push", "b"])] {
+    for (code, args) in [(6, &["pull", "b"][..]), (6, &["pull", "b"]), (0, &["push", "b"])] {
         assert_eq!(a.run(args).status.code(), Some(code), "{args:?}");
     }
     let key = b.ok(&["actor", "show", "dave", "--format", "raw"]);
@@ -220,6 +234,54 @@ fn it_goes_on_watching() {
     assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 10);
+}
+
+/// The lines of what a command says.
+fn talk(watch: &mut Child) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let err = BufReader::new(watch.stderr.take().unwrap());
+    std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    lines
+}
+
+/// Waits until a line holds a text, and gives what was said up to it.
+fn said(lines: &Receiver<String>, text: &str) -> String {
+    let mut all = String::new();
+    while !all.contains(text) {
+        let line = lines.recv_timeout(Duration::from_secs(60));
+        all.push_str(&line.unwrap_or_else(|_| panic!("{text:?} is not said: {all}")));
+        all.push('\n');
+    }
+    all
+}
+
+#[test]
+fn who_watches_is_told_why_and_once() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.ok(&["actor", "new", "carol"]);
+    let id = a.json(&["put", "plant-1", "1", "--actor", "carol"])["id"].as_str().unwrap().to_owned();
+    let server = b.serve();
+    a.reaches(&b, &server.url, BOTH);
+    let mut watch = a.command(&["sync", "b", "--watch", "300ms", "--tries", "1"]);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = talk(&mut watch);
+    let told = said(&lines, "offers them again");
+    assert!(told.contains("warning[refused-entries]") && told.contains(&id[..12]), "{told}");
+    assert!(told.contains("is not known here"), "{told}");
+    let port = server.port;
+    server.stop();
+    let told = said(&lines, "Connection refused");
+    assert!(told.contains("warning[sync]") && !told.contains("still refused"), "{told}");
+    let server = b.serve_at(port);
+    said(&lines, "b is reached again");
+    assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
+    let rest: String = lines.iter().collect();
+    assert!(!rest.contains("refused-entries") && !rest.contains("reached again"), "{rest}");
+    // Whoever watches does something.
+    assert_eq!(a.run(&["sync", "b", "--watch", "--dry-run"]).status.code(), Some(2));
+    server.stop();
 }
 
 #[test]

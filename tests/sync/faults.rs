@@ -244,7 +244,7 @@ fn a_token_is_of_use_to_the_node_that_it_names() {
     let token = place.path("a-b.token");
     c.ok(&["peer", "set", "b", "--url", &server.url, "--token-file", token.to_str().unwrap()]);
     let err = c.fails(&["sync", "b"], 13, "token-refused");
-    assert!(err.contains("was made for the node"), "{err}");
+    assert!(err.contains("was made for the node") && err.contains("b says: thingdb peer add"), "{err}");
 }
 
 #[test]
@@ -253,8 +253,22 @@ fn what_is_known_of_a_server_is_changed_part_by_part() {
     let (a, b, server) = pair(&place);
     a.fails(&["peer", "set", "b"], 2, "usage");
     a.fails(&["peer", "set", "b", "--url", &server.url], 2, "usage");
-    a.reaches(&b, "https://127.0.0.1:9", BOTH);
     a.fails(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)], 2, "usage");
+    let known = a.json(&["peer", "show", "b"]);
+    assert_eq!(
+        (&known["url"], &known["has_token"], &known["tls"]),
+        (&serde_json::Value::Null, &false.into(), &serde_json::Value::Null)
+    );
+    a.reaches(&b, "https://127.0.0.1:9", BOTH);
+    a.fails(&["peer", "set", "b", "--tls-fingerprint", "00"], 2, "usage");
+    let known = a.json(&["peer", "set", "b", "--tls-fingerprint", &"00".repeat(32)]);
+    assert_eq!((&known["url"], &known["has_token"]), (&"https://127.0.0.1:9".into(), &true.into()), "{known}");
+    assert_eq!(known["tls"], "00".repeat(32), "{known}");
+    let shown = a.ok(&["peer", "show", "b", "--format", "table"]);
+    assert!(shown.contains("https://127.0.0.1:9  with a token") && shown.contains(&"00".repeat(32)), "{shown}");
+    let listed = a.ok(&["peer", "ls", "--format", "table"]);
+    assert!(listed.contains("https://127.0.0.1:9"), "{listed}");
+    assert_eq!(a.json(&["peer", "set", "b", "--url", &server.url])["tls"], serde_json::Value::Null);
     assert_eq!(a.json(&["peer", "set", "b", "--url", &server.url])["url"], server.url.as_str());
     a.ok(&["sync", "b"]);
     b.ok(&["token", "rm", "for-a-export-import"]);

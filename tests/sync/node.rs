@@ -155,12 +155,17 @@ impl Node {
 
     /// Starts its server.
     pub(crate) fn serve(&self) -> Server {
-        Server::start(self, &[])
+        Server::start(self, 0, &[])
+    }
+
+    /// Starts its server again where it was.
+    pub(crate) fn serve_at(&self, port: u16) -> Server {
+        Server::start(self, port, &[])
     }
 
     /// Starts its server without TLS, for something that stands before it.
     pub(crate) fn serve_plainly(&self) -> Server {
-        Server::start(self, &["--plain-http"])
+        Server::start(self, 0, &["--plain-http"])
     }
 }
 
@@ -172,8 +177,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(node: &Node, options: &[&str]) -> Self {
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--json"];
+    fn start(node: &Node, port: u16, options: &[&str]) -> Self {
+        let listen = format!("127.0.0.1:{port}");
+        let serve = ["serve", "--listen", &listen, "--log-level", "error", "--json"];
         let mut command = node.command(&[&serve, options].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut said = String::new();

@@ -166,9 +166,12 @@ impl Db {
     /// for them.
     ///
     /// # Errors
-    /// [`Error::Stream`] if `out` fails, [`Error::is_damaged`] if an entry
-    /// does not open, [`Error::Cancelled`]; the stream ends without a trailer then.
+    /// [`Error::BeyondLedger`] if it should begin behind the ledger's end, with
+    /// nothing written; [`Error::Stream`] if `out` fails, [`Error::is_damaged`] if
+    /// an entry does not open, [`Error::Cancelled`]; the stream ends without a
+    /// trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
+        self.check_position(options.since)?;
         let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
         // A ledger that was cut, or that cannot be written to, has no new
         // checkpoint to give; it can still be read.
@@ -212,6 +215,17 @@ impl Db {
         stream.out.flush().map_err(written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
         Ok(ExportSummary { entries: ids.size(), bytes: stream.bytes, next_position: size })
+    }
+
+    /// Refuses a position behind the ledger's end. The end itself is fine: it is
+    /// where whoever has everything goes on. A later one is that of another
+    /// ledger; to take it would leave out what is written until then.
+    ///
+    /// # Errors
+    /// [`Error::BeyondLedger`].
+    pub fn check_position(&self, position: u64) -> Result<()> {
+        let size = self.store.size();
+        if position > size { Err(Error::BeyondLedger { position, size }) } else { Ok(()) }
     }
 
     /// Gives the entries at these ledger positions as they leave this node:

@@ -86,6 +86,8 @@ pub struct Cursors {
 pub struct Refused {
     /// None of them stands before this position.
     pub since: u64,
+    /// How many they are.
+    pub entries: u64,
     /// Whom the side that refused them trusted then, as [`Db::trust_digest`]
     /// says it.
     pub trust: [u8; 8],

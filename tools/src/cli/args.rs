@@ -378,6 +378,17 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_that_read_a_server_are_those_that_are_told() {
+        let reads = |command: &&clap::Command| command.get_arguments().any(|arg| arg.get_id() == "tls_fingerprint");
+        let mut found: Vec<String> =
+            Cli::definition().get_subcommands().filter(reads).map(|command| command.get_name().to_owned()).collect();
+        let mut told: Vec<&str> = crate::cli::remote::COMMANDS.split(", ").collect();
+        found.sort();
+        told.sort_unstable();
+        assert_eq!(found, told);
+    }
+
+    #[test]
     fn no_argument_takes_a_passphrase() {
         fn names(command: &clap::Command, found: &mut Vec<String>) {
             found.extend(command.get_arguments().filter_map(|arg| arg.get_long()).map(str::to_owned));

@@ -61,8 +61,17 @@ impl Context {
     /// The directory of the database.
     pub(crate) fn dir(&self) -> Outcome<&Path> {
         self.global.db.as_deref().filter(|dir| !dir.as_os_str().is_empty()).ok_or_else(|| {
-            Failure::usage("which database? neither --db nor THINGDB_DIR names one")
-                .hint("thingdb --db DIR …, or once: export THINGDB_DIR=DIR")
+            let failure = Failure::usage("which database? neither --db nor THINGDB_DIR names one");
+            // Those that do have asked it by now.
+            let has_url = self.console.variable("THINGDB_URL").is_some_and(|url| !url.is_empty());
+            let failure = if has_url {
+                failure
+                    .cause("THINGDB_URL names a server, and this command does not read one")
+                    .cause(format!("these do: {}", super::remote::COMMANDS))
+            } else {
+                failure
+            };
+            failure.hint("thingdb --db DIR …, or once: export THINGDB_DIR=DIR")
         })
     }
 

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
+use super::error::Failure;
+use super::find;
 use super::reader::Told;
 use super::record::WholeJson;
 
@@ -39,6 +41,15 @@ impl State {
 }
 
 impl Entry {
+    /// Why there is no data, where data is wanted.
+    pub(crate) fn not_readable(&self) -> Failure {
+        let why = match self.state() {
+            State::Stub => "its payload is not there",
+            State::Open | State::Undecryptable => "the node has no key for it",
+        };
+        Failure::not_readable(format!("the data of entry {} cannot be read: {why}", find::short(&self.id())))
+    }
+
     /// What it is about.
     pub(crate) fn thing(&self) -> &str {
         match self {

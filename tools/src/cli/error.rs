@@ -24,7 +24,8 @@ pub(crate) enum Exit {
     NotVerified = 4,
     /// `--expect` did not hold.
     Conflict = 5,
-    /// Some lines were refused, the others are stored.
+    /// Some lines were refused, or some entries cannot be read here; what
+    /// remains is done.
     Partly = 6,
     /// No database there.
     NoDatabase = 10,
@@ -69,6 +70,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The word for entries that are here and whose data this node has not, or has
+/// no key to, and what helps.
+const NOT_READABLE: &str = "not-readable";
+const ASK_ANOTHER: &str = "ask a node that can read it: thingdb share THING --to PEER there, then pull or import";
+
 /// What a command returns.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
@@ -97,6 +103,11 @@ impl Failure {
     /// No such thing, entry or actor.
     pub(crate) fn not_found(fact: impl Into<String>) -> Self {
         Self::new(Exit::NotFound, "not-found", fact)
+    }
+
+    /// Entries are here, and their data cannot be read.
+    pub(crate) fn not_readable(fact: impl Into<String>) -> Self {
+        Self::new(Exit::Partly, NOT_READABLE, fact).hint(ASK_ANOTHER)
     }
 
     /// A file that could not be read or written.
@@ -199,6 +210,16 @@ impl Failure {
             return;
         }
         console.error(&self.word, &printable(&self.fact));
+        self.explain(console);
+    }
+
+    /// Prints the failure as a warning: it ends nothing.
+    pub(crate) fn warn(&self, console: &Console) {
+        console.warning(&self.word, &printable(&self.fact));
+        self.explain(console);
+    }
+
+    fn explain(&self, console: &Console) {
         for cause in &self.causes {
             console.cause(&printable(cause));
         }
@@ -240,6 +261,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
         }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
+        thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::RolledBack { .. } => (
             Exit::NotVerified,
@@ -251,6 +273,12 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "invalid-input",
             "if its people say that it has a new key: thingdb peer add OTHER-NAME @CARD; what it wrote stays accepted",
         ),
+        thingdb::Error::BeyondLedger { .. } => (
+            Exit::Usage,
+            "invalid-input",
+            "begin where the last export from this database ended, as it said, or leave since out for everything",
+        ),
+        thingdb::Error::Json { .. } => (Exit::Usage, "bad-json", ""),
         thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),

@@ -101,6 +101,10 @@ pub(crate) fn execute(cli: Cli, console: &Console, held: Option<Arc<Db>>) -> Exi
 /// Prints what the parser has to say: help and version on stdout, errors in
 /// the form of all our errors on stderr.
 fn refuse(problem: &clap::Error) -> ExitCode {
+    if let (Some(failure), Ok(console)) = (remote::misplaced(problem), Console::of_process()) {
+        failure.say(&console);
+        return failure.exit().into();
+    }
     let text = problem.render().ansi().to_string();
     if problem.use_stderr() {
         // A stderr that is closed is no reason for another exit code.

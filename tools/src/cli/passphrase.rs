@@ -244,6 +244,11 @@ pub(crate) fn secret_file(console: &Console, path: &Path, what: &str) -> Outcome
     read_bounded(file, what).map_err(|problem| Failure::file(&name, &problem))
 }
 
+/// What stdin holds, less one line ending.
+pub(crate) fn secret_stdin(console: &Console, what: &str) -> Outcome<Zeroizing<Vec<u8>>> {
+    read_bounded(console.stdin(), what).map_err(|problem| Failure::file("stdin", &problem))
+}
+
 /// The environment's choice: a file, a command, a systemd credential, and as
 /// the last choice the passphrase itself.
 fn environment(console: &Console) -> Option<Place> {

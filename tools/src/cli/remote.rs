@@ -13,6 +13,25 @@ use super::passphrase;
 use super::reader::{Pin, Server};
 use crate::client::address::Address;
 
+/// The commands that have [`RemoteArgs`].
+pub(crate) const COMMANDS: &str = "get, log, show, ls, diff, stats, forks, checkpoint, export";
+
+/// The options of [`RemoteArgs`].
+const OPTIONS: [&str; 4] = ["--url", "--token-file", "--card", "--tls-fingerprint"];
+
+/// What to say where one of the options stands that the command does not have.
+pub(crate) fn misplaced(problem: &clap::Error) -> Option<Failure> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if problem.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(found)) = problem.get(ContextKind::InvalidArg) else { return None };
+    let option = OPTIONS.into_iter().find(|option| found == option)?;
+    let failure = Failure::usage(format!("{option} is for commands that read a server, and stands after them"))
+        .cause(format!("these do: {COMMANDS}; all others need a database here"));
+    Some(failure.hint("to check what a server has: thingdb export --url … | thingdb import -, then thingdb verify"))
+}
+
 /// Which server to read instead of a database, and by what it is known.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Reading from a server")]
@@ -24,7 +43,7 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "URL", env = "THINGDB_URL", hide_env_values = true)]
     url: Option<String>,
 
-    /// The file with the token that the server gave, made there with thingdb token new
+    /// The file with the token that the server gave, - for stdin; made there with thingdb token new
     #[arg(long, value_name = "FILE", env = "THINGDB_TOKEN_FILE", hide_env_values = true)]
     token_file: Option<PathBuf>,
 
@@ -105,6 +124,9 @@ impl RemoteArgs {
                 })?;
                 Ok(Pin::Certificate(tls))
             }
+            (None, Some("-")) if self.token_file.as_deref() == Some(Path::new("-")) => {
+                Err(Failure::usage("--card and --token-file both name stdin; one of them has to be a file"))
+            }
             (None, Some(file)) => {
                 let card = read_card(console, &if file == "-" { file.to_owned() } else { format!("@{file}") })?;
                 let Some(tls) = card.tls else {
@@ -129,10 +151,14 @@ impl RemoteArgs {
 }
 
 fn read_token(console: &Console, path: &Path) -> Outcome<Zeroizing<String>> {
-    let bytes = passphrase::secret_file(console, path, "token")?;
+    let (name, bytes) = if path == Path::new("-") {
+        ("stdin".to_owned(), passphrase::secret_stdin(console, "token")?)
+    } else {
+        (path.display().to_string(), passphrase::secret_file(console, path, "token")?)
+    };
     let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::usage(format!("{} holds no token", path.display()))
+        return Err(Failure::usage(format!("{name} holds no token"))
             .hint("made at the other side: thingdb token new --name NAME --scope read"));
     }
     Ok(Zeroizing::new(text.to_owned()))

@@ -7,6 +7,9 @@ use rustls::CertificateError;
 use super::pace::is_cancelled;
 use super::refusal::Refusal;
 
+/// How the fault of an answer begins that is not in the form of HTTP at all.
+const NO_HTTP: &str = "this is no HTTP/1.1";
+
 /// Why a question is not answered, or is asked again.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -47,6 +50,12 @@ impl Fault {
         Self::Answer(problem.to_string())
     }
 
+    /// Whether what came is not even HTTP, as when the server speaks TLS and was
+    /// asked without.
+    pub(crate) fn is_no_http(&self) -> bool {
+        matches!(self, Self::Answer(why) if why.starts_with(NO_HTTP))
+    }
+
     /// What the socket, or TLS over it, ran into.
     pub(crate) fn of_line(problem: &io::Error) -> Self {
         if is_cancelled(problem) {
@@ -72,6 +81,7 @@ impl Fault {
         match problem {
             ureq::Error::Io(problem) => Self::of_line(&problem),
             problem @ (ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => Self::Line(problem.to_string()),
+            problem @ ureq::Error::Protocol(_) => Self::Answer(format!("{NO_HTTP}: {problem}")),
             problem => Self::answer(problem),
         }
     }

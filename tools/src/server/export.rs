@@ -68,8 +68,10 @@ pub(crate) async fn export(mut call: Call) -> Answer {
         if let Some(last) = call.header(&HeaderName::from_static("last-event-id")) {
             since = last.parse().map_err(|_| Problem::usage("Last-Event-ID is a ledger position"))?;
         }
+        call.node.db.check_position(since)?;
         return follow(call, wanted, since);
     }
+    call.node.db.check_position(since)?;
     if wait > 0 {
         let _place = call.take(Scarce::Followers)?;
         // Who waits takes no place from those who have something to do.
@@ -111,7 +113,7 @@ fn stream(call: &Call, wanted: Wanted, since: u64, media_type: &'static str) -> 
         }
     });
     let mut response = answer(media_type, body);
-    response.headers_mut().insert(NEXT_POSITION, HeaderValue::from(until.max(since)));
+    response.headers_mut().insert(NEXT_POSITION, HeaderValue::from(until));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if let Some(encoding) = encoding::content_encoding(compression) {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));

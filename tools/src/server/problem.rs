@@ -232,7 +232,10 @@ impl From<thingdb::Error> for Problem {
                 let detail = "the database takes no entries now; it can be read";
                 Self::new(status, failure.word().to_owned(), detail).retry_after(60).cause(failure.whole())
             }
-            _ => Self::new(status, failure.word().to_owned(), failure.fact()),
+            _ => {
+                let found = Self::new(status, failure.word().to_owned(), failure.fact());
+                failure.hints().iter().fold(found, |found, hint| found.hint(hint))
+            }
         };
         found.0.json.heads = heads;
         match place {
@@ -265,5 +268,6 @@ mod tests {
         let problem = thingdb::Draft::json("a", "{\n \"x\":}").unwrap_err();
         let json = Problem::from(problem).into_json("r-1");
         assert_eq!((json.status, json.line, json.column), (422, Some(2), Some(6)));
+        assert_eq!(json.code, "bad-json");
     }
 }

@@ -390,7 +390,7 @@ static ROUTES: &[Route] = &[
             about: "The stream; as events it does not end",
             content: &[Content(NDJSON, Shape::Text), Content(EVENTS, Shape::Text), Content(FRAMES, Shape::Bytes)],
         }],
-        problems: &[400, 403, 404, 406],
+        problems: &[400, 403, 404, 406, 422],
         handler: handler!(export::export),
     },
     Route {

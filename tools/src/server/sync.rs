@@ -222,7 +222,7 @@ fn node_of_token(call: &Call) -> Option<Origin> {
 fn of_another_node(known: &Origin, node: &Origin) -> Problem {
     let detail = format!("the token was made for the node {known}, and {node} shows it");
     Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
-        .hint("thingdb token new --peer NAME, once the card of the node is known there")
+        .hint("thingdb peer add NAME @FILE, with the card of the node that asks (thingdb card, there); then thingdb token new --peer NAME --scope export,import")
 }
 
 fn prefix(call: &Call) -> Result<String, Problem> {
@@ -253,7 +253,7 @@ async fn checkpoint(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
     let Some(node) = node_of_token(&call) else {
         let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
-        return Err(problem.hint("thingdb token new --peer NAME"));
+        return Err(problem.hint("thingdb token new --peer NAME --scope export,import"));
     };
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {

@@ -17,7 +17,7 @@ Examples:
   thingdb diff part-42 4be177c20a1b a09d0031ffe2
   thingdb diff part-42 1 2 --json              a JSON Patch (RFC 6902)
 
-Exit code 0 whether they differ or not.")]
+Exit code 0 whether they differ or not, 6 if the data of one cannot be read.")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
@@ -84,6 +84,7 @@ fn entry(reader: &dyn Reader, args: &Args, text: &str) -> Outcome<Entry> {
 
 fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
     fn json(entry: &Entry) -> Outcome<&str> {
+        entry.data().ok_or_else(|| entry.not_readable())?;
         entry
             .json_text()
             .ok_or_else(|| Failure::usage(format!("entry {} holds no JSON to compare", find::short(&entry.id()))))

@@ -1,7 +1,7 @@
 //! `thingdb get`: a thing as it is, or as it was.
 
 use crate::cli::context::Context;
-use crate::cli::entry::{Entry, State};
+use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
 use crate::cli::reader::Reader;
@@ -22,14 +22,15 @@ Examples:
   thingdb get photo --raw > front.jpg          the data, byte for byte
   thingdb get part-42 --url https://hq.example:7443 --card hq.card --token-file hq.token
 
-Exit code 3 if there is no such thing, entry or field.")]
+Exit code 3 if there is no such thing, entry or field; 6 with --raw or --field if
+the entry is here and its data cannot be read.")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
 
     /// As it was at a time
     ///
-    /// A day or a second without a fraction is taken to its end. Times without an offset are UTC;
+    /// A day, a minute or a second without a fraction is taken to its end. Times without an offset are UTC;
     /// 90s, 15m, 2h, 3d, 4w mean that long ago.
     #[arg(long, value_name = "TIME", group = "version")]
     at: Option<String>,
@@ -128,7 +129,7 @@ fn print_entry(context: &Context, entry: &Entry) -> Outcome {
 }
 
 fn print_data(context: &Context, entry: &Entry) -> Outcome {
-    let data = entry.data().ok_or_else(|| no_data(entry))?;
+    let data = entry.data().ok_or_else(|| entry.not_readable())?;
     let is_text =
         std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
     if context.output.is_terminal() && !is_text {
@@ -144,7 +145,7 @@ fn print_field(context: &Context, entry: &Entry, pointer: &str, raw: bool) -> Ou
         return Err(Failure::usage(format!("a JSON Pointer starts with a slash: /{pointer}")));
     }
     let json = match entry.data() {
-        None => return Err(no_data(entry)),
+        None => return Err(entry.not_readable()),
         Some(_) => entry.json_text().ok_or_else(|| {
             Failure::not_found(format!("the data is {}, which has no fields", entry.media_type().unwrap_or_default()))
         })?,
@@ -157,12 +158,4 @@ fn print_field(context: &Context, entry: &Entry, pointer: &str, raw: bool) -> Ou
         _ if context.output.is_terminal() => context.output.line(&pretty::json(value.get())),
         _ => context.output.line(&value.get().replace(['\n', '\r'], " ")),
     }
-}
-
-fn no_data(entry: &Entry) -> Failure {
-    let why = match entry.state() {
-        State::Stub => "its payload is not here",
-        _ => "this node has no key for it",
-    };
-    Failure::not_found(format!("entry {} cannot be read: {why}", find::short(&entry.id())))
 }

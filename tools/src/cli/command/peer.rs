@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Card, Db, Introduction, Peer, PeerAddress};
+use thingdb::{Card, Db, Hash, Introduction, Peer, PeerAddress};
 use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
@@ -38,6 +38,11 @@ pub(crate) enum Command {
         address: AddressArgs,
     },
     /// Say where the server of a peer is, and what token it gave to this node
+    #[command(after_help = "\
+Examples:
+  thingdb peer set hall-1 --url https://hall-1.example:5001 --token-file hall-1.token
+  thingdb peer set hall-1 --token-file new.token
+  thingdb peer set hall-1 --tls-fingerprint HEX")]
     Set {
         /// The peer
         name: String,
@@ -74,8 +79,9 @@ pub(crate) struct AddressArgs {
     /// what it was if absent
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
-    /// SHA-256 of its certificate, if it is another one than its card names
-    #[arg(long, value_name = "HEX", requires = "url")]
+    /// SHA-256 of its certificate, if it is another one than its card names;
+    /// --url without it means that of the card
+    #[arg(long, value_name = "HEX")]
     tls_fingerprint: Option<String>,
 }
 
@@ -91,6 +97,10 @@ struct Known {
     actors: Vec<KnownActor>,
     card: String,
     url: Option<String>,
+    /// Whether it gave a token to this node.
+    has_token: bool,
+    /// SHA-256 of its certificate, if it is not the one that its card names.
+    tls: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -123,7 +133,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         }
         Command::Set { name, address } => {
             let address = read_address(&context.console, address, db.peer_address(name)?)?.ok_or_else(|| {
-                Failure::usage("what is to be set?").hint("--url https://HOST:PORT, --token-file FILE, or both")
+                Failure::usage("what is to be set?")
+                    .hint("--url https://HOST:PORT, --token-file FILE, --tls-fingerprint HEX")
             })?;
             db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
@@ -218,25 +229,32 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
 
 /// What is known of the server of a peer, with what the arguments say anew.
 fn read_address(console: &Console, args: &AddressArgs, known: Option<PeerAddress>) -> Outcome<Option<PeerAddress>> {
-    if args.url.is_none() && args.token_file.is_none() {
+    if args.url.is_none() && args.token_file.is_none() && args.tls_fingerprint.is_none() {
         return Ok(None);
     }
     let missing = |what, hint| Failure::usage(what).hint(hint);
     let token = args.token_file.as_deref().map(|file| read_token(console, file)).transpose()?;
+    let tls = args.tls_fingerprint.as_deref().map(read_fingerprint).transpose()?;
     let (url, tls) = match (&args.url, &known) {
         (Some(url), _) => {
             let wrong = |problem: &str| missing(format!("{url:?}: {problem}"), "--url https://HOST:PORT");
             let address: Address = url.parse().map_err(wrong)?;
-            let tls = args.tls_fingerprint.as_deref().map(str::parse).transpose().map_err(thingdb::Error::from)?;
             (address.to_string(), tls)
         }
-        (None, Some(known)) => (known.url.clone(), known.tls),
+        (None, Some(known)) => (known.url.clone(), tls.or(known.tls)),
         (None, None) => return Err(missing("where is its server?".to_owned(), "--url https://HOST:PORT")),
     };
     let Some(token) = token.or_else(|| known.map(|known| known.token)) else {
         return Err(missing("what token did it give to this node?".to_owned(), "--token-file FILE"));
     };
     Ok(Some(PeerAddress { url, token, tls }))
+}
+
+fn read_fingerprint(hex: &str) -> Outcome<Hash> {
+    hex.to_ascii_lowercase().parse().map_err(|_| {
+        Failure::usage(format!("{hex:?} is no SHA-256: 64 hex digits"))
+            .hint("the member `certificate` of thingdb card --json, at the peer")
+    })
 }
 
 fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
@@ -248,6 +266,8 @@ fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
 }
 
 fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
+    let address = db.peer_address(&peer.name)?;
+    let pinned = address.as_ref().and_then(|address| address.tls).filter(|tls| peer.card.tls != Some(*tls));
     Ok(Known {
         name: peer.name.clone(),
         fingerprint: peer.fingerprint().to_string(),
@@ -262,7 +282,9 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
             .map(|(key, name)| KnownActor { name: name.clone(), key: key.to_string() })
             .collect(),
         card: peer.card.to_string(),
-        url: db.peer_address(&peer.name)?.map(|address| address.url),
+        has_token: address.is_some(),
+        tls: pinned.map(|tls| tls.to_string()),
+        url: address.map(|address| address.url),
     })
 }
 
@@ -275,7 +297,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
         }
         Format::Raw => peers.iter().try_for_each(|peer| context.output.line(&peer.card)),
         Format::Table => {
-            let header = ["name", "fingerprint", "actors", "since (UTC)"];
+            let header = ["name", "fingerprint", "actors", "since (UTC)", "at"];
             let row = |peer: &Known| {
                 let actors: Vec<&str> = peer.actors.iter().map(|actor| actor.name.as_str()).collect();
                 [
@@ -283,6 +305,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
                     peer.fingerprint.clone(),
                     printable(&actors.join(", ")).into_owned(),
                     when::short(peer.time),
+                    printable(peer.url.as_deref().unwrap_or_default()).into_owned(),
                 ]
             };
             context.output.line(&context.output.table(Some(&header), peers.iter().map(row), Some(2)))
@@ -298,7 +321,11 @@ fn show(context: &Context, peer: &Known) -> Outcome {
             let name = printable(&peer.name);
             context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
             if let Some(url) = &peer.url {
-                context.output.line(&format!("  at    {url}"))?;
+                let token = if peer.has_token { "with a token" } else { "without a token" };
+                context.output.line(&format!("  at    {}  {token}", printable(url)))?;
+            }
+            if let Some(tls) = &peer.tls {
+                context.output.line(&format!("  tls   {tls}, not that of its card"))?;
             }
             peer.actors.iter().try_for_each(|actor| {
                 context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))

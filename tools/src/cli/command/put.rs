@@ -101,16 +101,18 @@ fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {
         return Err(Failure::new(Exit::Usage, "bad-json", "the data is empty, which is not JSON")
             .hint("thingdb put THING null, or --media-type TYPE for data that is not JSON"));
     }
-    Draft::json(&args.thing, data.clone()).map_err(|problem| match problem {
-        thingdb::Error::Json { line, column, problem } => {
+    Draft::json(&args.thing, data.clone()).map_err(|refused| {
+        let place = match &refused {
             // The parser counts from 0 where a line has just begun.
-            let column = column.max(1);
-            let fact = format!("the data is not JSON: line {line}, column {column}: {problem}");
-            Failure::new(Exit::Usage, "bad-json", fact)
-                .causes(excerpt::lines(&data, line, column))
-                .hint("thingdb put THING DATA --media-type text/plain, for data that is not JSON")
-        }
-        other => other.into(),
+            thingdb::Error::Json { line, column, problem } => Some((*line, (*column).max(1), problem.clone())),
+            _ => None,
+        };
+        let failure = Failure::from(refused);
+        let Some((line, column, problem)) = place else { return failure };
+        failure
+            .about(format!("the data is not JSON: line {line}, column {column}: {problem}"))
+            .causes(excerpt::lines(&data, line, column))
+            .hint("thingdb put THING DATA --media-type text/plain, for data that is not JSON")
     })
 }
 

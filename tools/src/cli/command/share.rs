@@ -93,7 +93,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if undecryptable > 0 {
         let fact =
             format!("{} cannot be opened here, so they cannot be shared", counted(undecryptable, "entry", "entries"));
-        return Err(Failure::new(Exit::Partly, "not-readable", fact).hint("ask a node that can read them"));
+        return Err(Failure::not_readable(fact));
     }
     if full > 0 {
         let fact =

@@ -57,7 +57,7 @@ pub(crate) struct Args {
     max_rate: Option<u64>,
 
     /// Go on until interrupted, exchanging again every so often
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "30s", value_parser = quantity::time)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "30s", value_parser = quantity::time, conflicts_with = "dry_run")]
     watch: Option<Duration>,
 
     /// Only tell what would go over the line
@@ -111,6 +111,8 @@ struct Told<'a> {
 struct TheWay {
     #[serde(flatten)]
     tally: Tally,
+    #[serde(skip_serializing_if = "is_zero")]
+    still_refused: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     planned: Option<Planned>,
 }
@@ -138,7 +140,7 @@ pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
 fn once(context: &Context, db: &Db, peer: &Peer, way: Way, args: &Args) -> Outcome {
     let remote = connect(db, peer, args, pace(context, args, None))?;
     let (done, _) = exchange(context, db, peer, way, args, remote, true);
-    conclude(&done?)
+    conclude(&done?, &peer.name)
 }
 
 /// Exchanges again and again. What passes is told and does not end it.
@@ -149,14 +151,30 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
     let pace = pace(context, args, news.clone());
     let mut remote = connect(db, peer, args, pace.clone())?;
     let mut first = true;
+    let mut away = false;
+    let mut told = [0; 2];
     loop {
         let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
         first = false;
         let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
         let offered = done.as_ref().ok().and_then(|summary| summary.offered);
-        match done.and_then(|summary| conclude(&summary)) {
-            Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Partly) => {
-                context.console.warning("sync", failure.fact());
+        if done.is_ok() {
+            if away {
+                context.console.note(&format!("{} is reached again", printable(&peer.name)));
+            }
+            away = false;
+        }
+        let concluded = done.and_then(|summary| {
+            let refused = [summary.pulled.refused(), summary.pushed.refused()];
+            // What was told is told again when it is more or less.
+            if std::mem::replace(&mut told, refused) == refused { Ok(()) } else { conclude(&summary, &peer.name) }
+        });
+        match concluded {
+            Err(failure) if failure.exit() == Exit::Partly => failure.warn(&context.console),
+            Err(failure) if failure.exit() == Exit::Unreachable => {
+                away = true;
+                // It is run again without anybody's help.
+                context.console.warning("sync", &printable(&failure.whole()));
             }
             Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
             done => done?,
@@ -241,7 +259,9 @@ fn remark(context: &Context, peer: &Peer, args: &Args, summary: &Summary) {
     }
     if !summary.is_known {
         context.console.note(&format!("the token names no node, so {name} cannot notice when this ledger is set back"));
-        context.console.hint(&format!("at {name}, which has to have this node's card: thingdb token new --peer NAME"));
+        context.console.hint(&format!(
+            "at {name}, which has to have this node's card: thingdb token new --peer NAME --scope export,import"
+        ));
     }
 }
 
@@ -276,6 +296,11 @@ fn pace(context: &Context, args: &Args, news: Option<Arc<News>>) -> Pace {
     Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(is_cancelled) }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl TheWay {
     fn new(count: &Count, args: &Args) -> Self {
         let planned = args.dry_run.then(|| Planned {
@@ -283,7 +308,7 @@ impl TheWay {
             bytes: count.planned_bytes,
             seconds: args.max_rate.map(|rate| count.planned_bytes.div_ceil(rate.max(1))),
         });
-        Self { tally: count.tally.clone(), planned }
+        Self { tally: count.tally.clone(), still_refused: count.still_refused, planned }
     }
 
     fn in_words(&self, verb: &str) -> String {
@@ -299,6 +324,7 @@ impl TheWay {
             (known, "there already"),
             (pending, "waiting for the entries before them"),
             (refused, "refused"),
+            (self.still_refused, "still refused"),
         ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             line = format!("{line}, {} {what}", grouped(count));
@@ -322,23 +348,51 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
     Ok(())
 }
 
-fn conclude(summary: &Summary) -> Outcome {
-    for (count, where_) in [(&summary.pulled, "here"), (&summary.pushed, "by the peer")] {
+/// That entries are refused ends a command badly also when they did not go this
+/// time: they are missing all the same.
+fn conclude(summary: &Summary, peer: &str) -> Outcome {
+    let name = printable(peer);
+    let (mut facts, mut causes, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+    let ways = [
+        (
+            &summary.pulled,
+            "here",
+            "here",
+            String::new(),
+            format!("thingdb peer add {name} @FILE, if they are of its node (at {name}: thingdb card > FILE)"),
+        ),
+        (
+            &summary.pushed,
+            "by the peer",
+            "there",
+            format!("{name} says: "),
+            format!("at {name}: thingdb peer add NAME @FILE, if they are of this node (here: thingdb card > FILE)"),
+        ),
+    ];
+    for (count, by, place, says, hint) in ways {
         let Tally { refused, reasons, .. } = &count.tally;
-        if *refused == 0 {
+        if count.refused() == 0 {
             continue;
         }
-        let fact = format!("{} refused {where_}", counted(*refused, "entry was", "entries were"));
+        if *refused > 0 {
+            facts.push(format!("{} refused {by}", counted(*refused, "entry was", "entries were")));
+        }
+        if count.still_refused > 0 {
+            let entries = counted(count.still_refused, "entry is", "entries are");
+            facts.push(format!("{entries} still refused {place}: nobody else is trusted {place} than before"));
+        }
         let id = |id: &Option<String>| {
             id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
         };
         let reasons = reasons.iter().take(MAX_SHOWN);
-        let failure = Failure::new(Exit::Partly, "refused-entries", fact)
-            .causes(reasons.map(|reason| format!("{}{}", id(&reason.id), reason.reason)));
-        let who = if where_ == "here" { "here" } else { "there" };
-        return Err(failure.hint(format!("make their actors known {who}; the next exchange offers them again")));
+        causes.extend(reasons.map(|reason| format!("{}{says}{}", id(&reason.id), reason.reason)));
+        hints.push(format!("{hint}; else: thingdb actor trust NAME KEY"));
     }
-    Ok(())
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Partly, "refused-entries", facts.join("; ")).causes(causes);
+    Err(hints.into_iter().fold(failure, Failure::hint).hint("the next exchange offers them again then"))
 }
 
 /// What a fault is to a person.
@@ -393,7 +447,7 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
     let bad_token = |why: String| {
         Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
             .cause(why)
-            .hint(format!("thingdb peer set {name} --url {url} --token-file FILE"))
+            .hint(format!("thingdb peer set {name} --token-file FILE"))
     };
     match fault {
         ClientFault::Line(last) => cut_off(last),
@@ -408,7 +462,10 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
                 .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
         }
         ClientFault::Token(why) => bad_token(why),
-        ClientFault::Refused(refusal) if refusal.is_of_token() => bad_token(refusal.detail),
+        ClientFault::Refused(refusal) if refusal.is_of_token() => {
+            let said = refusal.hint.map(|hint| format!("{name} says: {hint}"));
+            bad_token(refusal.detail).causes(said)
+        }
         ClientFault::Refused(refusal) => {
             let word = format!("{} {}", refusal.status, refusal.code);
             let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);

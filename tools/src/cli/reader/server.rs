@@ -55,6 +55,16 @@ const MAX_SIMILAR: usize = 3;
 const NDJSON: &str = "application/x-ndjson";
 const FRAMES: &str = crate::sync::stream::MEDIA_TYPE;
 
+/// What helps if nobody answers.
+const NO_SERVER: &str =
+    "at the other side: thingdb serve --listen ADDR:PORT; its port stands in --url https://HOST:PORT";
+
+/// What helps if TLS answers where there should be none.
+const SPEAKS_TLS: &str = "a server that speaks TLS is read with https://: --url https://HOST:PORT --card FILE";
+
+/// What helps if there is no good token.
+const NEW_TOKEN: &str = "thingdb token new --name NAME --scope read";
+
 /// By what a server is known.
 #[derive(Clone, Debug)]
 pub(crate) enum Pin {
@@ -576,24 +586,26 @@ fn is_missing(refusal: &Refusal) -> bool {
 fn failure(fault: Fault, url: &str) -> Failure {
     let unreachable =
         |why: String| Failure::new(Exit::Unreachable, "unreachable", format!("{url} cannot be reached")).cause(why);
+    let asks_for_tls = url.starts_with("http://") && fault.is_no_http();
     match fault {
-        Fault::Line(last) => unreachable(last),
+        Fault::Line(last) => unreachable(last).hint(NO_SERVER),
         Fault::Busy(refusal) => unreachable(refusal.detail),
         Fault::Unreachable { tries, last } => {
-            unreachable(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
+            unreachable(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries"))).hint(NO_SERVER)
         }
         Fault::WrongPeer(why) => {
             Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not who was pinned"))
                 .cause(why)
                 .hint("if its certificate is new: get its card by another way (thingdb card), then --card FILE")
         }
-        Fault::Token(why) => {
-            Failure::new(Exit::TokenRefused, "token-refused", "this cannot be a token".to_owned()).cause(why)
-        }
+        Fault::Token(why) => Failure::new(Exit::TokenRefused, "token-refused", "this cannot be a token".to_owned())
+            .cause(why)
+            .hint(there(NEW_TOKEN)),
         Fault::Refused(refusal) => refused(*refusal, url),
         Fault::Answer(why) => {
             let why = shorten(&why, MAX_TOLD);
-            Failure::new(Exit::Unexpected, "bad-answer", format!("{url} answers what cannot be: {why}"))
+            let failure = Failure::new(Exit::Unexpected, "bad-answer", format!("{url} answers what cannot be: {why}"));
+            if asks_for_tls { failure.hint(SPEAKS_TLS) } else { failure }
         }
         Fault::Interrupted => Failure::new(Exit::Interrupted, "interrupted", "stopped"),
     }
@@ -601,8 +613,9 @@ fn failure(fault: Fault, url: &str) -> Failure {
 
 /// What a server refuses, in the words that a database here would use.
 fn refused(refusal: Refusal, url: &str) -> Failure {
+    let is_of_token = refusal.is_of_token();
     let failure = match (refusal.status, refusal.code.as_str()) {
-        _ if refusal.is_of_token() => {
+        _ if is_of_token => {
             Failure::new(Exit::TokenRefused, "token-refused", format!("{url} refuses the token")).cause(refusal.detail)
         }
         (_, "not-found") => Failure::not_found(refusal.detail),
@@ -614,9 +627,15 @@ fn refused(refusal: Refusal, url: &str) -> Failure {
         }
     };
     match refusal.hint {
-        Some(hint) if refusal.status != 404 => failure.hint(hint),
+        Some(hint) if refusal.status != 404 => failure.hint(there(&hint)),
+        None if is_of_token => failure.hint(there(NEW_TOKEN)),
         _ => failure,
     }
+}
+
+/// A hint of a server: a command in it is one for the server's own side.
+fn there(hint: &str) -> String {
+    if hint.starts_with("thingdb ") { format!("at the other side: {hint}") } else { hint.to_owned() }
 }
 
 #[cfg(test)]

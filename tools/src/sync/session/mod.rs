@@ -113,6 +113,12 @@ impl<'a> Session<'a> {
         if let Some(since) = again {
             cursors.pushed = cursors.pushed.min(since);
         }
+        if self.plan.pull {
+            self.summary.pulled.still_refused = self.refused_here.entries();
+        }
+        if self.plan.push {
+            self.summary.pushed.still_refused = self.refused_there.entries();
+        }
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
         if self.plan.pull {
             // Read first: others write while the ids are compared.

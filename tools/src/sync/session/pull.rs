@@ -134,6 +134,7 @@ impl Session<'_> {
         if greeting.revision < cursors.pulled_revision {
             cursors.pulled_revision = 0;
         }
+        self.refused_here.completes = true;
         let mut listed = HashSet::new();
         while cursors.pulled_revision < greeting.revision {
             let own = self.db.origin();
@@ -183,8 +184,9 @@ impl Session<'_> {
             let asked = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
             let refused = self.summary.pulled.tally.refused;
             let (came, broken) = self.fetch_window(&ranges, asked)?;
-            if self.summary.pulled.tally.refused > refused {
-                self.refused_here.note(*first);
+            let refused = self.summary.pulled.tally.refused - refused;
+            if refused > 0 {
+                self.refused_here.note(*first, refused);
             }
             let came = usize::try_from(came).unwrap_or(usize::MAX).min(left.len());
             left = left.get(came..).unwrap_or_default();

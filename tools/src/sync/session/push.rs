@@ -106,6 +106,7 @@ impl Session<'_> {
         if revision < cursors.pushed_revision {
             cursors.pushed_revision = 0;
         }
+        self.refused_there.completes = true;
         loop {
             let changes =
                 self.db.changes(cursors.pushed_revision, &self.prefix, Some(self.origin), wire::MAX_CHANGES)?;
@@ -148,7 +149,7 @@ impl Session<'_> {
                         *size = received.size;
                     }
                     if refused > 0 {
-                        self.refused_there.note(first);
+                        self.refused_there.note(first, refused);
                     }
                     self.summary.pushed.take(received.tally);
                     left.drain(..tried.min(left.len()));

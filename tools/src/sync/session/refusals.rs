@@ -9,6 +9,9 @@ pub(super) struct Refusals {
     pub(super) trust: [u8; 8],
     /// Those that are to be tried again.
     pub(super) kept: Option<Refused>,
+    /// What goes now went before and was completed since: what of it is refused
+    /// was counted then.
+    pub(super) completes: bool,
 }
 
 impl Refusals {
@@ -20,9 +23,20 @@ impl Refusals {
         self.kept.take_if(|refused| goes && refused.trust != trust).map(|refused| refused.since)
     }
 
-    /// Entries from this position on were refused.
-    pub(super) fn note(&mut self, position: u64) {
-        let since = self.kept.map_or(position, |refused| refused.since.min(position));
-        self.kept = Some(Refused { since, trust: self.trust });
+    /// How many were refused before and do not go this time.
+    pub(super) fn entries(&self) -> u64 {
+        self.kept.map_or(0, |refused| refused.entries)
+    }
+
+    /// So many entries from this position on were refused.
+    pub(super) fn note(&mut self, position: u64, entries: u64) {
+        let trust = self.trust;
+        self.kept = Some(match self.kept {
+            None => Refused { since: position, entries, trust },
+            Some(kept) => {
+                let more = if self.completes { 0 } else { entries };
+                Refused { since: kept.since.min(position), entries: kept.entries.saturating_add(more), trust }
+            }
+        });
     }
 }

@@ -7,6 +7,9 @@ use crate::sync::wire::{MAX_REASONS, Tally};
 pub(crate) struct Count {
     /// Those that went.
     pub(crate) tally: Tally,
+    /// Entries that were refused before and did not go this time: whoever
+    /// refused them trusts nobody else yet.
+    pub(crate) still_refused: u64,
     /// With a dry run: entries that would go.
     pub(crate) planned: u64,
     /// With a dry run: about how many bytes they would take.
@@ -41,6 +44,11 @@ impl Count {
     /// Whether anything went.
     pub(crate) const fn is_something(&self) -> bool {
         self.tally.added + self.tally.completed + self.tally.refused > 0
+    }
+
+    /// Entries that are refused, now or before.
+    pub(crate) const fn refused(&self) -> u64 {
+        self.tally.refused.saturating_add(self.still_refused)
     }
 
     /// Adds what became of some more.
