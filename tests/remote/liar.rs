@@ -393,6 +393,108 @@ fn a_stream_that_breaks_off_leaves_no_file() {
     }
 }
 
+/// A checkpoint of another ledger in the place of a stream's, in its header,
+/// its trailer, or both; or none.
+fn with_checkpoint(stream: &str, place: &str, note: &Value) -> String {
+    let mut changed = String::new();
+    for line in stream.lines() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let is_frame = value.get("thingdb").is_some() || value.get("thingdb_end").is_some();
+        let is_meant = place == "both" && is_frame || value.get(place).is_some();
+        if is_meant {
+            value["checkpoint"] = note.clone();
+            value.as_object_mut().unwrap().retain(|_, member| !member.is_null());
+        }
+        changed.push_str(&if is_meant { value.to_string() } else { line.to_owned() });
+        changed.push('\n');
+    }
+    changed
+}
+
+#[test]
+fn a_stream_that_was_not_asked_for_leaves_no_file() {
+    let (source, other) = (World::new(), World::new());
+    let note = |world: &World| Value::from(world.run(&["checkpoint"]).ok().stdout);
+    source.run(&["put", "b", "0"]).ok();
+    let early = note(&source);
+    for thing in ["a", "b", "a", "b", "a"] {
+        source.run(&["put", thing, "1"]).ok();
+    }
+    for _ in 0..6 {
+        other.run(&["put", "x", "1"]).ok();
+    }
+    let twin = note(&other);
+    let export = |args: &[&str]| source.run(&[&["export"], args].concat()).ok().stdout;
+    let (whole, of_a, late, beyond) =
+        (export(&[]), export(&["--prefix", "a"]), export(&["--since", "4"]), export(&["--since", "6"]));
+    // What is asked, the next position, the stream, and the exit code.
+    let cases: Vec<(&[&str], u64, String, i32)> = vec![
+        (&[], 6, whole.clone(), 0),
+        (&["--prefix", "a"], 6, of_a.clone(), 0),
+        (&["--since", "4"], 6, late.clone(), 0),
+        (&["--since", "100"], 100, beyond.clone(), 0),
+        (&["--since", "4", "--prefix", "c"], 6, beyond.clone(), 0),
+        // The ledger grew while the stream was made.
+        (&["--prefix", "a"], 5, of_a.clone(), 0),
+        (&["--since", "4"], 6, with_checkpoint(&late, "both", &Value::Null), 0),
+        (&["--prefix", "a"], 6, whole.clone(), 1),
+        (&["--since", "100"], 100, late.clone(), 1),
+        (&["--since", "100"], 102, late.clone(), 1),
+        (&["--since", "100"], 101, beyond.clone(), 1),
+        (&["--since", "4"], 3, beyond, 1),
+        (&["--since", "4"], 6, whole.clone(), 1),
+        (&[], 7, whole.clone(), 1),
+        (&[], 5, whole.clone(), 1),
+        (&["--prefix", "a"], 6, with_checkpoint(&of_a, "thingdb", &early), 1),
+        (&["--prefix", "a"], 6, with_checkpoint(&of_a, "thingdb_end", &early), 1),
+        (&["--prefix", "a"], 6, with_checkpoint(&of_a, "thingdb_end", &twin), 1),
+        (&[], 6, with_checkpoint(&whole, "both", &twin), 1),
+    ];
+    let world = world();
+    for (args, next, stream, code) in cases {
+        let body = stream.clone();
+        let url = liar(move |_, out| {
+            say(out, "200 OK", &format!("thingdb-next-position: {next}\r\n"), body.as_bytes());
+        });
+        let answer = read(&world, &url, &[&["export", "-o", "exported"], args].concat());
+        assert_eq!(answer.code, Some(code), "{args:?} {next} {answer:?}\n{stream}");
+        assert_eq!(world.path("exported").exists(), code == 0, "{args:?} {next} {answer:?}");
+        if code == 0 {
+            std::fs::remove_file(world.path("exported")).unwrap();
+        } else {
+            assert!(answer.stderr.starts_with("error[bad-answer]"), "{args:?} {next} {answer:?}");
+        }
+    }
+    // Frames are looked at as lines are.
+    source.run(&["export", "--binary", "-o", "frames"]).ok();
+    let frames = std::fs::read(source.path("frames")).unwrap();
+    let url = liar(move |_, out| say(out, "200 OK", "thingdb-next-position: 6\r\n", &frames));
+    read(&world, &url, &["export", "--binary", "-o", "exported"]).exit(0);
+    std::fs::remove_file(world.path("exported")).unwrap();
+    read(&world, &url, &["export", "--binary", "-o", "exported", "--prefix", "a"]).exit(1).says("error[bad-answer]");
+    assert!(!world.path("exported").exists());
+}
+
+#[test]
+fn compression_of_a_stream_that_broke_off_has_no_end() {
+    let source = World::new();
+    source.run(&["put", "part-42", "1"]).ok();
+    let stream = source.run(&["export"]).ok().stdout;
+    let trailer = stream.trim_end().rfind('\n').unwrap() + 1;
+    let cut = stream[..trailer].to_owned();
+    let url = liar(move |_, out| say(out, "200 OK", "thingdb-next-position: 1\r\n", cut.as_bytes()));
+    let world = world();
+    let packed = |how| read(&world, &url, &["export", "--compress", how]).exit(1).says("error[bad-answer]").stdout;
+    let mut read = Vec::new();
+    let zstd = packed("zstd");
+    assert!(zstd::Decoder::new(&zstd[..]).unwrap().read_to_end(&mut read).is_err());
+    assert_eq!(String::from_utf8_lossy(&read), stream[..trailer]);
+    read.clear();
+    let gzip = packed("gzip");
+    assert!(flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut read).is_err());
+    assert_eq!(String::from_utf8_lossy(&read), stream[..trailer]);
+}
+
 /// A server that is killed while it sends.
 #[test]
 fn a_server_that_dies_leaves_no_file() {

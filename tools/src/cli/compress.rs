@@ -35,12 +35,12 @@ impl Compression {
     }
 }
 
-/// A writer that compresses. It must be ended, or what is written is cut.
+/// A writer that compresses. It must be ended or broken off.
 pub(crate) enum Compressor<W: Write> {
     /// Zstandard.
     Zstd(Box<zstd::Encoder<'static, W>>),
     /// gzip.
-    Gzip(Box<flate2::write::GzEncoder<W>>),
+    Gzip(Box<flate2::write::GzEncoder<Valve<W>>>),
     /// As it is.
     None(W),
 }
@@ -54,7 +54,10 @@ impl<W: Write> Compressor<W> {
                 encoder.include_checksum(true)?;
                 Self::Zstd(Box::new(encoder))
             }
-            Compression::Gzip => Self::Gzip(Box::new(flate2::write::GzEncoder::new(out, flate2::Compression::fast()))),
+            Compression::Gzip => {
+                let out = Valve { out, is_shut: false };
+                Self::Gzip(Box::new(flate2::write::GzEncoder::new(out, flate2::Compression::fast())))
+            }
             Compression::None => Self::None(out),
         })
     }
@@ -63,9 +66,36 @@ impl<W: Write> Compressor<W> {
     pub(crate) fn end(self) -> io::Result<W> {
         match self {
             Self::Zstd(encoder) => encoder.finish(),
-            Self::Gzip(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => Ok(encoder.finish()?.out),
             Self::None(out) => Ok(out),
         }
+    }
+
+    /// Hands on what there is and leaves the end out, so that nobody takes it
+    /// for a whole one.
+    pub(crate) fn break_off(mut self) -> io::Result<()> {
+        let flushed = self.flush();
+        if let Self::Gzip(encoder) = &mut self {
+            encoder.get_mut().is_shut = true;
+        }
+        flushed
+    }
+}
+
+/// What gzip writes to: once it is shut nothing passes, since an encoder that
+/// goes away writes an end by itself.
+pub(crate) struct Valve<W> {
+    out: W,
+    is_shut: bool,
+}
+
+impl<W: Write> Write for Valve<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_shut { Ok(bytes.len()) } else { self.out.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_shut { Ok(()) } else { self.out.flush() }
     }
 }
 
@@ -134,6 +164,20 @@ mod tests {
         let mut nothing = Vec::new();
         reader(&b""[..]).unwrap().read_to_end(&mut nothing).unwrap();
         assert!(nothing.is_empty());
+    }
+
+    #[test]
+    fn what_was_broken_off_has_no_end() {
+        for compression in [Compression::Zstd, Compression::Gzip] {
+            let text = b"{\"thingdb\":1}\n".repeat(1000);
+            let mut packed = Vec::new();
+            let mut out = Compressor::new(compression, &mut packed).unwrap();
+            out.write_all(&text).unwrap();
+            out.break_off().unwrap();
+            let mut read = Vec::new();
+            let problem = reader(&packed[..]).unwrap().read_to_end(&mut read).unwrap_err();
+            assert_eq!((problem.kind(), &read), (io::ErrorKind::UnexpectedEof, &text), "{compression:?}");
+        }
     }
 
     #[test]

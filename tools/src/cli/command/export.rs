@@ -121,19 +121,24 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
     let exported = Compressor::new(compression, &mut watched)
         .map_err(|problem| Failure::file(name, &problem))
         .and_then(|mut packed| {
-            let (exported, ended) = if args.array {
+            // One that was broken off stays open, array and compression, so
+            // that nobody takes it for a whole one.
+            let exported = if args.array {
                 let mut array = Array::new(&mut packed);
                 let exported = reader.export(&wanted, &mut array, &mut tell);
-                // One that was broken off stays open, so that nobody takes it
-                // for a whole one.
-                let ended = if exported.is_ok() { array.end().map(drop) } else { Ok(()) };
-                (exported, ended.and_then(|()| packed.end().map(drop)))
+                exported.map(|exported| array.end().map(|_| exported))
             } else {
-                (reader.export(&wanted, &mut packed, &mut tell), packed.end().map(drop))
+                reader.export(&wanted, &mut packed, &mut tell).map(Ok)
             };
-            let exported = exported?;
-            ended.map_err(|problem| Failure::file(name, &problem))?;
-            Ok(exported)
+            let ended = match exported {
+                Ok(written) => written.and_then(|exported| packed.end().map(|_| exported)),
+                Err(failure) => {
+                    // What is wrong with the way out is kept beside it.
+                    let _ = packed.break_off();
+                    return Err(failure);
+                }
+            };
+            ended.map_err(|problem| Failure::file(name, &problem))
         });
     let Watched { written: bytes, problem, .. } = watched;
     if let Some(problem) = problem {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, StreamForm, ThingId, ThingInfo, Time};
 
-use super::stream::{Broken, Passage};
+use super::stream::{Asked, Broken, Passage};
 use super::told::Told;
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::cli::as_text;
@@ -297,6 +297,11 @@ impl Server {
             self.remark(head, wanted.prefix.unwrap_or_default());
             let position = head.header("thingdb-next-position").and_then(|text| text.parse().ok());
             let next_position = position.ok_or_else(|| Fault::answer("a stream without its next position"))?;
+            let asked =
+                Asked { since: wanted.since.unwrap_or(0), next_position, prefix: wanted.prefix.unwrap_or_default() };
+            if next_position < asked.since {
+                return Err(Fault::answer("a next position before the one that was asked for").into());
+            }
             let compression = match head.header("content-encoding") {
                 None => Compression::None,
                 Some("zstd") => Compression::Zstd,
@@ -305,9 +310,9 @@ impl Server {
             let source = compress::unpacked(compression, BufReader::with_capacity(64 << 10, source));
             let source = source.map_err(|problem| Fault::of_line(&problem))?;
             let passage = passage.take().ok_or_else(|| Fault::answer("a second stream"))?;
-            let passed = passage.run(form, source).map_err(|broken| match broken {
+            let passed = passage.run(form, &asked, source).map_err(|broken| match broken {
                 Broken::Source(problem) => Stopped::Fault(Fault::of_line(&problem)),
-                Broken::Bad(why) => Fault::answer(format!("the stream is not whole: {why}")).into(),
+                Broken::Bad(why) => Fault::answer(format!("the stream is not what was asked for: {why}")).into(),
                 Broken::Out(problem) => Stopped::Failure(Failure::output(&problem)),
             })?;
             Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes })

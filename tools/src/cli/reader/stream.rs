@@ -1,5 +1,6 @@
 //! A stream of entries on its way from a server: each line or frame is looked
-//! at, the trailer has to fit, and nothing that is not an entry goes through.
+//! at, the trailer has to fit, and nothing that is not an entry, or was not
+//! asked for, goes through.
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -7,7 +8,7 @@ use thingdb::StreamForm;
 use thingdb::format::frame::Decoder;
 use thingdb::format::line::MAX_LINE_BYTES;
 use thingdb::format::stream::Outcome as Ending;
-use thingdb::format::{Line, StreamCheck};
+use thingdb::format::{Checkpoint, Entry, Line, StreamCheck, StreamHeader, Trailer};
 
 /// Why a stream did not go through.
 #[derive(Debug)]
@@ -28,11 +29,24 @@ pub(crate) struct Passed {
     pub(crate) bytes: u64,
 }
 
+/// What a stream has to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// It begins at this ledger position.
+    pub(crate) since: u64,
+    /// It ends before this one, as the server says.
+    pub(crate) next_position: u64,
+    /// Names of its things begin so.
+    pub(crate) prefix: &'a str,
+}
+
 /// Hands a stream on as it comes.
 pub(crate) struct Passage<'a> {
     out: &'a mut dyn Write,
     tell: &'a mut dyn FnMut(u64, u64, u64),
     check: StreamCheck,
+    /// What the header says of the ledger.
+    ledger: Option<Checkpoint>,
     /// Its trailer came.
     has_ended: bool,
     passed: Passed,
@@ -44,14 +58,21 @@ const TELL_EVERY: u64 = 1000;
 impl<'a> Passage<'a> {
     /// To `out`; `tell` learns of entries, of how many, and bytes.
     pub(crate) fn new(out: &'a mut dyn Write, tell: &'a mut dyn FnMut(u64, u64, u64)) -> Self {
-        Self { out, tell, check: StreamCheck::default(), has_ended: false, passed: Passed { entries: 0, bytes: 0 } }
+        Self {
+            out,
+            tell,
+            check: StreamCheck::default(),
+            ledger: None,
+            has_ended: false,
+            passed: Passed { entries: 0, bytes: 0 },
+        }
     }
 
     /// Lets a stream through to its end.
-    pub(crate) fn run(mut self, form: StreamForm, source: impl Read) -> Result<Passed, Broken> {
+    pub(crate) fn run(mut self, form: StreamForm, asked: &Asked<'_>, source: impl Read) -> Result<Passed, Broken> {
         match form {
-            StreamForm::Binary => self.frames(source)?,
-            _ => self.lines(source)?,
+            StreamForm::Binary => self.frames(asked, source)?,
+            _ => self.lines(asked, source)?,
         }
         match self.check.finish() {
             Ok(Ending::Complete { streams: 1 }) => Ok(self.passed),
@@ -60,7 +81,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn lines(&mut self, source: impl Read) -> Result<(), Broken> {
+    fn lines(&mut self, asked: &Asked<'_>, source: impl Read) -> Result<(), Broken> {
         let mut source = BufReader::with_capacity(256 << 10, source);
         let mut line = Vec::new();
         for number in 1.. {
@@ -70,12 +91,12 @@ impl<'a> Passage<'a> {
                 break;
             }
             let parsed = Line::parse(&line, number).map_err(|problem| Broken::Bad(problem.to_string()))?;
-            self.pass(&parsed, &line)?;
+            self.pass(asked, &parsed, &line)?;
         }
         Ok(())
     }
 
-    fn frames(&mut self, mut source: impl Read) -> Result<(), Broken> {
+    fn frames(&mut self, asked: &Asked<'_>, mut source: impl Read) -> Result<(), Broken> {
         let mut decoder = Decoder::default();
         let (mut waiting, mut piece) = (Vec::new(), vec![0; 256 << 10]);
         loop {
@@ -87,7 +108,7 @@ impl<'a> Passage<'a> {
                 .map_err(|problem| Broken::Bad(problem.to_string()))?
             {
                 let end = done + used;
-                self.pass(&parsed, waiting.get(done..end).unwrap_or_default())?;
+                self.pass(asked, &parsed, waiting.get(done..end).unwrap_or_default())?;
                 done = end;
             }
             waiting.drain(..done);
@@ -99,15 +120,22 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn pass(&mut self, parsed: &Line, bytes: &[u8]) -> Result<(), Broken> {
+    fn pass(&mut self, asked: &Asked<'_>, parsed: &Line, bytes: &[u8]) -> Result<(), Broken> {
         if std::mem::replace(&mut self.has_ended, matches!(parsed, Line::Trailer(_))) {
             return Err(Broken::Bad("it goes on after its trailer".to_owned()));
         }
         let checked = match parsed {
-            Line::Header(_) => self.check.header(),
-            Line::Trailer(trailer) => self.check.trailer(trailer),
+            Line::Header(header) => {
+                self.begin(asked, header).map_err(Broken::Bad)?;
+                self.check.header()
+            }
+            Line::Trailer(trailer) => {
+                self.end(asked, trailer).map_err(Broken::Bad)?;
+                self.check.trailer(trailer)
+            }
             Line::Entry(entry) => {
                 self.passed.entries += 1;
+                self.look_at(asked, entry).map_err(Broken::Bad)?;
                 self.check.entry(&entry.id())
             }
             _ => Ok(()),
@@ -119,5 +147,48 @@ impl<'a> Passage<'a> {
             (self.tell)(self.passed.entries, 0, self.passed.bytes);
         }
         Ok(())
+    }
+
+    /// A ledger that was cut has no checkpoint to give; otherwise the stream
+    /// ends within it, or where it began if that is beyond.
+    fn begin(&mut self, asked: &Asked<'_>, header: &StreamHeader) -> Result<(), String> {
+        self.ledger = header.checkpoint.as_ref().map(|note| note.claimed().clone());
+        within(asked, self.ledger.as_ref())
+    }
+
+    fn look_at(&self, asked: &Asked<'_>, entry: &Entry) -> Result<(), String> {
+        if self.passed.entries > asked.next_position.saturating_sub(asked.since) {
+            return Err("there are more entries than positions that were asked for".to_owned());
+        }
+        if !entry.header.thing.as_str().starts_with(asked.prefix) {
+            return Err("there is an entry of a thing that was not asked for".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The ledger may have grown since the header, and nothing else.
+    fn end(&self, asked: &Asked<'_>, trailer: &Trailer) -> Result<(), String> {
+        let ledger = trailer.checkpoint.as_ref().map(|note| note.claimed().clone());
+        within(asked, ledger.as_ref())?;
+        if let (Some(first), Some(last)) = (&self.ledger, &ledger) {
+            let is_same = first.root == last.root;
+            if last.size < first.size || (last.size == first.size && !is_same) {
+                return Err("header and trailer are of different ledgers".to_owned());
+            }
+        }
+        // It would be the whole ledger, in order.
+        if ledger.as_ref().is_some_and(|ledger| ledger.size == trailer.entries) && !trailer.is_whole_ledger() {
+            return Err("it has as many entries as the ledger, and they are others".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn within(asked: &Asked<'_>, ledger: Option<&Checkpoint>) -> Result<(), String> {
+    match ledger {
+        Some(ledger) if asked.next_position > ledger.size.max(asked.since) => {
+            Err("the next position is beyond the ledger's end".to_owned())
+        }
+        _ => Ok(()),
     }
 }
