@@ -139,7 +139,7 @@ impl Output {
         }
         let escape = |c: char| match c {
             '\n' => "\n".to_owned(),
-            c if is_unprintable(c) => format!("\\u{:04x}", u32::from(c)),
+            c if is_unprintable(c) => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
             c => c.to_string(),
         };
         Ok(text.chars().map(escape).collect())
@@ -215,10 +215,22 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Control characters, line separators, and the marks of bidirectional text.
+/// Control characters, line separators, the marks of bidirectional text, and
+/// what nobody can see: names that differ in it alone look the same.
 pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2064}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Text of at most `width` characters, with an ellipsis if some are left out.
@@ -255,6 +267,9 @@ mod tests {
     fn terminals_never_get_control_characters() {
         assert_eq!(printable("plain é 漢"), "plain é 漢");
         assert_eq!(printable("a\x1b[31m\u{9b}b\u{202e}\n"), "a\\u{1b}[31m\\u{9b}b\\u{202e}\\n");
+        for c in "\u{ad}\u{180e}\u{200b}\u{200d}\u{2060}\u{2064}\u{e0000}\u{e007f}".chars() {
+            assert_eq!(printable(&format!("part{c}-42")), format!("part\\u{{{:x}}}-42", u32::from(c)));
+        }
     }
 
     #[test]
@@ -263,6 +278,9 @@ mod tests {
         let output = Output { chosen: Some(Format::Ndjson), out, is_terminal: true };
         let text = output.json_line(Ok("{\"a\":\"\u{9b}\u{7f}\"}".to_owned())).unwrap();
         assert_eq!(text, "{\"a\":\"\\u009b\\u007f\"}");
+        let text = output.json_line(Ok("\"\u{e0041}\"".to_owned())).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "\u{e0041}");
+        assert!(text.is_ascii());
     }
 
     #[test]

@@ -163,7 +163,12 @@ impl Demo<'_> {
         self.step(&format!("The latest of {PART}"))?;
         let latest = Reader::latest(&db, PART)?.ok_or_else(|| find::no_thing(&db, PART))?;
         self.say(&format!("   {}", record::headline(&latest)))?;
-        self.say(&format!("   {}", pretty::json(latest.json_text().unwrap_or_default())))?;
+        let mut data = String::from("   ");
+        pretty::json(latest.json_text().unwrap_or_default(), &mut |piece| {
+            data.push_str(piece);
+            Ok(())
+        })?;
+        self.say(&data)?;
 
         self.step("Its provenance: who wrote what, when, and what it changed")?;
         let mut rows = Vec::new();

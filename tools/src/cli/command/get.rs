@@ -116,7 +116,10 @@ fn print_entry(context: &Context, entry: &Entry) -> Outcome {
     let mut text = context.output.text();
     text.line(&record::headline(entry))?;
     match (entry.json_text(), entry.data()) {
-        (Some(json), _) => text.line(&pretty::json(json))?,
+        (Some(json), _) => {
+            pretty::json(json, &mut |piece| text.write(piece))?;
+            text.write("\n")?;
+        }
         (None, Some(data)) => text.line(&format!(
             "{} bytes of {}; thingdb get {} --raw > FILE",
             data.len(),
@@ -155,7 +158,12 @@ fn print_field(context: &Context, entry: &Entry, pointer: &str, raw: bool) -> Ou
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) if raw && context.output.is_terminal() => context.output.line(&printable(&text)),
         Ok(text) if raw => context.output.line(&text),
-        _ if context.output.is_terminal() => context.output.line(&pretty::json(value.get())),
+        _ if context.output.is_terminal() => {
+            let mut text = context.output.text();
+            pretty::json(value.get(), &mut |piece| text.write(piece))?;
+            text.write("\n")?;
+            text.end()
+        }
         _ => context.output.line(&value.get().replace(['\n', '\r'], " ")),
     }
 }

@@ -72,7 +72,10 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         text.line(&format!("{name:<13} {value}"))?;
     }
     match (entry.json_text(), entry.data()) {
-        (Some(json), _) => text.line(&pretty::json(json))?,
+        (Some(json), _) => {
+            pretty::json(json, &mut |piece| text.write(piece))?;
+            text.write("\n")?;
+        }
         (None, Some(data)) => text.line(&format!("{} bytes of data", data.len()))?,
         (None, None) => text.line(&format!("({})", entry.state().word()))?,
     }
