@@ -350,6 +350,8 @@ fn a_peer_that_was_set_back_is_noticed_and_the_evidence_checks() {
     let doctor = a.json(&["doctor"]).to_string();
     let name = newest.file_name().unwrap().to_str().unwrap();
     assert!(doctor.contains("split view: b") && doctor.contains(name), "{doctor}");
+    let shown = a.json(&["peer", "show", "b"]);
+    assert_eq!(shown["contradiction"]["found"], "split-view", "{shown}");
     a.ok(&["peer", "forget-checkpoint", "b"]);
     a.ok(&["sync", "b"]);
     assert!(file.exists());

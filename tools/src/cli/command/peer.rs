@@ -101,6 +101,14 @@ struct Known {
     has_token: bool,
     /// SHA-256 of its certificate, if it is not the one that its card names.
     tls: Option<String>,
+    /// How it contradicted what it showed of its ledger, if it did.
+    contradiction: Option<Contradicted>,
+}
+
+#[derive(Serialize)]
+struct Contradicted {
+    found: &'static str,
+    file: String,
 }
 
 #[derive(Serialize)]
@@ -285,6 +293,10 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
         has_token: address.is_some(),
         tls: pinned.map(|tls| tls.to_string()),
         url: address.map(|address| address.url),
+        contradiction: db.remembered(&peer.origin())?.conflict.map(|conflict| Contradicted {
+            found: conflict.evidence.found.word(),
+            file: conflict.file.display().to_string(),
+        }),
     })
 }
 
@@ -326,6 +338,9 @@ fn show(context: &Context, peer: &Known) -> Outcome {
             }
             if let Some(tls) = &peer.tls {
                 context.output.line(&format!("  tls   {tls}, not that of its card"))?;
+            }
+            if let Some(Contradicted { found, file }) = &peer.contradiction {
+                context.output.line(&format!("  {found}, see {}", printable(file)))?;
             }
             peer.actors.iter().try_for_each(|actor| {
                 context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))
