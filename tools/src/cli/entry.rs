@@ -1,6 +1,7 @@
 //! An entry as commands look at it, wherever it was read.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
 use super::error::Failure;
@@ -150,12 +151,14 @@ impl Entry {
         }
     }
 
-    /// The data, if it is JSON.
+    /// The data, if it is said to be JSON and is. Whoever signs may say so of
+    /// anything.
     pub(crate) fn json_text(&self) -> Option<&str> {
         if self.media_type() != Some(thingdb::JSON) {
             return None;
         }
-        std::str::from_utf8(self.data()?).ok()
+        let text = std::str::from_utf8(self.data()?).ok()?;
+        serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(text)
     }
 
     /// What is only of interest when one looks at one; a server tells it of one
