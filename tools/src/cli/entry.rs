@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
 use super::error::Failure;
@@ -154,11 +155,23 @@ impl Entry {
     /// The data, if it is said to be JSON and is. Whoever signs may say so of
     /// anything.
     pub(crate) fn json_text(&self) -> Option<&str> {
-        if self.media_type() != Some(thingdb::JSON) {
-            return None;
+        self.said_json().filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+    }
+
+    /// The same as a value, spelled as it was put but for line feeds between
+    /// tokens: they would make two lines of one object.
+    pub(crate) fn json_value(&self) -> Option<Box<RawValue>> {
+        let value = RawValue::from_string(self.said_json()?.to_owned()).ok()?;
+        if !value.get().contains(['\n', '\r']) {
+            return Some(value);
         }
-        let text = std::str::from_utf8(self.data()?).ok()?;
-        serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(text)
+        RawValue::from_string(value.get().replace(['\n', '\r'], " ")).ok()
+    }
+
+    /// Text that is said to be JSON, whether it is or not.
+    fn said_json(&self) -> Option<&str> {
+        let is_said = self.media_type() == Some(thingdb::JSON);
+        std::str::from_utf8(self.data().filter(|_| is_said)?).ok()
     }
 
     /// What is only of interest when one looks at one; a server tells it of one

@@ -103,11 +103,7 @@ impl EntryJson {
 
 /// JSON data as it was put, other data as a string of base64.
 fn data(entry: &Entry) -> Option<Box<RawValue>> {
-    match entry.json_text() {
-        // A line feed between tokens would make two lines of one object.
-        Some(text) => RawValue::from_string(text.replace(['\n', '\r'], " ")).ok(),
-        None => base64(entry),
-    }
+    entry.json_value().or_else(|| base64(entry))
 }
 
 fn base64(entry: &Entry) -> Option<Box<RawValue>> {

@@ -1,7 +1,9 @@
 //! What commands that read ask: the same of a database that is open here and of
 //! a server.
 
+mod failure;
 mod here;
+mod pages;
 mod server;
 mod stream;
 mod told;

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, StreamForm, ThingId, ThingInfo, Time};
 
+use super::failure::failure;
+use super::pages::{Page, Pages};
 use super::stream::{Asked, Broken, Passage};
 use super::told::Told;
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
@@ -19,7 +21,7 @@ use crate::cli::counts::Counts;
 use crate::cli::entry::Entry;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::ForkJson;
-use crate::cli::output::{counted, is_unprintable, printable, shorten};
+use crate::cli::output::{is_unprintable, printable};
 use crate::client::address::Address;
 use crate::client::fault::Fault;
 use crate::client::pace::Pace;
@@ -40,30 +42,12 @@ const MAX_PAGE_BYTES: usize = 128 << 20;
 /// Longest answer with one entry.
 const MAX_ENTRY_BYTES: usize = 32 << 20;
 
-/// Characters of what is wrong with an answer that are told: it may name parts
-/// of it.
-const MAX_TOLD: usize = 1000;
-
-/// Most pages in a row in which nothing is: a server looks at 4096 entries or
-/// 10 000 things for each, so these are millions.
-const MAX_EMPTY_PAGES: u32 = 2000;
-
 /// Most names that are alike.
 const MAX_SIMILAR: usize = 3;
 
 /// The media types of streams.
 const NDJSON: &str = "application/x-ndjson";
 const FRAMES: &str = crate::sync::stream::MEDIA_TYPE;
-
-/// What helps if nobody answers.
-const NO_SERVER: &str =
-    "at the other side: thingdb serve --listen ADDR:PORT; its port stands in --url https://HOST:PORT";
-
-/// What helps if TLS answers where there should be none.
-const SPEAKS_TLS: &str = "a server that speaks TLS is read with https://: --url https://HOST:PORT --card FILE";
-
-/// What helps if there is no good token.
-const NEW_TOKEN: &str = "thingdb token new --name NAME --scope read";
 
 /// By what a server is known.
 #[derive(Clone, Debug)]
@@ -153,7 +137,7 @@ impl Server {
         self.client.borrow_mut().whole(question).map_err(|fault| failure(fault, &self.url))
     }
 
-    fn bad(&self, why: impl std::fmt::Display) -> Failure {
+    pub(super) fn bad(&self, why: impl std::fmt::Display) -> Failure {
         failure(Fault::answer(why), &self.url)
     }
 
@@ -185,7 +169,7 @@ impl Server {
 
     /// A page of a history, and where the next one begins; nothing if there is
     /// no such thing.
-    fn page(&self, thing: &str, part: &Part, cursor: Option<u64>) -> Outcome<Option<(Vec<Told>, Option<u64>)>> {
+    fn page(&self, thing: &str, part: &Part, cursor: Option<u64>) -> Outcome<Option<Page<Told, u64>>> {
         let Part { span, newest_first, most } = *part;
         let mut target = format!(
             "/things/{}/entries?base64=true&limit={}&newest_first={newest_first}",
@@ -234,7 +218,7 @@ impl Server {
         Ok(Some((page, next)))
     }
 
-    fn thing_page(&self, listing: Listing<'_>, after: Option<&str>) -> Outcome<(Vec<ThingInfo>, bool)> {
+    fn thing_page(&self, listing: Listing<'_>, after: Option<&str>) -> Outcome<Page<ThingInfo, String>> {
         let mut target = format!("/things?limit={}", listing.most.clamp(1, MAX_PAGE));
         for (name, value) in [("prefix", Some(listing.prefix)), ("after", after)] {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -257,10 +241,11 @@ impl Server {
         if has_more && page.is_empty() {
             return Err(self.bad("an empty page that is not the last"));
         }
-        Ok((page, has_more))
+        let last = page.last().filter(|_| has_more).map(|info| info.thing.to_string());
+        Ok((page, last))
     }
 
-    fn fork_page(&self, after: Option<&str>) -> Outcome<(Vec<ForkJson>, Option<String>)> {
+    fn fork_page(&self, after: Option<&str>) -> Outcome<Page<ForkJson, String>> {
         let after_part = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
         let question = Question::get(format!("/forks?limit={MAX_PAGE}{after_part}")).at_most(MAX_PAGE_BYTES);
         let (head, bytes) = self.must(&question)?;
@@ -363,34 +348,22 @@ impl Reader for Server {
     }
 
     fn history(&self, thing: &str, part: Part) -> Outcome<Option<Entries<'_>>> {
-        let Some((first, next)) = self.page(thing, &part, None)? else { return Ok(None) };
-        let (ready, empty) = (first.into_iter(), EmptyPages::default());
-        let pages = Pages { server: self, thing: thing.to_owned(), part, ready, next, empty };
-        Ok(Some(Box::new(pages.take(part.most))))
+        let Some(first) = self.page(thing, &part, None)? else { return Ok(None) };
+        let thing = thing.to_owned();
+        let pages = Pages::new(self, first, move |cursor| {
+            self.page(&thing, &part, Some(cursor))?.ok_or_else(|| self.bad("a thing that went away"))
+        });
+        let entry = |told: Outcome<Told>| told.map(|told| Entry::Told(Box::new(told)));
+        Ok(Some(Box::new(pages.take(part.most).map(entry))))
     }
 
     fn things(&self, listing: Listing<'_>) -> Outcome<Things<'_>> {
         let (prefix, most) = (listing.prefix.to_owned(), listing.most);
-        let (first, mut has_more) = self.thing_page(listing, listing.after)?;
-        let mut ready = first.into_iter();
-        let mut last = None;
-        let things = std::iter::from_fn(move || {
-            loop {
-                if let Some(info) = ready.next() {
-                    last = Some(info.thing.to_string());
-                    return Some(Ok(info));
-                }
-                if !std::mem::take(&mut has_more) {
-                    return None;
-                }
-                let listing = Listing { prefix: &prefix, after: None, most };
-                match self.thing_page(listing, last.as_deref()) {
-                    Ok((page, more)) => (ready, has_more) = (page.into_iter(), more),
-                    Err(failure) => return Some(Err(failure)),
-                }
-            }
+        let first = self.thing_page(listing, listing.after)?;
+        let pages = Pages::new(self, first, move |after: String| {
+            self.thing_page(Listing { prefix: &prefix, after: None, most }, Some(&after))
         });
-        Ok(Box::new(things.take(most)))
+        Ok(Box::new(pages.take(most)))
     }
 
     fn similar(&self, thing: &str) -> Outcome<Vec<String>> {
@@ -430,23 +403,8 @@ impl Reader for Server {
             }
             return Ok(Box::new(forks.into_iter().map(Ok)));
         }
-        let (first, mut next) = self.fork_page(None)?;
-        let mut empty = EmptyPages::default();
-        empty.count(self, first.is_empty())?;
-        let mut ready = first.into_iter();
-        Ok(Box::new(std::iter::from_fn(move || {
-            loop {
-                if let Some(fork) = ready.next() {
-                    return Some(Ok(fork));
-                }
-                let after = next.take()?;
-                let page = self.fork_page(Some(&after));
-                match page.and_then(|page| empty.count(self, page.0.is_empty()).map(|()| page)) {
-                    Ok((page, then)) => (ready, next) = (page.into_iter(), then),
-                    Err(failure) => return Some(Err(failure)),
-                }
-            }
-        })))
+        let first = self.fork_page(None)?;
+        Ok(Box::new(Pages::new(self, first, |after: String| self.fork_page(Some(&after)))))
     }
 
     fn export(
@@ -503,54 +461,6 @@ impl From<Fault> for Stopped {
     }
 }
 
-/// How many pages in a row had nothing.
-#[derive(Default)]
-struct EmptyPages(u32);
-
-impl EmptyPages {
-    /// Counts a page. One too many is an answer that has no end.
-    fn count(&mut self, server: &Server, is_empty: bool) -> Outcome {
-        self.0 = if is_empty { self.0.saturating_add(1) } else { 0 };
-        if self.0 > MAX_EMPTY_PAGES {
-            return Err(server.bad(format!("more than {MAX_EMPTY_PAGES} empty pages in a row")));
-        }
-        Ok(())
-    }
-}
-
-/// A history, page by page.
-struct Pages<'a> {
-    server: &'a Server,
-    thing: String,
-    part: Part,
-    ready: std::vec::IntoIter<Told>,
-    next: Option<u64>,
-    empty: EmptyPages,
-}
-
-impl Iterator for Pages<'_> {
-    type Item = Outcome<Entry>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(told) = self.ready.next() {
-                return Some(Ok(Entry::Told(Box::new(told))));
-            }
-            let cursor = self.next.take()?;
-            match self.server.page(&self.thing, &self.part, Some(cursor)) {
-                Ok(Some((page, next))) => {
-                    if let Err(failure) = self.empty.count(self.server, page.is_empty()) {
-                        return Some(Err(failure));
-                    }
-                    (self.ready, self.next) = (page.into_iter(), next);
-                }
-                Ok(None) => return Some(Err(self.server.bad("a thing that went away"))),
-                Err(failure) => return Some(Err(failure)),
-            }
-        }
-    }
-}
-
 const fn cursor_name(newest_first: bool) -> &'static str {
     if newest_first { "before_seq" } else { "after_seq" }
 }
@@ -585,62 +495,6 @@ fn escaped(text: &str) -> String {
 /// come from whoever answers under this address and is no server of ours.
 fn is_missing(refusal: &Refusal) -> bool {
     refusal.status == 404 && refusal.code == "not-found"
-}
-
-/// What it is to a person that a server does not answer as it should.
-fn failure(fault: Fault, url: &str) -> Failure {
-    let unreachable =
-        |why: String| Failure::new(Exit::Unreachable, "unreachable", format!("{url} cannot be reached")).cause(why);
-    let asks_for_tls = url.starts_with("http://") && fault.is_no_http();
-    match fault {
-        Fault::Line(last) => unreachable(last).hint(NO_SERVER),
-        Fault::Busy(refusal) => unreachable(refusal.detail),
-        Fault::Unreachable { tries, last } => {
-            unreachable(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries"))).hint(NO_SERVER)
-        }
-        Fault::WrongPeer(why) => {
-            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not who was pinned"))
-                .cause(why)
-                .hint("if its certificate is new: get its card by another way (thingdb card), then --card FILE")
-        }
-        Fault::Token(why) => Failure::new(Exit::TokenRefused, "token-refused", "this cannot be a token".to_owned())
-            .cause(why)
-            .hint(there(NEW_TOKEN)),
-        Fault::Refused(refusal) => refused(*refusal, url),
-        Fault::Answer(why) => {
-            let why = shorten(&why, MAX_TOLD);
-            let failure = Failure::new(Exit::Unexpected, "bad-answer", format!("{url} answers what cannot be: {why}"));
-            if asks_for_tls { failure.hint(SPEAKS_TLS) } else { failure }
-        }
-        Fault::Interrupted => Failure::new(Exit::Interrupted, "interrupted", "stopped"),
-    }
-}
-
-/// What a server refuses, in the words that a database here would use.
-fn refused(refusal: Refusal, url: &str) -> Failure {
-    let is_of_token = refusal.is_of_token();
-    let failure = match (refusal.status, refusal.code.as_str()) {
-        _ if is_of_token => {
-            Failure::new(Exit::TokenRefused, "token-refused", format!("{url} refuses the token")).cause(refusal.detail)
-        }
-        (_, "not-found") => Failure::not_found(refusal.detail),
-        (_, "usage") => Failure::usage(refusal.detail),
-        (_, "invalid-input") => Failure::new(Exit::Usage, "invalid-input", refusal.detail),
-        (status, _) => {
-            let fact = format!("{url} refuses the request ({status}): {}", refusal.detail);
-            Failure::new(Exit::Unexpected, "refused", fact)
-        }
-    };
-    match refusal.hint {
-        Some(hint) if refusal.status != 404 => failure.hint(there(&hint)),
-        None if is_of_token => failure.hint(there(NEW_TOKEN)),
-        _ => failure,
-    }
-}
-
-/// A hint of a server: a command in it is one for the server's own side.
-fn there(hint: &str) -> String {
-    if hint.starts_with("thingdb ") { format!("at the other side: {hint}") } else { hint.to_owned() }
 }
 
 #[cfg(test)]
