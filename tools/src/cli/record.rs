@@ -68,10 +68,10 @@ impl EntryJson {
         Self::with_data(entry, data(entry))
     }
 
-    /// The entry `entry` with the bytes of its data in base64, JSON too: so
-    /// nothing of them is lost.
-    pub(crate) fn exact(entry: &Entry) -> Self {
-        Self::with_data(entry, base64(entry))
+    /// The entry `entry`; if `is_exact`, with the bytes of its data in base64,
+    /// JSON too: so nothing of them is lost.
+    pub(crate) fn as_asked(entry: &Entry, is_exact: bool) -> Self {
+        if is_exact { Self::with_data(entry, base64(entry)) } else { Self::new(entry) }
     }
 
     fn with_data(entry: &Entry, data: Option<Box<RawValue>>) -> Self {

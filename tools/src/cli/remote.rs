@@ -12,6 +12,7 @@ use super::error::{Failure, Outcome};
 use super::passphrase;
 use super::reader::{Pin, Server};
 use crate::client::address::Address;
+use crate::client::can_be_token;
 
 /// The commands that have [`RemoteArgs`].
 pub(crate) const COMMANDS: &str = "get, log, show, ls, diff, stats, forks, checkpoint, export";
@@ -157,7 +158,7 @@ fn read_token(console: &Console, path: &Path) -> Outcome<Zeroizing<String>> {
         (path.display().to_string(), passphrase::secret_file(console, path, "token")?)
     };
     let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !can_be_token(text) {
         return Err(Failure::usage(format!("{name} holds no token"))
             .hint("made at the other side: thingdb token new --name NAME --scope read"));
     }

@@ -55,6 +55,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Tries at a server that never answered.
 const FIRST_TRIES: u32 = 3;
 
+/// Whether a text can stand in the header with the token.
+pub(crate) fn can_be_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// A server, and the connection to it. Connects when needed, and tries again
 /// when the line breaks: after a time that grows and is left to chance, so that
 /// not all come back at once.
@@ -89,7 +94,7 @@ impl Client {
         max_tries: u32,
     ) -> Outcome<Self> {
         let bad_token = || Fault::Token("the token has characters that no token has".to_owned());
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.is_empty() {
+        if !can_be_token(token) {
             return Err(bad_token());
         }
         let traffic = Traffic::default();

@@ -21,7 +21,7 @@ pub(crate) async fn read(call: Call) -> Answer {
     call.read(move |db| {
         let (record, is_whole_id) = found(db, &digits, &things)?;
         let (whole, entry) = (WholeJson::new(&record), Entry::from(record));
-        let told = if is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) };
+        let told = EntryJson::as_asked(&entry, is_exact);
         let mut response = json(&AllJson::new(told, whole))?;
         response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", entry.id()))?);
         // Data that cannot be read yet may be shared with this node later,

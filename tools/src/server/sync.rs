@@ -292,18 +292,10 @@ async fn have(mut call: Call) -> Answer {
     .await
 }
 
-/// Ids of all things are for tokens that are for all things.
-fn must_be_for_all(call: &Call) -> Result<(), Problem> {
-    if call.things().is_empty() {
-        return Ok(());
-    }
-    Err(Problem::new(StatusCode::FORBIDDEN, "token-refused", "this is for tokens without a prefix"))
-}
-
 /// Answers what differs.
 async fn differ(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
-    must_be_for_all(&call)?;
+    call.for_everything()?;
     let size = call.query.number("size", *reconcile::ENTRIES.end())?.unwrap_or(0);
     let body = call.whole_body(reconcile::MAX_MESSAGE_BYTES as u64).await?;
     if size > call.node.db.ledger_size() {
@@ -322,7 +314,7 @@ async fn differ(mut call: Call) -> Answer {
 /// Says where entries are.
 async fn locate(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
-    must_be_for_all(&call)?;
+    call.for_everything()?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
     let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
     let sorted = call.node.ids.of_most(&call).await?;

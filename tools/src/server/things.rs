@@ -100,8 +100,7 @@ pub(crate) async fn latest(call: Call) -> Answer {
         if known.is_some_and(|known| known.matches(&entry.id())) {
             return not_modified(&entry.id());
         }
-        let told = if is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) };
-        tagged(json(&told)?, &entry.id())
+        tagged(json(&EntryJson::as_asked(&entry, is_exact))?, &entry.id())
     })
 }
 
@@ -200,7 +199,7 @@ fn page_of(db: &Db, thing: &str, wanted: &Wanted) -> Result<(Vec<EntryJson>, Opt
         looked_at += 1;
         if wanted.span.has(entry.time()) {
             bytes += entry.data().map_or(0, <[u8]>::len);
-            entries.push(if wanted.is_exact { EntryJson::exact(&entry) } else { EntryJson::new(&entry) });
+            entries.push(EntryJson::as_asked(&entry, wanted.is_exact));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
 use crate::client::address::Address;
+use crate::client::can_be_token;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
@@ -267,7 +268,7 @@ fn read_fingerprint(hex: &str) -> Outcome<Hash> {
 
 fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
     let token = Zeroizing::new(input::text(input::file(console, file)?)?.trim().to_owned());
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !can_be_token(&token) {
         return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
     }
     Ok(token)
