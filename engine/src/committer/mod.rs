@@ -27,6 +27,7 @@ use thingdb_format::{EncryptionKey, EntryId, Header, Origin, Time};
 use crate::error::{Error, Result};
 use crate::storage::Ticket;
 use crate::store::Store;
+pub(crate) use envelope::Packed;
 use envelope::SharedKek;
 pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Shared};
 use stage::Stage;
