@@ -7,8 +7,10 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod errors;
     mod exit_codes;
     mod failing_disk;
+    mod kept;
     mod manners;
     mod passphrase;
     mod real_input;

@@ -8,7 +8,7 @@ use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::when::{self, When};
-use crate::cli::{find, patch, pretty};
+use crate::cli::{find, patch, pretty, span};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -105,9 +105,12 @@ fn entry(context: &Context, reader: &dyn Reader, args: &Args) -> Outcome<Entry> 
 fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outcome<Option<Entry>> {
     let found = reader.with_seq(&args.thing, seq)?;
     if found.len() > 1 {
-        let console = &context.console;
-        console.warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
-        console.hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
+        let seqs = span::spelled(seq);
+        context
+            .console
+            .warning("forked", format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)))
+            .hint(format!("thingdb log {} --since {seqs} --until {seqs}", find::quoted(&args.thing)))
+            .say();
     }
     Ok(found.into_iter().max_by_key(|entry| (entry.time(), entry.id())))
 }
