@@ -10,10 +10,11 @@ mod cli {
     mod errors;
     mod exit_codes;
     mod failing_disk;
-    mod kept;
+    mod given_files;
     mod manners;
     mod passphrase;
     mod real_input;
+    mod secret_files;
     mod streams;
     mod terminal;
     mod transcripts;

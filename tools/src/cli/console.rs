@@ -27,8 +27,8 @@ use super::talk::Form;
 pub(crate) enum Access {
     /// To read what is there.
     Read,
-    /// To write it anew, whatever was there.
-    Create,
+    /// To write at its end; it is made if it is not there.
+    Append,
 }
 
 /// Who a command works for: this process, or a client.
@@ -239,7 +239,7 @@ impl Host for Process {
         let mut options = OpenOptions::new();
         match access {
             Access::Read => options.read(true),
-            Access::Create => options.write(true).create(true).truncate(true),
+            Access::Append => options.read(true).append(true).create(true),
         };
         options.open(path).map(Channel::own)
     }

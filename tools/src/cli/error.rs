@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::console::Console;
 use super::talk::Remark;
+use super::text::Utf16;
 
 /// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,9 @@ impl Failure {
         if problem.kind() == io::ErrorKind::BrokenPipe {
             return Self::closed_pipe();
         }
+        if Utf16::is_cause_of(problem) {
+            return Self::utf16(path, problem);
+        }
         let fact = format!("{path}: {problem}");
         match problem.kind() {
             io::ErrorKind::NotFound => Self::new(Exit::Usage, "file", fact),
@@ -132,6 +136,11 @@ impl Failure {
             }
             _ => Self::new(Exit::Unexpected, "file", fact),
         }
+    }
+
+    /// Text that is in UTF-16.
+    pub(crate) fn utf16(name: &str, problem: &dyn std::fmt::Display) -> Self {
+        Self::new(Exit::Usage, "utf-16", format!("{name}: {problem}")).hint("iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8")
     }
 
     /// stdout could not be written.

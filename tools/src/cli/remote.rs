@@ -11,6 +11,7 @@ use super::console::Console;
 use super::error::{Failure, Outcome};
 use super::passphrase;
 use super::reader::{Pin, Server};
+use super::text::after_mark;
 use crate::client::address::Address;
 use crate::client::can_be_token;
 
@@ -159,7 +160,8 @@ pub(crate) fn read_token(console: &Console, path: &Path, made: &str) -> Outcome<
     } else {
         (path.display().to_string(), passphrase::secret_file(console, path, "token")?)
     };
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    let text = after_mark(&bytes).map_err(|problem| Failure::utf16(&name, &problem))?;
+    let text = std::str::from_utf8(text).unwrap_or_default().trim();
     if !can_be_token(text) {
         return Err(Failure::usage(format!("{name} holds no token")).hint(format!("made at the other side: {made}")));
     }

@@ -152,7 +152,7 @@ impl Message {
             }
             Self::Interrupt => 5,
             Self::Open(path, access) => {
-                out.bytes(path.as_os_str().as_bytes()).flag(*access == Access::Create);
+                out.bytes(path.as_os_str().as_bytes()).flag(*access == Access::Append);
                 6
             }
             Self::Opened(file) => {
@@ -234,7 +234,7 @@ impl Message {
             5 => Self::Interrupt,
             6 => {
                 let path = from.os()?.into();
-                Self::Open(path, if from.flag()? { Access::Create } else { Access::Read })
+                Self::Open(path, if from.flag()? { Access::Append } else { Access::Read })
             }
             7 => Self::Opened(descriptor()?),
             8 => {
@@ -389,7 +389,7 @@ mod tests {
             Message::Refused(Failure::new(Exit::Locked, "busy", "too many").cause("a").hint("b").hint("c")),
             Message::Patience(true),
             Message::Interrupt,
-            Message::Open(odd.into(), Access::Create),
+            Message::Open(odd.into(), Access::Append),
             Message::Replace("x".into(), Manner::Secret),
             Message::Commit(7),
             Message::Discard(u32::MAX),

@@ -9,9 +9,9 @@ use super::{peer, recovery_key};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
-use crate::cli::keep::Keep;
 use crate::cli::output::printable;
 use crate::cli::record::ActorJson;
+use crate::cli::secret::Keep;
 use crate::server::certificate;
 
 /// Arguments of `thingdb init`.

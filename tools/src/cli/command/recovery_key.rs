@@ -7,8 +7,8 @@ use thingdb::{Db, RecoveryText};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
-use crate::cli::keep::Keep;
 use crate::cli::output::{Format, printable};
+use crate::cli::secret::Keep;
 
 /// Arguments of `thingdb recovery-key`.
 #[derive(Debug, clap::Args)]

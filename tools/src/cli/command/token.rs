@@ -10,8 +10,8 @@ use thingdb::{Peer, Scope, Time, Token, TokenRequest};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
-use crate::cli::keep::Keep;
 use crate::cli::output::{Format, printable};
+use crate::cli::secret::Keep;
 use crate::cli::when::{self, When};
 
 /// What to do with tokens.

@@ -7,9 +7,10 @@ use std::io::{BufReader, Write};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, StreamForm, ThingId, ThingInfo, Time};
+use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamForm, ThingId, ThingInfo, Time};
 
 use super::failure::failure;
+use super::grown::Grown;
 use super::pages::{Page, Pages};
 use super::stream::{Asked, Broken, Passage};
 use super::told::Told;
@@ -394,6 +395,26 @@ impl Reader for Server {
             })?;
         }
         Ok(note)
+    }
+
+    fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>> {
+        if let Some(node) = &self.node
+            && node.origin() == kept.claimed().origin
+        {
+            kept.verify(node).map_err(thingdb::Error::from)?;
+        }
+        let (now, kept) = (self.checkpoint()?, kept.claimed());
+        let now = now.claimed();
+        if now.origin != kept.origin {
+            return Ok(Some(Standing::OtherNode { found: kept.origin }.to_string()));
+        }
+        if now.size < kept.size {
+            return Ok(Some(Standing::Truncated { expected: kept.size, found: now.size }.to_string()));
+        }
+        let question = Question::get(format!("/checkpoint?since={}", kept.size)).header("accept", "application/json");
+        let (_, bytes) = self.must(&question)?;
+        let follows = self.read::<Grown>(&bytes)?.follows(kept).map_err(|problem| self.bad(problem))?;
+        Ok((!follows).then(|| format!("its first {} entries are others than the checkpoint says", kept.size)))
     }
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {
