@@ -6,6 +6,7 @@ use thingdb_format::{Cek, EncryptionKey, EntryId, Header, Origin, Signature, Sig
 
 use super::envelope::Packed;
 use crate::draft::Expect;
+use crate::exchange::refusal::Cause;
 use crate::record::Receipt;
 use crate::schema::Tag;
 use crate::storage::Batch;
@@ -73,7 +74,7 @@ pub(crate) enum Fate {
     Completed,
     /// The first of its prev that is not here, and the entry itself.
     MissingPrev(EntryId, Box<Arrived>),
-    Refused(String),
+    Refused(Cause),
 }
 
 pub(crate) enum Done {

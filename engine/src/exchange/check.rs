@@ -11,8 +11,9 @@ use thingdb_format::{
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{Refusal, StreamState, TrustPolicy};
+use super::import::{StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
+use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::{Arrived, Packed};
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -286,7 +287,7 @@ enum Here {
     /// With all that the line has.
     Known(EntryId),
     /// It is, and the line is not good.
-    Refused(String),
+    Refused(Cause),
     /// It is not, or the line has more.
     New,
 }
@@ -356,22 +357,24 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |raw, column, reason| {
+        let refused = |raw, column, cause: Cause| {
             let came = if self.keeps { Came::Line(raw) } else { Came::NotKept };
-            Some(Checked::Refused { id: None, came, refusal: Refusal { line: number, column, id: None, reason } })
+            Some(Checked::Refused { id: None, came, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(raw, None, reason);
+            return refused(raw, None, Cause::new(RefusalCode::TooLong, reason));
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, self.keeps.then_some(raw), line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
-                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                refused(raw, None, reason)
+                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
+                refused(raw, None, Cause::new(RefusalCode::Prototype, reason))
             }
-            Err(thingdb_format::Error::Line { column, problem, .. }) => refused(raw, Some(column), problem.to_string()),
-            Err(problem) => refused(raw, None, problem.to_string()),
+            Err(thingdb_format::Error::Line { column, problem, .. }) => {
+                refused(raw, Some(column), Cause::format(&problem))
+            }
+            Err(problem) => refused(raw, None, Cause::format(&problem)),
         }
     }
 
@@ -384,22 +387,22 @@ impl<'a> Checker<'a> {
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => entry,
         };
-        let refused = |raw: Option<RawLine>, entry: Box<Entry>, reason| {
+        let refused = |raw: Option<RawLine>, entry: Box<Entry>, cause: Cause| {
             let id = Some(entry.id());
             let came = match raw {
                 Some(raw) => Came::Line(raw),
                 None if self.keeps => Came::Entry(entry),
                 None => Came::NotKept,
             };
-            Some(Checked::Refused { id, came, refusal: Refusal { line: number, column: None, id, reason } })
+            Some(Checked::Refused { id, came, refusal: cause.refusal(number, None, id) })
         };
-        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
-            return refused(raw, entry, reason);
+        if let Err(cause) = self.wants(&entry).and_then(|()| self.trusts(&entry.header)) {
+            return refused(raw, entry, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
         match self.known(&entry, &tag, memos) {
             Here::Known(id) => return Some(Checked::Known(id)),
-            Here::Refused(reason) => return refused(raw, entry, reason),
+            Here::Refused(cause) => return refused(raw, entry, cause),
             Here::New => {}
         }
         let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
@@ -423,7 +426,7 @@ impl<'a> Checker<'a> {
         let Some((id, found)) = self.whole(entry, tag) else { return Here::New };
         match self.check_again(entry, &id, &found, memos) {
             Ok(()) => Here::Known(id),
-            Err(problem) => Here::Refused(problem.to_string()),
+            Err(problem) => Here::Refused(Cause::format(&problem)),
         }
     }
 
@@ -477,16 +480,21 @@ impl<'a> Checker<'a> {
         self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
-    /// Whether trust in the actor or origin of an entry that waits was
-    /// withdrawn since it came.
-    pub(super) fn is_withdrawn(&self, header: &Header) -> bool {
+    /// Refuses an entry if trust in its actor or origin was withdrawn: one that
+    /// waits was accepted when it came, and does not go on.
+    pub(super) fn withdrawn(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
-            return false;
+            return Ok(());
         }
         let keyring = self.store.keyring();
         let trust = keyring.trust();
-        trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some())
-            || trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some())
+        if trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_actor(&header.actor));
+        }
+        if trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_origin(&header.origin));
+        }
+        Ok(())
     }
 
     /// Checks an entry whose actor and origin are accepted; one that is refused
@@ -497,15 +505,15 @@ impl<'a> Checker<'a> {
         mut entry: Entry,
         tag: Tag,
         memos: &mut Memos,
-    ) -> std::result::Result<Candidate, Box<(String, Entry)>> {
+    ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
         let verifier = match self.store.verifier(&entry.header.actor) {
             Ok(verifier) => verifier,
-            Err(problem) => return Err(Box::new((problem.to_string(), entry))),
+            Err(problem) => return Err(Box::new((Cause::format(&problem), entry))),
         };
         let mut envelopes = std::mem::take(&mut entry.envelopes);
         let entry = match entry.verify_or_back(&verifier, &mut memos.batch) {
             Ok(entry) => entry,
-            Err((problem, entry)) => return Err(Box::new((problem.to_string(), Entry { envelopes, ..entry }))),
+            Err((problem, entry)) => return Err(Box::new((Cause::format(&problem), Entry { envelopes, ..entry }))),
         };
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
@@ -515,23 +523,25 @@ impl<'a> Checker<'a> {
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
-    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), Cause> {
         if entry.header.thing.as_str().starts_with(&self.prefix) {
             return Ok(());
         }
-        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
+        let reason = format!("only things that begin with {:?} may be brought in here", self.prefix);
+        Err(Cause::new(RefusalCode::OtherPrefix, reason))
     }
 
-    fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn trusts(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
             return Ok(());
         }
-        let header = &entry.header;
         if !self.store.trusted().contains_key(&header.actor) {
-            return Err(format!("the actor {} is not known here", header.actor));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_actor(&header.actor));
         }
         if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
-            return Err(format!("the origin {} is not known here", header.origin));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_origin(&header.origin));
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use thingdb_format::frame::{self, Decoder};
 use thingdb_format::{Hash, Line, Signature, line};
 
 use super::check::{Broken, CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
-use super::import::{Refusal, StreamState};
+use super::import::StreamState;
+use super::refusal::Cause;
 use crate::error::{Error, Result};
 
 /// Bytes that are read from a binary stream at once, at least.
@@ -99,9 +100,9 @@ impl<R: BufRead> Frames<R> {
                 // What follows names what was in it.
                 Err(problem) => {
                     self.ended = true;
-                    let (line, reason) = (self.frames + 1, problem.to_string());
-                    let state = StreamState::Damaged(format!("frame {line}: {reason}"));
-                    let refusal = Some(Refusal { line, column: None, id: None, reason });
+                    let line = self.frames + 1;
+                    let state = StreamState::Damaged(format!("frame {line}: {problem}"));
+                    let refusal = Some(Cause::format(&problem).refusal(line, None, None));
                     return Ok(Err(Some(Broken { state, refusal })));
                 }
             }
