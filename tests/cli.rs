@@ -3,6 +3,7 @@
 
 mod cli {
     pub(crate) mod world;
+    mod worst;
 
     mod append;
     mod bombs;
@@ -12,6 +13,7 @@ mod cli {
     mod failing_disk;
     mod given_files;
     mod manners;
+    mod memory;
     mod passphrase;
     mod real_input;
     mod secret_files;

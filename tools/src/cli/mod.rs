@@ -43,6 +43,7 @@ mod source;
 pub(crate) mod span;
 pub(crate) mod talk;
 pub(crate) mod text;
+mod unescape;
 pub(crate) mod unwrap;
 mod usage;
 pub(crate) mod when;

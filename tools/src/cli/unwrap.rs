@@ -4,9 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::text::AfterMark;
-
-/// The longest element, in bytes: the longest line, escaped.
-const MAX_ELEMENT_BYTES: usize = 64 << 20;
+use super::unescape::Unescape;
 
 /// Lines, whatever the source holds: ndjson goes through as it is, after its
 /// byte order mark if it has one.
@@ -26,106 +24,133 @@ pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 
         return Ok(Box::new(source));
     }
     source.consume(blank + 1);
-    Ok(Box::new(BufReader::new(Elements { source, ready: Vec::new(), at: 0, ended: false, first: true })))
+    Ok(Box::new(BufReader::new(Elements::new(source))))
 }
 
-/// The elements of an array, one a line.
+/// The elements of an array, one a line. They go through as they come: a long
+/// one is not held here.
 struct Elements<R> {
     source: R,
-    ready: Vec<u8>,
+    place: Place,
+    text: Unescape,
+    /// Lines, and how much of them was read.
+    made: Vec<u8>,
     at: usize,
-    ended: bool,
-    first: bool,
+    /// What comes behind them if it is no element.
+    problem: Option<io::Error>,
 }
 
+/// Where in the array the next byte stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the first element.
+    Start,
+    /// Behind an element.
+    Behind,
+    /// Before an element that has to come.
+    Before,
+    /// In an object, so deep, and whether in a string of it and behind a
+    /// backslash there.
+    Object { depth: u32, in_string: bool, escaped: bool },
+    /// In an element that is a string.
+    Text,
+    /// Behind the array.
+    End,
+}
+
+/// Bytes of the source that are looked at, at once.
+const PIECE_BYTES: usize = 32 << 10;
+
 impl<R: BufRead> Elements<R> {
-    /// The next byte that is not blank.
-    fn peek(&mut self) -> io::Result<Option<u8>> {
-        loop {
-            let buffer = self.source.fill_buf()?;
-            let Some(byte) = buffer.first().copied() else { return Ok(None) };
-            if !byte.is_ascii_whitespace() {
-                return Ok(Some(byte));
-            }
-            self.source.consume(1);
-        }
+    fn new(source: R) -> Self {
+        Self { source, place: Place::Start, text: Unescape::default(), made: Vec::new(), at: 0, problem: None }
     }
 
-    /// Reads one element and makes a line of it.
-    fn next_line(&mut self) -> io::Result<()> {
-        match self.peek()? {
-            Some(b']') => {
-                self.source.consume(1);
-                self.ended = true;
-                return match self.peek()? {
-                    None => Ok(()),
-                    Some(_) => Err(invalid("something follows the end of the array")),
-                };
+    /// Takes the next byte of the array.
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) -> io::Result<()> {
+        self.place = match (self.place, byte) {
+            (Place::Object { depth, in_string: true, escaped }, _) => {
+                out.push(flat(byte));
+                let in_string = escaped || byte != b'"';
+                Place::Object { depth, in_string, escaped: !escaped && byte == b'\\' }
             }
-            Some(b',') if !self.first => self.source.consume(1),
-            Some(_) if self.first => {}
-            Some(_) => return Err(invalid("a comma is missing between two elements of the array")),
-            None => return Err(invalid("the array has no end")),
-        }
-        self.first = false;
-        let element = self.element()?;
-        let mut line = if element.first() == Some(&b'"') {
-            let text: String = serde_json::from_slice(&element).map_err(|problem| invalid(&problem.to_string()))?;
-            text.into_bytes()
-        } else {
-            element
+            (Place::Object { depth, .. }, _) => {
+                out.push(flat(byte));
+                let depth = match byte {
+                    b'{' | b'[' => depth.saturating_add(1),
+                    b'}' | b']' => depth.saturating_sub(1),
+                    _ => depth,
+                };
+                if depth == 0 {
+                    out.push(b'\n');
+                    Place::Behind
+                } else {
+                    Place::Object { depth, in_string: byte == b'"', escaped: false }
+                }
+            }
+            (Place::Text, _) => {
+                let before = out.len();
+                let ended = self.text.byte(byte, out).map_err(invalid)?;
+                out.get_mut(before..).unwrap_or_default().iter_mut().for_each(|byte| *byte = flat(*byte));
+                if ended {
+                    out.push(b'\n');
+                    Place::Behind
+                } else {
+                    Place::Text
+                }
+            }
+            (place, byte) if byte.is_ascii_whitespace() => place,
+            (Place::End, _) => return Err(invalid("something follows the end of the array")),
+            (Place::Start | Place::Behind, b']') => Place::End,
+            (Place::Behind, b',') => Place::Before,
+            (Place::Behind, _) => return Err(invalid("a comma is missing between two elements of the array")),
+            (_, b'{') => {
+                out.push(byte);
+                Place::Object { depth: 1, in_string: false, escaped: false }
+            }
+            (_, b'"') => Place::Text,
+            _ => return Err(invalid("an element of the array is neither an object nor a string")),
         };
-        // A line feed within an object is white space; within a string it would
-        // make two lines of one.
-        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-        line.push(b'\n');
-        self.ready = line;
-        self.at = 0;
         Ok(())
     }
 
-    /// The bytes of one element: an object, or a string.
-    fn element(&mut self) -> io::Result<Vec<u8>> {
-        let open = self.peek()?.ok_or_else(|| invalid("the array has no end"))?;
-        if !matches!(open, b'{' | b'"') {
-            return Err(invalid("an element of the array is neither an object nor a string"));
-        }
-        let mut element = Vec::new();
-        let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
-        loop {
+    /// Makes some more of the lines; none at the end.
+    fn make(&mut self) -> io::Result<()> {
+        let mut made = std::mem::take(&mut self.made);
+        made.clear();
+        self.at = 0;
+        let mut piece = Vec::new();
+        while made.is_empty() {
+            if let Some(problem) = self.problem.take() {
+                return Err(problem);
+            }
             let buffer = self.source.fill_buf()?;
             if buffer.is_empty() {
-                return Err(invalid("the array has no end"));
+                return if self.place == Place::End { Ok(()) } else { Err(cut()) };
             }
-            let mut used = 0;
-            let mut done = false;
-            for byte in buffer {
-                used += 1;
-                element.push(*byte);
-                match (in_string, *byte) {
-                    (true, _) if escaped => escaped = false,
-                    (true, b'\\') => escaped = true,
-                    (true, b'"') => in_string = false,
-                    (true, _) => {}
-                    (false, b'"') => in_string = true,
-                    (false, b'{' | b'[') => depth = depth.saturating_add(1),
-                    (false, b'}' | b']') => depth = depth.saturating_sub(1),
-                    (false, _) => {}
-                }
-                done = depth == 0 && !in_string;
-                if done {
-                    break;
-                }
-            }
-            self.source.consume(used);
-            if element.len() > MAX_ELEMENT_BYTES {
-                return Err(invalid("an element of the array is longer than any line may be"));
-            }
-            if done {
-                return Ok(element);
+            piece.clear();
+            piece.extend_from_slice(buffer.get(..PIECE_BYTES).unwrap_or(buffer));
+            self.source.consume(piece.len());
+            // What is whole before it is good.
+            self.problem = piece.iter().try_for_each(|byte| self.byte(*byte, &mut made)).err();
+            if self.problem.is_some() {
+                let whole = made.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                made.truncate(whole);
             }
         }
+        self.made = made;
+        Ok(())
     }
+}
+
+/// A line feed within an object is white space; within a string it would make
+/// two lines of one.
+const fn flat(byte: u8) -> u8 {
+    if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }
+}
+
+fn cut() -> io::Error {
+    invalid("the array has no end")
 }
 
 fn invalid(problem: &str) -> io::Error {
@@ -134,15 +159,10 @@ fn invalid(problem: &str) -> io::Error {
 
 impl<R: BufRead> Read for Elements<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at >= self.ready.len() {
-            if self.ended {
-                return Ok(0);
-            }
-            self.ready.clear();
-            self.at = 0;
-            self.next_line()?;
+        if self.at >= self.made.len() {
+            self.make()?;
         }
-        let left = self.ready.get(self.at..).unwrap_or_default();
+        let left = self.made.get(self.at..).unwrap_or_default();
         let count = left.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), left.get(..count)) {
             to.copy_from_slice(from);
@@ -168,6 +188,20 @@ mod tests {
         assert_eq!(unwrapped(" [ ]").unwrap(), "");
         assert_eq!(unwrapped("[{\"a\":[1,\"]}\"]},\n{\"b\":\n2}]\n").unwrap(), "{\"a\":[1,\"]}\"]}\n{\"b\": 2}\n");
         assert_eq!(unwrapped(r#"["{\"a\":\"x\"}", "{}"]"#).unwrap(), "{\"a\":\"x\"}\n{}\n");
+    }
+
+    /// However it comes, in pieces of one byte too.
+    #[test]
+    fn strings_are_unescaped_and_stay_on_one_line() {
+        let text = r#"["{\"a\":\n\"\u00e9\ud83d\ude00\"}" , {"b":"\n]"}, ""]"#;
+        assert_eq!(unwrapped(text).unwrap(), "{\"a\": \"\u{e9}\u{1f600}\"}\n{\"b\":\"\\n]\"}\n\n");
+    }
+
+    #[test]
+    fn what_is_whole_before_a_fault_comes_out() {
+        let (mut lines, mut out) = (lines(&b"[{},\"x\",{\"a\":1},7]"[..]).unwrap(), Vec::new());
+        assert!(lines.read_to_end(&mut out).is_err());
+        assert_eq!(out, b"{}\nx\n{\"a\":1}\n");
     }
 
     #[test]
