@@ -14,6 +14,7 @@ mod cli {
     mod manners;
     mod passphrase;
     mod real_input;
+    mod screens;
     mod secret_files;
     mod streams;
     mod terminal;

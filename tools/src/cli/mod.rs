@@ -26,6 +26,8 @@ mod kept;
 mod lines;
 mod media_type;
 mod output;
+mod pager;
+mod paint;
 pub(crate) mod passphrase;
 mod patch;
 mod pointer;
@@ -41,8 +43,10 @@ mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
+mod table;
 pub(crate) mod talk;
 pub(crate) mod text;
+mod times;
 pub(crate) mod unwrap;
 mod usage;
 pub(crate) mod when;
@@ -59,6 +63,7 @@ use console::Console;
 use context::Context;
 use error::{Exit, Outcome};
 use output::Format;
+use pager::Pager;
 use talk::Form;
 
 /// Runs the command that `args` name and gives its exit code: in the server
@@ -70,18 +75,24 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
-        Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
+        Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
-    match server(&cli) {
+    let (console, pager) = Pager::between(console, &cli);
+    let code = match server(&cli) {
         Ok(Some(client)) => client.run(&console, cli.global, &args),
         Ok(None) => execute(cli, &console, None).into(),
         Err(failure) => {
             failure.say(&console);
             failure.exit().into()
         }
+    };
+    drop(console);
+    if let Some(pager) = pager {
+        pager.end();
     }
+    code
 }
 
 /// The server that holds the database, if the command opens one and there is

@@ -144,7 +144,7 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
                     printable(&row.from.join(", ")).into_owned(),
                 ]
             };
-            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(3)))
+            context.output.line(&context.output.table(header, Some(3)).page(rows.iter().map(cells)))
         }
     }
 }
