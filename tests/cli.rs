@@ -9,6 +9,7 @@ mod cli {
     mod commands;
     mod exit_codes;
     mod failing_disk;
+    mod latest;
     mod manners;
     mod passphrase;
     mod real_input;

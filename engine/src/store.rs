@@ -302,8 +302,8 @@ impl Store {
         Ok(payload)
     }
 
-    /// Opens a record as far as this node can.
-    pub(crate) fn record(&self, located: Located) -> Result<Record> {
+    /// Opens a record of a thing that has so many heads, as far as this node can.
+    pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
         let content = match (&located.stored.payload, located.stored.cek()) {
             (StoredPayload::Absent, _) => Content::Stub,
             (_, None) => Content::Undecryptable,
@@ -334,6 +334,7 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            heads,
             header: located.header,
         })
     }
