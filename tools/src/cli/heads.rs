@@ -8,6 +8,7 @@ use super::find;
 use super::fork::{EndJson, ForkJson};
 use super::output::printable;
 use super::reader::Reader;
+use super::talk::Warning;
 use super::when;
 
 /// Heads that are named; there may be very many.
@@ -17,8 +18,8 @@ const MAX_NAMED: usize = 8;
 pub(crate) fn warn(console: &Console, entry: &Entry) {
     if entry.heads() > 1 {
         let thing = printable(entry.thing());
-        console.warning("fork", &format!("{thing} has {} heads, entries that no other follows", entry.heads()));
-        console.hint(&format!("thingdb forks {}", find::quoted(entry.thing())));
+        let fact = format!("{thing} has {} heads, entries that no other follows", entry.heads());
+        console.warning("fork", fact).hint(format!("thingdb forks {}", find::quoted(entry.thing()))).say();
     }
 }
 
@@ -29,13 +30,10 @@ pub(crate) fn warn_of_latest(console: &Console, reader: &dyn Reader, latest: &En
         return Ok(());
     }
     let (thing, id) = (printable(latest.thing()), find::short(&latest.id()));
-    console.warning("fork", &format!("{thing} has {} heads; {id} is the latest of them", latest.heads()));
-    console.hint(&format!("thingdb forks {}", find::quoted(latest.thing())));
-    if latest.state() != State::Open {
-        for hint in readable(reader, latest)? {
-            console.hint(&hint);
-        }
-    }
+    let hints = if latest.state() == State::Open { Vec::new() } else { readable(reader, latest)? };
+    let fact = format!("{thing} has {} heads; {id} is the latest of them", latest.heads());
+    let warning = console.warning("fork", fact).hint(format!("thingdb forks {}", find::quoted(latest.thing())));
+    hints.into_iter().fold(warning, Warning::hint).say();
     Ok(())
 }
 
