@@ -15,3 +15,5 @@ mod lies;
 mod node;
 #[path = "sync/proxy.rs"]
 mod proxy;
+#[path = "sync/sums.rs"]
+mod sums;

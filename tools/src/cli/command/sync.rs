@@ -231,7 +231,7 @@ fn exchange(
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         things: summary.things.clone(),
-        peer_entries: summary.peer_size,
+        peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
         reconnects: remote.client().reconnects() - reconnects,
