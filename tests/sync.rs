@@ -17,3 +17,5 @@ mod node;
 mod proxy;
 #[path = "sync/sums.rs"]
 mod sums;
+#[path = "sync/watch.rs"]
+mod watch;
