@@ -51,8 +51,8 @@ pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
             return ended(ran, console);
         }
         if !std::mem::replace(&mut is_told, true) && !interrupt::is_requested() {
-            console
-                .warning("server-gone", "the server of this node has ended; the watch goes on when it is there again");
+            let fact = "the server of this node has ended; the watch goes on when it is there again";
+            talk.warning("server-gone", fact).say();
         }
         thread::sleep(LOOK_EVERY);
     }
