@@ -187,6 +187,11 @@ impl fmt::Display for Painted {
 }
 
 impl Line {
+    /// Columns that it takes.
+    pub(crate) const fn width(&self) -> usize {
+        self.width
+    }
+
     /// Adds text.
     pub(crate) fn push(&mut self, paint: Paint, text: &str) {
         self.width = self.width.saturating_add(text.width());
