@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use thingdb_format::{
-    Cek, EncryptionKey, EntryId, Envelope, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
+    Cek, EncryptionKey, Entry, EntryId, Envelope, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
 };
 
 use super::envelope::Packed;
 use crate::draft::Expect;
 use crate::exchange::packets::PacketsMemo;
+use crate::provenance::Hand;
 use crate::record::Receipt;
 use crate::schema::Tag;
 use crate::storage::Batch;
@@ -47,22 +48,36 @@ pub(crate) struct Arrived {
     pub(crate) record: LooseRecord,
     /// Those of the entry's envelopes that are kept.
     pub(crate) envelopes: Vec<Packed>,
+    /// Who brought them.
+    pub(crate) hand: Hand,
+    /// Envelopes that say to be for this node and open nothing: they are not
+    /// kept.
+    pub(crate) empty: u64,
+}
+
+/// What is kept of the envelopes of an entry from elsewhere.
+#[derive(Default)]
+pub(crate) struct Opened {
+    /// The CEK, if one of them gives it to this node.
+    pub(crate) cek: Option<Cek>,
+    /// Those that are kept, and whether they opened the entry.
+    pub(crate) envelopes: Vec<(Envelope, bool)>,
+    /// Those that say to be for this node and open nothing.
+    pub(crate) empty: u64,
 }
 
 impl Arrived {
-    pub(crate) fn new(
-        entry: Verified,
-        tag: Tag,
-        cek: Option<Cek>,
-        envelopes: &[Envelope],
-        packets: &mut PacketsMemo,
-    ) -> Self {
+    pub(crate) fn new(entry: Verified, tag: Tag, opened: Opened, hand: Hand, packets: &mut PacketsMemo) -> Self {
         let id = entry.id();
         let entry = entry.into_entry();
         let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
-        record.cek = cek;
-        let envelopes = envelopes.iter().map(|envelope| Packed::new(envelope, packets)).collect();
-        Self { id, tag, header: entry.header, signature: entry.signature, record, envelopes }
+        record.cek = opened.cek;
+        let origin = &entry.header.origin;
+        let envelopes = opened.envelopes.iter();
+        let envelopes =
+            envelopes.map(|(envelope, opened)| Packed::new(envelope, *opened, origin, &hand, packets)).collect();
+        let Entry { header, signature, .. } = entry;
+        Self { id, tag, header, signature, record, envelopes, hand, empty: opened.empty }
     }
 }
 
@@ -88,9 +103,11 @@ pub(crate) enum Fate {
 
 pub(crate) enum Done {
     Written(Vec<Receipt>),
-    Imported(Vec<Fate>),
-    /// How many entries were not sealed to these recipients before.
-    Shared(u64),
+    /// With the number of envelopes that were dropped.
+    Imported(Vec<Fate>, u64),
+    /// How many entries took the new envelope, and how many envelopes of others
+    /// gave way to it.
+    Shared(u64, u64),
     Rows,
 }
 

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::storage::Ticket;
 use crate::store::Store;
 use envelope::SharedKek;
-pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Shared};
+pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Opened, Shared};
 use stage::Stage;
 
 /// Entries that one commit takes from the queue before it leaves the rest to

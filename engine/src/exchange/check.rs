@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
+    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
     envelope, line, payload, signature::BatchMemo,
 };
 
 use super::import::{Refusal, StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
-use crate::committer::Arrived;
+use crate::committer::{Arrived, Opened};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::provenance::{self, Hand};
 use crate::schema::Tag;
 use crate::store::Store;
 use crate::stored::{StoredEnvelope, StoredPayload};
@@ -240,6 +241,8 @@ pub(super) struct Checker<'a> {
     /// This node's keys, former ones too, and how envelopes name them.
     keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
+    /// Who brings the stream.
+    hand: Hand,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
     /// The same for those under a passphrase, which have a bound of their own.
@@ -266,6 +269,7 @@ impl<'a> Checker<'a> {
             trusted_origins,
             keys,
             passphrase,
+            hand: Hand::unknown(),
             keks: Mutex::default(),
             archive_keks: Mutex::default(),
         }
@@ -274,6 +278,12 @@ impl<'a> Checker<'a> {
     /// Refuses entries of things whose id does not begin with `prefix`.
     pub(super) fn only(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
+        self
+    }
+
+    /// The stream comes by this hand.
+    pub(super) const fn from(mut self, hand: Hand) -> Self {
+        self.hand = hand;
         self
     }
 
@@ -324,7 +334,7 @@ impl<'a> Checker<'a> {
         if let Some(id) = self.known(&entry, &tag, memos) {
             return Some(Checked::Known(id));
         }
-        match self.entry(entry, tag, memos) {
+        match self.entry(entry, tag, self.hand, memos) {
             Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
             Err(reason) => {
                 let id = match Line::parse(&raw, number) {
@@ -351,19 +361,25 @@ impl<'a> Checker<'a> {
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return None;
         }
-        let is_here = |envelope: &Envelope| {
+        let mut coming = Vec::with_capacity(entry.envelopes.len());
+        for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
             if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
-                return true;
+                continue;
             }
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
-                return false;
+                return None;
             }
             let (name, _) = memos.packets.encode(&envelope.recipients);
-            stored.envelopes.contains(&StoredEnvelope::new(envelope, name))
-        };
-        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
-        (is_full || entry.envelopes.iter().all(is_here)).then_some(id)
+            let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
+            coming.push(StoredEnvelope::brought(envelope, name, provenance, self.hand.bringer()));
+        }
+        if coming.is_empty() {
+            return Some(id);
+        }
+        let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
+        // One that finds no place is told.
+        (merged.dropped == 0 && merged.kept == stored.envelopes).then_some(id)
     }
 
     fn may_open(&self, packet: &KekPacket) -> bool {
@@ -383,12 +399,18 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks an entry whose actor and origin are accepted.
-    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, String> {
+    pub(super) fn entry(
+        &self,
+        mut entry: Entry,
+        tag: Tag,
+        hand: Hand,
+        memos: &mut Memos,
+    ) -> std::result::Result<Arrived, String> {
         let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
         let envelopes = std::mem::take(&mut entry.envelopes);
         let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
-        let (cek, envelopes) = self.open(&entry, envelopes);
-        Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
+        let opened = self.open(&entry, envelopes);
+        Ok(Arrived::new(entry, tag, opened, hand, &mut memos.packets))
     }
 
     fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
@@ -417,31 +439,32 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: Vec<Envelope>) -> (Option<Cek>, Vec<Envelope>) {
-        let Some(payload) = &entry.payload else { return (None, envelopes) };
-        if self.store.readers().write_only {
-            return (None, envelopes);
-        }
-        let mut cek = None;
-        let mut kept = Vec::with_capacity(envelopes.len());
+    fn open(&self, entry: &Verified, envelopes: Vec<Envelope>) -> Opened {
+        let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
+        let payload = entry.payload.as_ref().filter(|_| !self.store.readers().write_only);
+        let Some(payload) = payload else {
+            found.envelopes.extend(envelopes.into_iter().map(|envelope| (envelope, false)));
+            return found;
+        };
         for envelope in envelopes {
             let Some(kek) = self.kek(&envelope) else {
-                kept.push(envelope);
+                found.envelopes.push((envelope, false));
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
             let Some(opened) = opened.filter(|cek| payload::open(&entry.header, cek, payload).is_ok()) else {
+                found.empty += 1;
                 continue;
             };
-            cek = Some(opened);
+            found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another
             // envelope.
             if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                kept.push(envelope);
+                found.envelopes.push((envelope, true));
             }
         }
-        (cek, kept)
+        found
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {

@@ -273,7 +273,7 @@ impl Db {
             let tag = self.store.tag(&located.header.thing);
             if !tags.contains(&tag) {
                 let envelopes = self.store.envelopes(&located)?;
-                if envelopes.iter().any(|envelope| packet_to(envelope, to).is_some()) {
+                if envelopes.iter().any(|(envelope, _)| packet_to(envelope, to).is_some()) {
                     tags.insert(tag);
                 }
             }
@@ -366,7 +366,7 @@ impl Dress {
         let mut payload = None;
         match &self.to {
             Some(to) => {
-                envelopes.retain_mut(|envelope| match packet_to(envelope, to).cloned() {
+                envelopes.retain_mut(|(envelope, _)| match packet_to(envelope, to).cloned() {
                     Some(packet) => {
                         envelope.recipients = vec![packet];
                         true
@@ -389,6 +389,7 @@ impl Dress {
                 }
             }
         }
+        let envelopes = envelopes.into_iter().map(|(envelope, _)| envelope).collect();
         Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
     }
 }
