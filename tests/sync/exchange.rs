@@ -553,7 +553,7 @@ fn an_envelope_is_of_its_origin_where_that_has_proven_who_it_is() {
     // Another node passes it on: that is no proof.
     c.reaches(&hub, &server.url, BOTH);
     c.ok(&["pull", "hub"]);
-    assert_eq!(known(&c, "y", "c"), [1, 0, 0], "it opened");
+    assert_eq!(known(&c, "y", "this node"), [1, 0, 0], "it opened");
     assert_eq!(known(&c, "y", "a"), [0, 0, 1]);
     server.stop();
     let server = a.serve();
