@@ -10,8 +10,9 @@ use thingdb_format::{
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{Refusal, StreamState, TrustPolicy};
+use super::import::{StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
+use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::{Arrived, Opened};
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -288,23 +289,23 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, column, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
+        let refused = |raw, column, cause: Cause| {
+            Some(Checked::Refused { id: None, raw, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(None, raw, None, reason);
+            return refused(raw, None, Cause::new(RefusalCode::TooLong, reason));
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, raw, line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
-                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                refused(None, raw, None, reason)
+                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
+                refused(raw, None, Cause::new(RefusalCode::Prototype, reason))
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                refused(None, raw, Some(column), problem.to_string())
+                refused(raw, Some(column), Cause::format(&problem))
             }
-            Err(problem) => refused(None, raw, None, problem.to_string()),
+            Err(problem) => refused(raw, None, Cause::format(&problem)),
         }
     }
 
@@ -318,17 +319,16 @@ impl<'a> Checker<'a> {
     }
 
     fn parsed(&self, number: u64, raw: RawLine, line: Line, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column: None, id, reason } })
-        };
+        let refused =
+            |id, raw, cause: Cause| Some(Checked::Refused { id, raw, refusal: cause.refusal(number, None, id) });
         let entry = match line {
             Line::Blank => return None,
             Line::Header(_) => return Some(Checked::Header),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => *entry,
         };
-        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
-            return refused(Some(entry.id()), raw, reason);
+        if let Err(cause) = self.wants(&entry).and_then(|()| self.trusts(&entry.header)) {
+            return refused(Some(entry.id()), raw, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
         if let Some(id) = self.known(&entry, &tag, memos) {
@@ -336,12 +336,12 @@ impl<'a> Checker<'a> {
         }
         match self.entry(entry, tag, self.hand, memos) {
             Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
-            Err(reason) => {
+            Err(cause) => {
                 let id = match Line::parse(&raw, number) {
                     Ok(Line::Entry(entry)) => Some(entry.id()),
                     _ => None,
                 };
-                refused(id, raw, reason)
+                refused(id, raw, cause)
             }
         }
     }
@@ -386,16 +386,21 @@ impl<'a> Checker<'a> {
         self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
-    /// Whether trust in the actor or origin of an entry that waits was
-    /// withdrawn since it came.
-    pub(super) fn is_withdrawn(&self, header: &Header) -> bool {
+    /// Refuses an entry if trust in its actor or origin was withdrawn: one that
+    /// waits was accepted when it came, and does not go on.
+    pub(super) fn withdrawn(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
-            return false;
+            return Ok(());
         }
         let keyring = self.store.keyring();
         let trust = keyring.trust();
-        trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some())
-            || trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some())
+        if trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_actor(&header.actor));
+        }
+        if trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_origin(&header.origin));
+        }
+        Ok(())
     }
 
     /// Checks an entry whose actor and origin are accepted.
@@ -405,31 +410,33 @@ impl<'a> Checker<'a> {
         tag: Tag,
         hand: Hand,
         memos: &mut Memos,
-    ) -> std::result::Result<Arrived, String> {
-        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
+    ) -> std::result::Result<Arrived, Cause> {
+        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| Cause::format(&problem))?;
         let envelopes = std::mem::take(&mut entry.envelopes);
-        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
+        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| Cause::format(&problem))?;
         let opened = self.open(&entry, envelopes);
         Ok(Arrived::new(entry, tag, opened, hand, &mut memos.packets))
     }
 
-    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), Cause> {
         if entry.header.thing.as_str().starts_with(&self.prefix) {
             return Ok(());
         }
-        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
+        let reason = format!("only things that begin with {:?} may be brought in here", self.prefix);
+        Err(Cause::new(RefusalCode::OtherPrefix, reason))
     }
 
-    fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn trusts(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
             return Ok(());
         }
-        let header = &entry.header;
         if !self.store.trusted().contains_key(&header.actor) {
-            return Err(format!("the actor {} is not known here", header.actor));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_actor(&header.actor));
         }
         if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
-            return Err(format!("the origin {} is not known here", header.origin));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_origin(&header.origin));
         }
         Ok(())
     }

@@ -7,10 +7,9 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::EntryId;
-
 use super::check::{self, Checker};
 use super::intake::Intake;
+use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
@@ -157,24 +156,12 @@ pub struct ImportSummary {
     pub envelopes_dropped: u64,
     /// Why, for the first thousand of them.
     pub reasons: Vec<Refusal>,
+    /// Of all of them: how many are worth another try, and when.
+    pub kinds: RefusalCounts,
     /// Whether the stream is whole.
     pub stream: StreamState,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
-}
-
-/// Why a line was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Line in the stream, from 1; 0 for an entry that has waited since an
-    /// earlier import.
-    pub line: u64,
-    /// Column in the line, in bytes, from 1, if the line does not decode.
-    pub column: Option<usize>,
-    /// The entry, if the line decodes.
-    pub id: Option<EntryId>,
-    /// The reason.
-    pub reason: String,
 }
 
 /// What the header and trailer of a stream say of it.
