@@ -99,7 +99,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     if displaced > 0 {
         let envelopes = counted(displaced, "envelope", "envelopes");
-        context.console.warning("envelopes-dropped", &format!("{envelopes} of others gave way: an entry keeps eight"));
+        let fact = format!("{envelopes} of others gave way: an entry keeps eight");
+        context.console.warning("envelopes-dropped", fact).say();
     }
     if undecryptable > 0 {
         let fact =
