@@ -16,6 +16,7 @@ use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signat
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
+use crate::exchange::packets;
 use crate::keyring::SealKey;
 use crate::provenance::{Bringer, Provenance};
 
@@ -150,7 +151,8 @@ impl StoredEnvelope {
     }
 
     /// One that somebody brought.
-    pub(crate) fn brought(envelope: &Envelope, packets: [u8; 16], provenance: Provenance, by: Bringer) -> Self {
+    pub(crate) fn brought(envelope: &Envelope, provenance: Provenance, by: Bringer) -> Self {
+        let packets = packets::row_name(&envelope.recipients);
         Self { from: envelope.from.0, cek: envelope.cek, packets, provenance, brought_by: vec![by] }
     }
 

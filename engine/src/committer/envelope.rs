@@ -2,14 +2,13 @@
 //! of their packets.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, envelope};
+use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, Recipients, envelope};
 
 use super::Committer;
 use crate::error::Result;
-use crate::exchange::packets::{self, PacketsMemo};
+use crate::exchange::packets;
 use crate::provenance::{self, Hand, Provenance};
 use crate::schema;
 use crate::storage::Batch;
@@ -25,9 +24,7 @@ const KEK_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// A KEK that is in use for one set of recipients.
 pub(super) struct SharedKek {
     kek: Kek,
-    /// The row with its packets, encoded, and the row's name.
-    packets: Vec<u8>,
-    name: [u8; 16],
+    packets: Recipients,
     used: u64,
     since: Instant,
 }
@@ -40,9 +37,7 @@ impl SharedKek {
             .iter()
             .map(|key| KekPacket::seal_x25519(&kek, from, key, &mut rng))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let packets = packets::encode(&packets);
-        let name = packets::name(&packets);
-        Ok(Self { kek, packets, name, used: 0, since: Instant::now() })
+        Ok(Self { kek, packets: Recipients::new(packets)?, used: 0, since: Instant::now() })
     }
 
     fn is_spent(&self) -> bool {
@@ -66,23 +61,19 @@ pub(super) fn seal_to(
     let shared = keks.get_mut(to).expect("it was put there if it was not");
     shared.used += 1;
     let cek = envelope::seal_cek(&shared.kek, id, cek);
-    place_packets(committer, store, batch, shared.name, &shared.packets)?;
-    Ok(StoredEnvelope::made_here(committer.origin, cek, shared.name))
+    let packets = place_packets(committer, store, batch, &shared.packets)?;
+    Ok(StoredEnvelope::made_here(committer.origin, cek, packets))
 }
 
 /// Puts a row of KEK packets into the batch, unless it is known to be there.
-fn place_packets(
-    committer: &Committer,
-    store: &Store,
-    batch: &mut Batch,
-    name: [u8; 16],
-    packets: &[u8],
-) -> Result<()> {
+/// The row's name.
+fn place_packets(committer: &Committer, store: &Store, batch: &mut Batch, packets: &Recipients) -> Result<[u8; 16]> {
+    let name = packets::row_name(packets);
     let mut stored = committer.stored_packets.lock().expect("no thread panics while it holds this");
     if !stored.contains(&name) {
         let row = schema::kek(&name);
         if store.storage.get(&row)?.is_none() {
-            let sealed = store.rows.seal(&row, packets);
+            let sealed = store.rows.seal(&row, &packets::encode(packets));
             batch.put(row, sealed);
         }
         if stored.len() > 10_000 {
@@ -90,7 +81,7 @@ fn place_packets(
         }
         stored.insert(name);
     }
-    Ok(())
+    Ok(name)
 }
 
 /// An envelope on its way into a record. Its packets get their row when the
@@ -100,18 +91,17 @@ fn place_packets(
 pub(crate) struct Packed {
     stored: StoredEnvelope,
     /// Nothing if they have their row.
-    packets: Option<Arc<[u8]>>,
+    packets: Option<Recipients>,
 }
 
 impl Packed {
     /// One that came for an entry of `origin`. `opened` says that it opens the
     /// entry.
-    pub(super) fn new(envelope: &Envelope, opened: bool, origin: &Origin, hand: &Hand, memo: &mut PacketsMemo) -> Self {
-        let (name, packets) = memo.encode(&envelope.recipients);
+    pub(crate) fn new(envelope: &Envelope, opened: bool, origin: &Origin, hand: &Hand) -> Self {
         let opened = if opened { Provenance::OPENED } else { Provenance::ANYBODY };
         let provenance = hand.provenance(origin, &envelope.from).and(opened);
-        let stored = StoredEnvelope::brought(envelope, name, provenance, hand.bringer());
-        Self { stored, packets: Some(packets) }
+        let stored = StoredEnvelope::brought(envelope, provenance, hand.bringer());
+        Self { stored, packets: Some(envelope.recipients.clone()) }
     }
 
     /// One that this node made, its packets in their row.
@@ -150,7 +140,7 @@ pub(super) fn join(
         let kept: HashSet<[u8; 16]> = merged.kept.iter().map(|envelope| envelope.packets).collect();
         for (stored, packets) in stored.iter().zip(packets) {
             if let Some(packets) = packets.filter(|_| kept.contains(&stored.packets)) {
-                place_packets(committer, store, batch, stored.packets, &packets)?;
+                place_packets(committer, store, batch, &packets)?;
             }
         }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use thingdb_format::{
-    Cek, EncryptionKey, Entry, EntryId, Envelope, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
+    Cek, EncryptionKey, Entry, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
 };
 
 use super::envelope::Packed;
 use crate::draft::Expect;
-use crate::exchange::packets::PacketsMemo;
 use crate::exchange::refusal::Cause;
 use crate::provenance::Hand;
 use crate::record::Receipt;
@@ -61,24 +60,21 @@ pub(crate) struct Arrived {
 pub(crate) struct Opened {
     /// The CEK, if one of them gives it to this node.
     pub(crate) cek: Option<Cek>,
-    /// Those that are kept, and whether they opened the entry.
-    pub(crate) envelopes: Vec<(Envelope, bool)>,
+    /// Those that are kept.
+    pub(crate) envelopes: Vec<Packed>,
     /// Those that say to be for this node and open nothing.
     pub(crate) empty: u64,
 }
 
 impl Arrived {
-    pub(crate) fn new(entry: Verified, tag: Tag, opened: Opened, hand: Hand, packets: &mut PacketsMemo) -> Self {
+    pub(crate) fn new(entry: Verified, tag: Tag, opened: Opened, hand: Hand) -> Self {
         let id = entry.id();
         let entry = entry.into_entry();
         let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
-        record.cek = opened.cek;
-        let origin = &entry.header.origin;
-        let envelopes = opened.envelopes.iter();
-        let envelopes =
-            envelopes.map(|(envelope, opened)| Packed::new(envelope, *opened, origin, &hand, packets)).collect();
+        let Opened { cek, envelopes, empty } = opened;
+        record.cek = cek;
         let Entry { header, signature, .. } = entry;
-        Self { id, tag, header, signature, record, envelopes, hand, empty: opened.empty }
+        Self { id, tag, header, signature, record, envelopes, hand, empty }
     }
 }
 

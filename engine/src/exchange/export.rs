@@ -366,13 +366,12 @@ impl Dress {
         let mut payload = None;
         match &self.to {
             Some(to) => {
-                envelopes.retain_mut(|(envelope, _)| match packet_to(envelope, to).cloned() {
-                    Some(packet) => {
-                        envelope.recipients = vec![packet];
-                        true
-                    }
-                    None => false,
+                let addressed = envelopes.iter().filter_map(|(envelope, provenance)| {
+                    let packet = packet_to(envelope, to)?.clone();
+                    let alone = Envelope::new(envelope.from, envelope.cek, vec![packet]);
+                    Some(alone.map(|envelope| (envelope, *provenance)))
                 });
+                envelopes = addressed.collect::<std::result::Result<_, _>>()?;
                 if !envelopes.is_empty() {
                     payload = db.store.payload(&located)?;
                 } else if self.only_addressed {
