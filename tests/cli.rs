@@ -3,6 +3,8 @@
 
 mod cli {
     pub(crate) mod world;
+    // The tests of the server need more of it.
+    #[allow(dead_code)]
     mod worst;
 
     mod append;
@@ -12,10 +14,12 @@ mod cli {
     mod exit_codes;
     mod failing_disk;
     mod given_files;
+    mod latest;
     mod manners;
     mod memory;
     mod passphrase;
     mod real_input;
+    mod screens;
     mod secret_files;
     mod streams;
     mod terminal;

@@ -6,6 +6,11 @@
 #[path = "cli/world.rs"]
 mod world;
 
+// The tests of the command need more of it.
+#[allow(dead_code)]
+#[path = "cli/worst.rs"]
+mod worst;
+
 #[path = "server/client.rs"]
 mod client;
 #[path = "server/running.rs"]

@@ -9,6 +9,7 @@ use super::http2::{END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, request}
 use super::routes::served;
 use super::running::Running;
 use super::world::{World, skip};
+use super::worst::{self, Worst};
 
 /// Connections at once.
 const CLIENTS: usize = 64;
@@ -37,6 +38,12 @@ fn is_bounded(server: &Running, before: Option<u64>, most: u64) {
         (Some(before), Some(after)) => assert!(after - before < most, "{} KiB, more than {most}", after - before),
         _ => skip("the system does not tell how much memory a process takes"),
     }
+}
+
+/// Lets the system count the most that a process takes anew.
+fn count_anew(server: &Running) -> Option<u64> {
+    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").ok()?;
+    peak_kib(server.pid())
 }
 
 /// Does something on many connections at once.
@@ -143,5 +150,41 @@ fn answers_that_nobody_reads_take_bounded_memory() {
     // With them their answers go.
     drop(open);
     while server.get(&token, "/things/large").status != 200 {}
+    server.stop();
+}
+
+/// Streams that are a megabyte on their way and much once they are taken apart,
+/// of nobody whom the server trusts, three at once.
+#[test]
+fn imports_of_a_megabyte_stay_within_what_is_held() {
+    const MIB: [&str; 2] = ["--max-held", "96"];
+    const KIB: u64 = 96 << 10;
+    let world = World::new();
+    let other = Running::token(&world, "other", &["--scope", "import"]);
+    let (server, token) = served(world, &MIB);
+    let lines = [("content-type", "application/x-ndjson")];
+    assert_eq!(post(&server.client, &token, "/import", &lines, b"{}\n"), Some(200));
+    let mut greedy = Vec::new();
+    for Worst { name, form, bytes } in worst::packed() {
+        let body = worst::zstd(&bytes);
+        let before = count_anew(&server);
+        at_once(3, |number| {
+            let token = if number == 0 { &other } else { &token };
+            let headers = [("content-type", form.media_type()), ("content-encoding", "zstd")];
+            let status = post(&server.client, token, "/import", &headers, &body);
+            assert!(
+                status.is_none_or(|status| matches!(status, 200 | 400 | 413 | 422 | 429 | 503)),
+                "{name}: {status:?}"
+            );
+        });
+        let (Some(before), Some(after)) = (before, peak_kib(server.pid())) else {
+            return skip("the system does not tell how much memory a process takes");
+        };
+        println!("{name}: {} MiB more", (after - before) >> 10);
+        if after - before > KIB {
+            greedy.push((name, after - before));
+        }
+    }
+    assert!(greedy.is_empty(), "{greedy:?}");
     server.stop();
 }

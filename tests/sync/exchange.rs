@@ -1,12 +1,11 @@
 //! What an exchange brings, and what it does not send.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
 
 use super::node::{Node, Place};
 use super::proxy::{Faults, Proxy};
+use super::watch::asked_to_end;
 
 const BOTH: &str = "export,import";
 
@@ -209,109 +208,6 @@ fn what_is_refused_is_told_and_goes_again_when_it_may_be_accepted() {
 }
 
 #[test]
-fn it_goes_on_watching() {
-    let place = Place::new();
-    let (a, b) = (place.node("a"), place.node("b"));
-    a.knows(&b);
-    let server = b.serve();
-    a.reaches(&b, &server.url, BOTH);
-    let mut watch = a.command(&["sync", "b", "--watch", "60s", "--json"]);
-    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
-    b.write("lamp", 10);
-    let (sender, lines) = channel();
-    let mut out = BufReader::new(watch.stdout.take().unwrap());
-    std::thread::spawn(move || {
-        for document in serde_json::Deserializer::from_reader(&mut out).into_iter::<serde_json::Value>() {
-            let _ = sender.send(document.unwrap());
-        }
-    });
-    let mut came = 0;
-    while came < 10 {
-        let told = lines.recv_timeout(Duration::from_secs(60)).expect("what is written there comes here");
-        came += told["pulled"]["added"].as_u64().unwrap();
-    }
-    // It waits for the peer to have more, and ends all the same.
-    assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
-    assert_eq!(a.heads(), b.heads());
-    assert_eq!(a.entries(), 10);
-}
-
-/// The lines of what a command says.
-fn talk(watch: &mut Child) -> Receiver<String> {
-    let (sender, lines) = channel();
-    let err = BufReader::new(watch.stderr.take().unwrap());
-    std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    lines
-}
-
-/// Waits until a line holds a text, and gives what was said up to it.
-fn said(lines: &Receiver<String>, text: &str) -> String {
-    let mut all = String::new();
-    while !all.contains(text) {
-        let line = lines.recv_timeout(Duration::from_secs(60));
-        all.push_str(&line.unwrap_or_else(|_| panic!("{text:?} is not said: {all}")));
-        all.push('\n');
-    }
-    all
-}
-
-#[test]
-fn who_watches_is_told_why_and_once() {
-    let place = Place::new();
-    let (a, b) = (place.node("a"), place.node("b"));
-    a.knows(&b);
-    a.ok(&["actor", "new", "carol"]);
-    let id = a.json(&["put", "plant-1", "1", "--actor", "carol"])["id"].as_str().unwrap().to_owned();
-    let server = b.serve();
-    a.reaches(&b, &server.url, BOTH);
-    let mut watch = a.command(&["sync", "b", "--watch", "300ms", "--tries", "1"]);
-    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = talk(&mut watch);
-    let told = said(&lines, "offers them again");
-    assert!(told.contains("warning[refused-entries]") && told.contains(&id[..12]), "{told}");
-    assert!(told.contains("is not known here"), "{told}");
-    let port = server.port;
-    server.stop();
-    let told = said(&lines, "Connection refused");
-    assert!(told.contains("warning[sync]") && !told.contains("still refused"), "{told}");
-    let server = b.serve_at(port);
-    said(&lines, "b is reached again");
-    assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
-    let rest: String = lines.iter().collect();
-    assert!(!rest.contains("refused-entries") && !rest.contains("reached again"), "{rest}");
-    // Whoever watches does something.
-    assert_eq!(a.run(&["sync", "b", "--watch", "--dry-run"]).status.code(), Some(2));
-    server.stop();
-}
-
-#[test]
-fn what_is_written_here_goes_while_it_watches() {
-    let place = Place::new();
-    let (a, b) = (place.node("a"), place.node("b"));
-    a.knows(&b);
-    let (_here, server) = (a.serve(), b.serve());
-    a.reaches(&b, &server.url, BOTH);
-    a.put("lamp", "1");
-    for way in ["sync", "push"] {
-        // Nobody would wait an hour for the next exchange.
-        let watch = a.command(&[way, "b", "--watch", "1h", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
-        let arrives = || {
-            let start = Instant::now();
-            while a.heads() != b.heads() {
-                assert!(start.elapsed() < Duration::from_secs(60), "{way}: what is written here goes there");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        };
-        arrives();
-        a.put("lamp", "2");
-        arrives();
-        a.put("part", "3");
-        arrives();
-        assert_eq!(asked_to_end(watch, "-TERM").code(), Some(0));
-    }
-}
-
-#[test]
 fn two_ledgers_that_differ_little_find_it_for_little() {
     let place = Place::new();
     let (a, b) = (place.node("a"), place.node("b"));
@@ -414,19 +310,6 @@ fn who_only_pushes_knows_what_is_there_because_of_it() {
     assert_eq!(a.heads(), b.heads());
 }
 
-/// Sends a signal, and gives how the command ends, which it has to.
-fn asked_to_end(mut command: Child, signal: &str) -> ExitStatus {
-    assert!(Command::new("kill").args([signal, &command.id().to_string()]).status().unwrap().success());
-    for _ in 0..300 {
-        if let Some(status) = command.try_wait().unwrap() {
-            return status;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    command.kill().unwrap();
-    panic!("it goes on although it was asked to end");
-}
-
 #[test]
 fn an_interrupted_exchange_ends_and_goes_on_later() {
     let place = Place::new();
@@ -517,4 +400,48 @@ fn an_entry_that_waited_for_what_is_sent_is_fetched_later() {
     a.ok(&["sync", "b"]);
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 2);
+}
+
+/// Who sends an envelope is known where the token was made for that node, and
+/// where the certificate is the one that was pinned. Else it is a claim.
+#[test]
+fn an_envelope_is_of_its_origin_where_that_has_proven_who_it_is() {
+    let place = Place::new();
+    let (a, hub, c) = (place.node("a"), place.node("hub"), place.node("c"));
+    for (one, other) in [(&a, &hub), (&a, &c), (&hub, &c)] {
+        one.knows(other);
+    }
+    a.ok(&["audience", "set", "c"]);
+    let server = hub.serve();
+    let known = |node: &Node, thing: &str, reader: &str| {
+        let readers = node.json(&["readers", thing]);
+        let found = readers.as_array().unwrap().iter().find(|row| row["name"] == reader).cloned();
+        let row = found.unwrap_or_else(|| panic!("{reader} is no reader of {thing}: {readers}"));
+        ["certain", "by_origin", "claimed"].map(|count| row[count].as_u64().unwrap())
+    };
+    // A token that names no node.
+    let token = hub.ok(&["token", "new", "--name", "anybody", "--scope", BOTH]);
+    std::fs::write(place.path("anybody.token"), token).unwrap();
+    a.reaches(&hub, &server.url, BOTH);
+    a.ok(&["peer", "set", "hub", "--token-file", "anybody.token"]);
+    a.put("x", "1");
+    a.ok(&["push", "hub"]);
+    assert_eq!(known(&hub, "x", "c"), [0, 0, 1]);
+    assert_eq!(known(&a, "x", "c"), [1, 0, 0]);
+    // The one that was made for it.
+    a.reaches(&hub, &server.url, BOTH);
+    a.put("y", "1");
+    a.ok(&["push", "hub"]);
+    assert_eq!(known(&hub, "y", "c"), [0, 1, 0]);
+    // Another node passes it on: that is no proof.
+    c.reaches(&hub, &server.url, BOTH);
+    c.ok(&["pull", "hub"]);
+    assert_eq!(known(&c, "y", "this node"), [1, 0, 0], "it opened");
+    assert_eq!(known(&c, "y", "a"), [0, 0, 1]);
+    server.stop();
+    let server = a.serve();
+    c.reaches(&a, &server.url, BOTH);
+    c.ok(&["pull", "a", "--all"]);
+    assert_eq!(known(&c, "y", "a"), [0, 1, 0], "the certificate is that of its origin");
+    server.stop();
 }

@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
+    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{StreamState, TrustPolicy};
+use super::import::{Room, StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
 use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Packed};
+use crate::committer::{Arrived, Opened, Packed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::provenance::{self, Hand};
 use crate::schema::Tag;
 use crate::store::{Located, Store};
 use crate::stored::{StoredEnvelope, StoredPayload};
@@ -32,10 +33,6 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that are under way for each worker, at most: while a commit waits for
 /// the disk, workers go on.
 const AHEAD_CHUNKS: usize = 8;
-
-/// Bytes of memory that chunks under way take, about: one more is begun below
-/// it.
-const AHEAD_BYTES: usize = 16 << 20;
 
 /// What an entry takes beside the bytes in which it came, while it is under way.
 pub(super) const ENTRY_BYTES: usize = 1024;
@@ -124,12 +121,22 @@ impl Candidate {
     }
 }
 
+/// How much is under way at once.
+pub(super) struct Flow {
+    pub(super) threads: usize,
+    /// Bytes of memory that chunks under way take, about: one more is begun
+    /// below it.
+    pub(super) ahead_bytes: usize,
+}
+
 /// A part of a stream for a worker.
 pub(super) struct Chunk {
     /// Bytes that were read.
     pub(super) read: u64,
     /// Bytes of memory that it takes while it is under way, about.
     pub(super) held: usize,
+    /// Leave to take much: until it is done nothing else is read.
+    pub(super) room: Option<Room>,
     /// The line or frame before the first one here, counted from 1.
     pub(super) before: u64,
     pub(super) items: Items,
@@ -185,28 +192,30 @@ pub(super) enum Checked {
 pub(super) struct Outcome {
     pub(super) read: u64,
     pub(super) held: usize,
+    pub(super) room: Option<Room>,
     pub(super) checked: Vec<Checked>,
 }
 
-/// Reads lines, has them checked by `threads` workers, and gives `take` the
+/// Reads lines, has them checked by workers, and gives `take` the
 /// results in the order of the stream, for as long as it says.
 pub(super) fn on_all_cores(
     checker: &Checker<'_>,
-    threads: usize,
+    flow: &Flow,
     source: &mut dyn Source,
     take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
+    let most_under_way = flow.threads * AHEAD_CHUNKS;
     std::thread::scope(|scope| {
-        let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * AHEAD_CHUNKS);
-        let (results, from_workers) = bounded::<(u64, Outcome)>(threads * AHEAD_CHUNKS);
-        for _ in 0..threads {
+        let (to_workers, chunks) = bounded::<(u64, Chunk)>(most_under_way);
+        let (results, from_workers) = bounded::<(u64, Outcome)>(most_under_way);
+        for _ in 0..flow.threads {
             let (chunks, results) = (chunks.clone(), results.clone());
             scope.spawn(move || work(checker, &chunks, &results));
         }
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.
-        pump(source, to_workers, &from_workers, (threads * AHEAD_CHUNKS) as u64, take)
+        pump(source, to_workers, &from_workers, (most_under_way as u64, flow.ahead_bytes), take)
     })
 }
 
@@ -214,16 +223,18 @@ fn pump(
     source: &mut dyn Source,
     to_workers: Sender<(u64, Chunk)>,
     from_workers: &Receiver<(u64, Outcome)>,
-    most_under_way: u64,
+    (most_under_way, most_bytes): (u64, usize),
     mut take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut early = BTreeMap::new();
     let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_usize);
     let mut to_workers = Some(to_workers);
     loop {
+        let mut is_large = false;
         if let Some(sender) = &to_workers {
             match source.chunk()? {
                 Some(chunk) => {
+                    is_large = chunk.room.is_some();
                     ahead_bytes += chunk.held;
                     // Workers end only when this channel is closed.
                     let _ = sender.send((sent, chunk));
@@ -233,8 +244,8 @@ fn pump(
             }
         }
         let must_wait = |sent_ahead: u64, ahead_bytes: usize| match &to_workers {
-            Some(_) => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= AHEAD_BYTES),
-            None => sent_ahead > 0,
+            Some(_) if !is_large => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= most_bytes),
+            _ => sent_ahead > 0,
         };
         while must_wait(sent - taken, ahead_bytes) {
             let Ok((number, outcome)) = from_workers.recv() else {
@@ -257,7 +268,7 @@ fn pump(
 
 fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<(u64, Outcome)>) {
     let mut memos = Memos::default();
-    for (number, Chunk { read, held, before, items }) in chunks {
+    for (number, Chunk { read, held, room, before, items }) in chunks {
         let mut checked = Vec::new();
         match items {
             Items::Lines { bytes, ends } => {
@@ -276,7 +287,7 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
                 checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
             }
         }
-        if results.send((number, Outcome { read, held, checked })).is_err() {
+        if results.send((number, Outcome { read, held, room, checked })).is_err() {
             return;
         }
     }
@@ -312,6 +323,8 @@ pub(super) struct Checker<'a> {
     /// This node's keys, former ones too, and how envelopes name them.
     keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
+    /// Who brings the stream.
+    hand: Hand,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
     /// The same for those under a passphrase, which have a bound of their own.
@@ -339,6 +352,7 @@ impl<'a> Checker<'a> {
             trusted_origins,
             keys,
             passphrase,
+            hand: Hand::unknown(),
             keks: Mutex::default(),
             archive_keks: Mutex::default(),
         }
@@ -347,6 +361,12 @@ impl<'a> Checker<'a> {
     /// Refuses entries of things whose id does not begin with `prefix`.
     pub(super) fn only(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
+        self
+    }
+
+    /// The stream comes by this hand.
+    pub(super) const fn from(mut self, hand: Hand) -> Self {
+        self.hand = hand;
         self
     }
 
@@ -406,7 +426,7 @@ impl<'a> Checker<'a> {
             Here::New => {}
         }
         let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
-        match self.entry(number, *entry, tag, memos) {
+        match self.entry(number, *entry, tag, self.hand, memos) {
             Ok(mut candidate) => {
                 candidate.came = match (raw, kept) {
                     (Some(raw), _) => Came::Line(raw),
@@ -444,18 +464,24 @@ impl<'a> Checker<'a> {
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return None;
         }
-        let is_here = |envelope: &Envelope| {
+        let mut coming = Vec::with_capacity(entry.envelopes.len());
+        for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
             if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
-                return true;
+                continue;
             }
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
-                return false;
+                return None;
             }
-            stored.envelopes.contains(&StoredEnvelope::new(envelope))
-        };
-        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
-        (is_full || entry.envelopes.iter().all(is_here)).then_some((id, found))
+            let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
+            coming.push(StoredEnvelope::brought(envelope, provenance, self.hand.bringer()));
+        }
+        if coming.is_empty() {
+            return Some((id, found));
+        }
+        let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
+        // One that finds no place is told.
+        (merged.dropped == 0 && merged.kept == stored.envelopes).then_some((id, found))
     }
 
     /// Checks the signature of an entry that is here. The same bytes were good
@@ -504,6 +530,7 @@ impl<'a> Checker<'a> {
         line: u64,
         mut entry: Entry,
         tag: Tag,
+        hand: Hand,
         memos: &mut Memos,
     ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
         let verifier = match self.store.verifier(&entry.header.actor) {
@@ -518,8 +545,8 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
-        let (cek, kept) = self.open(&entry, &envelopes);
-        let arrived = Arrived::new(entry, tag, cek, kept);
+        let opened = self.open(&entry, &envelopes, &hand);
+        let arrived = Arrived::new(entry, tag, opened, hand);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
@@ -551,32 +578,33 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: &[Envelope]) -> (Option<Cek>, Vec<Packed>) {
-        let all = || envelopes.iter().map(Packed::new).collect();
-        let Some(payload) = &entry.payload else { return (None, all()) };
-        if self.store.readers().write_only {
-            return (None, all());
-        }
-        let mut cek = None;
-        let mut kept = Vec::with_capacity(envelopes.len());
+    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand) -> Opened {
+        let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
+        let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
+        let payload = entry.payload.as_ref().filter(|_| !self.store.readers().write_only);
+        let Some(payload) = payload else {
+            found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
+            return found;
+        };
         for envelope in envelopes {
             let Some(kek) = self.kek(envelope) else {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, false));
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
             let Some(opened) = opened.filter(|cek| payload::open(&entry.header, cek, payload).is_ok()) else {
+                found.empty += 1;
                 continue;
             };
-            cek = Some(opened);
+            found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another
             // envelope.
             if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, true));
             }
         }
-        (cek, kept)
+        found
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {

@@ -7,9 +7,7 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::Origin;
-
-use super::check::{self, Checker};
+use super::check::{self, Checker, Flow};
 use super::intake::Intake;
 use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
@@ -17,6 +15,7 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
+use crate::provenance::{Hand, Sender};
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +43,23 @@ pub struct ImportOptions<'a> {
     pub(super) passphrase: Option<&'a Passphrase>,
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
-    pub(super) from: Option<Origin>,
+    pub(super) from: Sender,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
     pub(super) progress: progress::Report<'a>,
+    pub(super) memory: Option<usize>,
+    pub(super) room: Option<&'a (dyn Fn() -> Option<Room> + 'a)>,
 }
+
+/// Leave to hold a large line or frame in memory, for as long as it lives.
+pub type Room = Box<dyn Send>;
+
+/// Bytes that are under way, unless it is said how many.
+const MEMORY_BYTES: usize = 32 << 20;
+
+/// The least that is under way: a few chunks.
+const MIN_MEMORY_BYTES: usize = 4 << 20;
 
 impl<'a> ImportOptions<'a> {
     /// Known actors from known origins only.
@@ -87,11 +97,13 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// The node that sends the stream: what it completes here is not offered
-    /// to it again ([`Db::changes`]).
+    /// Who sends the stream. What a node completes here is not offered to it
+    /// again ([`Db::changes`]). Envelopes that an entry's own origin brings have
+    /// a place before those of others, if it has proven to be that node; those
+    /// that anybody added have one in turn, by who brought them.
     #[must_use]
-    pub const fn from(mut self, node: Origin) -> Self {
-        self.from = Some(node);
+    pub const fn from(mut self, sender: Sender) -> Self {
+        self.from = sender;
         self
     }
 
@@ -115,6 +127,25 @@ impl<'a> ImportOptions<'a> {
     #[must_use]
     pub fn refused(mut self, tell: &'a mut dyn FnMut(&Refusal)) -> Self {
         self.refused = Some(tell);
+        self
+    }
+
+    /// Bytes of memory that what is under way may take, about: 32 MiB if nothing
+    /// is said, 4 MiB at least. It is what lines and frames take when they are
+    /// taken apart, not what they have on the wire. One that is larger goes
+    /// alone: it takes up to 24 MiB, and 16 for the payload in it.
+    #[must_use]
+    pub const fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Is asked before a line or frame is held that is larger than a megabyte.
+    /// What it gives is dropped when that is done; where it gives nothing, the
+    /// stream ends there, as if it were [cut](StreamState::Cut).
+    #[must_use]
+    pub const fn room(mut self, ask: &'a (dyn Fn() -> Option<Room> + 'a)) -> Self {
+        self.room = Some(ask);
         self
     }
 
@@ -149,6 +180,11 @@ pub struct ImportSummary {
     pub pending: u64,
     /// Lines that were refused.
     pub refused: u64,
+    /// Envelopes that are not kept: an entry has eight places, which better ones
+    /// take or keep, or they say to be for this node and open nothing. Those
+    /// that lost their place are counted, too. The entries are as good as
+    /// before.
+    pub envelopes_dropped: u64,
     /// Why, for the first thousand of them. A frame that does not decode ends
     /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
@@ -188,14 +224,17 @@ impl Db {
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
         let keeps = options.rejects.is_some();
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
-        let threads = self.options.threads;
-        let mut intake = Intake::new(self, &checker, options)?;
+        let checker = Checker::new(self, options.trust, options.passphrase);
+        let checker = checker.only(&options.prefix).from(Hand::of(options.from)).keeping(keeps);
+        let memory = options.memory.unwrap_or(MEMORY_BYTES).max(MIN_MEMORY_BYTES);
+        let flow = Flow { threads: self.options.threads, ahead_bytes: memory / 2 };
+        let room = options.room.unwrap_or(&|| Some(Box::new(())));
+        let mut intake = Intake::new(self, &checker, options, memory / 2)?;
         let mut take = |outcome| intake.take(outcome);
         if source::is_binary(&mut input)? {
-            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
+            check::on_all_cores(&checker, &flow, &mut Frames::new(input, room), &mut take)?;
         } else {
-            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+            check::on_all_cores(&checker, &flow, &mut Lines::new(input, room), &mut take)?;
         }
         intake.finish()
     }

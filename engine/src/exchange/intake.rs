@@ -16,6 +16,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
+use crate::provenance::Hand;
 use crate::schema::Tag;
 
 /// Entries after which an import makes sure that they are durable.
@@ -27,9 +28,6 @@ const MAX_REASONS: usize = 1000;
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
-/// Bytes that are held back until then.
-const MAX_HELD_BYTES: usize = 16 << 20;
-
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
     options: ImportOptions<'o>,
@@ -38,6 +36,8 @@ pub(super) struct Intake<'a, 'o> {
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
     held_bytes: usize,
+    /// Bytes that are held back, at most.
+    most_held_bytes: usize,
     pending: Pending,
     /// The rows of what waited when this import began.
     loaded: Vec<Vec<u8>>,
@@ -52,13 +52,19 @@ pub(super) struct Intake<'a, 'o> {
 
 impl<'a, 'o> Intake<'a, 'o> {
     /// With the entries that an earlier import left waiting.
-    pub(super) fn new(db: &'a Db, checker: &Checker<'_>, options: ImportOptions<'o>) -> Result<Self> {
+    pub(super) fn new(
+        db: &'a Db,
+        checker: &Checker<'_>,
+        options: ImportOptions<'o>,
+        most_held_bytes: usize,
+    ) -> Result<Self> {
         let mut intake = Self {
             db,
             options,
             check: StreamCheck::default(),
             held: Vec::new(),
             held_bytes: 0,
+            most_held_bytes,
             pending: Pending::default(),
             loaded: Vec::new(),
             imagined: HashMap::new(),
@@ -72,13 +78,14 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut waiting = Vec::new();
         for raw in pending::load(&db.store, &mut intake.loaded)? {
             // It was accepted when it came. What has lost its trust since does
-            // not go on.
+            // not go on. Who brought it then is not known now, and is not who
+            // sends the stream at hand.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
             if checker.withdrawn(&entry.header).is_err() {
                 continue;
             }
             let tag = db.store.tag(&entry.header.thing);
-            if let Ok(candidate) = checker.entry(0, *entry, tag, &mut memos) {
+            if let Ok(candidate) = checker.entry(0, *entry, tag, Hand::unknown(), &mut memos) {
                 waiting.push(candidate);
             }
         }
@@ -91,7 +98,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     /// Takes the lines of a chunk. Breaks off if it should end here.
-    pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
+    pub(super) fn take(&mut self, Outcome { read, held, room, checked }: Outcome) -> Result<ControlFlow<()>> {
         self.bytes += read;
         self.held_bytes = self.held_bytes.saturating_add(held);
         for one in checked {
@@ -143,7 +150,8 @@ impl<'a, 'o> Intake<'a, 'o> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if !self.is_amid_batch() || self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES {
+        let is_much = self.held.len() >= MAX_HELD || self.held_bytes >= self.most_held_bytes || room.is_some();
+        if is_much || !self.is_amid_batch() {
             self.commit_held()?;
         }
         progress::tell(&mut self.options.progress, self.lines, 0, self.bytes);
@@ -204,11 +212,15 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(())
     }
 
-    fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
+    fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        let from = self.options.from.says();
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {
-            Done::Imported(fates) => Ok(fates),
+            Done::Imported(fates, dropped) => {
+                self.summary.envelopes_dropped += dropped;
+                Ok(fates)
+            }
             _ => unreachable!("an import is answered as an import"),
         }
     }

@@ -7,12 +7,19 @@ use thingdb_format::frame::{self, Decoder};
 use thingdb_format::{Hash, Line, Signature, line};
 
 use super::check::{Broken, CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
-use super::import::StreamState;
+use super::import::{Room, StreamState};
 use super::refusal::Cause;
 use crate::error::{Error, Result};
 
-/// Bytes that are read from a binary stream at once, at least.
+/// Bytes that are read from a binary stream at once, at least and at most.
 const READ_BYTES: usize = 64 << 10;
+const MOST_READ_BYTES: usize = 1 << 20;
+
+/// A line or frame of more bytes needs room.
+const LARGE_BYTES: usize = CHUNK_BYTES;
+
+/// Who is asked for it.
+type Ask<'a> = &'a (dyn Fn() -> Option<Room> + 'a);
 
 fn read(source: std::io::Error) -> Error {
     Error::Stream { action: "read", source: Arc::new(source) }
@@ -26,34 +33,53 @@ pub(super) fn is_binary(input: &mut impl BufRead) -> Result<bool> {
 }
 
 /// Lines of ndjson.
-pub(super) struct Lines<R> {
+pub(super) struct Lines<'a, R> {
     input: R,
+    ask: Ask<'a>,
     /// Lines that were read.
     line: u64,
+    /// There was no room for the next one.
+    ended: bool,
 }
 
-impl<R: BufRead> Lines<R> {
-    pub(super) const fn new(input: R) -> Self {
-        Self { input, line: 0 }
+impl<'a, R: BufRead> Lines<'a, R> {
+    pub(super) const fn new(input: R, ask: Ask<'a>) -> Self {
+        Self { input, ask, line: 0, ended: false }
+    }
+
+    /// Reads on with the line at the end of `bytes`, up to this many bytes of
+    /// it. Gives how many came.
+    fn read(&mut self, most: usize, bytes: &mut Vec<u8>) -> Result<usize> {
+        self.input.by_ref().take(most as u64).read_until(b'\n', bytes).map_err(read)
     }
 }
 
-impl<R: BufRead> Source for Lines<R> {
+impl<R: BufRead> Source for Lines<'_, R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.line;
-        let (mut bytes, mut ends, mut taken) = (Vec::new(), Vec::new(), 0);
-        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES {
-            let most = line::MAX_LINE_BYTES as u64 + 2;
+        let (mut bytes, mut ends, mut taken, mut room) = (Vec::new(), Vec::new(), 0, None);
+        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES && !self.ended {
+            const MOST: usize = line::MAX_LINE_BYTES + 2;
             let start = bytes.len();
-            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(read)?;
+            let mut got = self.read(LARGE_BYTES, &mut bytes)?;
             if got == 0 {
                 break;
             }
-            let too_long = got as u64 == most && bytes.last() != Some(&b'\n');
+            if got == LARGE_BYTES && bytes.last() != Some(&b'\n') {
+                room = (self.ask)();
+                if room.is_none() {
+                    bytes.truncate(start);
+                    self.ended = true;
+                    break;
+                }
+                got += self.read(MOST - LARGE_BYTES, &mut bytes)?;
+            }
+            let too_long = got == MOST && bytes.last() != Some(&b'\n');
             if too_long {
                 // What is left of it is passed over without being kept.
                 bytes.truncate(start + 1024);
                 got += self.input.skip_until(b'\n').map_err(read)?;
+                bytes.shrink_to_fit();
             }
             self.line += 1;
             taken += got as u64;
@@ -62,14 +88,17 @@ impl<R: BufRead> Source for Lines<R> {
         let is_end = ends.is_empty();
         // As they came, and taken apart.
         let held = bytes.len().saturating_mul(2).saturating_add(ends.len().saturating_mul(ENTRY_BYTES));
-        Ok((!is_end).then_some(Chunk { read: taken, held, before, items: Items::Lines { bytes, ends } }))
+        Ok((!is_end).then_some(Chunk { read: taken, held, room, before, items: Items::Lines { bytes, ends } }))
     }
 }
 
 /// Frames of a binary stream. They name what came before, so they are taken
 /// apart one after the other, and only checked side by side.
-pub(super) struct Frames<R> {
+pub(super) struct Frames<'a, R> {
     input: R,
+    ask: Ask<'a>,
+    /// For the frame that is being read.
+    room: Option<Room>,
     decoder: Decoder,
     /// What was read and is not taken apart yet, from `at` on.
     buffer: Vec<u8>,
@@ -78,9 +107,10 @@ pub(super) struct Frames<R> {
     ended: bool,
 }
 
-impl<R: BufRead> Frames<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
+impl<'a, R: BufRead> Frames<'a, R> {
+    pub(super) fn new(input: R, ask: Ask<'a>) -> Self {
+        let decoder = Decoder::default();
+        Self { input, ask, room: None, decoder, buffer: Vec::new(), at: 0, frames: 0, ended: false }
     }
 
     /// The next frame, with the bytes that it has; nothing at the end, or why
@@ -107,8 +137,13 @@ impl<R: BufRead> Frames<R> {
                 }
             }
             self.forget();
-            let more = READ_BYTES.max(self.buffer.len()) as u64;
-            if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
+            let mut is_cut = false;
+            if self.buffer.len() > LARGE_BYTES && self.room.is_none() {
+                self.room = (self.ask)();
+                is_cut = self.room.is_none();
+            }
+            let more = self.buffer.len().clamp(READ_BYTES, MOST_READ_BYTES) as u64;
+            if is_cut || self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
                 self.ended = true;
                 let cut = Broken { state: StreamState::Cut, refusal: None };
                 return Ok(Err((!self.buffer.is_empty()).then_some(cut)));
@@ -124,7 +159,7 @@ impl<R: BufRead> Frames<R> {
     }
 }
 
-impl<R: BufRead> Source for Frames<R> {
+impl<R: BufRead> Source for Frames<'_, R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.frames;
         let (mut frames, mut read, mut held, mut broken) = (Vec::new(), 0, 0, None);
@@ -142,7 +177,8 @@ impl<R: BufRead> Source for Frames<R> {
             }
         }
         let is_end = frames.is_empty() && broken.is_none();
-        Ok((!is_end).then_some(Chunk { read, held, before, items: Items::Frames(frames, broken) }))
+        let room = self.room.take();
+        Ok((!is_end).then_some(Chunk { read, held, room, before, items: Items::Frames(frames, broken) }))
     }
 }
 

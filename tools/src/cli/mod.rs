@@ -20,12 +20,15 @@ mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
+mod heads;
 mod input;
 pub(crate) mod interrupt;
 mod kept;
 mod lines;
 mod media_type;
 mod output;
+mod pager;
+mod paint;
 pub(crate) mod passphrase;
 mod patch;
 mod pointer;
@@ -41,11 +44,14 @@ mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
+mod table;
 pub(crate) mod talk;
 pub(crate) mod text;
+mod times;
 mod unescape;
 pub(crate) mod unwrap;
 mod usage;
+mod watch;
 pub(crate) mod when;
 
 use std::ffi::OsString;
@@ -60,6 +66,7 @@ use console::Console;
 use context::Context;
 use error::{Exit, Outcome};
 use output::Format;
+use pager::Pager;
 use talk::Form;
 
 /// Runs the command that `args` name and gives its exit code: in the server
@@ -71,18 +78,33 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
-        Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
+        Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
-    match server(&cli) {
-        Ok(Some(client)) => client.run(&console, cli.global, &args),
-        Ok(None) => execute(cli, &console, None).into(),
-        Err(failure) => {
-            failure.say(&console);
-            failure.exit().into()
-        }
+    if cli.command.watches() {
+        return watch::run(&args, cli, &console);
     }
+    let (console, pager) = Pager::between(console, &cli);
+    let ran = match server(&cli) {
+        Ok(Some(client)) => client.run(&console, cli.global, &args),
+        Ok(None) => Ok(execute(cli, &console, None).into()),
+        Err(failure) => Err(failure),
+    };
+    let code = ended(ran, &console);
+    drop(console);
+    if let Some(pager) = pager {
+        pager.end();
+    }
+    code
+}
+
+/// The exit code, after what there is to be said.
+fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
+    ran.unwrap_or_else(|failure| {
+        failure.say(console);
+        failure.exit().into()
+    })
 }
 
 /// The server that holds the database, if the command opens one and there is

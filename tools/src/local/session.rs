@@ -41,18 +41,31 @@ pub(crate) struct Session {
     /// its files wakes up.
     leash: Arc<Leash>,
     is_interrupted: AtomicBool,
+    is_server_ending: AtomicBool,
 }
 
 impl Session {
     /// A client that has connected.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         let leash = Arc::new(Leash::new()?);
-        Ok(Self { stream, sending: Mutex::new(()), leash, is_interrupted: AtomicBool::new(false) })
+        Ok(Self {
+            stream,
+            sending: Mutex::new(()),
+            leash,
+            is_interrupted: AtomicBool::new(false),
+            is_server_ending: AtomicBool::new(false),
+        })
     }
 
     /// Asks the command to stop.
     pub(crate) fn interrupt(&self) {
         self.is_interrupted.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks the command to stop, because the server ends.
+    pub(crate) fn end(&self) {
+        self.is_server_ending.store(true, Ordering::SeqCst);
+        self.interrupt();
     }
 
     /// Leaves the client alone, whatever its command does.
@@ -128,7 +141,7 @@ impl Session {
     }
 
     fn execute(self: &Arc<Self>, command: Command, answers: Receiver<Message>, db: Arc<Db>) -> u8 {
-        let Command { args, dir, variables, is_colourful, streams } = command;
+        let Command { args, dir, variables, colours, paged, streams } = command;
         let client = Client {
             session: Arc::clone(self),
             answers: Mutex::new(answers),
@@ -137,10 +150,14 @@ impl Session {
             replacements: AtomicU32::new(0),
         };
         let Ok(streams) = <[_; 3]>::try_from(streams) else { return Exit::Usage as u8 };
-        let streams = streams.map(|stream| Channel::on_leash(stream, Arc::clone(&self.leash)));
+        let [stdin, stdout, stderr] = streams.map(|stream| Channel::on_leash(stream, Arc::clone(&self.leash)));
+        let stdout = match paged {
+            Some(columns) => stdout.read_by_a_person(columns),
+            None => stdout,
+        };
         let client = Arc::new(client);
         let host = Arc::new(Remote(Arc::clone(&client)));
-        let console = Console::new(streams, host).colourful(is_colourful);
+        let console = Console::new([stdin, stdout, stderr], host).colourful(colours);
         let ran = catch_unwind(AssertUnwindSafe(|| match Cli::read_of(&args, &|name| client.variable(name)) {
             Ok(cli) if cli.command.opens_database() => crate::cli::execute(cli, &console, Some(db)),
             // The client has read the same arguments, and found nothing wrong.
@@ -233,6 +250,10 @@ impl Host for Remote {
 
     fn is_interrupted(&self) -> bool {
         self.0.session.is_interrupted.load(Ordering::SeqCst)
+    }
+
+    fn is_server_ending(&self) -> bool {
+        self.0.session.is_server_ending.load(Ordering::SeqCst)
     }
 }
 

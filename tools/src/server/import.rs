@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
-use thingdb::{Db, ImportOptions, Refusal};
+use thingdb::{Db, ImportOptions, Refusal, Sender};
 use tokio::sync::mpsc;
 
 use super::call::{Answer, Call, answer, json};
@@ -16,6 +16,7 @@ use super::encoding::{self, JSON, NDJSON};
 use super::pipe::{self, Break, Ending, Source, Unpacked, UntilError};
 use super::places::Scarce;
 use super::problem::{Problem, ProblemJson};
+use super::room::Room;
 use super::stream::{Form, MEDIA_TYPES};
 use crate::cli::compress::{self, Compression};
 use crate::cli::record::{ImportedJson, RefusalJson};
@@ -38,6 +39,7 @@ pub(crate) async fn import(call: Call) -> Answer {
         compression: encoding::compressed_with(&call.headers)?,
         ratio: call.node.limits.unpack_ratio,
         things: call.things().to_owned(),
+        sender: call.bearer.as_ref().map_or_else(Sender::unknown, |bearer| Sender::unknown().token(bearer.token.id)),
         dry_run: call.query.flag("dry_run")?,
         fail_fast: call.query.flag("fail_fast")?,
     };
@@ -45,13 +47,14 @@ pub(crate) async fn import(call: Call) -> Answer {
     let place = call.take(Scarce::Imports)?;
     let (pieces, body) = pipe::pieces(&call, WAITING_BYTES as u64)?;
     let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
+    let room = Room::new(&call, &ending);
     let (lines, mut events) = Lines::new(form == NDJSON && !order.fail_fast);
     let db = Arc::clone(&call.node.db);
     let node = Arc::clone(&call.node);
     let request_id = Arc::clone(&call.request_id);
     let work = tokio::task::spawn_blocking(move || {
         let _place = place;
-        let done = order.run(&db, source, &ending, &lines);
+        let done = order.run(&db, source, &ending, &room, &lines);
         if let Ok(imported) = &done {
             node.metrics.imported(imported.added, imported.refused);
         }
@@ -87,12 +90,20 @@ struct Order {
     compression: Compression,
     ratio: u64,
     things: String,
+    sender: Sender,
     dry_run: bool,
     fail_fast: bool,
 }
 
 impl Order {
-    fn run(&self, db: &Db, source: Source, ending: &Ending, lines: &Lines) -> Result<Box<ImportedJson>, Problem> {
+    fn run(
+        &self,
+        db: &Db,
+        source: Source,
+        ending: &Ending,
+        room: &Room,
+        lines: &Lines,
+    ) -> Result<Box<ImportedJson>, Problem> {
         let received = source.received();
         let malformed =
             |problem: &io::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-stream", problem.to_string());
@@ -101,8 +112,12 @@ impl Order {
         let unwrapped = self.form.lines(unpacked).map_err(|problem| malformed(&problem))?;
         let (unwrapped, problem) = UntilError::new(unwrapped);
         let mut tell = |refusal: &Refusal| lines.tell(refusal);
+        let large = || room.for_large_line();
         let options = ImportOptions::new()
+            .memory(room.bytes())
+            .room(&large)
             .prefix(&self.things)
+            .from(self.sender)
             .dry_run(self.dry_run)
             .fail_fast(self.fail_fast)
             .refused(&mut tell);
@@ -135,6 +150,7 @@ pub(crate) fn broken(how: Break) -> Problem {
             Problem::new(StatusCode::UNAUTHORIZED, "token-refused", format!("the token holds no longer; {stored}"))
         }
         Break::Stopped => Problem::busy(format!("the server stops; {stored}")),
+        Break::Busy => Problem::busy(format!("there is no memory for a line this large now; {stored}")),
     }
 }
 

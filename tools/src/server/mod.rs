@@ -30,6 +30,7 @@ mod pipe;
 mod places;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod routes;
 pub(crate) mod shutdown;

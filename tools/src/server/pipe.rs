@@ -40,6 +40,8 @@ pub(crate) enum Break {
     Token,
     /// The server stops.
     Stopped,
+    /// There was no memory for a large line.
+    Busy,
 }
 
 /// How a body ended, to be asked afterwards.
@@ -47,7 +49,8 @@ pub(crate) enum Break {
 pub(crate) struct Ending(Arc<Mutex<Option<Break>>>);
 
 impl Ending {
-    fn set(&self, how: Break) {
+    /// Notes it, unless it ended before.
+    pub(crate) fn set(&self, how: Break) {
         self.0.lock().expect("no thread panics while it holds the ending").get_or_insert(how);
     }
 

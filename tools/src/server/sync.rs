@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
-use thingdb::{Origin, Scope};
+use thingdb::{ImportOptions, Origin, Scope, Sender};
 
 use super::call::{Answer, Call, answer as respond, json};
 use super::encoding::{self, JSON};
@@ -13,6 +13,7 @@ use super::import::broken;
 use super::pipe::{self, Sink, Unpacked};
 use super::places::Scarce;
 use super::problem::Problem;
+use super::room::Room;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::cli::compress::{self, Compression};
 use crate::sync::sorted::{self, First};
@@ -214,6 +215,13 @@ fn origin(call: &Call) -> Result<Origin, Problem> {
     }
 }
 
+/// Who sends: the node that asks, as far as its token proves that.
+fn sender(call: &Call) -> Result<Sender, Problem> {
+    let node = origin(call)?;
+    let sender = if node_of_token(call).is_some() { Sender::node(node) } else { Sender::claiming(node) };
+    Ok(call.bearer.as_ref().map_or(sender, |bearer| sender.token(bearer.token.id)))
+}
+
 /// The peer's node that the token was made for.
 fn node_of_token(call: &Call) -> Option<Origin> {
     call.bearer.as_ref().and_then(|bearer| bearer.token.node)
@@ -377,18 +385,21 @@ async fn entries(call: Call) -> Answer {
     if encoding::compressed_with(&call.headers)? != Compression::Zstd {
         return Err(encoding::unsupported("this comes compressed with zstd"));
     }
-    let (node, prefix) = (origin(&call)?, prefix(&call)?);
+    let (sender, prefix) = (sender(&call)?, prefix(&call)?);
     call.told_length(call.node.limits.stream_bytes)?;
     let place = call.take(Scarce::Imports)?;
     let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
     let (server, ratio) = (Arc::clone(&call.node), call.node.limits.unpack_ratio);
+    let room = Room::new(&call, &ending);
     let work = tokio::task::spawn_blocking(move || {
         let _place = place;
         let received = source.received();
         let malformed = |problem: std::io::Error| Problem::invalid(problem.to_string());
         let unpacked = compress::unpacked(Compression::Zstd, source).map_err(malformed)?;
         let unpacked = Unpacked::new(unpacked, received, ratio, ending.clone());
-        let done = answer::receive(&server.db, &prefix, Some(node), unpacked)?;
+        let large = || room.for_large_line();
+        let options = ImportOptions::new().prefix(&prefix).from(sender).memory(room.bytes()).room(&large);
+        let done = answer::receive(&server.db, options, unpacked)?;
         server.metrics.imported(done.tally.added, done.tally.refused);
         match ending.broken() {
             Some(how) => Err(broken(how)),

@@ -4,10 +4,11 @@ use crate::cli::context::Context;
 use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
+use crate::cli::paint::{Paint, Painted};
 use crate::cli::patch::{self, Change};
 use crate::cli::reader::Reader;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, record};
+use crate::cli::{find, heads, record};
 
 /// Arguments of `thingdb diff`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Err(find::no_thing(reader, &args.thing));
     }
     let (old, new) = (entry(reader, args, &args.old)?, entry(reader, args, &args.new)?);
+    heads::warn(&context.console, &new);
     let changes = changes(&old, &new)?;
     match context.output.format() {
         Format::Table => print(context, &old, &new, &changes),
@@ -94,13 +96,14 @@ fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
 
 fn print(context: &Context, old: &Entry, new: &Entry, changes: &[Change]) -> Outcome {
     let mut text = context.output.text();
-    text.line(&format!("--- {}", record::headline(old)))?;
-    text.line(&format!("+++ {}", record::headline(new)))?;
+    let output = &context.output;
+    text.line(&output.painted(&Painted::default().and(Paint::Removed, "--- ").with(record::headline(old))))?;
+    text.line(&output.painted(&Painted::default().and(Paint::Added, "+++ ").with(record::headline(new))))?;
     if changes.is_empty() {
         text.line("(same data)")?;
     }
     for change in changes {
-        text.line(&change.line(200))?;
+        text.line(&output.painted(&change.line(200)))?;
     }
     text.end()
 }

@@ -52,6 +52,9 @@ pub(crate) struct Passage<'a> {
     passed: Passed,
 }
 
+/// Room for what is read that is kept from line to line.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// How often it is told how far the stream is.
 const TELL_EVERY: u64 = 1000;
 
@@ -92,6 +95,9 @@ impl<'a> Passage<'a> {
             }
             let parsed = Line::parse(&line, number).map_err(|problem| Broken::Bad(problem.to_string()))?;
             self.pass(asked, &parsed, &line)?;
+            // The room that a large one took is not kept.
+            line.clear();
+            line.shrink_to(KEPT_BYTES);
         }
         Ok(())
     }
@@ -112,6 +118,7 @@ impl<'a> Passage<'a> {
                 done = end;
             }
             waiting.drain(..done);
+            waiting.shrink_to(KEPT_BYTES.max(waiting.len()));
             match (got, waiting.is_empty()) {
                 (0, true) => return Ok(()),
                 (0, false) => return Err(Broken::Bad("it ends within a frame".to_owned())),
