@@ -180,6 +180,8 @@ pub(crate) fn plain(most: usize) -> Vec<Worst> {
         (0..).map(defines)
     };
     let worst = |name, form, bytes| Worst { name, form, bytes };
+    // Each is told of, so they take long.
+    let short = most.min(256 << 10);
     vec![
         worst("frames that name the same packets", Form::Frames, frames(shared(), most)),
         worst("frames that define packets", Form::Frames, frames(distinct(), most)),
@@ -187,16 +189,23 @@ pub(crate) fn plain(most: usize) -> Vec<Worst> {
         worst("frames of batches", Form::Frames, of_batches(most)),
         worst("lines with envelopes", Form::Lines, lines(distinct(), most)),
         worst("lines of stubs", Form::Lines, lines(stubs.iter().cycle().cloned(), most)),
-        worst("the shortest lines", Form::Lines, b"x\n".repeat(most / 2)),
-        worst("the shortest objects", Form::Lines, b"{}\n".repeat(most / 3)),
-        worst("the shortest elements", Form::Array, [b"[", &b"{},".repeat(most / 3 - 1)[..], b"{}]"].concat()),
-        worst("elements of one letter", Form::Array, [b"[", &b"\"x\",".repeat(most / 4 - 1)[..], b"\"\"]"].concat()),
+        worst("the shortest lines", Form::Lines, b"x\n".repeat(short / 2)),
+        worst("the shortest objects", Form::Lines, b"{}\n".repeat(short / 3)),
+        worst("the shortest elements", Form::Array, [b"[", &b"{},".repeat(short / 3 - 1)[..], b"{}]"].concat()),
+        worst("elements of one letter", Form::Array, [b"[", &b"\"x\",".repeat(short / 4 - 1)[..], b"\"\"]"].concat()),
         worst("deep elements", Form::Array, [b"[", &b"{\"a\":".repeat(most / 5)[..]].concat()),
     ]
 }
 
-/// What only a compressed stream can hold within a megabyte.
+/// What is small once it is compressed: much of what is small, and what is
+/// large by itself.
 pub(crate) fn packed() -> Vec<Worst> {
+    plain(4 << 20).into_iter().chain(large()).collect()
+}
+
+/// Lines, frames and elements that only a compressed stream can hold within a
+/// megabyte.
+pub(crate) fn large() -> Vec<Worst> {
     let worst = |name, form, bytes| Worst { name, form, bytes };
     let mut payloads = Vec::new();
     let mut payload_frames = Vec::new();
@@ -218,8 +227,7 @@ pub(crate) fn packed() -> Vec<Worst> {
         format!("[{text},{text}]").into_bytes()
     };
     let escapes = [b"[\"", &b"\\u0061".repeat(10 << 20)[..], b"\"]"].concat();
-    let mut all = plain(8 << 20);
-    all.extend([
+    vec![
         worst("lines of the largest payload", Form::Lines, payloads),
         worst("frames of the largest payload", Form::Frames, payload_frames.clone()),
         worst("a frame that is cut", Form::Frames, payload_frames[..PAYLOAD_BYTES].to_vec()),
@@ -228,6 +236,5 @@ pub(crate) fn packed() -> Vec<Worst> {
         worst("an element of escapes", Form::Array, escapes),
         worst("a line of blanks", Form::Lines, vec![b' '; 64 << 20]),
         worst("a line of brackets", Form::Lines, vec![b'['; 64 << 20]),
-    ]);
-    all
+    ]
 }

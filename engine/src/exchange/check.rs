@@ -215,11 +215,12 @@ pub(super) fn on_all_cores(
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.
-        pump(source, to_workers, &from_workers, (most_under_way as u64, flow.ahead_bytes), take)
+        pump(checker, source, to_workers, &from_workers, (most_under_way as u64, flow.ahead_bytes), take)
     })
 }
 
 fn pump(
+    checker: &Checker<'_>,
     source: &mut dyn Source,
     to_workers: Sender<(u64, Chunk)>,
     from_workers: &Receiver<(u64, Outcome)>,
@@ -230,11 +231,11 @@ fn pump(
     let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_usize);
     let mut to_workers = Some(to_workers);
     loop {
-        let mut is_large = false;
+        let mut large = None;
         if let Some(sender) = &to_workers {
             match source.chunk()? {
+                Some(chunk) if chunk.room.is_some() => large = Some(chunk),
                 Some(chunk) => {
-                    is_large = chunk.room.is_some();
                     ahead_bytes += chunk.held;
                     // Workers end only when this channel is closed.
                     let _ = sender.send((sent, chunk));
@@ -244,7 +245,7 @@ fn pump(
             }
         }
         let must_wait = |sent_ahead: u64, ahead_bytes: usize| match &to_workers {
-            Some(_) if !is_large => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= most_bytes),
+            Some(_) if large.is_none() => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= most_bytes),
             _ => sent_ahead > 0,
         };
         while must_wait(sent - taken, ahead_bytes) {
@@ -260,6 +261,13 @@ fn pump(
                 }
             }
         }
+        // What is large goes alone, and here: a worker would keep the memory that
+        // it took.
+        if let Some(chunk) = large
+            && take(check_chunk(checker, chunk, &mut Memos::default()))?.is_break()
+        {
+            return Ok(());
+        }
         if to_workers.is_none() {
             return Ok(());
         }
@@ -268,29 +276,34 @@ fn pump(
 
 fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<(u64, Outcome)>) {
     let mut memos = Memos::default();
-    for (number, Chunk { read, held, room, before, items }) in chunks {
-        let mut checked = Vec::new();
-        match items {
-            Items::Lines { bytes, ends } => {
-                let bytes = Arc::new(bytes);
-                let mut start = 0;
-                for (line, (end, too_long)) in (before + 1..).zip(ends) {
-                    let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
-                    checked.extend(checker.line(line, raw, too_long, &mut memos));
-                    start = end;
-                }
-            }
-            Items::Frames(frames, broken) => {
-                for (number, line) in (before + 1..).zip(frames) {
-                    checked.extend(checker.parsed(number, None, line, &mut memos));
-                }
-                checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
-            }
-        }
-        if results.send((number, Outcome { read, held, room, checked })).is_err() {
+    for (number, chunk) in chunks {
+        if results.send((number, check_chunk(checker, chunk, &mut memos))).is_err() {
             return;
         }
     }
+}
+
+fn check_chunk(checker: &Checker<'_>, chunk: Chunk, memos: &mut Memos) -> Outcome {
+    let Chunk { read, held, room, before, items } = chunk;
+    let mut checked = Vec::new();
+    match items {
+        Items::Lines { bytes, ends } => {
+            let bytes = Arc::new(bytes);
+            let mut start = 0;
+            for (line, (end, too_long)) in (before + 1..).zip(ends) {
+                let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
+                checked.extend(checker.line(line, raw, too_long, memos));
+                start = end;
+            }
+        }
+        Items::Frames(frames, broken) => {
+            for (number, line) in (before + 1..).zip(frames) {
+                checked.extend(checker.parsed(number, None, line, memos));
+            }
+            checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
+        }
+    }
+    Outcome { read, held, room, checked }
 }
 
 /// Whether an entry is here.

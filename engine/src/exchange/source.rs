@@ -18,6 +18,11 @@ const MOST_READ_BYTES: usize = 1 << 20;
 /// A line or frame of more bytes needs room.
 const LARGE_BYTES: usize = CHUNK_BYTES;
 
+/// What is reserved for one, at once: a buffer that grows leaves others behind,
+/// and allocators give back at once only what is larger than 32 MiB. Pages that
+/// are not written to take nothing.
+const LARGE_ROOM_BYTES: usize = 33 << 20;
+
 /// Who is asked for it.
 type Ask<'a> = &'a (dyn Fn() -> Option<Room> + 'a);
 
@@ -72,6 +77,7 @@ impl<R: BufRead> Source for Lines<'_, R> {
                     self.ended = true;
                     break;
                 }
+                bytes.reserve_exact(LARGE_ROOM_BYTES);
                 got += self.read(MOST - LARGE_BYTES, &mut bytes)?;
             }
             let too_long = got == MOST && bytes.last() != Some(&b'\n');
@@ -141,6 +147,7 @@ impl<'a, R: BufRead> Frames<'a, R> {
             if self.buffer.len() > LARGE_BYTES && self.room.is_none() {
                 self.room = (self.ask)();
                 is_cut = self.room.is_none();
+                self.buffer.reserve_exact(LARGE_ROOM_BYTES);
             }
             let more = self.buffer.len().clamp(READ_BYTES, MOST_READ_BYTES) as u64;
             if is_cut || self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {

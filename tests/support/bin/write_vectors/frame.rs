@@ -1,7 +1,7 @@
 //! The binary stream.
 
 use thingdb_format::frame::{Encoder, MAGIC};
-use thingdb_format::{Entry, Line, Suite, ThingId, Trailer, merkle};
+use thingdb_format::{Entry, KekPacket, Line, Signature, SigningKey, Suite, ThingId, Trailer, merkle};
 use thingdb_tests::vector::Vector;
 
 use crate::Writer;
@@ -46,8 +46,94 @@ fn batch(index: u32) -> Vec<Line> {
     entries([in_batch(first(), index, 3)])
 }
 
+/// A stream of one frame.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    let len = u8::try_from(body.len() >> 7).expect("it is short");
+    out.extend_from_slice(&[body.len() as u8 | 0x80, len]);
+    out.extend_from_slice(body);
+    out
+}
+
+/// Numbers of entries that are outside their bounds, and packets that are named
+/// in ways that cannot be.
+fn bounds(w: &mut Writer) {
+    let one = encode(&entries([first()]));
+    let with = |at: usize, value: u8| {
+        let mut changed = one.clone();
+        changed[at] = value;
+        changed
+    };
+    // Behind magic, length, kind, flags, the thing's id, and seq.
+    let prev = 19;
+    let envelopes = one.len() - 1;
+    let ending = |ending: &[u8]| framed(&[&one[7..envelopes], ending].concat());
+    let KekPacket::X25519 { id, kek } = x25519_packet() else { unreachable!("it is one") };
+    let from = [0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+    let packets = [&[0, 1, 1][..], &id.0, &kek, &[8; 48]].concat();
+    let (malformed, range) = ("malformed", "out-of-range");
+    w.refused(
+        "frame",
+        &[
+            ("prev-33", range, "more prev than an entry has", with(prev, 33)),
+            ("envelopes-9", range, "more envelopes than an entry has", with(envelopes, 9)),
+            ("recipients-0", range, "an envelope is to somebody", ending(&[&[1][..], &from, &[0, 0]].concat())),
+            ("recipients-257", range, "too many recipients", ending(&[&[1][..], &from, &[0, 0x81, 2]].concat())),
+            ("packets-never-defined", malformed, "names packets before any", ending(&[&[1][..], &from, &[1]].concat())),
+            (
+                "packets-defined-again",
+                malformed,
+                "packets that are known must be named",
+                ending(&[&[2][..], &from, &packets, &[1], &packets].concat()),
+            ),
+            ("seq-0", range, "seq begins at 1", with(prev - 1, 0)),
+            ("varint-of-eleven-bytes", malformed, "a number above 2^64 - 1", {
+                let many = [0xff; 10];
+                [&MAGIC[..], &many, &[1]].concat()
+            }),
+        ],
+    );
+}
+
+/// Batches that are not the entry's, or not so large.
+fn batches(w: &mut Writer) {
+    let whole = encode(&batch(1));
+    let Signature::Batch(signature) = in_batch(first(), 1, 3).signature else { unreachable!("it is in one") };
+    let place_in = |bytes: &[u8]| bytes.windows(64).position(|window| window == signature.value).expect("it is there");
+    let value = place_in(&whole);
+    let with = |at: usize, to: u8| {
+        let mut changed = whole.clone();
+        changed[at] = to;
+        changed
+    };
+    // An entry of another actor, under the name of the batch before it.
+    let (mut of_other, payload) = fields(Suite::Aes256Gcm);
+    of_other.actor = SigningKey::from_seed(&[5; 32]).actor();
+    let mut other = in_batch(entry_of(of_other, Some(payload)), 1, 3);
+    let Signature::Batch(own) = &mut other.signature else { unreachable!("it is in one") };
+    own.value = signature.value;
+    let both = encode(&entries([in_batch(first(), 1, 3), other]));
+    let body = &both[whole.len() + 2..];
+    let value_of_other = place_in(body);
+    // Instead of 0, the size and the value.
+    let named = [&body[..value_of_other - 2], &[1], &body[value_of_other + 64..]].concat();
+    let of_another = [&whole[..], &framed(&named)[MAGIC.len()..]].concat();
+    w.refused(
+        "frame",
+        &[
+            ("batch-of-another-actor", "malformed", "one actor signs a batch", of_another),
+            ("batch-size-1", "out-of-range", "a batch of one is none", with(value - 1, 1)),
+            ("batch-index-at-size", "malformed", "the index is below the size", with(value + 64, 6)),
+            ("batch-index-negative", "malformed", "an index is not negative", with(value + 64, 1)),
+            ("batch-never-defined", "malformed", "names a batch before any", with(value - 2, 1)),
+        ],
+    );
+}
+
 pub(crate) fn frame(w: &mut Writer) {
     good(w);
+    bounds(w);
+    batches(w);
     let one = encode(&entries([first()]));
     let two = encode(&entries([first(), second()]));
     let frame = |body: &[u8]| {
