@@ -188,11 +188,9 @@ fn members_of_a_stream_are_those_of_the_code() {
 
 #[test]
 fn limits_of_the_binary_stream_are_those_of_the_code() {
-    let tables: Vec<(&str, u64)> = rows(section("## Binary stream"))
-        .iter()
-        .filter(|row| row.len() == 3)
-        .map(|row| (row[0], number(row[2])))
-        .collect();
+    let (tables, bounds) = section("## Binary stream").split_once("### Bounds").expect("it has bounds");
+    let tables: Vec<(&str, u64)> =
+        rows(tables).iter().filter(|row| row.len() == 3).map(|row| (row[0], number(row[2]))).collect();
     let keys = frame::RECENT_KEYS as u64;
     let expected = [
         ("things", frame::RECENT_THINGS as u64),
@@ -203,9 +201,65 @@ fn limits_of_the_binary_stream_are_those_of_the_code() {
     ];
     assert_eq!(tables, expected);
     says(&format!("A frame has 1 to {} bytes.", frame::MAX_FRAME_BYTES));
+    says(&format!("If {} or more are known", frame::KNOWN_HASHES));
+    for (number, least, most) in [
+        ("length of a frame", 1, frame::MAX_FRAME_BYTES as u64),
+        ("count of prev", 0, header::MAX_PREV as u64),
+        ("payload_len", 23, u64::from(header::MAX_PAYLOAD_BYTES)),
+        ("size of a batch", u64::from(signature::MIN_BATCH), u64::from(signature::MAX_BATCH)),
+        ("count of envelopes", 0, envelope::MAX_ENVELOPES as u64),
+        ("count of packets", 1, envelope::MAX_RECIPIENTS as u64),
+        ("entries of a trailer", 0, checkpoint::MAX_SIZE),
+    ] {
+        let row = format!("| {number} | {least} | {most} |");
+        assert!(bounds.contains(&row), "docs/format.md does not say {row}");
+    }
     let [letters @ .., version] = frame::MAGIC;
     let letters = std::str::from_utf8(&letters).expect("they are letters").to_owned();
     says(&format!("the four letters `{letters}` and the byte {version}"));
+}
+
+/// What the format allows can be written as a line.
+#[test]
+fn the_largest_entry_fits_a_line() {
+    const MOST: usize = 22_800_000;
+    says(&format!("less than {MOST} bytes"));
+    let packet = || thingdb_format::KekPacket::X25519 { id: thingdb_format::RecipientId([0xff; 8]), kek: [0xff; 80] };
+    let kdf = thingdb_format::KdfParams::new(1_048_576, 64, 16).unwrap();
+    let archive = || thingdb_format::KekPacket::Passphrase { salt: [0xff; 16], kdf, kek: [0xff; 48] };
+    let fields = thingdb_format::Fields {
+        suite: Suite::Aes256Gcm,
+        thing: thingdb_format::ThingId::new(&"\"".repeat(512)).unwrap(),
+        seq: 9_007_199_254_740_991,
+        time: thingdb_format::Time::from_micros(253_402_300_799_999_999).unwrap(),
+        origin: thingdb_format::Origin([0xff; 16]),
+        actor: thingdb_format::SigningKey::from_seed(&[1; 32]).actor(),
+        prev: (0..32).map(|n| thingdb_format::EntryId([n; 32])).collect(),
+        data_hash: thingdb_format::Hash([0xff; 32]),
+        payload_hash: thingdb_format::Hash([0xff; 32]),
+        payload_len: header::MAX_PAYLOAD_BYTES,
+    };
+    for packet in [&packet as &dyn Fn() -> thingdb_format::KekPacket, &archive] {
+        let packets: Vec<_> = (0..envelope::MAX_RECIPIENTS).map(|_| packet()).collect();
+        let from = thingdb_format::Origin([0xff; 16]);
+        let envelope = thingdb_format::Envelope::new(from, [0xff; 48], packets).unwrap();
+        let signature = thingdb_format::BatchSignature {
+            value: [0xff; 64],
+            index: 65_534,
+            size: 65_536,
+            path: vec![thingdb_format::Hash([0xff; 32]); 16],
+        };
+        let entry = thingdb_format::Entry {
+            header: thingdb_format::Header::new(fields.clone()).unwrap(),
+            signature: thingdb_format::Signature::Batch(signature),
+            payload: Some(vec![0xff; header::MAX_PAYLOAD_BYTES as usize]),
+            envelopes: vec![envelope; envelope::MAX_ENVELOPES],
+        };
+        let mut out = Vec::new();
+        line::encode(&entry, &mut out);
+        println!("{} bytes", out.len());
+        assert!(out.len() < MOST && MOST < line::MAX_LINE_BYTES, "{} bytes", out.len());
+    }
 }
 
 #[test]

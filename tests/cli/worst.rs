@@ -215,13 +215,6 @@ pub(crate) fn large() -> Vec<Worst> {
         line::encode(&entry, &mut payloads);
         encoder.entry(&entry, &entry.id(), &mut payload_frames).unwrap();
     }
-    let escaped: Vec<u8> = {
-        let mut line = Vec::new();
-        line::encode(&largest(1), &mut line);
-        let text = String::from_utf8(line).unwrap();
-        // One escape, and the reader cannot take the text as it stands.
-        text.replacen("\"payload\":\"A", "\"payload\":\"\\u0041", 1).into_bytes()
-    };
     let element = {
         let text = serde_json::to_string(std::str::from_utf8(&payloads[..payloads.len() / 4]).unwrap()).unwrap();
         format!("[{text},{text}]").into_bytes()
@@ -231,7 +224,6 @@ pub(crate) fn large() -> Vec<Worst> {
         worst("lines of the largest payload", Form::Lines, payloads),
         worst("frames of the largest payload", Form::Frames, payload_frames.clone()),
         worst("a frame that is cut", Form::Frames, payload_frames[..PAYLOAD_BYTES].to_vec()),
-        worst("lines of an escaped payload", Form::Lines, escaped.repeat(3)),
         worst("elements of the largest payload", Form::Array, element),
         worst("an element of escapes", Form::Array, escapes),
         worst("a line of blanks", Form::Lines, vec![b' '; 64 << 20]),
