@@ -70,6 +70,7 @@ mod ledger;
 #[doc(hidden)]
 pub mod lock;
 mod options;
+mod originals;
 mod passphrase;
 mod peers;
 mod postings;
@@ -109,8 +110,8 @@ pub use passphrase::Passphrase;
 pub use peers::{Audience, Claim, Introduction, Peer};
 pub use progress::Progress;
 pub use prototype::{
-    ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
-    OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
+    ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
+    Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};

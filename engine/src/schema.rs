@@ -215,6 +215,9 @@ pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
 
+/// Between which ledger positions entries with originals may be.
+pub(crate) const ORIGINALS: &[u8] = b"Soriginals";
+
 /// When each token was used last.
 pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 

@@ -15,6 +15,7 @@ use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::originals::AtWork;
 use crate::progress;
 use crate::schema::Tag;
 
@@ -44,6 +45,8 @@ pub(super) struct Intake<'a, 'o> {
     /// With a dry run: what would be here, with seq and time.
     imagined: HashMap<EntryId, (Tag, Place)>,
     links: Links,
+    /// There once entries with originals may be among those that come.
+    originals: Option<AtWork<'a>>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -63,6 +66,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             loaded: Vec::new(),
             imagined: HashMap::new(),
             links: Links::default(),
+            originals: None,
             unsynced: 0,
             lines: 0,
             bytes: 0,
@@ -204,7 +208,11 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(())
     }
 
-    fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+    fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        // One may complete what lies anywhere in the ledger.
+        if self.originals.is_none() && self.db.store.originals.may_arrive() {
+            self.originals = Some(self.db.originals_come(0)?);
+        }
         let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {

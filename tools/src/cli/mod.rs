@@ -26,6 +26,7 @@ pub(crate) mod interrupt;
 mod kept;
 mod lines;
 mod media_type;
+mod original;
 mod output;
 pub(crate) mod passphrase;
 mod patch;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::error::Outcome;
+use super::original::{AttachmentJson, OriginalJson};
 use super::output::{printable, shorten};
 use super::patch::{self, Change};
 use super::reader::Reader;
@@ -34,6 +35,9 @@ pub(crate) struct EntryJson {
     /// the content is open.
     #[schema(value_type = serde_json::Value)]
     data: Option<Box<RawValue>>,
+    /// Who wrote the original and when; only of a migrated entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<OriginalJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     patch: Option<Vec<Change>>,
@@ -94,6 +98,7 @@ impl EntryJson {
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
             data,
+            original: entry.original(),
             patch: None,
         }
     }
@@ -158,6 +163,9 @@ pub(crate) struct WholeJson {
     pub(crate) signature: SignatureJson,
     /// How many its envelopes name.
     pub(crate) recipients: u64,
+    /// What goes with the data, such as the original of a migrated entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attachment: Option<AttachmentJson>,
 }
 
 /// How an entry is signed.
@@ -187,6 +195,7 @@ impl WholeJson {
             payload_len: header.payload_len,
             signature: SignatureJson::new(record.signed()),
             recipients: record.recipients() as u64,
+            attachment: AttachmentJson::of(record),
         }
     }
 }
@@ -279,6 +288,19 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
 
 /// An entry in one line.
 pub(crate) fn headline(entry: &Entry) -> String {
+    if let Some(original) = entry.original() {
+        return format!(
+            "{} #{}  {}  {} {}, migrated {} by {} ({} key)",
+            printable(entry.thing()),
+            entry.seq(),
+            find::short(&entry.id()),
+            printable(entry.action().unwrap_or_default()),
+            original.phrase(),
+            when::short(entry.time()),
+            actor(entry),
+            trust(entry),
+        );
+    }
     format!(
         "{} #{}  {}  {}  {} by {} ({} key)",
         printable(entry.thing()),
@@ -289,6 +311,18 @@ pub(crate) fn headline(entry: &Entry) -> String {
         actor(entry),
         trust(entry),
     )
+}
+
+/// When an entry counts, who wrote it, and what is to be believed of that, in
+/// three cells: of a migrated entry those of its original.
+pub(crate) fn provenance(entry: &Entry) -> [String; 3] {
+    match entry.original() {
+        None => [when::short(entry.time()), actor(entry), trust(entry).to_owned()],
+        Some(original) => {
+            let name = format!("{} (migrated by {})", original.actor(), actor(entry));
+            [when::short(original.dated(entry.time())), name, original.standing().to_owned()]
+        }
+    }
 }
 
 /// What a write gave, in the words of the format.
@@ -325,6 +359,9 @@ pub(crate) struct ThingJson {
     entries: u64,
     forked: bool,
     heads: Vec<HeadJson>,
+    /// Whether the latest entry retires the thing; null if it cannot be read, or
+    /// is larger than 64 KiB.
+    retired: Option<bool>,
 }
 
 impl ThingJson {
@@ -335,6 +372,7 @@ impl ThingJson {
             entries: thing.entries,
             forked: thing.heads.len() > 1,
             heads: thing.heads.iter().map(HeadJson::new).collect(),
+            retired: thing.retired,
         }
     }
 }

@@ -95,8 +95,8 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
     for entry in entries {
         let entry = entry?;
         let (line, after) = graph.entry(entry.id(), entry.prev());
-        let name = printable(entry.actor_name().unwrap_or("?"));
-        let (id, time) = (find::short(&entry.id()), when::short(entry.time()));
+        let [time, name, _] = record::provenance(&entry);
+        let id = find::short(&entry.id());
         let action = printable(entry.action().unwrap_or("(undecryptable)"));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
@@ -198,11 +198,12 @@ impl<'a> Printer<'a> {
 
 fn row(step: &Step<'_>) -> [String; COLUMNS.len()] {
     let entry = step.entry;
+    let [when, actor, key] = record::provenance(entry);
     [
         entry.seq().to_string(),
-        when::short(entry.time()),
-        record::actor(entry),
-        record::trust(entry).to_owned(),
+        when,
+        actor,
+        key,
         entry.action().map(|action| printable(action).into_owned()).unwrap_or_default(),
         step.summary(48),
         find::short(&entry.id()),

@@ -12,6 +12,9 @@ use crate::cli::{find, when};
 
 const PAGE: usize = 100;
 
+/// Heads of one thing in a table.
+const MAX_HEADS: usize = 4;
+
 /// Arguments of `thingdb ls`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -47,7 +50,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
     let limit = args.limit.unwrap_or(usize::MAX);
     // One more tells whether there are more.
-    let listing = Listing { prefix: &args.prefix, after: args.after.as_deref(), most: limit.saturating_add(1) };
+    let listing = Listing {
+        prefix: &args.prefix,
+        after: args.after.as_deref(),
+        // Names alone tell nothing of it.
+        retired: context.output.format() != Format::Raw,
+        most: limit.saturating_add(1),
+    };
     let mut things = source.things(listing)?;
     let mut last = None;
     let page = things.by_ref().take(limit).inspect(|thing| {
@@ -78,9 +87,9 @@ fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) ->
     for thing in things {
         let thing = thing?;
         let name = printable(thing.thing.as_str());
-        match thing.heads.len() {
-            // Names alone are for programs.
-            2.. if !is_raw => text.line(&format!("{name}  ({} heads)", thing.heads.len()))?,
+        // Names alone are for programs.
+        match marks(&thing) {
+            Some(marks) if !is_raw => text.line(&format!("{name}  ({marks})"))?,
             _ => text.line(&name)?,
         }
     }
@@ -99,13 +108,31 @@ fn long(context: &Context, mut things: impl Iterator<Item = Outcome<ThingInfo>>)
     }
 }
 
+/// What is to be known of a thing beside its name.
+fn marks(thing: &ThingInfo) -> Option<String> {
+    let heads = thing.heads.len();
+    match (thing.retired == Some(true), heads > 1) {
+        (true, true) => Some(format!("retired, {heads} heads")),
+        (true, false) => Some("retired".to_owned()),
+        (false, true) => Some(format!("{heads} heads")),
+        (false, false) => None,
+    }
+}
+
 fn row(thing: &ThingInfo) -> [String; 4] {
-    let heads: Vec<String> = thing.heads.iter().map(|head| find::short(&head.id)).collect();
+    // There may be very many.
+    let mut heads: Vec<String> = thing.heads.iter().take(MAX_HEADS).map(|head| find::short(&head.id)).collect();
+    if thing.heads.len() > MAX_HEADS {
+        heads.push("…".to_owned());
+    }
     let latest = thing.heads.iter().map(|head| head.time).max();
     [
         printable(thing.thing.as_str()).into_owned(),
         output::grouped(thing.entries),
         latest.map(when::short).unwrap_or_default(),
-        if heads.len() > 1 { format!("{} (forked)", heads.join(" ")) } else { heads.join(" ") },
+        match marks(thing) {
+            Some(marks) => format!("{} ({marks})", heads.join(" ")),
+            None => heads.join(" "),
+        },
     ]
 }
