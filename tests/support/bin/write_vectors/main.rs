@@ -9,8 +9,10 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod evidence;
 mod frame;
 mod key;
+mod latest;
 mod sealed;
 mod signed;
 mod text;
@@ -94,6 +96,9 @@ fn main() -> ExitCode {
     text::line(&mut writer);
     text::stream(&mut writer);
     frame::frame(&mut writer);
+    evidence::equivocation(&mut writer);
+    evidence::evidence(&mut writer);
+    latest::latest(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
