@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
-    envelope, line, payload, signature::BatchMemo,
+    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId,
+    StreamHeader, Trailer, Verified, envelope, line, payload,
+    signature::BatchMemo,
+    stream::{LineKind, hash_of_line},
 };
 
-use super::import::{Refusal, StreamState, TrustPolicy};
+use super::framing::Broken;
+use super::import::{Refusal, TrustPolicy};
 use super::packets::{self, PacketsMemo};
 use crate::committer::Arrived;
 use crate::db::Db;
@@ -94,9 +97,9 @@ pub(super) enum Items {
         /// Where each line ends, and whether it was too long to be read.
         ends: Vec<(usize, bool)>,
     },
-    /// What frames of a binary stream hold, and why nothing behind them can be
-    /// read.
-    Frames(Vec<Line>, Option<StreamState>),
+    /// What frames of a binary stream hold, with the hashes of their bytes, and
+    /// why nothing behind them can be read.
+    Frames(Vec<(Line, Hash)>, Option<Broken>),
 }
 
 /// Where the parts of a stream come from, one after the other.
@@ -111,10 +114,17 @@ pub(super) trait Source {
     reason = "nearly all are entries, and a box each would be freed by another thread"
 )]
 pub(super) enum Checked {
-    Header,
-    Trailer(Box<thingdb_format::Trailer>),
+    Header(Box<StreamHeader>),
+    Trailer(Box<Trailer>),
     /// Nothing behind this can be read.
-    Broken(StreamState),
+    Broken(Broken),
+    /// A line that does not decode.
+    Unread {
+        kind: LineKind,
+        is_newer: bool,
+        raw: RawLine,
+        refusal: Refusal,
+    },
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
@@ -125,7 +135,13 @@ pub(super) enum Checked {
     },
 }
 
-type Outcome = (u64, u64, Vec<Checked>);
+/// A line or frame with the hash of its bytes.
+pub(super) struct Seen {
+    pub(super) hash: Hash,
+    pub(super) what: Checked,
+}
+
+type Outcome = (u64, u64, Vec<Seen>);
 
 /// Reads lines, has them checked by `threads` workers, and gives `take` the
 /// results in the order of the stream, with the bytes that they had, for as
@@ -134,7 +150,7 @@ pub(super) fn on_all_cores(
     checker: &Checker<'_>,
     threads: usize,
     source: &mut dyn Source,
-    take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+    take: impl FnMut(Vec<Seen>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
         let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * AHEAD_CHUNKS);
@@ -155,7 +171,7 @@ fn pump(
     to_workers: Sender<(u64, Chunk)>,
     from_workers: &Receiver<Outcome>,
     most_under_way: u64,
-    mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+    mut take: impl FnMut(Vec<Seen>, u64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut early = BTreeMap::new();
     let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_u64);
@@ -205,15 +221,18 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
                 let mut start = 0;
                 for (line, (end, too_long)) in (before + 1..).zip(ends) {
                     let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
-                    checked.extend(checker.line(line, raw, too_long, &mut memos));
+                    let hash = hash_of_line(&raw);
+                    let what = checker.line(line, raw, too_long, &mut memos);
+                    checked.extend(what.map(|what| Seen { hash, what }));
                     start = end;
                 }
             }
             Items::Frames(frames, broken) => {
-                for (number, line) in (before + 1..).zip(frames) {
-                    checked.extend(checker.frame(number, line, &mut memos));
+                for (number, (line, hash)) in (before + 1..).zip(frames) {
+                    checked.extend(checker.frame(number, line, &mut memos).map(|what| Seen { hash, what }));
                 }
-                checked.extend(broken.map(Checked::Broken));
+                let hash = Hash::of(b"");
+                checked.extend(broken.map(|broken| Seen { hash, what: Checked::Broken(broken) }));
             }
         }
         if results.send((number, read, checked)).is_err() {
@@ -278,23 +297,25 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, column, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
+        let unread = |raw: RawLine, column, reason, is_newer| {
+            let kind = if too_long { LineKind::Entry } else { LineKind::of(&raw) };
+            let refusal = Refusal { line: number, column, id: None, reason };
+            Some(Checked::Unread { kind, is_newer, raw, refusal })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(None, raw, None, reason);
+            return unread(raw, None, reason, false);
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, raw, line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                refused(None, raw, None, reason)
+                unread(raw, None, reason, false)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                refused(None, raw, Some(column), problem.to_string())
+                unread(raw, Some(column), problem.to_string(), problem.is_newer_version())
             }
-            Err(problem) => refused(None, raw, None, problem.to_string()),
+            Err(problem) => unread(raw, None, problem.to_string(), problem.is_newer_version()),
         }
     }
 
@@ -313,7 +334,7 @@ impl<'a> Checker<'a> {
         };
         let entry = match line {
             Line::Blank => return None,
-            Line::Header(_) => return Some(Checked::Header),
+            Line::Header(header) => return Some(Checked::Header(header)),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => *entry,
         };

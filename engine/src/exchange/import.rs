@@ -7,15 +7,17 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::{EntryId, Origin};
+use thingdb_format::{Card, EntryId, Origin};
 
 use super::check::{self, Checker};
+use super::framing::StreamState;
 use super::intake::Intake;
 use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
+use crate::replica::memory::Conflict;
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub struct ImportOptions<'a> {
     pub(super) from: Option<Origin>,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
+    pub(super) is_rewritten: bool,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
     pub(super) progress: progress::Report<'a>,
 }
@@ -109,6 +112,14 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
+    /// The lines come out of a JSON array, which tools may set in other words:
+    /// the digest of the trailer is not compared.
+    #[must_use]
+    pub const fn rewritten(mut self, is_rewritten: bool) -> Self {
+        self.is_rewritten = is_rewritten;
+        self
+    }
+
     /// Is told of each line that is refused, when it is.
     #[must_use]
     pub fn refused(mut self, tell: &'a mut dyn FnMut(&Refusal)) -> Self {
@@ -149,8 +160,16 @@ pub struct ImportSummary {
     pub refused: u64,
     /// Why, for the first thousand of them.
     pub reasons: Vec<Refusal>,
-    /// Whether the stream is whole.
+    /// What the stream is as a whole.
     pub stream: StreamState,
+    /// What the source said when it could not be read to its end.
+    pub broken: Option<String>,
+    /// The card of the stream's header, of the last one if there were several.
+    /// Its signature holds; whether the node is known is another question.
+    pub card: Option<Card>,
+    /// Checkpoints in the stream that contradict what a known node signed
+    /// before. Both are kept as evidence.
+    pub conflicts: Vec<Conflict>,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
 }
@@ -169,30 +188,16 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// What the header and trailer of a stream say of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamState {
-    /// There were none: whether lines are missing cannot be known.
-    #[default]
-    Bare,
-    /// Everything that the trailer counts came.
-    Complete,
-    /// The trailer is missing.
-    Cut,
-    /// The trailer counts other entries than came.
-    Damaged(String),
-}
-
 impl Db {
     /// Reads a stream of ndjson lines, or a binary one, and adds what is not
     /// here.
     ///
     /// It takes constant memory and can be repeated: entries that are here
-    /// already change nothing. A line that is refused stops no other.
+    /// already change nothing. A line that is refused stops no other. Where
+    /// `input` fails the stream is cut, or damaged if the error is of the kind
+    /// `InvalidData`, as that of an unpacker; what came before is stored.
     ///
     /// # Errors
-    /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {

@@ -4,10 +4,10 @@ use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
-use thingdb_format::{Line, line};
+use thingdb_format::{Hash, Line, line};
 
 use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
-use super::import::StreamState;
+use super::framing::Broken;
 use crate::error::{Error, Result};
 
 /// Bytes that are read from a binary stream at once, at least.
@@ -29,11 +29,42 @@ pub(super) struct Lines<R> {
     input: R,
     /// Lines that were read.
     line: u64,
+    /// Why it can be read no further.
+    broken: Option<Broken>,
+    has_ended: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(super) const fn new(input: R) -> Self {
-        Self { input, line: 0 }
+        Self { input, line: 0, broken: None, has_ended: false }
+    }
+
+    /// Reads a line behind `bytes`: how many bytes it took, and whether it was
+    /// too long. Nothing at the end, also at one that is none.
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<(u64, bool)> {
+        let most = line::MAX_LINE_BYTES as u64 + 2;
+        let start = bytes.len();
+        let read = self.input.by_ref().take(most).read_until(b'\n', bytes);
+        let mut got = (bytes.len() - start) as u64;
+        let too_long = got == most && bytes.last() != Some(&b'\n');
+        let read = read.and_then(|_| {
+            if too_long {
+                // What is left of it is passed over without being kept.
+                bytes.truncate(start + 1024);
+                got += self.input.skip_until(b'\n')? as u64;
+            }
+            Ok(())
+        });
+        if let Err(problem) = read {
+            // A line that was torn is none.
+            if bytes.last() != Some(&b'}') {
+                bytes.truncate(start);
+                got = 0;
+            }
+            self.broken = Some(Broken::source(&problem));
+            self.has_ended = true;
+        }
+        (got > 0).then_some((got, too_long))
     }
 }
 
@@ -41,24 +72,16 @@ impl<R: BufRead> Source for Lines<R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.line;
         let (mut bytes, mut ends, mut taken) = (Vec::new(), Vec::new(), 0);
-        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES {
-            let most = line::MAX_LINE_BYTES as u64 + 2;
-            let start = bytes.len();
-            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(read)?;
-            if got == 0 {
-                break;
-            }
-            let too_long = got as u64 == most && bytes.last() != Some(&b'\n');
-            if too_long {
-                // What is left of it is passed over without being kept.
-                bytes.truncate(start + 1024);
-                got += self.input.skip_until(b'\n').map_err(read)?;
-            }
+        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES && !self.has_ended {
+            let Some((got, too_long)) = self.next(&mut bytes) else { break };
             self.line += 1;
-            taken += got as u64;
+            taken += got;
             ends.push((bytes.len(), too_long));
         }
         let is_end = ends.is_empty();
+        if is_end && let Some(broken) = self.broken.take() {
+            return Ok(Some(Chunk { read: 0, before, items: Items::Frames(Vec::new(), Some(broken)) }));
+        }
         Ok((!is_end).then_some(Chunk { read: taken, before, items: Items::Lines { bytes, ends } }))
     }
 }
@@ -72,39 +95,51 @@ pub(super) struct Frames<R> {
     buffer: Vec<u8>,
     at: usize,
     frames: u64,
+    /// Why nothing more can be read.
+    broken: Option<Broken>,
     ended: bool,
 }
 
 impl<R: BufRead> Frames<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
+        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, broken: None, ended: false }
     }
 
     /// The next frame; nothing at the end, or why nothing more can be read.
-    fn next(&mut self) -> Result<std::result::Result<Line, Option<StreamState>>> {
+    fn next(&mut self) -> std::result::Result<(Line, Hash), Option<Box<Broken>>> {
         while !self.ended {
             match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
                 Ok(Some((line, used))) => {
+                    let bytes = self.buffer.get(self.at..self.at + used).unwrap_or_default();
+                    let hash = Hash::of(bytes);
                     self.at += used;
                     self.frames += 1;
-                    return Ok(Ok(line));
+                    return Ok((line, hash));
                 }
                 Ok(None) => {}
                 // What follows names what was in it.
                 Err(problem) => {
                     self.ended = true;
-                    let problem = format!("frame {}: {problem}", self.frames + 1);
-                    return Ok(Err(Some(StreamState::Damaged(problem))));
+                    return Err(Some(Box::new(Broken::frame(self.frames + 1, &problem))));
                 }
             }
             self.buffer.drain(..std::mem::take(&mut self.at));
             let more = READ_BYTES.max(self.buffer.len()) as u64;
-            if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
+            if let Some(broken) = self.broken.take() {
                 self.ended = true;
-                return Ok(Err((!self.buffer.is_empty()).then_some(StreamState::Cut)));
+                return Err(Some(Box::new(broken)));
+            }
+            match self.input.by_ref().take(more).read_to_end(&mut self.buffer) {
+                // What came before the failure is looked at first.
+                Err(problem) => self.broken = Some(Broken::source(&problem)),
+                Ok(0) => {
+                    self.ended = true;
+                    return Err((!self.buffer.is_empty()).then(|| Box::new(Broken::cut())));
+                }
+                Ok(_) => {}
             }
         }
-        Ok(Err(None))
+        Err(None)
     }
 }
 
@@ -113,13 +148,13 @@ impl<R: BufRead> Source for Frames<R> {
         let before = self.frames;
         let (mut frames, mut taken, mut broken) = (Vec::new(), 0, None);
         while frames.len() < CHUNK_LINES && taken < CHUNK_BYTES {
-            match self.next()? {
-                Ok(line) => {
+            match self.next() {
+                Ok((line, hash)) => {
                     taken += size(&line);
-                    frames.push(line);
+                    frames.push((line, hash));
                 }
                 Err(why) => {
-                    broken = why;
+                    broken = why.map(|broken| *broken);
                     break;
                 }
             }

@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 
@@ -117,17 +119,77 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
-/// Reads a stream that is compressed as its headers say.
+/// Reads a stream that is compressed as its headers say. One that ends before
+/// its end fails with `UnexpectedEof`, one that does not unpack with
+/// `InvalidData`; what the source says goes through as it is.
 pub(crate) fn unpacked<'a>(compression: Compression, source: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let has_failed = Arc::default();
+    let source = Packed { source, has_failed: Arc::clone(&has_failed) };
     Ok(match compression {
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(source)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Box::new(decoder)
+            Box::new(Unpacking { decoder, has_failed })
         }
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
+        Compression::Gzip => Box::new(Unpacking { decoder: flate2::bufread::MultiGzDecoder::new(source), has_failed }),
         Compression::None => Box::new(source),
     })
+}
+
+/// What is to be unpacked; notes that it failed itself.
+struct Packed<R> {
+    source: R,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl<R> Packed<R> {
+    fn note<T>(&self, read: io::Result<T>) -> io::Result<T> {
+        if read.is_err() {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<R: BufRead> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer);
+        self.note(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Packed<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        // The borrow of an answer that is returned lasts too long to look at
+        // the error in the same match.
+        if let Err(problem) = self.source.fill_buf() {
+            return self.note(Err(problem));
+        }
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.source.consume(used);
+    }
+}
+
+/// What is unpacked, with errors that say whose they are.
+struct Unpacking<D> {
+    decoder: D,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl<D: Read> Read for Unpacking<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|problem| match problem.kind() {
+            _ if self.has_failed.load(Ordering::Relaxed) => problem,
+            io::ErrorKind::Interrupted => problem,
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "what is compressed ends before its end")
+            }
+            _ => io::Error::new(io::ErrorKind::InvalidData, format!("it does not unpack: {problem}")),
+        })
+    }
 }
 
 /// Reads a stream, compressed or not. What it unpacks to is read line by line

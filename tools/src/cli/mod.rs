@@ -40,6 +40,7 @@ pub(crate) mod span;
 mod talk;
 pub(crate) mod unwrap;
 pub(crate) mod when;
+mod whole;
 
 use std::ffi::OsString;
 use std::io::Write;
