@@ -330,7 +330,8 @@ impl Error {
     /// is room.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let full = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let full = |source: &std::io::Error| matches!(source.kind(), StorageFull | QuotaExceeded);
         match self {
             Self::Storage(problem) => match &**problem {
                 StorageError::DiskFull { .. } => true,

@@ -29,8 +29,8 @@ use crate::codec::within;
 use crate::envelope::{MAX_ENVELOPES, MAX_RECIPIENTS};
 use crate::header::{MAX_PAYLOAD_BYTES, MAX_PREV};
 use crate::json::{
-    List, Members, Object, Seed, Text, base64, base64_array, hex, push_base64, push_hex, push_number, push_string,
-    read_line,
+    List, Members, Object, Seed, Text, base64, base64_array, hex, may_be_object, push_base64, push_hex, push_number,
+    push_string, read_line,
 };
 use crate::signature::{MAX_BATCH, MIN_BATCH};
 use crate::{
@@ -433,7 +433,7 @@ fn newer_or(line: &[u8], error: Error) -> Error {
         recipients: Vec<Kind>,
     }
     fn newer(line: &[u8]) -> Result<(), Error> {
-        if line.len() > MAX_LINE_BYTES {
+        if line.len() > MAX_LINE_BYTES || !may_be_object(line) {
             return Ok(());
         }
         let Ok(Version { v }) = serde_json::from_slice(line) else { return Ok(()) };

@@ -9,6 +9,7 @@ use thingdb_format::{
 use super::envelope::Packed;
 use crate::draft::Expect;
 use crate::exchange::packets::PacketsMemo;
+use crate::exchange::refusal::Cause;
 use crate::record::Receipt;
 use crate::schema::Tag;
 use crate::storage::Batch;
@@ -83,7 +84,7 @@ pub(crate) enum Fate {
     Completed,
     /// The first of its prev that is not here, and the entry itself.
     MissingPrev(EntryId, Box<Arrived>),
-    Refused(String),
+    Refused(Cause),
 }
 
 pub(crate) enum Done {

@@ -13,8 +13,9 @@ use thingdb_format::{
 };
 
 use super::framing::Broken;
-use super::import::{Refusal, TrustPolicy};
+use super::import::TrustPolicy;
 use super::packets::{self, PacketsMemo};
+use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -141,6 +142,12 @@ pub(super) struct Seen {
     pub(super) what: Checked,
 }
 
+impl Seen {
+    pub(super) fn broken(broken: Broken) -> Self {
+        Self { hash: Hash::of(b""), what: Checked::Broken(broken) }
+    }
+}
+
 type Outcome = (u64, u64, Vec<Seen>);
 
 /// Reads lines, has them checked by `threads` workers, and gives `take` the
@@ -231,8 +238,7 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
                 for (number, (line, hash)) in (before + 1..).zip(frames) {
                     checked.extend(checker.frame(number, line, &mut memos).map(|what| Seen { hash, what }));
                 }
-                let hash = Hash::of(b"");
-                checked.extend(broken.map(|broken| Seen { hash, what: Checked::Broken(broken) }));
+                checked.extend(broken.map(Seen::broken));
             }
         }
         if results.send((number, read, checked)).is_err() {
@@ -297,25 +303,24 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let unread = |raw: RawLine, column, reason, is_newer| {
+        let unread = |raw: RawLine, column, cause: Cause, is_newer| {
             let kind = if too_long { LineKind::Entry } else { LineKind::of(&raw) };
-            let refusal = Refusal { line: number, column, id: None, reason };
-            Some(Checked::Unread { kind, is_newer, raw, refusal })
+            Some(Checked::Unread { kind, is_newer, raw, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return unread(raw, None, reason, false);
+            return unread(raw, None, Cause::new(RefusalCode::TooLong, reason), false);
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, raw, line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
-                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                unread(raw, None, reason, false)
+                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
+                unread(raw, None, Cause::new(RefusalCode::Prototype, reason), false)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                unread(raw, Some(column), problem.to_string(), problem.is_newer_version())
+                unread(raw, Some(column), Cause::format(&problem), problem.is_newer_version())
             }
-            Err(problem) => unread(raw, None, problem.to_string(), problem.is_newer_version()),
+            Err(problem) => unread(raw, None, Cause::format(&problem), problem.is_newer_version()),
         }
     }
 
@@ -329,17 +334,16 @@ impl<'a> Checker<'a> {
     }
 
     fn parsed(&self, number: u64, raw: RawLine, line: Line, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column: None, id, reason } })
-        };
+        let refused =
+            |id, raw, cause: Cause| Some(Checked::Refused { id, raw, refusal: cause.refusal(number, None, id) });
         let entry = match line {
             Line::Blank => return None,
             Line::Header(header) => return Some(Checked::Header(header)),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => *entry,
         };
-        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
-            return refused(Some(entry.id()), raw, reason);
+        if let Err(cause) = self.wants(&entry).and_then(|()| self.trusts(&entry.header)) {
+            return refused(Some(entry.id()), raw, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
         if let Some(id) = self.known(&entry, &tag, memos) {
@@ -347,12 +351,12 @@ impl<'a> Checker<'a> {
         }
         match self.entry(entry, tag, memos) {
             Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
-            Err(reason) => {
+            Err(cause) => {
                 let id = match Line::parse(&raw, number) {
                     Ok(Line::Entry(entry)) => Some(entry.id()),
                     _ => None,
                 };
-                refused(id, raw, reason)
+                refused(id, raw, cause)
             }
         }
     }
@@ -391,44 +395,51 @@ impl<'a> Checker<'a> {
         self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
-    /// Whether trust in the actor or origin of an entry that waits was
-    /// withdrawn since it came.
-    pub(super) fn is_withdrawn(&self, header: &Header) -> bool {
+    /// Refuses an entry if trust in its actor or origin was withdrawn: one that
+    /// waits was accepted when it came, and does not go on.
+    pub(super) fn withdrawn(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
-            return false;
+            return Ok(());
         }
         let keyring = self.store.keyring();
         let trust = keyring.trust();
-        trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some())
-            || trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some())
+        if trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_actor(&header.actor));
+        }
+        if trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_origin(&header.origin));
+        }
+        Ok(())
     }
 
     /// Checks an entry whose actor and origin are accepted.
-    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, String> {
-        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
+    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, Cause> {
+        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| Cause::format(&problem))?;
         let envelopes = std::mem::take(&mut entry.envelopes);
-        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
+        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| Cause::format(&problem))?;
         let (cek, envelopes) = self.open(&entry, envelopes);
         Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
     }
 
-    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), Cause> {
         if entry.header.thing.as_str().starts_with(&self.prefix) {
             return Ok(());
         }
-        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
+        let reason = format!("only things that begin with {:?} may be brought in here", self.prefix);
+        Err(Cause::new(RefusalCode::OtherPrefix, reason))
     }
 
-    fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn trusts(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
             return Ok(());
         }
-        let header = &entry.header;
         if !self.store.trusted().contains_key(&header.actor) {
-            return Err(format!("the actor {} is not known here", header.actor));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_actor(&header.actor));
         }
         if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
-            return Err(format!("the origin {} is not known here", header.origin));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_origin(&header.origin));
         }
         Ok(())
     }

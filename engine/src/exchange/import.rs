@@ -7,11 +7,12 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::{Card, EntryId, Origin};
+use thingdb_format::{Card, Origin};
 
-use super::check::{self, Checker};
-use super::framing::StreamState;
+use super::check::{self, Checker, Seen};
+use super::framing::{Broken, StreamState};
 use super::intake::Intake;
+use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
@@ -160,6 +161,8 @@ pub struct ImportSummary {
     pub refused: u64,
     /// Why, for the first thousand of them.
     pub reasons: Vec<Refusal>,
+    /// Of all of them: how many are worth another try, and when.
+    pub kinds: RefusalCounts,
     /// What the stream is as a whole.
     pub stream: StreamState,
     /// What the source said when it could not be read to its end.
@@ -172,20 +175,6 @@ pub struct ImportSummary {
     pub conflicts: Vec<Conflict>,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
-}
-
-/// Why a line was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Line in the stream, from 1; 0 for an entry that has waited since an
-    /// earlier import.
-    pub line: u64,
-    /// Column in the line, in bytes, from 1, if the line does not decode.
-    pub column: Option<usize>,
-    /// The entry, if the line decodes.
-    pub id: Option<EntryId>,
-    /// The reason.
-    pub reason: String,
 }
 
 impl Db {
@@ -205,10 +194,10 @@ impl Db {
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
         let mut take = |checked, bytes| intake.take(checked, bytes);
-        if source::is_binary(&mut input)? {
-            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
-        } else {
-            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+        match source::is_binary(&mut input) {
+            Ok(true) => check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?,
+            Ok(false) => check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?,
+            Err(problem) => drop(take(vec![Seen::broken(Broken::source(&problem))], 0)?),
         }
         intake.finish()
     }

@@ -6,19 +6,19 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use thingdb_format::{EntryId, Line, Signature, Time};
+use thingdb_format::{EntryId, Line, Signature};
 
 use super::check::{Candidate, Checked, Checker, Memos, RawLine, Seen};
 use super::framing::{Framing, Unread};
-use super::import::{ImportOptions, ImportSummary, Refusal};
+use super::import::{ImportOptions, ImportSummary};
 use super::pending::{self, Pending};
-use crate::committer::{Arrived, Committer, Done, Fate, Job};
+use super::refusal::{Cause, Refusal, RefusalCode};
+use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
 use crate::schema::Tag;
-use crate::store::Places;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -44,7 +44,8 @@ pub(super) struct Intake<'a, 'o> {
     /// The rows of what waited when this import began.
     loaded: Vec<Vec<u8>>,
     /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (Tag, u64, Time)>,
+    imagined: HashMap<EntryId, (Tag, Place)>,
+    links: Links,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -63,6 +64,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             pending: Pending::default(),
             loaded: Vec::new(),
             imagined: HashMap::new(),
+            links: Links::default(),
             unsynced: 0,
             lines: 0,
             bytes: 0,
@@ -74,7 +76,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             // It was accepted when it came. What has lost its trust since does
             // not go on.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
-            if checker.is_withdrawn(&entry.header) {
+            if checker.withdrawn(&entry.header).is_err() {
                 continue;
             }
             let tag = db.store.tag(&entry.header.thing);
@@ -176,14 +178,13 @@ impl<'a, 'o> Intake<'a, 'o> {
                     }
                     Fate::Known => self.summary.known += 1,
                     Fate::Completed => self.summary.completed += 1,
-                    Fate::Refused(reason) => {
-                        self.refuse(&raw, Refusal { line, column: None, id: Some(id), reason })?;
-                    }
+                    Fate::Refused(cause) => self.refuse(&raw, cause.refusal(line, None, Some(id)))?,
                     Fate::MissingPrev(prev, arrived) => {
                         let candidate = Candidate { line, raw, arrived: *arrived };
                         if let Err(candidate) = self.pending.wait(prev, candidate) {
                             let reason = format!("its prev {prev} is not here, and too many entries wait already");
-                            self.refuse(&candidate.raw, Refusal { line, column: None, id: Some(id), reason })?;
+                            let cause = Cause::new(RefusalCode::WaitingRoomFull, reason);
+                            self.refuse(&candidate.raw, cause.refusal(line, None, Some(id)))?;
                         }
                     }
                 }
@@ -207,53 +208,36 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let here: HashMap<EntryId, u64> = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
-        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
-        for arrived in &entries {
-            let prev = arrived.header.prev.iter();
-            let unknown = prev.filter(|prev| !here.contains_key(prev) && !self.imagined.contains_key(prev));
-            wanted.entry(arrived.tag).or_default().extend(unknown);
-        }
-        let mut places = Places::default();
-        for (tag, ids) in wanted {
-            places.look_for(&self.db.store, &tag, &ids)?;
-        }
-        entries.into_iter().map(|arrived| self.imagine_one(arrived, &here, &places)).collect()
+        let imagined = &self.imagined;
+        self.links.look_for(&self.db.store, &entries, |id| imagined.contains_key(id))?;
+        entries
+            .into_iter()
+            .map(|arrived| match self.imagine_one(arrived) {
+                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
+                fate => fate,
+            })
+            .collect()
     }
 
-    fn imagine_one(&mut self, arrived: Arrived, here: &HashMap<EntryId, u64>, stored: &Places) -> Result<Fate> {
+    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
         let store = &self.db.store;
-        let id = arrived.id;
-        let state = store.state(&arrived.tag)?;
         let header = &arrived.header;
-        if self.imagined.contains_key(&id) {
+        if self.imagined.contains_key(&arrived.id) {
             return Ok(Fate::Known);
         }
-        if let Some(state) = &state
-            && store.find(&arrived.tag, state, &id, Some(header.seq))?.is_some()
+        if let Some(state) = store.state(&arrived.tag)?
+            && store.find(&arrived.tag, &state, &arrived.id, Some(header.seq))?.is_some()
         {
             return Ok(Fate::Known);
         }
-        if let Some(reason) = self.db.committer.untimely(header) {
-            return Ok(Fate::Refused(reason));
+        let imagined = &self.imagined;
+        let taken = |id: &EntryId| imagined.get(id).copied();
+        match self.links.judge(&self.db.committer, store, &arrived, taken)? {
+            Verdict::Follows => {}
+            Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
+            Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
-        let mut places = Vec::with_capacity(header.prev.len());
-        for prev in &header.prev {
-            let imagined = self.imagined.get(prev).filter(|(tag, ..)| *tag == arrived.tag);
-            let mut place = imagined.map(|(_, seq, time)| (*seq, *time)).or_else(|| stored.get(&arrived.tag, prev));
-            if let (None, Some(state), Some(seq)) = (place, &state, here.get(prev)) {
-                let found = store.find(&arrived.tag, state, prev, Some(*seq))?;
-                place = found.map(|found| (found.header.seq, found.header.time));
-            }
-            match place {
-                Some(place) => places.push(place),
-                None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
-            }
-        }
-        if let Some(reason) = Committer::refusal(header, &places) {
-            return Ok(Fate::Refused(reason));
-        }
-        self.imagined.insert(id, (arrived.tag, header.seq, header.time));
+        self.imagined.insert(arrived.id, (arrived.tag, (header.seq, header.time)));
         Ok(Fate::Added)
     }
 
@@ -265,7 +249,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             return Ok(());
         }
         let wanted: HashSet<EntryId> = self.pending.entries().flat_map(|(header, ..)| header.prev.clone()).collect();
-        let imagined = self.imagined.iter().map(|(id, (tag, ..))| (*id, *tag));
+        let imagined = self.imagined.iter().map(|(id, (tag, _))| (*id, *tag));
         let waiting = self.pending.entries().map(|(_, id, tag)| (id, tag));
         let mut tag_of: HashMap<EntryId, Tag> = imagined.chain(waiting).filter(|(id, _)| wanted.contains(id)).collect();
         let mut places = Vec::new();
@@ -284,14 +268,14 @@ impl<'a, 'o> Intake<'a, 'o> {
             }
         }
         for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
-            let reason = format!("its prev {prev} is an entry of another thing");
-            self.refuse(&raw, Refusal { line, column: None, id: Some(arrived.id), reason })?;
+            self.refuse(&raw, Cause::other_thing(&prev).refusal(line, None, Some(arrived.id)))?;
         }
         Ok(())
     }
 
     fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
+        self.summary.kinds.count(&refusal);
         if let Some(tell) = &mut self.options.refused {
             tell(&refusal);
         }

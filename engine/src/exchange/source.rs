@@ -1,25 +1,20 @@
 //! Streams as they are read: lines of ndjson, or the frames of a binary stream.
 
 use std::io::{BufRead, Read};
-use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
 use thingdb_format::{Hash, Line, line};
 
 use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
 use super::framing::Broken;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Bytes that are read from a binary stream at once, at least.
 const READ_BYTES: usize = 64 << 10;
 
-fn read(source: std::io::Error) -> Error {
-    Error::Stream { action: "read", source: Arc::new(source) }
-}
-
 /// Whether a stream is a binary one, by how it begins.
-pub(super) fn is_binary(input: &mut impl BufRead) -> Result<bool> {
-    let front = input.fill_buf().map_err(read)?;
+pub(super) fn is_binary(input: &mut impl BufRead) -> std::io::Result<bool> {
+    let front = input.fill_buf()?;
     let len = front.len().min(frame::MAGIC.len() - 1);
     Ok(len > 0 && front.get(..len) == frame::MAGIC.get(..len))
 }

@@ -180,6 +180,13 @@ pub(crate) struct Global {
     pub(crate) passphrase: PassphraseArgs,
 }
 
+impl Global {
+    /// The format that an option asks for.
+    pub(crate) fn chosen(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+}
+
 /// Where the passphrase comes from, if not from the terminal. There is no
 /// argument that is the passphrase: other users of the machine could read it.
 #[derive(Debug, Default, Args)]

@@ -35,6 +35,16 @@ impl Compression {
             _ => Self::None,
         }
     }
+
+    /// What the first bytes of a stream, at least four if there are so many,
+    /// say.
+    pub(crate) fn of_start(start: &[u8]) -> Self {
+        match start {
+            start if start.starts_with(&ZSTD_MAGIC) => Self::Zstd,
+            start if start.starts_with(&GZIP_MAGIC) => Self::Gzip,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A writer that compresses. It must be ended or broken off.
@@ -129,9 +139,12 @@ pub(crate) fn unpacked<'a>(compression: Compression, source: impl BufRead + 'a) 
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(source)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Box::new(Unpacking { decoder, has_failed })
+            Box::new(Unpacking { decoder, has_failed, broken: None })
         }
-        Compression::Gzip => Box::new(Unpacking { decoder: flate2::bufread::MultiGzDecoder::new(source), has_failed }),
+        Compression::Gzip => {
+            let decoder = flate2::bufread::MultiGzDecoder::new(source);
+            Box::new(Unpacking { decoder, has_failed, broken: None })
+        }
         Compression::None => Box::new(source),
     })
 }
@@ -177,17 +190,25 @@ impl<R: BufRead> BufRead for Packed<R> {
 struct Unpacking<D> {
     decoder: D,
     has_failed: Arc<AtomicBool>,
+    /// Why it unpacks no further: decoders forget it.
+    broken: Option<(io::ErrorKind, String)>,
 }
 
 impl<D: Read> Read for Unpacking<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|problem| match problem.kind() {
-            _ if self.has_failed.load(Ordering::Relaxed) => problem,
-            io::ErrorKind::Interrupted => problem,
-            io::ErrorKind::UnexpectedEof => {
-                io::Error::new(io::ErrorKind::UnexpectedEof, "what is compressed ends before its end")
+        if let Some((kind, text)) = &self.broken {
+            return Err(io::Error::new(*kind, text.clone()));
+        }
+        self.decoder.read(buffer).map_err(|problem| {
+            if self.has_failed.load(Ordering::Relaxed) || problem.kind() == io::ErrorKind::Interrupted {
+                return problem;
             }
-            _ => io::Error::new(io::ErrorKind::InvalidData, format!("it does not unpack: {problem}")),
+            let (kind, text) = match problem.kind() {
+                kind @ io::ErrorKind::UnexpectedEof => (kind, "what is compressed ends before its end".to_owned()),
+                _ => (io::ErrorKind::InvalidData, format!("it does not unpack: {problem}")),
+            };
+            self.broken = Some((kind, text.clone()));
+            io::Error::new(kind, text)
         })
     }
 }
@@ -199,12 +220,7 @@ pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a
     let mut start = Vec::new();
     source.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
     let whole = io::Cursor::new(start.clone()).chain(source);
-    let compression = match start.as_slice() {
-        start if start.starts_with(&ZSTD_MAGIC) => Compression::Zstd,
-        start if start.starts_with(&GZIP_MAGIC) => Compression::Gzip,
-        _ => Compression::None,
-    };
-    unpacked(compression, whole)
+    unpacked(Compression::of_start(&start), whole)
 }
 
 #[cfg(test)]
@@ -239,6 +255,73 @@ mod tests {
             let mut read = Vec::new();
             let problem = reader(&packed[..]).unwrap().read_to_end(&mut read).unwrap_err();
             assert_eq!((problem.kind(), &read), (io::ErrorKind::UnexpectedEof, &text), "{compression:?}");
+        }
+    }
+
+    fn packed(compression: Compression, text: &[u8]) -> Vec<u8> {
+        let mut out = Compressor::new(compression, Vec::new()).unwrap();
+        out.write_all(text).unwrap();
+        out.end().unwrap()
+    }
+
+    fn read(packed: &[u8]) -> (Vec<u8>, io::Result<usize>) {
+        let mut read = Vec::new();
+        let ended = reader(packed).and_then(|mut source| source.read_to_end(&mut read));
+        (read, ended)
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_told_and_gives_no_other_text() {
+        let text: Vec<u8> = (0..400_u32).flat_map(|n| format!("{{\"line\":{}}}\n", n * n).into_bytes()).collect();
+        for compression in [Compression::Zstd, Compression::Gzip] {
+            let packed = packed(compression, &text);
+            // With fewer bytes nothing says that it is compressed.
+            for len in 4..packed.len() {
+                let (read, ended) = read(&packed[..len]);
+                assert!(text.starts_with(&read), "{compression:?} {len}");
+                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{compression:?} {len}");
+            }
+            for bit in 32..packed.len() * 8 {
+                let mut flipped = packed.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let (read, ended) = read(&flipped);
+                match ended {
+                    // Such as the time in the header of gzip.
+                    Ok(_) => assert_eq!(read, text, "{compression:?} {bit}"),
+                    Err(problem) => assert!(
+                        matches!(problem.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
+                        "{compression:?} {bit}: {problem:?}"
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_unpack_says_so_again() {
+        let mut packed = packed(Compression::Gzip, &b"line\n".repeat(1000));
+        let last = packed.len() - 5;
+        packed[last] ^= 1;
+        let mut source = reader(&packed[..]).unwrap();
+        for _ in 0..3 {
+            let problem = source.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(problem.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn what_the_source_says_goes_through() {
+        struct Failing<'a>(&'a [u8]);
+        impl Read for Failing<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if self.0.is_empty() { Err(io::ErrorKind::ConnectionReset.into()) } else { self.0.read(buffer) }
+            }
+        }
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let packed = packed(compression, &b"line\n".repeat(1000));
+            let mut source = reader(Failing(&packed[..packed.len() / 2])).unwrap();
+            let problem = source.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(problem.kind(), io::ErrorKind::ConnectionReset, "{compression:?}");
         }
     }
 

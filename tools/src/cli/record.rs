@@ -424,7 +424,15 @@ pub(crate) struct RefusalJson {
     pub(crate) column: Option<usize>,
     /// The entry, if the line decodes.
     pub(crate) id: Option<String>,
-    /// The reason.
+    /// The reason, for programs.
+    pub(crate) code: &'static str,
+    /// What would have to change: `permanent` (nothing helps), `trust`,
+    /// `version` (of the program), or `passing`.
+    pub(crate) kind: &'static str,
+    /// From when on a `passing` one is worth another try; 1970 if at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<String>,
+    /// The reason, for people.
     pub(crate) reason: String,
 }
 
@@ -435,6 +443,9 @@ impl RefusalJson {
             line: refusal.line,
             column: refusal.column,
             id: refusal.id.as_ref().map(ToString::to_string),
+            code: refusal.code.as_str(),
+            kind: refusal.code.kind().as_str(),
+            again: refusal.again.map(|time| time.to_string()),
             reason: refusal.reason.clone(),
         }
     }

@@ -19,7 +19,7 @@ use crate::cli::console::{Console, Patience};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::interrupt;
 use crate::cli::passphrase::Sources;
-use crate::cli::replace::Pending;
+use crate::cli::replace::{Manner, Pending};
 
 /// How long a server may take to greet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -177,15 +177,15 @@ impl<'a> Errand<'a> {
             Message::Open(path, access) => {
                 self.console.open(&path, access).and_then(|file| descriptor(&file)).map(Message::Opened)
             }
-            Message::Replace(path) => self.replace(&path),
+            Message::Replace(path, manner) => self.replace(&path, manner),
             Message::Commit(number) => self.take(number).map_or(Ok(()), Pending::commit).map(|()| Message::Committed),
             _ => Err(malformed()),
         };
         Some(done.unwrap_or_else(|problem| Message::Problem(message::Problem::from(problem))))
     }
 
-    fn replace(&mut self, path: &Path) -> io::Result<Message> {
-        let place = self.console.place(path)?;
+    fn replace(&mut self, path: &Path, manner: Manner) -> io::Result<Message> {
+        let place = self.console.place(path, manner)?;
         let file = descriptor(&place.out)?;
         let is_pending = place.pending.is_some();
         self.pending.push(place.pending);

@@ -24,7 +24,7 @@ use crate::cli::channel::{Channel, Leash};
 use crate::cli::console::{Access, Console, Host};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::passphrase::{Question, Sources};
-use crate::cli::replace::{Pending, Place};
+use crate::cli::replace::{Manner, Pending, Place};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -207,8 +207,8 @@ impl Host for Remote {
         }
     }
 
-    fn replace(&self, path: &Path) -> io::Result<Place> {
-        let Message::Replacing(file, is_pending) = self.0.ask(&Message::Replace(path.to_owned()))? else {
+    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
+        let Message::Replacing(file, is_pending) = self.0.ask(&Message::Replace(path.to_owned(), manner))? else {
             return Err(malformed());
         };
         let number = self.0.replacements.fetch_add(1, Ordering::SeqCst);

@@ -4,11 +4,12 @@ use crate::cli::context::Context;
 use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
+use crate::cli::pointer::Pointer;
 use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::when::{self, When};
-use crate::cli::{find, patch, pretty};
+use crate::cli::{find, pretty, span};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -44,8 +45,8 @@ pub(crate) struct Args {
     id: Option<String>,
 
     /// Only the value at this JSON Pointer (RFC 6901)
-    #[arg(long, value_name = "/POINTER")]
-    field: Option<String>,
+    #[arg(long, value_name = "/POINTER", value_parser = Pointer::parse)]
+    field: Option<Pointer>,
 
     /// Only the data, byte for byte; with --field, strings without quotes
     #[arg(long)]
@@ -105,9 +106,12 @@ fn entry(context: &Context, reader: &dyn Reader, args: &Args) -> Outcome<Entry> 
 fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outcome<Option<Entry>> {
     let found = reader.with_seq(&args.thing, seq)?;
     if found.len() > 1 {
-        let console = &context.console;
-        console.warning("forked", &format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)));
-        console.hint(&format!("thingdb log {} --since {seq} --until {seq}", find::quoted(&args.thing)));
+        let seqs = span::spelled(seq);
+        context
+            .console
+            .warning("forked", format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)))
+            .hint(format!("thingdb log {} --since {seqs} --until {seqs}", find::quoted(&args.thing)))
+            .say();
     }
     Ok(found.into_iter().max_by_key(|entry| (entry.time(), entry.id())))
 }
@@ -143,18 +147,16 @@ fn print_data(context: &Context, entry: &Entry) -> Outcome {
     if context.output.is_terminal() && !data.ends_with(b"\n") { context.output.bytes(b"\n") } else { Ok(()) }
 }
 
-fn print_field(context: &Context, entry: &Entry, pointer: &str, raw: bool) -> Outcome {
-    if !pointer.is_empty() && !pointer.starts_with('/') {
-        return Err(Failure::usage(format!("a JSON Pointer starts with a slash: /{pointer}")));
-    }
+fn print_field(context: &Context, entry: &Entry, pointer: &Pointer, raw: bool) -> Outcome {
     let json = match entry.data() {
         None => return Err(entry.not_readable()),
         Some(_) => entry.json_text().ok_or_else(|| {
             Failure::not_found(format!("the data is {}, which has no fields", entry.media_type().unwrap_or_default()))
         })?,
     };
-    let value = patch::pointer(json, pointer)
-        .ok_or_else(|| Failure::not_found(format!("{} has no field {pointer}", printable(entry.thing()))))?;
+    let value = pointer.find(json).ok_or_else(|| {
+        Failure::not_found(format!("{} has no field {}", printable(entry.thing()), printable(&pointer.to_string())))
+    })?;
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) if raw && context.output.is_terminal() => context.output.line(&printable(&text)),
         Ok(text) if raw => context.output.line(&text),

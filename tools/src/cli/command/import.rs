@@ -1,18 +1,17 @@
 //! `thingdb import`: a stream of entries, each checked before it is stored.
 
-use std::io::{self, BufRead, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufRead, Read};
 
 use clap::ValueEnum;
 use thingdb::{Db, ImportOptions, ImportSummary, KnownAs, StreamState, TrustPolicy};
 
-use crate::cli::channel::Channel;
-use crate::cli::console::{Access, Console};
+use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
 use crate::cli::record::{ImportedJson, RefusalJson};
+use crate::cli::rejects::Rejects;
 use crate::cli::whole::{contradiction, sentence};
 use crate::cli::{compress, unwrap};
 
@@ -67,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     archive_passphrase_file: Option<String>,
 
-    /// Keep the refused lines in this file, as they came
+    /// Keep the refused lines in this file, as they came, after what is there
     #[arg(long, value_name = "FILE")]
     rejects: Option<String>,
 }
@@ -85,20 +84,14 @@ enum Trust {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let console = &context.console;
     let source = console.source(&args.input)?;
-    let create = |path: &String| {
-        let created = console.open(Path::new(path), Access::Create);
-        created.map(BufWriter::new).map_err(|problem| Failure::file(path, &problem))
-    };
-    let mut rejects = args.rejects.as_ref().map(create).transpose()?;
+    let mut rejects = Rejects::open(console, args.rejects.as_ref(), &source)?;
     let unpacked = compress::reader(source).and_then(unwrap::lines);
     let (lines, is_array) = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
     let _patience = console.patience();
     let imported = import(context, &db, args, (lines, is_array), rejects.as_mut())?;
     db.close()?;
-    if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
-        rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
-    }
+    rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary, &imported)?;
     conclude(args, &summary, &imported)
@@ -109,7 +102,7 @@ fn import(
     db: &Db,
     args: &Args,
     (source, is_array): (impl BufRead, bool),
-    rejects: Option<&mut BufWriter<Channel>>,
+    rejects: Option<&mut Rejects>,
 ) -> Outcome<ImportSummary> {
     let mut meter = context.meter("importing");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
@@ -129,7 +122,7 @@ fn import(
         options = options.passphrase(archive);
     }
     if let Some(rejects) = rejects {
-        options = options.rejects(rejects);
+        options = options.rejects(rejects.out());
     }
     let imported = db.import(options, Interruptible::new(source, &context.console))?;
     meter.end(imported.added.saturating_add(imported.known), 0);

@@ -21,7 +21,8 @@ const PAGE: usize = 100;
 Examples:
   thingdb log part-42
   thingdb log part-42 -n 2 --patch             the last two, with what they changed
-  thingdb log part-42 --since 2026-11-01 --until 2026-11-30
+  thingdb log part-42 --since 2026-11 --until 2026-11-15
+  thingdb log part-42 --since yesterday
   thingdb log part-42 --since 10 --until 20    by seq
   thingdb log part-42 --graph                  where two nodes wrote apart
   thingdb log part-42 --json --patch           changes as JSON Patch (RFC 6902)

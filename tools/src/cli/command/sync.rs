@@ -175,7 +175,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
             Err(failure) if failure.exit() == Exit::Unreachable => {
                 away = true;
                 // It is run again without anybody's help.
-                context.console.warning("sync", &printable(&failure.whole()));
+                context.console.warning("sync", failure.whole()).say();
             }
             Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
             done => done?,
