@@ -150,7 +150,7 @@ fn parts_are_parts_and_end_as_a_whole_where_the_rest_is_here() {
     assert!(matches!(&summary.stream, StreamState::Part(Some(ledger)) if ledger.is_here), "{:?}", summary.stream);
     // One after the other they are one.
     let both = two.another("both");
-    let summary = import(&both, &[first.clone(), later.clone()].concat());
+    let summary = import(&both, &[first.clone(), later].concat());
     assert!(matches!(&summary.stream, StreamState::Whole(ledger) if ledger.size == 5), "{:?}", summary.stream);
     let gap = import(&both, &[first, some].concat());
     assert!(matches!(gap.stream, StreamState::Part(Some(_))), "{:?}", gap.stream);

@@ -12,6 +12,7 @@ use thingdb_format::{
     Card, EntryId, Error as FormatError, Hash, NodeKey, SignedCheckpoint, StreamCheck, StreamHeader, Trailer,
 };
 
+use super::refusal::{Cause, Refusal};
 use crate::db::Db;
 use crate::error::Result;
 use crate::replica::memory::Conflict;
@@ -103,6 +104,8 @@ pub(super) struct Broken {
     pub(super) state: StreamState,
     /// What the source said, if it broke.
     pub(super) cause: Option<String>,
+    /// The frame that was refused, if that is why.
+    pub(super) refusal: Option<Refusal>,
 }
 
 impl Broken {
@@ -111,18 +114,20 @@ impl Broken {
         let text = problem.to_string();
         match problem.kind() {
             // What unpackers and unwrappers say of bytes that are not theirs.
-            std::io::ErrorKind::InvalidData => Self { state: StreamState::Damaged(text), cause: None },
-            _ => Self { state: StreamState::Cut, cause: Some(text) },
+            std::io::ErrorKind::InvalidData => Self { state: StreamState::Damaged(text), cause: None, refusal: None },
+            _ => Self { state: StreamState::Cut, cause: Some(text), refusal: None },
         }
     }
 
     /// A frame that cannot be read.
     pub(super) fn frame(number: u64, problem: &FormatError) -> Self {
-        Self { state: state_of(problem, format!("frame {number}: {problem}")), cause: None }
+        let state = state_of(problem, format!("frame {number}: {problem}"));
+        let refusal = Some(Cause::format(problem).refusal(number, None, None));
+        Self { state, cause: None, refusal }
     }
 
     pub(super) const fn cut() -> Self {
-        Self { state: StreamState::Cut, cause: None }
+        Self { state: StreamState::Cut, cause: None, refusal: None }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::{BufRead, Write};
 
 use thingdb_format::{Card, Origin};
 
-use super::check::{self, Checker, Seen};
+use super::check::{self, Checker, Outcome, Seen};
 use super::framing::{Broken, StreamState};
 use super::intake::Intake;
 use super::refusal::{Refusal, RefusalCounts};
@@ -98,7 +98,8 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// Where lines go that are refused, as they came.
+    /// Where lines go that are refused, as they came; entries of a binary
+    /// stream go there as lines.
     #[must_use]
     pub fn rejects(mut self, out: &'a mut dyn Write) -> Self {
         self.rejects = Some(out);
@@ -159,7 +160,8 @@ pub struct ImportSummary {
     pub pending: u64,
     /// Lines that were refused.
     pub refused: u64,
-    /// Why, for the first thousand of them.
+    /// Why, for the first thousand of them. A frame that does not decode ends
+    /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
     /// Of all of them: how many are worth another try, and when.
     pub kinds: RefusalCounts,
@@ -190,14 +192,18 @@ impl Db {
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix);
+        let keeps = options.rejects.is_some();
+        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
-        let mut take = |checked, bytes| intake.take(checked, bytes);
+        let mut take = |outcome| intake.take(outcome);
         match source::is_binary(&mut input) {
             Ok(true) => check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?,
             Ok(false) => check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?,
-            Err(problem) => drop(take(vec![Seen::broken(Broken::source(&problem))], 0)?),
+            Err(problem) => {
+                let checked = vec![Seen::broken(Box::new(Broken::source(&problem)))];
+                let _ = take(Outcome { read: 0, held: 0, checked })?;
+            }
         }
         intake.finish()
     }

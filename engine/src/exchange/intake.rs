@@ -2,13 +2,12 @@
 //! committed, lets wait what came before its prev, and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thingdb_format::{EntryId, Line, Signature};
 
-use super::check::{Candidate, Checked, Checker, Memos, RawLine, Seen};
+use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, Seen};
 use super::framing::{Framing, Unread};
 use super::import::{ImportOptions, ImportSummary};
 use super::pending::{self, Pending};
@@ -30,7 +29,7 @@ const MAX_REASONS: usize = 1000;
 const MAX_HELD: usize = 8192;
 
 /// Bytes that are held back until then.
-const MAX_HELD_BYTES: usize = 32 << 20;
+const MAX_HELD_BYTES: usize = 16 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
@@ -80,8 +79,8 @@ impl<'a, 'o> Intake<'a, 'o> {
                 continue;
             }
             let tag = db.store.tag(&entry.header.thing);
-            if let Ok(arrived) = checker.entry(*entry, tag, &mut memos) {
-                waiting.push(Candidate { line: 0, raw: RawLine::alone(raw), arrived });
+            if let Ok(candidate) = checker.entry(0, *entry, tag, &mut memos) {
+                waiting.push(candidate);
             }
         }
         if !waiting.is_empty() {
@@ -93,16 +92,20 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     /// Takes the lines of a chunk. Breaks off if it should end here.
-    pub(super) fn take(&mut self, checked: Vec<Seen>, bytes: u64) -> Result<ControlFlow<()>> {
-        self.bytes += bytes;
-        // Each line keeps the whole chunk.
-        self.held_bytes = self.held_bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
+        self.bytes += read;
+        self.held_bytes = self.held_bytes.saturating_add(held);
         for Seen { hash, what } in checked {
             self.lines += 1;
             match what {
                 Checked::Header(header) => self.framing.header(*header)?,
                 Checked::Trailer(trailer) => self.framing.trailer(&trailer)?,
-                Checked::Broken(broken) => self.framing.broken(broken),
+                Checked::Broken(mut broken) => {
+                    if let Some(refusal) = broken.refusal.take() {
+                        self.tell(refusal);
+                    }
+                    self.framing.broken(*broken);
+                }
                 Checked::Unread { kind, is_newer, raw, refusal } => {
                     let (is_last, reason) = (!raw.ends_with(b"\n"), refusal.reason.as_str());
                     let line = Unread { kind, is_last, hash: &hash, bytes: &raw, is_newer, reason };
@@ -110,13 +113,12 @@ impl<'a, 'o> Intake<'a, 'o> {
                         if self.options.fail_fast {
                             self.commit_held()?;
                         }
-                        self.refuse(&raw, refusal)?;
+                        self.refuse(&Came::Line(raw), refusal)?;
                     }
                 }
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
                     self.framing.entry(&candidate.arrived.id, &hash);
-                    self.held_bytes += candidate.bytes();
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
@@ -124,7 +126,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     self.framing.entry(&id, &hash);
                     self.summary.known += 1;
                 }
-                Checked::Refused { id, raw, refusal } => {
+                Checked::Refused { id, came, refusal } => {
                     if let Some(id) = id {
                         self.summary.entries += 1;
                         self.framing.entry(&id, &hash);
@@ -132,7 +134,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     if self.options.fail_fast {
                         self.commit_held()?;
                     }
-                    self.refuse(&raw, refusal)?;
+                    self.refuse(&came, refusal)?;
                 }
             }
             if self.stops() {
@@ -165,11 +167,14 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// that can go on.
     fn commit(&mut self, mut candidates: Vec<Candidate>) -> Result<()> {
         while !candidates.is_empty() {
-            let (whence, entries): (Vec<_>, Vec<Arrived>) =
-                candidates.drain(..).map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
+            let whence = |candidate: Candidate| {
+                let Candidate { line, came, arrived, envelopes } = candidate;
+                ((line, came, envelopes), arrived)
+            };
+            let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.drain(..).map(whence).unzip();
             let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.id).collect();
             let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
-            for ((fate, id), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
+            for ((fate, id), (line, came, envelopes)) in fates.into_iter().zip(ids).zip(whence) {
                 match fate {
                     Fate::Added => {
                         self.summary.added += 1;
@@ -178,13 +183,13 @@ impl<'a, 'o> Intake<'a, 'o> {
                     }
                     Fate::Known => self.summary.known += 1,
                     Fate::Completed => self.summary.completed += 1,
-                    Fate::Refused(cause) => self.refuse(&raw, cause.refusal(line, None, Some(id)))?,
+                    Fate::Refused(cause) => self.refuse(&came, cause.refusal(line, None, Some(id)))?,
                     Fate::MissingPrev(prev, arrived) => {
-                        let candidate = Candidate { line, raw, arrived: *arrived };
+                        let candidate = Candidate { line, came, arrived: *arrived, envelopes };
                         if let Err(candidate) = self.pending.wait(prev, candidate) {
                             let reason = format!("its prev {prev} is not here, and too many entries wait already");
                             let cause = Cause::new(RefusalCode::WaitingRoomFull, reason);
-                            self.refuse(&candidate.raw, cause.refusal(line, None, Some(id)))?;
+                            self.refuse(&candidate.came, cause.refusal(line, None, Some(id)))?;
                         }
                     }
                 }
@@ -267,26 +272,34 @@ impl<'a, 'o> Intake<'a, 'o> {
                 tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
             }
         }
-        for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
-            self.refuse(&raw, Cause::other_thing(&prev).refusal(line, None, Some(arrived.id)))?;
+        for (prev, candidate) in self.pending.take_crossed(&tag_of) {
+            let came = match self.options.rejects {
+                Some(_) => Came::Line(RawLine::alone(candidate.to_line())),
+                None => Came::NotKept,
+            };
+            let id = Some(candidate.arrived.id);
+            self.refuse(&came, Cause::other_thing(&prev).refusal(candidate.line, None, id))?;
         }
         Ok(())
     }
 
-    fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
+    fn refuse(&mut self, came: &Came, refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
         self.summary.kinds.count(&refusal);
+        self.tell(refusal);
+        if let Some(out) = &mut self.options.rejects {
+            came.write_to(out).map_err(rejects)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, refusal: Refusal) {
         if let Some(tell) = &mut self.options.refused {
             tell(&refusal);
         }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(refusal);
         }
-        if let Some(out) = &mut self.options.rejects {
-            let end: &[u8] = if raw.ends_with(b"\n") { b"" } else { b"\n" };
-            out.write_all(raw).and_then(|()| out.write_all(end)).map_err(rejects)?;
-        }
-        Ok(())
     }
 
     /// The stream has ended, or was left.

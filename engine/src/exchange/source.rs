@@ -3,9 +3,9 @@
 use std::io::{BufRead, Read};
 
 use thingdb_format::frame::{self, Decoder};
-use thingdb_format::{Hash, Line, line};
+use thingdb_format::{Hash, Line, Signature, line};
 
-use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
+use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
 use super::framing::Broken;
 use crate::error::Result;
 
@@ -75,9 +75,16 @@ impl<R: BufRead> Source for Lines<R> {
         }
         let is_end = ends.is_empty();
         if is_end && let Some(broken) = self.broken.take() {
-            return Ok(Some(Chunk { read: 0, before, items: Items::Frames(Vec::new(), Some(broken)) }));
+            return Ok(Some(Chunk {
+                read: 0,
+                held: 0,
+                before,
+                items: Items::Frames(Vec::new(), Some(Box::new(broken))),
+            }));
         }
-        Ok((!is_end).then_some(Chunk { read: taken, before, items: Items::Lines { bytes, ends } }))
+        // As they came, and taken apart.
+        let held = bytes.len().saturating_mul(2).saturating_add(ends.len().saturating_mul(ENTRY_BYTES));
+        Ok((!is_end).then_some(Chunk { read: taken, held, before, items: Items::Lines { bytes, ends } }))
     }
 }
 
@@ -100,8 +107,9 @@ impl<R: BufRead> Frames<R> {
         Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, broken: None, ended: false }
     }
 
-    /// The next frame; nothing at the end, or why nothing more can be read.
-    fn next(&mut self) -> std::result::Result<(Line, Hash), Option<Box<Broken>>> {
+    /// The next frame, with the bytes that it has and their hash; nothing at
+    /// the end, or why nothing more can be read.
+    fn next(&mut self) -> std::result::Result<(Line, usize, Hash), Option<Box<Broken>>> {
         while !self.ended {
             match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
                 Ok(Some((line, used))) => {
@@ -109,7 +117,10 @@ impl<R: BufRead> Frames<R> {
                     let hash = Hash::of(bytes);
                     self.at += used;
                     self.frames += 1;
-                    return Ok((line, hash));
+                    if used > READ_BYTES {
+                        self.forget();
+                    }
+                    return Ok((line, used, hash));
                 }
                 Ok(None) => {}
                 // What follows names what was in it.
@@ -118,7 +129,7 @@ impl<R: BufRead> Frames<R> {
                     return Err(Some(Box::new(Broken::frame(self.frames + 1, &problem))));
                 }
             }
-            self.buffer.drain(..std::mem::take(&mut self.at));
+            self.forget();
             let more = READ_BYTES.max(self.buffer.len()) as u64;
             if let Some(broken) = self.broken.take() {
                 self.ended = true;
@@ -136,33 +147,51 @@ impl<R: BufRead> Frames<R> {
         }
         Err(None)
     }
+
+    /// Lets go of what was taken apart, and of the room that a large frame took.
+    fn forget(&mut self) {
+        self.buffer.drain(..std::mem::take(&mut self.at));
+        self.buffer.shrink_to(2 * READ_BYTES);
+    }
 }
 
 impl<R: BufRead> Source for Frames<R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.frames;
-        let (mut frames, mut taken, mut broken) = (Vec::new(), 0, None);
-        while frames.len() < CHUNK_LINES && taken < CHUNK_BYTES {
+        let (mut frames, mut read, mut held, mut broken) = (Vec::new(), 0, 0, None);
+        while frames.len() < CHUNK_LINES && held < CHUNK_BYTES {
             match self.next() {
-                Ok((line, hash)) => {
-                    taken += size(&line);
+                Ok((line, used, hash)) => {
+                    read += used as u64;
+                    held += size(&line, used);
                     frames.push((line, hash));
                 }
                 Err(why) => {
-                    broken = why.map(|broken| *broken);
+                    broken = why;
                     break;
                 }
             }
         }
         let is_end = frames.is_empty() && broken.is_none();
-        Ok((!is_end).then_some(Chunk { read: taken as u64, before, items: Items::Frames(frames, broken) }))
+        Ok((!is_end).then_some(Chunk { read, held, before, items: Items::Frames(frames, broken) }))
     }
 }
 
-/// About how many bytes an item takes in memory.
-fn size(line: &Line) -> usize {
-    match line {
-        Line::Entry(entry) => entry.payload.as_ref().map_or(0, Vec::len) + 512,
-        _ => 512,
-    }
+/// About how many bytes an item takes in memory that has as many in its frame.
+/// What it names and did not define is shared with others.
+fn size(line: &Line, frame: usize) -> usize {
+    /// From, CEK, and where the packets are; twice, as it came and as it is kept.
+    const ENVELOPE_BYTES: usize = 200;
+    let named = match line {
+        Line::Entry(entry) => {
+            let path = match &entry.signature {
+                Signature::Batch(batch) => batch.path.len() * size_of::<Hash>(),
+                _ => 0,
+            };
+            entry.header.thing.as_str().len() + path + entry.envelopes.len() * ENVELOPE_BYTES
+        }
+        _ => 0,
+    };
+    // Packets take up to half as much more than in their frame.
+    frame + frame / 2 + named + ENTRY_BYTES
 }

@@ -343,6 +343,14 @@ impl Command {
         }
     }
 
+    /// Whether the command goes on until somebody wants it to end.
+    pub(crate) const fn watches(&self) -> bool {
+        match self {
+            Self::Push(args) | Self::Pull(args) | Self::Sync(args) => args.watches(),
+            _ => false,
+        }
+    }
+
     /// Whether the command opens the database that `--db` names, so that it has
     /// to run in the server that holds it.
     pub(crate) const fn opens_database(&self) -> bool {

@@ -47,6 +47,8 @@ pub(crate) trait Host: Send + Sync {
     fn be_patient(&self, patient: bool);
     /// Whether somebody asked the command to stop.
     fn is_interrupted(&self) -> bool;
+    /// Whether that is because the server ends in which the command runs.
+    fn is_server_ending(&self) -> bool;
 }
 
 /// What a command has around it.
@@ -198,6 +200,11 @@ impl Console {
     pub(crate) fn is_interrupted(&self) -> bool {
         self.host.is_interrupted()
     }
+
+    /// Whether that is because the server ends in which the command runs.
+    pub(crate) fn is_server_ending(&self) -> bool {
+        self.host.is_server_ending()
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -258,5 +265,9 @@ impl Host for Process {
 
     fn is_interrupted(&self) -> bool {
         interrupt::is_requested()
+    }
+
+    fn is_server_ending(&self) -> bool {
+        false
     }
 }

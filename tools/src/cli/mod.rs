@@ -20,6 +20,7 @@ mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
+mod heads;
 mod input;
 pub(crate) mod interrupt;
 mod kept;
@@ -45,6 +46,7 @@ pub(crate) mod talk;
 pub(crate) mod text;
 pub(crate) mod unwrap;
 mod usage;
+mod watch;
 pub(crate) mod when;
 mod whole;
 
@@ -75,14 +77,23 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
-    match server(&cli) {
-        Ok(Some(client)) => client.run(&console, cli.global, &args),
-        Ok(None) => execute(cli, &console, None).into(),
-        Err(failure) => {
-            failure.say(&console);
-            failure.exit().into()
-        }
+    if cli.command.watches() {
+        return watch::run(&args, cli, &console);
     }
+    let ran = match server(&cli) {
+        Ok(Some(client)) => client.run(&console, cli.global, &args),
+        Ok(None) => Ok(execute(cli, &console, None).into()),
+        Err(failure) => Err(failure),
+    };
+    ended(ran, &console)
+}
+
+/// The exit code, after what there is to be said.
+fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
+    ran.unwrap_or_else(|failure| {
+        failure.say(console);
+        failure.exit().into()
+    })
 }
 
 /// The server that holds the database, if the command opens one and there is

@@ -41,18 +41,31 @@ pub(crate) struct Session {
     /// its files wakes up.
     leash: Arc<Leash>,
     is_interrupted: AtomicBool,
+    is_server_ending: AtomicBool,
 }
 
 impl Session {
     /// A client that has connected.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         let leash = Arc::new(Leash::new()?);
-        Ok(Self { stream, sending: Mutex::new(()), leash, is_interrupted: AtomicBool::new(false) })
+        Ok(Self {
+            stream,
+            sending: Mutex::new(()),
+            leash,
+            is_interrupted: AtomicBool::new(false),
+            is_server_ending: AtomicBool::new(false),
+        })
     }
 
     /// Asks the command to stop.
     pub(crate) fn interrupt(&self) {
         self.is_interrupted.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks the command to stop, because the server ends.
+    pub(crate) fn end(&self) {
+        self.is_server_ending.store(true, Ordering::SeqCst);
+        self.interrupt();
     }
 
     /// Leaves the client alone, whatever its command does.
@@ -233,6 +246,10 @@ impl Host for Remote {
 
     fn is_interrupted(&self) -> bool {
         self.0.session.is_interrupted.load(Ordering::SeqCst)
+    }
+
+    fn is_server_ending(&self) -> bool {
+        self.0.session.is_server_ending.load(Ordering::SeqCst)
     }
 }
 
