@@ -370,6 +370,8 @@ pub(crate) struct ImportedJson {
     pub(crate) pending: u64,
     /// Lines that were refused.
     pub(crate) refused: u64,
+    /// Envelopes that found no place in an entry, or lost it.
+    pub(crate) envelopes_dropped: u64,
     /// Entries that came, whatever became of them.
     pub(crate) entries: u64,
     /// `whole`, `part`, `bare`, `cut`, `damaged` or `newer`.
@@ -396,6 +398,7 @@ impl ImportedJson {
             completed: imported.completed,
             pending: imported.pending,
             refused: imported.refused,
+            envelopes_dropped: imported.envelopes_dropped,
             entries: imported.entries,
             stream: whole::word(&imported.stream),
             ledger: imported.stream.ledger().map(LedgerJson::new),
