@@ -76,6 +76,7 @@ mod peers;
 mod postings;
 mod progress;
 mod prototype;
+mod provenance;
 mod read;
 mod record;
 mod recover;
@@ -100,7 +101,8 @@ pub use db::{Db, STORE_VERSION, Warning};
 pub use draft::{Draft, Expect, JSON};
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
-pub use exchange::import::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
+pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
+pub use exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
@@ -113,6 +115,7 @@ pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
     Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
+pub use provenance::Sender;
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;

@@ -7,18 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
-    envelope, line, payload, signature::BatchMemo,
+    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, StreamHeader,
+    Trailer, Verified, envelope, line, payload,
+    signature::BatchMemo,
+    stream::{LineKind, hash_of_line},
 };
 
-use super::import::{StreamState, TrustPolicy};
+use super::framing::Broken;
+use super::import::TrustPolicy;
 use super::packets::{self, PacketsMemo};
 use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Packed};
+use crate::committer::{Arrived, Opened, Packed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::provenance::{self, Hand};
 use crate::schema::Tag;
 use crate::store::{Located, Store};
 use crate::stored::{StoredEnvelope, StoredPayload};
@@ -143,16 +147,9 @@ pub(super) enum Items {
         /// Where each line ends, and whether it was too long to be read.
         ends: Vec<(usize, bool)>,
     },
-    /// What frames of a binary stream hold, and why nothing behind them can be
-    /// read.
-    Frames(Vec<Line>, Option<Broken>),
-}
-
-/// Why nothing more of a binary stream can be read.
-pub(super) struct Broken {
-    pub(super) state: StreamState,
-    /// The frame that was refused, unless the stream just ends.
-    pub(super) refusal: Option<Refusal>,
+    /// What frames of a binary stream hold, with the hashes of their bytes, and
+    /// why nothing behind them can be read.
+    Frames(Vec<(Line, Hash)>, Option<Box<Broken>>),
 }
 
 /// Where the parts of a stream come from, one after the other.
@@ -167,10 +164,17 @@ pub(super) trait Source {
     reason = "nearly all are entries, and a box each would be freed by another thread"
 )]
 pub(super) enum Checked {
-    Header,
-    Trailer(Box<thingdb_format::Trailer>),
+    Header(Box<StreamHeader>),
+    Trailer(Box<Trailer>),
     /// Nothing behind this can be read.
     Broken(Box<Broken>),
+    /// A line that does not decode.
+    Unread {
+        kind: LineKind,
+        is_newer: bool,
+        raw: RawLine,
+        refusal: Refusal,
+    },
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
@@ -181,11 +185,23 @@ pub(super) enum Checked {
     },
 }
 
+/// A line or frame with the hash of its bytes.
+pub(super) struct Seen {
+    pub(super) hash: Hash,
+    pub(super) what: Checked,
+}
+
+impl Seen {
+    pub(super) fn broken(broken: Box<Broken>) -> Self {
+        Self { hash: Hash::of(b""), what: Checked::Broken(broken) }
+    }
+}
+
 /// What became of a chunk.
 pub(super) struct Outcome {
     pub(super) read: u64,
     pub(super) held: usize,
-    pub(super) checked: Vec<Checked>,
+    pub(super) checked: Vec<Seen>,
 }
 
 /// Reads lines, has them checked by `threads` workers, and gives `take` the
@@ -265,15 +281,18 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
                 let mut start = 0;
                 for (line, (end, too_long)) in (before + 1..).zip(ends) {
                     let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
-                    checked.extend(checker.line(line, raw, too_long, &mut memos));
+                    let hash = hash_of_line(&raw);
+                    let what = checker.line(line, raw, too_long, &mut memos);
+                    checked.extend(what.map(|what| Seen { hash, what }));
                     start = end;
                 }
             }
             Items::Frames(frames, broken) => {
-                for (number, line) in (before + 1..).zip(frames) {
-                    checked.extend(checker.parsed(number, None, line, &mut memos));
+                for (number, (line, hash)) in (before + 1..).zip(frames) {
+                    let what = checker.parsed(number, None, line, &mut memos);
+                    checked.extend(what.map(|what| Seen { hash, what }));
                 }
-                checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
+                checked.extend(broken.map(Seen::broken));
             }
         }
         if results.send((number, Outcome { read, held, checked })).is_err() {
@@ -312,6 +331,8 @@ pub(super) struct Checker<'a> {
     /// This node's keys, former ones too, and how envelopes name them.
     keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
+    /// Who brings the stream.
+    hand: Hand,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
     /// The same for those under a passphrase, which have a bound of their own.
@@ -339,6 +360,7 @@ impl<'a> Checker<'a> {
             trusted_origins,
             keys,
             passphrase,
+            hand: Hand::unknown(),
             keks: Mutex::default(),
             archive_keks: Mutex::default(),
         }
@@ -350,6 +372,12 @@ impl<'a> Checker<'a> {
         self
     }
 
+    /// The stream comes by this hand.
+    pub(super) const fn from(mut self, hand: Hand) -> Self {
+        self.hand = hand;
+        self
+    }
+
     /// Keeps what is refused, as it came, if it is wanted.
     pub(super) const fn keeping(mut self, wanted: bool) -> Self {
         self.keeps = wanted;
@@ -357,24 +385,24 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |raw, column, cause: Cause| {
-            let came = if self.keeps { Came::Line(raw) } else { Came::NotKept };
-            Some(Checked::Refused { id: None, came, refusal: cause.refusal(number, column, None) })
+        let unread = |raw: RawLine, column, cause: Cause, is_newer| {
+            let kind = if too_long { LineKind::Entry } else { LineKind::of(&raw) };
+            Some(Checked::Unread { kind, is_newer, raw, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(raw, None, Cause::new(RefusalCode::TooLong, reason));
+            return unread(raw, None, Cause::new(RefusalCode::TooLong, reason), false);
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, self.keeps.then_some(raw), line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
-                refused(raw, None, Cause::new(RefusalCode::Prototype, reason))
+                unread(raw, None, Cause::new(RefusalCode::Prototype, reason), false)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                refused(raw, Some(column), Cause::format(&problem))
+                unread(raw, Some(column), Cause::format(&problem), problem.is_newer_version())
             }
-            Err(problem) => refused(raw, None, Cause::format(&problem)),
+            Err(problem) => unread(raw, None, Cause::format(&problem), problem.is_newer_version()),
         }
     }
 
@@ -383,7 +411,7 @@ impl<'a> Checker<'a> {
     fn parsed(&self, number: u64, raw: Option<RawLine>, line: Line, memos: &mut Memos) -> Option<Checked> {
         let entry = match line {
             Line::Blank => return None,
-            Line::Header(_) => return Some(Checked::Header),
+            Line::Header(header) => return Some(Checked::Header(header)),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => entry,
         };
@@ -406,7 +434,7 @@ impl<'a> Checker<'a> {
             Here::New => {}
         }
         let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
-        match self.entry(number, *entry, tag, memos) {
+        match self.entry(number, *entry, tag, self.hand, memos) {
             Ok(mut candidate) => {
                 candidate.came = match (raw, kept) {
                     (Some(raw), _) => Came::Line(raw),
@@ -444,18 +472,24 @@ impl<'a> Checker<'a> {
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return None;
         }
-        let is_here = |envelope: &Envelope| {
+        let mut coming = Vec::with_capacity(entry.envelopes.len());
+        for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
             if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
-                return true;
+                continue;
             }
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
-                return false;
+                return None;
             }
-            stored.envelopes.contains(&StoredEnvelope::new(envelope))
-        };
-        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
-        (is_full || entry.envelopes.iter().all(is_here)).then_some((id, found))
+            let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
+            coming.push(StoredEnvelope::brought(envelope, provenance, self.hand.bringer()));
+        }
+        if coming.is_empty() {
+            return Some((id, found));
+        }
+        let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
+        // One that finds no place is told.
+        (merged.dropped == 0 && merged.kept == stored.envelopes).then_some((id, found))
     }
 
     /// Checks the signature of an entry that is here. The same bytes were good
@@ -504,6 +538,7 @@ impl<'a> Checker<'a> {
         line: u64,
         mut entry: Entry,
         tag: Tag,
+        hand: Hand,
         memos: &mut Memos,
     ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
         let verifier = match self.store.verifier(&entry.header.actor) {
@@ -518,8 +553,8 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
-        let (cek, kept) = self.open(&entry, &envelopes);
-        let arrived = Arrived::new(entry, tag, cek, kept);
+        let opened = self.open(&entry, &envelopes, &hand);
+        let arrived = Arrived::new(entry, tag, opened, hand);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
@@ -551,34 +586,37 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: &[Envelope]) -> (Option<Cek>, Vec<Packed>) {
-        let all = || envelopes.iter().map(Packed::new).collect();
-        let Some(payload) = &entry.payload else { return (None, all()) };
-        if self.store.readers().write_only {
-            return (None, all());
-        }
-        let mut cek = None;
-        let mut kept = Vec::with_capacity(envelopes.len());
+    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand) -> Opened {
+        let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
+        let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
+        let payload = entry.payload.as_ref().filter(|_| !self.store.readers().write_only);
+        let Some(payload) = payload else {
+            found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
+            return found;
+        };
         for envelope in envelopes {
             let Some(kek) = self.kek(envelope) else {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, false));
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
             let opened = opened.and_then(|cek| Some((payload::open(&entry.header, &cek, payload).ok()?, cek)));
-            let Some((body, opened)) = opened else { continue };
+            let Some((body, opened)) = opened else {
+                found.empty += 1;
+                continue;
+            };
             if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
                 self.store.originals.note_arrival();
             }
-            cek = Some(opened);
+            found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another
             // envelope.
             if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, true));
             }
         }
-        (cek, kept)
+        found
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {

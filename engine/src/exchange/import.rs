@@ -7,9 +7,10 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::Origin;
+use thingdb_format::Card;
 
-use super::check::{self, Checker};
+use super::check::{self, Checker, Outcome, Seen};
+use super::framing::{Broken, StreamState};
 use super::intake::Intake;
 use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
@@ -17,6 +18,8 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
+use crate::provenance::{Hand, Sender};
+use crate::replica::memory::Conflict;
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,9 +47,10 @@ pub struct ImportOptions<'a> {
     pub(super) passphrase: Option<&'a Passphrase>,
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
-    pub(super) from: Option<Origin>,
+    pub(super) from: Sender,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
+    pub(super) is_rewritten: bool,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
     pub(super) progress: progress::Report<'a>,
 }
@@ -87,11 +91,13 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// The node that sends the stream: what it completes here is not offered
-    /// to it again ([`Db::changes`]).
+    /// Who sends the stream. What a node completes here is not offered to it
+    /// again ([`Db::changes`]). Envelopes that an entry's own origin brings have
+    /// a place before those of others, if it has proven to be that node; those
+    /// that anybody added have one in turn, by who brought them.
     #[must_use]
-    pub const fn from(mut self, node: Origin) -> Self {
-        self.from = Some(node);
+    pub const fn from(mut self, sender: Sender) -> Self {
+        self.from = sender;
         self
     }
 
@@ -108,6 +114,14 @@ impl<'a> ImportOptions<'a> {
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// The lines come out of a JSON array, which tools may set in other words:
+    /// the digest of the trailer is not compared.
+    #[must_use]
+    pub const fn rewritten(mut self, is_rewritten: bool) -> Self {
+        self.is_rewritten = is_rewritten;
         self
     }
 
@@ -149,30 +163,28 @@ pub struct ImportSummary {
     pub pending: u64,
     /// Lines that were refused.
     pub refused: u64,
+    /// Envelopes that are not kept: an entry has eight places, which better ones
+    /// take or keep, or they say to be for this node and open nothing. Those
+    /// that lost their place are counted, too. The entries are as good as
+    /// before.
+    pub envelopes_dropped: u64,
     /// Why, for the first thousand of them. A frame that does not decode ends
     /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
     /// Of all of them: how many are worth another try, and when.
     pub kinds: RefusalCounts,
-    /// Whether the stream is whole.
+    /// What the stream is as a whole.
     pub stream: StreamState,
+    /// What the source said when it could not be read to its end.
+    pub broken: Option<String>,
+    /// The card of the stream's header, of the last one if there were several.
+    /// Its signature holds; whether the node is known is another question.
+    pub card: Option<Card>,
+    /// Checkpoints in the stream that contradict what a known node signed
+    /// before. Both are kept as evidence.
+    pub conflicts: Vec<Conflict>,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
-}
-
-/// What the header and trailer of a stream say of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamState {
-    /// There were none: whether lines are missing cannot be known.
-    #[default]
-    Bare,
-    /// Everything that the trailer counts came.
-    Complete,
-    /// The trailer is missing.
-    Cut,
-    /// The trailer counts other entries than came.
-    Damaged(String),
 }
 
 impl Db {
@@ -180,22 +192,27 @@ impl Db {
     /// here.
     ///
     /// It takes constant memory and can be repeated: entries that are here
-    /// already change nothing. A line that is refused stops no other.
+    /// already change nothing. A line that is refused stops no other. Where
+    /// `input` fails the stream is cut, or damaged if the error is of the kind
+    /// `InvalidData`, as that of an unpacker; what came before is stored.
     ///
     /// # Errors
-    /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
         let keeps = options.rejects.is_some();
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
+        let checker = Checker::new(self, options.trust, options.passphrase);
+        let checker = checker.only(&options.prefix).from(Hand::of(options.from)).keeping(keeps);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
         let mut take = |outcome| intake.take(outcome);
-        if source::is_binary(&mut input)? {
-            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
-        } else {
-            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+        match source::is_binary(&mut input) {
+            Ok(true) => check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?,
+            Ok(false) => check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?,
+            Err(problem) => {
+                let checked = vec![Seen::broken(Box::new(Broken::source(&problem)))];
+                let _ = take(Outcome { read: 0, held: 0, checked })?;
+            }
         }
         intake.finish()
     }

@@ -3,15 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
+use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo, Time};
 use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::error::Outcome;
 use super::original::{AttachmentJson, OriginalJson};
-use super::output::{printable, shorten};
+use super::output::printable;
+use super::paint::{Paint, Painted};
 use super::patch::{self, Change};
 use super::reader::Reader;
+use super::whole::{self, ContradictionJson, LedgerJson};
 use super::{as_text, find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
@@ -255,13 +257,16 @@ impl<'a> Step<'a> {
     }
 
     /// The changes in one cell.
-    pub(crate) fn summary(&self, width: usize) -> String {
-        let Some(changes) = self.changes() else { return about(self.entry) };
+    pub(crate) fn summary(&self, width: usize) -> Painted {
+        let Some(changes) = self.changes() else { return about(self.entry).into() };
         if changes.is_empty() {
-            return "(same data)".to_owned();
+            return "(same data)".into();
         }
-        let words: Vec<String> = changes.iter().take(16).map(Change::word).collect();
-        shorten(&words.join("  "), width).into_owned()
+        let join = |line: Painted, change: &Change| match line.is_empty() {
+            true => change.word(),
+            false => line.and(Paint::Plain, "  ").with(change.word()),
+        };
+        changes.iter().take(16).fold(Painted::default(), join).shortened(width)
     }
 }
 
@@ -286,43 +291,53 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
     if entry.is_trusted() { "trusted" } else { "unknown" }
 }
 
+/// The same with its colour.
+pub(crate) fn painted_trust(entry: &Entry) -> Painted {
+    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    Painted::default().and(paint, trust(entry))
+}
+
+/// Who signed, and whether the key is known here.
+pub(crate) fn signer(entry: &Entry) -> Painted {
+    Painted::from(format!("{} (", actor(entry))).with(painted_trust(entry)).and(Paint::Plain, " key)")
+}
+
 /// An entry in one line.
-pub(crate) fn headline(entry: &Entry) -> String {
+pub(crate) fn headline(entry: &Entry) -> Painted {
     if let Some(original) = entry.original() {
-        return format!(
-            "{} #{}  {}  {} {}, migrated {} by {} ({} key)",
+        let start = format!(
+            "{} #{}  {}  {} {}, migrated {} by ",
             printable(entry.thing()),
             entry.seq(),
             find::short(&entry.id()),
             printable(entry.action().unwrap_or_default()),
             original.phrase(),
             when::short(entry.time()),
-            actor(entry),
-            trust(entry),
         );
+        return Painted::from(start).with(signer(entry));
     }
-    format!(
-        "{} #{}  {}  {}  {} by {} ({} key)",
+    let start = format!(
+        "{} #{}  {}  {}  {} by ",
         printable(entry.thing()),
         entry.seq(),
         find::short(&entry.id()),
         when::short(entry.time()),
         entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
-        actor(entry),
-        trust(entry),
-    )
+    );
+    Painted::from(start).with(signer(entry))
 }
 
-/// When an entry counts, who wrote it, and what is to be believed of that, in
-/// three cells: of a migrated entry those of its original.
-pub(crate) fn provenance(entry: &Entry) -> [String; 3] {
-    match entry.original() {
-        None => [when::short(entry.time()), actor(entry), trust(entry).to_owned()],
-        Some(original) => {
-            let name = format!("{} (migrated by {})", original.actor(), actor(entry));
-            [when::short(original.dated(entry.time())), name, original.standing().to_owned()]
-        }
-    }
+/// When an entry counts, who wrote it, and what is to be believed of that: of a
+/// migrated entry what its original says.
+pub(crate) fn by_whom(entry: &Entry) -> (Time, String, Painted) {
+    let Some(original) = entry.original() else { return (entry.time(), actor(entry), painted_trust(entry)) };
+    let name = format!("{} (migrated by {})", original.actor(), actor(entry));
+    let paint = match (original.verified, original.actor.trusted) {
+        (false, _) => Paint::Bad,
+        (true, false) => Paint::Doubtful,
+        (true, true) => Paint::Plain,
+    };
+    (original.dated(entry.time()), name, Painted::default().and(paint, original.standing()))
 }
 
 /// What a write gave, in the words of the format.
@@ -407,8 +422,16 @@ pub(crate) struct ImportedJson {
     pub(crate) pending: u64,
     /// Lines that were refused.
     pub(crate) refused: u64,
-    /// `bare`, `complete`, `cut` or `damaged`.
+    /// Envelopes that found no place in an entry, or lost it.
+    pub(crate) envelopes_dropped: u64,
+    /// Entries that came, whatever became of them.
+    pub(crate) entries: u64,
+    /// `whole`, `part`, `bare`, `cut`, `damaged` or `newer`.
     pub(crate) stream: &'static str,
+    /// Of what ledger it is the whole or a part, if its node has signed that.
+    pub(crate) ledger: Option<LedgerJson>,
+    /// Checkpoints that contradict what a known node signed before.
+    pub(crate) contradictions: Vec<ContradictionJson>,
     /// Whether it was left before its end.
     pub(crate) interrupted: bool,
     /// Why lines were refused, for the first thousand.
@@ -427,12 +450,11 @@ impl ImportedJson {
             completed: imported.completed,
             pending: imported.pending,
             refused: imported.refused,
-            stream: match imported.stream {
-                StreamState::Complete => "complete",
-                StreamState::Cut => "cut",
-                StreamState::Damaged(_) => "damaged",
-                _ => "bare",
-            },
+            envelopes_dropped: imported.envelopes_dropped,
+            entries: imported.entries,
+            stream: whole::word(&imported.stream),
+            ledger: imported.stream.ledger().map(LedgerJson::new),
+            contradictions: imported.conflicts.iter().map(ContradictionJson::new).collect(),
             interrupted,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
-use thingdb::{Db, ImportOptions, Refusal};
+use thingdb::{Db, ImportOptions, Refusal, Sender};
 use tokio::sync::mpsc;
 
 use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, NDJSON};
-use super::pipe::{self, Break, Ending, Source, Unpacked, UntilError};
+use super::pipe::{self, Break, Ending, Source, Unpacked};
 use super::places::Scarce;
 use super::problem::{Problem, ProblemJson};
 use super::stream::{Form, MEDIA_TYPES};
@@ -38,6 +38,7 @@ pub(crate) async fn import(call: Call) -> Answer {
         compression: encoding::compressed_with(&call.headers)?,
         ratio: call.node.limits.unpack_ratio,
         things: call.things().to_owned(),
+        sender: call.bearer.as_ref().map_or_else(Sender::unknown, |bearer| Sender::unknown().token(bearer.token.id)),
         dry_run: call.query.flag("dry_run")?,
         fail_fast: call.query.flag("fail_fast")?,
     };
@@ -87,6 +88,7 @@ struct Order {
     compression: Compression,
     ratio: u64,
     things: String,
+    sender: Sender,
     dry_run: bool,
     fail_fast: bool,
 }
@@ -98,21 +100,19 @@ impl Order {
             |problem: &io::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-stream", problem.to_string());
         let unpacked = compress::unpacked(self.compression, source).map_err(|problem| malformed(&problem))?;
         let unpacked = Unpacked::new(unpacked, received, self.ratio, ending.clone());
-        let unwrapped = self.form.lines(unpacked).map_err(|problem| malformed(&problem))?;
-        let (unwrapped, problem) = UntilError::new(unwrapped);
+        let (unwrapped, is_array) = self.form.lines(unpacked).map_err(|problem| malformed(&problem))?;
         let mut tell = |refusal: &Refusal| lines.tell(refusal);
         let options = ImportOptions::new()
             .prefix(&self.things)
+            .from(self.sender)
             .dry_run(self.dry_run)
             .fail_fast(self.fail_fast)
+            .rewritten(is_array)
             .refused(&mut tell);
         let imported = db.import(options, unwrapped).map_err(Problem::from)?;
         let stopped = ending.broken() == Some(Break::Stopped);
-        let problem = problem.lock().expect("no thread panics while it holds the problem").take();
-        match (ending.broken(), problem) {
-            (Some(how), _) if !stopped => return Err(broken(how)),
-            (None, Some(problem)) => return Err(malformed(&problem)),
-            _ => {}
+        if let Some(how) = ending.broken().filter(|_| !stopped) {
+            return Err(broken(how));
         }
         if self.fail_fast
             && let Some(refusal) = imported.reasons.first()

@@ -15,6 +15,7 @@ mod key;
 mod latest;
 mod sealed;
 mod signed;
+mod stream;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
     signed::merkle(&mut writer);
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
-    text::stream(&mut writer);
+    stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);
     evidence::evidence(&mut writer);

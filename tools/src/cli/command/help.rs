@@ -62,7 +62,9 @@ THINGDB_PASSPHRASE_FILE      a file that holds the passphrase
 THINGDB_PASSPHRASE_COMMAND   a command that prints it
 CREDENTIALS_DIRECTORY        systemd's; the credential is thingdb-passphrase
 THINGDB_PASSPHRASE           the passphrase itself, as the last choice
-NO_COLOR, CLICOLOR_FORCE     colours off, colours on";
+NO_COLOR, CLICOLOR_FORCE     colours off, colours on
+THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
+                             neither is set; cat for none";
 
 /// Prints the help.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {

@@ -38,7 +38,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let entry = find::entry(&*source, &args.id)?;
     heads::warn(&context.console, &entry);
     if context.output.format() == Format::Raw && !args.original {
-        return context.output.bytes(entry.data().unwrap_or_default());
+        let way_out = || format!("thingdb show {} --format raw > FILE", find::short(&entry.id()));
+        return context.output.data(entry.data().unwrap_or_default(), way_out);
     }
     let whole = entry
         .whole()
@@ -84,8 +85,8 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         (
             "actor",
             match &original {
-                Some(_) => format!("{} ({} key), who migrated it", record::actor(entry), record::trust(entry)),
-                None => format!("{} ({} key)", record::actor(entry), record::trust(entry)),
+                Some(_) => format!("{}, who migrated it", context.output.painted(&record::signer(entry))),
+                None => context.output.painted(&record::signer(entry)),
             },
         ),
         ("actor key", entry.actor().to_string()),
