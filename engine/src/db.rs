@@ -9,6 +9,7 @@ use crate::actors::unix_now;
 use crate::committer::Committer;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::exchange::waiting::Room;
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
 use crate::lock::{DirLock, LockError};
 use crate::options::Options;
@@ -67,6 +68,8 @@ pub struct Db {
     pub(crate) checkpointed: Mutex<u64>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
+    /// Opened when it is first asked for.
+    pub(crate) waiting: Mutex<Option<Room>>,
     closed: bool,
     /// Held until everything else is gone.
     _lock: DirLock,
@@ -208,6 +211,7 @@ impl Db {
             warnings: Mutex::new(warnings),
             checkpointed: Mutex::new(checkpointed),
             replica: Mutex::default(),
+            waiting: Mutex::default(),
             closed: false,
             _lock: lock,
         })

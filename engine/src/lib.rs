@@ -100,6 +100,7 @@ pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::import::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
+pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};

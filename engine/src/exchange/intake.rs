@@ -1,7 +1,7 @@
 //! Takes checked lines in, in the order of the stream: commits what can be
 //! committed, lets wait what came before its prev, and counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,15 +9,17 @@ use std::sync::Arc;
 use thingdb_format::{EntryId, Line, Signature, StreamCheck};
 
 use super::check::{Candidate, Checked, Checker, Memos, RawLine};
+use super::dry_run::DryRun;
 use super::import::{ImportOptions, ImportSummary, StreamState};
-use super::pending::{self, Pending};
-use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
+use super::refusal::{Cause, Refusal, RefusalKind};
+use super::waiting::{Arrival, Gone, Parking, Released, ReleasedLine, Room};
+use crate::committer::{Arrived, Done, Fate, Job};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
 use crate::schema::Tag;
+use crate::store::Store;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -33,18 +35,18 @@ const MAX_HELD_BYTES: usize = 32 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
+    checker: &'a Checker<'a>,
     options: ImportOptions<'o>,
     check: StreamCheck,
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
     held_bytes: usize,
-    pending: Pending,
-    /// The rows of what waited when this import began.
-    loaded: Vec<Vec<u8>>,
-    /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (Tag, Place)>,
-    links: Links,
+    dry_run: Option<DryRun>,
+    /// Its number in the waiting room.
+    import: u64,
+    /// Those that came with it and wait, or did.
+    parked: Vec<EntryId>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -52,42 +54,29 @@ pub(super) struct Intake<'a, 'o> {
 }
 
 impl<'a, 'o> Intake<'a, 'o> {
-    /// With the entries that an earlier import left waiting.
-    pub(super) fn new(db: &'a Db, checker: &Checker<'_>, options: ImportOptions<'o>) -> Result<Self> {
+    /// What can go on of what waits goes on first.
+    pub(super) fn new(db: &'a Db, checker: &'a Checker<'a>, options: ImportOptions<'o>) -> Result<Self> {
+        let dry_run = options.dry_run.then(DryRun::new);
         let mut intake = Self {
             db,
+            checker,
             options,
             check: StreamCheck::default(),
             held: Vec::new(),
             held_bytes: 0,
-            pending: Pending::default(),
-            loaded: Vec::new(),
-            imagined: HashMap::new(),
-            links: Links::default(),
+            dry_run,
+            import: db.with_waiting_room(|room| Ok(room.begin()))?,
+            parked: Vec::new(),
             unsynced: 0,
             lines: 0,
             bytes: 0,
             summary: ImportSummary::default(),
         };
-        let mut memos = Memos::default();
-        let mut waiting = Vec::new();
-        for raw in pending::load(&db.store, &mut intake.loaded)? {
-            // It was accepted when it came. What has lost its trust since does
-            // not go on.
-            let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
-            if checker.withdrawn(&entry.header).is_err() {
-                continue;
-            }
-            let tag = db.store.tag(&entry.header.thing);
-            if let Ok(arrived) = checker.entry(*entry, tag, &mut memos) {
-                waiting.push(Candidate { line: 0, raw: RawLine::alone(raw), arrived });
-            }
+        if intake.dry_run.is_none() {
+            let now = db.committer.now();
+            intake.summary.dropped = db.with_waiting_room(|room| room.expire(&db.store, now))?;
+            intake.commit(Vec::new())?;
         }
-        if !waiting.is_empty() {
-            intake.commit(waiting)?;
-        }
-        // What is here because of an earlier import is not this one's.
-        intake.summary = ImportSummary::default();
         Ok(intake)
     }
 
@@ -147,7 +136,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     const fn stops(&self) -> bool {
-        self.options.fail_fast && self.summary.refused > 0
+        (self.options.fail_fast && self.summary.refused > 0) || self.summary.limited
     }
 
     fn is_amid_batch(&self) -> bool {
@@ -164,37 +153,199 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// Commits entries, and those that waited for them, until none is left
     /// that can go on.
     fn commit(&mut self, mut candidates: Vec<Candidate>) -> Result<()> {
-        while !candidates.is_empty() {
-            let (whence, entries): (Vec<_>, Vec<Arrived>) =
-                candidates.drain(..).map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
-            let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.id).collect();
-            let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
-            for ((fate, id), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
-                match fate {
-                    Fate::Added => {
-                        self.summary.added += 1;
-                        self.unsynced += 1;
-                        candidates.extend(self.pending.release(&id));
-                    }
-                    Fate::Known => self.summary.known += 1,
-                    Fate::Completed => self.summary.completed += 1,
-                    Fate::Refused(cause) => self.refuse(&raw, cause.refusal(line, None, Some(id)))?,
-                    Fate::MissingPrev(prev, arrived) => {
-                        let candidate = Candidate { line, raw, arrived: *arrived };
-                        if let Err(candidate) = self.pending.wait(prev, candidate) {
-                            let reason = format!("its prev {prev} is not here, and too many entries wait already");
-                            let cause = Cause::new(RefusalCode::WaitingRoomFull, reason);
-                            self.refuse(&candidate.raw, cause.refusal(line, None, Some(id)))?;
-                        }
-                    }
-                }
+        let mut released = VecDeque::new();
+        loop {
+            let mut added = Vec::new();
+            if !candidates.is_empty() {
+                self.commit_some(std::mem::take(&mut candidates), &mut added)?;
             }
+            released.extend(self.released(&added)?);
+            if released.is_empty() {
+                break;
+            }
+            candidates = self.next_released(&mut released)?;
         }
         if self.unsynced >= SYNC_ENTRIES {
             self.unsynced = 0;
             self.db.sync()?;
         }
+        if self.dry_run.as_ref().is_some_and(DryRun::is_full) {
+            self.summary.limited = true;
+        }
         Ok(())
+    }
+
+    fn commit_some(&mut self, candidates: Vec<Candidate>, added: &mut Vec<(EntryId, Tag)>) -> Result<()> {
+        let (whence, entries): (Vec<_>, Vec<Arrived>) =
+            candidates.into_iter().map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
+        let ids: Vec<(EntryId, Tag)> = entries.iter().map(|arrived| (arrived.id, arrived.tag)).collect();
+        let size = self.db.store.size();
+        let fates = match &mut self.dry_run {
+            Some(dry_run) => dry_run.imagine(self.db, entries)?,
+            None => self.submit(entries)?,
+        };
+        let mut missing = Vec::new();
+        let mut settled = Vec::new();
+        for ((fate, (id, tag)), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
+            match fate {
+                Fate::Added => {
+                    self.summary.added += 1;
+                    self.unsynced += 1;
+                    if self.dry_run.is_some() {
+                        added.push((id, tag));
+                    }
+                }
+                Fate::Known => self.summary.known += 1,
+                Fate::Completed => self.summary.completed += 1,
+                Fate::Refused(cause) => self.refuse(&raw, cause.refusal(line, None, Some(id)))?,
+                Fate::MissingPrev(prev, arrived) => {
+                    missing.push((prev, Candidate { line, raw, arrived: *arrived }));
+                    continue;
+                }
+            }
+            settled.push(id);
+        }
+        self.settle(&settled)?;
+        self.park(missing, size)
+    }
+
+    /// Runs `act` on the room in which this import lets entries wait.
+    fn room<T>(&mut self, act: impl FnOnce(&mut Room, &Store) -> Result<T>) -> Result<T> {
+        let store = &self.db.store;
+        match &mut self.dry_run {
+            Some(dry_run) => act(&mut dry_run.room, store),
+            None => self.db.with_waiting_room(|room| act(room, store)),
+        }
+    }
+
+    /// These left the room and are in, or refused.
+    fn settle(&mut self, ids: &[EntryId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.room(|room, _| {
+            ids.iter().for_each(|id| room.settle(id));
+            Ok(())
+        })
+    }
+
+    /// Lets entries wait whose prev is not here.
+    fn park(&mut self, missing: Vec<(EntryId, Candidate)>, size: u64) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (from, import, now) = (self.options.from, self.import, self.db.committer.now());
+        self.parked.extend(missing.iter().map(|(_, candidate)| candidate.arrived.id));
+        if let Some(dry_run) = &mut self.dry_run {
+            let store = &self.db.store;
+            let again = |id: &EntryId| self.db.with_waiting_room(|room| room.has(store, id));
+            for (_, candidate) in &missing {
+                if again(&candidate.arrived.id)? {
+                    dry_run.moves(candidate.arrived.id);
+                }
+            }
+        }
+        let mut refused = Vec::new();
+        let mut gone = Vec::new();
+        let is_heavy = self.room(|room, store| {
+            for (prev, candidate) in missing {
+                let arrival = Arrival { prev, candidate, from, now, import, size };
+                match room.park(store, arrival, &mut gone)? {
+                    Parking::Waits => {}
+                    Parking::Full(candidate) => refused.push((Cause::no_room(Some(&prev)), candidate)),
+                    Parking::Crossed(candidate) => refused.push((Cause::other_thing(&prev), candidate)),
+                }
+            }
+            Ok(room.is_heavy())
+        })?;
+        for (cause, candidate) in refused {
+            let refusal = cause.refusal(candidate.line, None, Some(candidate.arrived.id));
+            self.refuse(&candidate.raw, refusal)?;
+        }
+        for one in gone {
+            self.tell_gone(&one, Cause::no_room(None))?;
+        }
+        if is_heavy && self.dry_run.is_none() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Tells of an entry that waits no more: as refused if it came with this
+    /// import, else it is its sender who will hear.
+    fn tell_gone(&mut self, gone: &Gone, cause: Cause) -> Result<()> {
+        if gone.is_own || cause.code.kind() == RefusalKind::Permanent {
+            return self.refuse(&gone.raw, cause.refusal(gone.line, None, Some(gone.id)));
+        }
+        self.summary.dropped += 1;
+        Ok(())
+    }
+
+    /// Who waited for what has come.
+    fn released(&mut self, added: &[(EntryId, Tag)]) -> Result<Vec<(EntryId, Vec<ReleasedLine>)>> {
+        let import = self.import;
+        let released = match &mut self.dry_run {
+            None => self.db.with_waiting_room(|room| room.catch_up(&self.db.store, import))?,
+            Some(dry_run) => {
+                let store = &self.db.store;
+                let mut released = Vec::new();
+                for (id, tag) in added {
+                    released.extend(dry_run.room.release_imagined(store, id, *tag, import));
+                    let copies = self.db.with_waiting_room(|room| room.copies(store, id))?;
+                    let copies = copies.into_iter().filter(|(id, _)| dry_run.moves(*id));
+                    released.extend(copies.map(|(id, raw)| Released::Goes(id, vec![ReleasedLine::Stored(raw)])));
+                }
+                released
+            }
+        };
+        let mut goes = Vec::new();
+        for one in released {
+            match one {
+                Released::Goes(id, lines) => goes.push((id, lines)),
+                Released::Crossed(prev, gone) => self.tell_gone(&gone, Cause::other_thing(&prev))?,
+            }
+        }
+        Ok(goes)
+    }
+
+    /// The next of those who go on, as many as should be committed at once.
+    /// They were accepted when they came; what has lost its trust since does
+    /// not go on.
+    fn next_released(&mut self, released: &mut VecDeque<(EntryId, Vec<ReleasedLine>)>) -> Result<Vec<Candidate>> {
+        let mut memos = Memos::default();
+        let (mut candidates, mut bytes) = (Vec::new(), 0);
+        let mut settled = Vec::new();
+        while candidates.len() < MAX_HELD && bytes < MAX_HELD_BYTES {
+            let Some((id, lines)) = released.pop_front() else { break };
+            let before = candidates.len();
+            for line in lines {
+                let candidate = match line {
+                    ReleasedLine::Checked(candidate) => Some(*candidate),
+                    ReleasedLine::Stored(raw) => self.reread(id, raw, &mut memos)?,
+                };
+                bytes += candidate.as_ref().map_or(0, Candidate::bytes);
+                candidates.extend(candidate);
+            }
+            if candidates.len() == before {
+                settled.push(id);
+            }
+        }
+        self.settle(&settled)?;
+        Ok(candidates)
+    }
+
+    fn reread(&mut self, id: EntryId, raw: RawLine, memos: &mut Memos) -> Result<Option<Candidate>> {
+        // One that decodes no more is as good as lost: whoever sent it has it.
+        let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
+        let tag = self.db.store.tag(&entry.header.thing);
+        let checked = self.checker.withdrawn(&entry.header).and_then(|()| self.checker.entry(*entry, tag, memos));
+        match checked {
+            Ok(arrived) => Ok(Some(Candidate { line: 0, raw, arrived })),
+            Err(cause) => {
+                self.refuse(&raw, cause.refusal(0, None, Some(id)))?;
+                Ok(None)
+            }
+        }
     }
 
     fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
@@ -206,52 +357,19 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
     }
 
-    /// What would become of entries.
-    fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let imagined = &self.imagined;
-        self.links.look_for(&self.db.store, &entries, |id| imagined.contains_key(id))?;
-        entries
-            .into_iter()
-            .map(|arrived| match self.imagine_one(arrived) {
-                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
-                fate => fate,
-            })
-            .collect()
-    }
-
-    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
-        let store = &self.db.store;
-        let header = &arrived.header;
-        if self.imagined.contains_key(&arrived.id) {
-            return Ok(Fate::Known);
-        }
-        if let Some(state) = store.state(&arrived.tag)?
-            && store.find(&arrived.tag, &state, &arrived.id, Some(header.seq))?.is_some()
-        {
-            return Ok(Fate::Known);
-        }
-        let imagined = &self.imagined;
-        let taken = |id: &EntryId| imagined.get(id).copied();
-        match self.links.judge(&self.db.committer, store, &arrived, taken)? {
-            Verdict::Follows => {}
-            Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
-            Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
-        }
-        self.imagined.insert(arrived.id, (arrived.tag, (header.seq, header.time)));
-        Ok(Fate::Added)
-    }
-
-    /// Refuses what waits for an entry of another thing: it can never go on. No
-    /// row finds an entry by its id alone, so the ids of the ledger are gone
-    /// through, once an import and only if something waits.
+    /// Refuses what came with this import and waits for an entry of another
+    /// thing: it can never go on. No row finds an entry by its id alone, so the
+    /// ids of the ledger are gone through, once, and only if something waits
+    /// that did not before. Where the other entry comes later, that is seen then.
     fn refuse_crossed(&mut self) -> Result<()> {
-        if self.pending.len() == 0 {
+        let parked = std::mem::take(&mut self.parked);
+        let waits = self.room(|room, _| Ok(room.prev_of(&parked)))?;
+        if waits.is_empty() {
             return Ok(());
         }
-        let wanted: HashSet<EntryId> = self.pending.entries().flat_map(|(header, ..)| header.prev.clone()).collect();
-        let imagined = self.imagined.iter().map(|(id, (tag, _))| (*id, *tag));
-        let waiting = self.pending.entries().map(|(_, id, tag)| (id, tag));
-        let mut tag_of: HashMap<EntryId, Tag> = imagined.chain(waiting).filter(|(id, _)| wanted.contains(id)).collect();
+        let wanted: HashSet<EntryId> = waits.iter().map(|(prev, _)| *prev).collect();
+        let mut tag_of: HashMap<EntryId, Tag> = self
+            .room(|room, _| Ok(wanted.iter().filter_map(|prev| room.tag_of(prev).map(|tag| (*prev, tag))).collect()))?;
         let mut places = Vec::new();
         let scanned = self.db.scan_ids(|position, id| {
             places.extend(wanted.get(&EntryId(id)).map(|_| position));
@@ -267,10 +385,22 @@ impl<'a, 'o> Intake<'a, 'o> {
                 tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
             }
         }
-        for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
-            self.refuse(&raw, Cause::other_thing(&prev).refusal(line, None, Some(arrived.id)))?;
+        let import = self.import;
+        for (prev, id) in waits {
+            let Some(tag) = tag_of.get(&prev) else { continue };
+            let gone = self.room(|room, store| {
+                let is_other = room.tag_of(&id).is_some_and(|own| own != *tag);
+                Ok(if is_other { room.take(store, &id, import) } else { None })
+            })?;
+            if let Some(gone) = gone {
+                self.tell_gone(&gone, Cause::other_thing(&prev))?;
+            }
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.db.with_waiting_room(|room| room.flush(&self.db.store, &self.db.committer))
     }
 
     fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
@@ -301,15 +431,16 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// The stream has ended, or was left.
     pub(super) fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
-        self.summary.stopped = self.stops();
+        self.summary.stopped = self.stops() && !self.summary.limited;
         self.refuse_crossed()?;
-        self.summary.pending = self.pending.len() as u64;
-        if !self.options.dry_run {
-            pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;
+        let waiting = self.db.with_waiting_room(|room| Ok(room.len()))?;
+        self.summary.pending = self.dry_run.as_ref().map_or(waiting, |dry_run| dry_run.pending(waiting));
+        if self.dry_run.is_none() {
+            self.flush()?;
             self.db.sync()?;
         }
-        if self.summary.stream == StreamState::Bare && !self.summary.stopped {
-            self.summary.stream = match self.check.finish() {
+        if self.summary.stream == StreamState::Bare && !self.stops() {
+            self.summary.stream = match std::mem::take(&mut self.check).finish() {
                 Ok(thingdb_format::stream::Outcome::Complete { .. }) => StreamState::Complete,
                 Ok(_) => StreamState::Bare,
                 Err(problem) => state_of(&problem),
@@ -318,7 +449,21 @@ impl<'a, 'o> Intake<'a, 'o> {
         if let Some(out) = &mut self.options.rejects {
             out.flush().map_err(rejects)?;
         }
-        Ok(self.summary)
+        Ok(std::mem::take(&mut self.summary))
+    }
+}
+
+impl Drop for Intake<'_, '_> {
+    /// What was let go of the waiting room and did not get its turn goes back,
+    /// and what waits since now is kept if it can be.
+    fn drop(&mut self) {
+        if self.dry_run.is_some() {
+            return;
+        }
+        let _ = self.db.with_waiting_room(|room| {
+            room.put_back(self.import);
+            room.flush(&self.db.store, &self.db.committer)
+        });
     }
 }
 

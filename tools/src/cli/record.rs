@@ -391,7 +391,7 @@ impl ImportedJson {
                 StreamState::Damaged(_) => "damaged",
                 _ => "bare",
             },
-            interrupted,
+            interrupted: interrupted || imported.limited,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,
         }
