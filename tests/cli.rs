@@ -7,12 +7,15 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod errors;
     mod exit_codes;
     mod failing_disk;
     mod given_files;
+    mod latest;
     mod manners;
     mod passphrase;
     mod real_input;
+    mod secret_files;
     mod streams;
     mod terminal;
     mod transcripts;

@@ -51,6 +51,7 @@
 
 mod actors;
 mod address;
+mod as_of;
 mod committer;
 mod db;
 #[doc(hidden)]
@@ -101,7 +102,7 @@ pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::import::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use exchange::waiting::{Waiting, WaitingEntry};
-pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
+pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use thingdb_format::{
-    Actor, BatchSignature, EntryId, Envelope, Hash, Header, KekPacket, Signature, ThingId, Verifier, header, merkle,
+    Actor, BatchSignature, EntryId, Envelope, Hash, Header, Recipients, Signature, ThingId, Verifier, header, merkle,
     payload,
 };
 
@@ -302,8 +302,8 @@ impl Store {
         Ok(payload)
     }
 
-    /// Opens a record as far as this node can.
-    pub(crate) fn record(&self, located: Located) -> Result<Record> {
+    /// Opens a record of a thing that has so many heads, as far as this node can.
+    pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
         let content = match (&located.stored.payload, located.stored.cek()) {
             (StoredPayload::Absent, _) => Content::Stub,
             (_, None) => Content::Undecryptable,
@@ -334,6 +334,7 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            heads,
             header: located.header,
         })
     }
@@ -362,7 +363,7 @@ impl Store {
     }
 
     /// The KEK packets of an envelope.
-    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Vec<KekPacket>> {
+    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Recipients> {
         let row = schema::kek(&stored.packets);
         let sealed = self.storage.get(&row)?.ok_or_else(|| Error::damaged("a row of KEK packets", "it is missing"))?;
         crate::exchange::packets::decode(&self.rows.open(&row, &sealed)?)

@@ -28,6 +28,7 @@ use thingdb_format::{EncryptionKey, EntryId, Origin};
 use crate::error::{Error, Result};
 use crate::storage::Ticket;
 use crate::store::Store;
+pub(crate) use envelope::Packed;
 use envelope::SharedKek;
 pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Shared};
 pub(crate) use links::{Links, Place, Verdict};

@@ -131,13 +131,13 @@ impl<'a> Stage<'a> {
                 return Err(Error::Conflict { thing: new.thing, expected, heads });
             }
         }
-        // An entry joins all heads, or the greatest if there are too many.
+        // An entry joins all heads, or the latest if there are too many.
         let mut joined = heads;
-        joined.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        joined.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
         joined.truncate(header::MAX_PREV);
         let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
         prev.sort_unstable();
-        let seq = joined.first().map_or(0, |head| head.seq) + 1;
+        let seq = joined.iter().map(|head| head.seq).max().unwrap_or(0) + 1;
         let time = later_than(self.now, joined.iter().map(|head| head.time).max())?;
         let header = Header::new(Fields {
             suite: new.suite,

@@ -95,7 +95,8 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// Where lines go that are refused, as they came.
+    /// Where lines go that are refused, as they came; entries of a binary
+    /// stream go there as lines.
     #[must_use]
     pub fn rejects(mut self, out: &'a mut dyn Write) -> Self {
         self.rejects = Some(out);
@@ -152,7 +153,8 @@ pub struct ImportSummary {
     pub dropped: u64,
     /// Lines that were refused.
     pub refused: u64,
-    /// Why, for the first thousand of them.
+    /// Why, for the first thousand of them. A frame that does not decode ends
+    /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
     /// Of all of them: how many are worth another try, and when.
     pub kinds: RefusalCounts,
@@ -192,10 +194,11 @@ impl Db {
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix);
+        let keeps = options.rejects.is_some();
+        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
-        let mut take = |checked, bytes| intake.take(checked, bytes);
+        let mut take = |outcome| intake.take(outcome);
         if source::is_binary(&mut input)? {
             check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
         } else {

@@ -2,17 +2,16 @@
 //! committed, lets wait what came before its prev, and counts.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thingdb_format::{EntryId, Line, Signature, StreamCheck};
 
-use super::check::{Candidate, Checked, Checker, Memos, RawLine};
+use super::check::{Broken, Came, Candidate, Checked, Checker, Memos, Outcome, RawLine};
 use super::dry_run::DryRun;
 use super::import::{ImportOptions, ImportSummary, StreamState};
 use super::refusal::{Cause, Refusal, RefusalKind};
-use super::waiting::{Arrival, Gone, Parking, Released, ReleasedLine, Room};
+use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room};
 use crate::committer::{Arrived, Done, Fate, Job};
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -31,7 +30,7 @@ const MAX_REASONS: usize = 1000;
 const MAX_HELD: usize = 8192;
 
 /// Bytes that are held back until then.
-const MAX_HELD_BYTES: usize = 32 << 20;
+const MAX_HELD_BYTES: usize = 16 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
@@ -43,8 +42,8 @@ pub(super) struct Intake<'a, 'o> {
     held: Vec<Candidate>,
     held_bytes: usize,
     dry_run: Option<DryRun>,
-    /// Its number in the waiting room.
-    import: u64,
+    /// Who it is in the waiting room.
+    asks: Asks,
     /// Those that came with it and wait, or did.
     parked: Vec<EntryId>,
     unsynced: u64,
@@ -56,7 +55,7 @@ pub(super) struct Intake<'a, 'o> {
 impl<'a, 'o> Intake<'a, 'o> {
     /// What can go on of what waits goes on first.
     pub(super) fn new(db: &'a Db, checker: &'a Checker<'a>, options: ImportOptions<'o>) -> Result<Self> {
-        let dry_run = options.dry_run.then(DryRun::new);
+        let (dry_run, keeps) = (options.dry_run.then(DryRun::new), options.rejects.is_some());
         let mut intake = Self {
             db,
             checker,
@@ -65,7 +64,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             held: Vec::new(),
             held_bytes: 0,
             dry_run,
-            import: db.with_waiting_room(|room| Ok(room.begin()))?,
+            asks: db.with_waiting_room(|room| Ok(room.begin(keeps)))?,
             parked: Vec::new(),
             unsynced: 0,
             lines: 0,
@@ -81,10 +80,9 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     /// Takes the lines of a chunk. Breaks off if it should end here.
-    pub(super) fn take(&mut self, checked: Vec<Checked>, bytes: u64) -> Result<ControlFlow<()>> {
-        self.bytes += bytes;
-        // Each line keeps the whole chunk.
-        self.held_bytes = self.held_bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
+        self.bytes += read;
+        self.held_bytes = self.held_bytes.saturating_add(held);
         for one in checked {
             self.lines += 1;
             match one {
@@ -96,14 +94,20 @@ impl<'a, 'o> Intake<'a, 'o> {
                     let noted = self.check.trailer(&trailer);
                     self.note(noted);
                 }
-                // The first thing that is wrong counts.
-                Checked::Broken(state) if self.summary.stream == StreamState::Bare => self.summary.stream = state,
-                Checked::Broken(_) => {}
+                Checked::Broken(broken) => {
+                    let Broken { state, refusal } = *broken;
+                    // The first thing that is wrong counts.
+                    if self.summary.stream == StreamState::Bare {
+                        self.summary.stream = state;
+                    }
+                    if let Some(refusal) = refusal {
+                        self.tell(refusal);
+                    }
+                }
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
                     let noted = self.check.entry(&candidate.arrived.id);
                     self.note(noted);
-                    self.held_bytes += candidate.bytes();
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
@@ -112,7 +116,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     self.note(noted);
                     self.summary.known += 1;
                 }
-                Checked::Refused { id, raw, refusal } => {
+                Checked::Refused { id, came, refusal } => {
                     if let Some(id) = id {
                         self.summary.entries += 1;
                         let noted = self.check.entry(&id);
@@ -121,7 +125,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     if self.options.fail_fast {
                         self.commit_held()?;
                     }
-                    self.refuse(&raw, refusal)?;
+                    self.refuse(&came, refusal)?;
                 }
             }
             if self.stops() {
@@ -176,8 +180,11 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn commit_some(&mut self, candidates: Vec<Candidate>, added: &mut Vec<(EntryId, Tag)>) -> Result<()> {
-        let (whence, entries): (Vec<_>, Vec<Arrived>) =
-            candidates.into_iter().map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
+        let whence = |candidate: Candidate| {
+            let Candidate { line, came, arrived, envelopes } = candidate;
+            ((line, came, envelopes), arrived)
+        };
+        let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.into_iter().map(whence).unzip();
         let ids: Vec<(EntryId, Tag)> = entries.iter().map(|arrived| (arrived.id, arrived.tag)).collect();
         let size = self.db.store.size();
         let fates = match &mut self.dry_run {
@@ -186,7 +193,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         };
         let mut missing = Vec::new();
         let mut settled = Vec::new();
-        for ((fate, (id, tag)), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
+        for ((fate, (id, tag)), (line, came, envelopes)) in fates.into_iter().zip(ids).zip(whence) {
             match fate {
                 Fate::Added => {
                     self.summary.added += 1;
@@ -197,9 +204,9 @@ impl<'a, 'o> Intake<'a, 'o> {
                 }
                 Fate::Known => self.summary.known += 1,
                 Fate::Completed => self.summary.completed += 1,
-                Fate::Refused(cause) => self.refuse(&raw, cause.refusal(line, None, Some(id)))?,
+                Fate::Refused(cause) => self.refuse(&came, cause.refusal(line, None, Some(id)))?,
                 Fate::MissingPrev(prev, arrived) => {
-                    missing.push((prev, Candidate { line, raw, arrived: *arrived }));
+                    missing.push((prev, Candidate { line, came, arrived: *arrived, envelopes }));
                     continue;
                 }
             }
@@ -234,7 +241,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         if missing.is_empty() {
             return Ok(());
         }
-        let (from, import, now) = (self.options.from, self.import, self.db.committer.now());
+        let (from, asks, now) = (self.options.from, self.asks, self.db.committer.now());
         self.parked.extend(missing.iter().map(|(_, candidate)| candidate.arrived.id));
         if let Some(dry_run) = &mut self.dry_run {
             let store = &self.db.store;
@@ -249,7 +256,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut gone = Vec::new();
         let is_heavy = self.room(|room, store| {
             for (prev, candidate) in missing {
-                let arrival = Arrival { prev, candidate, from, now, import, size };
+                let arrival = Arrival { prev, candidate, from, now, asks, size };
                 match room.park(store, arrival, &mut gone)? {
                     Parking::Waits => {}
                     Parking::Full(candidate) => refused.push((Cause::no_room(Some(&prev)), candidate)),
@@ -260,7 +267,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         })?;
         for (cause, candidate) in refused {
             let refusal = cause.refusal(candidate.line, None, Some(candidate.arrived.id));
-            self.refuse(&candidate.raw, refusal)?;
+            self.refuse(&candidate.came, refusal)?;
         }
         for one in gone {
             self.tell_gone(&one, Cause::no_room(None))?;
@@ -275,7 +282,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// import, else it is its sender who will hear.
     fn tell_gone(&mut self, gone: &Gone, cause: Cause) -> Result<()> {
         if gone.is_own || cause.code.kind() == RefusalKind::Permanent {
-            return self.refuse(&gone.raw, cause.refusal(gone.line, None, Some(gone.id)));
+            return self.refuse(&gone.came, cause.refusal(gone.line, None, Some(gone.id)));
         }
         self.summary.dropped += 1;
         Ok(())
@@ -283,14 +290,14 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// Who waited for what has come.
     fn released(&mut self, added: &[(EntryId, Tag)]) -> Result<Vec<(EntryId, Vec<ReleasedLine>)>> {
-        let import = self.import;
+        let asks = self.asks;
         let released = match &mut self.dry_run {
-            None => self.db.with_waiting_room(|room| room.catch_up(&self.db.store, import))?,
+            None => self.db.with_waiting_room(|room| room.catch_up(&self.db.store, asks))?,
             Some(dry_run) => {
                 let store = &self.db.store;
                 let mut released = Vec::new();
                 for (id, tag) in added {
-                    released.extend(dry_run.room.release_imagined(store, id, *tag, import));
+                    released.extend(dry_run.room.release_imagined(store, id, *tag, asks));
                     let copies = self.db.with_waiting_room(|room| room.copies(store, id))?;
                     let copies = copies.into_iter().filter(|(id, _)| dry_run.moves(*id));
                     released.extend(copies.map(|(id, raw)| Released::Goes(id, vec![ReleasedLine::Stored(raw)])));
@@ -334,15 +341,23 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(candidates)
     }
 
-    fn reread(&mut self, id: EntryId, raw: RawLine, memos: &mut Memos) -> Result<Option<Candidate>> {
+    fn reread(&mut self, id: EntryId, raw: Vec<u8>, memos: &mut Memos) -> Result<Option<Candidate>> {
         // One that decodes no more is as good as lost: whoever sent it has it.
         let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
         let tag = self.db.store.tag(&entry.header.thing);
-        let checked = self.checker.withdrawn(&entry.header).and_then(|()| self.checker.entry(*entry, tag, memos));
+        let checked = match self.checker.withdrawn(&entry.header) {
+            Ok(()) => self.checker.entry(0, *entry, tag, memos).map_err(|refused| refused.0),
+            Err(cause) => Err(cause),
+        };
         match checked {
-            Ok(arrived) => Ok(Some(Candidate { line: 0, raw, arrived })),
+            Ok(mut candidate) => {
+                if self.asks.keeps {
+                    candidate.came = Came::Line(RawLine::alone(raw));
+                }
+                Ok(Some(candidate))
+            }
             Err(cause) => {
-                self.refuse(&raw, cause.refusal(0, None, Some(id)))?;
+                self.refuse(&Came::Line(RawLine::alone(raw)), cause.refusal(0, None, Some(id)))?;
                 Ok(None)
             }
         }
@@ -385,12 +400,12 @@ impl<'a, 'o> Intake<'a, 'o> {
                 tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
             }
         }
-        let import = self.import;
+        let asks = self.asks;
         for (prev, id) in waits {
             let Some(tag) = tag_of.get(&prev) else { continue };
             let gone = self.room(|room, store| {
                 let is_other = room.tag_of(&id).is_some_and(|own| own != *tag);
-                Ok(if is_other { room.take(store, &id, import) } else { None })
+                Ok(if is_other { room.take(store, &id, asks) } else { None })
             })?;
             if let Some(gone) = gone {
                 self.tell_gone(&gone, Cause::other_thing(&prev))?;
@@ -403,20 +418,23 @@ impl<'a, 'o> Intake<'a, 'o> {
         self.db.with_waiting_room(|room| room.flush(&self.db.store, &self.db.committer))
     }
 
-    fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
+    fn refuse(&mut self, came: &Came, refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
         self.summary.kinds.count(&refusal);
+        self.tell(refusal);
+        if let Some(out) = &mut self.options.rejects {
+            came.write_to(out).map_err(rejects)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, refusal: Refusal) {
         if let Some(tell) = &mut self.options.refused {
             tell(&refusal);
         }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(refusal);
         }
-        if let Some(out) = &mut self.options.rejects {
-            let end: &[u8] = if raw.ends_with(b"\n") { b"" } else { b"\n" };
-            out.write_all(raw).and_then(|()| out.write_all(end)).map_err(rejects)?;
-        }
-        Ok(())
     }
 
     /// Notes what is wrong with the stream as a whole; the first thing counts.
@@ -461,7 +479,7 @@ impl Drop for Intake<'_, '_> {
             return;
         }
         let _ = self.db.with_waiting_room(|room| {
-            room.put_back(self.import);
+            room.put_back(self.asks);
             room.flush(&self.db.store, &self.db.committer)
         });
     }

@@ -45,12 +45,12 @@ use thingdb_format::{Actor, EntryId, Origin, Time};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Line in the stream, from 1; 0 for an entry that has waited since an
+    /// Line in the stream, or frame, from 1; 0 for an entry that has waited since an
     /// earlier import.
     pub line: u64,
     /// Column in the line, in bytes, from 1, if the line does not decode.
     pub column: Option<usize>,
-    /// The entry, if the line decodes.
+    /// The entry, if the line or frame decodes.
     pub id: Option<EntryId>,
     /// The reason, for programs.
     pub code: RefusalCode,

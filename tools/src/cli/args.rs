@@ -180,6 +180,13 @@ pub(crate) struct Global {
     pub(crate) passphrase: PassphraseArgs,
 }
 
+impl Global {
+    /// The format that an option asks for.
+    pub(crate) fn chosen(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+}
+
 /// Where the passphrase comes from, if not from the terminal. There is no
 /// argument that is the passphrase: other users of the machine could read it.
 #[derive(Debug, Default, Args)]
@@ -333,6 +340,14 @@ impl Command {
             Self::Forks(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
+        }
+    }
+
+    /// Whether the command goes on until somebody wants it to end.
+    pub(crate) const fn watches(&self) -> bool {
+        match self {
+            Self::Push(args) | Self::Pull(args) | Self::Sync(args) => args.watches(),
+            _ => false,
         }
     }
 

@@ -20,6 +20,7 @@ mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
+mod heads;
 mod input;
 pub(crate) mod interrupt;
 mod kept;
@@ -37,16 +38,18 @@ pub(crate) mod record;
 mod rejects;
 mod remote;
 pub(crate) mod replace;
+mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
-mod talk;
+pub(crate) mod talk;
 pub(crate) mod text;
 pub(crate) mod unwrap;
+mod usage;
+mod watch;
 pub(crate) mod when;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -56,7 +59,9 @@ use crate::local::Client;
 use args::Cli;
 use console::Console;
 use context::Context;
-use error::{Exit, Failure, Outcome};
+use error::{Exit, Outcome};
+use output::Format;
+use talk::Form;
 
 /// Runs the command that `args` name and gives its exit code: in the server
 /// that holds the database, or else here.
@@ -64,20 +69,30 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::read(&args) {
         Ok(cli) => cli,
-        Err(problem) => return refuse(&problem),
+        Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
         Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
-    match server(&cli) {
-        Ok(Some(client)) => client.run(&console, cli.global, &args),
-        Ok(None) => execute(cli, &console, None).into(),
-        Err(failure) => {
-            failure.say(&console);
-            failure.exit().into()
-        }
+    let console = speaking(console, cli.global.chosen());
+    if cli.command.watches() {
+        return watch::run(&args, cli, &console);
     }
+    let ran = match server(&cli) {
+        Ok(Some(client)) => client.run(&console, cli.global, &args),
+        Ok(None) => Ok(execute(cli, &console, None).into()),
+        Err(failure) => Err(failure),
+    };
+    ended(ran, &console)
+}
+
+/// The exit code, after what there is to be said.
+fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
+    ran.unwrap_or_else(|failure| {
+        failure.say(console);
+        failure.exit().into()
+    })
 }
 
 /// The server that holds the database, if the command opens one and there is
@@ -92,6 +107,7 @@ fn server(cli: &Cli) -> Outcome<Option<Client>> {
 
 /// Runs a command, on the database of a server if it is given.
 pub(crate) fn execute(cli: Cli, console: &Console, held: Option<Arc<Db>>) -> Exit {
+    let console = &speaking(console.clone(), cli.global.chosen());
     let context = Context::new(cli.global, console, held);
     match context.and_then(|context| command::run(&context, cli.command)) {
         Ok(()) => Exit::Done,
@@ -102,28 +118,10 @@ pub(crate) fn execute(cli: Cli, console: &Console, held: Option<Arc<Db>>) -> Exi
     }
 }
 
-/// Prints what the parser has to say: help and version on stdout, errors in
-/// the form of all our errors on stderr.
-fn refuse(problem: &clap::Error) -> ExitCode {
-    if let (Some(failure), Ok(console)) = (remote::misplaced(problem), Console::of_process()) {
-        failure.say(&console);
-        return failure.exit().into();
-    }
-    let text = problem.render().ansi().to_string();
-    if problem.use_stderr() {
-        // A stderr that is closed is no reason for another exit code.
-        let _ = writeln!(anstream::stderr(), "{}", text.replacen("error:", "error[usage]:", 1).trim_end());
-        return Exit::Usage.into();
-    }
-    let mut out = anstream::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done.into(),
-        Err(problem) => {
-            let failure = Failure::output(&problem);
-            if let Ok(console) = Console::of_process() {
-                failure.say(&console);
-            }
-            failure.exit().into()
-        }
-    }
+/// The console, talking JSON where a format that is JSON was asked for by name.
+fn speaking(console: Console, chosen: Option<Format>) -> Console {
+    // What the variable says that means nothing is told by the command.
+    let chosen = chosen.or_else(|| context::format_of_environment(&console).ok().flatten());
+    let is_json = matches!(chosen, Some(Format::Json | Format::Ndjson));
+    console.speaking(if is_json { Form::Json } else { Form::Text })
 }

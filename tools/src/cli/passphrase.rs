@@ -240,8 +240,10 @@ pub(crate) fn secret_file(console: &Console, path: &Path, what: &str) -> Outcome
     let name = path.display().to_string();
     let file = console.open(path, Access::Read).map_err(|problem| Failure::file(&name, &problem))?;
     if is_readable_by_others(file.file()) {
-        console.warning(&format!("{what}-file"), &format!("{name} is readable by other users of this machine"));
-        console.hint(&format!("chmod 600 {}", find::quoted(&name)));
+        console
+            .warning(format!("{what}-file"), format!("{name} is readable by other users of this machine"))
+            .hint(format!("chmod 600 {}", find::quoted(&name)))
+            .say();
     }
     read_bounded(file, what).map_err(|problem| Failure::file(&name, &problem))
 }

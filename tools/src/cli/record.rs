@@ -25,6 +25,9 @@ pub(crate) struct EntryJson {
     actor: ActorJson,
     action: Option<String>,
     prev: Vec<String>,
+    /// How many heads the thing has, entries that no other follows; with `at`
+    /// how many it had then. More than one is a fork.
+    heads: u64,
     content: &'static str,
     media_type: Option<String>,
     /// JSON as it was spelled; other data as a string of base64; null unless
@@ -87,6 +90,7 @@ impl EntryJson {
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),
+            heads: entry.heads(),
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
             data,

@@ -13,10 +13,11 @@ use super::wire::{self, Frame, malformed};
 use crate::cli::console::Access;
 use crate::cli::error::Failure;
 use crate::cli::passphrase::{Purpose, Question};
+use crate::cli::replace::Manner;
 
 /// The version of the messages. Client and server have to be of one version of
 /// the program anyway; this is for the time before one is released.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// What stands before the version, so that nobody takes another program for
 /// the server.
@@ -55,7 +56,7 @@ pub(crate) enum Message {
     /// The client: here it is.
     Opened(OwnedFd),
     /// The server: start to write what will be here.
-    Replace(PathBuf),
+    Replace(PathBuf, Manner),
     /// The client: write there; and whether it has to be committed.
     Replacing(OwnedFd, bool),
     /// The server: move the file with this number, counted from 0 as they were
@@ -158,8 +159,8 @@ impl Message {
                 descriptors.push(file.as_fd());
                 7
             }
-            Self::Replace(path) => {
-                out.bytes(path.as_os_str().as_bytes());
+            Self::Replace(path, manner) => {
+                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret);
                 8
             }
             Self::Replacing(file, is_pending) => {
@@ -236,7 +237,10 @@ impl Message {
                 Self::Open(path, if from.flag()? { Access::Append } else { Access::Read })
             }
             7 => Self::Opened(descriptor()?),
-            8 => Self::Replace(from.os()?.into()),
+            8 => {
+                let path = from.os()?.into();
+                Self::Replace(path, if from.flag()? { Manner::Secret } else { Manner::Public })
+            }
             9 => Self::Replacing(descriptor()?, from.flag()?),
             10 => Self::Commit(from.number()?),
             11 => Self::Discard(from.number()?),
@@ -386,7 +390,7 @@ mod tests {
             Message::Patience(true),
             Message::Interrupt,
             Message::Open(odd.into(), Access::Append),
-            Message::Replace("x".into()),
+            Message::Replace("x".into(), Manner::Secret),
             Message::Commit(7),
             Message::Discard(u32::MAX),
             Message::Committed,

@@ -14,7 +14,7 @@ use crate::error::Result;
 pub struct Waiting {
     /// Entries.
     pub entries: u64,
-    /// Bytes of their lines, with 512 for each entry.
+    /// Bytes of their lines, about, with 1024 for each.
     pub bytes: u64,
     /// When the one came that has waited longest.
     pub oldest: Option<Time>,
@@ -107,7 +107,7 @@ impl Db {
                     Some(candidate) => candidate.arrived.header.clone(),
                     None => {
                         // A line that is damaged is told when it is its turn.
-                        let read = rows::read_line(store, &id, line.slot, line.bytes);
+                        let read = rows::read_line(store, &id, line.slot, line.len);
                         let Some(Ok(Line::Entry(entry))) = read.map(|raw| Line::parse(&raw, 0)) else { continue };
                         entry.header
                     }

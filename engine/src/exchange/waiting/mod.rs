@@ -23,16 +23,17 @@ mod shares;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use thingdb_format::{EntryId, Hash, Origin};
+use sha2::{Digest, Sha256};
+use thingdb_format::{EntryId, Origin};
 
-use super::check::{Candidate, RawLine};
+use super::check::{Came, Candidate, RawLine};
 use crate::error::Result;
 use crate::ledger::WIDTH;
 use crate::schema::Tag;
 use crate::store::Store;
 pub use here::{Waiting, WaitingEntry};
 use rows::RoomRow;
-use shares::{ENTRY_BYTES, Limits, Owner, Shares};
+use shares::{Limits, Owner, Shares};
 
 /// What may wait in rows. The largest line fits into the share of an actor.
 const LIMITS: Limits = Limits { entries: 65_536, bytes: 128 << 20 };
@@ -76,8 +77,12 @@ struct Parked {
 
 struct ParkedLine {
     slot: u8,
+    /// Of what it has beside the header.
     hash: [u8; 8],
-    bytes: u32,
+    /// What it is counted with.
+    cost: u32,
+    /// Its length in rows.
+    len: u32,
     is_stored: bool,
     /// Checked and laid out, as long as there is room in memory.
     held: Option<Box<Candidate>>,
@@ -85,7 +90,7 @@ struct ParkedLine {
 
 impl Parked {
     fn cost(&self) -> u64 {
-        ENTRY_BYTES + self.lines.iter().map(|line| u64::from(line.bytes)).sum::<u64>()
+        self.lines.iter().map(|line| u64::from(line.cost)).sum()
     }
 
     fn next_slot(&self) -> u8 {
@@ -102,6 +107,14 @@ struct Leaving {
     import: u64,
 }
 
+/// An import, as the room knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Asks {
+    import: u64,
+    /// Whether it keeps what is refused.
+    pub(super) keeps: bool,
+}
+
 /// An entry that waits for nothing any more, or for something that can never be.
 pub(super) enum Released {
     /// Its prev is here: the lines that came, checked or as they lie in rows.
@@ -112,7 +125,7 @@ pub(super) enum Released {
 
 pub(super) enum ReleasedLine {
     Checked(Box<Candidate>),
-    Stored(RawLine),
+    Stored(Vec<u8>),
 }
 
 /// An entry that waits no more and does not go on.
@@ -122,7 +135,7 @@ pub(super) struct Gone {
     /// sender.
     pub(super) is_own: bool,
     pub(super) line: u64,
-    pub(super) raw: RawLine,
+    pub(super) came: Came,
 }
 
 /// An entry that wants to wait.
@@ -133,7 +146,7 @@ pub(super) struct Arrival {
     /// Microseconds since 1970.
     pub(super) now: u64,
     /// The import that brings it.
-    pub(super) import: u64,
+    pub(super) asks: Asks,
     /// Size of the ledger before the prev was looked for.
     pub(super) size: u64,
 }
@@ -229,9 +242,9 @@ impl Room {
     }
 
     /// The number of an import that begins.
-    pub(super) const fn begin(&mut self) -> u64 {
+    pub(super) const fn begin(&mut self, keeps: bool) -> Asks {
         self.imports += 1;
-        self.imports
+        Asks { import: self.imports, keeps }
     }
 
     fn insert(&mut self, id: EntryId, parked: Parked) {
@@ -258,7 +271,7 @@ impl Room {
     /// had to go for it are put to `gone`.
     pub(super) fn park(&mut self, store: &Store, arrival: Arrival, gone: &mut Vec<Gone>) -> Result<Parking> {
         self.load(store)?;
-        let Arrival { prev, mut candidate, from, now, import, size } = arrival;
+        let Arrival { prev, mut candidate, from, now, asks, size } = arrival;
         // What came to the ledger since its prev was looked for is looked
         // through once more.
         self.checked = self.checked.min(size);
@@ -274,8 +287,8 @@ impl Room {
         }
         let header = &candidate.arrived.header;
         let owner = Owner { origin: header.origin, actor: header.actor };
-        let hash = *Hash::of(&candidate.raw).0.first_chunk().expect("8 is less than 32");
-        let bytes = u32::try_from(candidate.raw.len()).unwrap_or(u32::MAX);
+        let hash = hash_of(&candidate);
+        let cost = u32::try_from(candidate.bytes()).unwrap_or(u32::MAX);
         let is_known = self.parked.contains_key(&id);
         let came = self.came;
         let parked = self.parked.entry(id).or_insert_with(|| Parked {
@@ -285,7 +298,7 @@ impl Room {
             from,
             since: now,
             came,
-            import,
+            import: asks.import,
             line: candidate.line,
             lines: Vec::new(),
             is_stored: false,
@@ -306,13 +319,13 @@ impl Room {
             return Ok(Parking::Full(Box::new(candidate)));
         }
         // It may wait for long: the lines beside it must not wait with it.
-        candidate.raw = RawLine::alone(candidate.raw.to_vec());
+        candidate.came = Came::NotKept;
         self.held_bytes += candidate.bytes();
         let slot = parked.next_slot();
         parked.is_dirty = true;
-        parked.lines.push(ParkedLine { slot, hash, bytes, is_stored: false, held: Some(Box::new(candidate)) });
+        parked.lines.push(ParkedLine { slot, hash, cost, len: 0, is_stored: false, held: Some(Box::new(candidate)) });
         if is_known {
-            self.shares.grow(parked.owner, u64::from(bytes));
+            self.shares.grow(parked.owner, u64::from(cost));
         } else {
             self.came += 1;
             let cost = parked.cost();
@@ -321,7 +334,7 @@ impl Room {
         }
         while let Some(victim) = self.shares.one_too_many(owner) {
             let Some(parked) = self.remove(&victim) else { break };
-            let one = self.bury(store, victim, parked, import);
+            let one = self.bury(store, victim, parked, asks);
             if !one.is_own {
                 self.displaced += 1;
             }
@@ -331,17 +344,16 @@ impl Room {
     }
 
     /// An entry goes that will not go on.
-    fn bury(&mut self, store: &Store, id: EntryId, parked: Parked, import: u64) -> Gone {
-        let is_own = parked.import == import;
+    fn bury(&mut self, store: &Store, id: EntryId, parked: Parked, asks: Asks) -> Gone {
+        let is_own = parked.import == asks.import;
         if !is_own {
             self.count_dropped(parked.from);
         }
         let line = if is_own { parked.line } else { 0 };
-        // Only who brought it is told, with the line.
-        let raw = if is_own { first_line(store, &id, &parked) } else { None };
+        let raw = asks.keeps.then(|| first_line(store, &id, &parked)).flatten();
         self.rows_go(&id, &parked);
         self.held_bytes = self.held_bytes.saturating_sub(held_bytes(&parked));
-        Gone { id, is_own, line, raw: raw.unwrap_or_else(|| RawLine::alone(Vec::new())) }
+        Gone { id, is_own, line, came: raw.map_or(Came::NotKept, |raw| Came::Line(RawLine::alone(raw))) }
     }
 
     fn count_dropped(&mut self, from: Option<Origin>) {
@@ -355,7 +367,7 @@ impl Room {
             self.dead.push(rows::entry_key(id));
         }
         for line in parked.lines.iter().filter(|line| line.is_stored) {
-            self.dead.extend(rows::line_keys(id, line.slot, line.bytes));
+            self.dead.extend(rows::line_keys(id, line.slot, line.len));
         }
     }
 
@@ -366,13 +378,14 @@ impl Room {
         store: &Store,
         prev: &EntryId,
         tag: Option<Tag>,
-        (position, import): (u64, u64),
+        position: u64,
+        asks: Asks,
         out: &mut Vec<Released>,
     ) {
         for id in self.by_prev.remove(prev).unwrap_or_default() {
             let Some(mut parked) = self.remove(&id) else { continue };
             if tag.is_some_and(|tag| tag != parked.tag) {
-                let gone = self.bury(store, id, parked, import);
+                let gone = self.bury(store, id, parked, asks);
                 out.push(Released::Crossed(*prev, gone));
                 continue;
             }
@@ -383,29 +396,29 @@ impl Room {
                     Some(candidate) => lines.push(ReleasedLine::Checked(candidate)),
                     None => {
                         // One that is damaged goes: whoever sent it has it.
-                        let read = rows::read_line(store, &id, line.slot, line.bytes);
-                        lines.extend(read.map(|raw| ReleasedLine::Stored(RawLine::alone(raw))));
+                        let read = rows::read_line(store, &id, line.slot, line.len);
+                        lines.extend(read.map(ReleasedLine::Stored));
                     }
                 }
             }
             if lines.is_empty() {
                 self.count_dropped(parked.from);
             }
-            self.leaving.insert(id, Leaving { parked, position, import });
+            self.leaving.insert(id, Leaving { parked, position, import: asks.import });
             out.push(Released::Goes(id, lines));
         }
     }
 
     /// For a dry run: who waited for an entry that would be here.
-    pub(super) fn release_imagined(&mut self, store: &Store, prev: &EntryId, tag: Tag, import: u64) -> Vec<Released> {
+    pub(super) fn release_imagined(&mut self, store: &Store, prev: &EntryId, tag: Tag, asks: Asks) -> Vec<Released> {
         let mut out = Vec::new();
-        self.release(store, prev, Some(tag), (0, import), &mut out);
+        self.release(store, prev, Some(tag), 0, asks, &mut out);
         out
     }
 
     /// Looks through what came to the ledger since, some of it at once: who
     /// waited for it leaves. Nothing if there was nothing to look through.
-    pub(super) fn catch_up(&mut self, store: &Store, import: u64) -> Result<Vec<Released>> {
+    pub(super) fn catch_up(&mut self, store: &Store, asks: Asks) -> Result<Vec<Released>> {
         let size = store.size();
         let mut out = Vec::new();
         if self.len() == 0 {
@@ -423,7 +436,7 @@ impl Room {
                 if self.by_prev.contains_key(&id) {
                     // A record that does not open is for the committer to tell.
                     let tag = store.located_at(position).ok().map(|found| store.tag(&found.header.thing));
-                    self.release(store, &id, tag, (position, import), &mut out);
+                    self.release(store, &id, tag, position, asks, &mut out);
                 }
             }
             self.checked = end;
@@ -442,9 +455,9 @@ impl Room {
     }
 
     /// An import ends: what it let go and did not come to goes back.
-    pub(super) fn put_back(&mut self, import: u64) {
+    pub(super) fn put_back(&mut self, asks: Asks) {
         let left: Vec<EntryId> =
-            self.leaving.iter().filter(|(_, leaving)| leaving.import == import).map(|(id, _)| *id).collect();
+            self.leaving.iter().filter(|(_, leaving)| leaving.import == asks.import).map(|(id, _)| *id).collect();
         for id in left {
             let Some(Leaving { mut parked, position, .. }) = self.leaving.remove(&id) else { continue };
             parked.lines.retain(|line| line.is_stored);
@@ -470,7 +483,7 @@ impl Room {
         for id in old {
             let Some(parked) = self.remove(&id) else { continue };
             // No import brought it.
-            self.bury(store, id, parked, u64::MAX);
+            self.bury(store, id, parked, Asks { import: u64::MAX, keeps: false });
             count += 1;
         }
         self.expired += count;
@@ -509,9 +522,9 @@ impl Room {
     }
 
     /// Takes an entry out that can never go on.
-    pub(super) fn take(&mut self, store: &Store, id: &EntryId, import: u64) -> Option<Gone> {
+    pub(super) fn take(&mut self, store: &Store, id: &EntryId, asks: Asks) -> Option<Gone> {
         let parked = self.remove(id)?;
-        Some(self.bury(store, *id, parked, import))
+        Some(self.bury(store, *id, parked, asks))
     }
 
     /// Whether an entry waits.
@@ -523,7 +536,7 @@ impl Room {
     }
 
     /// The lines of those who wait for `prev`; they go on waiting.
-    pub(super) fn copies(&mut self, store: &Store, prev: &EntryId) -> Result<Vec<(EntryId, RawLine)>> {
+    pub(super) fn copies(&mut self, store: &Store, prev: &EntryId) -> Result<Vec<(EntryId, Vec<u8>)>> {
         if self.len() == 0 {
             return Ok(Vec::new());
         }
@@ -546,11 +559,24 @@ fn held_bytes(parked: &Parked) -> usize {
     parked.lines.iter().filter_map(|line| line.held.as_ref()).map(|held| held.bytes()).sum()
 }
 
-/// What came of it first, as it came.
-fn first_line(store: &Store, id: &EntryId, parked: &Parked) -> Option<RawLine> {
+/// What came of it first, as a line.
+fn first_line(store: &Store, id: &EntryId, parked: &Parked) -> Option<Vec<u8>> {
     let line = parked.lines.first()?;
     match &line.held {
-        Some(candidate) => Some(candidate.raw.clone()),
-        None => rows::read_line(store, id, line.slot, line.bytes).map(RawLine::alone),
+        Some(candidate) => Some(candidate.to_line()),
+        None => rows::read_line(store, id, line.slot, line.len),
     }
+}
+
+/// Copies of an entry that differ in what is not signed have different hashes.
+/// The line is not written for it: it can be many times as large as what came.
+fn hash_of(candidate: &Candidate) -> [u8; 8] {
+    let mut hasher = Sha256::new_with_prefix([u8::from(candidate.arrived.record.payload().is_some())]);
+    for envelope in &candidate.envelopes {
+        hasher.update(envelope.from.0);
+        hasher.update(envelope.cek);
+        hasher.update(envelope.recipients.name().0);
+    }
+    let hash: [u8; 32] = hasher.finalize().into();
+    *hash.first_chunk().expect("8 is less than 32")
 }

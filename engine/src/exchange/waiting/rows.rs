@@ -39,8 +39,8 @@ struct ParkedRow {
     actor: [u8; 32],
     from: Option<[u8; 16]>,
     since: u64,
-    /// Slot, first bytes of the hash, length.
-    lines: Vec<(u8, [u8; 8], u32)>,
+    /// Slot, first bytes of the hash, what it is counted with, length.
+    lines: Vec<(u8, [u8; 8], u32, u32)>,
 }
 
 /// The row that says how many wait.
@@ -59,20 +59,20 @@ pub(super) fn entry_key(id: &EntryId) -> Vec<u8> {
     schema::waiting(id)
 }
 
-pub(super) fn line_keys(id: &EntryId, slot: u8, bytes: u32) -> impl Iterator<Item = Vec<u8>> {
-    let parts = u16::try_from((bytes as usize).div_ceil(PART_BYTES)).unwrap_or(LINE_PARTS);
+pub(super) fn line_keys(id: &EntryId, slot: u8, len: u32) -> impl Iterator<Item = Vec<u8>> {
+    let parts = u16::try_from((len as usize).div_ceil(PART_BYTES)).unwrap_or(LINE_PARTS).min(LINE_PARTS);
     let first = u16::from(slot) * LINE_PARTS;
     (first..first + parts).map(move |part| schema::waiting_line(id, part))
 }
 
 /// A line; nothing if some of it is missing or damaged.
-pub(super) fn read_line(store: &Store, id: &EntryId, slot: u8, bytes: u32) -> Option<Vec<u8>> {
-    let mut line = Vec::with_capacity(bytes as usize);
-    for key in line_keys(id, slot, bytes) {
+pub(super) fn read_line(store: &Store, id: &EntryId, slot: u8, len: u32) -> Option<Vec<u8>> {
+    let mut line = Vec::with_capacity(len as usize);
+    for key in line_keys(id, slot, len) {
         let sealed = store.storage.get(&key).ok()??;
         line.extend_from_slice(&store.rows.open(&key, &sealed).ok()?);
     }
-    (line.len() == bytes as usize).then_some(line)
+    (len > 0 && line.len() == len as usize).then_some(line)
 }
 
 pub(super) fn read_room(store: &Store) -> Result<RoomRow> {
@@ -95,7 +95,7 @@ pub(super) fn load(store: &Store, dead: &mut Vec<Vec<u8>>) -> Result<Vec<(EntryI
             dead.push(key);
             continue;
         };
-        let line = |(slot, hash, bytes)| ParkedLine { slot, hash, bytes, is_stored: true, held: None };
+        let line = |(slot, hash, cost, len)| ParkedLine { slot, hash, cost, len, is_stored: true, held: None };
         let parked = Parked {
             prev: EntryId(row.prev),
             tag: Tag(row.tag),
@@ -133,7 +133,7 @@ impl Room {
         }
         let dirty: Vec<EntryId> = self.parked.iter().filter(|(_, parked)| parked.is_dirty).map(|(id, _)| *id).collect();
         for id in &dirty {
-            let Some(parked) = self.parked.get(id) else { continue };
+            let Some(parked) = self.parked.get_mut(id) else { continue };
             put(store, &mut batch, id, parked);
             if batch.bytes() >= COMMIT_BYTES {
                 submit(&mut batch)?;
@@ -152,8 +152,7 @@ impl Room {
             let Some(parked) = self.parked.get_mut(id) else { continue };
             (parked.is_stored, parked.is_dirty) = (true, false);
             for line in &mut parked.lines {
-                line.is_stored = true;
-                line.held = None;
+                line.is_stored |= line.held.take().is_some();
             }
         }
         self.held_bytes = self.parked.values().map(super::held_bytes).sum();
@@ -176,10 +175,12 @@ impl Room {
 }
 
 /// Puts the row of an entry, and the lines that have none.
-fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &Parked) {
-    for line in parked.lines.iter().filter(|line| !line.is_stored) {
+fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &mut Parked) {
+    for line in parked.lines.iter_mut().filter(|line| !line.is_stored) {
         let Some(held) = &line.held else { continue };
-        for (key, bytes) in line_keys(id, line.slot, line.bytes).zip(held.raw.chunks(PART_BYTES)) {
+        let text = held.to_line();
+        line.len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        for (key, bytes) in line_keys(id, line.slot, line.len).zip(text.chunks(PART_BYTES)) {
             let sealed = store.rows.seal(&key, bytes);
             batch.put(key, sealed);
         }
@@ -192,7 +193,7 @@ fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &Parked) {
         actor: parked.owner.actor.0,
         from: parked.from.map(|from| from.0),
         since: parked.since,
-        lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.bytes)).collect(),
+        lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.cost, line.len)).collect(),
     };
     let key = entry_key(id);
     let sealed = store.rows.seal(&key, &stored::encode(&row));

@@ -14,12 +14,9 @@ use thingdb_format::{Actor, EntryId, Origin};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) entries: u64,
-    /// Bytes of lines, with [`ENTRY_BYTES`] for each.
+    /// Bytes of lines, about, with a KiB for each.
     pub(super) bytes: u64,
 }
-
-/// What an entry is counted with beside its lines.
-pub(super) const ENTRY_BYTES: u64 = 512;
 
 impl Limits {
     const fn of_actor(self) -> Self {

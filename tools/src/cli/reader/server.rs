@@ -23,6 +23,7 @@ use crate::cli::entry::Entry;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::ForkJson;
 use crate::cli::output::{is_unprintable, printable};
+use crate::cli::span;
 use crate::client::address::Address;
 use crate::client::fault::Fault;
 use crate::client::pace::Pace;
@@ -178,10 +179,11 @@ impl Server {
             most.clamp(1, MAX_PAGE),
         );
         let number = |seq: Option<u64>| seq.map(|seq| seq.to_string());
+        let seq = |seq: Option<u64>| seq.map(span::spelled);
         let time = |time: Option<Time>| time.map(|time| time.to_string());
         let members = [
-            ("since", number(span.first_seq).or_else(|| time(span.since))),
-            ("until", number(span.last_seq).or_else(|| time(span.until))),
+            ("since", seq(span.first_seq).or_else(|| time(span.since))),
+            ("until", seq(span.last_seq).or_else(|| time(span.until))),
             (cursor_name(newest_first), number(cursor)),
         ];
         for (name, value) in members {
