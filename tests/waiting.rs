@@ -121,7 +121,11 @@ fn what_waits_is_listed_with_what_it_waits_for() {
     let other = relaxed().create(scratch.path().join("other"), &passphrase()).unwrap();
     let good = friend(&db, "good", db.origin());
     let history = good.history("x", 1_000, 5);
-    db.import(ImportOptions::new().from(other.origin()), &lines_of([&history[4], &history[2]])[..]).unwrap();
+    db.import(
+        ImportOptions::new().from(thingdb::Sender::node(other.origin())),
+        &lines_of([&history[4], &history[2]])[..],
+    )
+    .unwrap();
     let check = |db: &Db| {
         let waiting = db.waiting().unwrap();
         assert_eq!((waiting.entries, waiting.displaced, waiting.expired), (2, 0, 0));
@@ -160,8 +164,9 @@ fn what_has_waited_for_a_month_goes_and_its_sender_is_told() {
     let other = relaxed().create(scratch.path().join("other"), &passphrase()).unwrap();
     let good = friend(&db, "good", db.origin());
     let history = good.history("x", 1_000, 3);
-    let send =
-        |db: &Db, entry: &Entry| db.import(ImportOptions::new().from(other.origin()), &line_of(entry)[..]).unwrap();
+    let send = |db: &Db, entry: &Entry| {
+        db.import(ImportOptions::new().from(thingdb::Sender::node(other.origin())), &line_of(entry)[..]).unwrap()
+    };
     assert_eq!(send(&db, &history[2]).pending, 1);
     NOW.fetch_add(20 * DAY, Ordering::Relaxed);
     assert_eq!(send(&db, &history[1]).pending, 2);

@@ -17,6 +17,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
+use crate::provenance::Hand;
 use crate::schema::Tag;
 use crate::store::Store;
 
@@ -241,7 +242,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         if missing.is_empty() {
             return Ok(());
         }
-        let (from, asks, now) = (self.options.from, self.asks, self.db.committer.now());
+        let (from, asks, now) = (self.options.from.says(), self.asks, self.db.committer.now());
         self.parked.extend(missing.iter().map(|(_, candidate)| candidate.arrived.id));
         if let Some(dry_run) = &mut self.dry_run {
             let store = &self.db.store;
@@ -346,7 +347,8 @@ impl<'a, 'o> Intake<'a, 'o> {
         let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
         let tag = self.db.store.tag(&entry.header.thing);
         let checked = match self.checker.withdrawn(&entry.header) {
-            Ok(()) => self.checker.entry(0, *entry, tag, memos).map_err(|refused| refused.0),
+            // Who brought it then is not who sends the stream at hand.
+            Ok(()) => self.checker.entry(0, *entry, tag, Hand::unknown(), memos).map_err(|refused| refused.0),
             Err(cause) => Err(cause),
         };
         match checked {
@@ -363,11 +365,15 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
     }
 
-    fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
+    fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        let from = self.options.from.says();
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {
-            Done::Imported(fates) => Ok(fates),
+            Done::Imported(fates, dropped) => {
+                self.summary.envelopes_dropped += dropped;
+                Ok(fates)
+            }
             _ => unreachable!("an import is answered as an import"),
         }
     }

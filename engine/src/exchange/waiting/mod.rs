@@ -51,6 +51,9 @@ const MAX_AGE: u64 = 30 * 24 * 60 * 60 * 1_000_000;
 /// Lines of one entry that wait: they may have another payload or envelopes.
 const MAX_LINES: usize = 4;
 
+/// Nodes of which it is counted how much of theirs was dropped.
+const MAX_SENDERS: usize = 1024;
+
 /// Entries that the ledger grows by before it is noted how far it was looked
 /// through, if nothing else is written.
 const LAG_ENTRIES: u64 = 16_384;
@@ -357,7 +360,9 @@ impl Room {
     }
 
     fn count_dropped(&mut self, from: Option<Origin>) {
-        if let Some(from) = from {
+        let Some(from) = from else { return };
+        // Who sends says who it is: names that nobody bears must not add up.
+        if self.dropped.len() < MAX_SENDERS || self.dropped.contains_key(&from.0) {
             *self.dropped.entry(from.0).or_default() += 1;
         }
     }
