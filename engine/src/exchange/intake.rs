@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use thingdb_format::{EntryId, Line, Signature, StreamCheck};
+use thingdb_format::{EntryId, Line, Signature};
 
-use super::check::{Broken, Came, Candidate, Checked, Checker, Memos, Outcome, RawLine};
+use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, Seen};
 use super::dry_run::DryRun;
-use super::import::{ImportOptions, ImportSummary, StreamState};
+use super::framing::{Framing, Unread};
+use super::import::{ImportOptions, ImportSummary};
 use super::refusal::{Cause, Refusal, RefusalKind};
 use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room};
 use crate::committer::{Arrived, Done, Fate, Job};
@@ -37,7 +38,7 @@ pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
     checker: &'a Checker<'a>,
     options: ImportOptions<'o>,
-    check: StreamCheck,
+    framing: Framing<'a>,
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
@@ -45,6 +46,7 @@ pub(super) struct Intake<'a, 'o> {
     dry_run: Option<DryRun>,
     /// Who it is in the waiting room.
     asks: Asks,
+    _stay: Option<Stay<'a>>,
     /// Those that came with it and wait, or did.
     parked: Vec<EntryId>,
     unsynced: u64,
@@ -56,16 +58,18 @@ pub(super) struct Intake<'a, 'o> {
 impl<'a, 'o> Intake<'a, 'o> {
     /// What can go on of what waits goes on first.
     pub(super) fn new(db: &'a Db, checker: &'a Checker<'a>, options: ImportOptions<'o>) -> Result<Self> {
-        let (dry_run, keeps) = (options.dry_run.then(DryRun::new), options.rejects.is_some());
+        let (dry_run, is_dry, keeps) = (options.dry_run.then(DryRun::new), options.dry_run, options.rejects.is_some());
+        let asks = db.with_waiting_room(|room| Ok(room.begin(keeps)))?;
         let mut intake = Self {
             db,
             checker,
+            framing: Framing::new(db, !options.dry_run, options.is_rewritten),
             options,
-            check: StreamCheck::default(),
             held: Vec::new(),
             held_bytes: 0,
             dry_run,
-            asks: db.with_waiting_room(|room| Ok(room.begin(keeps)))?,
+            _stay: (!is_dry).then_some(Stay { db, asks }),
+            asks,
             parked: Vec::new(),
             unsynced: 0,
             lines: 0,
@@ -84,44 +88,41 @@ impl<'a, 'o> Intake<'a, 'o> {
     pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
         self.bytes += read;
         self.held_bytes = self.held_bytes.saturating_add(held);
-        for one in checked {
+        for Seen { hash, what } in checked {
             self.lines += 1;
-            match one {
-                Checked::Header => {
-                    let noted = self.check.header();
-                    self.note(noted);
-                }
-                Checked::Trailer(trailer) => {
-                    let noted = self.check.trailer(&trailer);
-                    self.note(noted);
-                }
-                Checked::Broken(broken) => {
-                    let Broken { state, refusal } = *broken;
-                    // The first thing that is wrong counts.
-                    if self.summary.stream == StreamState::Bare {
-                        self.summary.stream = state;
-                    }
-                    if let Some(refusal) = refusal {
+            match what {
+                Checked::Header(header) => self.framing.header(*header)?,
+                Checked::Trailer(trailer) => self.framing.trailer(&trailer)?,
+                Checked::Broken(mut broken) => {
+                    if let Some(refusal) = broken.refusal.take() {
                         self.tell(refusal);
+                    }
+                    self.framing.broken(*broken);
+                }
+                Checked::Unread { kind, is_newer, raw, refusal } => {
+                    let (is_last, reason) = (!raw.ends_with(b"\n"), refusal.reason.as_str());
+                    let line = Unread { kind, is_last, hash: &hash, bytes: &raw, is_newer, reason };
+                    if self.framing.unread(&line) {
+                        if self.options.fail_fast {
+                            self.commit_held()?;
+                        }
+                        self.refuse(&Came::Line(raw), refusal)?;
                     }
                 }
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
-                    let noted = self.check.entry(&candidate.arrived.id);
-                    self.note(noted);
+                    self.framing.entry(&candidate.arrived.id, &hash);
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
                     self.summary.entries += 1;
-                    let noted = self.check.entry(&id);
-                    self.note(noted);
+                    self.framing.entry(&id, &hash);
                     self.summary.known += 1;
                 }
                 Checked::Refused { id, came, refusal } => {
                     if let Some(id) = id {
                         self.summary.entries += 1;
-                        let noted = self.check.entry(&id);
-                        self.note(noted);
+                        self.framing.entry(&id, &hash);
                     }
                     if self.options.fail_fast {
                         self.commit_held()?;
@@ -443,15 +444,6 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
     }
 
-    /// Notes what is wrong with the stream as a whole; the first thing counts.
-    fn note(&mut self, checked: std::result::Result<(), thingdb_format::Error>) {
-        if let Err(problem) = checked
-            && self.summary.stream == StreamState::Bare
-        {
-            self.summary.stream = state_of(&problem);
-        }
-    }
-
     /// The stream has ended, or was left.
     pub(super) fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
@@ -463,27 +455,29 @@ impl<'a, 'o> Intake<'a, 'o> {
             self.flush()?;
             self.db.sync()?;
         }
-        if self.summary.stream == StreamState::Bare && !self.stops() {
-            self.summary.stream = match std::mem::take(&mut self.check).finish() {
-                Ok(thingdb_format::stream::Outcome::Complete { .. }) => StreamState::Complete,
-                Ok(_) => StreamState::Bare,
-                Err(problem) => state_of(&problem),
-            };
-        }
+        let was_left = self.stops();
+        let ended = self.framing.finish(was_left);
+        self.summary.stream = ended.state;
+        self.summary.broken = ended.cause;
+        self.summary.card = ended.card;
+        self.summary.conflicts = ended.conflicts;
         if let Some(out) = &mut self.options.rejects {
             out.flush().map_err(rejects)?;
         }
-        Ok(std::mem::take(&mut self.summary))
+        Ok(self.summary)
     }
 }
 
-impl Drop for Intake<'_, '_> {
-    /// What was let go of the waiting room and did not get its turn goes back,
-    /// and what waits since now is kept if it can be.
+/// An import that takes something out of the waiting room.
+struct Stay<'a> {
+    db: &'a Db,
+    asks: Asks,
+}
+
+impl Drop for Stay<'_> {
+    /// What was let go and did not get its turn goes back, and what waits since
+    /// now is kept if it can be.
     fn drop(&mut self) {
-        if self.dry_run.is_some() {
-            return;
-        }
         let _ = self.db.with_waiting_room(|room| {
             room.put_back(self.asks);
             room.flush(&self.db.store, &self.db.committer)
@@ -493,11 +487,4 @@ impl Drop for Intake<'_, '_> {
 
 fn rejects(source: std::io::Error) -> Error {
     Error::Stream { action: "written (rejects)", source: Arc::new(source) }
-}
-
-fn state_of(problem: &thingdb_format::Error) -> StreamState {
-    match problem {
-        thingdb_format::Error::Cut { .. } => StreamState::Cut,
-        problem => StreamState::Damaged(problem.to_string()),
-    }
 }

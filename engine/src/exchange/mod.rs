@@ -3,6 +3,7 @@
 mod check;
 mod dry_run;
 pub(crate) mod export;
+pub(crate) mod framing;
 mod have;
 pub(crate) mod import;
 mod intake;
