@@ -7,12 +7,15 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod environment;
     mod exit_codes;
     mod failing_disk;
+    mod foreign_directory;
     mod manners;
     mod passphrase;
     mod real_input;
     mod streams;
     mod terminal;
     mod transcripts;
+    mod waiting;
 }

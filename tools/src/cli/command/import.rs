@@ -86,11 +86,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let _patience = console.patience();
     let imported = import(context, &db, args, lines, rejects.as_mut())?;
     db.close()?;
+    context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
     if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
         rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
     }
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary)?;
+    context.told();
     conclude(args, &summary, &imported.stream)
 }
 

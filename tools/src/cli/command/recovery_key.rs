@@ -27,6 +27,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let db = context.open()?;
     let key = db.new_recovery_key()?;
     db.close()?;
+    context.did("the recovery key is made, and nobody has seen it: run the command again for another");
     context.console.note("This key opens the database without the passphrase. It is shown once; an older one is void.");
     let text = key.text();
     let key = text.as_str();

@@ -79,6 +79,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     db.close()?;
     let ShareSummary { shared, known, undecryptable, full, .. } = summary;
+    context.did(format!("{} sealed to {}", counted(shared, "entry is", "entries are"), printable(&to.join(", "))));
     if context.output.is_json() {
         context.output.object(&Shared { shared, known, undecryptable })?;
     } else {
@@ -90,6 +91,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         );
         context.output.line(&line)?;
     }
+    context.told();
     if undecryptable > 0 {
         let fact =
             format!("{} cannot be opened here, so they cannot be shared", counted(undecryptable, "entry", "entries"));

@@ -124,6 +124,13 @@ struct Planned {
     seconds: Option<u64>,
 }
 
+impl Args {
+    /// Whether it goes on until it is interrupted.
+    pub(crate) const fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
 /// Exchanges once, or until interrupted.
 pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
     let db = context.open()?;
@@ -237,8 +244,14 @@ fn exchange(
         reconnects: remote.client().reconnects() - reconnects,
         seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
     };
+    if !args.dry_run {
+        context.did("what was exchanged is stored");
+    }
     let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
     let said = if says { say(context, &told) } else { Ok(()) };
+    if said.is_ok() {
+        context.told();
+    }
     if says_nothing_too {
         remark(context, peer, args, &summary);
     }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use thingdb::{Peer, Scope, Time, Token, TokenRequest};
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::{Format, printable};
@@ -118,6 +118,8 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     let (token, text) = db.new_token(&request)?;
     let peers = db.peers()?;
     db.close()?;
+    let name = find::quoted(token.name.as_str());
+    context.did(format!("the token is made, and nobody has seen it: thingdb token rm {name}"));
     context.console.note("The token is shown once; whoever has it may do what it allows.");
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, &peers, Some(text.as_str()))),
@@ -171,6 +173,7 @@ fn remove(context: &Context, name: &str) -> Outcome {
     if !removed {
         return Err(Failure::not_found(format!("no token named {}", printable(name))).hint("thingdb token ls"));
     }
+    context.did(CHANGED);
     match context.output.format() {
         Format::Json | Format::Ndjson => context.output.object(&Removed { name, removed }),
         _ => context.output.line(&format!("removed {}", printable(name))),
