@@ -33,7 +33,7 @@ node() {
     "$thingdb" --db "$1" init --actor "$1" "${weak[@]}" >/dev/null
     [ "$1" = first ] || "$thingdb" --db "$1" peer add first @first.card --yes >/dev/null
     "$thingdb" --db "$1" card --certificate >"$1.pem"
-    "$thingdb" --db "$1" token new --quiet --format raw --name bench --scope read,export,import >"$1.token"
+    "$thingdb" --db "$1" token new --quiet --name bench --scope read,export,import -o "$1.token"
 }
 bearer() { printf 'Authorization: Bearer %s' "$(cat "$1.token")"; }
 rate() { python3 -c "print(f'{$entries / $1:,.0f} entries/s')"; }

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use thingdb::format::{Actor, Card, CardFields, Entry, Envelope, Kek, KekPacket, Line, SigningKey, Time, envelope};
+use thingdb::format::{
+    Actor, Card, CardFields, Entry, Envelope, Kek, KekPacket, Line, Recipients, SigningKey, Time, envelope,
+};
 use thingdb::trust::How;
 use thingdb::{
     Db, Draft, Error, ExportOptions, ImportOptions, KdfChoice, KdfParams, Options, Passphrase, TrustPolicy, Verdict,
@@ -579,10 +581,14 @@ fn a_passphrase_packet_with_altered_parameters_does_not_spoil_the_good_one() {
     a.export(ExportOptions::new().passphrase(&passphrase, kdf), &mut archive).unwrap();
     let good = entries(&archive).remove(0);
     let mut altered = good.clone();
-    for packet in altered.envelopes.iter_mut().flat_map(|envelope| &mut envelope.recipients) {
-        if let KekPacket::Passphrase { kdf, .. } = packet {
-            *kdf = KdfParams::new(16, 1, 1).unwrap();
+    for envelope in &mut altered.envelopes {
+        let mut packets = envelope.recipients.to_vec();
+        for packet in &mut packets {
+            if let KekPacket::Passphrase { kdf, .. } = packet {
+                *kdf = KdfParams::new(16, 1, 1).unwrap();
+            }
         }
+        envelope.recipients = Recipients::new(packets).unwrap();
     }
     assert_ne!(altered, good);
     let options = ImportOptions::new().trust(TrustPolicy::All).passphrase(&passphrase);

@@ -8,12 +8,16 @@ mod cli {
     mod bombs;
     mod commands;
     mod environment;
+    mod errors;
     mod exit_codes;
     mod failing_disk;
     mod foreign_directory;
+    mod given_files;
+    mod latest;
     mod manners;
     mod passphrase;
     mod real_input;
+    mod secret_files;
     mod streams;
     mod terminal;
     mod transcripts;

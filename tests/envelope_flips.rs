@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use thingdb::format::{Entry, Envelope, KekPacket, Line};
+use thingdb::format::{Entry, Envelope, KekPacket, Line, Recipients};
 use thingdb::{
     Audience, Content, Db, Draft, ExportOptions, ImportOptions, ImportSummary, KdfParams, Passphrase, TrustPolicy,
 };
@@ -95,9 +95,11 @@ fn a_flipped_envelope_to_a_peer_is_never_read_and_a_good_copy_completes_it() {
         let mut entry = entry.clone();
         let envelope = entry.envelopes.iter_mut().find(|envelope| envelope.recipients.iter().any(is_to_reader));
         let Envelope { from, cek, recipients } = envelope.expect("an envelope to the reader");
-        let packet = recipients.iter_mut().find(|packet| is_to_reader(packet)).expect("a packet for the reader");
+        let mut packets = recipients.to_vec();
+        let packet = packets.iter_mut().find(|packet| is_to_reader(packet)).expect("a packet for the reader");
         let KekPacket::X25519 { id, kek } = packet else { unreachable!("it was found by its kind") };
         flip_in(n, FIELDS, [&mut from.0[..], &mut cek[..], &mut id.0[..], &mut kek[..]]);
+        *recipients = Recipients::new(packets).unwrap();
         entry
     });
     let flipped: Vec<Entry> = flipped.collect();
@@ -142,12 +144,13 @@ fn a_flipped_archive_is_never_read_and_a_good_copy_completes_it() {
         let is_archive = |envelope: &&mut Envelope| matches!(envelope.recipients[..], [KekPacket::Passphrase { .. }]);
         let envelope = entry.envelopes.iter_mut().find(is_archive).expect("an envelope to the passphrase");
         let Envelope { from, cek, recipients } = envelope;
-        let [KekPacket::Passphrase { salt, kdf, kek }] = &mut recipients[..] else { unreachable!("it was found so") };
-        if let Some((memory, passes, lanes)) = n.checked_sub(bits).map(|n| parameters[n]) {
-            *kdf = KdfParams::new(memory, passes, lanes).unwrap();
-            return entry;
+        let [KekPacket::Passphrase { salt, kdf, kek }] = &recipients[..] else { unreachable!("it was found so") };
+        let (mut salt, mut kdf, mut kek) = (*salt, *kdf, *kek);
+        match n.checked_sub(bits).map(|n| parameters[n]) {
+            Some((memory, passes, lanes)) => kdf = KdfParams::new(memory, passes, lanes).unwrap(),
+            None => flip_in(n, FIELDS, [&mut from.0[..], &mut cek[..], &mut salt[..], &mut kek[..]]),
         }
-        flip_in(n, FIELDS, [&mut from.0[..], &mut cek[..], &mut salt[..], &mut kek[..]]);
+        *recipients = Recipients::new(vec![KekPacket::Passphrase { salt, kdf, kek }]).unwrap();
         entry
     });
     let flipped: Vec<Entry> = flipped.collect();

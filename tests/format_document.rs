@@ -222,3 +222,12 @@ fn vector(name: &str) -> Vector {
     let path = format!("{}/vectors/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     Vector::parse(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")))
 }
+
+#[test]
+fn refusals_have_the_codes_and_kinds_of_the_document() {
+    let written: Vec<(String, &str)> =
+        rows(section("### Refusals")).iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1])).collect();
+    let known: Vec<(String, &str)> =
+        thingdb::RefusalCode::ALL.iter().map(|code| (code.as_str().to_owned(), code.kind().as_str())).collect();
+    assert_eq!(written, known);
+}

@@ -15,3 +15,7 @@ mod lies;
 mod node;
 #[path = "sync/proxy.rs"]
 mod proxy;
+#[path = "sync/sums.rs"]
+mod sums;
+#[path = "sync/watch.rs"]
+mod watch;

@@ -51,6 +51,7 @@
 
 mod actors;
 mod address;
+mod as_of;
 mod committer;
 mod db;
 mod directory;
@@ -102,8 +103,9 @@ pub use draft::{Draft, Expect, JSON};
 pub use dumps::forbid_dumps;
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
-pub use exchange::import::{ImportOptions, ImportSummary, Refusal, StreamState, TrustPolicy};
-pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
+pub use exchange::import::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
+pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
+pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};

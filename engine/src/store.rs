@@ -3,14 +3,14 @@
 //! [committer](crate::committer).
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use thingdb_format::{
-    Actor, BatchSignature, EntryId, Envelope, Hash, Header, KekPacket, Signature, ThingId, Time, Verifier, header,
-    merkle, payload,
+    Actor, BatchSignature, EntryId, Envelope, Hash, Header, Recipients, Signature, ThingId, Verifier, header, merkle,
+    payload,
 };
 
 use crate::committer::id8;
@@ -302,8 +302,8 @@ impl Store {
         Ok(payload)
     }
 
-    /// Opens a record as far as this node can.
-    pub(crate) fn record(&self, located: Located) -> Result<Record> {
+    /// Opens a record of a thing that has so many heads, as far as this node can.
+    pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
         let content = match (&located.stored.payload, located.stored.cek()) {
             (StoredPayload::Absent, _) => Content::Stub,
             (_, None) => Content::Undecryptable,
@@ -334,6 +334,7 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            heads,
             header: located.header,
         })
     }
@@ -362,7 +363,7 @@ impl Store {
     }
 
     /// The KEK packets of an envelope.
-    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Vec<KekPacket>> {
+    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Recipients> {
         let row = schema::kek(&stored.packets);
         let sealed = self.storage.get(&row)?.ok_or_else(|| Error::damaged("a row of KEK packets", "it is missing"))?;
         crate::exchange::packets::decode(&self.rows.open(&row, &sealed)?)
@@ -390,44 +391,6 @@ impl Store {
             }
         }
         Ok(None)
-    }
-}
-
-/// Entries that are looked for, of which it is not known where they should
-/// be: prev of entries from elsewhere. Each thing is gone through once for all
-/// of them, so that many that are nowhere cost no more than one.
-#[derive(Default)]
-pub(crate) struct Places {
-    /// By thing: an entry follows entries of its own thing only.
-    found: HashMap<(Tag, EntryId), (u64, Time)>,
-}
-
-impl Places {
-    /// Looks for `ids` of a thing.
-    pub(crate) fn look_for(&mut self, store: &Store, tag: &Tag, ids: &HashSet<EntryId>) -> Result<()> {
-        let Some(state) = store.state(tag)? else { return Ok(()) };
-        let first_bytes: HashSet<&[u8]> = ids.iter().map(|id| &id.0[..8]).collect();
-        let mut left = ids.len();
-        for chunk in crate::postings::chunks(1, state.last_seq().min(store.size())).rev() {
-            if left == 0 {
-                return Ok(());
-            }
-            let postings = store.chunk(tag, &state, chunk)?;
-            for posting in postings.iter().filter(|posting| first_bytes.contains(&posting.id8[..])) {
-                // One that cannot be read is not found.
-                let Ok(located) = store.located(posting) else { continue };
-                if ids.contains(&located.id) {
-                    self.found.insert((*tag, located.id), (located.header.seq, located.header.time));
-                    left -= 1;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Seq and time of an entry of a thing that was looked for and found.
-    pub(crate) fn get(&self, tag: &Tag, id: &EntryId) -> Option<(u64, Time)> {
-        self.found.get(&(*tag, *id)).copied()
     }
 }
 

@@ -16,6 +16,7 @@ use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signat
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
+use crate::exchange::packets;
 use crate::keyring::SealKey;
 
 /// Positions that share a segment key.
@@ -139,8 +140,8 @@ pub(crate) struct StoredEnvelope {
 }
 
 impl StoredEnvelope {
-    pub(crate) fn new(envelope: &Envelope, packets: [u8; 16]) -> Self {
-        Self { from: envelope.from.0, cek: envelope.cek, packets }
+    pub(crate) fn new(envelope: &Envelope) -> Self {
+        Self { from: envelope.from.0, cek: envelope.cek, packets: packets::row_name(&envelope.recipients) }
     }
 
     pub(crate) const fn from(&self) -> Origin {

@@ -50,6 +50,22 @@ impl Entry {
     /// # Errors
     /// As [`Entry::verify`].
     pub fn verify_with(self, verifier: &Verifier, memo: &mut BatchMemo) -> Result<Verified, Error> {
+        self.verify_or_back(verifier, memo).map_err(|(problem, _)| problem)
+    }
+
+    /// The same for one who wants the entry back if it is refused.
+    ///
+    /// # Errors
+    /// As [`Entry::verify`], with the entry.
+    #[expect(clippy::result_large_err, reason = "the entry moves either way")]
+    pub fn verify_or_back(self, verifier: &Verifier, memo: &mut BatchMemo) -> Result<Verified, (Error, Self)> {
+        match self.check(verifier, memo) {
+            Ok(id) => Ok(Verified { entry: self, id }),
+            Err(problem) => Err((problem, self)),
+        }
+    }
+
+    fn check(&self, verifier: &Verifier, memo: &mut BatchMemo) -> Result<EntryId, Error> {
         if verifier.key() != self.header.actor.0 {
             return Err(Error::BadSignature { what: "the entry" });
         }
@@ -59,7 +75,7 @@ impl Entry {
         if let Some(bytes) = &self.payload {
             payload::check(&self.header, bytes)?;
         }
-        Ok(Verified { entry: self, id })
+        Ok(id)
     }
 }
 

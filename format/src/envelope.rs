@@ -28,7 +28,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::codec::within;
 use crate::payload::{aead_open, aead_seal, expand};
-use crate::{Cek, DecryptionKey, EncryptionKey, EntryId, Error, Kek, Origin, RecipientId, Suite, label};
+use crate::{Cek, DecryptionKey, EncryptionKey, EntryId, Error, Kek, Origin, RecipientId, Recipients, Suite, label};
 
 /// How many envelopes an entry may carry.
 pub const MAX_ENVELOPES: usize = 8;
@@ -46,8 +46,8 @@ pub struct Envelope {
     pub from: Origin,
     /// The CEK, sealed under a key derived from the KEK and the entry id.
     pub cek: [u8; 48],
-    /// The KEK, sealed to each recipient; 1 to 256 of them.
-    pub recipients: Vec<KekPacket>,
+    /// The KEK, sealed to each recipient.
+    pub recipients: Recipients,
 }
 
 impl Envelope {
@@ -56,8 +56,7 @@ impl Envelope {
     /// # Errors
     /// [`Error::OutOfRange`].
     pub fn new(from: Origin, cek: [u8; 48], recipients: Vec<KekPacket>) -> Result<Self, Error> {
-        within("recipients", recipients.len() as u64, 1, MAX_RECIPIENTS as u64)?;
-        Ok(Self { from, cek, recipients })
+        Ok(Self { from, cek, recipients: Recipients::new(recipients)? })
     }
 }
 

@@ -38,10 +38,11 @@ use crate::envelope::{MAX_ENVELOPES, MAX_RECIPIENTS};
 use crate::header::{MAX_PAYLOAD_BYTES, MAX_PREV};
 use crate::{
     Actor, BatchSignature, Card, Entry, EntryId, Envelope, Error, Fields, Hash, Header, KdfParams, KekPacket, Line,
-    Origin, RecipientId, Signature, SignedCheckpoint, StreamHeader, Suite, ThingId, Time, Trailer,
+    Origin, RecipientId, Recipients, Signature, SignedCheckpoint, StreamHeader, Suite, ThingId, Time, Trailer,
 };
 
 use batch::Batch;
+pub use batch::KNOWN_HASHES;
 use recent::Recent;
 
 /// What a stream begins with: four letters and the version.
@@ -85,7 +86,8 @@ struct Memory {
     things: Recent<ThingId, Option<(EntryId, u64)>>,
     origins: Recent<Origin, ()>,
     actors: Recent<Actor, ()>,
-    packets: Recent<Vec<u8>, Vec<KekPacket>>,
+    /// By their name.
+    packets: Recent<Hash, Recipients>,
     batches: Recent<(Actor, u32, [u8; 64]), Batch>,
     time: i64,
 }
@@ -221,12 +223,14 @@ fn push_batch(memory: &mut Memory, frame: &mut Vec<u8>, actor: Actor, id: &Entry
 
 fn push_envelope(memory: &mut Memory, frame: &mut Vec<u8>, envelope: &Envelope) {
     memory.origins.name(frame, &envelope.from, |frame| frame.extend_from_slice(&envelope.from.0), || ());
-    let packets = packets_to_bytes(&envelope.recipients);
-    memory.packets.name(frame, &packets, |frame| frame.extend_from_slice(&packets), Vec::new);
+    let packets = &envelope.recipients;
+    let define = |frame: &mut Vec<u8>| frame.extend_from_slice(&packets_to_bytes(packets));
+    memory.packets.name(frame, &packets.name(), define, || packets.clone());
     frame.extend_from_slice(&envelope.cek);
 }
 
-fn packets_to_bytes(packets: &[KekPacket]) -> Vec<u8> {
+/// The definition of a set of packets.
+pub(crate) fn packets_to_bytes(packets: &[KekPacket]) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_varint(&mut bytes, packets.len() as u64);
     for packet in packets {
@@ -425,16 +429,17 @@ fn envelope(memory: &mut Memory, r: &mut Reader<'_>) -> Result<Envelope, Error> 
     let from = memory.origins.named(r, "from", |r| Ok((Origin(r.array("from")?), ())))?;
     let name = memory.packets.named(r, "recipients", |r| {
         let packets = packets(r)?;
-        Ok((packets_to_bytes(&packets), packets))
+        Ok((packets.name(), packets))
     })?;
-    let recipients = memory.packets.find(&name).and_then(|ago| memory.packets.get(ago)).cloned().unwrap_or_default();
-    Envelope::new(from, r.array("cek")?, recipients)
+    let recipients = memory.packets.find(&name).and_then(|ago| memory.packets.get(ago)).cloned();
+    let recipients = recipients.ok_or_else(|| malformed("has recipients that were not defined"))?;
+    Ok(Envelope { from, cek: r.array("cek")?, recipients })
 }
 
-fn packets(r: &mut Reader<'_>) -> Result<Vec<KekPacket>, Error> {
+fn packets(r: &mut Reader<'_>) -> Result<Recipients, Error> {
     let count = r.varint("recipients")?;
     within("recipients", count, 1, MAX_RECIPIENTS as u64)?;
-    (0..count).map(|_| packet(r)).collect()
+    Recipients::new((0..count).map(|_| packet(r)).collect::<Result<_, _>>()?)
 }
 
 fn packet(r: &mut Reader<'_>) -> Result<KekPacket, Error> {

@@ -48,6 +48,12 @@ pub(crate) fn base64_array<const N: usize>(what: &'static str, text: &str) -> Re
     Ok(bytes.try_into().expect("the length was compared"))
 }
 
+/// Whether the text can be an object: derived decoders also take an array for
+/// the members in their order.
+pub(crate) fn may_be_object(text: &[u8]) -> bool {
+    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
 /// Keeps the error of this crate while the parser carries its own.
 #[derive(Default)]
 pub(crate) struct Faults(Cell<Option<Error>>);

@@ -30,6 +30,7 @@ pub mod label;
 pub mod line;
 pub mod merkle;
 pub mod payload;
+mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
@@ -44,6 +45,7 @@ pub use header::{Fields, Header, Suite};
 pub use key::{
     Actor, Cek, DecryptionKey, EncryptionKey, EntryId, Hash, Kek, NodeKey, Origin, RecipientId, SigningKey, Verifier,
 };
+pub use recipients::Recipients;
 pub use signature::{BatchSignature, Signature};
 pub use stream::{Line, StreamCheck, StreamHeader, Trailer};
 pub use thing::{ThingId, Time};

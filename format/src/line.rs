@@ -29,8 +29,8 @@ use crate::codec::within;
 use crate::envelope::{MAX_ENVELOPES, MAX_RECIPIENTS};
 use crate::header::{MAX_PAYLOAD_BYTES, MAX_PREV};
 use crate::json::{
-    List, Members, Object, Seed, Text, base64, base64_array, hex, push_base64, push_hex, push_number, push_string,
-    read_line,
+    List, Members, Object, Seed, Text, base64, base64_array, hex, may_be_object, push_base64, push_hex, push_number,
+    push_string, read_line,
 };
 use crate::signature::{MAX_BATCH, MIN_BATCH};
 use crate::{
@@ -70,7 +70,18 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
 
 /// The same for one who has the id at hand.
 pub fn encode_with_id(entry: &Entry, id: &EntryId, out: &mut Vec<u8>) {
-    let header = &entry.header;
+    encode_parts(&entry.header, id, &entry.signature, entry.payload.as_deref(), &entry.envelopes, out);
+}
+
+/// The same for one who has the parts of an entry in different places.
+pub fn encode_parts(
+    header: &Header,
+    id: &EntryId,
+    signature: &Signature,
+    payload: Option<&[u8]>,
+    envelopes: &[Envelope],
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"{\"v\":1,\"id\":\"");
     push_hex(out, &id.0);
     out.extend_from_slice(b"\",\"thing\":");
@@ -97,15 +108,15 @@ pub fn encode_with_id(entry: &Entry, id: &EntryId, out: &mut Vec<u8>) {
     push_hex(out, &header.payload_hash.0);
     out.extend_from_slice(b"\",\"payload_len\":");
     push_number(out, u64::from(header.payload_len));
-    push_signature(out, &entry.signature);
-    if let Some(payload) = &entry.payload {
+    push_signature(out, signature);
+    if let Some(payload) = payload {
         out.extend_from_slice(b",\"payload\":\"");
         push_base64(out, payload);
         out.push(b'"');
     }
-    if !entry.envelopes.is_empty() {
+    if !envelopes.is_empty() {
         out.extend_from_slice(b",\"envelopes\":[");
-        push_list(out, &entry.envelopes, push_envelope);
+        push_list(out, envelopes, push_envelope);
         out.push(b']');
     }
     out.extend_from_slice(b"}\n");
@@ -433,7 +444,7 @@ fn newer_or(line: &[u8], error: Error) -> Error {
         recipients: Vec<Kind>,
     }
     fn newer(line: &[u8]) -> Result<(), Error> {
-        if line.len() > MAX_LINE_BYTES {
+        if line.len() > MAX_LINE_BYTES || !may_be_object(line) {
             return Ok(());
         }
         let Ok(Version { v }) = serde_json::from_slice(line) else { return Ok(()) };

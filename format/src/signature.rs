@@ -1,6 +1,8 @@
 //! The two kinds of signature: over one entry, and over the Merkle root of
 //! entries that were written together.
 
+use std::collections::VecDeque;
+
 use crate::codec::{label32, within};
 use crate::merkle::{self, root_of_inclusion};
 use crate::{EntryId, Error, Hash, SigningKey, Verifier, label};
@@ -84,10 +86,14 @@ impl Signature {
     }
 }
 
-/// Remembers the last batch signature that was good: the entries of a batch
-/// mostly come one after the other, and one check serves all of them.
+/// Batch signatures that are remembered.
+const REMEMBERED: usize = 8;
+
+/// Remembers the last batch signatures that were good: the entries of a batch
+/// mostly come one after the other, or a few batches beside each other, and one
+/// check serves all of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct BatchMemo(Option<([u8; 32], u32, Hash, [u8; 64])>);
+pub struct BatchMemo(VecDeque<([u8; 32], u32, Hash, [u8; 64])>);
 
 impl BatchMemo {
     /// Checks a signature of kind 2, or finds that it was just checked.
@@ -95,10 +101,11 @@ impl BatchMemo {
     /// # Errors
     /// [`Error::BadSignature`].
     pub fn verify(&mut self, verifier: &Verifier, size: u32, root: &Hash, value: &[u8; 64]) -> Result<(), Error> {
-        let this = Some((verifier.key(), size, *root, *value));
-        if self.0 != this {
+        let this = (verifier.key(), size, *root, *value);
+        if !self.0.contains(&this) {
             verify_batch(verifier, size, root, value)?;
-            self.0 = this;
+            self.0.truncate(REMEMBERED - 1);
+            self.0.push_front(this);
         }
         Ok(())
     }

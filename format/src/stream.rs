@@ -11,7 +11,7 @@ use serde::de::{IgnoredAny, MapAccess};
 
 use crate::checkpoint::MAX_SIZE;
 use crate::codec::within;
-use crate::json::{Members, Object, hex, push_hex, push_number, push_string, read_line, strip_line_end};
+use crate::json::{Members, Object, hex, may_be_object, push_hex, push_number, push_string, read_line, strip_line_end};
 use crate::line::MAX_LINE_BYTES;
 use crate::merkle::{self, Frontier};
 use crate::{Card, Entry, EntryId, Error, Hash, SignedCheckpoint, line};
@@ -181,7 +181,7 @@ fn newer_or(member: &'static str, text: &[u8], error: Error) -> Error {
         thingdb_end: Option<u64>,
     }
     let Error::Line { line, column, .. } = error else { return error };
-    if text.len() > MAX_LINE_BYTES {
+    if text.len() > MAX_LINE_BYTES || !may_be_object(text) {
         return error;
     }
     let numbers = serde_json::from_slice::<Numbers>(text).ok();

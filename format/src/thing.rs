@@ -89,6 +89,9 @@ impl Time {
     /// The last microsecond of the year 9999, the last that RFC 3339 can write.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 
+    /// The earliest time that can be written: the beginning of 1970.
+    pub const MIN: Self = Self(0);
+
     /// A time from its microseconds.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ fn a_working_directory_that_was_deleted_is_named() {
 #[test]
 fn a_full_output_does_not_hide_what_was_done() {
     let world = World::new();
-    let full = |line: &str| world.shell(&format!("{line} > /dev/full")).exit(1).says("stdout: No space left");
+    let full = |line: &str| world.shell(&format!("{line} > /dev/full")).exit(16).says("stdout: No space left");
     full("thingdb put lamp 1").says("the entry is stored: lamp #1 ");
     full("thingdb put lamp 2 --relaxed").says("the entry is stored: lamp #2 ");
     assert_eq!(world.run(&["get", "lamp", "--raw"]).ok().stdout, "2");
@@ -105,7 +105,7 @@ fn a_full_output_beside_a_server_does_not_hide_what_was_done() {
     let world = World::new();
     let mut server = serving(world.thingdb(&["serve"]));
     let answer = world.shell("thingdb put lamp 1 > /dev/full");
-    answer.exit(1).says("stdout: No space left").says("the entry is stored: lamp #1 ");
+    answer.exit(16).says("stdout: No space left").says("the entry is stored: lamp #1 ");
     server.kill().unwrap();
     server.wait().unwrap();
 }

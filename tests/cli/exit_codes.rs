@@ -150,14 +150,16 @@ fn newer_versions_are_15() {
 }
 
 #[test]
-fn an_unwritable_output_is_1() {
+fn an_unwritable_output_is_1_and_a_full_one_16() {
     let world = World::new();
     world.run(&["put", "a", "1"]).ok();
     world.run(&["export", "-o", "no/such/dir/file"]).exit(2);
+    world.run(&["export", "-o", "."]).exit(1);
     if fs::metadata("/dev/full").is_err() {
         return super::world::skip("there is no /dev/full");
     }
-    world.shell("thingdb log a > /dev/full").exit(1).says("error[file]");
-    world.shell("thingdb export > /dev/full").exit(1);
-    world.shell("thingdb help exit-codes > /dev/full").exit(1);
+    world.shell("thingdb log a > /dev/full").exit(16).says("error[disk-full]");
+    world.shell("thingdb export > /dev/full").exit(16);
+    world.shell("thingdb help exit-codes > /dev/full").exit(16);
+    world.shell("thingdb --help > /dev/full").exit(16);
 }

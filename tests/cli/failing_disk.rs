@@ -47,7 +47,7 @@ fn a_full_disk_is_told_and_takes_nothing_that_was_acknowledged() {
     let lines = world.run(&["-d", db, "export"]).ok().stdout;
     let put = |n: usize| world.run(&["-d", db, "put", &format!("t{n}"), "@large", "--media-type", "text/plain"]);
     let assert_full = |answer: Answer| {
-        let answer = answer.exit(1).says("error[disk-full]: ").says("bytes are free on the disk");
+        let answer = answer.exit(16).says("error[disk-full]: ").says("bytes are free on the disk");
         answer.says("hint: make room, then run the command again; df -h").stdout
     };
 
@@ -90,7 +90,7 @@ fn a_full_disk_is_told_and_takes_nothing_that_was_acknowledged() {
     assert_full(put(0));
     assert_kept(&world, db, &told);
     let export = tmpfs.path().join("export.ndjson");
-    let answer = world.run(&["-d", db, "export", "-o", export.to_str().unwrap()]).exit(1).says("error[");
+    let answer = world.run(&["-d", db, "export", "-o", export.to_str().unwrap()]).exit(16).says("error[disk-full]");
     assert!(answer.stderr.contains("No space left"), "{answer:?}");
     assert!(!export.exists(), "half an export is none");
     fs::remove_file(filler).unwrap();

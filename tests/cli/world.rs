@@ -180,9 +180,11 @@ impl Answer {
         self
     }
 
-    /// It must have said this on stderr.
+    /// It must have said this on stderr: in these words, or in JSON that means
+    /// them.
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
+        let said: String = self.stderr.lines().map(|line| in_words(line) + "\n").collect();
+        assert!(self.stderr.contains(text) || said.contains(text), "no {text:?} in {self:?}");
         self
     }
 
@@ -198,6 +200,19 @@ impl Answer {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|problem| panic!("{problem}: {line}")))
             .collect()
     }
+}
+
+/// A line of stderr as people read it, if it is an error or warning in JSON.
+fn in_words(line: &str) -> String {
+    let Ok(Value::Object(said)) = serde_json::from_str(line) else { return line.to_owned() };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let Some((kind, said)) = said.iter().find(|(kind, _)| matches!(kind.as_str(), "error" | "warning")) else {
+        return line.to_owned();
+    };
+    let mut lines = vec![format!("{kind}[{}]: {}", text(&said["code"]), text(&said["message"]))];
+    lines.extend(said["details"].as_array().into_iter().flatten().map(|detail| format!("  {}", text(detail))));
+    lines.extend(text(&said["hint"]).lines().map(|hint| format!("hint: {hint}")));
+    lines.join("\n")
 }
 
 /// The names of an object's members, in their order.

@@ -70,3 +70,31 @@ pub(crate) fn with_token(world: &World, scopes: &str, args: &[&str]) {
     let token = Running::token(world, "reader", &[&["--scope", scopes], args].concat());
     keep(world, "token", &token);
 }
+
+#[test]
+fn a_kept_checkpoint_is_held_against_the_server_before_it_goes() {
+    let world = World::new();
+    with_token(&world, "read", &[]);
+    world.run(&["put", "x", "1"]).ok();
+    world.shell("cp -r db older").ok();
+    world.run(&["put", "x", "2"]).ok();
+    let server = Running::start(world, &[]);
+    let written = Bytes::of(remote(&server, &["checkpoint", "-o", "kept"])).exit(0);
+    assert!(written.stdout.is_empty(), "{}", written.text());
+    let kept = fs::read(server.world.path("kept")).unwrap();
+    server.world.run(&["put", "x", "3"]).ok();
+    Bytes::of(remote(&server, &["checkpoint", "-o", "kept"])).exit(0);
+    let newer = fs::read(server.world.path("kept")).unwrap();
+    assert_ne!(kept, newer, "it grew out of it");
+    let world = server.stop();
+    world.shell("rm -r db && mv older db").ok();
+    let server = Running::start(world, &[]);
+    for _ in 0..3 {
+        // Shorter, as long, and longer than what was kept.
+        Bytes::of(remote(&server, &["checkpoint", "-o", "kept"])).exit(4).says("error[checkpoint-kept]");
+        assert_eq!(fs::read(server.world.path("kept")).unwrap(), newer);
+        server.world.run(&["put", "x", "\"another\""]).ok();
+    }
+    server.world.run(&["put", "x", "\"another\""]).ok();
+    Bytes::of(remote(&server, &["checkpoint", "-o", "kept"])).exit(4).says("are others than the checkpoint says");
+}

@@ -44,6 +44,21 @@ pub(crate) enum Said {
     Endless(&'static [u8], &'static [u8]),
     /// As [`Said::Truth`], and the connection ends without a word of it.
     LastTruth,
+    /// The peer is asked, and the connection ends before its answer.
+    Lost,
+    /// The connection ends, and the peer is asked when it has answered the next
+    /// question.
+    Late,
+}
+
+impl Said {
+    pub(crate) fn lost() -> Self {
+        Self::Lost
+    }
+
+    pub(crate) fn late() -> Self {
+        Self::Late
+    }
 }
 
 /// What was noticed.
@@ -54,6 +69,8 @@ pub(crate) struct Notes {
     pub(crate) resumed: usize,
     /// Bytes that were taken of an answer without an end.
     pub(crate) taken: usize,
+    /// What the peer is to be asked after the next question.
+    late: Option<Vec<u8>>,
 }
 
 /// A server between a node and its peer.
@@ -188,8 +205,25 @@ fn answer(line: &mut Line, asked: &Asked, said: Said, port: u16, notes: &Mutex<N
                 notes.lock().unwrap().taken += again.len();
             }
         }
-        Said::Truth => true_answer(line, asked, port, whole),
+        Said::Truth => {
+            let late = notes.lock().unwrap().late.take();
+            let Some(late) = late else { return true_answer(line, asked, port, whole) };
+            true_answer(line, asked, port, move |head, body| {
+                ask(port, &late);
+                whole(head, body)
+            })
+        }
         Said::LastTruth => true_answer(line, asked, port, whole).and(None),
+        Said::Lost => {
+            let body = body(line, asked)?;
+            ask(port, &request(asked, &body));
+            None
+        }
+        Said::Late => {
+            let body = body(line, asked)?;
+            notes.lock().unwrap().late = Some(request(asked, &body));
+            None
+        }
         Said::Edited(edit) => true_answer(line, asked, port, |head, body| whole(head, edit(body))),
         Said::Crumbs => true_answer(line, asked, port, crumbs),
     }
@@ -209,18 +243,30 @@ fn crumbs(head: &str, body: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn true_answer(line: &mut Line, asked: &Asked, port: u16, form: impl FnOnce(&str, Vec<u8>) -> Vec<u8>) -> Option<()> {
-    let body = body(line, asked)?;
-    let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    // HTTP/1.0: the answer ends with the connection.
+/// HTTP/1.0: the answer ends with the connection.
+fn request(asked: &Asked, body: &[u8]) -> Vec<u8> {
     let mut request = format!("{} {} HTTP/1.0\r\ncontent-length: {}\r\n", asked.method, asked.target, body.len());
     for (name, value) in &asked.headers {
         if !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
     }
-    peer.write_all(&[request.as_bytes(), b"\r\n", &body].concat()).unwrap();
-    let mut peer = BufReader::new(peer);
+    [request.as_bytes(), b"\r\n", body].concat()
+}
+
+/// What the peer answers, head and all.
+fn ask(port: u16, request: &[u8]) -> Vec<u8> {
+    let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    peer.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn true_answer(line: &mut Line, asked: &Asked, port: u16, form: impl FnOnce(&str, Vec<u8>) -> Vec<u8>) -> Option<()> {
+    let body = body(line, asked)?;
+    let answer = ask(port, &request(asked, &body));
+    let mut peer = &answer[..];
     let status = text_line(&mut peer)?.split_once(' ')?.1.to_owned();
     let mut headers = String::new();
     while let Some(text) = text_line(&mut peer).filter(|text| !text.is_empty()) {
@@ -228,8 +274,6 @@ fn true_answer(line: &mut Line, asked: &Asked, port: u16, form: impl FnOnce(&str
             headers.push_str(&format!("{text}\r\n"));
         }
     }
-    let mut answer = Vec::new();
-    peer.read_to_end(&mut answer).unwrap();
-    line.get_mut().write_all(&form(&format!("HTTP/1.1 {status}\r\n{headers}"), answer)).ok()?;
+    line.get_mut().write_all(&form(&format!("HTTP/1.1 {status}\r\n{headers}"), peer.to_vec())).ok()?;
     line.get_mut().flush().ok()
 }

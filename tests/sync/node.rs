@@ -163,6 +163,11 @@ impl Node {
         Server::start(self, port, &[])
     }
 
+    /// Starts its server with more options.
+    pub(crate) fn serve_with(&self, options: &[&str]) -> Server {
+        Server::start(self, 0, options)
+    }
+
     /// Starts its server without TLS, for something that stands before it.
     pub(crate) fn serve_plainly(&self) -> Server {
         Server::start(self, 0, &["--plain-http"])

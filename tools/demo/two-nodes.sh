@@ -70,7 +70,7 @@ on a peer add b @b.card --yes
 on b peer add a @a.card --yes
 
 say "A lets B bring entries: a token, of which A keeps only the hash"
-(umask 077; on a token new --peer b --scope import,export --expires 90d --format raw >a-for-b.token)
+on a token new --peer b --scope import,export --expires 90d -o a-for-b.token
 on b peer set a --url "https://127.0.0.1:$port_a" --token-file a-for-b.token
 
 say "B writes, for A to read, and pushes. It knows A's server by the card."

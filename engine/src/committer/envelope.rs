@@ -1,14 +1,13 @@
 //! Envelopes on their way into records: the KEKs that are in use, and the rows
 //! of their packets.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, envelope};
+use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, Recipients, envelope};
 
 use super::Committer;
 use crate::error::Result;
-use crate::exchange::packets::{self, PacketsMemo};
+use crate::exchange::packets;
 use crate::schema;
 use crate::storage::Batch;
 use crate::store::Store;
@@ -23,9 +22,7 @@ const KEK_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// A KEK that is in use for one set of recipients.
 pub(super) struct SharedKek {
     kek: Kek,
-    /// The row with its packets, encoded, and the row's name.
-    packets: Vec<u8>,
-    name: [u8; 16],
+    packets: Recipients,
     used: u64,
     since: Instant,
 }
@@ -38,9 +35,7 @@ impl SharedKek {
             .iter()
             .map(|key| KekPacket::seal_x25519(&kek, from, key, &mut rng))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let packets = packets::encode(&packets);
-        let name = packets::name(&packets);
-        Ok(Self { kek, packets, name, used: 0, since: Instant::now() })
+        Ok(Self { kek, packets: Recipients::new(packets)?, used: 0, since: Instant::now() })
     }
 
     fn is_spent(&self) -> bool {
@@ -64,23 +59,19 @@ pub(super) fn seal_to(
     let shared = keks.get_mut(to).expect("it was put there if it was not");
     shared.used += 1;
     let cek = envelope::seal_cek(&shared.kek, id, cek);
-    place_packets(committer, store, batch, shared.name, &shared.packets)?;
-    Ok(StoredEnvelope { from: committer.origin.0, cek, packets: shared.name })
+    let packets = place_packets(committer, store, batch, &shared.packets)?;
+    Ok(StoredEnvelope { from: committer.origin.0, cek, packets })
 }
 
 /// Puts a row of KEK packets into the batch, unless it is known to be there.
-fn place_packets(
-    committer: &Committer,
-    store: &Store,
-    batch: &mut Batch,
-    name: [u8; 16],
-    packets: &[u8],
-) -> Result<()> {
+/// The row's name.
+fn place_packets(committer: &Committer, store: &Store, batch: &mut Batch, packets: &Recipients) -> Result<[u8; 16]> {
+    let name = packets::row_name(packets);
     let mut stored = committer.stored_packets.lock().expect("no thread panics while it holds this");
     if !stored.contains(&name) {
         let row = schema::kek(&name);
         if store.storage.get(&row)?.is_none() {
-            let sealed = store.rows.seal(&row, packets);
+            let sealed = store.rows.seal(&row, &packets::encode(packets));
             batch.put(row, sealed);
         }
         if stored.len() > 10_000 {
@@ -88,7 +79,7 @@ fn place_packets(
         }
         stored.insert(name);
     }
-    Ok(())
+    Ok(name)
 }
 
 /// An envelope on its way into a record. Its packets get their row when the
@@ -98,13 +89,12 @@ fn place_packets(
 pub(crate) struct Packed {
     stored: StoredEnvelope,
     /// Nothing if they have their row.
-    packets: Option<Arc<[u8]>>,
+    packets: Option<Recipients>,
 }
 
 impl Packed {
-    pub(super) fn new(envelope: &Envelope, memo: &mut PacketsMemo) -> Self {
-        let (name, packets) = memo.encode(&envelope.recipients);
-        Self { stored: StoredEnvelope::new(envelope, name), packets: Some(packets) }
+    pub(crate) fn new(envelope: &Envelope) -> Self {
+        Self { stored: StoredEnvelope::new(envelope), packets: Some(envelope.recipients.clone()) }
     }
 
     /// One that this node made, its packets in their row.
@@ -132,7 +122,7 @@ impl Packed {
             }
         }
         if let Some(packets) = &self.packets {
-            place_packets(committer, store, batch, self.stored.packets, packets)?;
+            place_packets(committer, store, batch, packets)?;
         }
         envelopes.push(self.stored);
         Ok(true)

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use thingdb_format::{
-    Cek, EncryptionKey, EntryId, Envelope, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
-};
+use thingdb_format::{Cek, EncryptionKey, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified};
 
 use super::envelope::Packed;
 use crate::draft::Expect;
-use crate::exchange::packets::PacketsMemo;
+use crate::exchange::refusal::Cause;
 use crate::record::Receipt;
 use crate::schema::Tag;
 use crate::storage::Batch;
@@ -50,18 +48,11 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    pub(crate) fn new(
-        entry: Verified,
-        tag: Tag,
-        cek: Option<Cek>,
-        envelopes: &[Envelope],
-        packets: &mut PacketsMemo,
-    ) -> Self {
+    pub(crate) fn new(entry: Verified, tag: Tag, cek: Option<Cek>, envelopes: Vec<Packed>) -> Self {
         let id = entry.id();
         let entry = entry.into_entry();
         let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
         record.cek = cek;
-        let envelopes = envelopes.iter().map(|envelope| Packed::new(envelope, packets)).collect();
         Self { id, tag, header: entry.header, signature: entry.signature, record, envelopes }
     }
 }
@@ -83,7 +74,7 @@ pub(crate) enum Fate {
     Completed,
     /// The first of its prev that is not here, and the entry itself.
     MissingPrev(EntryId, Box<Arrived>),
-    Refused(String),
+    Refused(Cause),
 }
 
 pub(crate) enum Done {

@@ -16,19 +16,22 @@
 mod envelope;
 mod job;
 mod layout;
+mod links;
 mod stage;
 mod tip;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex};
 
-use thingdb_format::{EncryptionKey, EntryId, Header, Origin, Time};
+use thingdb_format::{EncryptionKey, EntryId, Origin};
 
 use crate::error::{Error, Result};
 use crate::storage::Ticket;
 use crate::store::Store;
+pub(crate) use envelope::Packed;
 use envelope::SharedKek;
 pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Shared};
+pub(crate) use links::{Links, Place, Verdict};
 use stage::Stage;
 
 /// Entries that one commit takes from the queue before it leaves the rest to
@@ -113,22 +116,6 @@ impl Committer {
             Shift { committer: self, jobs: Some(jobs) }.work(store);
             queue = self.lock();
         }
-    }
-
-    /// Why an entry from elsewhere cannot be taken in now, whatever its prev.
-    pub(crate) fn untimely(&self, header: &Header) -> Option<String> {
-        let latest = (self.clock)().saturating_add(self.future_tolerance_us);
-        (header.time.micros() > latest).then(|| format!("time {} is in the future", header.time))
-    }
-
-    /// Why an entry from elsewhere does not follow from its prev, given their
-    /// seqs and times.
-    pub(crate) fn refusal(header: &Header, prev: &[(u64, Time)]) -> Option<String> {
-        if let Some((_, time)) = prev.iter().find(|(_, time)| header.time <= *time) {
-            return Some(format!("time {} is not later than {time} of its prev", header.time));
-        }
-        let greatest = prev.iter().map(|(seq, _)| *seq).max().unwrap_or(0);
-        (header.seq != greatest + 1).then(|| format!("seq {} does not follow seq {greatest} of its prev", header.seq))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {

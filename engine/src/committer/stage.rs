@@ -1,6 +1,6 @@
 //! What one commit will write.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,17 +9,19 @@ use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signat
 use super::envelope::{Packed, seal_to};
 use super::job::{Arrived, Done, Fate, Job, NewEntry, Shared};
 use super::layout::{OpenBlock, Run, RunSignature, runs};
+use super::links::{Links, Verdict};
 use super::tip::{Tip, tip_of};
 use super::{Committer, id8};
 use crate::draft::Expect;
 use crate::error::{Error, Result};
+use crate::exchange::refusal::Cause;
 use crate::index::Indexed;
 use crate::postings::Posting;
 use crate::record::{Head, Receipt};
 use crate::replica::change::{self, Changed};
 use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Ticket};
-use crate::store::{Located, Places, Store};
+use crate::store::{Located, Store};
 use crate::stored::{
     self, Block, INLINE_PAYLOAD_BYTES, LooseRecord, OpenRecord, PART_BYTES, StoredPayload, StoredSignature,
 };
@@ -51,9 +53,7 @@ pub(super) struct Stage<'a> {
     by_id: HashMap<EntryId, usize>,
     tips: TagMap<Tip>,
     /// Prev that were looked for.
-    places: Places,
-    /// The seqs of the entries of the import at hand.
-    arriving: HashMap<EntryId, u64>,
+    links: Links,
     /// Tips as they were before the job at hand, if it is not the first.
     undo: TagMap<Tip>,
     is_first: bool,
@@ -75,8 +75,7 @@ impl<'a> Stage<'a> {
             entries: Vec::new(),
             by_id: HashMap::new(),
             tips: TagMap::default(),
-            places: Places::default(),
-            arriving: HashMap::new(),
+            links: Links::default(),
             undo: TagMap::default(),
             is_first: true,
             rewritten: HashMap::new(),
@@ -132,13 +131,13 @@ impl<'a> Stage<'a> {
                 return Err(Error::Conflict { thing: new.thing, expected, heads });
             }
         }
-        // An entry joins all heads, or the greatest if there are too many.
+        // An entry joins all heads, or the latest if there are too many.
         let mut joined = heads;
-        joined.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        joined.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
         joined.truncate(header::MAX_PREV);
         let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
         prev.sort_unstable();
-        let seq = joined.first().map_or(0, |head| head.seq) + 1;
+        let seq = joined.iter().map(|head| head.seq).max().unwrap_or(0) + 1;
         let time = later_than(self.now, joined.iter().map(|head| head.time).max())?;
         let header = Header::new(Fields {
             suite: new.suite,
@@ -174,43 +173,17 @@ impl<'a> Stage<'a> {
     }
 
     fn import_all(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        self.look_for_prev(&entries)?;
+        self.by_id.reserve(entries.len());
+        let Self { links, store, by_id, .. } = self;
+        links.look_for(store, &entries, |id| by_id.contains_key(id))?;
         entries
             .into_iter()
             .map(|entry| match self.import(entry) {
                 // A record here that is damaged stops none but who needs it.
-                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(format!("{what} is damaged here: {detail}"))),
+                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
                 fate => fate,
             })
             .collect()
-    }
-
-    /// Finds those prev that are neither heads, nor in this import, nor where a
-    /// single prev has to be.
-    fn look_for_prev(&mut self, entries: &[Arrived]) -> Result<()> {
-        self.arriving = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
-        self.by_id.reserve(entries.len());
-        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
-        for arrived in entries {
-            let header = &arrived.header;
-            for prev in &header.prev {
-                if self.arriving.contains_key(prev) {
-                    continue;
-                }
-                match self.place_of(&arrived.tag, prev, header.seq) {
-                    Ok(None) => drop(wanted.entry(arrived.tag).or_default().insert(*prev)),
-                    Err(problem) if !problem.is_damaged() => return Err(problem),
-                    _ => {}
-                }
-            }
-        }
-        for (tag, ids) in wanted {
-            match self.places.look_for(self.store, &tag, &ids) {
-                Err(problem) if !problem.is_damaged() => return Err(problem),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Checks the links of an entry from elsewhere and takes it in.
@@ -218,19 +191,15 @@ impl<'a> Stage<'a> {
         if let Some(fate) = self.known(&arrived)? {
             return Ok(fate);
         }
-        let header = &arrived.header;
-        if let Some(reason) = self.committer.untimely(header) {
-            return Ok(Fate::Refused(reason));
-        }
-        let mut places = Vec::with_capacity(header.prev.len());
-        for prev in &header.prev {
-            let Some(place) = self.place_of(&arrived.tag, prev, header.seq)? else {
-                return Ok(Fate::MissingPrev(*prev, Box::new(arrived)));
-            };
-            places.push(place);
-        }
-        if let Some(reason) = Committer::refusal(header, &places) {
-            return Ok(Fate::Refused(reason));
+        let Self { committer, store, links, by_id, entries, .. } = self;
+        let taken = |id: &EntryId| {
+            let staged = by_id.get(id).and_then(|at| entries.get(*at))?;
+            Some((staged.tag, (staged.header.seq, staged.header.time)))
+        };
+        match links.judge(committer, store, &arrived, taken)? {
+            Verdict::Follows => {}
+            Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
+            Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
         let Arrived { id, tag, header, signature, mut record, envelopes } = arrived;
         for packed in envelopes {
@@ -257,27 +226,6 @@ impl<'a> Stage<'a> {
     /// A thing as this commit leaves it so far.
     fn tip(&mut self, tag: &Tag) -> Result<&Tip> {
         tip_of(self.store, &mut self.tips, tag).map(|tip| &*tip)
-    }
-
-    /// Seq and time of an entry that another one follows. If it does not stand
-    /// just before, it is known if it was [looked for](Self::look_for_prev).
-    fn place_of(&mut self, tag: &Tag, id: &EntryId, before: u64) -> Result<Option<(u64, Time)>> {
-        let tip = self.tip(tag)?;
-        if let Some(head) = tip.head(id) {
-            return Ok(Some((head.seq, head.time)));
-        }
-        let state = tip.state.clone();
-        if let Some(staged) = self.by_id.get(id).and_then(|at| self.entries.get(*at)) {
-            return Ok((staged.tag == *tag).then_some((staged.header.seq, staged.header.time)));
-        }
-        if let Some(place) = self.places.get(tag, id) {
-            return Ok(Some(place));
-        }
-        let Some(state) = state else { return Ok(None) };
-        // A copy of it in the same import tells where it is if it is here.
-        let seq = self.arriving.get(id).copied().unwrap_or_else(|| before.saturating_sub(1));
-        let found = self.store.find(tag, &state, id, Some(seq))?;
-        Ok(found.map(|found| (found.header.seq, found.header.time)))
     }
 
     /// What becomes of an entry that is here already.

@@ -33,19 +33,14 @@ impl Tip {
         stored.filter(|head| !self.joined.contains(&head.id)).chain(self.made.iter().copied())
     }
 
-    pub(super) fn head(&self, id: &EntryId) -> Option<Head> {
-        self.made.get(id).copied().or_else(|| self.stored_head(id))
-    }
-
-    fn stored_head(&self, id: &EntryId) -> Option<Head> {
-        let head = self.state.as_ref()?.heads.get(id)?;
-        (!self.joined.contains(id)).then(|| head.head())
+    fn is_stored_head(&self, id: &EntryId) -> bool {
+        self.state.as_ref().is_some_and(|state| state.heads.contains(id)) && !self.joined.contains(id)
     }
 
     /// An entry follows `prev` and is a head itself.
     pub(super) fn push(&mut self, head: Head, prev: &[EntryId]) {
         for id in prev {
-            if self.made.remove(id).is_none() && self.stored_head(id).is_some() {
+            if self.made.remove(id).is_none() && self.is_stored_head(id) {
                 self.joined.insert(*id);
             }
         }

@@ -1,6 +1,7 @@
 //! Checks lines by themselves, on all cores. Cheap checks come first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::ops::{ControlFlow, Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,15 +11,16 @@ use thingdb_format::{
     envelope, line, payload, signature::BatchMemo,
 };
 
-use super::import::{Refusal, StreamState, TrustPolicy};
+use super::import::{StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
-use crate::committer::Arrived;
+use super::refusal::{Cause, Refusal, RefusalCode};
+use crate::committer::{Arrived, Packed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
 use crate::schema::Tag;
-use crate::store::Store;
+use crate::store::{Located, Store};
 use crate::stored::{StoredEnvelope, StoredPayload};
 
 /// Lines that are handed to a worker at once, at most.
@@ -31,8 +33,12 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 /// the disk, workers go on.
 const AHEAD_CHUNKS: usize = 8;
 
-/// Bytes that are under way, about: one more chunk is begun below it.
-const AHEAD_BYTES: u64 = 24 << 20;
+/// Bytes of memory that chunks under way take, about: one more is begun below
+/// it.
+const AHEAD_BYTES: usize = 16 << 20;
+
+/// What an entry takes beside the bytes in which it came, while it is under way.
+pub(super) const ENTRY_BYTES: usize = 1024;
 
 /// Opened KEKs that are kept.
 const MAX_KEKS: usize = 1024;
@@ -64,16 +70,57 @@ impl Deref for RawLine {
     }
 }
 
+/// What came, for whoever keeps what is refused.
+#[derive(Clone)]
+pub(super) enum Came {
+    Line(RawLine),
+    /// In a frame. As a line it can be many times as large.
+    Entry(Box<Entry>),
+    /// Nobody keeps it.
+    NotKept,
+}
+
+impl Came {
+    /// Writes it as a line.
+    pub(super) fn write_to(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let mut encoded = Vec::new();
+        let line = match self {
+            Self::NotKept => return Ok(()),
+            Self::Line(raw) => raw,
+            Self::Entry(entry) => {
+                line::encode(entry, &mut encoded);
+                &encoded[..]
+            }
+        };
+        out.write_all(line)?;
+        out.write_all(if line.ends_with(b"\n") { b"" } else { b"\n" })
+    }
+}
+
 /// An entry on its way in.
 pub(super) struct Candidate {
     pub(super) line: u64,
-    pub(super) raw: RawLine,
+    pub(super) came: Came,
     pub(super) arrived: Arrived,
+    /// Its envelopes as they came.
+    pub(super) envelopes: Vec<Envelope>,
 }
 
 impl Candidate {
+    /// Bytes that it has as a line, about. In memory it takes less, as far as
+    /// its KEK packets are those of others.
     pub(super) fn bytes(&self) -> usize {
-        self.raw.len() + self.arrived.record.size() + 512
+        const PACKET_BYTES: usize = 160;
+        let packets: usize = self.envelopes.iter().map(|envelope| 2 + envelope.recipients.len()).sum();
+        ENTRY_BYTES + self.arrived.record.size() * 4 / 3 + packets * PACKET_BYTES
+    }
+
+    /// The line that says the same.
+    pub(super) fn to_line(&self) -> Vec<u8> {
+        let Arrived { header, id, signature, record, .. } = &self.arrived;
+        let mut line = Vec::new();
+        line::encode_parts(header, id, signature, record.payload(), &self.envelopes, &mut line);
+        line
     }
 }
 
@@ -81,6 +128,8 @@ impl Candidate {
 pub(super) struct Chunk {
     /// Bytes that were read.
     pub(super) read: u64,
+    /// Bytes of memory that it takes while it is under way, about.
+    pub(super) held: usize,
     /// The line or frame before the first one here, counted from 1.
     pub(super) before: u64,
     pub(super) items: Items,
@@ -96,7 +145,14 @@ pub(super) enum Items {
     },
     /// What frames of a binary stream hold, and why nothing behind them can be
     /// read.
-    Frames(Vec<Line>, Option<StreamState>),
+    Frames(Vec<Line>, Option<Broken>),
+}
+
+/// Why nothing more of a binary stream can be read.
+pub(super) struct Broken {
+    pub(super) state: StreamState,
+    /// The frame that was refused, unless the stream just ends.
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// Where the parts of a stream come from, one after the other.
@@ -114,31 +170,35 @@ pub(super) enum Checked {
     Header,
     Trailer(Box<thingdb_format::Trailer>),
     /// Nothing behind this can be read.
-    Broken(StreamState),
+    Broken(Box<Broken>),
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
     Refused {
         id: Option<EntryId>,
-        raw: RawLine,
+        came: Came,
         refusal: Refusal,
     },
 }
 
-type Outcome = (u64, u64, Vec<Checked>);
+/// What became of a chunk.
+pub(super) struct Outcome {
+    pub(super) read: u64,
+    pub(super) held: usize,
+    pub(super) checked: Vec<Checked>,
+}
 
 /// Reads lines, has them checked by `threads` workers, and gives `take` the
-/// results in the order of the stream, with the bytes that they had, for as
-/// long as it says.
+/// results in the order of the stream, for as long as it says.
 pub(super) fn on_all_cores(
     checker: &Checker<'_>,
     threads: usize,
     source: &mut dyn Source,
-    take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+    take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
         let (to_workers, chunks) = bounded::<(u64, Chunk)>(threads * AHEAD_CHUNKS);
-        let (results, from_workers) = bounded::<Outcome>(threads * AHEAD_CHUNKS);
+        let (results, from_workers) = bounded::<(u64, Outcome)>(threads * AHEAD_CHUNKS);
         for _ in 0..threads {
             let (chunks, results) = (chunks.clone(), results.clone());
             scope.spawn(move || work(checker, &chunks, &results));
@@ -153,18 +213,18 @@ pub(super) fn on_all_cores(
 fn pump(
     source: &mut dyn Source,
     to_workers: Sender<(u64, Chunk)>,
-    from_workers: &Receiver<Outcome>,
+    from_workers: &Receiver<(u64, Outcome)>,
     most_under_way: u64,
-    mut take: impl FnMut(Vec<Checked>, u64) -> Result<ControlFlow<()>>,
+    mut take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut early = BTreeMap::new();
-    let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_u64);
+    let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_usize);
     let mut to_workers = Some(to_workers);
     loop {
         if let Some(sender) = &to_workers {
             match source.chunk()? {
                 Some(chunk) => {
-                    ahead_bytes += chunk.read;
+                    ahead_bytes += chunk.held;
                     // Workers end only when this channel is closed.
                     let _ = sender.send((sent, chunk));
                     sent += 1;
@@ -172,19 +232,19 @@ fn pump(
                 None => to_workers = None,
             }
         }
-        let must_wait = |sent_ahead: u64, ahead_bytes: u64| match &to_workers {
+        let must_wait = |sent_ahead: u64, ahead_bytes: usize| match &to_workers {
             Some(_) => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= AHEAD_BYTES),
             None => sent_ahead > 0,
         };
         while must_wait(sent - taken, ahead_bytes) {
-            let Ok((number, bytes, checked)) = from_workers.recv() else {
+            let Ok((number, outcome)) = from_workers.recv() else {
                 return Err(Error::damaged("the import", "a worker stopped"));
             };
-            early.insert(number, (bytes, checked));
-            while let Some((bytes, checked)) = early.remove(&taken) {
+            early.insert(number, outcome);
+            while let Some(outcome) = early.remove(&taken) {
                 taken += 1;
-                ahead_bytes -= bytes;
-                if take(checked, bytes)?.is_break() {
+                ahead_bytes -= outcome.held;
+                if take(outcome)?.is_break() {
                     return Ok(());
                 }
             }
@@ -195,10 +255,10 @@ fn pump(
     }
 }
 
-fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<Outcome>) {
+fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<(u64, Outcome)>) {
     let mut memos = Memos::default();
-    for (number, Chunk { read, before, items }) in chunks {
-        let mut checked = Vec::with_capacity(CHUNK_LINES);
+    for (number, Chunk { read, held, before, items }) in chunks {
+        let mut checked = Vec::new();
         match items {
             Items::Lines { bytes, ends } => {
                 let bytes = Arc::new(bytes);
@@ -211,15 +271,25 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
             }
             Items::Frames(frames, broken) => {
                 for (number, line) in (before + 1..).zip(frames) {
-                    checked.extend(checker.frame(number, line, &mut memos));
+                    checked.extend(checker.parsed(number, None, line, &mut memos));
                 }
-                checked.extend(broken.map(Checked::Broken));
+                checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
             }
         }
-        if results.send((number, read, checked)).is_err() {
+        if results.send((number, Outcome { read, held, checked })).is_err() {
             return;
         }
     }
+}
+
+/// Whether an entry is here.
+enum Here {
+    /// With all that the line has.
+    Known(EntryId),
+    /// It is, and the line is not good.
+    Refused(Cause),
+    /// It is not, or the line has more.
+    New,
 }
 
 /// What a worker remembers from line to line.
@@ -235,6 +305,8 @@ pub(super) struct Checker<'a> {
     trust: TrustPolicy,
     /// Entries of other things are refused.
     prefix: String,
+    /// Whether somebody wants what is refused.
+    keeps: bool,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
     /// This node's keys, former ones too, and how envelopes name them.
@@ -262,6 +334,7 @@ impl<'a> Checker<'a> {
             store: &db.store,
             trust,
             prefix: String::new(),
+            keeps: false,
             origins,
             trusted_origins,
             keys,
@@ -277,69 +350,88 @@ impl<'a> Checker<'a> {
         self
     }
 
+    /// Keeps what is refused, as it came, if it is wanted.
+    pub(super) const fn keeping(mut self, wanted: bool) -> Self {
+        self.keeps = wanted;
+        self
+    }
+
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, column, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column, id, reason } })
+        let refused = |raw, column, cause: Cause| {
+            let came = if self.keeps { Came::Line(raw) } else { Came::NotKept };
+            Some(Checked::Refused { id: None, came, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(None, raw, None, reason);
+            return refused(raw, None, Cause::new(RefusalCode::TooLong, reason));
         }
         match Line::parse(&raw, number) {
-            Ok(line) => self.parsed(number, raw, line, memos),
+            Ok(line) => self.parsed(number, self.keeps.then_some(raw), line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
-                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in".to_owned();
-                refused(None, raw, None, reason)
+                let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
+                refused(raw, None, Cause::new(RefusalCode::Prototype, reason))
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                refused(None, raw, Some(column), problem.to_string())
+                refused(raw, Some(column), Cause::format(&problem))
             }
-            Err(problem) => refused(None, raw, None, problem.to_string()),
+            Err(problem) => refused(raw, None, Cause::format(&problem)),
         }
     }
 
-    fn frame(&self, number: u64, line: Line, memos: &mut Memos) -> Option<Checked> {
-        // What waits or is refused is kept as a line.
-        let mut raw = Vec::new();
-        if let Line::Entry(entry) = &line {
-            line::encode(entry, &mut raw);
-        }
-        self.parsed(number, RawLine::alone(raw), line, memos)
-    }
-
-    fn parsed(&self, number: u64, raw: RawLine, line: Line, memos: &mut Memos) -> Option<Checked> {
-        let refused = |id, raw, reason| {
-            Some(Checked::Refused { id, raw, refusal: Refusal { line: number, column: None, id, reason } })
-        };
+    /// Looks at what was read, the cheapest first: nothing is done for an entry
+    /// that is not wanted or not trusted. `raw` is its line, if that is kept.
+    fn parsed(&self, number: u64, raw: Option<RawLine>, line: Line, memos: &mut Memos) -> Option<Checked> {
         let entry = match line {
             Line::Blank => return None,
             Line::Header(_) => return Some(Checked::Header),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
-            Line::Entry(entry) => *entry,
+            Line::Entry(entry) => entry,
         };
-        if let Err(reason) = self.wants(&entry).and_then(|()| self.trusts(&entry)) {
-            return refused(Some(entry.id()), raw, reason);
+        let refused = |raw: Option<RawLine>, entry: Box<Entry>, cause: Cause| {
+            let id = Some(entry.id());
+            let came = match raw {
+                Some(raw) => Came::Line(raw),
+                None if self.keeps => Came::Entry(entry),
+                None => Came::NotKept,
+            };
+            Some(Checked::Refused { id, came, refusal: cause.refusal(number, None, id) })
+        };
+        if let Err(cause) = self.wants(&entry).and_then(|()| self.trusts(&entry.header)) {
+            return refused(raw, entry, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
-        if let Some(id) = self.known(&entry, &tag, memos) {
-            return Some(Checked::Known(id));
+        match self.known(&entry, &tag, memos) {
+            Here::Known(id) => return Some(Checked::Known(id)),
+            Here::Refused(cause) => return refused(raw, entry, cause),
+            Here::New => {}
         }
-        match self.entry(entry, tag, memos) {
-            Ok(arrived) => Some(Checked::Entry(Candidate { line: number, raw, arrived })),
-            Err(reason) => {
-                let id = match Line::parse(&raw, number) {
-                    Ok(Line::Entry(entry)) => Some(entry.id()),
-                    _ => None,
+        let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
+        match self.entry(number, *entry, tag, memos) {
+            Ok(mut candidate) => {
+                candidate.came = match (raw, kept) {
+                    (Some(raw), _) => Came::Line(raw),
+                    (None, Some(entry)) => Came::Entry(entry),
+                    (None, None) => Came::NotKept,
                 };
-                refused(id, raw, reason)
+                Some(Checked::Entry(candidate))
             }
+            Err(back) => refused(raw, Box::new(back.1), back.0),
         }
     }
 
-    /// The id of an entry that is here, if the line has nothing to add to it.
-    /// It was checked when it came: what is signed is named by the id, and the
-    /// line was decoded, so its payload has the hash that stands there.
-    fn known(&self, entry: &Entry, tag: &Tag, memos: &mut Memos) -> Option<EntryId> {
+    /// Whether an entry is here and the line has nothing to add to it. What is
+    /// signed is named by the id, and the line was decoded, so its payload has
+    /// the hash that stands there: what is left to check is the signature.
+    fn known(&self, entry: &Entry, tag: &Tag, memos: &mut Memos) -> Here {
+        let Some((id, found)) = self.whole(entry, tag) else { return Here::New };
+        match self.check_again(entry, &id, &found, memos) {
+            Ok(()) => Here::Known(id),
+            Err(problem) => Here::Refused(Cause::format(&problem)),
+        }
+    }
+
+    /// The entry as it is here, if the line has nothing to add to it.
+    fn whole(&self, entry: &Entry, tag: &Tag) -> Option<(EntryId, Located)> {
         let seq = entry.header.seq;
         // What cannot be read is told where the entry is taken in.
         let state = self.store.state(tag).ok()??;
@@ -347,7 +439,8 @@ impl<'a> Checker<'a> {
             return None;
         }
         let id = entry.id();
-        let stored = self.store.find(tag, &state, &id, Some(seq)).ok()??.stored;
+        let found = self.store.find(tag, &state, &id, Some(seq)).ok()??;
+        let stored = &found.stored;
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return None;
         }
@@ -359,55 +452,96 @@ impl<'a> Checker<'a> {
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
                 return false;
             }
-            let (name, _) = memos.packets.encode(&envelope.recipients);
-            stored.envelopes.contains(&StoredEnvelope::new(envelope, name))
+            stored.envelopes.contains(&StoredEnvelope::new(envelope))
         };
         let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
-        (is_full || entry.envelopes.iter().all(is_here)).then_some(id)
+        (is_full || entry.envelopes.iter().all(is_here)).then_some((id, found))
+    }
+
+    /// Checks the signature of an entry that is here. The same bytes were good
+    /// when they came; others may be good as well, or nobody's.
+    fn check_again(
+        &self,
+        entry: &Entry,
+        id: &EntryId,
+        found: &Located,
+        memos: &mut Memos,
+    ) -> std::result::Result<(), thingdb_format::Error> {
+        if found.stored.signature.alone().as_ref() == Some(&entry.signature) {
+            return Ok(());
+        }
+        // Of a batch that lies here as a whole the paths are not stored: each is
+        // followed to the root, and the signature over that is checked once.
+        let verifier = self.store.verifier(&entry.header.actor)?;
+        entry.signature.verify_with(&verifier, &entry.header.to_bytes(), id, &mut memos.batch)
     }
 
     fn may_open(&self, packet: &KekPacket) -> bool {
         self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
-    /// Whether trust in the actor or origin of an entry that waits was
-    /// withdrawn since it came.
-    pub(super) fn is_withdrawn(&self, header: &Header) -> bool {
+    /// Refuses an entry if trust in its actor or origin was withdrawn: one that
+    /// waits was accepted when it came, and does not go on.
+    pub(super) fn withdrawn(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
-            return false;
+            return Ok(());
         }
         let keyring = self.store.keyring();
         let trust = keyring.trust();
-        trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some())
-            || trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some())
+        if trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_actor(&header.actor));
+        }
+        if trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some()) {
+            return Err(Cause::withdrawn_origin(&header.origin));
+        }
+        Ok(())
     }
 
-    /// Checks an entry whose actor and origin are accepted.
-    pub(super) fn entry(&self, mut entry: Entry, tag: Tag, memos: &mut Memos) -> std::result::Result<Arrived, String> {
-        let verifier = self.store.verifier(&entry.header.actor).map_err(|problem| problem.to_string())?;
-        let envelopes = std::mem::take(&mut entry.envelopes);
-        let entry = entry.verify_with(&verifier, &mut memos.batch).map_err(|problem| problem.to_string())?;
-        let (cek, envelopes) = self.open(&entry, envelopes);
-        Ok(Arrived::new(entry, tag, cek, &envelopes, &mut memos.packets))
+    /// Checks an entry whose actor and origin are accepted; one that is refused
+    /// comes back with the reason.
+    pub(super) fn entry(
+        &self,
+        line: u64,
+        mut entry: Entry,
+        tag: Tag,
+        memos: &mut Memos,
+    ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
+        let verifier = match self.store.verifier(&entry.header.actor) {
+            Ok(verifier) => verifier,
+            Err(problem) => return Err(Box::new((Cause::format(&problem), entry))),
+        };
+        let mut envelopes = std::mem::take(&mut entry.envelopes);
+        let entry = match entry.verify_or_back(&verifier, &mut memos.batch) {
+            Ok(entry) => entry,
+            Err((problem, entry)) => return Err(Box::new((Cause::format(&problem), Entry { envelopes, ..entry }))),
+        };
+        for envelope in &mut envelopes {
+            envelope.recipients = memos.packets.share(&envelope.recipients);
+        }
+        let (cek, kept) = self.open(&entry, &envelopes);
+        let arrived = Arrived::new(entry, tag, cek, kept);
+        Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
-    fn wants(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn wants(&self, entry: &Entry) -> std::result::Result<(), Cause> {
         if entry.header.thing.as_str().starts_with(&self.prefix) {
             return Ok(());
         }
-        Err(format!("only things that begin with {:?} may be brought in here", self.prefix))
+        let reason = format!("only things that begin with {:?} may be brought in here", self.prefix);
+        Err(Cause::new(RefusalCode::OtherPrefix, reason))
     }
 
-    fn trusts(&self, entry: &Entry) -> std::result::Result<(), String> {
+    fn trusts(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
             return Ok(());
         }
-        let header = &entry.header;
         if !self.store.trusted().contains_key(&header.actor) {
-            return Err(format!("the actor {} is not known here", header.actor));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_actor(&header.actor));
         }
         if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
-            return Err(format!("the origin {} is not known here", header.origin));
+            self.withdrawn(header)?;
+            return Err(Cause::unknown_origin(&header.origin));
         }
         Ok(())
     }
@@ -417,16 +551,17 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: Vec<Envelope>) -> (Option<Cek>, Vec<Envelope>) {
-        let Some(payload) = &entry.payload else { return (None, envelopes) };
+    fn open(&self, entry: &Verified, envelopes: &[Envelope]) -> (Option<Cek>, Vec<Packed>) {
+        let all = || envelopes.iter().map(Packed::new).collect();
+        let Some(payload) = &entry.payload else { return (None, all()) };
         if self.store.readers().write_only {
-            return (None, envelopes);
+            return (None, all());
         }
         let mut cek = None;
         let mut kept = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            let Some(kek) = self.kek(&envelope) else {
-                kept.push(envelope);
+            let Some(kek) = self.kek(envelope) else {
+                kept.push(Packed::new(envelope));
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
@@ -438,7 +573,7 @@ impl<'a> Checker<'a> {
             // not kept, or each import of an own export would add another
             // envelope.
             if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                kept.push(envelope);
+                kept.push(Packed::new(envelope));
             }
         }
         (cek, kept)

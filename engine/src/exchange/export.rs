@@ -366,13 +366,11 @@ impl Dress {
         let mut payload = None;
         match &self.to {
             Some(to) => {
-                envelopes.retain_mut(|envelope| match packet_to(envelope, to).cloned() {
-                    Some(packet) => {
-                        envelope.recipients = vec![packet];
-                        true
-                    }
-                    None => false,
+                let addressed = envelopes.iter().filter_map(|envelope| {
+                    let packet = packet_to(envelope, to)?.clone();
+                    Some(Envelope::new(envelope.from, envelope.cek, vec![packet]))
                 });
+                envelopes = addressed.collect::<std::result::Result<_, _>>()?;
                 if !envelopes.is_empty() {
                     payload = db.store.payload(&located)?;
                 } else if self.only_addressed {

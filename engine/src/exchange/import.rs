@@ -7,10 +7,11 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::{EntryId, Origin};
+use thingdb_format::Origin;
 
 use super::check::{self, Checker};
 use super::intake::Intake;
+use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
 use crate::db::Db;
 use crate::error::Result;
@@ -94,7 +95,8 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// Where lines go that are refused, as they came.
+    /// Where lines go that are refused, as they came; entries of a binary
+    /// stream go there as lines.
     #[must_use]
     pub fn rejects(mut self, out: &'a mut dyn Write) -> Self {
         self.rejects = Some(out);
@@ -147,26 +149,15 @@ pub struct ImportSummary {
     pub pending: u64,
     /// Lines that were refused.
     pub refused: u64,
-    /// Why, for the first thousand of them.
+    /// Why, for the first thousand of them. A frame that does not decode ends
+    /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
+    /// Of all of them: how many are worth another try, and when.
+    pub kinds: RefusalCounts,
     /// Whether the stream is whole.
     pub stream: StreamState,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
-}
-
-/// Why a line was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Line in the stream, from 1; 0 for an entry that has waited since an
-    /// earlier import.
-    pub line: u64,
-    /// Column in the line, in bytes, from 1, if the line does not decode.
-    pub column: Option<usize>,
-    /// The entry, if the line decodes.
-    pub id: Option<EntryId>,
-    /// The reason.
-    pub reason: String,
 }
 
 /// What the header and trailer of a stream say of it.
@@ -196,10 +187,11 @@ impl Db {
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix);
+        let keeps = options.rejects.is_some();
+        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
-        let mut take = |checked, bytes| intake.take(checked, bytes);
+        let mut take = |outcome| intake.take(outcome);
         if source::is_binary(&mut input)? {
             check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
         } else {

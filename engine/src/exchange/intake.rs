@@ -2,22 +2,21 @@
 //! committed, lets wait what came before its prev, and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use thingdb_format::{EntryId, Line, Signature, StreamCheck, Time};
+use thingdb_format::{EntryId, Line, Signature, StreamCheck};
 
-use super::check::{Candidate, Checked, Checker, Memos, RawLine};
-use super::import::{ImportOptions, ImportSummary, Refusal, StreamState};
+use super::check::{Broken, Came, Candidate, Checked, Checker, Memos, Outcome, RawLine};
+use super::import::{ImportOptions, ImportSummary, StreamState};
 use super::pending::{self, Pending};
-use crate::committer::{Arrived, Committer, Done, Fate, Job};
+use super::refusal::{Cause, Refusal, RefusalCode};
+use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
 use crate::schema::Tag;
-use crate::store::Places;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -29,7 +28,7 @@ const MAX_REASONS: usize = 1000;
 const MAX_HELD: usize = 8192;
 
 /// Bytes that are held back until then.
-const MAX_HELD_BYTES: usize = 32 << 20;
+const MAX_HELD_BYTES: usize = 16 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
@@ -43,7 +42,8 @@ pub(super) struct Intake<'a, 'o> {
     /// The rows of what waited when this import began.
     loaded: Vec<Vec<u8>>,
     /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (Tag, u64, Time)>,
+    imagined: HashMap<EntryId, (Tag, Place)>,
+    links: Links,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -62,6 +62,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             pending: Pending::default(),
             loaded: Vec::new(),
             imagined: HashMap::new(),
+            links: Links::default(),
             unsynced: 0,
             lines: 0,
             bytes: 0,
@@ -73,12 +74,12 @@ impl<'a, 'o> Intake<'a, 'o> {
             // It was accepted when it came. What has lost its trust since does
             // not go on.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
-            if checker.is_withdrawn(&entry.header) {
+            if checker.withdrawn(&entry.header).is_err() {
                 continue;
             }
             let tag = db.store.tag(&entry.header.thing);
-            if let Ok(arrived) = checker.entry(*entry, tag, &mut memos) {
-                waiting.push(Candidate { line: 0, raw: RawLine::alone(raw), arrived });
+            if let Ok(candidate) = checker.entry(0, *entry, tag, &mut memos) {
+                waiting.push(candidate);
             }
         }
         if !waiting.is_empty() {
@@ -90,10 +91,9 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     /// Takes the lines of a chunk. Breaks off if it should end here.
-    pub(super) fn take(&mut self, checked: Vec<Checked>, bytes: u64) -> Result<ControlFlow<()>> {
-        self.bytes += bytes;
-        // Each line keeps the whole chunk.
-        self.held_bytes = self.held_bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
+        self.bytes += read;
+        self.held_bytes = self.held_bytes.saturating_add(held);
         for one in checked {
             self.lines += 1;
             match one {
@@ -105,14 +105,20 @@ impl<'a, 'o> Intake<'a, 'o> {
                     let noted = self.check.trailer(&trailer);
                     self.note(noted);
                 }
-                // The first thing that is wrong counts.
-                Checked::Broken(state) if self.summary.stream == StreamState::Bare => self.summary.stream = state,
-                Checked::Broken(_) => {}
+                Checked::Broken(broken) => {
+                    let Broken { state, refusal } = *broken;
+                    // The first thing that is wrong counts.
+                    if self.summary.stream == StreamState::Bare {
+                        self.summary.stream = state;
+                    }
+                    if let Some(refusal) = refusal {
+                        self.tell(refusal);
+                    }
+                }
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
                     let noted = self.check.entry(&candidate.arrived.id);
                     self.note(noted);
-                    self.held_bytes += candidate.bytes();
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
@@ -121,7 +127,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     self.note(noted);
                     self.summary.known += 1;
                 }
-                Checked::Refused { id, raw, refusal } => {
+                Checked::Refused { id, came, refusal } => {
                     if let Some(id) = id {
                         self.summary.entries += 1;
                         let noted = self.check.entry(&id);
@@ -130,7 +136,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                     if self.options.fail_fast {
                         self.commit_held()?;
                     }
-                    self.refuse(&raw, refusal)?;
+                    self.refuse(&came, refusal)?;
                 }
             }
             if self.stops() {
@@ -163,11 +169,14 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// that can go on.
     fn commit(&mut self, mut candidates: Vec<Candidate>) -> Result<()> {
         while !candidates.is_empty() {
-            let (whence, entries): (Vec<_>, Vec<Arrived>) =
-                candidates.drain(..).map(|candidate| ((candidate.line, candidate.raw), candidate.arrived)).unzip();
+            let whence = |candidate: Candidate| {
+                let Candidate { line, came, arrived, envelopes } = candidate;
+                ((line, came, envelopes), arrived)
+            };
+            let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.drain(..).map(whence).unzip();
             let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.id).collect();
             let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
-            for ((fate, id), (line, raw)) in fates.into_iter().zip(ids).zip(whence) {
+            for ((fate, id), (line, came, envelopes)) in fates.into_iter().zip(ids).zip(whence) {
                 match fate {
                     Fate::Added => {
                         self.summary.added += 1;
@@ -176,14 +185,13 @@ impl<'a, 'o> Intake<'a, 'o> {
                     }
                     Fate::Known => self.summary.known += 1,
                     Fate::Completed => self.summary.completed += 1,
-                    Fate::Refused(reason) => {
-                        self.refuse(&raw, Refusal { line, column: None, id: Some(id), reason })?;
-                    }
+                    Fate::Refused(cause) => self.refuse(&came, cause.refusal(line, None, Some(id)))?,
                     Fate::MissingPrev(prev, arrived) => {
-                        let candidate = Candidate { line, raw, arrived: *arrived };
+                        let candidate = Candidate { line, came, arrived: *arrived, envelopes };
                         if let Err(candidate) = self.pending.wait(prev, candidate) {
                             let reason = format!("its prev {prev} is not here, and too many entries wait already");
-                            self.refuse(&candidate.raw, Refusal { line, column: None, id: Some(id), reason })?;
+                            let cause = Cause::new(RefusalCode::WaitingRoomFull, reason);
+                            self.refuse(&candidate.came, cause.refusal(line, None, Some(id)))?;
                         }
                     }
                 }
@@ -207,53 +215,36 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// What would become of entries.
     fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let here: HashMap<EntryId, u64> = entries.iter().map(|arrived| (arrived.id, arrived.header.seq)).collect();
-        let mut wanted: HashMap<Tag, HashSet<EntryId>> = HashMap::new();
-        for arrived in &entries {
-            let prev = arrived.header.prev.iter();
-            let unknown = prev.filter(|prev| !here.contains_key(prev) && !self.imagined.contains_key(prev));
-            wanted.entry(arrived.tag).or_default().extend(unknown);
-        }
-        let mut places = Places::default();
-        for (tag, ids) in wanted {
-            places.look_for(&self.db.store, &tag, &ids)?;
-        }
-        entries.into_iter().map(|arrived| self.imagine_one(arrived, &here, &places)).collect()
+        let imagined = &self.imagined;
+        self.links.look_for(&self.db.store, &entries, |id| imagined.contains_key(id))?;
+        entries
+            .into_iter()
+            .map(|arrived| match self.imagine_one(arrived) {
+                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
+                fate => fate,
+            })
+            .collect()
     }
 
-    fn imagine_one(&mut self, arrived: Arrived, here: &HashMap<EntryId, u64>, stored: &Places) -> Result<Fate> {
+    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
         let store = &self.db.store;
-        let id = arrived.id;
-        let state = store.state(&arrived.tag)?;
         let header = &arrived.header;
-        if self.imagined.contains_key(&id) {
+        if self.imagined.contains_key(&arrived.id) {
             return Ok(Fate::Known);
         }
-        if let Some(state) = &state
-            && store.find(&arrived.tag, state, &id, Some(header.seq))?.is_some()
+        if let Some(state) = store.state(&arrived.tag)?
+            && store.find(&arrived.tag, &state, &arrived.id, Some(header.seq))?.is_some()
         {
             return Ok(Fate::Known);
         }
-        if let Some(reason) = self.db.committer.untimely(header) {
-            return Ok(Fate::Refused(reason));
+        let imagined = &self.imagined;
+        let taken = |id: &EntryId| imagined.get(id).copied();
+        match self.links.judge(&self.db.committer, store, &arrived, taken)? {
+            Verdict::Follows => {}
+            Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
+            Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
-        let mut places = Vec::with_capacity(header.prev.len());
-        for prev in &header.prev {
-            let imagined = self.imagined.get(prev).filter(|(tag, ..)| *tag == arrived.tag);
-            let mut place = imagined.map(|(_, seq, time)| (*seq, *time)).or_else(|| stored.get(&arrived.tag, prev));
-            if let (None, Some(state), Some(seq)) = (place, &state, here.get(prev)) {
-                let found = store.find(&arrived.tag, state, prev, Some(*seq))?;
-                place = found.map(|found| (found.header.seq, found.header.time));
-            }
-            match place {
-                Some(place) => places.push(place),
-                None => return Ok(Fate::MissingPrev(*prev, Box::new(arrived))),
-            }
-        }
-        if let Some(reason) = Committer::refusal(header, &places) {
-            return Ok(Fate::Refused(reason));
-        }
-        self.imagined.insert(id, (arrived.tag, header.seq, header.time));
+        self.imagined.insert(arrived.id, (arrived.tag, (header.seq, header.time)));
         Ok(Fate::Added)
     }
 
@@ -265,7 +256,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             return Ok(());
         }
         let wanted: HashSet<EntryId> = self.pending.entries().flat_map(|(header, ..)| header.prev.clone()).collect();
-        let imagined = self.imagined.iter().map(|(id, (tag, ..))| (*id, *tag));
+        let imagined = self.imagined.iter().map(|(id, (tag, _))| (*id, *tag));
         let waiting = self.pending.entries().map(|(_, id, tag)| (id, tag));
         let mut tag_of: HashMap<EntryId, Tag> = imagined.chain(waiting).filter(|(id, _)| wanted.contains(id)).collect();
         let mut places = Vec::new();
@@ -283,26 +274,34 @@ impl<'a, 'o> Intake<'a, 'o> {
                 tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
             }
         }
-        for (prev, Candidate { line, raw, arrived }) in self.pending.take_crossed(&tag_of) {
-            let reason = format!("its prev {prev} is an entry of another thing");
-            self.refuse(&raw, Refusal { line, column: None, id: Some(arrived.id), reason })?;
+        for (prev, candidate) in self.pending.take_crossed(&tag_of) {
+            let came = match self.options.rejects {
+                Some(_) => Came::Line(RawLine::alone(candidate.to_line())),
+                None => Came::NotKept,
+            };
+            let id = Some(candidate.arrived.id);
+            self.refuse(&came, Cause::other_thing(&prev).refusal(candidate.line, None, id))?;
         }
         Ok(())
     }
 
-    fn refuse(&mut self, raw: &[u8], refusal: Refusal) -> Result<()> {
+    fn refuse(&mut self, came: &Came, refusal: Refusal) -> Result<()> {
         self.summary.refused += 1;
+        self.summary.kinds.count(&refusal);
+        self.tell(refusal);
+        if let Some(out) = &mut self.options.rejects {
+            came.write_to(out).map_err(rejects)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, refusal: Refusal) {
         if let Some(tell) = &mut self.options.refused {
             tell(&refusal);
         }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(refusal);
         }
-        if let Some(out) = &mut self.options.rejects {
-            let end: &[u8] = if raw.ends_with(b"\n") { b"" } else { b"\n" };
-            out.write_all(raw).and_then(|()| out.write_all(end)).map_err(rejects)?;
-        }
-        Ok(())
     }
 
     /// Notes what is wrong with the stream as a whole; the first thing counts.

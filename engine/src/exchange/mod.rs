@@ -8,4 +8,5 @@ mod intake;
 mod own_seal;
 pub(crate) mod packets;
 mod pending;
+pub(crate) mod refusal;
 mod source;

@@ -73,7 +73,7 @@ impl OwnSeal {
         let Some(sealed) = db.store.storage.get(&key)? else { return Ok(None) };
         // One that does not open is made anew: no entry needs it to be read.
         let Ok(row) = db.store.rows.open_value::<OwnKekRow>(&key, &sealed) else { return Ok(None) };
-        let packet = packets::decode(&row.packet)?.into_iter().next();
+        let packet = packets::decode(&row.packet)?.first().cloned();
         // After a change of the node's keys it is another's.
         let packet = packet.filter(|packet| packets::recipient(packet) == Some(self.own));
         Ok(packet.map(|packet| (Kek::from_bytes(row.kek), packet)))

@@ -1,10 +1,10 @@
 //! KEK packets as they lie in their row. Entries that were sealed to the same
 //! recipients under the same KEK share the row.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use bincode::{Decode, Encode};
-use thingdb_format::{Hash, KdfParams, KekPacket, RecipientId};
+use thingdb_format::{KdfParams, KekPacket, RecipientId, Recipients};
 
 use crate::error::{Error, Result};
 use crate::stored;
@@ -34,36 +34,34 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
     stored::encode(&stored)
 }
 
-/// The packets that were encoded last: entries side by side mostly share them.
-#[derive(Default)]
-pub(crate) struct PacketsMemo(Option<Encoded>);
+/// Sets of packets that are remembered: as many as one entry can have.
+const REMEMBERED: usize = thingdb_format::envelope::MAX_ENVELOPES;
 
-struct Encoded {
-    packets: Vec<KekPacket>,
-    name: [u8; 16],
-    row: Arc<[u8]>,
-}
+/// The sets of packets that came last: entries side by side mostly have the
+/// same, and one copy serves all of them.
+#[derive(Default)]
+pub(crate) struct PacketsMemo(VecDeque<Recipients>);
 
 impl PacketsMemo {
-    /// The name of the row, and its bytes.
-    pub(crate) fn encode(&mut self, packets: &[KekPacket]) -> ([u8; 16], Arc<[u8]>) {
-        if let Some(known) = &self.0
-            && known.packets == packets
-        {
-            return (known.name, Arc::clone(&known.row));
+    /// These packets, or the same ones that were here before.
+    pub(crate) fn share(&mut self, recipients: &Recipients) -> Recipients {
+        if let Some(known) = self.0.iter().find(|known| known.is_same(recipients)) {
+            return known.clone();
         }
-        let row: Arc<[u8]> = encode(packets).into();
-        let name = name(&row);
-        self.0 = Some(Encoded { packets: packets.to_vec(), name, row: Arc::clone(&row) });
-        (name, row)
+        if let Some(known) = self.0.iter().find(|known| *known == recipients) {
+            return known.clone();
+        }
+        self.0.truncate(REMEMBERED - 1);
+        self.0.push_front(recipients.clone());
+        recipients.clone()
     }
 }
 
 /// What was encoded.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<KekPacket>> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Recipients> {
     let stored: Vec<StoredPacket> =
         stored::decode(bytes).map_err(|problem| Error::damaged("a row of KEK packets", problem))?;
-    stored
+    let packets = stored
         .into_iter()
         .map(|packet| match packet {
             StoredPacket::X25519 { id, kek } => Ok(KekPacket::X25519 { id: RecipientId(id), kek }),
@@ -71,12 +69,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<KekPacket>> {
                 Ok(KekPacket::Passphrase { salt, kdf: KdfParams::new(memory_kib, passes, lanes)?, kek })
             }
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Recipients::new(packets).map_err(|problem| Error::damaged("a row of KEK packets", problem))
 }
 
-/// The name of the row: the first 16 bytes of the SHA-256 of its plaintext.
-pub(crate) fn name(encoded: &[u8]) -> [u8; 16] {
-    *Hash::of(encoded).0.first_chunk().expect("16 is less than 32")
+/// The name of their row: the first 16 bytes of the name of the packets.
+pub(crate) fn row_name(recipients: &Recipients) -> [u8; 16] {
+    *recipients.name().0.first_chunk().expect("16 is less than 32")
 }
 
 /// Whom a packet is for; nothing for a passphrase.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use thingdb_format::{EntryId, Header};
 
-use super::check::{Candidate, RawLine};
+use super::check::{Came, Candidate};
 use crate::committer::{Committer, Done, Job};
 use crate::error::{Error, Result};
 use crate::schema::{self, Tag};
@@ -45,7 +45,7 @@ impl Pending {
             return Err(Box::new(candidate));
         }
         // It may wait for long: the lines beside it must not wait with it.
-        candidate.raw = RawLine::alone(candidate.raw.to_vec());
+        candidate.came = Came::NotKept;
         self.ids.insert(id);
         self.bytes += bytes;
         self.waiting.entry(prev).or_default().push(candidate);
@@ -134,7 +134,7 @@ pub(super) fn save(store: &Store, committer: &Committer, pending: Pending, loade
     };
     for candidate in pending.waiting.into_values().flatten() {
         let id = candidate.arrived.id;
-        for (part, bytes) in (0..).zip(candidate.raw.chunks(PART_BYTES)) {
+        for (part, bytes) in (0..).zip(candidate.to_line().chunks(PART_BYTES)) {
             let row = schema::waiting(&id, part);
             let sealed = store.rows.seal(&row, bytes);
             batch.put(row.clone(), sealed);

@@ -4,10 +4,11 @@ use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
-use thingdb_format::{Line, line};
+use thingdb_format::{Hash, Line, Signature, line};
 
-use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, Items, Source};
+use super::check::{Broken, CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
 use super::import::StreamState;
+use super::refusal::Cause;
 use crate::error::{Error, Result};
 
 /// Bytes that are read from a binary stream at once, at least.
@@ -59,7 +60,9 @@ impl<R: BufRead> Source for Lines<R> {
             ends.push((bytes.len(), too_long));
         }
         let is_end = ends.is_empty();
-        Ok((!is_end).then_some(Chunk { read: taken, before, items: Items::Lines { bytes, ends } }))
+        // As they came, and taken apart.
+        let held = bytes.len().saturating_mul(2).saturating_add(ends.len().saturating_mul(ENTRY_BYTES));
+        Ok((!is_end).then_some(Chunk { read: taken, held, before, items: Items::Lines { bytes, ends } }))
     }
 }
 
@@ -80,42 +83,56 @@ impl<R: BufRead> Frames<R> {
         Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
     }
 
-    /// The next frame; nothing at the end, or why nothing more can be read.
-    fn next(&mut self) -> Result<std::result::Result<Line, Option<StreamState>>> {
+    /// The next frame, with the bytes that it has; nothing at the end, or why
+    /// nothing more can be read.
+    fn next(&mut self) -> Result<std::result::Result<(Line, usize), Option<Broken>>> {
         while !self.ended {
             match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
                 Ok(Some((line, used))) => {
                     self.at += used;
                     self.frames += 1;
-                    return Ok(Ok(line));
+                    if used > READ_BYTES {
+                        self.forget();
+                    }
+                    return Ok(Ok((line, used)));
                 }
                 Ok(None) => {}
                 // What follows names what was in it.
                 Err(problem) => {
                     self.ended = true;
-                    let problem = format!("frame {}: {problem}", self.frames + 1);
-                    return Ok(Err(Some(StreamState::Damaged(problem))));
+                    let line = self.frames + 1;
+                    let state = StreamState::Damaged(format!("frame {line}: {problem}"));
+                    let refusal = Some(Cause::format(&problem).refusal(line, None, None));
+                    return Ok(Err(Some(Broken { state, refusal })));
                 }
             }
-            self.buffer.drain(..std::mem::take(&mut self.at));
+            self.forget();
             let more = READ_BYTES.max(self.buffer.len()) as u64;
             if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
                 self.ended = true;
-                return Ok(Err((!self.buffer.is_empty()).then_some(StreamState::Cut)));
+                let cut = Broken { state: StreamState::Cut, refusal: None };
+                return Ok(Err((!self.buffer.is_empty()).then_some(cut)));
             }
         }
         Ok(Err(None))
+    }
+
+    /// Lets go of what was taken apart, and of the room that a large frame took.
+    fn forget(&mut self) {
+        self.buffer.drain(..std::mem::take(&mut self.at));
+        self.buffer.shrink_to(2 * READ_BYTES);
     }
 }
 
 impl<R: BufRead> Source for Frames<R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.frames;
-        let (mut frames, mut taken, mut broken) = (Vec::new(), 0, None);
-        while frames.len() < CHUNK_LINES && taken < CHUNK_BYTES {
+        let (mut frames, mut read, mut held, mut broken) = (Vec::new(), 0, 0, None);
+        while frames.len() < CHUNK_LINES && held < CHUNK_BYTES {
             match self.next()? {
-                Ok(line) => {
-                    taken += size(&line);
+                Ok((line, used)) => {
+                    read += used as u64;
+                    held += size(&line, used);
                     frames.push(line);
                 }
                 Err(why) => {
@@ -125,14 +142,25 @@ impl<R: BufRead> Source for Frames<R> {
             }
         }
         let is_end = frames.is_empty() && broken.is_none();
-        Ok((!is_end).then_some(Chunk { read: taken as u64, before, items: Items::Frames(frames, broken) }))
+        Ok((!is_end).then_some(Chunk { read, held, before, items: Items::Frames(frames, broken) }))
     }
 }
 
-/// About how many bytes an item takes in memory.
-fn size(line: &Line) -> usize {
-    match line {
-        Line::Entry(entry) => entry.payload.as_ref().map_or(0, Vec::len) + 512,
-        _ => 512,
-    }
+/// About how many bytes an item takes in memory that has as many in its frame.
+/// What it names and did not define is shared with others.
+fn size(line: &Line, frame: usize) -> usize {
+    /// From, CEK, and where the packets are; twice, as it came and as it is kept.
+    const ENVELOPE_BYTES: usize = 200;
+    let named = match line {
+        Line::Entry(entry) => {
+            let path = match &entry.signature {
+                Signature::Batch(batch) => batch.path.len() * size_of::<Hash>(),
+                _ => 0,
+            };
+            entry.header.thing.as_str().len() + path + entry.envelopes.len() * ENVELOPE_BYTES
+        }
+        _ => 0,
+    };
+    // Packets take up to half as much more than in their frame.
+    frame + frame / 2 + named + ENTRY_BYTES
 }

@@ -220,13 +220,15 @@ impl Db {
         Ok(sealed.and_then(|sealed| self.store.rows.open_value(&row, &sealed).ok()).unwrap_or_default())
     }
 
-    /// Stands for all actors and nodes whose entries are accepted here: where
-    /// it has changed, an entry that was refused may be accepted now. The first
-    /// 8 bytes of a SHA-256 over their keys.
+    /// Stands for all actors and nodes whose entries are accepted here, and for
+    /// the version of this program: where it has changed, an entry that was
+    /// refused [for trust or as newer](crate::RefusalKind) may be accepted now.
+    /// The first 8 bytes of a SHA-256 over these keys and the version.
     #[must_use]
     pub fn trust_digest(&self) -> [u8; 8] {
         let keyring = self.store.keyring();
         let mut hasher = Sha256::new_with_prefix(b"thingdb trust\0");
+        hasher.update(concat!(env!("CARGO_PKG_VERSION"), "\0"));
         for actor in keyring.trust().actors().filter(|known| known.withdrawn.is_none()) {
             hasher.update(actor.key.0);
         }

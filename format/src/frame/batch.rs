@@ -14,6 +14,10 @@ use crate::{BatchSignature, EntryId, Error, Hash};
 
 use super::malformed;
 
+/// Hashes of a batch that are kept, about: an entry that begins when as many
+/// are known finds none.
+pub const KNOWN_HASHES: usize = 8192;
+
 /// What is known of the tree of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -28,7 +32,7 @@ impl Batch {
     /// nothing else than what is known.
     pub(super) fn check(known: Option<&Self>, id: &EntryId, batch: &BatchSignature) -> Result<(), Error> {
         batch.root(id)?;
-        let Some(known) = known else { return Ok(()) };
+        let Some(known) = known.filter(|known| !known.is_full()) else { return Ok(()) };
         for (place, hash) in beside(batch.index, batch.size).zip(&batch.path) {
             if known.nodes.get(&place).is_some_and(|known| known != hash) {
                 return Err(Error::BadProof { what: "inclusion", problem: "contradicts that of another entry" });
@@ -37,8 +41,21 @@ impl Batch {
         Ok(())
     }
 
+    fn is_full(&self) -> bool {
+        self.nodes.len() >= KNOWN_HASHES
+    }
+
+    /// Forgets what is known if it is much: whoever writes a stream must not
+    /// choose how much its reader has to remember.
+    fn make_room(&mut self) {
+        if self.is_full() {
+            self.nodes.clear();
+        }
+    }
+
     /// Writes index and path, as far as it is not known.
     pub(super) fn push(&mut self, out: &mut Vec<u8>, id: &EntryId, batch: &BatchSignature) {
+        self.make_room();
         push_signed_varint(out, i64::from(batch.index).wrapping_sub(i64::from(self.next)));
         for (place, hash) in beside(batch.index, batch.size).zip(&batch.path) {
             if !self.nodes.contains_key(&place) {
@@ -60,6 +77,7 @@ impl Batch {
         let index = i64::from(self.next).checked_add(r.signed_varint("index")?);
         let index = index.and_then(|index| u32::try_from(index).ok()).filter(|index| *index < size);
         let index = index.ok_or_else(|| malformed("has an index beyond its batch"))?;
+        self.make_room();
         let mut path = Vec::new();
         for place in beside(index, size) {
             path.push(match self.nodes.get(&place) {

@@ -228,6 +228,16 @@ fn errors_say_where() {
 }
 
 #[test]
+fn an_array_of_numbers_is_no_newer_line() {
+    for text in ["[2]", " [9,3]", "[1,2,{\"kind\":9}]"] {
+        let problem = decode(text.as_bytes(), 1).unwrap_err();
+        assert!(!problem.is_newer_version(), "{text}: {problem}");
+        let problem = crate::Line::parse(text.as_bytes(), 1).unwrap_err();
+        assert!(!problem.is_newer_version(), "{text}: {problem}");
+    }
+}
+
+#[test]
 fn a_newer_line_is_told_apart_whatever_else_it_holds() {
     let problem = decode(b"{\"colour\":\"red\",\"v\":2,\"sig\":\"x\"}", 1).unwrap_err();
     assert!(problem.is_newer_version(), "{problem}");

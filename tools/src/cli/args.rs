@@ -196,6 +196,13 @@ pub(crate) struct Global {
     pub(crate) passphrase: PassphraseArgs,
 }
 
+impl Global {
+    /// The format that an option asks for.
+    pub(crate) fn chosen(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+}
+
 /// From no time at all to a day.
 fn wait(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
@@ -373,9 +380,13 @@ impl Command {
 
     /// Whether the command goes on until somebody ends it.
     pub(crate) const fn runs_long(&self) -> bool {
+        matches!(self, Self::Serve(_)) || self.watches()
+    }
+
+    /// Whether the command goes on until somebody wants it to end.
+    pub(crate) const fn watches(&self) -> bool {
         match self {
-            Self::Serve(_) => true,
-            Self::Push(args) | Self::Pull(args) | Self::Sync(args) => args.is_watching(),
+            Self::Push(args) | Self::Pull(args) | Self::Sync(args) => args.watches(),
             _ => false,
         }
     }

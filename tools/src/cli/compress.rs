@@ -33,6 +33,16 @@ impl Compression {
             _ => Self::None,
         }
     }
+
+    /// What the first bytes of a stream, at least four if there are so many,
+    /// say.
+    pub(crate) fn of_start(start: &[u8]) -> Self {
+        match start {
+            start if start.starts_with(&ZSTD_MAGIC) => Self::Zstd,
+            start if start.starts_with(&GZIP_MAGIC) => Self::Gzip,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A writer that compresses. It must be ended or broken off.
@@ -137,12 +147,7 @@ pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a
     let mut start = Vec::new();
     source.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
     let whole = io::Cursor::new(start.clone()).chain(source);
-    let compression = match start.as_slice() {
-        start if start.starts_with(&ZSTD_MAGIC) => Compression::Zstd,
-        start if start.starts_with(&GZIP_MAGIC) => Compression::Gzip,
-        _ => Compression::None,
-    };
-    unpacked(compression, whole)
+    unpacked(Compression::of_start(&start), whole)
 }
 
 #[cfg(test)]

@@ -20,15 +20,16 @@ use super::environment;
 use super::error::{Failure, Outcome};
 use super::interrupt;
 use super::passphrase::{Question, Sources};
-use super::replace::{Place, Replacement};
+use super::replace::{Manner, Place, Replacement};
+use super::talk::Form;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// To read what is there.
     Read,
-    /// To write it anew, whatever was there.
-    Create,
+    /// To write at its end; it is made if it is not there.
+    Append,
 }
 
 /// Who a command works for: this process, or a client.
@@ -40,13 +41,15 @@ pub(crate) trait Host: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Channel>;
     /// Starts to write what will be at `path`.
-    fn replace(&self, path: &Path) -> io::Result<Place>;
+    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place>;
     /// Has a passphrase read that is not the one that opens the database.
     fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>>;
     /// From here on, or no longer, a signal only asks the command to stop.
     fn be_patient(&self, patient: bool);
     /// Whether somebody asked the command to stop.
     fn is_interrupted(&self) -> bool;
+    /// Whether that is because the server ends in which the command runs.
+    fn is_server_ending(&self) -> bool;
 }
 
 /// What a command has around it.
@@ -60,6 +63,7 @@ pub(crate) struct Console {
     read: Arc<Mutex<Option<Zeroizing<Vec<u8>>>>>,
     is_colourful: bool,
     is_quiet: bool,
+    form: Form,
 }
 
 impl std::fmt::Debug for Console {
@@ -71,7 +75,16 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// That of a process: its stdin, stdout and stderr, and the rest of it.
     pub(crate) fn new([stdin, stdout, stderr]: [Channel; 3], host: Arc<dyn Host>) -> Self {
-        Self { host, stdin, stdout, stderr, read: Arc::default(), is_colourful: false, is_quiet: false }
+        Self {
+            host,
+            stdin,
+            stdout,
+            stderr,
+            read: Arc::default(),
+            is_colourful: false,
+            is_quiet: false,
+            form: Form::Text,
+        }
     }
 
     /// That of this process.
@@ -95,6 +108,17 @@ impl Console {
     pub(crate) fn quiet(mut self, is_quiet: bool) -> Self {
         self.is_quiet = is_quiet;
         self
+    }
+
+    /// Talks in this form.
+    pub(crate) fn speaking(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// In which form it talks.
+    pub(crate) const fn form(&self) -> Form {
+        self.form
     }
 
     /// Whether what is said has colours.
@@ -171,14 +195,24 @@ impl Console {
     }
 
     /// Starts to write what will be at `path`.
-    pub(crate) fn place(&self, path: &Path) -> io::Result<Place> {
-        self.host.replace(path)
+    pub(crate) fn place(&self, path: &Path, manner: Manner) -> io::Result<Place> {
+        self.host.replace(path, manner)
     }
 
     /// Starts to write a file that is there whole or not at all.
     pub(crate) fn replace(&self, path: &Path) -> Outcome<Replacement> {
-        let place = self.place(path);
-        place.map(|place| Replacement::new(path, place)).map_err(|problem| Failure::file(&shown(path), &problem))
+        self.begin(path, Manner::Public)
+    }
+
+    /// Starts to write a secret: nobody but its owner can read the file, and it
+    /// takes the place of no other.
+    pub(crate) fn secret(&self, path: &Path) -> Outcome<Replacement> {
+        self.begin(path, Manner::Secret)
+    }
+
+    fn begin(&self, path: &Path, manner: Manner) -> Outcome<Replacement> {
+        let place = self.place(path, manner).map_err(|problem| Failure::file(&shown(path), &problem))?;
+        Ok(Replacement::new(path, place))
     }
 
     /// Puts `bytes` at `path`, whole or not at all.
@@ -202,6 +236,11 @@ impl Console {
     /// Whether somebody asked the command to stop.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.host.is_interrupted()
+    }
+
+    /// Whether that is because the server ends in which the command runs.
+    pub(crate) fn is_server_ending(&self) -> bool {
+        self.host.is_server_ending()
     }
 }
 
@@ -244,13 +283,13 @@ impl Host for Process {
         let mut options = OpenOptions::new();
         match access {
             Access::Read => options.read(true),
-            Access::Create => options.write(true).create(true).truncate(true),
+            Access::Append => options.read(true).append(true).create(true),
         };
         options.open(path).map(Channel::own).map_err(|problem| environment::with_working_directory(path, problem))
     }
 
-    fn replace(&self, path: &Path) -> io::Result<Place> {
-        super::replace::beside(path).map_err(|problem| environment::with_working_directory(path, problem))
+    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
+        super::replace::beside(path, manner).map_err(|problem| environment::with_working_directory(path, problem))
     }
 
     fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -263,5 +302,9 @@ impl Host for Process {
 
     fn is_interrupted(&self) -> bool {
         interrupt::is_requested()
+    }
+
+    fn is_server_ending(&self) -> bool {
+        false
     }
 }

@@ -12,7 +12,7 @@ use super::database::Database;
 use super::environment;
 use super::error::{Exit, Failure, Outcome};
 use super::find;
-use super::output::{Format, Output, printable};
+use super::output::{Format, Output};
 use super::passphrase::{self, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
 use super::reader::Source;
@@ -54,8 +54,7 @@ impl Context {
     /// database is the one that it holds.
     pub(crate) fn new(mut global: Global, console: &Console, held: Option<Arc<Db>>) -> Outcome<Self> {
         let console = console.clone().quiet(global.quiet);
-        let chosen = if global.json { Some(Format::Json) } else { global.format };
-        let chosen = match chosen {
+        let chosen = match global.chosen() {
             Some(format) => Some(format),
             None => format_of_environment(&console)?,
         };
@@ -261,16 +260,16 @@ fn say(console: &Console, warning: &Warning) {
         Warning::DirectoryMode(_) => "directory-mode",
         _ => "open",
     };
-    console.warning(word, &printable(&warning.to_string()));
-    if matches!(warning, Warning::DirectoryMode(_)) {
-        console.hint("chmod go-w DIR");
-    }
-    if matches!(warning, Warning::Standing(_)) {
-        console.hint("thingdb verify; nothing can be written until the entries are back");
+    let said = console.warning(word, warning.to_string());
+    match warning {
+        Warning::Standing(_) => said.hint("thingdb verify; nothing can be written until the entries are back").say(),
+        Warning::DirectoryMode(_) => said.hint("chmod go-w DIR").say(),
+        _ => said.say(),
     }
 }
 
-fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
+/// The format that the environment asks for.
+pub(crate) fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
     use clap::ValueEnum;
     match console.variable("THINGDB_FORMAT").map(std::ffi::OsString::into_string) {
         Some(Ok(text)) => Format::from_str(&text, true)

@@ -59,8 +59,10 @@ pub(crate) fn without_passphrase(cli: &Cli, args: &[OsString], console: &Console
     let is_needed = passphrase::is_of_environment(&cli.global.passphrase, console);
     // There is no way back from a start that works.
     let Err(problem) = start_anew(args, is_needed.then_some(&passphrase));
-    console.warning("environment", &format!("the passphrase stays in the environment of this process: {problem}"));
-    console.hint("give --passphrase-file FILE instead; thingdb help passphrase");
+    console
+        .warning("environment", format!("the passphrase stays in the environment of this process: {problem}"))
+        .hint("give --passphrase-file FILE instead; thingdb help passphrase")
+        .say();
 }
 
 fn start_anew(args: &[OsString], passphrase: Option<&Zeroizing<Vec<u8>>>) -> io::Result<std::convert::Infallible> {

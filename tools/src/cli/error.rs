@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::console::Console;
-use super::output::printable;
+use super::talk::Remark;
+use super::text::Utf16;
 use super::{find, user};
 
 /// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
@@ -24,7 +25,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// A signature, hash, link or checkpoint does not hold.
     NotVerified = 4,
-    /// `--expect` did not hold.
+    /// `--expect` did not hold, or `--strict` found several heads.
     Conflict = 5,
     /// Some lines were refused, or some entries cannot be read here; what
     /// remains is done.
@@ -41,6 +42,8 @@ pub(crate) enum Exit {
     Unreachable = 14,
     /// Written by a newer version of this program.
     NewerVersion = 15,
+    /// There is no room on a disk for what was to be written.
+    DiskFull = 16,
     /// The database, or something in its directory, is not the user's own.
     NotOwn = 17,
     /// Interrupted; what was reported as stored is stored.
@@ -48,26 +51,29 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// All of them.
+    const ALL: [Self; 16] = [
+        Self::Done,
+        Self::Unexpected,
+        Self::Usage,
+        Self::NotFound,
+        Self::NotVerified,
+        Self::Conflict,
+        Self::Partly,
+        Self::NoDatabase,
+        Self::Locked,
+        Self::WrongPassphrase,
+        Self::TokenRefused,
+        Self::Unreachable,
+        Self::NewerVersion,
+        Self::DiskFull,
+        Self::NotOwn,
+        Self::Interrupted,
+    ];
+
     /// The exit code with this number; a number that is none is a failure.
     fn of_code(code: u8) -> Self {
-        const ALL: [Exit; 15] = [
-            Exit::Done,
-            Exit::Unexpected,
-            Exit::Usage,
-            Exit::NotFound,
-            Exit::NotVerified,
-            Exit::Conflict,
-            Exit::Partly,
-            Exit::NoDatabase,
-            Exit::Locked,
-            Exit::WrongPassphrase,
-            Exit::TokenRefused,
-            Exit::Unreachable,
-            Exit::NewerVersion,
-            Exit::NotOwn,
-            Exit::Interrupted,
-        ];
-        ALL.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Unexpected)
+        Self::ALL.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Unexpected)
     }
 }
 
@@ -82,6 +88,10 @@ impl From<Exit> for ExitCode {
 const NOT_READABLE: &str = "not-readable";
 const ASK_ANOTHER: &str = "ask a node that can read it: thingdb share THING --to PEER there, then pull or import";
 
+/// The word for a disk without room, and what helps.
+const DISK_FULL: &str = "disk-full";
+const MAKE_ROOM: &str = "make room, then run the command again; df -h";
+
 /// What a command returns.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
@@ -89,17 +99,14 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
-    /// The word in `error[word]`; empty for a failure that says nothing.
-    word: Cow<'static, str>,
-    fact: String,
-    causes: Vec<String>,
-    hints: Vec<String>,
+    /// Its word is empty if the failure says nothing.
+    remark: Remark,
 }
 
 impl Failure {
     /// A failure with its exit code, its word, and the fact.
     pub(crate) fn new(exit: Exit, word: impl Into<Cow<'static, str>>, fact: impl Into<String>) -> Self {
-        Self { exit, word: word.into(), fact: fact.into(), causes: Vec::new(), hints: Vec::new() }
+        Self { exit, remark: Remark { word: word.into(), fact: fact.into(), ..Remark::default() } }
     }
 
     /// Wrong arguments.
@@ -122,8 +129,23 @@ impl Failure {
         if problem.kind() == io::ErrorKind::BrokenPipe {
             return Self::closed_pipe();
         }
-        let exit = if problem.kind() == io::ErrorKind::NotFound { Exit::Usage } else { Exit::Unexpected };
-        Self::new(exit, "file", format!("{path}: {problem}"))
+        if Utf16::is_cause_of(problem) {
+            return Self::utf16(path, problem);
+        }
+        let fact = format!("{path}: {problem}");
+        match problem.kind() {
+            io::ErrorKind::NotFound => Self::new(Exit::Usage, "file", fact),
+            io::ErrorKind::AlreadyExists => Self::new(Exit::Usage, "already-exists", format!("{path} exists already")),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::new(Exit::DiskFull, DISK_FULL, fact).hint(MAKE_ROOM)
+            }
+            _ => Self::new(Exit::Unexpected, "file", fact),
+        }
+    }
+
+    /// Text that is in UTF-16.
+    pub(crate) fn utf16(name: &str, problem: &dyn std::fmt::Display) -> Self {
+        Self::new(Exit::Usage, "utf-16", format!("{name}: {problem}")).hint("iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8")
     }
 
     /// stdout could not be written.
@@ -149,25 +171,25 @@ impl Failure {
 
     /// Adds a line of explanation.
     pub(crate) fn cause(mut self, line: impl Into<String>) -> Self {
-        self.causes.push(line.into());
+        self.remark.causes.push(line.into());
         self
     }
 
     /// Adds lines of explanation.
     pub(crate) fn causes(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.causes.extend(lines);
+        self.remark.causes.extend(lines);
         self
     }
 
     /// Adds a command that helps.
     pub(crate) fn hint(mut self, command: impl Into<String>) -> Self {
-        self.hints.push(command.into());
+        self.remark.hints.push(command.into());
         self
     }
 
     /// The same failure with another fact, for callers who know more.
     pub(crate) fn about(mut self, fact: impl Into<String>) -> Self {
-        self.fact = fact.into();
+        self.remark.fact = fact.into();
         self
     }
 
@@ -178,7 +200,7 @@ impl Failure {
 
     /// What the failure says in one line.
     pub(crate) fn fact(&self) -> &str {
-        &self.fact
+        &self.remark.fact
     }
 
     /// A failure that another process found.
@@ -189,12 +211,12 @@ impl Failure {
         causes: Vec<String>,
         hints: Vec<String>,
     ) -> Self {
-        Self { exit: Exit::of_code(exit_code), word: word.into(), fact, causes, hints }
+        Self { exit: Exit::of_code(exit_code), remark: Remark { word: word.into(), fact, causes, hints } }
     }
 
     /// The word in `error[word]`.
     pub(crate) fn word(&self) -> &str {
-        &self.word
+        &self.remark.word
     }
 
     /// The exit code as a number.
@@ -204,46 +226,34 @@ impl Failure {
 
     /// The lines of explanation.
     pub(crate) fn explanations(&self) -> &[String] {
-        &self.causes
+        &self.remark.causes
     }
 
     /// The commands that help.
     pub(crate) fn hints(&self) -> &[String] {
-        &self.hints
+        &self.remark.hints
     }
 
     /// The fact and its causes in one line.
     pub(crate) fn whole(&self) -> String {
-        std::iter::once(&self.fact).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+        std::iter::once(&self.remark.fact).chain(&self.remark.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
     }
 
     /// Whether the reader of our output has gone away.
     pub(crate) fn is_closed_pipe(&self) -> bool {
-        self.word.is_empty()
+        self.remark.word.is_empty()
     }
 
     /// Prints the failure.
     pub(crate) fn say(&self, console: &Console) {
-        if self.is_closed_pipe() {
-            return;
+        if !self.is_closed_pipe() {
+            console.error(&self.remark, self.exit_code());
         }
-        console.error(&self.word, &printable(&self.fact));
-        self.explain(console);
     }
 
     /// Prints the failure as a warning: it ends nothing.
     pub(crate) fn warn(&self, console: &Console) {
-        console.warning(&self.word, &printable(&self.fact));
-        self.explain(console);
-    }
-
-    fn explain(&self, console: &Console) {
-        for cause in &self.causes {
-            console.cause(&printable(cause));
-        }
-        for hint in &self.hints {
-            console.hint(&printable(hint));
-        }
+        console.warn(&self.remark);
     }
 }
 
@@ -251,7 +261,7 @@ impl From<thingdb::Error> for Failure {
     fn from(problem: thingdb::Error) -> Self {
         let (exit, word, hint) = kind(&problem);
         let mut failure = Self::new(exit, word, problem.to_string());
-        let mut last = failure.fact.clone();
+        let mut last = failure.fact().to_owned();
         let mut source = problem.source();
         while let Some(cause) = source {
             // An error may say no more than what it wraps.
@@ -316,6 +326,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
         }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
+        p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::RolledBack { .. } => (
@@ -337,7 +348,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),
-        p if p.is_disk_full() => (Exit::Unexpected, "disk-full", "make room, then run the command again; df -h"),
+        p if p.is_disk_full() => (Exit::DiskFull, DISK_FULL, MAKE_ROOM),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
@@ -358,7 +369,9 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_the_documents() {
-        let codes = [Exit::Done, Exit::NotVerified, Exit::NoDatabase, Exit::WrongPassphrase, Exit::Interrupted];
-        assert_eq!(codes.map(|exit| exit as u8), [0, 4, 10, 12, 130]);
+        let documents = crate::cli::command::help::EXIT_CODES.iter().map(|(code, _)| *code);
+        assert_eq!(documents.collect::<Vec<u8>>(), Exit::ALL.map(|exit| exit as u8));
+        assert!(Exit::ALL.into_iter().all(|exit| Exit::of_code(exit as u8) == exit));
+        assert_eq!(Exit::of_code(77), Exit::Unexpected);
     }
 }

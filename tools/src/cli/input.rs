@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::console::Console;
 use super::error::{Failure, Outcome};
+use super::text::after_mark;
 
 /// A little more than fits into an entry: what is longer is refused, not read.
 const MAX_BYTES: u64 = 16 * 1_024 * 1_024 + 1;
@@ -31,7 +32,14 @@ pub(crate) fn file(console: &Console, path: &str) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text.
+/// The same as text, without the byte order mark that some editors begin it with.
 pub(crate) fn text(bytes: Vec<u8>) -> Outcome<String> {
-    String::from_utf8(bytes).map_err(|_| Failure::usage("this is not text in UTF-8"))
+    String::from_utf8(unmarked(bytes)?).map_err(|_| Failure::usage("this is not text in UTF-8"))
+}
+
+/// The same as bytes of text.
+pub(crate) fn unmarked(mut bytes: Vec<u8>) -> Outcome<Vec<u8>> {
+    let text = after_mark(&bytes).map_err(|problem| Failure::utf16("the input", &problem))?;
+    bytes.drain(..bytes.len().saturating_sub(text.len()));
+    Ok(bytes)
 }

@@ -9,6 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use super::compress;
+use super::text::AfterMark;
+
 /// Longest line that is kept; the format's own limit.
 pub(crate) const MAX_LINE_BYTES: usize = 24 * 1_024 * 1_024;
 
@@ -47,11 +50,13 @@ pub(crate) enum Event {
 pub(crate) struct Lines(Receiver<io::Result<Vec<Line>>>);
 
 impl Lines {
-    /// Starts to read `source`.
+    /// Starts to read `source`, which may be compressed.
     pub(crate) fn spawn(source: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         thread::spawn(move || {
-            if let Err(problem) = read(BufReader::with_capacity(READ_BYTES, source), &sender) {
+            let text = compress::reader(source).map(AfterMark::new);
+            let lines = text.map(|text| BufReader::with_capacity(READ_BYTES, text));
+            if let Err(problem) = lines.and_then(|lines| read(lines, &sender)) {
                 // Nobody listens any more if this fails.
                 let _ = sender.send(Err(problem));
             }
@@ -73,7 +78,14 @@ impl Lines {
 fn read(mut source: BufReader<impl Read>, sender: &SyncSender<io::Result<Vec<Line>>>) -> io::Result<()> {
     let (mut chunk, mut chunk_bytes) = (Vec::new(), 0_usize);
     for number in 1.. {
-        let line = read_line(&mut source, number)?;
+        let line = match read_line(&mut source, number) {
+            // What came before is good.
+            Err(problem) if !chunk.is_empty() => {
+                let _ = sender.send(Ok(chunk));
+                return Err(problem);
+            }
+            line => line?,
+        };
         let is_end = line.is_none();
         if let Some(line) = line {
             chunk_bytes = chunk_bytes.saturating_add(line.bytes.len());

@@ -21,31 +21,38 @@ mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
+mod heads;
 mod input;
 pub(crate) mod interrupt;
+mod kept;
 mod lines;
 mod media_type;
 mod output;
 pub(crate) mod passphrase;
 mod patch;
+mod pointer;
 mod pretty;
 mod progress;
 mod quantity;
 mod reader;
 pub(crate) mod record;
+mod rejects;
 mod remote;
 pub(crate) mod replace;
+mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
-mod talk;
+pub(crate) mod talk;
+pub(crate) mod text;
 pub(crate) mod unwrap;
+mod usage;
 pub(crate) mod user;
 mod waiting;
+mod watch;
 pub(crate) mod when;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -55,7 +62,9 @@ use crate::local::Client;
 use args::Cli;
 use console::Console;
 use context::Context;
-use error::{Exit, Failure, Outcome};
+use error::{Exit, Outcome};
+use output::Format;
+use talk::Form;
 use waiting::Waiting;
 
 /// Runs the command that `args` name and gives its exit code: in the server
@@ -64,19 +73,28 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::read(&args) {
         Ok(cli) => cli,
-        Err(problem) => return refuse(&problem),
+        Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
         Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
+    let console = speaking(console, cli.global.chosen());
     environment::without_passphrase(&cli, &args, &console);
+    if cli.command.watches() {
+        return watch::run(&args, cli, &console);
+    }
     let ran = server(&cli, &console).and_then(|found| match found {
-        Some(client) => Ok(client.run(&console, cli.global, &args)),
+        Some(client) => client.run(&console, cli.global, &args),
         None => run_here(cli, &console, &args),
     });
+    ended(ran, &console)
+}
+
+/// The exit code, after what there is to be said.
+fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
     ran.unwrap_or_else(|failure| {
-        failure.say(&console);
+        failure.say(console);
         failure.exit().into()
     })
 }
@@ -101,13 +119,14 @@ fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcome<ExitCode>
     let exit = execute(&context, cli.command);
     let Some(client) = context.server() else { return Ok(exit.into()) };
     match Cli::read(args) {
-        Ok(cli) => Ok(client.run(&console.rewound()?, cli.global, args)),
-        Err(problem) => Ok(refuse(&problem)),
+        Ok(cli) => client.run(&console.rewound()?, cli.global, args),
+        Err(problem) => Ok(usage::refuse(&problem, args)),
     }
 }
 
 /// Runs a command in a server, on the database that it holds.
 pub(crate) fn run_in_server(cli: Cli, console: &Console, db: Arc<Db>) -> Exit {
+    let console = &speaking(console.clone(), cli.global.chosen());
     match Context::new(cli.global, console, Some(db)) {
         Ok(context) => execute(&context, cli.command),
         Err(failure) => {
@@ -128,28 +147,10 @@ fn execute(context: &Context, command: args::Command) -> Exit {
     }
 }
 
-/// Prints what the parser has to say: help and version on stdout, errors in
-/// the form of all our errors on stderr.
-fn refuse(problem: &clap::Error) -> ExitCode {
-    if let (Some(failure), Ok(console)) = (remote::misplaced(problem), Console::of_process()) {
-        failure.say(&console);
-        return failure.exit().into();
-    }
-    let text = problem.render().ansi().to_string();
-    if problem.use_stderr() {
-        // A stderr that is closed is no reason for another exit code.
-        let _ = writeln!(anstream::stderr(), "{}", text.replacen("error:", "error[usage]:", 1).trim_end());
-        return Exit::Usage.into();
-    }
-    let mut out = anstream::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done.into(),
-        Err(problem) => {
-            let failure = Failure::output(&problem);
-            if let Ok(console) = Console::of_process() {
-                failure.say(&console);
-            }
-            failure.exit().into()
-        }
-    }
+/// The console, talking JSON where a format that is JSON was asked for by name.
+fn speaking(console: Console, chosen: Option<Format>) -> Console {
+    // What the variable says that means nothing is told by the command.
+    let chosen = chosen.or_else(|| context::format_of_environment(&console).ok().flatten());
+    let is_json = matches!(chosen, Some(Format::Json | Format::Ndjson));
+    console.speaking(if is_json { Form::Json } else { Form::Text })
 }

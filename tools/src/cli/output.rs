@@ -134,15 +134,7 @@ impl Output {
     /// strings, so the value stays the same.
     fn json_line(&self, text: serde_json::Result<String>) -> Outcome<String> {
         let text = text.map_err(|problem| Failure::output(&io::Error::other(problem)))?;
-        if !self.is_terminal || !text.chars().any(|c| c != '\n' && is_unprintable(c)) {
-            return Ok(text);
-        }
-        let escape = |c: char| match c {
-            '\n' => "\n".to_owned(),
-            c if is_unprintable(c) => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-            c => c.to_string(),
-        };
-        Ok(text.chars().map(escape).collect())
+        Ok(if self.is_terminal { harmless_json(text) } else { text })
     }
 }
 
@@ -197,6 +189,19 @@ impl List {
         }
         self.out.end()
     }
+}
+
+/// JSON in which the characters that terminals obey are spelled as escapes.
+pub(crate) fn harmless_json(text: String) -> String {
+    if !text.chars().any(|c| c != '\n' && is_unprintable(c)) {
+        return text;
+    }
+    let escape = |c: char| match c {
+        '\n' => "\n".to_owned(),
+        c if is_unprintable(c) => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Text that a terminal shows rather than obeys: control characters and the

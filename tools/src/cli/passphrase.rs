@@ -14,6 +14,7 @@ use super::args::PassphraseArgs;
 use super::console::{Access, Console};
 use super::error::{Exit, Failure, Outcome};
 use super::find;
+use super::text;
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 pub(crate) const MAX_BYTES: u64 = 65_536;
@@ -226,7 +227,8 @@ impl Sources {
 
     fn recovery_key(&self, path: &Path) -> Outcome<RecoveryKey> {
         let bytes = self.read_file(path)?;
-        let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+        let text = text::after_mark(&bytes).map_err(|problem| Failure::utf16(&path.display().to_string(), &problem))?;
+        let text = std::str::from_utf8(text).map(str::trim).unwrap_or_default();
         RecoveryKey::parse(text)
             .map_err(|problem| Failure::from(thingdb::Error::from(problem)).cause(format!("in {}", path.display())))
     }
@@ -241,8 +243,10 @@ pub(crate) fn secret_file(console: &Console, path: &Path, what: &str) -> Outcome
     let name = path.display().to_string();
     let file = console.open(path, Access::Read).map_err(|problem| Failure::file(&name, &problem))?;
     if is_readable_by_others(file.file()) {
-        console.warning(&format!("{what}-file"), &format!("{name} is readable by other users of this machine"));
-        console.hint(&format!("chmod 600 {}", find::quoted(&name)));
+        console
+            .warning(format!("{what}-file"), format!("{name} is readable by other users of this machine"))
+            .hint(format!("chmod 600 {}", find::quoted(&name)))
+            .say();
     }
     read_bounded(file, what).map_err(|problem| Failure::file(&name, &problem))
 }
@@ -276,9 +280,20 @@ pub(crate) fn passphrase(mut bytes: Zeroizing<Vec<u8>>) -> Passphrase {
     Passphrase::new(std::mem::take(&mut *bytes))
 }
 
-/// Refuses a new passphrase that the engine would refuse, before it is asked
-/// for a second time.
+/// Refuses a new passphrase that nobody could type, and one that the engine
+/// would refuse, before it is asked for a second time. A file that is not what
+/// its owner takes it for would shut them out of the database.
 fn acceptable(bytes: Zeroizing<Vec<u8>>) -> Outcome<Zeroizing<Vec<u8>>> {
+    let untypeable = [
+        (text::has_mark(&bytes), "it begins with a byte order mark"),
+        (bytes.contains(&0), "it holds a NUL: the text may be in UTF-16"),
+        (bytes.iter().any(|byte| b"\n\r".contains(byte)), "it has more than one line"),
+    ];
+    if let Some((_, why)) = untypeable.into_iter().find(|(is_so, _)| *is_so) {
+        return Err(Failure::usage("this passphrase could not be typed at a prompt")
+            .cause(why)
+            .hint("write it as one line of text in UTF-8 without a mark: printf '%s\\n' … > FILE"));
+    }
     let chosen = Passphrase::new(bytes.to_vec());
     chosen.check_new().map_err(|problem| Failure::from(thingdb::Error::from(problem)))?;
     Ok(bytes)

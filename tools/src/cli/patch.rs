@@ -55,7 +55,7 @@ pub(crate) fn changes(old: &str, new: &str) -> Option<Vec<Change>> {
     Some(found)
 }
 
-type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+pub(crate) type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 fn compare(path: &mut String, old: &RawValue, new: &RawValue, depth: usize, found: &mut Vec<Change>) {
     if old.get() == new.get() {
@@ -114,7 +114,8 @@ fn within(path: &mut String, token: &str, body: impl FnOnce(&mut String)) {
     path.truncate(length);
 }
 
-fn members(value: &RawValue) -> Option<Members<'_>> {
+/// The members of an object, by name.
+pub(crate) fn members(value: &RawValue) -> Option<Members<'_>> {
     // Cow borrows only through this wrapper; a plain Cow would always own.
     #[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
     struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -125,7 +126,8 @@ fn members(value: &RawValue) -> Option<Members<'_>> {
     Some(members.into_iter().map(|(name, value)| (name.0, value)).collect())
 }
 
-fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
+/// The elements of an array.
+pub(crate) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     if !value.get().starts_with('[') {
         return None;
     }
@@ -140,19 +142,6 @@ fn is_same(old: &RawValue, new: &RawValue) -> bool {
         (Some(old), Some(new)) => old == new,
         _ => false,
     }
-}
-
-/// The value at a JSON Pointer, as it is spelled in `text`.
-pub(crate) fn pointer<'a>(text: &'a str, pointer: &str) -> Option<&'a RawValue> {
-    let mut value: &RawValue = serde_json::from_str(text).ok()?;
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        value = match members(value) {
-            Some(members) => members.get(token.as_str())?,
-            None => elements(value)?.get(token.parse::<usize>().ok()?)?,
-        };
-    }
-    Some(value)
 }
 
 impl Change {
@@ -217,17 +206,6 @@ mod tests {
     fn deep_nesting_does_not_exhaust_the_stack() {
         let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(100), "]".repeat(100));
         assert_eq!(changes(&deep("1"), &deep("2")).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn pointers_find_members_as_they_are_spelled() {
-        let text = r#"{"a/b":[10, {"c~":1.00}],"":7}"#;
-        assert_eq!(pointer(text, "/a~1b/1/c~0").unwrap().get(), "1.00");
-        assert_eq!(pointer(text, "/").unwrap().get(), "7");
-        assert_eq!(pointer(text, "").unwrap().get(), text);
-        for absent in ["/x", "/a~1b/2", "/a~1b/x", "/a~1b/0/y"] {
-            assert!(pointer(text, absent).is_none(), "{absent}");
-        }
     }
 
     #[test]

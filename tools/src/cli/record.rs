@@ -25,6 +25,9 @@ pub(crate) struct EntryJson {
     actor: ActorJson,
     action: Option<String>,
     prev: Vec<String>,
+    /// How many heads the thing has, entries that no other follows; with `at`
+    /// how many it had then. More than one is a fork.
+    heads: u64,
     content: &'static str,
     media_type: Option<String>,
     /// JSON as it was spelled; other data as a string of base64; null unless
@@ -87,6 +90,7 @@ impl EntryJson {
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),
+            heads: entry.heads(),
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
             data,
@@ -419,7 +423,15 @@ pub(crate) struct RefusalJson {
     pub(crate) column: Option<usize>,
     /// The entry, if the line decodes.
     pub(crate) id: Option<String>,
-    /// The reason.
+    /// The reason, for programs.
+    pub(crate) code: &'static str,
+    /// What would have to change: `permanent` (nothing helps), `trust`,
+    /// `version` (of the program), or `passing`.
+    pub(crate) kind: &'static str,
+    /// From when on a `passing` one is worth another try; 1970 if at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<String>,
+    /// The reason, for people.
     pub(crate) reason: String,
 }
 
@@ -430,6 +442,9 @@ impl RefusalJson {
             line: refusal.line,
             column: refusal.column,
             id: refusal.id.as_ref().map(ToString::to_string),
+            code: refusal.code.as_str(),
+            kind: refusal.code.kind().as_str(),
+            again: refusal.again.map(|time| time.to_string()),
             reason: refusal.reason.clone(),
         }
     }

@@ -11,6 +11,7 @@ use super::console::Console;
 use super::error::{Failure, Outcome};
 use super::passphrase;
 use super::reader::{Pin, Server};
+use super::text::after_mark;
 use crate::client::address::Address;
 use crate::client::can_be_token;
 
@@ -147,20 +148,22 @@ impl RemoteArgs {
             return Err(Failure::usage(format!("the server at {address} answers nobody without a token"))
                 .hint("--token-file FILE; made at the other side: thingdb token new --name NAME --scope read"));
         };
-        read_token(console, path)
+        read_token(console, path, "thingdb token new --name NAME --scope read")
     }
 }
 
-fn read_token(console: &Console, path: &Path) -> Outcome<Zeroizing<String>> {
+/// The token in a file, or on stdin for `-`; `made` is how the other side makes
+/// one.
+pub(crate) fn read_token(console: &Console, path: &Path, made: &str) -> Outcome<Zeroizing<String>> {
     let (name, bytes) = if path == Path::new("-") {
         ("stdin".to_owned(), passphrase::secret_stdin(console, "token")?)
     } else {
         (path.display().to_string(), passphrase::secret_file(console, path, "token")?)
     };
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    let text = after_mark(&bytes).map_err(|problem| Failure::utf16(&name, &problem))?;
+    let text = std::str::from_utf8(text).unwrap_or_default().trim();
     if !can_be_token(text) {
-        return Err(Failure::usage(format!("{name} holds no token"))
-            .hint("made at the other side: thingdb token new --name NAME --scope read"));
+        return Err(Failure::usage(format!("{name} holds no token")).hint(format!("made at the other side: {made}")));
     }
     Ok(Zeroizing::new(text.to_owned()))
 }

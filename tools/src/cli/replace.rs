@@ -9,6 +9,16 @@ use tempfile::NamedTempFile;
 use super::channel::Channel;
 use super::error::{Failure, Outcome};
 
+/// How a file takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As any other: instead of what is there, with the mode that the umask leaves.
+    Public,
+    /// Readable by its owner only, and never instead of another file: what is
+    /// there may be the only copy of a secret.
+    Secret,
+}
+
 /// What is written until it takes its place.
 pub(crate) struct Place {
     /// Takes what is written.
@@ -56,19 +66,23 @@ impl Write for Replacement {
 
 /// Starts to write what will be at `path`. What is there and no regular file,
 /// such as `/dev/stdout`, is written as it is.
-pub(crate) fn beside(path: &Path) -> io::Result<Place> {
+pub(crate) fn beside(path: &Path, manner: Manner) -> io::Result<Place> {
     if path.exists() && !path.is_file() {
         let file = std::fs::OpenOptions::new().write(true).open(path)?;
         return Ok(Place { out: Channel::own(file), pending: None });
     }
+    if manner == Manner::Secret && path.symlink_metadata().is_ok() {
+        return Err(rustix::io::Errno::EXIST.into());
+    }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".thingdb-");
-    // As any other new file: what the umask leaves of this.
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // What the umask leaves of this.
+    let mode = if manner == Manner::Secret { 0o600 } else { 0o666 };
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     let file = builder.tempfile_in(dir).map_err(bare)?;
     let out = Channel::own(file.as_file().try_clone()?);
-    Ok(Place { out, pending: Some(Box::new(Beside { path: path.to_owned(), file })) })
+    Ok(Place { out, pending: Some(Box::new(Beside { path: path.to_owned(), file, manner })) })
 }
 
 /// The error without the name of the file that was tried, which nobody asked
@@ -83,11 +97,16 @@ fn bare(problem: io::Error) -> io::Error {
 struct Beside {
     path: PathBuf,
     file: NamedTempFile,
+    manner: Manner,
 }
 
 impl Pending for Beside {
     fn commit(self: Box<Self>) -> io::Result<()> {
         self.file.as_file().sync_all()?;
-        self.file.persist(&self.path).map(drop).map_err(|problem| problem.error)
+        let moved = match self.manner {
+            Manner::Public => self.file.persist(&self.path),
+            Manner::Secret => self.file.persist_noclobber(&self.path),
+        };
+        moved.map(drop).map_err(|problem| problem.error)
     }
 }

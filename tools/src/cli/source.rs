@@ -41,7 +41,8 @@ pub(crate) struct Refused {
 /// What a line asks to be written, signed by the actor it names or else by the
 /// first of `actors`, which are the actors of the database.
 pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
-    let members: Members<'_> = serde_json::from_slice(line).map_err(|problem| not_json(&problem))?;
+    is_object(line)?;
+    let members: Members<'_> = serde_json::from_slice(line).map_err(|problem| not_json(line, &problem))?;
     let at = |part: &str, reason: String| Refused { column: column(line, part), reason };
     let actor = members
         .actor
@@ -83,9 +84,26 @@ fn claim(line: &[u8], members: &Members<'_>) -> Result<Option<String>, Refused> 
     Ok(Some(format!("{{\"time\":{},\"data\":", time.get())))
 }
 
-fn not_json(problem: &serde_json::Error) -> Refused {
+/// Refuses a line that holds something else than an object: the decoder would
+/// take an array for the members in their order.
+fn is_object(line: &[u8]) -> Result<(), Refused> {
+    let start = line.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or_default();
+    let reason = match line.get(start) {
+        None | Some(b'{') => return Ok(()),
+        Some(b'[') => {
+            "a line is an object, {\"thing\":…,\"data\":…}, and this is an array: jq -c '.[]' makes lines of its elements"
+        }
+        Some(_) => "a line is an object: {\"thing\":…,\"data\":…}",
+    };
+    Err(Refused { column: start.saturating_add(1), reason: reason.to_owned() })
+}
+
+fn not_json(line: &[u8], problem: &serde_json::Error) -> Refused {
     let text = problem.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let mut reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    if line.trim_ascii() == b"{" {
+        reason.push_str(": the object goes on in the next line; jq -c . makes one line of each");
+    }
     Refused { column: problem.column().max(1), reason }
 }
 
@@ -126,6 +144,19 @@ mod tests {
         assert_eq!(refused(r#"{"thing":"a","data":1,"actor":"bob"}"#).0, 32);
         assert_eq!(refused(r#"{"thing":"a","data":1,"time":{}}"#).0, 30);
         assert_eq!(refused(r#"{"thing":"","data":1}"#).0, 11);
-        assert!(refused("[]").1.starts_with("invalid"));
+    }
+
+    #[test]
+    fn a_line_is_an_object_and_nothing_else() {
+        for (line, column) in [(r#"["part-42",{"temp":20}]"#, 1), (r#" [{"thing":"a","data":1}]"#, 2), ("[]", 1)] {
+            let refused = refused(line);
+            assert!(refused.1.contains("jq -c '.[]'"), "{refused:?}");
+            assert_eq!(refused.0, column);
+        }
+        for line in ["7", "\"a\"", "null", "true"] {
+            assert!(refused(line).1.starts_with("a line is an object"), "{line}");
+        }
+        assert!(refused("{").1.contains("jq -c ."));
+        assert!(refused("}").1.starts_with("a line is an object"));
     }
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use thingdb::Time;
 
-use super::when::When;
+use super::when::{When, is_year};
 
 /// A part of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,15 +25,15 @@ impl Span {
     pub(crate) fn parse(since: Option<&str>, until: Option<&str>, now: Timestamp) -> Result<Self, String> {
         let mut span = Self::default();
         if let Some(text) = since {
-            match text.parse() {
-                Ok(seq) => span.first_seq = Some(seq),
-                Err(_) => span.since = Some(When::parse(text, now)?.first),
+            match seq(text) {
+                Some(seq) => span.first_seq = Some(seq),
+                None => span.since = Some(When::parse(text, now)?.first),
             }
         }
         if let Some(text) = until {
-            match text.parse() {
-                Ok(seq) => span.last_seq = Some(seq),
-                Err(_) => span.until = Some(When::parse(text, now)?.last),
+            match seq(text) {
+                Some(seq) => span.last_seq = Some(seq),
+                None => span.until = Some(When::parse(text, now)?.last),
             }
         }
         Ok(span)
@@ -42,5 +42,42 @@ impl Span {
     /// Whether an entry of this time is in it, as far as times are asked for.
     pub(crate) fn has(&self, time: Time) -> bool {
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+    }
+}
+
+/// What stands before a seq that could be taken for a year.
+const SEQ: &str = "seq:";
+
+/// A seq: digits that are no year, or any number after `seq:`.
+fn seq(text: &str) -> Option<u64> {
+    match text.strip_prefix(SEQ) {
+        Some(digits) => digits.parse().ok(),
+        None => text.parse().ok().filter(|number| !is_year(*number)),
+    }
+}
+
+/// A seq as [`Span::parse`] takes it.
+pub(crate) fn spelled(seq: u64) -> String {
+    if is_year(seq) { format!("{SEQ}{seq}") } else { seq.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_are_times_and_other_numbers_are_seqs() {
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let span = |since, until| Span::parse(Some(since), Some(until), now).unwrap();
+        let year = span("2026", "2026");
+        assert_eq!(year.since.unwrap().to_string(), "2026-01-01T00:00:00.000000Z");
+        assert_eq!(year.until.unwrap().to_string(), "2026-12-31T23:59:59.999999Z");
+        assert_eq!((year.first_seq, year.last_seq), (None, None));
+        let seqs = span("20", "seq:2026");
+        assert_eq!((seqs.first_seq, seqs.last_seq), (Some(20), Some(2026)));
+        for seq in [0, 1, 1969, 1970, 2026, 2199, 2200, u64::MAX] {
+            assert_eq!(Span::parse(Some(&spelled(seq)), None, now).unwrap().first_seq, Some(seq));
+        }
+        assert!(Span::parse(Some("seq:x"), None, now).is_err());
     }
 }

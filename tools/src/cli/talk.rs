@@ -1,48 +1,167 @@
-//! What a command says to a person, always on stderr.
+//! What a command says beside its data, always on stderr: lines for people, or a
+//! JSON object a line for who asked for JSON.
 //!
 //! A stderr that is closed or full is no reason to stop, so nothing here can
 //! fail.
 
+use std::borrow::Cow;
 use std::io::Write;
 
+use serde::Serialize;
+
 use super::console::Console;
+use super::output::{harmless_json, printable};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
 
+/// How a command talks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// A fact with its word, its explanation, and what helps. It is an error or a
+/// warning, as the one who says it means it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remark {
+    /// The word in `error[word]`.
+    pub(crate) word: Cow<'static, str>,
+    /// What is so.
+    pub(crate) fact: String,
+    /// Lines of explanation.
+    pub(crate) causes: Vec<String>,
+    /// Commands that help.
+    pub(crate) hints: Vec<String>,
+}
+
+/// The members of errors and warnings; `docs/cli.md` lists them.
+#[derive(Serialize)]
+struct RemarkJson<'a> {
+    code: &'a str,
+    message: &'a str,
+    details: &'a [String],
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Line<'a> {
+    Error(RemarkJson<'a>),
+    Warning(RemarkJson<'a>),
+    Note(Said<'a>),
+    Hint(Said<'a>),
+}
+
+impl Remark {
+    fn json(&self, exit: Option<u8>) -> RemarkJson<'_> {
+        let hint = (!self.hints.is_empty()).then(|| self.hints.join("\n"));
+        RemarkJson { code: &self.word, message: &self.fact, details: &self.causes, hint, exit }
+    }
+}
+
+/// A warning that is being put together. It is said when it is dropped.
+#[must_use = "a warning is said at the end of the statement"]
+pub(crate) struct Warning<'a> {
+    console: &'a Console,
+    remark: Remark,
+}
+
+impl Warning<'_> {
+    /// Adds a line of explanation.
+    pub(crate) fn cause(mut self, line: impl Into<String>) -> Self {
+        self.remark.causes.push(line.into());
+        self
+    }
+
+    /// Adds a command that helps.
+    pub(crate) fn hint(mut self, command: impl Into<String>) -> Self {
+        self.remark.hints.push(command.into());
+        self
+    }
+
+    /// Says it.
+    pub(crate) fn say(self) {}
+}
+
+impl Drop for Warning<'_> {
+    fn drop(&mut self) {
+        self.console.warn(&self.remark);
+    }
+}
+
 impl Console {
-    /// A line as it is.
+    /// A line as it is, for who sits at the terminal.
     pub(crate) fn plain(&self, line: &str) {
         let _ = self.stderr().write_all(format!("{line}\n").as_bytes());
     }
 
     /// What was done; not said with `--quiet`.
     pub(crate) fn note(&self, line: &str) {
-        if !self.is_quiet() {
-            self.plain(line);
+        match self.form() {
+            _ if self.is_quiet() => {}
+            Form::Text => self.plain(line),
+            Form::Json => self.json(&Line::Note(Said { message: line })),
         }
-    }
-
-    /// The head of an error.
-    pub(crate) fn error(&self, word: &str, fact: &str) {
-        self.plain(&format!("{}: {fact}", self.paint(RED, &format!("error[{word}]"))));
-    }
-
-    /// A line below an error or warning.
-    pub(crate) fn cause(&self, line: &str) {
-        self.plain(&format!("  {line}"));
-    }
-
-    /// Something that did not stop the command and should be known.
-    pub(crate) fn warning(&self, word: &str, fact: &str) {
-        self.plain(&format!("{}: {fact}", self.paint(YELLOW, &format!("warning[{word}]"))));
     }
 
     /// A command that helps.
     pub(crate) fn hint(&self, command: &str) {
-        self.plain(&format!("{} {command}", self.paint(CYAN, "hint:")));
+        match self.form() {
+            Form::Text => self.plain(&format!("{} {command}", self.paint(CYAN, "hint:"))),
+            Form::Json => self.json(&Line::Hint(Said { message: command })),
+        }
+    }
+
+    /// Something that did not stop the command and should be known.
+    pub(crate) fn warning(&self, word: impl Into<Cow<'static, str>>, fact: impl Into<String>) -> Warning<'_> {
+        let remark = Remark { word: word.into(), fact: fact.into(), ..Remark::default() };
+        Warning { console: self, remark }
+    }
+
+    /// Why the command ends with the exit code `exit`.
+    pub(crate) fn error(&self, remark: &Remark, exit: u8) {
+        match self.form() {
+            Form::Text => self.text(RED, "error", remark),
+            Form::Json => self.json(&Line::Error(remark.json(Some(exit)))),
+        }
+    }
+
+    /// Something that did not stop the command and should be known.
+    pub(crate) fn warn(&self, remark: &Remark) {
+        match self.form() {
+            Form::Text => self.text(YELLOW, "warning", remark),
+            Form::Json => self.json(&Line::Warning(remark.json(None))),
+        }
+    }
+
+    fn text(&self, colour: &str, kind: &str, remark: &Remark) {
+        let head = self.paint(colour, &format!("{kind}[{}]", remark.word));
+        self.plain(&format!("{head}: {}", printable(&remark.fact)));
+        for cause in &remark.causes {
+            self.plain(&format!("  {}", printable(cause)));
+        }
+        for hint in &remark.hints {
+            self.hint(&printable(hint));
+        }
+    }
+
+    fn json(&self, line: &Line<'_>) {
+        let text = serde_json::to_string(line).expect("words and numbers are JSON");
+        self.plain(&if self.stderr().is_terminal() { harmless_json(text) } else { text });
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

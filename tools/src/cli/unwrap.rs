@@ -3,12 +3,15 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::text::AfterMark;
+
 /// The longest element, in bytes: the longest line, escaped.
 const MAX_ELEMENT_BYTES: usize = 64 << 20;
 
-/// Lines, whatever the source holds: ndjson goes through as it is.
+/// Lines, whatever the source holds: ndjson goes through as it is, after its
+/// byte order mark if it has one.
 pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
-    let mut source = BufReader::with_capacity(256 << 10, source);
+    let mut source = BufReader::with_capacity(256 << 10, AfterMark::new(source));
     let mut blank = 0;
     let is_array = loop {
         let buffer = source.fill_buf()?;

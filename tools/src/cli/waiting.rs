@@ -9,7 +9,7 @@ use rand::RngExt;
 use thingdb::Db;
 
 use super::console::Console;
-use super::error::{Failure, Outcome};
+use super::error::{Exit, Failure, Outcome};
 use super::find;
 use crate::local::Client;
 
@@ -73,6 +73,9 @@ impl<'a> Waiting<'a> {
 
     /// Fails once the time is over, and tells a person before.
     fn check(&mut self, problem: thingdb::Error) -> Outcome {
+        if self.console.is_interrupted() {
+            return Err(Failure::new(Exit::Interrupted, "interrupted", "nothing was done"));
+        }
         let left = self.left();
         if left.is_zero() {
             let failure = Failure::from(problem).cause(format!("waited {} s for it", self.patience.as_secs_f64()));

@@ -2,12 +2,12 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use thingdb::Time;
 
-/// The span that a text names: `2026-11-22` is a whole day, a time without a
-/// fraction a whole second. So a time that was copied from `thingdb log`
-/// includes its entry.
+/// The span that a text names: `2026` is a whole year, `2026-11-22` a whole day,
+/// a time without a fraction a whole second. So a time that was copied from
+/// `thingdb log` includes its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct When {
     /// The first microsecond.
@@ -16,22 +16,50 @@ pub(crate) struct When {
     pub(crate) last: Time,
 }
 
-const FORMS: &str = "write 2026-11-22, '2026-11-22 06:01', 2026-11-22T06:01:12Z (UTC if no offset is given), or 90s, 15m, 2h, 3d, 4w for that long ago";
+const FORMS: &str = "write 2026, 2026-11, 2026-11-22, '2026-11-22 06:01', 2026-11-22T06:01:12Z (UTC if no offset is given), today, yesterday, or 90s, 15m, 2h, 3d, 4w for that long ago";
+
+/// Numbers of four digits that are taken as years.
+const YEARS: std::ops::RangeInclusive<u64> = 1970..=2199;
 
 impl When {
     /// Reads a text at the time `now`.
     pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Self, String> {
-        Self::absolute(text).or_else(|| Self::ago(text, now)).ok_or_else(|| format!("{text:?} is no time: {FORMS}"))
+        Self::absolute(text)
+            .or_else(|| Self::calendar(text, now))
+            .or_else(|| Self::ago(text, now))
+            .ok_or_else(|| format!("{text:?} is no time: {FORMS}"))
+    }
+
+    /// A year, a month, a day, or the name of one, in UTC.
+    fn calendar(text: &str, now: Timestamp) -> Option<Self> {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        let (first, end) = match (text, text.split_once('-')) {
+            ("today", _) => (today, today.tomorrow().ok()?),
+            ("yesterday", _) => (today.yesterday().ok()?, today),
+            (year, None) if year.len() == 4 => {
+                let first = Date::new(digits(year)?, 1, 1).ok()?;
+                (first, first.checked_add(1.year()).ok()?)
+            }
+            (_, Some((year, month))) if year.len() == 4 && month.len() == 2 => {
+                let first = Date::new(digits(year)?, i8::try_from(digits(month)?).ok()?, 1).ok()?;
+                (first, first.checked_add(1.month()).ok()?)
+            }
+            _ if text.len() == 10 => {
+                let day: Date = text.parse().ok()?;
+                (day, day.tomorrow().ok()?)
+            }
+            _ => return None,
+        };
+        let midnight = |day: Date| utc(day.to_datetime(jiff::civil::Time::midnight()));
+        Self::span(midnight(first)?, midnight(end)?.checked_sub(SignedDuration::from_micros(1)).ok()?)
     }
 
     fn absolute(text: &str) -> Option<Self> {
         let (start, width) = if let Ok(instant) = text.parse::<Timestamp>() {
             (instant, width(text))
-        } else if text.len() == 10 {
-            (
-                utc(text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight()))?,
-                SignedDuration::from_hours(24),
-            )
+        } else if text.len() <= 10 {
+            return None;
         } else {
             (utc(text.parse::<DateTime>().ok()?)?, width(text))
         };
@@ -82,6 +110,11 @@ fn width(text: &str) -> SignedDuration {
     }
 }
 
+/// Whether a number is taken as a year where it could be a seq too.
+pub(crate) fn is_year(number: u64) -> bool {
+    YEARS.contains(&number)
+}
+
 fn utc(civil: DateTime) -> Option<Timestamp> {
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
@@ -128,6 +161,12 @@ mod tests {
     fn a_text_names_the_span_that_it_is_exact_to() {
         let span = |a: &str, b: &str| (format!("2026-11-{a}Z"), format!("2026-11-{b}Z"));
         assert_eq!(parse("2026-11-22"), span("22T00:00:00.000000", "22T23:59:59.999999"));
+        assert_eq!(parse("today"), span("22T00:00:00.000000", "22T23:59:59.999999"));
+        assert_eq!(parse("yesterday"), span("21T00:00:00.000000", "21T23:59:59.999999"));
+        assert_eq!(parse("2026-11"), span("01T00:00:00.000000", "30T23:59:59.999999"));
+        assert_eq!(parse("2024").0, "2024-01-01T00:00:00.000000Z");
+        assert_eq!(parse("2024").1, "2024-12-31T23:59:59.999999Z");
+        assert_eq!(parse("2024-02").1, "2024-02-29T23:59:59.999999Z");
         assert_eq!(parse("2026-11-22 06:01"), span("22T06:01:00.000000", "22T06:01:59.999999"));
         assert_eq!(parse("2026-11-22 06:01:12"), span("22T06:01:12.000000", "22T06:01:12.999999"));
         assert_eq!(parse("2026-11-22T06:01:12+01:00"), span("22T05:01:12.000000", "22T05:01:12.999999"));
@@ -138,7 +177,23 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_the_forms() {
-        for bad in ["", "x", "yesterday", "2026-13-01", "5y", "99999999999999999999s", "1969-01-01", "é"] {
+        for bad in [
+            "",
+            "x",
+            "tomorrow",
+            "2026-13-01",
+            "2026-13",
+            "2026-1",
+            "20",
+            "12026",
+            "+026",
+            "2026-+1",
+            "1969",
+            "5y",
+            "99999999999999999999s",
+            "1969-01-01",
+            "é",
+        ] {
             let problem = When::parse(bad, now()).unwrap_err();
             assert!(problem.contains("2026-11-22"), "{bad}: {problem}");
         }

@@ -22,7 +22,7 @@ use crate::cli::environment;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::interrupt;
 use crate::cli::passphrase::Sources;
-use crate::cli::replace::Pending;
+use crate::cli::replace::{Manner, Pending};
 use crate::cli::user;
 
 /// How long a server may take to greet.
@@ -79,14 +79,10 @@ impl Client {
     }
 
     /// Has the server run a command, and gives its exit code.
-    pub(crate) fn run(self, console: &Console, global: Global, args: &[OsString]) -> ExitCode {
+    pub(crate) fn run(self, console: &Console, global: Global, args: &[OsString]) -> Outcome<ExitCode> {
         let no_input = global.no_input;
-        let ran = Sources::new(global.passphrase, no_input, console)
-            .and_then(|sources| Errand::new(self.stream, console, sources)?.run(args));
-        ran.unwrap_or_else(|failure| {
-            failure.say(console);
-            failure.exit().into()
-        })
+        Sources::new(global.passphrase, no_input, console)
+            .and_then(|sources| Errand::new(self.stream, console, sources)?.run(args))
     }
 }
 
@@ -102,9 +98,12 @@ fn other_version(dir: &str, greeting: &Greeting) -> Failure {
     failure.hint("use the program that the server runs, or restart the server with this one")
 }
 
+/// The word for a server that is gone in the middle of a command.
+pub(crate) const SERVER_GONE: &str = "server-gone";
+
 /// The server is gone in the middle of a command.
 fn gone() -> Failure {
-    Failure::new(Exit::Unexpected, "server-gone", "the server ended before the command did")
+    Failure::new(Exit::Unexpected, SERVER_GONE, "the server ended before the command did")
         .cause("what was reported as stored is stored; what else was, thingdb log THING tells")
         .hint("start the server, or run the command without it")
 }
@@ -152,6 +151,10 @@ impl<'a> Errand<'a> {
         // A server that refuses may have ended the conversation already; what it
         // said is still there to be read.
         let _ = send(&self.sender, &Message::Command(command));
+        if interrupt::is_requested() {
+            // It may have come before there was somebody to tell.
+            let _ = send(&self.sender, &Message::Interrupt);
+        }
         let stream = self.stream.try_clone().map_err(|_| gone())?;
         let mut frames = Receiver::new(&stream);
         loop {
@@ -184,15 +187,15 @@ impl<'a> Errand<'a> {
             Message::Open(path, access) => {
                 self.console.open(&path, access).and_then(|file| descriptor(&file)).map(Message::Opened)
             }
-            Message::Replace(path) => self.replace(&path),
+            Message::Replace(path, manner) => self.replace(&path, manner),
             Message::Commit(number) => self.take(number).map_or(Ok(()), Pending::commit).map(|()| Message::Committed),
             _ => Err(malformed()),
         };
         Some(done.unwrap_or_else(|problem| Message::Problem(message::Problem::from(problem))))
     }
 
-    fn replace(&mut self, path: &Path) -> io::Result<Message> {
-        let place = self.console.place(path)?;
+    fn replace(&mut self, path: &Path, manner: Manner) -> io::Result<Message> {
+        let place = self.console.place(path, manner)?;
         let file = descriptor(&place.out)?;
         let is_pending = place.pending.is_some();
         self.pending.push(place.pending);

@@ -162,7 +162,7 @@ impl Clients {
         let mut inside = self.lock();
         inside.is_closing = true;
         for (session, has_begun) in inside.sessions.values() {
-            if *has_begun { session.interrupt() } else { session.cut() }
+            if *has_begun { session.end() } else { session.cut() }
         }
         let some_are_there = |inside: &mut Inside| !inside.sessions.is_empty();
         let waited = self.left.wait_timeout_while(inside, patience, some_are_there);

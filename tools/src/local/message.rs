@@ -13,10 +13,11 @@ use super::wire::{self, Frame, malformed};
 use crate::cli::console::Access;
 use crate::cli::error::Failure;
 use crate::cli::passphrase::{Purpose, Question};
+use crate::cli::replace::Manner;
 
 /// The version of the messages. Client and server have to be of one version of
 /// the program anyway; this is for the time before one is released.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// What stands before the version, so that nobody takes another program for
 /// the server.
@@ -55,7 +56,7 @@ pub(crate) enum Message {
     /// The client: here it is.
     Opened(OwnedFd),
     /// The server: start to write what will be here.
-    Replace(PathBuf),
+    Replace(PathBuf, Manner),
     /// The client: write there; and whether it has to be committed.
     Replacing(OwnedFd, bool),
     /// The server: move the file with this number, counted from 0 as they were
@@ -151,15 +152,15 @@ impl Message {
             }
             Self::Interrupt => 5,
             Self::Open(path, access) => {
-                out.bytes(path.as_os_str().as_bytes()).flag(*access == Access::Create);
+                out.bytes(path.as_os_str().as_bytes()).flag(*access == Access::Append);
                 6
             }
             Self::Opened(file) => {
                 descriptors.push(file.as_fd());
                 7
             }
-            Self::Replace(path) => {
-                out.bytes(path.as_os_str().as_bytes());
+            Self::Replace(path, manner) => {
+                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret);
                 8
             }
             Self::Replacing(file, is_pending) => {
@@ -233,10 +234,13 @@ impl Message {
             5 => Self::Interrupt,
             6 => {
                 let path = from.os()?.into();
-                Self::Open(path, if from.flag()? { Access::Create } else { Access::Read })
+                Self::Open(path, if from.flag()? { Access::Append } else { Access::Read })
             }
             7 => Self::Opened(descriptor()?),
-            8 => Self::Replace(from.os()?.into()),
+            8 => {
+                let path = from.os()?.into();
+                Self::Replace(path, if from.flag()? { Manner::Secret } else { Manner::Public })
+            }
             9 => Self::Replacing(descriptor()?, from.flag()?),
             10 => Self::Commit(from.number()?),
             11 => Self::Discard(from.number()?),
@@ -385,8 +389,8 @@ mod tests {
             Message::Refused(Failure::new(Exit::Locked, "busy", "too many").cause("a").hint("b").hint("c")),
             Message::Patience(true),
             Message::Interrupt,
-            Message::Open(odd.into(), Access::Create),
-            Message::Replace("x".into()),
+            Message::Open(odd.into(), Access::Append),
+            Message::Replace("x".into(), Manner::Secret),
             Message::Commit(7),
             Message::Discard(u32::MAX),
             Message::Committed,

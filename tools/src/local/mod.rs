@@ -23,5 +23,5 @@ mod session;
 mod socket;
 mod wire;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, SERVER_GONE};
 pub(crate) use listener::Listener;

@@ -24,7 +24,7 @@ use crate::cli::channel::{Channel, Leash};
 use crate::cli::console::{Access, Console, Host};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::passphrase::{Question, Sources};
-use crate::cli::replace::{Pending, Place};
+use crate::cli::replace::{Manner, Pending, Place};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,18 +41,31 @@ pub(crate) struct Session {
     /// its files wakes up.
     leash: Arc<Leash>,
     is_interrupted: AtomicBool,
+    is_server_ending: AtomicBool,
 }
 
 impl Session {
     /// A client that has connected.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         let leash = Arc::new(Leash::new()?);
-        Ok(Self { stream, sending: Mutex::new(()), leash, is_interrupted: AtomicBool::new(false) })
+        Ok(Self {
+            stream,
+            sending: Mutex::new(()),
+            leash,
+            is_interrupted: AtomicBool::new(false),
+            is_server_ending: AtomicBool::new(false),
+        })
     }
 
     /// Asks the command to stop.
     pub(crate) fn interrupt(&self) {
         self.is_interrupted.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks the command to stop, because the server ends.
+    pub(crate) fn end(&self) {
+        self.is_server_ending.store(true, Ordering::SeqCst);
+        self.interrupt();
     }
 
     /// Leaves the client alone, whatever its command does.
@@ -208,8 +221,8 @@ impl Host for Remote {
         }
     }
 
-    fn replace(&self, path: &Path) -> io::Result<Place> {
-        let Message::Replacing(file, is_pending) = self.0.ask(&Message::Replace(path.to_owned()))? else {
+    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
+        let Message::Replacing(file, is_pending) = self.0.ask(&Message::Replace(path.to_owned(), manner))? else {
             return Err(malformed());
         };
         let number = self.0.replacements.fetch_add(1, Ordering::SeqCst);
@@ -234,6 +247,10 @@ impl Host for Remote {
 
     fn is_interrupted(&self) -> bool {
         self.0.session.is_interrupted.load(Ordering::SeqCst)
+    }
+
+    fn is_server_ending(&self) -> bool {
+        self.0.session.is_server_ending.load(Ordering::SeqCst)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::encoding::{FRAMES, JSON, NDJSON};
+use crate::cli::text::AfterMark;
 use crate::cli::unwrap;
 
 /// A form in which entries are sent.
@@ -34,7 +35,9 @@ impl Form {
     /// The lines of a body.
     pub(crate) fn lines<'a>(self, source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
         match self {
-            Self::Ndjson | Self::Frames => Ok(Box::new(io::BufReader::with_capacity(256 << 10, source))),
+            Self::Ndjson | Self::Frames => {
+                Ok(Box::new(io::BufReader::with_capacity(256 << 10, AfterMark::new(source))))
+            }
             // A single line is valid JSON, too.
             Self::Array => unwrap::lines(source),
         }

@@ -137,6 +137,12 @@ impl Remote {
         Ok(())
     }
 
+    /// Entries in its ledger now.
+    pub(crate) fn size(&mut self) -> Outcome<u64> {
+        let grown: Grown = self.client.json(&Question::get("/sync/wait?size=0&revision=0&seconds=0".to_owned()))?;
+        Ok(grown.size)
+    }
+
     /// Asks for entries, once: what came before the line broke is the caller's
     /// to keep.
     pub(crate) fn fetch<T>(

@@ -1,8 +1,8 @@
 //! `thingdb append`: many entries from ndjson, in batches.
 
-use std::io::{BufWriter, Write};
+use std::io;
 use std::mem;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,13 +11,15 @@ use thingdb::{Db, Draft, Durability};
 use crate::cli::args::Speed;
 use crate::cli::channel::Channel;
 use crate::cli::command::put;
-use crate::cli::console::{Access, Console};
+use crate::cli::compress::Compression;
+use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::lines::{Event, Line, Lines};
 use crate::cli::output::{counted, grouped};
 use crate::cli::progress::{Meter, rate};
+use crate::cli::rejects::Rejects;
 use crate::cli::source::{self, Refused};
 
 /// A batch is written when it holds this much, however few its lines.
@@ -39,7 +41,7 @@ Examples:
   thingdb append readings.ndjson
   sensor | thingdb append --actor press-7 --rejects refused.ndjson
 
-Input, one JSON object a line:
+Input, one JSON object a line, as it is or compressed with zstd or gzip:
   {\"thing\":\"part-42\",\"data\":{\"temp\":20.1}}
   {\"thing\":\"part-42\",\"data\":null,\"action\":\"retire\",\"actor\":\"alice\"}
   {\"thing\":\"part-42\",\"data\":{\"temp\":21},\"time\":\"2019-05-04T10:00:00Z\"}
@@ -63,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
 
-    /// Keep the refused lines in this file, as they came
+    /// Keep the refused lines in this file, as they came, after what is there
     #[arg(long, value_name = "FILE")]
     rejects: Option<String>,
 
@@ -105,10 +107,15 @@ enum End {
 /// Reads the input and writes its entries.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.console.source(&args.input)?;
-    // Of a pipe nobody knows it.
-    let total_bytes = if args.input == "-" { 0 } else { source.file().metadata().map_or(0, |data| data.len()) };
+    let compression = compression(&source);
+    // Of a pipe, and of what is compressed, nobody knows it.
+    let total_bytes = match compression {
+        Some(Compression::None) => source.file().metadata().map_or(0, |data| data.len()),
+        _ => 0,
+    };
+    let rejects = Rejects::open(&context.console, args.rejects.as_ref(), &source)?;
     let db = context.open()?;
-    let mut append = Append::new(context, &db, args, total_bytes)?;
+    let mut append = Append::new(context, &db, args, rejects, total_bytes)?;
     let _patience = context.console.patience();
     let start = Instant::now();
     let end = append.read(&Lines::spawn(source));
@@ -118,7 +125,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.did(format!("{} stored", counted(summary.added, "entry is", "entries are")));
     say(context, &summary, start.elapsed())?;
     context.told();
-    conclude(args, &summary, end)
+    conclude(args, compression.unwrap_or(Compression::None), &summary, end)
+}
+
+/// How the input is compressed, where that can be seen without reading it.
+fn compression(source: &Channel) -> Option<Compression> {
+    let mut start = [0; 4];
+    let read = source.is_regular().then(|| source.file().read_at(&mut start, 0))?.ok()?;
+    Some(Compression::of_start(start.get(..read).unwrap_or_default()))
 }
 
 fn say(context: &Context, summary: &Summary, elapsed: Duration) -> Outcome {
@@ -135,10 +149,15 @@ fn say(context: &Context, summary: &Summary, elapsed: Duration) -> Outcome {
 }
 
 /// What is left to say when not every line was stored.
-fn conclude(args: &Args, summary: &Summary, end: Outcome<End>) -> Outcome {
+fn conclude(args: &Args, compression: Compression, summary: &Summary, end: Outcome<End>) -> Outcome {
     let stored = format!("{} stored", counted(summary.added, "entry is", "entries are"));
     let next = summary.lines.saturating_add(1);
-    let go_on = format!("tail -n +{next} {} | thingdb append", find::quoted(&args.input));
+    let input = find::quoted(&args.input);
+    let go_on = match compression {
+        Compression::None => format!("tail -n +{next} {input} | thingdb append"),
+        Compression::Gzip => format!("gzip -dc {input} | tail -n +{next} | thingdb append"),
+        Compression::Zstd => format!("zstd -dc {input} | tail -n +{next} | thingdb append"),
+    };
     let resume = |failure: Failure| {
         let failure = failure.cause(format!("the next line of the input is line {}", grouped(next)));
         if args.input == "-" { failure } else { failure.hint(&go_on) }
@@ -179,7 +198,7 @@ struct Append<'a> {
     actors: Vec<String>,
     durability: Durability,
     batch: Batch,
-    rejects: Option<BufWriter<Channel>>,
+    rejects: Option<Rejects>,
     summary: Summary,
     meter: Meter,
     /// Bytes that were read.
@@ -198,23 +217,24 @@ struct Batch {
 }
 
 impl<'a> Append<'a> {
-    fn new(context: &'a Context, db: &'a Db, args: &'a Args, total_bytes: u64) -> Outcome<Self> {
+    fn new(
+        context: &'a Context,
+        db: &'a Db,
+        args: &'a Args,
+        rejects: Option<Rejects>,
+        total_bytes: u64,
+    ) -> Outcome<Self> {
         let signer = put::signer(db, args.actor.as_deref())?;
         let others = db.own_actors().into_iter().map(|actor| actor.name).filter(|name| *name != signer);
         let actors = std::iter::once(signer.clone()).chain(others).collect();
-        let console = &context.console;
-        let create = |path: &String| {
-            let created = console.open(Path::new(path), Access::Create);
-            created.map(BufWriter::new).map_err(|problem| Failure::file(path, &problem))
-        };
         Ok(Self {
-            console,
+            console: &context.console,
             db,
             args,
             actors,
             durability: args.speed.durability(),
             batch: Batch::default(),
-            rejects: args.rejects.as_ref().map(create).transpose()?,
+            rejects,
             summary: Summary::default(),
             meter: context.meter("appending"),
             bytes: 0,
@@ -247,12 +267,23 @@ impl<'a> Append<'a> {
                 }
                 Event::Failed(problem) => {
                     self.write()?;
-                    return Err(Failure::file(&self.args.input, &problem));
+                    return Err(self.unreadable(&problem));
                 }
             }
         }
         self.write()?;
         Ok(End::Interrupted)
+    }
+
+    /// The input could not be read to its end.
+    fn unreadable(&self, problem: &io::Error) -> Failure {
+        let name = if self.args.input == "-" { "stdin" } else { &self.args.input };
+        // A file that is as it is has no end that it could miss.
+        if problem.kind() == io::ErrorKind::UnexpectedEof {
+            return Failure::new(Exit::Partly, "cut-stream", format!("{name} is compressed and ends before its end"))
+                .cause("the last lines may be missing");
+        }
+        Failure::file(name, problem)
     }
 
     /// Takes a line into the batch and writes the batch if it is full.
@@ -291,9 +322,8 @@ impl<'a> Append<'a> {
 
     fn refuse(&mut self, line: &Line, refused: Refused) -> Outcome {
         self.summary.refused = self.summary.refused.saturating_add(1);
-        if let (Some(rejects), Some(path)) = (&mut self.rejects, &self.args.rejects) {
-            let written = rejects.write_all(&line.bytes).and_then(|()| rejects.write_all(b"\n"));
-            written.map_err(|problem| Failure::file(path, &problem))?;
+        if let Some(rejects) = &mut self.rejects {
+            rejects.line(&line.bytes)?;
         }
         if self.summary.reasons.len() < MAX_REASONS {
             self.summary.reasons.push(Reason { line: line.number, column: refused.column, reason: refused.reason });
@@ -355,11 +385,9 @@ impl<'a> Append<'a> {
         self.meter.update(done, u64::try_from(total).unwrap_or_default(), self.bytes);
     }
 
-    fn end(mut self) -> Outcome<Summary> {
+    fn end(self) -> Outcome<Summary> {
         self.meter.end(self.summary.added, self.bytes);
-        if let (Some(rejects), Some(path)) = (&mut self.rejects, &self.args.rejects) {
-            rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
-        }
+        self.rejects.map_or(Ok(()), Rejects::end)?;
         Ok(self.summary)
     }
 }

@@ -1,12 +1,13 @@
 //! `thingdb checkpoint`: signs the state of the ledger.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thingdb::SignedCheckpoint;
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::cli::kept;
 use crate::cli::output::{Format, counted};
 use crate::cli::remote::RemoteArgs;
 
@@ -19,10 +20,11 @@ Examples:
 
 Keep it where whoever can change the database cannot: then thingdb verify
 --checkpoint FILE notices even that the whole directory was set back.
-With --url and --card the signature is checked against the card.
+A file with a checkpoint that this ledger does not go on from stays as it is:
+exit code 4. With --url and --card the signature is checked against the card.
 It prints a C2SP signed note; with --format json an object.")]
 pub(crate) struct Args {
-    /// Write the note to a file
+    /// Write the note to a file, - for stdout; an older note of this ledger there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -43,10 +45,13 @@ struct CheckpointJson {
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
+    let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
+    // Before anything is signed: a ledger that was set back must not sign twice.
+    output.map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
     let note = source.checkpoint()?;
     source.close()?;
     let checkpoint = CheckpointJson::new(&note);
-    if let Some(path) = &args.output {
+    if let Some(path) = output {
         context.console.write_file(path, checkpoint.note.as_bytes())?;
         context.console.note(&format!(
             "checkpoint of {} in {}",
@@ -56,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint),
-        _ if args.output.is_some() => Ok(()),
+        _ if output.is_some() => Ok(()),
         _ => context.output.bytes(checkpoint.note.as_bytes()),
     }
 }

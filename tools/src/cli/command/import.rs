@@ -1,18 +1,17 @@
 //! `thingdb import`: a stream of entries, each checked before it is stored.
 
-use std::io::{self, BufRead, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufRead, Read};
 
 use clap::ValueEnum;
 use thingdb::{Db, ImportOptions, ImportSummary, StreamState, TrustPolicy};
 
-use crate::cli::channel::Channel;
-use crate::cli::console::{Access, Console};
+use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
 use crate::cli::record::{ImportedJson, RefusalJson};
+use crate::cli::rejects::Rejects;
 use crate::cli::{compress, unwrap};
 
 /// Refused lines that are explained on stderr.
@@ -57,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     archive_passphrase_file: Option<String>,
 
-    /// Keep the refused lines in this file, as they came
+    /// Keep the refused lines in this file, as they came, after what is there
     #[arg(long, value_name = "FILE")]
     rejects: Option<String>,
 }
@@ -75,11 +74,7 @@ enum Trust {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let console = &context.console;
     let source = console.source(&args.input)?;
-    let create = |path: &String| {
-        let created = console.open(Path::new(path), Access::Create);
-        created.map(BufWriter::new).map_err(|problem| Failure::file(path, &problem))
-    };
-    let mut rejects = args.rejects.as_ref().map(create).transpose()?;
+    let mut rejects = Rejects::open(console, args.rejects.as_ref(), &source)?;
     let unpacked = compress::reader(source).and_then(unwrap::lines);
     let lines = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
@@ -87,9 +82,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let imported = import(context, &db, args, lines, rejects.as_mut())?;
     db.close()?;
     context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
-    if let (Some(rejects), Some(path)) = (&mut rejects, &args.rejects) {
-        rejects.flush().map_err(|problem| Failure::file(path, &problem))?;
-    }
+    rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary)?;
     context.told();
@@ -101,7 +94,7 @@ fn import(
     db: &Db,
     args: &Args,
     source: impl BufRead,
-    rejects: Option<&mut BufWriter<Channel>>,
+    rejects: Option<&mut Rejects>,
 ) -> Outcome<ImportSummary> {
     let mut meter = context.meter("importing");
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
@@ -117,7 +110,7 @@ fn import(
         options = options.passphrase(archive);
     }
     if let Some(rejects) = rejects {
-        options = options.rejects(rejects);
+        options = options.rejects(rejects.out());
     }
     let imported = db.import(options, Interruptible::new(source, &context.console))?;
     meter.end(imported.added.saturating_add(imported.known), 0);

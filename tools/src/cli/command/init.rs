@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
-use super::peer;
+use super::{peer, recovery_key};
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::printable;
 use crate::cli::record::ActorJson;
+use crate::cli::secret::Keep;
 use crate::server::certificate;
 
 /// Arguments of `thingdb init`.
@@ -19,6 +20,7 @@ use crate::server::certificate;
 Examples:
   thingdb init ./things --actor alice
   thingdb init /srv/things --passphrase-file /run/keys/things
+  thingdb init ./things --recovery-key /media/usb/things.recovery-key
   thingdb init ./sensor --write-only --to hq=@hq.card
 
 The passphrase is stretched with Argon2id: 64 MiB, 3 passes, 4 lanes. The
@@ -38,6 +40,12 @@ pub(crate) struct Args {
     /// For scripts that start a node whether or not it is its first start.
     #[arg(long)]
     if_absent: bool,
+
+    /// Make a recovery key too, in a new file that only its owner can read; - prints it
+    ///
+    /// It opens the database when the passphrase is lost: keep it where the database is not.
+    #[arg(long, value_name = "FILE")]
+    recovery_key: Option<PathBuf>,
 
     /// Keep no key to what is written: only the peers of --to can read it
     #[arg(long, requires = "to")]
@@ -64,12 +72,16 @@ pub(crate) struct Args {
 const MAX_NAMED: usize = 3;
 
 #[derive(Serialize)]
-struct Created {
+struct Created<'a> {
     db: String,
     origin: String,
     node_key: String,
     fingerprint: String,
     actor: ActorJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key_file: Option<String>,
 }
 
 /// Creates the database.
@@ -89,6 +101,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
     }
     refuse_strangers(dir)?;
+    let keep = match &args.recovery_key {
+        Some(path) => Some(Keep::new(context, Some(path))?),
+        None => None,
+    };
     let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let passphrase = context.sources.create(dir)?;
@@ -104,6 +120,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         let default = peers.into_iter().map(|(name, _)| name).collect();
         db.set_audience(Audience { default, ..Audience::default() })?;
     }
+    let recovery_key = keep.as_ref().map(|keep| recovery_key::make(&db, keep)).transpose()?;
     let created = Created {
         db: dir.display().to_string(),
         origin: db.origin().to_string(),
@@ -113,6 +130,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             || Err(Failure::new(Exit::Unexpected, "unexpected", "the new database has no actor")),
             |actor| Ok(ActorJson::own(&actor.name, &actor.key)),
         )?,
+        recovery_key_file: keep.as_ref().and_then(Keep::file),
+        recovery_key: keep.as_ref().zip(recovery_key.as_ref()).and_then(|(keep, key)| keep.shown(key.as_str())),
     };
     db.close()?;
     context.did(format!("the database {} is made", printable(&created.db)));
@@ -146,7 +165,7 @@ fn introduction(context: &Context, text: &str) -> Outcome<(String, Card)> {
     Ok((name.to_owned(), peer::read_card(&context.console, card)?))
 }
 
-fn say(context: &Context, created: &Created) -> Outcome {
+fn say(context: &Context, created: &Created<'_>) -> Outcome {
     if context.output.is_json() {
         context.output.object(created)?;
     } else {
@@ -158,7 +177,16 @@ fn say(context: &Context, created: &Created) -> Outcome {
             created.actor.key(),
             printable(created.actor.name().unwrap_or_default())
         ))?;
+        if let Some(file) = &created.recovery_key_file {
+            text.line(&format!("  recovery key  in {}", printable(file)))?;
+        }
+        if let Some(key) = &created.recovery_key {
+            text.line(&format!("  recovery key  {key}"))?;
+        }
         text.end()?;
+        if created.recovery_key.is_some() {
+            context.console.note(recovery_key::SHOWN_ONCE);
+        }
     }
     let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {

@@ -1,7 +1,7 @@
 //! `thingdb man`: manual pages from the definition of the arguments.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Command;
 use clap_mangen::Man;
@@ -28,7 +28,8 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut command = Cli::definition();
     command.build();
-    let Some(dir) = &args.output else { return context.output.bytes(&page(command, "thingdb")?) };
+    let dir = args.output.as_deref().filter(|dir| *dir != Path::new("-"));
+    let Some(dir) = dir else { return context.output.bytes(&page(command, "thingdb")?) };
     std::fs::create_dir_all(dir).map_err(|problem| Failure::file(&dir.display().to_string(), &problem))?;
     let mut pages = Vec::new();
     collect(&command, "thingdb".to_owned(), &mut pages);

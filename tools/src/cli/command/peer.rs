@@ -1,6 +1,7 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -14,7 +15,6 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
 use crate::client::address::Address;
-use crate::client::can_be_token;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]
@@ -199,12 +199,15 @@ pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
 fn warn(console: &Console, introduction: &Introduction) {
     let peer = printable(&introduction.name);
     if introduction.outdated {
-        console.warning("older-card", &format!("{peer} is known by a newer card than this one, which changes nothing"));
+        let fact = format!("{peer} is known by a newer card than this one, which changes nothing");
+        console.warning("older-card", fact).say();
     }
     for (key, name) in &introduction.dropped {
         let name = printable(name);
-        console.warning("actor-left", &format!("{name} is not on the new card of {peer} and stays trusted  {key}"));
-        console.hint(&format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"));
+        console
+            .warning("actor-left", format!("{name} is not on the new card of {peer} and stays trusted  {key}"))
+            .hint(format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"))
+            .say();
     }
     for claim in &introduction.claims {
         let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
@@ -214,10 +217,9 @@ fn warn(console: &Console, introduction: &Introduction) {
             (_, false) => format!("known here as {known}, and stays so"),
         };
         console
-            .warning("actor-claimed", &format!("the card lists as {claimed} a key that is {standing}  {}", claim.key));
-    }
-    if !introduction.claims.is_empty() {
-        console.cause("a card may list whom it likes: it does not prove that its node has the keys of its actors");
+            .warning("actor-claimed", format!("the card lists as {claimed} a key that is {standing}  {}", claim.key))
+            .cause("a card may list whom it likes: it does not prove that its node has the keys of its actors")
+            .say();
     }
 }
 
@@ -271,11 +273,7 @@ fn read_fingerprint(hex: &str) -> Outcome<Hash> {
 }
 
 fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
-    let token = Zeroizing::new(input::text(input::file(console, file)?)?.trim().to_owned());
-    if !can_be_token(&token) {
-        return Err(Failure::usage("the file holds no token").hint("thingdb token new, at the peer's own database"));
-    }
-    Ok(token)
+    crate::cli::remote::read_token(console, Path::new(file), "thingdb token new --peer NAME --scope import,export")
 }
 
 fn known(db: &Db, peer: &Peer) -> Outcome<Known> {

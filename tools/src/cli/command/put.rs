@@ -107,6 +107,7 @@ fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {
     if let Some(media_type) = &args.media_type {
         return Ok(Draft::bytes(&args.thing, media_type, data)?);
     }
+    let data = input::unmarked(data)?;
     if data.iter().all(u8::is_ascii_whitespace) {
         return Err(Failure::new(Exit::Usage, "bad-json", "the data is empty, which is not JSON")
             .hint("thingdb put THING null, or --media-type TYPE for data that is not JSON"));

@@ -1,38 +1,74 @@
 //! `thingdb recovery-key`: a key for the day on which the passphrase is lost.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
+use thingdb::{Db, RecoveryText};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
-use crate::cli::output::Format;
+use crate::cli::output::{Format, printable};
+use crate::cli::secret::Keep;
 
 /// Arguments of `thingdb recovery-key`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   thingdb recovery-key                         print it and keep it on paper
+  thingdb recovery-key -o /media/usb/things.recovery-key
   thingdb passwd --recovery-key-file FILE      the day it is needed
 
 A new recovery key replaces the one before. Whoever has it can open the
-database without the passphrase.")]
-pub(crate) struct Args {}
+database without the passphrase: keep it where the database is not.")]
+pub(crate) struct Args {
+    /// Write the key to a new file that only its owner can read; - for stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
 
 #[derive(Serialize)]
 struct RecoveryKeyJson<'a> {
-    recovery_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
 }
 
+/// What is said where the key goes to stdout.
+pub(crate) const SHOWN_ONCE: &str =
+    "This key opens the database without the passphrase. It is shown once; an older one is void.";
+
 /// Makes and prints a recovery key.
-pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let keep = Keep::new(context, args.output.as_deref())?;
     let db = context.open()?;
-    let key = db.new_recovery_key()?;
+    let text = make(&db, &keep)?;
     db.close()?;
-    context.did("the recovery key is made, and nobody has seen it: run the command again for another");
-    context.console.note("This key opens the database without the passphrase. It is shown once; an older one is void.");
-    let text = key.text();
-    let key = text.as_str();
-    match context.output.chosen() {
-        Some(Format::Json | Format::Ndjson) => context.output.object(&RecoveryKeyJson { recovery_key: key }),
-        _ => context.output.line(key),
+    context.did(match keep.file() {
+        Some(file) => format!("the recovery key is in {}", printable(&file)),
+        None => "the recovery key is made, and nobody has seen it: run the command again for another".to_owned(),
+    });
+    let told = RecoveryKeyJson { recovery_key: keep.shown(text.as_str()), file: keep.file() };
+    context.console.note(&match &told.file {
+        Some(file) => format!(
+            "recovery key in {}; it opens the database without the passphrase, and an older one is void",
+            printable(file)
+        ),
+        None => SHOWN_ONCE.to_owned(),
+    });
+    match (context.output.chosen(), told.recovery_key) {
+        (Some(Format::Json | Format::Ndjson), _) => context.output.object(&told),
+        (_, Some(key)) => context.output.line(key),
+        (_, None) => Ok(()),
     }
+}
+
+/// Makes a recovery key and writes it down where it is to be kept.
+pub(crate) fn make(db: &Db, keep: &Keep) -> Outcome<RecoveryText> {
+    let key = db.new_recovery_key()?;
+    let text = key.text();
+    keep.write(text.as_str()).map_err(|failure| {
+        failure.cause("nobody has the new recovery key, and an older one is void").hint("thingdb recovery-key -o FILE")
+    })?;
+    Ok(text)
 }

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::database::Database;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
-use crate::cli::quantity;
+use crate::cli::{quantity, watch};
 use crate::client::Client;
 use crate::client::address::Address;
 use crate::client::fault::Fault as ClientFault;
@@ -78,6 +78,13 @@ pub(crate) struct Args {
     stall: Duration,
 }
 
+impl Args {
+    /// Whether it goes on until somebody wants it to end.
+    pub(crate) const fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
 /// Which way entries go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -122,13 +129,6 @@ struct Planned {
     entries: u64,
     bytes: u64,
     seconds: Option<u64>,
-}
-
-impl Args {
-    /// Whether it goes on until it is interrupted.
-    pub(crate) const fn is_watching(&self) -> bool {
-        self.watch.is_some()
-    }
 }
 
 /// Exchanges once, or until interrupted.
@@ -177,13 +177,16 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
             if std::mem::replace(&mut told, refused) == refused { Ok(()) } else { conclude(&summary, &peer.name) }
         });
         match concluded {
-            Err(failure) if failure.exit() == Exit::Partly => failure.warn(&context.console),
+            // Both pass: what is refused may be accepted later, and somebody makes room.
+            Err(failure) if failure.exit() == Exit::Partly || failure.word() == "disk-full" => {
+                failure.warn(&context.console);
+            }
             Err(failure) if failure.exit() == Exit::Unreachable => {
                 away = true;
                 // It is run again without anybody's help.
-                context.console.warning("sync", &printable(&failure.whole()));
+                context.console.warning("sync", failure.whole()).say();
             }
-            Err(failure) if failure.exit() == Exit::Interrupted => return Ok(()),
+            Err(failure) if failure.exit() == Exit::Interrupted => return ended(context),
             done => done?,
         }
         // What comes to the peer or to this node meanwhile goes on at once.
@@ -198,10 +201,16 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
         wait_beyond(None);
         let pause = MIN_PAUSE.min(every).saturating_sub(start.elapsed());
         if pace.sleep(pause).is_err() || context.console.is_interrupted() {
-            return Ok(());
+            return ended(context);
         }
         remote = line;
     }
+}
+
+/// A watch was asked to end. When that is because the server of this node ends,
+/// nobody wanted the watch to.
+fn ended(context: &Context) -> Outcome {
+    if context.console.is_server_ending() { Err(watch::server_ends()) } else { Ok(()) }
 }
 
 /// One exchange, and the line that it used.
@@ -238,7 +247,7 @@ fn exchange(
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         things: summary.things.clone(),
-        peer_entries: summary.peer_size,
+        peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
         reconnects: remote.client().reconnects() - reconnects,

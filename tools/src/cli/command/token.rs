@@ -1,5 +1,6 @@
 //! `thingdb token`: what clients show to the server.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Subcommand;
@@ -10,19 +11,21 @@ use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::{Format, printable};
+use crate::cli::secret::Keep;
 use crate::cli::when::{self, When};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  (umask 077; thingdb token new --peer press-7 --scope import,export > press-7.token)
-  thingdb token new --name hall --scope read --things plant-3/ --expires 90d
+  thingdb token new --peer press-7 --scope import,export -o press-7.token
+  thingdb token new --name hall --scope read --things plant-3/ --expires 90d -o hall.token
   thingdb token ls
   thingdb token rm press-7
 
-The token is printed once; the database keeps its hash. A server that runs
-knows of every change at once.")]
+The token is printed once, or written to a new file that only its owner can
+read; the database keeps its hash. A server that runs knows of every change at
+once.")]
 pub(crate) enum Command {
     /// Make a token and print it
     New(NewArgs),
@@ -68,6 +71,10 @@ pub(crate) struct NewArgs {
     /// Until when: 12h, 90d, 4w from now, or a time
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
+
+    /// Write the token to a new file that only its owner can read; - for stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +89,9 @@ struct TokenJson<'a> {
     last_used: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    /// The file that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,16 +124,32 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     if let Some(expires) = &args.expires {
         request = request.expires(end(expires)?);
     }
+    // Before there is a token: one that nobody could write down would stay.
+    let keep = Keep::new(context, args.output.as_deref())?;
     let db = context.open()?;
     let (token, text) = db.new_token(&request)?;
+    if let Err(failure) = keep.write(text.as_str()) {
+        db.remove_token(&token.name)?;
+        return Err(failure);
+    }
     let peers = db.peers()?;
     db.close()?;
-    let name = find::quoted(token.name.as_str());
-    context.did(format!("the token is made, and nobody has seen it: thingdb token rm {name}"));
-    context.console.note("The token is shown once; whoever has it may do what it allows.");
-    match context.output.chosen() {
-        Some(Format::Json | Format::Ndjson) => context.output.object(&json(&token, &peers, Some(text.as_str()))),
-        _ => context.output.line(text.as_str()),
+    context.did(match keep.file() {
+        Some(file) => format!("the token is in {}", printable(&file)),
+        None => {
+            let name = find::quoted(token.name.as_str());
+            format!("the token is made, and nobody has seen it: thingdb token rm {name}")
+        }
+    });
+    let told = TokenJson { file: keep.file(), token: keep.shown(text.as_str()), ..json(&token, &peers) };
+    context.console.note(&match &told.file {
+        Some(file) => format!("token in {}; whoever has it may do what it allows", printable(file)),
+        None => "The token is shown once; whoever has it may do what it allows.".to_owned(),
+    });
+    match (context.output.chosen(), told.token) {
+        (Some(Format::Json | Format::Ndjson), _) => context.output.object(&told),
+        (_, Some(text)) => context.output.line(text),
+        (_, None) => Ok(()),
     }
 }
 
@@ -134,7 +160,7 @@ fn list(context: &Context) -> Outcome {
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();
-            tokens.iter().try_for_each(|token| list.item(&json(token, &peers, None)))?;
+            tokens.iter().try_for_each(|token| list.item(&json(token, &peers)))?;
             list.end()
         }
         Format::Raw => tokens.iter().try_for_each(|token| context.output.line(&printable(&token.name))),
@@ -180,7 +206,7 @@ fn remove(context: &Context, name: &str) -> Outcome {
     }
 }
 
-fn json<'a>(token: &Token, peers: &[Peer], text: Option<&'a str>) -> TokenJson<'a> {
+fn json(token: &Token, peers: &[Peer]) -> TokenJson<'static> {
     let time = |time: Time| time.to_string();
     TokenJson {
         id: token.id.to_string(),
@@ -191,7 +217,8 @@ fn json<'a>(token: &Token, peers: &[Peer], text: Option<&'a str>) -> TokenJson<'
         created: time(token.created),
         expires: token.expires.map(time),
         last_used: token.last_used.map(time),
-        token: text,
+        token: None,
+        file: None,
     }
 }
 

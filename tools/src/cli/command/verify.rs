@@ -9,8 +9,8 @@ use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
 use crate::cli::counts::SizeJson;
 use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
 use crate::cli::output::{self, counted, printable};
+use crate::cli::{find, input};
 
 /// Longest checkpoint that is read; the format's own limit.
 const MAX_NOTE_BYTES: u64 = 65_536;
@@ -173,7 +173,7 @@ fn read_note(context: &Context, path: &str) -> Outcome<String> {
     let refused = |problem: String| {
         Failure::usage(format!("{name} is no checkpoint: {problem}")).hint("thingdb checkpoint -o FILE makes one")
     };
-    let note = String::from_utf8(note).map_err(|_| refused("it is not text".to_owned()))?;
+    let note = String::from_utf8(input::unmarked(note)?).map_err(|_| refused("it is not text".to_owned()))?;
     SignedCheckpoint::parse(&note).map_err(|problem| refused(problem.to_string()))?;
     Ok(note)
 }

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::ops::Bound;
 
-use thingdb::{Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, StreamForm, ThingQuery, Time};
+use thingdb::{
+    Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery, Time,
+};
 
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::cli::counts::Counts;
@@ -80,6 +82,13 @@ impl Reader for Db {
 
     fn checkpoint(&self) -> Outcome<SignedCheckpoint> {
         Ok(Self::checkpoint(self)?)
+    }
+
+    fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>> {
+        let found = kept.claimed().origin;
+        let is_own = found == self.origin();
+        let standing = if is_own { self.standing(kept)? } else { Standing::OtherNode { found } };
+        Ok((!standing.is_consistent()).then(|| standing.to_string()))
     }
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {

@@ -2,6 +2,7 @@
 //! a server.
 
 mod failure;
+mod grown;
 mod here;
 mod pages;
 mod server;
@@ -115,6 +116,9 @@ pub(crate) trait Reader {
     fn counts(&self) -> Outcome<Counts>;
     /// The signed state of the ledger.
     fn checkpoint(&self) -> Outcome<SignedCheckpoint>;
+    /// Why the ledger cannot be what became of a checkpoint that was kept;
+    /// nothing if it can.
+    fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>>;
     /// Things with several heads, or the one that is named if it has.
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>>;
     /// Writes a stream of entries. Tells how far it is: entries, of how many,

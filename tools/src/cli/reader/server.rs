@@ -7,9 +7,10 @@ use std::io::{BufReader, Write};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, StreamForm, ThingId, ThingInfo, Time};
+use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamForm, ThingId, ThingInfo, Time};
 
 use super::failure::failure;
+use super::grown::Grown;
 use super::pages::{Page, Pages};
 use super::stream::{Asked, Broken, Passage};
 use super::told::Told;
@@ -22,6 +23,7 @@ use crate::cli::entry::Entry;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::ForkJson;
 use crate::cli::output::{is_unprintable, printable};
+use crate::cli::span;
 use crate::client::address::Address;
 use crate::client::fault::Fault;
 use crate::client::pace::Pace;
@@ -177,10 +179,11 @@ impl Server {
             most.clamp(1, MAX_PAGE),
         );
         let number = |seq: Option<u64>| seq.map(|seq| seq.to_string());
+        let seq = |seq: Option<u64>| seq.map(span::spelled);
         let time = |time: Option<Time>| time.map(|time| time.to_string());
         let members = [
-            ("since", number(span.first_seq).or_else(|| time(span.since))),
-            ("until", number(span.last_seq).or_else(|| time(span.until))),
+            ("since", seq(span.first_seq).or_else(|| time(span.since))),
+            ("until", seq(span.last_seq).or_else(|| time(span.until))),
             (cursor_name(newest_first), number(cursor)),
         ];
         for (name, value) in members {
@@ -392,6 +395,26 @@ impl Reader for Server {
             })?;
         }
         Ok(note)
+    }
+
+    fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>> {
+        if let Some(node) = &self.node
+            && node.origin() == kept.claimed().origin
+        {
+            kept.verify(node).map_err(thingdb::Error::from)?;
+        }
+        let (now, kept) = (self.checkpoint()?, kept.claimed());
+        let now = now.claimed();
+        if now.origin != kept.origin {
+            return Ok(Some(Standing::OtherNode { found: kept.origin }.to_string()));
+        }
+        if now.size < kept.size {
+            return Ok(Some(Standing::Truncated { expected: kept.size, found: now.size }.to_string()));
+        }
+        let question = Question::get(format!("/checkpoint?since={}", kept.size)).header("accept", "application/json");
+        let (_, bytes) = self.must(&question)?;
+        let follows = self.read::<Grown>(&bytes)?.follows(kept).map_err(|problem| self.bad(problem))?;
+        Ok((!follows).then(|| format!("its first {} entries are others than the checkpoint says", kept.size)))
     }
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {

@@ -13,6 +13,7 @@
 //! ```
 
 mod greeting;
+mod growth;
 mod pull;
 mod push;
 mod refusals;
@@ -138,8 +139,11 @@ impl<'a> Session<'a> {
             }
         }
         let mut size = greeting.size;
+        self.summary.peer_entries = size;
         if self.plan.push {
-            size = self.push(&greeting, &mut cursors, &there)?;
+            let growth = self.push(&greeting, &mut cursors, &there)?;
+            size = growth.known();
+            self.summary.peer_entries = growth.size();
         }
         self.summary.peer_size = size;
         self.summary.peer_revision = greeting.revision;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use thingdb::{Cursors, Db, Outgoing, ShortId, short_id};
 
 use super::greeting::Greeting;
+use super::growth::Growth;
 use super::{Session, Tick, limited};
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::stream::Packer;
@@ -29,15 +30,61 @@ pub(super) enum There {
     Ignore,
 }
 
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goods {
+    /// Entries that the peer lacks, as it said itself.
+    Lacking,
+    /// Everything again, whatever is there.
+    Everything,
+    /// Entries that the peer has, and that were completed since.
+    Completed,
+}
+
+/// Entries that the peer had before any of them were sent.
+#[derive(Default)]
+struct Had {
+    asked: HashSet<u64>,
+    there: HashSet<u64>,
+}
+
+impl Tally {
+    /// Entries of a window that are there now and were not, if nothing that
+    /// waited went on: those that the peer lacked are there, whoever brought them.
+    const fn brought(&self, goods: Goods) -> u64 {
+        match goods {
+            Goods::Lacking => self.added.saturating_add(self.known),
+            Goods::Everything | Goods::Completed => self.added,
+        }
+    }
+
+    /// Whether all entries of the window are there, and nothing else went on
+    /// because of them.
+    const fn is_all(&self, sent: u64) -> bool {
+        let there = self.added.saturating_add(self.known).saturating_add(self.completed);
+        there == sent && self.refused == 0 && self.pending == 0
+    }
+
+    /// So many of the entries went before in a window of which no answer came.
+    /// That the peer knows them is because of that.
+    const fn settle(&mut self, goods: Goods, doubts: u64) {
+        let late = if self.known < doubts { self.known } else { doubts };
+        match goods {
+            Goods::Lacking | Goods::Everything => self.added = self.added.saturating_add(late),
+            Goods::Completed => self.completed = self.completed.saturating_add(late),
+        }
+        self.known -= late;
+    }
+}
+
 impl Session<'_> {
-    /// Sends what the peer lacks. Gives the size of its ledger afterwards, if
-    /// nobody else wrote to it; else the size that it had.
-    pub(super) fn push(&mut self, greeting: &Greeting, cursors: &mut Cursors, there: &There) -> Outcome<u64> {
+    /// Sends what the peer lacks, and tells how its ledger grew of it.
+    pub(super) fn push(&mut self, greeting: &Greeting, cursors: &mut Cursors, there: &There) -> Outcome<Growth> {
         let end = self.db.ledger_size();
         // What is completed from now on may have been sent before that.
         let revision = self.db.revision();
         let begin = cursors.pushed.min(end);
-        let mut size = greeting.size;
+        let mut growth = Growth::from(greeting.size);
         let mut sent = HashSet::new();
         let mut since = begin;
         while since < end {
@@ -53,7 +100,8 @@ impl Session<'_> {
                     self.plan_to_send(&lacking)?;
                     continue;
                 }
-                self.send(&lacking, Some(cursors), &mut size, &|position| (position - begin, end - begin))?;
+                let goods = if self.plan.all { Goods::Everything } else { Goods::Lacking };
+                self.send(&lacking, goods, Some(cursors), &mut growth, &|position| (position - begin, end - begin))?;
                 sent.extend(lacking);
                 if let Some(last) = some.last() {
                     cursors.pushed = last + 1;
@@ -63,12 +111,15 @@ impl Session<'_> {
             since = until;
         }
         if self.plan.dry_run {
-            return Ok(size);
+            return Ok(growth);
         }
         cursors.pushed = end;
-        self.push_completed(cursors, revision, &sent, &mut size)?;
+        self.push_completed(cursors, revision, &sent, &mut growth)?;
         self.summary.offered = Some((end, revision));
-        Ok(size)
+        if growth.is_stale() {
+            growth.told(self.remote.size()?);
+        }
+        Ok(growth)
     }
 
     /// Those of the entries at these positions that the peer lacks.
@@ -102,7 +153,13 @@ impl Session<'_> {
 
     /// Sends the entries that were completed here since the last time, up to a
     /// revision.
-    fn push_completed(&mut self, cursors: &mut Cursors, revision: u64, sent: &HashSet<u64>, size: &mut u64) -> Outcome {
+    fn push_completed(
+        &mut self,
+        cursors: &mut Cursors,
+        revision: u64,
+        sent: &HashSet<u64>,
+        growth: &mut Growth,
+    ) -> Outcome {
         if revision < cursors.pushed_revision {
             cursors.pushed_revision = 0;
         }
@@ -114,7 +171,7 @@ impl Session<'_> {
             positions.retain(|position| !sent.contains(position) && *position < cursors.pushed);
             positions.sort_unstable();
             let total = positions.len() as u64;
-            self.send(&positions, None, size, &|_| (0, total))?;
+            self.send(&positions, Goods::Completed, None, growth, &|_| (0, total))?;
             cursors.pushed_revision = changes.revision.min(revision);
             self.note(*cursors)?;
             if !changes.more || changes.revision >= revision {
@@ -127,50 +184,61 @@ impl Session<'_> {
     fn send(
         &mut self,
         positions: &[u64],
+        goods: Goods,
         mut moves: Option<&mut Cursors>,
-        size: &mut u64,
+        growth: &mut Growth,
         far: &dyn Fn(u64) -> (u64, u64),
     ) -> Outcome {
         let mut left = positions.to_vec();
+        // What went when the line broke and was not there when it was asked
+        // about: the peer may have been at it still.
+        let mut doubtful = HashSet::new();
+        let mut had = Had::default();
         while let Some(first) = left.first().copied() {
             let (done, total) = far(first);
             (self.tick)(Tick { done, total, bytes: self.remote.traffic().sent() });
-            let (tried, unreadable, answered) = self.send_window(&left);
+            if goods == Goods::Everything {
+                self.ask_window(&left, &mut had)?;
+            }
+            let (tried, answered) = self.send_window(&left);
+            let window: Vec<u64> = left.iter().take(tried.len()).copied().collect();
             match answered {
                 Ok(received) => {
-                    self.summary.unreadable += unreadable;
-                    let received = received.of(tried as u64)?;
-                    // If another wrote to it meanwhile, or an entry that waited
-                    // there went on, it is listed anew: only when each of these
-                    // entries was added, and nothing else, is it known.
-                    let Tally { added, known, refused, .. } = received.tally;
-                    let all_added = added == tried as u64 && known == 0 && refused == 0;
-                    if all_added && received.size.checked_sub(*size) == Some(tried as u64) {
-                        *size = received.size;
-                    }
+                    self.summary.unreadable += tried.iter().filter(|is_readable| !**is_readable).count() as u64;
+                    let mut received = received.of(tried.len() as u64)?;
+                    let doubts = window.iter().filter(|position| doubtful.remove(*position)).count() as u64;
+                    let refused = received.tally.refused;
                     if refused > 0 {
                         self.refused_there.note(first, refused);
                     }
+                    let is_all = received.tally.is_all(tried.len() as u64);
+                    received.tally.settle(goods, doubts);
+                    growth.brought(received.tally.brought(goods), is_all);
+                    growth.told(received.size);
                     self.summary.pushed.take(received.tally);
-                    left.drain(..tried.min(left.len()));
+                    left.drain(..tried.len());
                 }
                 Err(Fault::Client(fault)) if fault.is_passing() => {
                     self.window.shrink();
                     self.remote.wait(fault)?;
-                    // What came whole is there, and is not sent again. Of what was
-                    // there before nobody can tell: all of it goes again, in a
-                    // smaller window.
-                    if moves.is_some() && !self.plan.all {
-                        let some = left.get(..tried.min(left.len())).unwrap_or(&left).to_vec();
-                        let has = self.remote.has_arrived(&self.prefix, &self.ids(&some)?)?;
-                        let lacking = some.iter().zip(has).filter(|(_, has)| !has).map(|(position, _)| *position);
-                        let lacking: HashSet<u64> = lacking.collect();
-                        let arrived = (some.len() - lacking.len()) as u64;
-                        if arrived > 0 {
-                            self.remote.goes_well();
+                    if window.is_empty() {
+                        continue;
+                    }
+                    growth.is_in_doubt();
+                    doubtful.extend(window.iter().filter(|position| !had.there.contains(*position)));
+                    // What came whole is there, and is not sent again. What was
+                    // there before goes again as a whole: nobody can tell what
+                    // became of it.
+                    if !matches!(goods, Goods::Completed) {
+                        let arrived = self.arrived(&window, &had.there)?;
+                        for (position, is_readable) in window.iter().zip(&tried) {
+                            let is_new = arrived.contains(position);
+                            self.summary.unreadable += u64::from(is_new && !is_readable);
                         }
-                        self.summary.pushed.tally.added += arrived;
-                        left.retain(|position| !some.contains(position) || lacking.contains(position));
+                        self.summary.pushed.tally.added += arrived.len() as u64;
+                        growth.brought(arrived.len() as u64, true);
+                        doubtful.retain(|position| !arrived.contains(position));
+                        left.retain(|position| !arrived.contains(position));
                     }
                 }
                 Err(fault) => return Err(fault),
@@ -183,30 +251,50 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// How many of the entries went into the window, how many of them the peer
-    /// cannot read, and what became of it.
-    fn send_window(&mut self, positions: &[u64]) -> (usize, u64, Outcome<Received>) {
+    /// Learns which entries of the next window the peer has, where that has not
+    /// been asked yet: once they have gone, nobody can tell who brought them.
+    fn ask_window(&mut self, positions: &[u64], had: &mut Had) -> Outcome {
+        let some = positions.iter().take(self.window.most_entries()).copied();
+        let some: Vec<u64> = some.filter(|position| had.asked.insert(*position)).collect();
+        let has = self.remote.have(&self.prefix, &self.ids(&some)?)?;
+        had.there.extend(some.into_iter().zip(has).filter(|(_, has)| *has).map(|(position, _)| position));
+        Ok(())
+    }
+
+    /// Those of these positions, which were under way when the line broke, whose
+    /// entries the peer has now and did not have before.
+    fn arrived(&mut self, window: &[u64], before: &HashSet<u64>) -> Outcome<HashSet<u64>> {
+        let has = self.remote.has_arrived(&self.prefix, &self.ids(window)?)?;
+        let now = window.iter().zip(has).filter(|(position, has)| *has && !before.contains(*position));
+        let arrived: HashSet<u64> = now.map(|(position, _)| *position).collect();
+        if !arrived.is_empty() {
+            self.remote.goes_well();
+        }
+        Ok(arrived)
+    }
+
+    /// The entries that went into the window, whether the peer can read each of
+    /// them, and what became of all.
+    fn send_window(&mut self, positions: &[u64]) -> (Vec<bool>, Outcome<Received>) {
         let (db, own) = (self.db, self.db.origin());
         let reader = self.peer.card.encryption_key.recipient_id();
-        let most = self.window.bytes;
+        let (most, most_entries) = (self.window.bytes, self.window.most_entries());
+        let positions = positions.get(..most_entries).unwrap_or(positions);
         let ranges = limited(wire::ranges_of_positions(positions));
         let (start, before) = (Instant::now(), self.remote.traffic().sent());
-        let (mut tried, mut unreadable) = (0, 0);
+        let mut tried = Vec::new();
         let mut broken = None;
-        let mut count = |outgoing: &Outgoing| {
-            tried += 1;
-            unreadable += u64::from(!outgoing.is_sealed_to(&reader));
-        };
+        let mut count = |outgoing: &Outgoing| tried.push(outgoing.is_sealed_to(&reader));
         let mut make = |out: &mut dyn Write| pack(db, &ranges, most, out, &mut count, &mut broken);
         let prefix = self.prefix.clone();
         let answered = self.remote.send(&prefix, &own, &mut make);
         if let Some(problem) = broken {
-            return (tried, unreadable, Err(Fault::Engine(problem)));
+            return (tried, Err(Fault::Engine(problem)));
         }
         if answered.is_ok() {
-            self.window.measure(self.remote.traffic().sent() - before, tried as u64, start.elapsed());
+            self.window.measure(self.remote.traffic().sent() - before, tried.len() as u64, start.elapsed());
         }
-        (tried, unreadable, answered)
+        (tried, answered)
     }
 
     /// What the entries would take on the wire.

@@ -34,7 +34,9 @@ pub(crate) struct Summary {
     /// The size of this ledger and its newest revision, up to which everything
     /// was offered to the peer.
     pub(crate) offered: Option<(u64, u64)>,
-    /// Entries in the peer's ledger.
+    /// Entries in the peer's ledger, when it told last.
+    pub(crate) peer_entries: u64,
+    /// The size of the peer's ledger up to which this node knows what is in it.
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
     pub(crate) peer_revision: u64,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sync::wire::MAX_IDS;
+
 /// How long a window should take.
 const WINDOW_TIME: Duration = Duration::from_secs(4);
 
@@ -13,6 +15,9 @@ const MOST_WINDOW: u64 = 16 << 20;
 
 /// What an entry takes on the wire before any was seen.
 const ENTRY_BYTES: u64 = 600;
+
+/// Hardly an entry takes less: without its data it has some 220.
+const LEAST_ENTRY_BYTES: u64 = 256;
 
 /// What takes a few seconds on this line, so that a break costs little and a
 /// good line is not kept waiting.
@@ -31,6 +36,11 @@ impl Window {
     /// Entries that about fill it.
     pub(super) fn entries(&self) -> usize {
         usize::try_from(self.bytes / self.entry_bytes).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Entries that it holds at most, however small they are.
+    pub(super) fn most_entries(&self) -> usize {
+        usize::try_from(self.bytes / LEAST_ENTRY_BYTES).unwrap_or(usize::MAX).clamp(1, MAX_IDS)
     }
 
     /// So many bytes took so long.

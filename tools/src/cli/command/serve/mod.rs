@@ -103,7 +103,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Err(Failure::held_by_server(dir));
     }
     if let Err(problem) = thingdb::forbid_dumps() {
-        context.console.warning("dumps", &format!("a dump of this process's memory would hold its keys: {problem}"));
+        let fact = format!("a dump of this process's memory would hold its keys: {problem}");
+        context.console.warning("dumps", fact).say();
     }
     let db = Arc::new(context.open()?.into_own()?);
     let shutdown = Shutdown::new();

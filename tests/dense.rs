@@ -1,0 +1,285 @@
+//! Dense histories, several writers who join what they know of each other, cut
+//! into imports in any order: after each of them everything is here whose prev
+//! are here, and the rest waits.
+//!
+//! `THINGDB_TEST_SEED` says which history, `THINGDB_TEST_ROUNDS` how many.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{RngExt, SeedableRng};
+use thingdb::format::frame::Encoder;
+use thingdb::format::{Entry, header};
+use thingdb::{Db, EntryId, ImportOptions, ImportSummary};
+use thingdb_tests::database::{assert_intact, export, passphrase, relaxed, rounds, scratch, seed};
+use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
+
+const WRITERS: usize = 4;
+
+/// What one writer has seen.
+#[derive(Clone, Default)]
+struct View(HashSet<usize>);
+
+/// Everything that was ever written, prev before those who follow.
+struct World {
+    writers: Vec<Stranger>,
+    entries: Vec<Entry>,
+    ids: Vec<EntryId>,
+    by_id: HashMap<EntryId, usize>,
+}
+
+impl World {
+    /// A history of each thing. Writers join heads of what they have seen, as
+    /// nodes do, or any older entries, as nothing forbids.
+    fn new(entries: usize, things: usize, rng: &mut StdRng) -> Self {
+        let writers: Vec<Stranger> = (0..WRITERS).map(|n| Stranger::new(&format!("w{n}"))).collect();
+        let mut world = Self { writers, entries: vec![], ids: vec![], by_id: HashMap::new() };
+        let mut views = vec![View::default(); WRITERS];
+        let mixing = rng.random_range(0.02..0.5);
+        for _ in 0..entries {
+            let writer = rng.random_range(0..WRITERS);
+            if rng.random_bool(mixing) {
+                let other = views[rng.random_range(0..WRITERS)].clone();
+                views[writer].0.extend(other.0);
+            }
+            let thing = format!("thing-{}", rng.random_range(0..things));
+            let known: Vec<usize> = views[writer]
+                .0
+                .iter()
+                .copied()
+                .filter(|at| world.entries[*at].header.thing.as_str() == thing)
+                .collect();
+            let prev = world.some_prev(known, rng);
+            let at = world.write(writer, &thing, &prev);
+            views[writer].0.insert(at);
+        }
+        world
+    }
+
+    fn some_prev(&self, mut known: Vec<usize>, rng: &mut StdRng) -> Vec<usize> {
+        known.sort_unstable();
+        if known.is_empty() || rng.random_bool(0.01) {
+            return vec![];
+        }
+        let followed: HashSet<EntryId> = known.iter().flat_map(|at| self.entries[*at].header.prev.clone()).collect();
+        let mut prev: Vec<usize> = match rng.random_range(0..4) {
+            // As a node does that knows no better.
+            0..2 => known.iter().copied().filter(|at| !followed.contains(&self.ids[*at])).collect(),
+            2 => vec![*known.choose(rng).unwrap()],
+            _ => known.iter().copied().filter(|_| rng.random_bool(0.7)).collect(),
+        };
+        prev.shuffle(rng);
+        prev.truncate(header::MAX_PREV);
+        prev
+    }
+
+    fn write(&mut self, writer: usize, thing: &str, prev: &[usize]) -> usize {
+        let greatest = prev.iter().map(|at| self.entries[*at].header.seq).max().unwrap_or(0);
+        let at = self.entries.len();
+        let mut ids: Vec<EntryId> = prev.iter().map(|at| self.ids[*at]).collect();
+        ids.sort_unstable();
+        // Times grow along every link.
+        let time = 1_000_000 + at as u64;
+        let plan = Plan { thing: thing.into(), seq: greatest + 1, time, prev: ids, data: at.to_string() };
+        let entry = self.writers[writer].entry(&plan);
+        self.ids.push(entry.id());
+        self.by_id.insert(entry.id(), at);
+        self.entries.push(entry);
+        at
+    }
+
+    /// Those of `given` that can be taken in.
+    fn reachable(&self, given: &HashSet<usize>) -> HashSet<usize> {
+        let mut here = HashSet::new();
+        for at in 0..self.entries.len() {
+            let follows = |id: &EntryId| here.contains(&self.by_id[id]);
+            if given.contains(&at) && self.entries[at].header.prev.iter().all(follows) {
+                here.insert(at);
+            }
+        }
+        here
+    }
+
+    fn node(&self, dir: &std::path::Path, name: &str) -> Db {
+        let db = relaxed().actor(name).create(dir.join(name), &passphrase()).unwrap();
+        for writer in &self.writers {
+            db.trust_actor(&writer.name, writer.actor()).unwrap();
+        }
+        db
+    }
+
+    /// These entries as a stream.
+    fn stream(&self, some: &[usize], binary: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut encoder = Encoder::default();
+        for at in some {
+            let entry = &self.entries[*at];
+            if binary {
+                encoder.entry(entry, &self.ids[*at], &mut out).unwrap();
+            } else {
+                out.extend(line_of(entry));
+            }
+        }
+        out
+    }
+}
+
+/// A part of the history as somebody might hand it on.
+fn part(world: &World, rng: &mut StdRng) -> Vec<usize> {
+    let count = world.entries.len();
+    let mut some: Vec<usize> = match rng.random_range(0..4) {
+        0 => {
+            let start = rng.random_range(0..count);
+            (start..(start + rng.random_range(1..=count)).min(count)).collect()
+        }
+        1 => (0..rng.random_range(1..=count)).collect(),
+        2 => (0..count).filter(|_| rng.random_bool(0.3)).collect(),
+        _ => (0..count).filter(|_| rng.random_bool(0.8)).collect(),
+    };
+    match rng.random_range(0..4) {
+        0 => some.shuffle(rng),
+        1 => some.reverse(),
+        2 => some.extend_from_within(..some.len() / 2),
+        _ => {}
+    }
+    some
+}
+
+/// Gives a node a part, and holds what it says against what is true.
+fn give(world: &World, db: &Db, given: &mut HashSet<usize>, some: &[usize], binary: bool, what: &str) -> ImportSummary {
+    let before = world.reachable(given);
+    given.extend(some);
+    let here = world.reachable(given);
+    let stream = world.stream(some, binary);
+    let options = || ImportOptions::new().trust(thingdb::TrustPolicy::All);
+    let dry = db.import(options().dry_run(true), &stream[..]).unwrap();
+    let summary = db.import(options(), &stream[..]).unwrap();
+    let missing: Vec<usize> = (0..world.entries.len()).filter(|at| !here.contains(at)).collect();
+    let ids: Vec<EntryId> = missing.iter().map(|at| world.ids[*at]).collect();
+    assert_eq!(db.missing(&world.ids, "").unwrap().len(), missing.len(), "{what}: {summary:?}");
+    assert_eq!(db.missing(&ids, "").unwrap(), ids, "{what}: here is what has no prev here");
+    assert_eq!(summary.added as usize, here.len() - before.len(), "{what}: {summary:?}");
+    assert_eq!(summary.pending as usize, given.len() - here.len(), "{what}: {summary:?}");
+    assert_eq!(summary.refused, 0, "{what}: {:?}", summary.reasons);
+    assert_eq!((dry.added, dry.pending, dry.refused), (summary.added, summary.pending, 0), "{what}: a dry run");
+    summary
+}
+
+#[test]
+fn dense_histories_come_in_whole_however_they_are_cut() {
+    let seed = seed("dense histories");
+    for round in 0..rounds(6) {
+        let what = format!("seed {} round {round}", seed.wrapping_add(round));
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(round));
+        let world = World::new(rng.random_range(20..160), rng.random_range(1..4), &mut rng);
+        let scratch = scratch();
+        let names = ["n1", "n2", "n3"];
+        let nodes: Vec<Db> = names.iter().map(|name| world.node(scratch.path(), name)).collect();
+        let mut given = vec![HashSet::new(); nodes.len()];
+        for step in 0..rng.random_range(3..20) {
+            let n = rng.random_range(0..nodes.len());
+            if rng.random_bool(0.5) {
+                // What another node has.
+                let from = rng.random_range(0..nodes.len());
+                let some: Vec<usize> = world.reachable(&given[from]).into_iter().collect();
+                let mut some = some;
+                some.sort_unstable();
+                some.retain(|_| rng.random_bool(0.9));
+                give(&world, &nodes[n], &mut given[n], &some, rng.random_bool(0.5), &format!("{what} step {step}"));
+            } else {
+                let some = part(&world, &mut rng);
+                give(&world, &nodes[n], &mut given[n], &some, rng.random_bool(0.5), &format!("{what} step {step}"));
+            }
+        }
+        let all: Vec<usize> = (0..world.entries.len()).collect();
+        let mut ends: Vec<BTreeMap<String, (Vec<EntryId>, EntryId)>> = vec![];
+        for (n, db) in nodes.iter().enumerate() {
+            let mut order = all.clone();
+            order.shuffle(&mut rng);
+            let summary = give(&world, db, &mut given[n], &order, rng.random_bool(0.5), &format!("{what} at the end"));
+            assert_eq!(summary.pending, 0, "{what}");
+            for writer in &world.writers {
+                db.trust_actor(&writer.name, writer.actor()).unwrap();
+            }
+            assert_eq!(assert_intact(db).entries, world.entries.len() as u64, "{what}");
+            let mut end = BTreeMap::new();
+            for thing in db.things().unwrap() {
+                let thing = thing.unwrap().thing;
+                let mut heads: Vec<EntryId> = db.heads(thing.as_str()).unwrap().iter().map(|head| head.id).collect();
+                heads.sort_unstable();
+                let latest = db.get(thing.as_str()).unwrap().unwrap().id();
+                end.insert(thing.to_string(), (heads, latest));
+            }
+            ends.push(end);
+        }
+        assert!(ends.iter().all(|end| *end == ends[0]), "{what}: heads or latest differ");
+        // What one node gives on is whole for another one that has nothing.
+        let fresh = world.node(scratch.path(), "n4");
+        let summary =
+            fresh.import(ImportOptions::new().trust(thingdb::TrustPolicy::All), &export(&nodes[0])[..]).unwrap();
+        assert_eq!((summary.added as usize, summary.pending), (all.len(), 0), "{what}");
+    }
+}
+
+/// Three nodes and eleven entries: an entry joins a head here in the same import
+/// in which another one follows that head, from far behind.
+#[test]
+fn a_head_that_the_same_import_joins_is_still_found_as_a_prev() {
+    let scratch = scratch();
+    let node = |name: &str| relaxed().actor(name).create(scratch.path().join(name), &passphrase()).unwrap();
+    let names = ["n1", "n2", "n3"];
+    let nodes = names.map(node);
+    for (one, db) in nodes.iter().enumerate() {
+        for (other, peer) in nodes.iter().enumerate().filter(|(other, _)| *other != one) {
+            db.add_peer(names[other], &peer.card().unwrap()).unwrap();
+        }
+    }
+    let [a, b, c] = &nodes;
+    let take = |to: &Db, from: &Db| to.import(ImportOptions::new(), &export(from)[..]).unwrap();
+    for n in 0..5 {
+        a.put("x", &n.to_string()).unwrap();
+    }
+    take(b, a);
+    a.put("x", "\"a6\"").unwrap();
+    take(c, a);
+    for n in 6..9 {
+        b.put("x", &n.to_string()).unwrap();
+    }
+    take(b, a);
+    // Joins a6 (seq 6) and the own head (seq 8).
+    b.put("x", "\"joins\"").unwrap();
+    a.put("x", "\"a7\"").unwrap();
+    take(a, b);
+    let summary = take(c, a);
+    assert_eq!((summary.pending, summary.refused), (0, 0), "{summary:?}");
+    assert_eq!(c.heads("x").unwrap(), a.heads("x").unwrap());
+    assert_eq!(c.get("x").unwrap().unwrap().id(), a.get("x").unwrap().unwrap().id());
+}
+
+/// Each entry names its last `width` predecessors, which is allowed; the second
+/// half comes with an import of its own.
+#[test]
+fn entries_with_up_to_32_prev_come_in_two_halves() {
+    for width in [1, 2, 3, 8, 31, 32] {
+        let scratch = scratch();
+        let db = relaxed().actor("a").create(scratch.path().join("db"), &passphrase()).unwrap();
+        let mut stranger = Stranger::new("mallory");
+        stranger.origin = db.origin();
+        db.trust_actor("mallory", stranger.actor()).unwrap();
+        let mut entries: Vec<Entry> = vec![];
+        for n in 0..120_u64 {
+            let mut prev: Vec<EntryId> = entries.iter().rev().take(width).map(Entry::id).collect();
+            prev.sort_unstable();
+            let plan = Plan { thing: "x".into(), seq: n + 1, time: 1_000_000 + n, prev, data: "1".into() };
+            entries.push(stranger.entry(&plan));
+        }
+        let (first, second) = entries.split_at(60);
+        for (half, count) in [(first, 60), (second, 60), (&entries[..], 0)] {
+            let summary = db.import(ImportOptions::new(), &lines_of(half)[..]).unwrap();
+            assert_eq!((summary.added, summary.pending, summary.refused), (count, 0, 0), "{width}: {summary:?}");
+        }
+        assert_eq!(db.heads("x").unwrap().len(), 1);
+        assert_intact(&db);
+    }
+}

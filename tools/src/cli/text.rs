@@ -1,0 +1,108 @@
+//! Text that other programs wrote. A byte order mark at its beginning says
+//! nothing and is passed over (RFC 3629, section 6). Text in UTF-16 is named as
+//! what it is: read as UTF-8, each of its lines would be wrong.
+
+use std::fmt;
+use std::io::{self, Read};
+
+/// U+FEFF in UTF-8.
+const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// The beginning of text in UTF-16: its mark, or an ASCII character.
+fn is_utf16(start: &[u8]) -> bool {
+    matches!(start, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..])
+}
+
+/// The text was in UTF-16.
+#[derive(Debug)]
+pub(crate) struct Utf16;
+
+impl fmt::Display for Utf16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the text is in UTF-16, and UTF-8 is read")
+    }
+}
+
+impl std::error::Error for Utf16 {}
+
+impl Utf16 {
+    /// Whether a reader failed for this.
+    pub(crate) fn is_cause_of(problem: &io::Error) -> bool {
+        problem.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+/// Text as it is after its mark.
+pub(crate) fn after_mark(text: &[u8]) -> Result<&[u8], Utf16> {
+    if is_utf16(text) { Err(Utf16) } else { Ok(text.strip_prefix(&MARK).unwrap_or(text)) }
+}
+
+/// Whether text begins with a mark of any encoding.
+pub(crate) fn has_mark(text: &[u8]) -> bool {
+    text.starts_with(&MARK) || matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+}
+
+/// Reads text as it is after its mark. Nothing is read before it is asked for.
+pub(crate) struct AfterMark<R> {
+    source: R,
+    /// What was read to look for the mark; absent before that.
+    start: Option<io::Cursor<Vec<u8>>>,
+}
+
+impl<R: Read> AfterMark<R> {
+    /// The text of `source`.
+    pub(crate) const fn new(source: R) -> Self {
+        Self { source, start: None }
+    }
+}
+
+impl<R: Read> Read for AfterMark<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.start.is_none() {
+            let mut start = Vec::with_capacity(MARK.len());
+            self.source.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
+            let text = after_mark(&start).map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
+            self.start = Some(io::Cursor::new(text.to_vec()));
+        }
+        match self.start.as_mut().map_or(Ok(0), |start| start.read(buffer))? {
+            0 => self.source.read(buffer),
+            read => Ok(read),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        AfterMark::new(bytes).read_to_end(&mut text).map(|_| text)
+    }
+
+    #[test]
+    fn a_mark_is_passed_over_once() {
+        for (bytes, text) in [
+            (&b"\xef\xbb\xbf{}"[..], &b"{}"[..]),
+            (b"\xef\xbb\xbf\xef\xbb\xbf{}", b"\xef\xbb\xbf{}"),
+            (b"\xef\xbb", b"\xef\xbb"),
+            (b"\xef\xbb\xbf", b""),
+            (b"{\xef\xbb\xbf}", b"{\xef\xbb\xbf}"),
+            (b"a", b"a"),
+            (b"", b""),
+        ] {
+            assert_eq!(read(bytes).unwrap(), text, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn text_in_utf16_is_named() {
+        for text in ["\u{feff}{\"a\":1}", "{\"a\":1}", "\u{feff}\u{e9}", "7"] {
+            let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            for bytes in [little, big] {
+                assert!(Utf16::is_cause_of(&read(&bytes).unwrap_err()), "{bytes:?}");
+            }
+        }
+    }
+}
