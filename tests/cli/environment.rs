@@ -81,7 +81,8 @@ fn a_working_directory_that_was_deleted_is_named() {
 fn a_full_output_does_not_hide_what_was_done() {
     let world = World::new();
     let full = |line: &str| world.shell(&format!("{line} > /dev/full")).exit(16).says("stdout: No space left");
-    full("thingdb put lamp 1").says("the entry is stored: lamp #1 ");
+    let answer = full("thingdb put lamp 1").says("the entry is stored: lamp #1 ");
+    assert!(!answer.stderr.contains("again"), "it would be stored twice: {answer:?}");
     full("thingdb put lamp 2 --relaxed").says("the entry is stored: lamp #2 ");
     assert_eq!(world.run(&["get", "lamp", "--raw"]).ok().stdout, "2");
     world.write("in.ndjson", "{\"thing\":\"a\",\"data\":1}\n{\"thing\":\"b\",\"data\":1}\n");

@@ -124,7 +124,9 @@ impl Context {
 
     /// The failure with what was done before it and is not reported yet.
     pub(crate) fn after(&self, failure: Failure) -> Failure {
-        failure.causes(self.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..))
+        let done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+        // To run it again would do it again.
+        if done.is_empty() { failure } else { failure.without_hints().causes(done) }
     }
 
     /// Whether the command runs in the server that holds the database.

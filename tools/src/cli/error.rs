@@ -169,6 +169,12 @@ impl Failure {
             .hint("thingdb doctor tells which process it is")
     }
 
+    /// The failure without what would help.
+    pub(crate) fn without_hints(mut self) -> Self {
+        self.remark.hints.clear();
+        self
+    }
+
     /// Adds a line of explanation.
     pub(crate) fn cause(mut self, line: impl Into<String>) -> Self {
         self.remark.causes.push(line.into());
