@@ -77,6 +77,7 @@ mod peers;
 mod postings;
 mod progress;
 mod prototype;
+mod provenance;
 mod read;
 mod record;
 mod recover;
@@ -116,6 +117,7 @@ pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
     OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
+pub use provenance::Sender;
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;

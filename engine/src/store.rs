@@ -20,6 +20,7 @@ use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::peers::Readers;
 use crate::postings::Posting;
+use crate::provenance::Provenance;
 use crate::record::{Content, Record, Signed};
 use crate::replica::change;
 use crate::schema::{self, Tag, Tagger};
@@ -352,14 +353,16 @@ impl Store {
         Ok(Signature::Batch(BatchSignature { value: head.value, index, size: head.size, path }))
     }
 
-    /// The envelopes of a record, with their KEK packets.
-    pub(crate) fn envelopes(&self, located: &Located) -> Result<Vec<Envelope>> {
-        located
-            .stored
-            .envelopes
-            .iter()
-            .map(|stored| Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? }))
-            .collect()
+    /// The envelopes of a record, with their KEK packets and with what is known
+    /// of where they come from: the best first.
+    pub(crate) fn envelopes(&self, located: &Located) -> Result<Vec<(Envelope, Provenance)>> {
+        let mut stored: Vec<&StoredEnvelope> = located.stored.envelopes.iter().collect();
+        stored.sort_by_key(|stored| std::cmp::Reverse(stored.provenance));
+        let open = |stored: &StoredEnvelope| {
+            let envelope = Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? };
+            Ok((envelope, stored.provenance))
+        };
+        stored.into_iter().map(open).collect()
     }
 
     /// The KEK packets of an envelope.

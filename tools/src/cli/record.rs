@@ -369,6 +369,8 @@ pub(crate) struct ImportedJson {
     pub(crate) pending: u64,
     /// Lines that were refused.
     pub(crate) refused: u64,
+    /// Envelopes that found no place in an entry, or lost it.
+    pub(crate) envelopes_dropped: u64,
     /// `bare`, `complete`, `cut` or `damaged`.
     pub(crate) stream: &'static str,
     /// Whether it was left before its end.
@@ -389,6 +391,7 @@ impl ImportedJson {
             completed: imported.completed,
             pending: imported.pending,
             refused: imported.refused,
+            envelopes_dropped: imported.envelopes_dropped,
             stream: match imported.stream {
                 StreamState::Complete => "complete",
                 StreamState::Cut => "cut",

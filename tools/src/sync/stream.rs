@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Read, Write};
 
 use thingdb::format::frame::Encoder;
-use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing, StreamState};
+use thingdb::{Db, ImportOptions, ImportSummary, Outgoing, Sender, StreamState};
 
 /// The media type of a binary stream of entries.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.thingdb.stream";
@@ -83,12 +83,9 @@ pub(crate) fn unpacked(packed: impl Read) -> io::Result<impl Read> {
 
 /// Takes in the entries of an unpacked stream as far as they came whole: where
 /// the line breaks, what came before is stored.
-pub(crate) fn take_in(db: &Db, from: Option<Origin>, prefix: &str, unpacked: impl Read) -> thingdb::Result<Taken> {
+pub(crate) fn take_in(db: &Db, sender: Sender, prefix: &str, unpacked: impl Read) -> thingdb::Result<Taken> {
     let mut source = UntilBroken { source: unpacked, broken: None };
-    let mut options = ImportOptions::new().prefix(prefix);
-    if let Some(from) = from {
-        options = options.from(from);
-    }
+    let options = ImportOptions::new().prefix(prefix).from(sender);
     let summary = db.import(options, BufReader::new(&mut source))?;
     let broken = match (source.broken, &summary.stream) {
         (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),

@@ -96,6 +96,9 @@ pub(crate) struct Tally {
     pub(crate) pending: u64,
     /// Entries that are not wanted.
     pub(crate) refused: u64,
+    /// Envelopes that found no place in an entry, or lost it.
+    #[serde(default)]
+    pub(crate) envelopes_dropped: u64,
     /// Why, for some.
     pub(crate) reasons: Vec<Reason>,
 }
@@ -123,6 +126,7 @@ impl From<ImportSummary> for Tally {
             completed: summary.completed,
             pending: summary.pending,
             refused: summary.refused,
+            envelopes_dropped: summary.envelopes_dropped,
             reasons: reasons.map(reason).collect(),
         }
     }
@@ -135,7 +139,9 @@ impl Received {
         if self.entries != sent {
             return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
         }
-        let Tally { added, known, completed, pending, refused, reasons } = &mut self.tally;
+        let Tally { added, known, completed, pending, refused, envelopes_dropped, reasons } = &mut self.tally;
+        // Each entry brings eight and has eight.
+        *envelopes_dropped = sent.saturating_mul(16).min(*envelopes_dropped);
         for count in [added, known, completed, pending, refused] {
             *count = sent.min(*count);
         }

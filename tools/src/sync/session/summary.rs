@@ -62,6 +62,7 @@ impl Count {
         // How many wait is told anew each time.
         tally.pending = more.pending;
         tally.refused += more.refused;
+        tally.envelopes_dropped += more.envelopes_dropped;
         let room = MAX_REASONS.saturating_sub(tally.reasons.len());
         tally.reasons.extend(more.reasons.into_iter().take(room));
     }
