@@ -28,6 +28,8 @@ mod kept;
 mod lines;
 mod media_type;
 mod output;
+mod pager;
+mod paint;
 pub(crate) mod passphrase;
 mod patch;
 mod pointer;
@@ -43,8 +45,10 @@ mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
+mod table;
 pub(crate) mod talk;
 pub(crate) mod text;
+mod times;
 pub(crate) mod unwrap;
 mod usage;
 pub(crate) mod user;
@@ -64,6 +68,7 @@ use console::Console;
 use context::Context;
 use error::{Exit, Outcome};
 use output::Format;
+use pager::Pager;
 use talk::Form;
 use waiting::Waiting;
 
@@ -76,7 +81,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
-        Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
+        Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
@@ -84,11 +89,17 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
     }
+    let (console, pager) = Pager::between(console, &cli);
     let ran = server(&cli, &console).and_then(|found| match found {
         Some(client) => client.run(&console, cli.global, &args),
         None => run_here(cli, &console, &args),
     });
-    ended(ran, &console)
+    let code = ended(ran, &console);
+    drop(console);
+    if let Some(pager) = pager {
+        pager.end();
+    }
+    code
 }
 
 /// The exit code, after what there is to be said.

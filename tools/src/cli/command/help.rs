@@ -20,7 +20,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (2, "wrong arguments, or input that cannot be stored"),
     (3, "no such thing, entry, field or actor"),
     (4, "verification failed: a signature, hash, link or checkpoint does not hold"),
-    (5, "conflict: --expect did not hold"),
+    (5, "conflict: --expect did not hold, or --strict found several heads"),
     (6, "partly done: some lines were refused, or entries are here whose data cannot be read"),
     (10, "no database there"),
     (11, "another process has the database open"),
@@ -66,6 +66,8 @@ THINGDB_PASSPHRASE           the passphrase itself, as the last choice
 THINGDB_WAIT                 seconds to wait for another process that has the
                              database open; --wait wins, 10 without either
 NO_COLOR, CLICOLOR_FORCE     colours off, colours on
+THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
+                             neither is set; cat for none
 
 A variable that is empty counts as one that is not set.";
 
