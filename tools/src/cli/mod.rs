@@ -55,6 +55,7 @@ pub(crate) mod user;
 mod waiting;
 mod watch;
 pub(crate) mod when;
+mod whole;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
