@@ -107,7 +107,7 @@ fn note(size: u32, changed: u32) -> String {
 }
 
 fn note_by(key: &SigningKey, size: u32, changed: u32) -> String {
-    let root = merkle::root(leaves(size, changed).into_iter());
+    let root = merkle::root(leaves(size, changed));
     let note = Checkpoint::new(key.node_key().origin(), size.into(), root).sign(key).expect("it is a good checkpoint");
     note.as_str().to_owned()
 }
