@@ -62,7 +62,7 @@ fn no_card(problem: &str) -> Failure {
 /// The card in the header of a stream, in whichever form and compressed or not.
 fn of_stream(source: impl Read) -> io::Result<Option<Card>> {
     let mut start = Vec::new();
-    unwrap::lines(compress::reader(source)?)?.take(MAX_HEADER_BYTES).read_to_end(&mut start)?;
+    unwrap::lines(compress::reader(source)?)?.0.take(MAX_HEADER_BYTES).read_to_end(&mut start)?;
     if start.starts_with(BINARY) {
         return Ok(match Decoder::default().next(&start) {
             Ok(Some((Line::Header(header), _))) => header.card,

@@ -3,14 +3,16 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
+use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo};
 use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::error::Outcome;
-use super::output::{printable, shorten};
+use super::output::printable;
+use super::paint::{Paint, Painted};
 use super::patch::{self, Change};
 use super::reader::Reader;
+use super::whole::{self, ContradictionJson, LedgerJson};
 use super::{as_text, find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
@@ -246,13 +248,16 @@ impl<'a> Step<'a> {
     }
 
     /// The changes in one cell.
-    pub(crate) fn summary(&self, width: usize) -> String {
-        let Some(changes) = self.changes() else { return about(self.entry) };
+    pub(crate) fn summary(&self, width: usize) -> Painted {
+        let Some(changes) = self.changes() else { return about(self.entry).into() };
         if changes.is_empty() {
-            return "(same data)".to_owned();
+            return "(same data)".into();
         }
-        let words: Vec<String> = changes.iter().take(16).map(Change::word).collect();
-        shorten(&words.join("  "), width).into_owned()
+        let join = |line: Painted, change: &Change| match line.is_empty() {
+            true => change.word(),
+            false => line.and(Paint::Plain, "  ").with(change.word()),
+        };
+        changes.iter().take(16).fold(Painted::default(), join).shortened(width)
     }
 }
 
@@ -281,18 +286,28 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
     }
 }
 
+/// The same with its colour.
+pub(crate) fn painted_trust(entry: &Entry) -> Painted {
+    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    Painted::default().and(paint, trust(entry))
+}
+
+/// Who signed, and whether the key is known here.
+pub(crate) fn signer(entry: &Entry) -> Painted {
+    Painted::from(format!("{} (", actor(entry))).with(painted_trust(entry)).and(Paint::Plain, " key)")
+}
+
 /// An entry in one line.
-pub(crate) fn headline(entry: &Entry) -> String {
-    format!(
-        "{} #{}  {}  {}  {} by {} ({} key)",
+pub(crate) fn headline(entry: &Entry) -> Painted {
+    let start = format!(
+        "{} #{}  {}  {}  {} by ",
         printable(entry.thing()),
         entry.seq(),
         find::short(&entry.id()),
         when::short(entry.time()),
         entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
-        actor(entry),
-        trust(entry),
-    )
+    );
+    Painted::from(start).with(signer(entry))
 }
 
 /// What a write gave, in the words of the format.
@@ -375,8 +390,14 @@ pub(crate) struct ImportedJson {
     pub(crate) refused: u64,
     /// Envelopes that found no place in an entry, or lost it.
     pub(crate) envelopes_dropped: u64,
-    /// `bare`, `complete`, `cut` or `damaged`.
+    /// Entries that came, whatever became of them.
+    pub(crate) entries: u64,
+    /// `whole`, `part`, `bare`, `cut`, `damaged` or `newer`.
     pub(crate) stream: &'static str,
+    /// Of what ledger it is the whole or a part, if its node has signed that.
+    pub(crate) ledger: Option<LedgerJson>,
+    /// Checkpoints that contradict what a known node signed before.
+    pub(crate) contradictions: Vec<ContradictionJson>,
     /// Whether it was left before its end.
     pub(crate) interrupted: bool,
     /// Why lines were refused, for the first thousand.
@@ -396,12 +417,10 @@ impl ImportedJson {
             pending: imported.pending,
             refused: imported.refused,
             envelopes_dropped: imported.envelopes_dropped,
-            stream: match imported.stream {
-                StreamState::Complete => "complete",
-                StreamState::Cut => "cut",
-                StreamState::Damaged(_) => "damaged",
-                _ => "bare",
-            },
+            entries: imported.entries,
+            stream: whole::word(&imported.stream),
+            ledger: imported.stream.ledger().map(LedgerJson::new),
+            contradictions: imported.conflicts.iter().map(ContradictionJson::new).collect(),
             interrupted,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,

@@ -278,7 +278,7 @@ fn list(context: &Context, known: &[Known]) -> Outcome {
         Format::Raw => known.iter().filter(|known| known.trusted).try_for_each(|known| context.output.line(&known.key)),
         Format::Table => {
             let header = ["name", "key", "role", "trusted since (UTC)"];
-            context.output.line(&context.output.table(Some(&header), known.iter().map(row), Some(0)))
+            context.output.line(&context.output.table(header, Some(1)).page(known.iter().map(row)))
         }
     }
 }
