@@ -7,7 +7,7 @@ use serde::Serialize;
 use thingdb::trust::How;
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
@@ -198,6 +198,7 @@ fn tell_who_signs(context: &Context, db: &Db, gone: &Known) -> Outcome {
 fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
     let known = all(&db)?.into_iter().find(|known| known.id == *key);
     db.close()?;
+    context.did(CHANGED);
     known.map_or(Ok(()), |known| show(context, &known))
 }
 

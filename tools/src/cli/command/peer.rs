@@ -10,7 +10,7 @@ use thingdb::{Actor, Db, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{card, when};
@@ -157,6 +157,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             }
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
+            context.did(CHANGED);
             show(context, &peer)
         }
         Command::Set { name, address } => {
@@ -167,6 +168,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
+            context.did(CHANGED);
             show(context, &peer)
         }
         Command::ForgetCheckpoint { name } => {
@@ -174,6 +176,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.forget_checkpoint(&peer.origin())?;
             let peer = known(&db, &peer)?;
             db.close()?;
+            context.did(CHANGED);
             context.console.note("the evidence stays where it is; the next exchange compares everything anew");
             show(context, &peer)
         }
@@ -186,6 +189,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let peer = known(&db, &db.peer(name)?)?;
             let gone = db.remove_peer(name)?;
             db.close()?;
+            context.did(CHANGED);
             removed(context, peer, &gone)
         }
     }
