@@ -196,7 +196,11 @@ fn the_tokens_of_a_peer_end_with_it() {
     a.add_peer("c", &c.card().unwrap()).unwrap();
     let token = |name: &str, peer: Option<&str>| {
         let request = TokenRequest::new(name).scope(Scope::Import);
-        a.new_token(&peer.map_or(request.clone(), |peer| request.peer(peer))).unwrap().1
+        let request = match peer {
+            Some(peer) => request.peer(peer),
+            None => request,
+        };
+        a.new_token(&request).unwrap().1
     };
     let (first, second) = (token("b-1", Some("b")), token("b-2", Some("b")));
     let (others, nobodys) = (token("c", Some("c")), token("any", None));
