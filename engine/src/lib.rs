@@ -54,9 +54,11 @@ mod address;
 mod as_of;
 mod committer;
 mod db;
+mod directory;
 #[doc(hidden)]
 pub mod disk;
 mod draft;
+mod dumps;
 mod error;
 mod exchange;
 mod forks;
@@ -70,6 +72,7 @@ mod ledger;
 #[doc(hidden)]
 pub mod lock;
 mod options;
+mod originals;
 mod passphrase;
 mod peers;
 mod postings;
@@ -97,21 +100,25 @@ mod write;
 pub use actors::{OwnActor, TrustedActor};
 pub use address::PeerAddress;
 pub use db::{Db, STORE_VERSION, Warning};
+pub use disk::Foreign;
 pub use draft::{Draft, Expect, JSON};
+pub use dumps::forbid_dumps;
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
-pub use exchange::import::{ImportOptions, ImportSummary, Room, StreamState, TrustPolicy};
+pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
+pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
+pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
-pub use peers::{Audience, Claim, Introduction, Peer};
+pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use progress::Progress;
 pub use prototype::{
-    ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
-    OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
+    ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
+    Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
 pub use provenance::Sender;
 pub use read::Stats;

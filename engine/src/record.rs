@@ -3,7 +3,7 @@
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
 use crate::heads::OfEntry;
-use crate::prototype::Original;
+use crate::prototype::{CheckedOriginal, Original};
 
 /// One entry of a thing's history.
 ///
@@ -29,7 +29,11 @@ pub struct Record {
     pub(crate) recipients: usize,
     pub(crate) content: Content,
     pub(crate) trusted_name: Option<String>,
+    pub(crate) withdrawn_name: Option<String>,
+    pub(crate) is_origin_withdrawn: bool,
     pub(crate) heads: usize,
+    /// The name by which the trust store knows who signed the original.
+    pub(crate) original_name: Option<String>,
 }
 
 /// How an entry is signed.
@@ -150,11 +154,25 @@ impl Record {
         &self.content
     }
 
-    /// The name under which the trust store knows the key; for a key that it
-    /// does not know, the name that the entry claims.
+    /// The name under which the trust store knows the key, or knew it before
+    /// trust was withdrawn; for a key that it does not know, the name that the
+    /// entry claims.
     #[must_use]
     pub fn actor_name(&self) -> Option<&str> {
-        self.trusted_name.as_deref().or_else(|| self.body().map(Body::actor_name))
+        let known = self.trusted_name.as_deref().or(self.withdrawn_name.as_deref());
+        known.or_else(|| self.body().map(Body::actor_name))
+    }
+
+    /// Whether trust in the key that signed was withdrawn.
+    #[must_use]
+    pub const fn is_withdrawn(&self) -> bool {
+        self.withdrawn_name.is_some()
+    }
+
+    /// Whether trust in the node that wrote it was withdrawn.
+    #[must_use]
+    pub const fn is_origin_withdrawn(&self) -> bool {
+        self.is_origin_withdrawn
     }
 
     /// Whether the trust store knows the key that signed.
@@ -192,6 +210,28 @@ impl Record {
     #[must_use]
     pub fn original(&self) -> Option<Original> {
         self.attachment().and_then(Original::of)
+    }
+
+    /// What the original of a migrated entry says, and whether it holds: the
+    /// same checks as [`Db::verify`](crate::Db::verify) makes, its chain aside.
+    /// Costs a signature check.
+    #[must_use]
+    pub fn checked_original(&self) -> Option<CheckedOriginal> {
+        let mut checked = CheckedOriginal::of(&self.header.thing, self.body()?)?;
+        if let Some(name) = &self.original_name {
+            checked.actor_name = Some(name.clone());
+            checked.is_trusted = true;
+        }
+        Some(checked)
+    }
+
+    /// The time by which the entry counts where people ask for a time: that of
+    /// its original, if it is migrated, the original holds and is not younger
+    /// than the entry; otherwise [its own](Self::time).
+    #[must_use]
+    pub fn dated(&self) -> Time {
+        let original = self.checked_original().filter(|original| original.fault.is_none());
+        original.and_then(|original| original.time).map_or_else(|| self.time(), |time| time.min(self.time()))
     }
 
     const fn body(&self) -> Option<&Body> {

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use thingdb_format::{Attachment, Body, Cek, SignedCheckpoint, SigningKey, payload};
+use thingdb_format::{Attachment, Body, Cek, Checkpoint, SignedCheckpoint, SigningKey, payload};
 
+use crate::actors;
 use crate::committer::{Done, Job, NewEntry};
 use crate::db::Db;
 use crate::draft::{Draft, Expect};
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::prototype::ORIGINAL;
 use crate::record::Receipt;
 use crate::standing;
 use crate::storage::Ticket;
@@ -50,7 +52,7 @@ impl Db {
     /// Writes a draft.
     ///
     /// # Errors
-    /// [`Error::NoSuchActor`], and as [`Db::put_if`].
+    /// [`Error::NoSuchActor`], [`Error::ActorWithdrawn`], and as [`Db::put_if`].
     pub fn write(&self, draft: Draft) -> Result<Receipt> {
         self.write_with(draft, self.options.durability)
     }
@@ -81,7 +83,10 @@ impl Db {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
-        let (done, ticket) = self.committer.submit(&self.store, Job::Write(self.seal(drafts)?))?;
+        let has_originals = drafts.iter().any(|draft| matches!(&draft.attachment, Some((kind, _)) if kind == ORIGINAL));
+        let entries = self.seal(drafts)?;
+        let _at_work = has_originals.then(|| self.originals_come(self.store.size())).transpose()?;
+        let (done, ticket) = self.committer.submit(&self.store, Job::Write(entries))?;
         self.settle(ticket, durability)?;
         match done {
             Done::Written(receipts) => Ok(receipts),
@@ -211,6 +216,20 @@ impl Db {
         Ok(note)
     }
 
+    /// A checkpoint of the first `until` entries, or of all if they are fewer.
+    /// What is kept beside the database is that of all.
+    ///
+    /// # Errors
+    /// As [`Db::checkpoint`].
+    pub(crate) fn checkpoint_at(&self, until: u64) -> Result<SignedCheckpoint> {
+        let note = self.checkpoint()?;
+        if note.claimed().size <= until {
+            return Ok(note);
+        }
+        let root = self.store.with_tree(|tree| tree.root_at(until))?;
+        Ok(Checkpoint::new(self.origin(), until, root).sign(self.store.keyring().node_key())?)
+    }
+
     /// The last checkpoint that is kept beside the database.
     ///
     /// # Errors
@@ -234,6 +253,7 @@ impl Signers {
             Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
             None => keyring.default_actor()?,
         };
+        actors::check_trusted(&keyring, actor)?;
         let found = (actor.name.clone(), Arc::clone(&actor.key));
         self.0.push((name.map(str::to_owned), found.0.clone(), Arc::clone(&found.1)));
         Ok(found)

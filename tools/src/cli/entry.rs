@@ -7,6 +7,7 @@ use thingdb::{Actor, Content, EntryId, Record, Time};
 
 use super::error::Failure;
 use super::find;
+use super::original::OriginalJson;
 use super::reader::Told;
 use super::record::WholeJson;
 
@@ -108,6 +109,22 @@ impl Entry {
         }
     }
 
+    /// Whether trust in the key was withdrawn here.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_withdrawn(),
+            Self::Told(_) => false,
+        }
+    }
+
+    /// Whether trust in the node that wrote it was withdrawn here.
+    pub(crate) fn is_origin_withdrawn(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_origin_withdrawn(),
+            Self::Told(_) => false,
+        }
+    }
+
     /// What was done to the thing, if the body is here.
     pub(crate) fn action(&self) -> Option<&str> {
         match self {
@@ -122,6 +139,23 @@ impl Entry {
         match self {
             Self::Held(record) => record.heads() as u64,
             Self::Told(told) => told.heads,
+        }
+    }
+
+    /// What is known of its original, if it is a migrated entry. Costs the check
+    /// of a signature where a database is read.
+    pub(crate) fn original(&self) -> Option<OriginalJson> {
+        match self {
+            Self::Held(record) => OriginalJson::of(record),
+            Self::Told(told) => told.original.clone(),
+        }
+    }
+
+    /// The time by which it counts where people ask for a time.
+    pub(crate) fn dated(&self) -> Time {
+        match self {
+            Self::Held(record) => record.dated(),
+            Self::Told(told) => told.dated(),
         }
     }
 

@@ -6,13 +6,14 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::text::AfterMark;
 use super::unescape::Unescape;
 
-/// Lines, whatever the source holds: ndjson goes through as it is, after its
-/// byte order mark if it has one.
-pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+/// Lines, whatever the source holds, and whether it is an array: ndjson goes
+/// through as it is, after its byte order mark if it has one.
+pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
     let mut source = BufReader::with_capacity(256 << 10, AfterMark::new(source));
     let mut blank = 0;
     let is_array = loop {
-        let buffer = source.fill_buf()?;
+        // What is wrong with the source is told when it is read.
+        let Ok(buffer) = source.fill_buf() else { break false };
         match buffer.get(blank) {
             Some(byte) if byte.is_ascii_whitespace() => blank += 1,
             Some(byte) => break *byte == b'[',
@@ -21,10 +22,10 @@ pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 
         }
     };
     if !is_array {
-        return Ok(Box::new(source));
+        return Ok((Box::new(source), false));
     }
     source.consume(blank + 1);
-    Ok(Box::new(BufReader::new(Elements::new(source))))
+    Ok((Box::new(BufReader::new(Elements::new(source))), true))
 }
 
 /// The elements of an array, one a line. They go through as they come: a long
@@ -150,7 +151,7 @@ const fn flat(byte: u8) -> u8 {
 }
 
 fn cut() -> io::Error {
-    invalid("the array has no end")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the array has no end")
 }
 
 fn invalid(problem: &str) -> io::Error {
@@ -178,7 +179,7 @@ mod tests {
 
     fn unwrapped(text: &str) -> io::Result<String> {
         let mut out = String::new();
-        lines(text.as_bytes())?.read_to_string(&mut out)?;
+        lines(text.as_bytes())?.0.read_to_string(&mut out)?;
         Ok(out)
     }
 
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_whole_before_a_fault_comes_out() {
-        let (mut lines, mut out) = (lines(&b"[{},\"x\",{\"a\":1},7]"[..]).unwrap(), Vec::new());
+        let (mut lines, mut out) = (lines(&b"[{},\"x\",{\"a\":1},7]"[..]).unwrap().0, Vec::new());
         assert!(lines.read_to_end(&mut out).is_err());
         assert_eq!(out, b"{}\nx\n{\"a\":1}\n");
     }

@@ -9,10 +9,13 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod evidence;
 mod frame;
 mod key;
+mod latest;
 mod sealed;
 mod signed;
+mod stream;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -92,8 +95,11 @@ fn main() -> ExitCode {
     signed::merkle(&mut writer);
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
-    text::stream(&mut writer);
+    stream::stream(&mut writer);
     frame::frame(&mut writer);
+    evidence::equivocation(&mut writer);
+    evidence::evidence(&mut writer);
+    latest::latest(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
