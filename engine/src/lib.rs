@@ -54,9 +54,11 @@ mod address;
 mod as_of;
 mod committer;
 mod db;
+mod directory;
 #[doc(hidden)]
 pub mod disk;
 mod draft;
+mod dumps;
 mod error;
 mod exchange;
 mod forks;
@@ -97,18 +99,21 @@ mod write;
 pub use actors::{OwnActor, TrustedActor};
 pub use address::PeerAddress;
 pub use db::{Db, STORE_VERSION, Warning};
+pub use disk::Foreign;
 pub use draft::{Draft, Expect, JSON};
+pub use dumps::forbid_dumps;
 pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
+pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
-pub use peers::{Audience, Claim, Introduction, Peer};
+pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use progress::Progress;
 pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,

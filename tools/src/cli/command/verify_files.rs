@@ -11,7 +11,7 @@ use thingdb::format::frame::{Decoder, MAGIC};
 use thingdb::format::line::MAX_LINE_BYTES;
 use thingdb::format::{Card, Error, Hash, Line};
 
-use super::peer::read_card;
+use crate::cli::card::{self, Whence};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
@@ -73,7 +73,13 @@ struct ProblemJson {
 /// was found.
 pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: Option<&str>) -> Outcome {
     let console = &context.console;
-    let cards = cards.iter().map(|card| read_card(console, card)).collect::<Outcome<Vec<Card>>>()?;
+    // A card that came with a stream is no reason to trust that stream.
+    let trusted = |argument: &String| match card::read(console, argument)? {
+        (card, Whence::Card) => Ok(card),
+        (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
+            .hint("thingdb card, at the node, and a safe way from there")),
+    };
+    let cards = cards.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
     let mut audit = cards.iter().fold(Audit::new(), Audit::trust);
     if let Some(note) = note {
         let parsed = SignedCheckpoint::parse(note).map_err(|problem| Failure::usage(problem.to_string()))?;
