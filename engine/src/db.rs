@@ -12,6 +12,7 @@ use crate::committer::Committer;
 use crate::directory;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
+use crate::exchange::waiting::Room;
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
 use crate::lock::{DirLock, LockError};
 use crate::options::Options;
@@ -70,6 +71,8 @@ pub struct Db {
     pub(crate) checkpointed: Mutex<u64>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
+    /// Opened when it is first asked for.
+    pub(crate) waiting: Mutex<Option<Room>>,
     closed: bool,
     /// Held until everything else is gone.
     _lock: DirLock,
@@ -218,6 +221,7 @@ impl Db {
             warnings: Mutex::new(warnings),
             checkpointed: Mutex::new(checkpointed),
             replica: Mutex::default(),
+            waiting: Mutex::default(),
             closed: false,
             _lock: lock,
         })

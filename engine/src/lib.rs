@@ -107,12 +107,13 @@ pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
+pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
-pub use peers::{Audience, Claim, Introduction, Peer};
+pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use progress::Progress;
 pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,

@@ -279,7 +279,11 @@ pub(crate) fn actor(entry: &Entry) -> String {
 
 /// Whether the key is known here.
 pub(crate) fn trust(entry: &Entry) -> &'static str {
-    if entry.is_trusted() { "trusted" } else { "unknown" }
+    match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => "trusted",
+        (false, true) => "withdrawn",
+        (false, false) => "unknown",
+    }
 }
 
 /// The same with its colour.
@@ -417,7 +421,7 @@ impl ImportedJson {
             stream: whole::word(&imported.stream),
             ledger: imported.stream.ledger().map(LedgerJson::new),
             contradictions: imported.conflicts.iter().map(ContradictionJson::new).collect(),
-            interrupted,
+            interrupted: interrupted || imported.limited,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,
         }
