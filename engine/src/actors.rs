@@ -90,6 +90,19 @@ impl Db {
         Ok(())
     }
 
+    /// Gives an actor, own or other, another name. Its entries keep the name
+    /// that they were signed with, and are shown by the new one; so is it told on
+    /// this node's next [card](Self::card).
+    ///
+    /// # Errors
+    /// [`Error::Keyring`] if the key is not known, or the name is taken or not
+    /// allowed.
+    pub fn rename_actor(&self, key: &Actor, name: &str) -> Result<()> {
+        self.store.keyring().rename_actor(key, name, &mut rand::rng())?;
+        self.store.refresh_trust()?;
+        Ok(())
+    }
+
     /// Withdraws trust in a key. Whether it was trusted.
     ///
     /// # Errors

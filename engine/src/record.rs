@@ -157,6 +157,12 @@ impl Record {
         self.trusted_name.as_deref().or_else(|| self.body().map(Body::actor_name))
     }
 
+    /// The name that the entry claims for its actor, if the content is open.
+    #[must_use]
+    pub fn claimed_name(&self) -> Option<&str> {
+        self.body().map(Body::actor_name)
+    }
+
     /// Whether the trust store knows the key that signed.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {

@@ -19,6 +19,7 @@ use super::channel::Channel;
 use super::error::{Failure, Outcome};
 use super::interrupt;
 use super::passphrase::{Question, Sources};
+use super::progress::Shown;
 use super::replace::{Manner, Place, Replacement};
 use super::talk::Form;
 
@@ -71,6 +72,7 @@ pub(crate) struct Console {
     colours: Colours,
     is_quiet: bool,
     form: Form,
+    shown: Shown,
 }
 
 impl std::fmt::Debug for Console {
@@ -82,7 +84,16 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// That of a process: its stdin, stdout and stderr, and the rest of it.
     pub(crate) fn new([stdin, stdout, stderr]: [Channel; 3], host: Arc<dyn Host>) -> Self {
-        Self { host, stdin, stdout, stderr, colours: Colours::default(), is_quiet: false, form: Form::Text }
+        Self {
+            host,
+            stdin,
+            stdout,
+            stderr,
+            colours: Colours::default(),
+            is_quiet: false,
+            form: Form::Text,
+            shown: Shown::default(),
+        }
     }
 
     /// That of this process.
@@ -118,6 +129,11 @@ impl Console {
     pub(crate) fn speaking(mut self, form: Form) -> Self {
         self.form = form;
         self
+    }
+
+    /// The bar that is on the terminal.
+    pub(crate) const fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// In which form it talks.

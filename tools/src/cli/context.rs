@@ -12,13 +12,10 @@ use super::database::Database;
 use super::error::{Exit, Failure, Outcome};
 use super::find;
 use super::output::{Format, Output};
-use super::passphrase::{self, Question, Secret, Sources};
+use super::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
 use super::reader::Source;
 use super::remote::RemoteArgs;
-
-/// How often a wrong passphrase may be corrected on a terminal.
-const ATTEMPTS: u32 = 3;
 
 /// The options of every command, resolved.
 #[derive(Debug)]

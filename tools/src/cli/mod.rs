@@ -10,6 +10,7 @@ mod as_text;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;
+mod confirm;
 pub(crate) mod console;
 mod context;
 pub(crate) mod counts;

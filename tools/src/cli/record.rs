@@ -159,6 +159,10 @@ pub(crate) struct WholeJson {
     pub(crate) signature: SignatureJson,
     /// How many its envelopes name.
     pub(crate) recipients: u64,
+    /// The name that the actor had when it signed, if it is another one than
+    /// that by which the database knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_as: Option<String>,
 }
 
 /// How an entry is signed.
@@ -188,6 +192,7 @@ impl WholeJson {
             payload_len: header.payload_len,
             signature: SignatureJson::new(record.signed()),
             recipients: record.recipients() as u64,
+            signed_as: record.claimed_name().filter(|claimed| record.actor_name() != Some(claimed)).map(str::to_owned),
         }
     }
 }

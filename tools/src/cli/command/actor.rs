@@ -15,6 +15,7 @@ use crate::cli::when;
 #[command(after_help = "\
 Examples:
   thingdb actor new press-7
+  thingdb actor rename press-7 press-7b
   thingdb actor ls
   thingdb actor trust press-8 ae12…      accept entries of this key, under this name
   thingdb actor untrust press-8")]
@@ -23,6 +24,20 @@ pub(crate) enum Command {
     New {
         /// The name; others will see it
         name: String,
+    },
+    /// Give an actor another name; entries keep the one that they were signed with
+    #[command(after_help = "\
+Examples:
+  thingdb actor rename owner alice
+
+Entries are shown by the new name; thingdb show tells the one that they were
+signed with, which nobody can change. Other nodes learn the name of an actor of
+this node from a new card.")]
+    Rename {
+        /// The name it has, or a key of which the first digits will do
+        old: String,
+        /// The name it gets; nobody else may have it
+        new: String,
     },
     /// Choose who signs if no other is named
     Default {
@@ -77,6 +92,14 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.set_default_actor(name)?;
             let key = one(&db, name)?.id;
             changed(context, db, &key)
+        }
+        Command::Rename { old, new } => {
+            let known = one(&db, old)?;
+            db.rename_actor(&known.id, new)?;
+            if known.own {
+                context.console.note("other nodes learn the name from a new card: thingdb card");
+            }
+            changed(context, db, &known.id)
         }
         Command::Ls => list(context, &all(&db)),
         Command::Show { actor } => show(context, &one(&db, actor)?),
