@@ -284,12 +284,20 @@ pub(crate) fn actor(entry: &Entry) -> String {
 
 /// Whether the key is known here.
 pub(crate) fn trust(entry: &Entry) -> &'static str {
-    if entry.is_trusted() { "trusted" } else { "unknown" }
+    match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => "trusted",
+        (false, true) => "withdrawn",
+        (false, false) => "unknown",
+    }
 }
 
 /// The same with its colour.
 pub(crate) fn painted_trust(entry: &Entry) -> Painted {
-    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    let paint = match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => Paint::Plain,
+        (false, true) => Paint::Bad,
+        (false, false) => Paint::Doubtful,
+    };
     Painted::default().and(paint, trust(entry))
 }
 
