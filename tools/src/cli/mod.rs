@@ -11,6 +11,7 @@ mod card;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;
+mod confirm;
 pub(crate) mod console;
 mod context;
 pub(crate) mod counts;
