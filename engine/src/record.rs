@@ -175,6 +175,12 @@ impl Record {
         self.is_origin_withdrawn
     }
 
+    /// The name that the entry claims for its actor, if the content is open.
+    #[must_use]
+    pub fn claimed_name(&self) -> Option<&str> {
+        self.body().map(Body::actor_name)
+    }
+
     /// Whether the trust store knows the key that signed.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
