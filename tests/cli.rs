@@ -20,7 +20,9 @@ mod cli {
     mod manners;
     mod memory;
     mod passphrase;
+    mod prompts;
     mod real_input;
+    mod renamed;
     mod screens;
     mod secret_files;
     mod streams;
