@@ -15,6 +15,8 @@ mod lies;
 mod node;
 #[path = "sync/proxy.rs"]
 mod proxy;
+#[path = "sync/refused.rs"]
+mod refused;
 #[path = "sync/sums.rs"]
 mod sums;
 #[path = "sync/watch.rs"]

@@ -108,7 +108,7 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
 
 /// Takes entries in, as far as they come whole.
 pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, unpacked: impl Read) -> thingdb::Result<Received> {
-    let taken = stream::take_in(db, node, prefix, unpacked)?;
+    let taken = stream::take_in(db, node, prefix, unpacked, &mut |_| {})?;
     let entries = taken.summary.entries;
     Ok(Received { tally: taken.summary.into(), entries, size: db.ledger_size() })
 }

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Read, Write};
 
 use thingdb::format::frame::Encoder;
-use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing, StreamState};
+use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing, Refusal, StreamState};
 
 /// The media type of a binary stream of entries.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.thingdb.stream";
@@ -82,10 +82,17 @@ pub(crate) fn unpacked(packed: impl Read) -> io::Result<impl Read> {
 }
 
 /// Takes in the entries of an unpacked stream as far as they came whole: where
-/// the line breaks, what came before is stored.
-pub(crate) fn take_in(db: &Db, from: Option<Origin>, prefix: &str, unpacked: impl Read) -> thingdb::Result<Taken> {
+/// the line breaks, what came before is stored. `refused` is told of each that
+/// is not accepted.
+pub(crate) fn take_in(
+    db: &Db,
+    from: Option<Origin>,
+    prefix: &str,
+    unpacked: impl Read,
+    refused: &mut dyn FnMut(&Refusal),
+) -> thingdb::Result<Taken> {
     let mut source = UntilBroken { source: unpacked, broken: None };
-    let mut options = ImportOptions::new().prefix(prefix);
+    let mut options = ImportOptions::new().prefix(prefix).refused(refused);
     if let Some(from) = from {
         options = options.from(from);
     }

@@ -1,10 +1,13 @@
 //! `thingdb push`, `pull` and `sync`: two nodes bring each other up to date.
 
+mod fault;
+mod left;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use thingdb::{Db, Peer, Standing};
+use thingdb::{Db, Peer};
 
 use crate::cli::context::Context;
 use crate::cli::database::Database;
@@ -13,19 +16,16 @@ use crate::cli::output::{counted, grouped, printable};
 use crate::cli::{quantity, watch};
 use crate::client::Client;
 use crate::client::address::Address;
-use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Pace;
-use crate::sync::fault::Fault;
 use crate::sync::news::News;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick};
 use crate::sync::wire::Tally;
+use fault::{failure, unanswered};
+use left::conclude;
 
 /// The least time between two exchanges.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
-
-/// Refused entries that are explained on stderr.
-const MAX_SHOWN: usize = 10;
 
 /// Arguments of `thingdb push`, `pull` and `sync`.
 #[derive(Debug, clap::Args)]
@@ -165,6 +165,8 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
         first = false;
         let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
         let offered = done.as_ref().ok().and_then(|summary| summary.offered);
+        // What is refused for a time goes when that has passed.
+        let every = done.as_ref().ok().and_then(Summary::until_again).map_or(every, |time| time.min(every));
         if done.is_ok() {
             if away {
                 context.console.note(&format!("{} is reached again", printable(&peer.name)));
@@ -324,7 +326,7 @@ impl TheWay {
             bytes: count.planned_bytes,
             seconds: args.max_rate.map(|rate| count.planned_bytes.div_ceil(rate.max(1))),
         });
-        Self { tally: count.tally.clone(), still_refused: count.still_refused, planned }
+        Self { tally: count.tally.clone(), still_refused: count.still_refused(), planned }
     }
 
     fn in_words(&self, verb: &str) -> String {
@@ -362,137 +364,4 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
     let (sent, received) = (grouped(told.sent_bytes), grouped(told.received_bytes));
     context.console.note(&format!("{sent} bytes out, {received} bytes in, {:.1} s", told.seconds));
     Ok(())
-}
-
-/// That entries are refused ends a command badly also when they did not go this
-/// time: they are missing all the same.
-fn conclude(summary: &Summary, peer: &str) -> Outcome {
-    let name = printable(peer);
-    let (mut facts, mut causes, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-    let ways = [
-        (
-            &summary.pulled,
-            "here",
-            "here",
-            String::new(),
-            format!("thingdb peer add {name} @FILE, if they are of its node (at {name}: thingdb card > FILE)"),
-        ),
-        (
-            &summary.pushed,
-            "by the peer",
-            "there",
-            format!("{name} says: "),
-            format!("at {name}: thingdb peer add NAME @FILE, if they are of this node (here: thingdb card > FILE)"),
-        ),
-    ];
-    for (count, by, place, says, hint) in ways {
-        let Tally { refused, reasons, .. } = &count.tally;
-        if count.refused() == 0 {
-            continue;
-        }
-        if *refused > 0 {
-            facts.push(format!("{} refused {by}", counted(*refused, "entry was", "entries were")));
-        }
-        if count.still_refused > 0 {
-            let entries = counted(count.still_refused, "entry is", "entries are");
-            facts.push(format!("{entries} still refused {place}: nobody else is trusted {place} than before"));
-        }
-        let id = |id: &Option<String>| {
-            id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
-        };
-        let reasons = reasons.iter().take(MAX_SHOWN);
-        causes.extend(reasons.map(|reason| format!("{}{says}{}", id(&reason.id), reason.reason)));
-        hints.push(format!("{hint}; else: thingdb actor trust NAME KEY"));
-    }
-    if facts.is_empty() {
-        return Ok(());
-    }
-    let failure = Failure::new(Exit::Partly, "refused-entries", facts.join("; ")).causes(causes);
-    Err(hints.into_iter().fold(failure, Failure::hint).hint("the next exchange offers them again then"))
-}
-
-/// What a fault is to a person.
-fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
-    let name = printable(peer);
-    match fault {
-        Fault::Engine(problem) => problem.into(),
-        Fault::Client(fault) => unanswered(fault, peer, url),
-        Fault::Contradiction(conflict) => {
-            let (before, after) = (conflict.evidence.remembered.claimed(), conflict.evidence.shown.claimed());
-            Failure::new(
-                Exit::NotVerified,
-                conflict.evidence.found.word(),
-                format!(
-                    "{}: {name} showed a ledger that did not grow out of the one that it showed before",
-                    conflict.evidence.found
-                ),
-            )
-            .cause(format!("before: {} entries, root {}", before.size, before.root))
-            .cause(format!("then:   {} entries, root {}", after.size, after.root))
-            .cause(format!("both as it signed them: {}", conflict.file.display()))
-            .hint(format!("thingdb verify-evidence {}; ask its people what happened", conflict.file.display()))
-            .hint(format!("thingdb peer forget-checkpoint {name}, to begin anew with what it shows now"))
-        }
-        Fault::OwnRollback(standing) => {
-            let (word, fact) = match standing {
-                Standing::Truncated { expected, found } => (
-                    "rolled-back",
-                    format!("this ledger was set back: {name} has seen {expected} entries of it, here are {found}"),
-                ),
-                _ => ("split-view", format!("this ledger is not the one that {name} has seen, or what it became")),
-            };
-            Failure::new(Exit::NotVerified, word, fact)
-                .cause("an older copy of the directory was put back, or a second copy was written to")
-                .hint("find the newer copy of the database, or go on under a new key: thingdb new-node-key --yes")
-        }
-        Fault::Accused(word) => Failure::new(
-            Exit::NotVerified,
-            "accused",
-            format!("{name} holds two checkpoints of this node that contradict each other ({word})"),
-        )
-        .hint(format!("its people can look at them; at {name}: thingdb peer forget-checkpoint NAME")),
-    }
-}
-
-/// What it is to a person that a question is not answered.
-fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
-    let name = printable(peer);
-    let cut_off = |why: String| {
-        Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}")).cause(why)
-    };
-    let bad_token = |why: String| {
-        Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
-            .cause(why)
-            .hint(format!("thingdb peer set {name} --token-file FILE"))
-    };
-    match fault {
-        ClientFault::Line(last) => cut_off(last),
-        ClientFault::Busy(refusal) => cut_off(refusal.detail),
-        ClientFault::Unreachable { tries, last } => {
-            cut_off(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
-                .hint("run it again later: what arrived is stored, and is not sent again")
-        }
-        ClientFault::WrongPeer(why) => {
-            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not {name}"))
-                .cause(why)
-                .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
-        }
-        ClientFault::Token(why) => bad_token(why),
-        ClientFault::Refused(refusal) if refusal.is_of_token() => {
-            let said = refusal.hint.map(|hint| format!("{name} says: {hint}"));
-            bad_token(refusal.detail).causes(said)
-        }
-        ClientFault::Refused(refusal) => {
-            let word = format!("{} {}", refusal.status, refusal.code);
-            let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);
-            Failure::new(Exit::Unexpected, "refused", fact).causes(refusal.hint.map(|hint| format!("it says: {hint}")))
-        }
-        ClientFault::Answer(why) => {
-            Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
-        }
-        ClientFault::Interrupted => {
-            Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
-                .hint("run the same command again: it goes on where it ended")
-        }
-    }
 }
