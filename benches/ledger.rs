@@ -19,7 +19,7 @@ use std::time::Instant;
 use support::floor::{Appended, Rows, Sealer, SeamRows, SledRows};
 use support::race::{Contestant, Result, Table, race};
 use support::sqlite::SqliteLedger;
-use support::work::{self, THINGS, mix, put_batches, put_each};
+use support::work::{self, THINGS, mix, put_batches, put_each, put_in_threads};
 use thingdb::{Db, Durability, ExportOptions, ImportOptions, TrustPolicy, VerifyOptions};
 
 const ROUNDS: u64 = 5;
@@ -194,8 +194,8 @@ impl Bench {
         let mut growing = Appended::create(&self.path("growing"), 0);
         let mut preallocated = Appended::create(&self.path("preallocated"), 64 << 20);
         let mut seam = SeamRows::create(&self.path("durable-seam"), Rows::of_commits(1));
-        let threads = 8;
         let eight = work::create(&self.path("durable-8"), Durability::Durable);
+        let many = work::create(&self.path("durable-64"), Durability::Durable);
         let results = race(
             "one by one, durable",
             ROUNDS,
@@ -205,25 +205,17 @@ impl Bench {
                 Contestant::new("the same in a file of its length", |range| preallocated.write(range)),
                 Contestant::new("storage seam, the same rows", |range| seam.write(range, true)),
                 Contestant::new("ThingDB, put", |range| put_each(&pair.ours, range)),
-                Contestant::new("ThingDB, put in 8 threads", |range| {
-                    std::thread::scope(|scope| {
-                        for thread in 0..threads {
-                            let range = range.clone();
-                            let eight = &eight;
-                            scope.spawn(move || {
-                                range.filter(|n| n % threads == thread).for_each(|n| put_each(eight, n..n + 1));
-                            });
-                        }
-                    });
-                }),
+                Contestant::new("ThingDB, put in 8 threads", |range| put_in_threads(&eight, 8, range)),
+                Contestant::new("ThingDB, put in 64 threads", |range| put_in_threads(&many, 64, range)),
                 Contestant::new("SQLite by hand, synchronous=FULL", |range| pair.sqlite.put_each(range)),
             ],
         );
-        if let [growing, preallocated, _, ours, eight, sqlite] = &results[..] {
+        if let [growing, preallocated, _, ours, eight, many, sqlite] = &results[..] {
             self.table.add("durable put / append + fdatasync", ours, growing, 0.6);
             self.table.add("durable put / append + fdatasync, preallocated", ours, preallocated, 0.0);
             self.table.add("durable put / SQLite", ours, sqlite, 0.0);
             self.table.add("durable put, 8 threads / 1 thread", eight, ours, 0.0);
+            self.table.add("durable put, 64 threads / 1 thread", many, ours, 0.0);
         }
     }
 

@@ -11,6 +11,7 @@ mod cli {
     mod exit_codes;
     mod failing_disk;
     mod given_files;
+    mod latest;
     mod manners;
     mod passphrase;
     mod real_input;

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use thingdb::format::{Checkpoint, SigningKey, line, merkle};
 use thingdb::{
-    Contradiction, Cursors, Db, Evidence, ExportOptions, Hash, ImportOptions, NodeKey, Observation, SignedCheckpoint,
-    Standing, StreamForm, StreamState, Weight, short_id,
+    Contradiction, Cursors, Db, Evidence, ExportOptions, Hash, ImportOptions, NodeKey, Observation, Sender,
+    SignedCheckpoint, Standing, StreamForm, StreamState, Weight, short_id,
 };
 use thingdb_tests::database::{assert_intact, copy_directory, fresh, options, passphrase, relaxed, scratch};
 
@@ -49,7 +49,7 @@ fn what_is_shared_later_is_in_the_log_of_changes() {
     assert_eq!(a.revision(), 0);
     let mut stream = Vec::new();
     a.export(ExportOptions::new(), &mut stream).unwrap();
-    b.import(ImportOptions::new().from(a.origin()), &stream[..]).unwrap();
+    b.import(ImportOptions::new().from(Sender::claiming(a.origin())), &stream[..]).unwrap();
     assert_eq!(b.revision(), 0, "new entries are no changes");
 
     let to_bob = ["hall-2".to_owned()];
@@ -66,14 +66,14 @@ fn what_is_shared_later_is_in_the_log_of_changes() {
     assert_eq!((some.positions, some.revision), (vec![3], 1));
 
     // What a node completed here is not offered to it again, only to others.
-    let summary = b.import(ImportOptions::new().from(a.origin()), &lines(&a, &[3, 4])[..]).unwrap();
+    let summary = b.import(ImportOptions::new().from(Sender::claiming(a.origin())), &lines(&a, &[3, 4])[..]).unwrap();
     assert_eq!((summary.completed, summary.added), (2, 0));
     assert_eq!(changed(&b, 0, &a), [0_u64; 0]);
     assert_eq!(b.changes(0, "", None, 10).unwrap().positions, [3, 4]);
     // Unless something else was added to it meanwhile.
     assert_eq!(b.share("x", &["hall-1".to_owned()], 5).unwrap().shared, 1);
     assert_eq!(changed(&b, 0, &a), [4]);
-    let again = b.import(ImportOptions::new().from(a.origin()), &lines(&a, &[3, 4])[..]).unwrap();
+    let again = b.import(ImportOptions::new().from(Sender::claiming(a.origin())), &lines(&a, &[3, 4])[..]).unwrap();
     assert_eq!((again.known, again.completed), (2, 0));
     assert_eq!(changed(&b, 0, &a), [4], "what changes nothing is no change");
 

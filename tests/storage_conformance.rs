@@ -464,6 +464,41 @@ fn waiting_threads_share_a_sync() {
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
+/// Threads sleep while one syncs for all. If that sync fails, each of them is
+/// told, and none sleeps for ever or hears of success.
+#[test]
+fn a_sync_that_fails_is_told_to_all_who_wait_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (began, has_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let mut options = small();
+    options.sync_interval_ms = 600_000;
+    options.sync_hook = Some(std::sync::Arc::new(move |_| {
+        began.send(()).unwrap();
+        may_go_on.lock().unwrap().recv().unwrap();
+        Err(std::io::Error::other("the disk is gone"))
+    }));
+    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let tickets: Vec<_> = (0..64_u64).map(|n| storage.commit(put(&n.to_be_bytes(), b"x")).unwrap()).collect();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = tickets
+            .into_iter()
+            .map(|ticket| {
+                let storage = &storage;
+                scope.spawn(move || storage.wait(ticket))
+            })
+            .collect();
+        has_begun.recv().unwrap();
+        go_on.send(()).unwrap();
+        for waiting in waiting {
+            let told = waiting.join().unwrap();
+            assert!(matches!(told, Err(StorageError::SyncFailed { .. })), "{told:?}");
+        }
+    });
+    assert!(has_begun.try_recv().is_err(), "a failed sync was tried again");
+}
+
 /// sled has been reported to deadlock under many threads (its issue 1412).
 /// Sixteen threads commit, wait, read and scan; the whole has to end in time.
 #[test]

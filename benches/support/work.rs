@@ -90,6 +90,16 @@ pub(crate) fn put_each(db: &Db, range: Range<u64>) {
     }
 }
 
+/// Writes these entries one by one, each from one of several threads.
+pub(crate) fn put_in_threads(db: &Db, threads: u64, range: Range<u64>) {
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let range = range.clone();
+            scope.spawn(move || range.filter(|n| n % threads == thread).for_each(|n| put_each(db, n..n + 1)));
+        }
+    });
+}
+
 /// Writes these entries in batches of [`BATCH`].
 pub(crate) fn put_batches(db: &Db, range: Range<u64>) {
     for start in range.clone().step_by(BATCH as usize) {

@@ -101,6 +101,14 @@ pub enum Error {
         /// The heads that it has.
         heads: Vec<Head>,
     },
+    /// The thing has several heads, and none was to be chosen.
+    #[error("{thing} has {} heads: {}", heads.len(), ids_of(heads))]
+    Forked {
+        /// The thing.
+        thing: ThingId,
+        /// Its heads, the latest first.
+        heads: Vec<Head>,
+    },
     /// Input that is not allowed: an id, a name, a size.
     #[error(transparent)]
     Invalid(#[from] thingdb_format::Error),
@@ -238,14 +246,22 @@ pub enum Error {
     Cancelled,
 }
 
+/// Heads that an error names; there may be very many.
+const MAX_NAMED: usize = 8;
+
 fn heads_in_words(heads: &[Head]) -> String {
     match heads {
         [] => "there is no such thing".into(),
         [head] => format!("the head is {} (seq {})", head.id, head.seq),
-        many => {
-            let ids: Vec<String> = many.iter().map(|head| head.id.to_string()).collect();
-            format!("the heads are {}", ids.join(", "))
-        }
+        many => format!("the heads are {}", ids_of(many)),
+    }
+}
+
+fn ids_of(heads: &[Head]) -> String {
+    let ids: Vec<String> = heads.iter().take(MAX_NAMED).map(|head| head.id.to_string()).collect();
+    match heads.len().saturating_sub(MAX_NAMED) {
+        0 => ids.join(", "),
+        others => format!("{} and {others} others", ids.join(", ")),
     }
 }
 
@@ -354,6 +370,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// The thing has several heads, and none was to be chosen.
+    #[must_use]
+    pub const fn is_forked(&self) -> bool {
+        matches!(self, Self::Forked { .. })
     }
 
     /// The caller's input is not allowed: an id, a name, a size, a key, text

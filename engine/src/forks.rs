@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use thingdb_format::{Actor, Entry, EntryId, Origin, ThingId, Verifier, line};
+use thingdb_format::{Actor, Entry, EntryId, Origin, ThingId, Time, Verifier, line};
 
 use crate::db::Db;
 use crate::draft::{Draft, Expect};
@@ -22,10 +22,53 @@ pub struct Fork {
     /// The thing.
     pub thing: ThingId,
     /// Its heads, the latest first.
-    pub heads: Vec<Record>,
+    pub heads: Vec<ForkHead>,
     /// Pairs of entries by which one actor at one node wrote two in the place
     /// of one.
     pub equivocations: Vec<Equivocation>,
+}
+
+/// A head of a thing that has forked, without its data: there may be many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForkHead {
+    /// Name of the entry.
+    pub id: EntryId,
+    /// Its place in the history.
+    pub seq: u64,
+    /// Its writer's clock.
+    pub time: Time,
+    /// The node at which it was written.
+    pub origin: Origin,
+    /// The key that signed it.
+    pub actor: Actor,
+    /// As [`Record::actor_name`].
+    pub actor_name: Option<String>,
+    /// Whether the trust store knows the key.
+    pub is_trusted: bool,
+    /// The entries before it.
+    pub prev: Vec<EntryId>,
+    /// What was done to the thing, if its data can be read here.
+    pub action: Option<String>,
+    /// Whether its data can be read here.
+    pub is_readable: bool,
+}
+
+impl ForkHead {
+    fn new(record: &Record) -> Self {
+        Self {
+            id: record.id(),
+            seq: record.seq(),
+            time: record.time(),
+            origin: record.origin(),
+            actor: record.actor(),
+            actor_name: record.actor_name().map(str::to_owned),
+            is_trusted: record.is_trusted(),
+            action: record.action().map(str::to_owned),
+            is_readable: matches!(record.content(), Content::Open(_)),
+            prev: record.prev().to_vec(),
+        }
+    }
 }
 
 /// Two different entries of one actor and origin on one thing with the same
@@ -73,25 +116,12 @@ impl Db {
     }
 
     fn fork(&self, thing: &str) -> Result<Option<Fork>> {
-        let heads = self.heads(thing)?;
-        if heads.len() < 2 {
+        if self.heads(thing)?.len() < 2 {
             return Ok(None);
         }
-        let thing = ThingId::new(thing)?;
-        let tag = self.store.tag(&thing);
-        let state = self.store.state(&tag)?;
-        let mut records = Vec::new();
-        for head in heads {
-            let found = match &state {
-                Some(state) => self.store.find(&tag, state, &head.id, Some(head.seq))?,
-                None => None,
-            };
-            if let Some(located) = found {
-                records.push(self.store.record(located)?);
-            }
-        }
-        let equivocations = self.equivocations(thing.as_str())?;
-        Ok(Some(Fork { thing, heads: records, equivocations }))
+        let heads = self.head_records(thing)?.map(|record| Ok(ForkHead::new(&record?))).collect::<Result<_>>()?;
+        let equivocations = self.equivocations(thing)?;
+        Ok(Some(Fork { thing: ThingId::new(thing)?, heads, equivocations }))
     }
 
     /// The equivocations in the history of a thing, joined or not.

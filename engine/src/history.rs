@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
-use thingdb_format::{ThingId, Time};
+use thingdb_format::ThingId;
 
 use crate::error::Result;
 use crate::index::State;
@@ -113,12 +113,13 @@ impl<'a> History<'a> {
     }
 
     fn open(&self, located: Result<Located>) -> Result<Record> {
-        self.store.record(located?)
+        let heads = self.of.as_ref().map_or(0, |(_, state)| state.heads.len());
+        self.store.record(located?, heads)
     }
 }
 
-/// Entries of one seq in the order that decides which is the latest.
-pub(crate) fn in_order(mut level: Vec<Located>) -> Vec<Located> {
+/// Entries of one seq, in order.
+fn in_order(mut level: Vec<Located>) -> Vec<Located> {
     level.sort_unstable_by_key(|located| (located.header.time, located.id));
     level
 }
@@ -143,33 +144,4 @@ impl std::fmt::Debug for History<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "History({:?})", self.seqs)
     }
-}
-
-/// The latest entry of a thing as of `time`: of those written until then, the
-/// one with the greatest (seq, time, id).
-///
-/// Time grows along every link, so whether a seq has an entry from until then
-/// changes once, and bisecting finds where.
-pub(crate) fn as_of(store: &Store, thing: &ThingId, time: Time) -> Result<Option<Located>> {
-    let tag = store.tag(thing);
-    let Some(state) = store.state(&tag)? else { return Ok(None) };
-    let at = |seq: u64| -> Result<Option<Located>> {
-        let postings = store.postings_at(&tag, &state, seq)?;
-        let mut level = postings.iter().map(|posting| store.located_of(&state, posting)).collect::<Result<Vec<_>>>()?;
-        level.retain(|located| located.header.time <= time);
-        Ok(in_order(level).pop())
-    };
-    let (mut low, mut high) = (0, state.last_seq());
-    let mut found = None;
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        match at(middle)? {
-            Some(located) => {
-                found = Some(located);
-                low = middle;
-            }
-            None => high = middle - 1,
-        }
-    }
-    Ok(found)
 }

@@ -25,7 +25,7 @@ use thingdb_format::{EntryId, ThingId, Time};
 use crate::error::{Error, Result};
 use crate::heads::{Heads, OfEntry};
 use crate::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
-use crate::record::Head;
+use crate::record::{Head, Rank};
 use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Direction, Storage};
 use crate::stored::{RowSeal, encode};
@@ -78,8 +78,8 @@ impl HeadPosting {
     }
 
     /// What decides which head is the latest.
-    const fn rank(&self) -> (u64, u64, [u8; 32]) {
-        (self.posting.seq, self.time, self.id)
+    pub(crate) fn rank(&self) -> Rank {
+        self.head().rank()
     }
 }
 
@@ -265,6 +265,13 @@ impl State {
     /// The entries that no other follows.
     pub(crate) fn heads(&self) -> impl Iterator<Item = Head> {
         self.heads.iter().map(HeadPosting::head)
+    }
+
+    /// The same, the latest first.
+    pub(crate) fn ranked_heads(&self) -> Vec<Head> {
+        let mut heads: Vec<Head> = self.heads().collect();
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+        heads
     }
 
     /// Greatest seq.

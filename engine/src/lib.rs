@@ -51,6 +51,7 @@
 
 mod actors;
 mod address;
+mod as_of;
 mod committer;
 mod db;
 #[doc(hidden)]
@@ -74,6 +75,7 @@ mod peers;
 mod postings;
 mod progress;
 mod prototype;
+mod provenance;
 mod read;
 mod record;
 mod recover;
@@ -100,7 +102,7 @@ pub use error::{Error, Result};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::import::{ImportOptions, ImportSummary, StreamState, TrustPolicy};
 pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
-pub use forks::{Equivocation, Fork, RESOLUTION, Resolution, verify_fork};
+pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
@@ -111,6 +113,7 @@ pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
     OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
+pub use provenance::Sender;
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;

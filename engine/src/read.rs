@@ -4,19 +4,26 @@ use std::ops::RangeBounds;
 
 use thingdb_format::{EntryId, ThingId, Time};
 
+use crate::as_of::as_of;
 use crate::db::{Db, STORE_VERSION};
 use crate::error::{Error, Result};
-use crate::history::{self, History};
+use crate::history::History;
+use crate::index::HeadPosting;
 use crate::ledger::{self, WIDTH};
 use crate::record::{Head, Record};
 use crate::schema;
 use crate::storage::Direction;
+use crate::store::Located;
 use crate::things::{ThingQuery, Things};
 
 /// Reading.
 impl Db {
-    /// The latest entry of a thing: the head with the greatest (seq, time,
+    /// The latest entry of a thing: the head with the greatest (time, seq,
     /// id), the same on every node that has the same entries.
+    ///
+    /// [`Record::heads`] tells whether there are others. The latest is the
+    /// latest also where this node cannot read it and can read another head:
+    /// its content says so, and [`Db::head_records`] are all of them.
     ///
     /// # Errors
     /// [`Error::is_damaged`] if it does not open.
@@ -24,7 +31,50 @@ impl Db {
         let tag = self.store.tag(&ThingId::new(thing)?);
         let Some(state) = self.store.state(&tag)? else { return Ok(None) };
         let Some(head) = state.latest() else { return Ok(None) };
-        self.store.located_of(&state, &head.posting).and_then(|located| self.store.record(located)).map(Some)
+        let located = self.store.located_of(&state, &head.posting)?;
+        self.store.record(located, state.heads.len()).map(Some)
+    }
+
+    /// The one head of a thing, or nothing if there is no such thing: does not
+    /// choose among several.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// db.put("part-42", "1")?;
+    /// match db.get_only("part-42") {
+    ///     Ok(record) => assert_eq!(record.map(|record| record.seq()), Some(1)),
+    ///     Err(thingdb::Error::Forked { heads, .. }) => println!("one of {}: a person decides", heads.len()),
+    ///     Err(other) => return Err(other.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Forked`] if it has several, and as [`Db::get`].
+    pub fn get_only(&self, thing: &str) -> Result<Option<Record>> {
+        let Some(record) = self.get(thing)? else { return Ok(None) };
+        if record.heads() > 1 {
+            return Err(Error::Forked { thing: ThingId::new(thing)?, heads: self.heads(thing)? });
+        }
+        Ok(Some(record))
+    }
+
+    /// The heads of a thing, the latest first, each read when it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn head_records(&self, thing: &str) -> Result<impl Iterator<Item = Result<Record>>> {
+        let tag = self.store.tag(&ThingId::new(thing)?);
+        let state = self.store.state(&tag)?;
+        let mut heads: Vec<HeadPosting> = state.iter().flat_map(|state| state.heads.iter().copied()).collect();
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+        let count = heads.len();
+        Ok(heads.into_iter().zip(std::iter::repeat(state)).filter_map(move |(head, state)| {
+            let located = self.store.located_of(state.as_deref()?, &head.posting);
+            Some(located.and_then(|located| self.store.record(located, count)))
+        }))
     }
 
     /// The entries of a thing with this seq: none, one, or several if the
@@ -36,13 +86,18 @@ impl Db {
         self.history_range(thing, seq..=seq)?.collect()
     }
 
-    /// The entry that was the latest at `time`, by the clocks of the writers.
+    /// The entry that was the latest at `time`, by the clocks of the writers:
+    /// of the entries until then, the one with the greatest (time, seq, id).
+    /// [`Record::heads`] tells how many of them no other followed.
+    ///
+    /// In a history that has forked it takes time in proportion to the part
+    /// until then; otherwise the length hardly counts.
     ///
     /// # Errors
     /// As [`Db::get`].
     pub fn get_at(&self, thing: &str, time: Time) -> Result<Option<Record>> {
-        let found = history::as_of(&self.store, &ThingId::new(thing)?, time)?;
-        found.map(|located| self.store.record(located)).transpose()
+        let found = as_of(&self.store, &ThingId::new(thing)?, time)?;
+        found.map(|found| self.store.record(found.latest, found.heads)).transpose()
     }
 
     /// The entry with this id. Takes time in proportion to the ledger (32
@@ -64,7 +119,7 @@ impl Db {
         if located.id != *id {
             return Err(Error::damaged("the ledger's tree", format!("it has {id} at the position of {}", located.id)));
         }
-        self.store.record(located).map(Some)
+        self.record(located).map(Some)
     }
 
     /// The ids that begin with these hex digits, at most `limit`, in ledger
@@ -109,13 +164,19 @@ impl Db {
                 return Err(Error::damaged("the ledger's tree", problem));
             }
             if located.header.thing.as_str().starts_with(things) {
-                found.push(self.store.record(located)?);
+                found.push(self.record(located)?);
             }
             if found.len() >= limit {
                 break;
             }
         }
         Ok(found)
+    }
+
+    /// Opens a record that was found without its thing.
+    fn record(&self, located: Located) -> Result<Record> {
+        let state = self.store.state(&self.store.tag(&located.header.thing))?;
+        self.store.record(located, state.map_or(0, |state| state.heads.len()))
     }
 
     /// Goes through all ids in ledger order for as long as `act` says.
@@ -148,9 +209,7 @@ impl Db {
     /// [`Error::is_damaged`].
     pub fn heads(&self, thing: &str) -> Result<Vec<Head>> {
         let state = self.store.state(&self.store.tag(&ThingId::new(thing)?))?;
-        let mut heads: Vec<Head> = state.map_or_else(Vec::new, |state| state.heads().collect());
-        heads.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
-        Ok(heads)
+        Ok(state.map_or_else(Vec::new, |state| state.ranked_heads()))
     }
 
     /// The history of a thing, from both ends, in constant memory.

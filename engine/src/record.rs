@@ -29,6 +29,7 @@ pub struct Record {
     pub(crate) recipients: usize,
     pub(crate) content: Content,
     pub(crate) trusted_name: Option<String>,
+    pub(crate) heads: usize,
 }
 
 /// How an entry is signed.
@@ -134,6 +135,15 @@ impl Record {
         self.recipients
     }
 
+    /// How many heads its thing had when the entry was read: entries that no
+    /// other follows. More than one is a fork, and then the latest is one of
+    /// several; [`Db::heads`](crate::Db::heads) tells which there are. What was
+    /// read [as of a time](crate::Db::get_at) says how many there were then.
+    #[must_use]
+    pub const fn heads(&self) -> usize {
+        self.heads
+    }
+
     /// The content, as far as this node can see it.
     #[must_use]
     pub const fn content(&self) -> &Content {
@@ -201,6 +211,22 @@ pub struct Head {
     pub seq: u64,
     /// Its writer's clock.
     pub time: Time,
+}
+
+impl Head {
+    pub(crate) const fn rank(&self) -> Rank {
+        Rank { time: self.time, seq: self.seq, id: self.id }
+    }
+}
+
+/// What decides which of several heads is the latest: the greater is. A time
+/// beyond the clock is refused and a claimed length is not, so the time comes
+/// first; `docs/format.md` gives the reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) time: Time,
+    pub(crate) seq: u64,
+    pub(crate) id: EntryId,
 }
 
 impl OfEntry for Head {

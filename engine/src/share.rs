@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::exchange::packets;
 use crate::options::Durability;
+use crate::provenance::Provenance;
 use crate::store::Located;
 use crate::things::ThingQuery;
 
@@ -24,14 +25,31 @@ pub struct Reader {
     pub name: Option<String>,
     /// How envelopes name it; nothing for a passphrase.
     pub recipient: Option<RecipientId>,
-    /// Entries that it can open.
+    /// Entries of which an envelope names it.
     pub entries: u64,
+    /// Of these, entries that it can open, as far as this node knows for
+    /// certain: this node sealed them to it, or it is this node itself and has
+    /// their keys.
+    pub certain: u64,
+    /// Of the others, entries that the node which wrote them sealed to it:
+    /// that node brought the envelope and proved to be that node.
+    pub by_origin: u64,
     /// The first of them, by seq.
     pub first_seq: u64,
     /// The last of them.
     pub last_seq: u64,
-    /// The nodes that sealed them to it: who opened the door.
+    /// The nodes that sealed them to it, as the envelopes say: for entries that
+    /// are neither `certain` nor `by_origin` this is a claim.
     pub from: Vec<Origin>,
+}
+
+impl Reader {
+    /// Entries of which only an envelope that anybody can have made says that
+    /// it can open them.
+    #[must_use]
+    pub const fn claimed(&self) -> u64 {
+        self.entries.saturating_sub(self.certain).saturating_sub(self.by_origin)
+    }
 }
 
 /// What sharing did.
@@ -45,9 +63,11 @@ pub struct ShareSummary {
     pub known: u64,
     /// Entries that this node cannot open itself.
     pub undecryptable: u64,
-    /// Entries that have as many envelopes as an entry can have, all of this
-    /// node: they were not sealed to the peers.
+    /// Entries that have as many envelopes as an entry can have, all made by
+    /// this node: they were not sealed to the peers.
     pub full: u64,
+    /// Envelopes of others that gave way, because an entry has eight places.
+    pub displaced: u64,
 }
 
 /// Readers.
@@ -60,12 +80,11 @@ impl Db {
     pub fn share(&self, thing: &str, to: &[String], since: u64) -> Result<ShareSummary> {
         let keys = self.store.readers().keys(thing, Some(to))?;
         let wanted: Vec<RecipientId> = keys.iter().map(thingdb_format::EncryptionKey::recipient_id).collect();
-        let own = self.own_origins();
         let mut summary = ShareSummary::default();
         let mut entries = Vec::new();
         for located in self.history_range(thing, since.max(1)..)?.located() {
             let located = located?;
-            let sealed = self.sealed_here(&located, &own)?;
+            let sealed = self.sealed_here(&located)?;
             if wanted.iter().all(|id| sealed.contains(id)) {
                 summary.known += 1;
                 continue;
@@ -95,6 +114,7 @@ impl Db {
             sum.known += one.known;
             sum.undecryptable += one.undecryptable;
             sum.full += one.full;
+            sum.displaced += one.displaced;
         }
         Ok(sum)
     }
@@ -112,16 +132,18 @@ impl Db {
         let (done, ticket) = self.committer.submit(&self.store, Job::Share(entries, keys))?;
         self.settle(ticket, Durability::Relaxed)?;
         match done {
-            Done::Shared(count) => {
+            Done::Shared(count, displaced) => {
                 summary.shared += count;
                 summary.full += all - count;
+                summary.displaced += displaced;
                 Ok(())
             }
             _ => unreachable!("sharing is answered as sharing"),
         }
     }
 
-    /// Who can open which entries of a thing, by what their envelopes say.
+    /// Who can open which entries of a thing: what this node knows, and what
+    /// envelopes say of which it does not know who made them.
     ///
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
@@ -135,9 +157,10 @@ impl Db {
             let seq = located.header.seq;
             let mut recipients = self.recipients(&located)?;
             if located.stored.cek.is_some() {
-                recipients.push((Some(own), origin));
+                recipients.retain(|recipient| recipient.id != Some(own));
+                recipients.push(Recipient { id: Some(own), from: origin, provenance: Provenance::HERE });
             }
-            for (recipient, from) in recipients {
+            for Recipient { id: recipient, from, provenance } in recipients {
                 let reader = found.entry(recipient).or_insert_with(|| Reader {
                     name: match recipient {
                         None => Some("a passphrase".to_owned()),
@@ -149,11 +172,18 @@ impl Db {
                     },
                     recipient,
                     entries: 0,
+                    certain: 0,
+                    by_origin: 0,
                     first_seq: seq,
                     last_seq: seq,
                     from: Vec::new(),
                 });
                 reader.entries += 1;
+                if provenance.is(Provenance::HERE) {
+                    reader.certain += 1;
+                } else if provenance.is(Provenance::ORIGIN) {
+                    reader.by_origin += 1;
+                }
                 reader.first_seq = reader.first_seq.min(seq);
                 reader.last_seq = reader.last_seq.max(seq);
                 if !reader.from.contains(&from) {
@@ -165,30 +195,32 @@ impl Db {
     }
 
     /// The recipients to whom this node sealed an entry.
-    fn sealed_here(&self, located: &Located, own: &[Origin]) -> Result<Vec<RecipientId>> {
+    fn sealed_here(&self, located: &Located) -> Result<Vec<RecipientId>> {
         let envelopes = self.store.envelopes(located)?;
-        let here = envelopes.iter().filter(|envelope| own.contains(&envelope.from));
-        Ok(here.flat_map(|envelope| &envelope.recipients).filter_map(packets::recipient).collect())
+        let here = envelopes.iter().filter(|(_, provenance)| provenance.is(Provenance::HERE));
+        Ok(here.flat_map(|(envelope, _)| &envelope.recipients).filter_map(packets::recipient).collect())
     }
 
-    /// This node's origins, former ones too.
-    fn own_origins(&self) -> Vec<Origin> {
-        let keyring = self.store.keyring();
-        let former = keyring.former_nodes().iter().map(|node| node.node_key.origin());
-        former.chain([keyring.node_key().node_key().origin()]).collect()
-    }
-
-    /// The recipients of an entry, each once, and who sealed it to them.
-    fn recipients(&self, located: &Located) -> Result<Vec<(Option<RecipientId>, Origin)>> {
-        let mut recipients: Vec<(Option<RecipientId>, Origin)> = Vec::new();
-        for envelope in self.store.envelopes(located)? {
+    /// The recipients of an entry, each once, with the best that is known of an
+    /// envelope to it.
+    fn recipients(&self, located: &Located) -> Result<Vec<Recipient>> {
+        let mut recipients: Vec<Recipient> = Vec::new();
+        for (envelope, provenance) in self.store.envelopes(located)? {
             for packet in &envelope.recipients {
                 let id = packets::recipient(packet);
-                if recipients.iter().all(|(known, _)| *known != id) {
-                    recipients.push((id, envelope.from));
+                if recipients.iter().all(|known| known.id != id) {
+                    recipients.push(Recipient { id, from: envelope.from, provenance });
                 }
             }
         }
         Ok(recipients)
     }
+}
+
+/// Whom an envelope is for.
+struct Recipient {
+    /// Nothing for a passphrase.
+    id: Option<RecipientId>,
+    from: Origin,
+    provenance: Provenance,
 }

@@ -20,6 +20,7 @@ use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
 use crate::peers::Readers;
 use crate::postings::Posting;
+use crate::provenance::Provenance;
 use crate::record::{Content, Record, Signed};
 use crate::replica::change;
 use crate::schema::{self, Tag, Tagger};
@@ -302,8 +303,8 @@ impl Store {
         Ok(payload)
     }
 
-    /// Opens a record as far as this node can.
-    pub(crate) fn record(&self, located: Located) -> Result<Record> {
+    /// Opens a record of a thing that has so many heads, as far as this node can.
+    pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
         let content = match (&located.stored.payload, located.stored.cek()) {
             (StoredPayload::Absent, _) => Content::Stub,
             (_, None) => Content::Undecryptable,
@@ -334,6 +335,7 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            heads,
             header: located.header,
         })
     }
@@ -351,14 +353,16 @@ impl Store {
         Ok(Signature::Batch(BatchSignature { value: head.value, index, size: head.size, path }))
     }
 
-    /// The envelopes of a record, with their KEK packets.
-    pub(crate) fn envelopes(&self, located: &Located) -> Result<Vec<Envelope>> {
-        located
-            .stored
-            .envelopes
-            .iter()
-            .map(|stored| Ok(Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? }))
-            .collect()
+    /// The envelopes of a record, with their KEK packets and with what is known
+    /// of where they come from: the best first.
+    pub(crate) fn envelopes(&self, located: &Located) -> Result<Vec<(Envelope, Provenance)>> {
+        let mut stored: Vec<&StoredEnvelope> = located.stored.envelopes.iter().collect();
+        stored.sort_by_key(|stored| std::cmp::Reverse(stored.provenance));
+        let open = |stored: &StoredEnvelope| {
+            let envelope = Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? };
+            Ok((envelope, stored.provenance))
+        };
+        stored.into_iter().map(open).collect()
     }
 
     /// The KEK packets of an envelope.

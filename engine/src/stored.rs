@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::{Error, Result};
 use crate::exchange::packets;
 use crate::keyring::SealKey;
+use crate::provenance::{Bringer, Provenance};
 
 /// Positions that share a segment key.
 pub(crate) const SEGMENT_POSITIONS: u64 = 65_536;
@@ -131,17 +132,28 @@ pub(crate) enum StoredPayload {
 }
 
 /// An envelope whose KEK packets lie in a row of their own.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct StoredEnvelope {
     pub(crate) from: [u8; 16],
     pub(crate) cek: [u8; 48],
     /// Names the row with the packets.
     pub(crate) packets: [u8; 16],
+    /// What is known of where it comes from.
+    pub(crate) provenance: Provenance,
+    /// Who brought it; nobody if this node made it.
+    pub(crate) brought_by: Vec<Bringer>,
 }
 
 impl StoredEnvelope {
-    pub(crate) fn new(envelope: &Envelope) -> Self {
-        Self { from: envelope.from.0, cek: envelope.cek, packets: packets::row_name(&envelope.recipients) }
+    /// One that this node made.
+    pub(crate) const fn made_here(from: Origin, cek: [u8; 48], packets: [u8; 16]) -> Self {
+        Self { from: from.0, cek, packets, provenance: Provenance::HERE, brought_by: Vec::new() }
+    }
+
+    /// One that somebody brought.
+    pub(crate) fn brought(envelope: &Envelope, provenance: Provenance, by: Bringer) -> Self {
+        let packets = packets::row_name(&envelope.recipients);
+        Self { from: envelope.from.0, cek: envelope.cek, packets, provenance, brought_by: vec![by] }
     }
 
     pub(crate) const fn from(&self) -> Origin {
@@ -478,7 +490,7 @@ mod tests {
     fn record(payload: Option<usize>, cek: bool) -> LooseRecord {
         let mut loose = LooseRecord::new(b"a header", payload.map(|bytes| vec![7; bytes]));
         loose.cek = cek.then(|| Cek::from_bytes([9; 32]));
-        loose.envelopes = vec![StoredEnvelope { from: [1; 16], cek: [2; 48], packets: [3; 16] }];
+        loose.envelopes = vec![StoredEnvelope::made_here(Origin([1; 16]), [2; 48], [3; 16])];
         loose
     }
 

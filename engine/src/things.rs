@@ -25,7 +25,8 @@ pub struct ThingInfo {
     pub thing: ThingId,
     /// How many entries it has.
     pub entries: u64,
-    /// The entries that no other follows; more than one if it has forked.
+    /// The entries that no other follows, the latest first; more than one if it
+    /// has forked.
     pub heads: Vec<Head>,
 }
 
@@ -129,7 +130,7 @@ pub struct Things<'a> {
 impl Things<'_> {
     fn info(&self, thing: ThingId) -> Result<Option<ThingInfo>> {
         let state = self.store.state(&self.store.tag(&thing))?;
-        Ok(state.map(|state| ThingInfo { thing, entries: state.entries, heads: state.heads().collect() }))
+        Ok(state.map(|state| ThingInfo { thing, entries: state.entries, heads: state.ranked_heads() }))
     }
 }
 

@@ -99,6 +99,12 @@ impl FromStr for Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 4]);
 
+impl TokenId {
+    pub(crate) const fn bytes(self) -> [u8; 4] {
+        self.0
+    }
+}
+
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::world::{Answer, WEAK, World, members};
 
-const ENTRY: [&str; 10] = ["thing", "seq", "id", "time", "actor", "action", "prev", "content", "media_type", "data"];
+const ENTRY: [&str; 11] =
+    ["thing", "seq", "id", "time", "actor", "action", "prev", "heads", "content", "media_type", "data"];
 
 /// Two entries of part-42, one of lamp/2.
 fn furnished() -> World {

@@ -116,7 +116,8 @@ fn entry() -> Value {
         "thing": "part-42", "seq": 5, "id": "ab".repeat(32), "time": "2026-11-22T06:01:12.000000Z",
         "actor": {"name": "alice\u{1b}[31m", "key": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
             "trusted": true},
-        "action": "create\u{1b}[31m", "prev": ["cd".repeat(32)], "content": "open",
+        "action": "create\u{1b}[31m", "prev": ["cd".repeat(32)], "heads": 1,
+        "content": "open",
         "media_type": "text/plain\u{1b}", "data": "MQ==",
     })
 }
@@ -199,7 +200,7 @@ fn fork(thing: &str, heads: &[&str]) -> Value {
     let head = |id: &&str| {
         json!({
             "id": id.repeat(32), "seq": 2, "time": "2026-11-22T06:01:12.000000Z", "actor": entry()["actor"],
-            "origin": "ef".repeat(16), "prev": ["cd".repeat(32)],
+            "origin": "ef".repeat(16), "prev": ["cd".repeat(32)], "action": null, "readable": false,
         })
     };
     json!({"thing": thing, "heads": heads.iter().map(head).collect::<Vec<_>>(), "equivocations": []})

@@ -98,6 +98,8 @@ fn asked(world: &World) -> Vec<Vec<String>> {
         add(&["log", "--reverse", "--", name]);
         add(&["forks", "--", name]);
     }
+    add(&["get", "part-42", "--strict"]);
+    add(&["get", "long", "--strict"]);
     add(&["get", "part-42", "--field", "/temp"]);
     add(&["get", "part-42", "--field", "/site", "--raw"]);
     add(&["get", "part-42", "--field", "/nothing"]);

@@ -21,6 +21,37 @@ pub(crate) fn furnished() -> World {
 }
 
 #[test]
+fn several_heads_are_told_and_with_strict_none_is_chosen() {
+    let world = furnished();
+    world.shell("cp -R db twin").ok();
+    world.run(&["put", "part-42", "1"]).ok();
+    world.run(&["-d", "twin", "put", "part-42", "2"]).ok();
+    let stream = world.run(&["-d", "twin", "export"]).ok().stdout;
+    world.feed(&["import"], stream).ok();
+    let (server, token) = served(world, &[]);
+    let latest = server.get(&token, "/things/part-42").is(200).json();
+    assert_eq!((&latest["data"], &latest["heads"]), (&json!(2), &json!(2)));
+    // Whoever knows the latest learns that it is not alone.
+    let tag = format!("\"{}\"", latest["id"].as_str().unwrap());
+    let again = server.ask(&token, "GET", "/things/part-42", &[("if-none-match", &tag)], b"").is(200).json();
+    assert_eq!(again, latest);
+    let problem = server.get(&token, "/things/part-42?strict=true").problem(409, "forked").json();
+    let heads: Vec<Value> =
+        server.get(&token, "/things?prefix=part").is(200).json()[0]["heads"].as_array().unwrap().clone();
+    assert_eq!((problem["heads"].as_array(), &heads[0]["id"]), (Some(&heads), &latest["id"]));
+    let first = server.get(&token, "/things/part-42?seq=1").is(200).json()["time"].as_str().unwrap().to_owned();
+    let then = server.get(&token, &format!("/things/part-42?strict=true&at={first}")).is(200).json();
+    assert_eq!((&then["seq"], &then["heads"]), (&json!(1), &json!(1)));
+    server.get(&token, "/things/part-42?strict=true&at=0s").problem(409, "forked");
+    server.get(&token, "/things/part-42?strict=true&seq=1").problem(400, "usage");
+    assert_eq!(server.get(&token, "/things/lamp%2F2?strict=true").is(200).json()["heads"], 1);
+    for entry in server.get(&token, "/things/part-42/entries").is(200).json().as_array().unwrap() {
+        assert_eq!(entry["heads"], 2);
+    }
+    server.stop();
+}
+
+#[test]
 fn entries_read_as_the_command_prints_them() {
     let world = furnished();
     let printed = world.run(&["get", "part-42"]).ok().json();

@@ -401,3 +401,47 @@ fn an_entry_that_waited_for_what_is_sent_is_fetched_later() {
     assert_eq!(a.heads(), b.heads());
     assert_eq!(a.entries(), 2);
 }
+
+/// Who sends an envelope is known where the token was made for that node, and
+/// where the certificate is the one that was pinned. Else it is a claim.
+#[test]
+fn an_envelope_is_of_its_origin_where_that_has_proven_who_it_is() {
+    let place = Place::new();
+    let (a, hub, c) = (place.node("a"), place.node("hub"), place.node("c"));
+    for (one, other) in [(&a, &hub), (&a, &c), (&hub, &c)] {
+        one.knows(other);
+    }
+    a.ok(&["audience", "set", "c"]);
+    let server = hub.serve();
+    let known = |node: &Node, thing: &str, reader: &str| {
+        let readers = node.json(&["readers", thing]);
+        let found = readers.as_array().unwrap().iter().find(|row| row["name"] == reader).cloned();
+        let row = found.unwrap_or_else(|| panic!("{reader} is no reader of {thing}: {readers}"));
+        ["certain", "by_origin", "claimed"].map(|count| row[count].as_u64().unwrap())
+    };
+    // A token that names no node.
+    let token = hub.ok(&["token", "new", "--name", "anybody", "--scope", BOTH]);
+    std::fs::write(place.path("anybody.token"), token).unwrap();
+    a.reaches(&hub, &server.url, BOTH);
+    a.ok(&["peer", "set", "hub", "--token-file", "anybody.token"]);
+    a.put("x", "1");
+    a.ok(&["push", "hub"]);
+    assert_eq!(known(&hub, "x", "c"), [0, 0, 1]);
+    assert_eq!(known(&a, "x", "c"), [1, 0, 0]);
+    // The one that was made for it.
+    a.reaches(&hub, &server.url, BOTH);
+    a.put("y", "1");
+    a.ok(&["push", "hub"]);
+    assert_eq!(known(&hub, "y", "c"), [0, 1, 0]);
+    // Another node passes it on: that is no proof.
+    c.reaches(&hub, &server.url, BOTH);
+    c.ok(&["pull", "hub"]);
+    assert_eq!(known(&c, "y", "this node"), [1, 0, 0], "it opened");
+    assert_eq!(known(&c, "y", "a"), [0, 0, 1]);
+    server.stop();
+    let server = a.serve();
+    c.reaches(&a, &server.url, BOTH);
+    c.ok(&["pull", "a", "--all"]);
+    assert_eq!(known(&c, "y", "a"), [0, 1, 0], "the certificate is that of its origin");
+    server.stop();
+}

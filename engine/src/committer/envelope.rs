@@ -1,6 +1,7 @@
 //! Envelopes on their way into records: the KEKs that are in use, and the rows
 //! of their packets.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, Recipients, envelope};
@@ -8,6 +9,7 @@ use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Orig
 use super::Committer;
 use crate::error::Result;
 use crate::exchange::packets;
+use crate::provenance::{self, Hand, Provenance};
 use crate::schema;
 use crate::storage::Batch;
 use crate::store::Store;
@@ -60,7 +62,7 @@ pub(super) fn seal_to(
     shared.used += 1;
     let cek = envelope::seal_cek(&shared.kek, id, cek);
     let packets = place_packets(committer, store, batch, &shared.packets)?;
-    Ok(StoredEnvelope { from: committer.origin.0, cek, packets })
+    Ok(StoredEnvelope::made_here(committer.origin, cek, packets))
 }
 
 /// Puts a row of KEK packets into the batch, unless it is known to be there.
@@ -93,38 +95,57 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    pub(crate) fn new(envelope: &Envelope) -> Self {
-        Self { stored: StoredEnvelope::new(envelope), packets: Some(envelope.recipients.clone()) }
+    /// One that came for an entry of `origin`. `opened` says that it opens the
+    /// entry.
+    pub(crate) fn new(envelope: &Envelope, opened: bool, origin: &Origin, hand: &Hand) -> Self {
+        let opened = if opened { Provenance::OPENED } else { Provenance::ANYBODY };
+        let provenance = hand.provenance(origin, &envelope.from).and(opened);
+        let stored = StoredEnvelope::brought(envelope, provenance, hand.bringer());
+        Self { stored, packets: Some(envelope.recipients.clone()) }
     }
 
     /// One that this node made, its packets in their row.
     pub(super) const fn made_here(stored: StoredEnvelope) -> Self {
         Self { stored, packets: None }
     }
+}
 
-    /// Whether there was room for it, and it was not there.
-    pub(super) fn join(
-        self,
-        envelopes: &mut Vec<StoredEnvelope>,
-        committer: &Committer,
-        store: &Store,
-        batch: &mut Batch,
-    ) -> Result<bool> {
-        if envelopes.contains(&self.stored) {
-            return Ok(false);
-        }
-        if envelopes.len() >= envelope::MAX_ENVELOPES {
-            // Those of others do not keep out this node's own.
-            let elsewhere = envelopes.iter().position(|known| known.from() != committer.origin);
-            match elsewhere.filter(|_| self.packets.is_none()) {
-                Some(at) => drop(envelopes.remove(at)),
-                None => return Ok(false),
+/// What became of envelopes that came for a record.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Joined {
+    /// Whether what the record has is another thing now, if only in what is
+    /// known of it.
+    pub(super) is_changed: bool,
+    /// How many of them it has now and had not.
+    pub(super) added: u64,
+    /// How many found no place, or lost theirs.
+    pub(super) dropped: u64,
+}
+
+/// Gives envelopes to a record, as far as they have a place there.
+pub(super) fn join(
+    coming: Vec<Packed>,
+    hand: Option<&Hand>,
+    envelopes: &mut Vec<StoredEnvelope>,
+    committer: &Committer,
+    store: &Store,
+    batch: &mut Batch,
+) -> Result<Joined> {
+    if coming.is_empty() {
+        return Ok(Joined::default());
+    }
+    let (stored, packets): (Vec<_>, Vec<_>) = coming.into_iter().map(|packed| (packed.stored, packed.packets)).unzip();
+    let merged = provenance::merge(envelopes, &stored, hand);
+    if merged.added > 0 {
+        let kept: HashSet<[u8; 16]> = merged.kept.iter().map(|envelope| envelope.packets).collect();
+        for (stored, packets) in stored.iter().zip(packets) {
+            if let Some(packets) = packets.filter(|_| kept.contains(&stored.packets)) {
+                place_packets(committer, store, batch, &packets)?;
             }
         }
-        if let Some(packets) = &self.packets {
-            place_packets(committer, store, batch, packets)?;
-        }
-        envelopes.push(self.stored);
-        Ok(true)
     }
+    let joined =
+        Joined { is_changed: merged.kept != *envelopes, added: merged.added as u64, dropped: merged.dropped as u64 };
+    *envelopes = merged.kept;
+    Ok(joined)
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use thingdb_format::{Cek, EncryptionKey, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified};
+use thingdb_format::{
+    Cek, EncryptionKey, Entry, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
+};
 
 use super::envelope::Packed;
 use crate::draft::Expect;
 use crate::exchange::refusal::Cause;
+use crate::provenance::Hand;
 use crate::record::Receipt;
 use crate::schema::Tag;
 use crate::storage::Batch;
@@ -45,15 +48,33 @@ pub(crate) struct Arrived {
     pub(crate) record: LooseRecord,
     /// Those of the entry's envelopes that are kept.
     pub(crate) envelopes: Vec<Packed>,
+    /// Who brought them.
+    pub(crate) hand: Hand,
+    /// Envelopes that say to be for this node and open nothing: they are not
+    /// kept.
+    pub(crate) empty: u64,
+}
+
+/// What is kept of the envelopes of an entry from elsewhere.
+#[derive(Default)]
+pub(crate) struct Opened {
+    /// The CEK, if one of them gives it to this node.
+    pub(crate) cek: Option<Cek>,
+    /// Those that are kept.
+    pub(crate) envelopes: Vec<Packed>,
+    /// Those that say to be for this node and open nothing.
+    pub(crate) empty: u64,
 }
 
 impl Arrived {
-    pub(crate) fn new(entry: Verified, tag: Tag, cek: Option<Cek>, envelopes: Vec<Packed>) -> Self {
+    pub(crate) fn new(entry: Verified, tag: Tag, opened: Opened, hand: Hand) -> Self {
         let id = entry.id();
         let entry = entry.into_entry();
         let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
+        let Opened { cek, envelopes, empty } = opened;
         record.cek = cek;
-        Self { id, tag, header: entry.header, signature: entry.signature, record, envelopes }
+        let Entry { header, signature, .. } = entry;
+        Self { id, tag, header, signature, record, envelopes, hand, empty }
     }
 }
 
@@ -79,9 +100,11 @@ pub(crate) enum Fate {
 
 pub(crate) enum Done {
     Written(Vec<Receipt>),
-    Imported(Vec<Fate>),
-    /// How many entries were not sealed to these recipients before.
-    Shared(u64),
+    /// With the number of envelopes that were dropped.
+    Imported(Vec<Fate>, u64),
+    /// How many entries took the new envelope, and how many envelopes of others
+    /// gave way to it.
+    Shared(u64, u64),
     Rows,
 }
 

@@ -30,7 +30,7 @@ use crate::storage::Ticket;
 use crate::store::Store;
 pub(crate) use envelope::Packed;
 use envelope::SharedKek;
-pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Shared};
+pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Opened, Shared};
 pub(crate) use links::{Links, Place, Verdict};
 use stage::Stage;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header};
 
-use super::envelope::{Packed, seal_to};
+use super::envelope::{Joined, Packed, join, seal_to};
 use super::job::{Arrived, Done, Fate, Job, NewEntry, Shared};
 use super::layout::{OpenBlock, Run, RunSignature, runs};
 use super::links::{Links, Verdict};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::exchange::refusal::Cause;
 use crate::index::Indexed;
 use crate::postings::Posting;
+use crate::provenance::Hand;
 use crate::record::{Head, Receipt};
 use crate::replica::change::{self, Changed};
 use crate::schema::{self, Tag, TagMap};
@@ -63,6 +64,8 @@ pub(super) struct Stage<'a> {
     changed: Changed,
     /// The node from which the import at hand comes.
     from: Option<Origin>,
+    /// Envelopes that the job at hand had no place for, or that lost theirs.
+    dropped: u64,
     batch: Batch,
 }
 
@@ -81,6 +84,7 @@ impl<'a> Stage<'a> {
             rewritten: HashMap::new(),
             changed: Changed::new(),
             from: None,
+            dropped: 0,
             batch: Batch::new(),
         }
     }
@@ -88,6 +92,7 @@ impl<'a> Stage<'a> {
     pub(super) fn job(&mut self, job: Job) -> Result<Done> {
         self.undo.clear();
         self.from = None;
+        self.dropped = 0;
         let before = self.entries.len();
         self.is_first = before == 0;
         let done = match job {
@@ -96,9 +101,9 @@ impl<'a> Stage<'a> {
             }
             Job::Import(entries, from) => {
                 self.from = from;
-                self.import_all(entries).map(Done::Imported)
+                self.import_all(entries).map(|fates| Done::Imported(fates, self.dropped))
             }
-            Job::Share(entries, to) => self.share(entries, &to).map(Done::Shared),
+            Job::Share(entries, to) => self.share(entries, &to).map(|shared| Done::Shared(shared, self.dropped)),
             Job::Rows(rows) => {
                 self.batch.append(rows);
                 Ok(Done::Rows)
@@ -131,13 +136,13 @@ impl<'a> Stage<'a> {
                 return Err(Error::Conflict { thing: new.thing, expected, heads });
             }
         }
-        // An entry joins all heads, or the greatest if there are too many.
+        // An entry joins all heads, or the latest if there are too many.
         let mut joined = heads;
-        joined.sort_unstable_by_key(|head| std::cmp::Reverse((head.seq, head.time, head.id)));
+        joined.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
         joined.truncate(header::MAX_PREV);
         let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
         prev.sort_unstable();
-        let seq = joined.first().map_or(0, |head| head.seq) + 1;
+        let seq = joined.iter().map(|head| head.seq).max().unwrap_or(0) + 1;
         let time = later_than(self.now, joined.iter().map(|head| head.time).max())?;
         let header = Header::new(Fields {
             suite: new.suite,
@@ -201,10 +206,9 @@ impl<'a> Stage<'a> {
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
-        let Arrived { id, tag, header, signature, mut record, envelopes } = arrived;
-        for packed in envelopes {
-            packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
-        }
+        let Arrived { id, tag, header, signature, mut record, envelopes, hand, empty } = arrived;
+        let joined = join(envelopes, Some(&hand), &mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        self.dropped += joined.dropped + empty;
         let is_new = self.tip(&tag)?.state.is_none();
         self.by_id.insert(id, self.entries.len());
         self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new })?;
@@ -242,12 +246,15 @@ impl<'a> Stage<'a> {
     /// Adds what a stored record lacks and `arrived` brings.
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
         let record = &arrived.record;
-        self.add(found.position, record.payload(), record.cek.as_ref(), arrived.envelopes.clone())
+        self.dropped += arrived.empty;
+        let envelopes = arrived.envelopes.clone();
+        let added = self.add(found.position, record.payload(), record.cek.as_ref(), envelopes, Some(&arrived.hand))?;
+        Ok(added.is_completed)
     }
 
     /// The same for an entry that came in this commit.
     fn complete_staged(&mut self, at: usize, arrived: &Arrived) -> Result<bool> {
-        let Self { committer, store, batch, entries, .. } = self;
+        let Self { committer, store, batch, entries, dropped, .. } = self;
         let Some(staged) = entries.get_mut(at) else { return Ok(false) };
         let record = &mut staged.record;
         let mut changed = record.complete(arrived.record.payload());
@@ -255,10 +262,10 @@ impl<'a> Stage<'a> {
             record.cek = Some(Cek::from_bytes(*cek.as_bytes()));
             changed = true;
         }
-        for packed in arrived.envelopes.iter().cloned() {
-            changed |= packed.join(&mut record.envelopes, committer, store, batch)?;
-        }
-        Ok(changed)
+        let envelopes = arrived.envelopes.clone();
+        let joined = join(envelopes, Some(&arrived.hand), &mut record.envelopes, committer, store, batch)?;
+        *dropped += joined.dropped + arrived.empty;
+        Ok(changed || joined.added > 0)
     }
 
     /// Seals entries to more recipients.
@@ -266,21 +273,23 @@ impl<'a> Stage<'a> {
         let mut shared = 0;
         for Shared { position, id, cek } in entries {
             let envelope = seal_to(self.committer, self.store, &mut self.batch, to, &id, &cek)?;
-            shared += u64::from(self.add(position, None, None, vec![Packed::made_here(envelope)])?);
+            let added = self.add(position, None, None, vec![Packed::made_here(envelope)], None)?;
+            shared += added.joined.added;
+            // That it found no place itself is told as full.
+            self.dropped -= u64::from(added.joined.added == 0);
         }
         Ok(shared)
     }
 
-    /// Adds to the record at `position` what it lacks. Where there is no room
-    /// for an envelope, one that this node makes takes the place of the oldest
-    /// that came from elsewhere: nobody can say what that one opens.
+    /// Adds to the record at `position` what it lacks.
     fn add(
         &mut self,
         position: u64,
         payload: Option<&[u8]>,
         cek: Option<&Cek>,
         envelopes: Vec<Packed>,
-    ) -> Result<bool> {
+        hand: Option<&Hand>,
+    ) -> Result<Added> {
         let (first, original) = self.store.block_of(position)?;
         let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
         let block = Block::from_bytes(first, &bytes)?;
@@ -300,16 +309,19 @@ impl<'a> Stage<'a> {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        for packed in envelopes {
-            changed |= packed.join(&mut record.envelopes, self.committer, self.store, &mut self.batch)?;
-        }
-        if changed {
+        let joined = join(envelopes, hand, &mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        self.dropped += joined.dropped;
+        changed |= joined.added > 0;
+        if changed || joined.is_changed {
             let key = self.store.segment_key(position)?;
             let after = block.with_record(slot, &stored::seal_record(&key, position, &record));
             self.rewritten.insert(first, (original, after));
+        }
+        // What is known of an envelope stays here: nobody else lacks it.
+        if changed {
             change::note(&mut self.changed, position, self.from);
         }
-        Ok(changed)
+        Ok(Added { is_completed: changed, joined })
     }
 
     /// Puts large payloads into rows of their own.
@@ -425,6 +437,13 @@ impl<'a> Stage<'a> {
         block.close(&mut self.batch);
         Ok(slots)
     }
+}
+
+/// What became of something for an entry that is here.
+struct Added {
+    /// Whether the entry has something that it lacked.
+    is_completed: bool,
+    joined: Joined,
 }
 
 /// The clock, or the time just after `latest` if the clock lags behind it.

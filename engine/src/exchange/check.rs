@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
+    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
     envelope, line, payload, signature::BatchMemo,
 };
 
 use super::import::{StreamState, TrustPolicy};
 use super::packets::{self, PacketsMemo};
 use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Packed};
+use crate::committer::{Arrived, Opened, Packed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
 use crate::prototype;
+use crate::provenance::{self, Hand};
 use crate::schema::Tag;
 use crate::store::{Located, Store};
 use crate::stored::{StoredEnvelope, StoredPayload};
@@ -312,6 +313,8 @@ pub(super) struct Checker<'a> {
     /// This node's keys, former ones too, and how envelopes name them.
     keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
     passphrase: Option<&'a Passphrase>,
+    /// Who brings the stream.
+    hand: Hand,
     /// KEKs that were opened, by the hash of their packet.
     keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
     /// The same for those under a passphrase, which have a bound of their own.
@@ -339,6 +342,7 @@ impl<'a> Checker<'a> {
             trusted_origins,
             keys,
             passphrase,
+            hand: Hand::unknown(),
             keks: Mutex::default(),
             archive_keks: Mutex::default(),
         }
@@ -347,6 +351,12 @@ impl<'a> Checker<'a> {
     /// Refuses entries of things whose id does not begin with `prefix`.
     pub(super) fn only(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
+        self
+    }
+
+    /// The stream comes by this hand.
+    pub(super) const fn from(mut self, hand: Hand) -> Self {
+        self.hand = hand;
         self
     }
 
@@ -406,7 +416,7 @@ impl<'a> Checker<'a> {
             Here::New => {}
         }
         let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
-        match self.entry(number, *entry, tag, memos) {
+        match self.entry(number, *entry, tag, self.hand, memos) {
             Ok(mut candidate) => {
                 candidate.came = match (raw, kept) {
                     (Some(raw), _) => Came::Line(raw),
@@ -444,18 +454,24 @@ impl<'a> Checker<'a> {
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return None;
         }
-        let is_here = |envelope: &Envelope| {
+        let mut coming = Vec::with_capacity(entry.envelopes.len());
+        for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
             if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
-                return true;
+                continue;
             }
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
-                return false;
+                return None;
             }
-            stored.envelopes.contains(&StoredEnvelope::new(envelope))
-        };
-        let is_full = stored.envelopes.len() >= envelope::MAX_ENVELOPES && stored.cek.is_some();
-        (is_full || entry.envelopes.iter().all(is_here)).then_some((id, found))
+            let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
+            coming.push(StoredEnvelope::brought(envelope, provenance, self.hand.bringer()));
+        }
+        if coming.is_empty() {
+            return Some((id, found));
+        }
+        let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
+        // One that finds no place is told.
+        (merged.dropped == 0 && merged.kept == stored.envelopes).then_some((id, found))
     }
 
     /// Checks the signature of an entry that is here. The same bytes were good
@@ -504,6 +520,7 @@ impl<'a> Checker<'a> {
         line: u64,
         mut entry: Entry,
         tag: Tag,
+        hand: Hand,
         memos: &mut Memos,
     ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
         let verifier = match self.store.verifier(&entry.header.actor) {
@@ -518,8 +535,8 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
-        let (cek, kept) = self.open(&entry, &envelopes);
-        let arrived = Arrived::new(entry, tag, cek, kept);
+        let opened = self.open(&entry, &envelopes, &hand);
+        let arrived = Arrived::new(entry, tag, opened, hand);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
@@ -551,32 +568,33 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: &[Envelope]) -> (Option<Cek>, Vec<Packed>) {
-        let all = || envelopes.iter().map(Packed::new).collect();
-        let Some(payload) = &entry.payload else { return (None, all()) };
-        if self.store.readers().write_only {
-            return (None, all());
-        }
-        let mut cek = None;
-        let mut kept = Vec::with_capacity(envelopes.len());
+    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand) -> Opened {
+        let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
+        let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
+        let payload = entry.payload.as_ref().filter(|_| !self.store.readers().write_only);
+        let Some(payload) = payload else {
+            found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
+            return found;
+        };
         for envelope in envelopes {
             let Some(kek) = self.kek(envelope) else {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, false));
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
             let Some(opened) = opened.filter(|cek| payload::open(&entry.header, cek, payload).is_ok()) else {
+                found.empty += 1;
                 continue;
             };
-            cek = Some(opened);
+            found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another
             // envelope.
             if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                kept.push(Packed::new(envelope));
+                found.envelopes.push(packed(envelope, true));
             }
         }
-        (cek, kept)
+        found
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {

@@ -273,7 +273,7 @@ impl Db {
             let tag = self.store.tag(&located.header.thing);
             if !tags.contains(&tag) {
                 let envelopes = self.store.envelopes(&located)?;
-                if envelopes.iter().any(|envelope| packet_to(envelope, to).is_some()) {
+                if envelopes.iter().any(|(envelope, _)| packet_to(envelope, to).is_some()) {
                     tags.insert(tag);
                 }
             }
@@ -366,9 +366,10 @@ impl Dress {
         let mut payload = None;
         match &self.to {
             Some(to) => {
-                let addressed = envelopes.iter().filter_map(|envelope| {
+                let addressed = envelopes.iter().filter_map(|(envelope, provenance)| {
                     let packet = packet_to(envelope, to)?.clone();
-                    Some(Envelope::new(envelope.from, envelope.cek, vec![packet]))
+                    let alone = Envelope::new(envelope.from, envelope.cek, vec![packet]);
+                    Some(alone.map(|envelope| (envelope, *provenance)))
                 });
                 envelopes = addressed.collect::<std::result::Result<_, _>>()?;
                 if !envelopes.is_empty() {
@@ -387,6 +388,7 @@ impl Dress {
                 }
             }
         }
+        let envelopes = envelopes.into_iter().map(|(envelope, _)| envelope).collect();
         Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
     }
 }

@@ -7,8 +7,6 @@
 
 use std::io::{BufRead, Write};
 
-use thingdb_format::Origin;
-
 use super::check::{self, Checker};
 use super::intake::Intake;
 use super::refusal::{Refusal, RefusalCounts};
@@ -17,6 +15,7 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
+use crate::provenance::{Hand, Sender};
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub struct ImportOptions<'a> {
     pub(super) passphrase: Option<&'a Passphrase>,
     pub(super) dry_run: bool,
     pub(super) fail_fast: bool,
-    pub(super) from: Option<Origin>,
+    pub(super) from: Sender,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
@@ -87,11 +86,13 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// The node that sends the stream: what it completes here is not offered
-    /// to it again ([`Db::changes`]).
+    /// Who sends the stream. What a node completes here is not offered to it
+    /// again ([`Db::changes`]). Envelopes that an entry's own origin brings have
+    /// a place before those of others, if it has proven to be that node; those
+    /// that anybody added have one in turn, by who brought them.
     #[must_use]
-    pub const fn from(mut self, node: Origin) -> Self {
-        self.from = Some(node);
+    pub const fn from(mut self, sender: Sender) -> Self {
+        self.from = sender;
         self
     }
 
@@ -149,6 +150,11 @@ pub struct ImportSummary {
     pub pending: u64,
     /// Lines that were refused.
     pub refused: u64,
+    /// Envelopes that are not kept: an entry has eight places, which better ones
+    /// take or keep, or they say to be for this node and open nothing. Those
+    /// that lost their place are counted, too. The entries are as good as
+    /// before.
+    pub envelopes_dropped: u64,
     /// Why, for the first thousand of them. A frame that does not decode ends
     /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,
@@ -188,7 +194,8 @@ impl Db {
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
         let keeps = options.rejects.is_some();
-        let checker = Checker::new(self, options.trust, options.passphrase).only(&options.prefix).keeping(keeps);
+        let checker = Checker::new(self, options.trust, options.passphrase);
+        let checker = checker.only(&options.prefix).from(Hand::of(options.from)).keeping(keeps);
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
         let mut take = |outcome| intake.take(outcome);

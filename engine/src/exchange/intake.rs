@@ -16,6 +16,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
+use crate::provenance::Hand;
 use crate::schema::Tag;
 
 /// Entries after which an import makes sure that they are durable.
@@ -72,13 +73,14 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut waiting = Vec::new();
         for raw in pending::load(&db.store, &mut intake.loaded)? {
             // It was accepted when it came. What has lost its trust since does
-            // not go on.
+            // not go on. Who brought it then is not known now, and is not who
+            // sends the stream at hand.
             let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
             if checker.withdrawn(&entry.header).is_err() {
                 continue;
             }
             let tag = db.store.tag(&entry.header.thing);
-            if let Ok(candidate) = checker.entry(0, *entry, tag, &mut memos) {
+            if let Ok(candidate) = checker.entry(0, *entry, tag, Hand::unknown(), &mut memos) {
                 waiting.push(candidate);
             }
         }
@@ -204,11 +206,15 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(())
     }
 
-    fn submit(&self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, self.options.from))?;
+    fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        let from = self.options.from.says();
+        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, from))?;
         self.db.settle(ticket, Durability::Relaxed)?;
         match done {
-            Done::Imported(fates) => Ok(fates),
+            Done::Imported(fates, dropped) => {
+                self.summary.envelopes_dropped += dropped;
+                Ok(fates)
+            }
             _ => unreachable!("an import is answered as an import"),
         }
     }

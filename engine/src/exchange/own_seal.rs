@@ -10,6 +10,7 @@ use crate::committer::Job;
 use crate::db::Db;
 use crate::error::Result;
 use crate::passphrase::Passphrase;
+use crate::provenance::Provenance;
 use crate::schema;
 use crate::storage::Batch;
 use crate::stored::{self, SEGMENT_POSITIONS};
@@ -39,18 +40,19 @@ impl OwnSeal {
         Self { origin, to, own: to.recipient_id(), kek: None }
     }
 
-    /// Adds an envelope to this node, unless there is one.
+    /// Adds an envelope to this node, unless there is one that opens. That one
+    /// names it is not enough.
     pub(super) fn add(
         &mut self,
         db: &Db,
-        envelopes: &mut Vec<Envelope>,
+        envelopes: &mut Vec<(Envelope, Provenance)>,
         position: u64,
         id: &EntryId,
         cek: &Cek,
     ) -> Result<()> {
         let own = Some(self.own);
-        let packets = envelopes.iter().flat_map(|envelope| &envelope.recipients);
-        if packets.into_iter().any(|packet| packets::recipient(packet) == own) {
+        let opened = envelopes.iter().filter(|(_, provenance)| provenance.is(Provenance::OPENED));
+        if opened.flat_map(|(envelope, _)| &envelope.recipients).any(|packet| packets::recipient(packet) == own) {
             return Ok(());
         }
         let segment = position / SEGMENT_POSITIONS;
@@ -62,8 +64,8 @@ impl OwnSeal {
             self.kek = Some((segment, kek, packet));
         }
         if let Some((_, kek, packet)) = &self.kek {
-            make_room(envelopes, self.origin);
-            envelopes.push(Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?);
+            let own = Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?;
+            put_first(envelopes, own);
         }
         Ok(())
     }
@@ -112,20 +114,17 @@ impl ArchiveSeal {
         Ok(Self { origin, kek, packet })
     }
 
-    pub(super) fn add(&self, envelopes: &mut Vec<Envelope>, id: &EntryId, cek: &Cek) -> Result<()> {
-        make_room(envelopes, self.origin);
+    pub(super) fn add(&self, envelopes: &mut Vec<(Envelope, Provenance)>, id: &EntryId, cek: &Cek) -> Result<()> {
         let sealed = envelope::seal_cek(&self.kek, id, cek);
-        envelopes.push(Envelope::new(self.origin, sealed, vec![self.packet.clone()])?);
+        put_first(envelopes, Envelope::new(self.origin, sealed, vec![self.packet.clone()])?);
         Ok(())
     }
 }
 
-/// Room for one more envelope on the way out. If there is none, one that
-/// others made gives way: an entry that its exporter cannot open again, or an
-/// archive that lacks it, would be worse.
-fn make_room(envelopes: &mut Vec<Envelope>, own: Origin) {
-    if envelopes.len() >= envelope::MAX_ENVELOPES {
-        let of_others = envelopes.iter().position(|envelope| envelope.from != own);
-        envelopes.remove(of_others.unwrap_or(0));
-    }
+/// Puts an envelope that this node made before the others. If there is no room,
+/// the last one gives way, of which least is known: an entry that its exporter
+/// cannot open again, or an archive that lacks it, would be worse.
+fn put_first(envelopes: &mut Vec<(Envelope, Provenance)>, own: Envelope) {
+    envelopes.truncate(envelope::MAX_ENVELOPES - 1);
+    envelopes.insert(0, (own, Provenance::HERE));
 }

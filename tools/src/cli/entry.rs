@@ -116,6 +116,15 @@ impl Entry {
         }
     }
 
+    /// How many heads its thing has; if it was asked for as of a time, how many
+    /// it had then.
+    pub(crate) fn heads(&self) -> u64 {
+        match self {
+            Self::Held(record) => record.heads() as u64,
+            Self::Told(told) => told.heads,
+        }
+    }
+
     /// The entries before it.
     pub(crate) fn prev(&self) -> &[EntryId] {
         match self {

@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// A signature, hash, link or checkpoint does not hold.
     NotVerified = 4,
-    /// `--expect` did not hold.
+    /// `--expect` did not hold, or `--strict` found several heads.
     Conflict = 5,
     /// Some lines were refused, or some entries cannot be read here; what
     /// remains is done.
@@ -273,6 +273,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
         }
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
+        p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::RolledBack { .. } => (

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use thingdb::{Actor, EntryId, Equivocation, Fork, Origin, Record, ThingId, Time};
+use thingdb::{Actor, EntryId, Equivocation, Fork, ForkHead, Origin, ThingId, Time};
 use utoipa::ToSchema;
 
 use super::as_text;
@@ -41,6 +41,10 @@ pub(crate) struct EndJson {
     #[serde(with = "as_text::list")]
     #[schema(value_type = Vec<String>)]
     pub(crate) prev: Vec<EntryId>,
+    /// What was done to the thing; null unless it is readable.
+    pub(crate) action: Option<String>,
+    /// Whether the node can read its data.
+    pub(crate) readable: bool,
 }
 
 /// Who signed, and whether the node knows the key by that name.
@@ -87,18 +91,16 @@ impl ForkJson {
 }
 
 impl EndJson {
-    fn new(record: &Record) -> Self {
+    fn new(head: &ForkHead) -> Self {
         Self {
-            id: record.id(),
-            seq: record.seq(),
-            time: record.time(),
-            actor: WriterJson {
-                name: record.actor_name().map(str::to_owned),
-                key: record.actor(),
-                trusted: record.is_trusted(),
-            },
-            origin: record.origin(),
-            prev: record.prev().to_vec(),
+            id: head.id,
+            seq: head.seq,
+            time: head.time,
+            actor: WriterJson { name: head.actor_name.clone(), key: head.actor, trusted: head.is_trusted },
+            origin: head.origin,
+            prev: head.prev.clone(),
+            action: head.action.clone(),
+            readable: head.is_readable,
         }
     }
 }

@@ -20,6 +20,7 @@ mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;
 mod graph;
+mod heads;
 mod input;
 pub(crate) mod interrupt;
 mod kept;

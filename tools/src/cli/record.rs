@@ -25,6 +25,9 @@ pub(crate) struct EntryJson {
     actor: ActorJson,
     action: Option<String>,
     prev: Vec<String>,
+    /// How many heads the thing has, entries that no other follows; with `at`
+    /// how many it had then. More than one is a fork.
+    heads: u64,
     content: &'static str,
     media_type: Option<String>,
     /// JSON as it was spelled; other data as a string of base64; null unless
@@ -87,6 +90,7 @@ impl EntryJson {
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),
+            heads: entry.heads(),
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
             data,
@@ -365,6 +369,8 @@ pub(crate) struct ImportedJson {
     pub(crate) pending: u64,
     /// Lines that were refused.
     pub(crate) refused: u64,
+    /// Envelopes that found no place in an entry, or lost it.
+    pub(crate) envelopes_dropped: u64,
     /// `bare`, `complete`, `cut` or `damaged`.
     pub(crate) stream: &'static str,
     /// Whether it was left before its end.
@@ -385,6 +391,7 @@ impl ImportedJson {
             completed: imported.completed,
             pending: imported.pending,
             refused: imported.refused,
+            envelopes_dropped: imported.envelopes_dropped,
             stream: match imported.stream {
                 StreamState::Complete => "complete",
                 StreamState::Cut => "cut",

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
-use thingdb::{Db, ImportOptions, Refusal};
+use thingdb::{Db, ImportOptions, Refusal, Sender};
 use tokio::sync::mpsc;
 
 use super::call::{Answer, Call, answer, json};
@@ -38,6 +38,7 @@ pub(crate) async fn import(call: Call) -> Answer {
         compression: encoding::compressed_with(&call.headers)?,
         ratio: call.node.limits.unpack_ratio,
         things: call.things().to_owned(),
+        sender: call.bearer.as_ref().map_or_else(Sender::unknown, |bearer| Sender::unknown().token(bearer.token.id)),
         dry_run: call.query.flag("dry_run")?,
         fail_fast: call.query.flag("fail_fast")?,
     };
@@ -87,6 +88,7 @@ struct Order {
     compression: Compression,
     ratio: u64,
     things: String,
+    sender: Sender,
     dry_run: bool,
     fail_fast: bool,
 }
@@ -103,6 +105,7 @@ impl Order {
         let mut tell = |refusal: &Refusal| lines.tell(refusal);
         let options = ImportOptions::new()
             .prefix(&self.things)
+            .from(self.sender)
             .dry_run(self.dry_run)
             .fail_fast(self.fail_fast)
             .refused(&mut tell);

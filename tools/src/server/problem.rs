@@ -140,6 +140,12 @@ impl Problem {
         self
     }
 
+    /// Adds heads of the thing.
+    pub(crate) fn heads(mut self, heads: Vec<HeadJson>) -> Self {
+        self.0.json.heads = Some(heads);
+        self
+    }
+
     /// Adds a header.
     pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.0.headers.push((name, HeaderValue::from_static(value)));
@@ -218,6 +224,7 @@ impl From<thingdb::Error> for Problem {
         };
         let status = match &problem {
             p if p.is_conflict() => StatusCode::PRECONDITION_FAILED,
+            p if p.is_forked() => StatusCode::CONFLICT,
             p if p.is_not_found() => StatusCode::NOT_FOUND,
             p if p.is_disk_full() || p.is_read_only() => StatusCode::SERVICE_UNAVAILABLE,
             thingdb::Error::Closed => StatusCode::SERVICE_UNAVAILABLE,

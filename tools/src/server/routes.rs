@@ -241,19 +241,20 @@ static ROUTES: &[Route] = &[
                 about: "The entry with this seq; of several, the one that counts as latest",
             },
             Parameter { name: "at", kind: Kind::Text, about: "The entry that was the latest at this time" },
+            Parameter { name: "strict", kind: Kind::Flag, about: "409 if the thing has several heads" },
             BASE64,
         ],
         headers: &[Parameter {
             name: "If-None-Match",
             kind: Kind::Text,
-            about: "Entry ids in quotes: 304 if one of them is the entry",
+            about: "Entry ids in quotes: 304 if one of them is the entry and the only head",
         }],
         body: &[],
         answers: &[
             Reply { status: 200, about: "The entry; `ETag` is its id", content: &[Content(JSON, Shape::One("Entry"))] },
             Reply { status: 304, about: "It is the one that is known", content: &[] },
         ],
-        problems: &[400, 403, 404, 422],
+        problems: &[400, 403, 404, 409, 422],
         handler: handler!(things::latest),
     },
     Route {

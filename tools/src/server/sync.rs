@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
-use thingdb::{Origin, Scope};
+use thingdb::{Origin, Scope, Sender};
 
 use super::call::{Answer, Call, answer as respond, json};
 use super::encoding::{self, JSON};
@@ -214,6 +214,13 @@ fn origin(call: &Call) -> Result<Origin, Problem> {
     }
 }
 
+/// Who sends: the node that asks, as far as its token proves that.
+fn sender(call: &Call) -> Result<Sender, Problem> {
+    let node = origin(call)?;
+    let sender = if node_of_token(call).is_some() { Sender::node(node) } else { Sender::claiming(node) };
+    Ok(call.bearer.as_ref().map_or(sender, |bearer| sender.token(bearer.token.id)))
+}
+
 /// The peer's node that the token was made for.
 fn node_of_token(call: &Call) -> Option<Origin> {
     call.bearer.as_ref().and_then(|bearer| bearer.token.node)
@@ -377,7 +384,7 @@ async fn entries(call: Call) -> Answer {
     if encoding::compressed_with(&call.headers)? != Compression::Zstd {
         return Err(encoding::unsupported("this comes compressed with zstd"));
     }
-    let (node, prefix) = (origin(&call)?, prefix(&call)?);
+    let (sender, prefix) = (sender(&call)?, prefix(&call)?);
     call.told_length(call.node.limits.stream_bytes)?;
     let place = call.take(Scarce::Imports)?;
     let (source, ending) = pipe::source(&call.node, call.take_body(), call.bearer.clone());
@@ -388,7 +395,7 @@ async fn entries(call: Call) -> Answer {
         let malformed = |problem: std::io::Error| Problem::invalid(problem.to_string());
         let unpacked = compress::unpacked(Compression::Zstd, source).map_err(malformed)?;
         let unpacked = Unpacked::new(unpacked, received, ratio, ending.clone());
-        let done = answer::receive(&server.db, &prefix, Some(node), unpacked)?;
+        let done = answer::receive(&server.db, &prefix, sender, unpacked)?;
         server.metrics.imported(done.tally.added, done.tally.refused);
         match ending.broken() {
             Some(how) => Err(broken(how)),

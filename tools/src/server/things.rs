@@ -13,7 +13,7 @@ use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::routes::{MAX_NUMBER, MAX_PAGE};
 use crate::cli::entry::Entry;
-use crate::cli::record::{EntryJson, ThingJson};
+use crate::cli::record::{EntryJson, HeadJson, ThingJson};
 use crate::cli::similar;
 use crate::cli::span::Span;
 use crate::cli::when::{self, When};
@@ -27,6 +27,9 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Entries that are looked at for a page: few of many may be of the time that
 /// is asked for.
 const MAX_LOOKED_AT: usize = 4096;
+
+/// Heads that a problem names; there may be very many.
+const MAX_NAMED_HEADS: usize = 32;
 
 /// What stands unescaped in a query that is written here.
 pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -80,14 +83,16 @@ pub(crate) async fn latest(call: Call) -> Answer {
     let is_exact = call.query.flag("base64")?;
     let seq = call.query.number("seq", MAX_NUMBER)?;
     let at = call.query.text("at").map(|text| When::parse(text, when::now())).transpose().map_err(Problem::usage)?;
-    if seq.is_some() && at.is_some() {
-        return Err(Problem::usage("seq or at, not both"));
+    let is_strict = call.query.flag("strict")?;
+    if seq.is_some() && (at.is_some() || is_strict) {
+        return Err(Problem::usage("seq or at, not both; strict without seq"));
     }
     call.node.look(|db| {
         if let Some(known) = known.as_ref().filter(|_| seq.is_none() && at.is_none()) {
             let heads = db.heads(&thing)?;
             let head = heads.first().ok_or_else(|| no_thing(&thing))?;
-            if known.matches(&head.id) {
+            // That there are several is told, though the latest may be known.
+            if heads.len() == 1 && known.matches(&head.id) {
                 return not_modified(&head.id);
             }
         }
@@ -97,11 +102,25 @@ pub(crate) async fn latest(call: Call) -> Answer {
             _ => db.get(&thing)?,
         };
         let entry = record.map(Entry::from).ok_or_else(|| no_thing(&thing))?;
-        if known.is_some_and(|known| known.matches(&entry.id())) {
+        if is_strict && entry.heads() > 1 {
+            return Err(forked(db, &thing, &entry, at.is_none())?);
+        }
+        if entry.heads() == 1 && known.is_some_and(|known| known.matches(&entry.id())) {
             return not_modified(&entry.id());
         }
         tagged(json(&EntryJson::as_asked(&entry, is_exact))?, &entry.id())
     })
+}
+
+/// The answer where none of several heads is to be chosen.
+fn forked(db: &Db, thing: &str, entry: &Entry, is_latest: bool) -> Result<Problem, Problem> {
+    let verb = if is_latest { "has" } else { "had then" };
+    let problem = Problem::new(StatusCode::CONFLICT, "forked", format!("{thing} {verb} {} heads", entry.heads()));
+    if !is_latest {
+        return Ok(problem);
+    }
+    let heads = db.heads(thing)?;
+    Ok(problem.heads(heads.iter().take(MAX_NAMED_HEADS).map(HeadJson::new).collect()).hint("GET /forks?thing="))
 }
 
 fn not_modified(id: &EntryId) -> Answer {

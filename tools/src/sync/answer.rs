@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
-use thingdb::{Db, Error, Observation, Origin, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Db, Error, Observation, Origin, Sender, ShortId, SignedCheckpoint, short_id};
 
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
@@ -107,8 +107,8 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
 }
 
 /// Takes entries in, as far as they come whole.
-pub(crate) fn receive(db: &Db, prefix: &str, node: Option<Origin>, unpacked: impl Read) -> thingdb::Result<Received> {
-    let taken = stream::take_in(db, node, prefix, unpacked, &mut |_| {})?;
+pub(crate) fn receive(db: &Db, prefix: &str, sender: Sender, unpacked: impl Read) -> thingdb::Result<Received> {
+    let taken = stream::take_in(db, sender, prefix, unpacked, &mut |_| {})?;
     let entries = taken.summary.entries;
     Ok(Received { tally: taken.summary.into(), entries, size: db.ledger_size() })
 }

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Read, Write};
 
 use thingdb::format::frame::Encoder;
-use thingdb::{Db, ImportOptions, ImportSummary, Origin, Outgoing, Refusal, StreamState};
+use thingdb::{Db, ImportOptions, ImportSummary, Outgoing, Refusal, Sender, StreamState};
 
 /// The media type of a binary stream of entries.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.thingdb.stream";
@@ -86,16 +86,13 @@ pub(crate) fn unpacked(packed: impl Read) -> io::Result<impl Read> {
 /// is not accepted.
 pub(crate) fn take_in(
     db: &Db,
-    from: Option<Origin>,
+    sender: Sender,
     prefix: &str,
     unpacked: impl Read,
     refused: &mut dyn FnMut(&Refusal),
 ) -> thingdb::Result<Taken> {
     let mut source = UntilBroken { source: unpacked, broken: None };
-    let mut options = ImportOptions::new().prefix(prefix).refused(refused);
-    if let Some(from) = from {
-        options = options.from(from);
-    }
+    let options = ImportOptions::new().prefix(prefix).from(sender).refused(refused);
     let summary = db.import(options, BufReader::new(&mut source))?;
     let broken = match (source.broken, &summary.stream) {
         (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),

@@ -99,6 +99,9 @@ pub(crate) struct Tally {
     /// Of those: what would have to change.
     #[serde(default, skip_serializing_if = "Kinds::is_empty")]
     pub(crate) kinds: Kinds,
+    /// Envelopes that found no place in an entry, or lost it.
+    #[serde(default)]
+    pub(crate) envelopes_dropped: u64,
     /// Why, for some.
     pub(crate) reasons: Vec<Reason>,
 }
@@ -171,6 +174,7 @@ impl From<ImportSummary> for Tally {
             completed: summary.completed,
             pending: summary.pending,
             refused: summary.refused,
+            envelopes_dropped: summary.envelopes_dropped,
             reasons: reasons.map(reason).collect(),
         }
     }
@@ -183,8 +187,10 @@ impl Received {
         if self.entries != sent {
             return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
         }
-        let Tally { added, known, completed, pending, refused, kinds, reasons } = &mut self.tally;
+        let Tally { added, known, completed, pending, refused, kinds, envelopes_dropped, reasons } = &mut self.tally;
         let Kinds { permanent, trust, version, passing } = kinds;
+        // Each entry brings eight and has eight.
+        *envelopes_dropped = sent.saturating_mul(16).min(*envelopes_dropped);
         for count in [added, known, completed, pending, refused, permanent, trust, version, passing] {
             *count = sent.min(*count);
         }

@@ -23,8 +23,8 @@
 //!
 //! *What a sync is.* sled's `flush()` writes its buffer and waits with
 //! `sync_file_range`, which reaches neither the length of the file nor the
-//! cache of the disk. See `Core::sync` for what is added. The thread that
-//! gets the sync lock syncs for all that wait for it.
+//! cache of the disk. See `Core::sync` for what is added. One of the threads
+//! that wait has the turn and syncs for all of them.
 //!
 //! *Why the order of writes matters.* sled moves the rows of an old segment to
 //! the end of the log and then writes over the old one. It takes the move for
@@ -71,7 +71,7 @@ use fault::{convert, describe, io_error, panic_text};
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
 use room::{allocated_bytes, free_bytes, release_reserve};
-use sync::{Alarm, AlarmState, Syncer};
+use sync::{Alarm, AlarmState, Syncer, Turn};
 use trees::{Trees, drop_sled, open_sled};
 
 /// What the log grows by for each byte of a commit, at the most that was
@@ -167,6 +167,7 @@ struct Core {
     /// What the log may have grown by since the last sync.
     unsynced_bytes: AtomicU64,
     writer: Mutex<Writer>,
+    turn: Turn,
     syncer: Mutex<Syncer>,
     /// The ticket of the newest commit. Written by the holder of `writer`.
     committed: AtomicU64,
@@ -253,6 +254,7 @@ impl SledStorage {
             can_order,
             synchronous: AtomicBool::new(can_order),
             unsynced_bytes: AtomicU64::new(0),
+            turn: Turn::default(),
             syncer: Mutex::new(Syncer { log, blobs, count: 0, calm: 0 }),
             committed: AtomicU64::new(0),
             synced: AtomicU64::new(0),

@@ -7,7 +7,7 @@ use crate::cli::output::{Format, printable};
 use crate::cli::patch::{self, Change};
 use crate::cli::reader::Reader;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, record};
+use crate::cli::{find, heads, record};
 
 /// Arguments of `thingdb diff`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Err(find::no_thing(reader, &args.thing));
     }
     let (old, new) = (entry(reader, args, &args.old)?, entry(reader, args, &args.new)?);
+    heads::warn(&context.console, &new);
     let changes = changes(&old, &new)?;
     match context.output.format() {
         Format::Table => print(context, &old, &new, &changes),

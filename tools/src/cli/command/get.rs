@@ -1,7 +1,7 @@
 //! `thingdb get`: a thing as it is, or as it was.
 
 use crate::cli::context::Context;
-use crate::cli::entry::Entry;
+use crate::cli::entry::{Entry, State};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, is_unprintable, printable};
 use crate::cli::pointer::Pointer;
@@ -9,7 +9,7 @@ use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::when::{self, When};
-use crate::cli::{find, pretty, span};
+use crate::cli::{find, heads, pretty, span};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -21,10 +21,16 @@ Examples:
   thingdb get part-42 --at 2h                  as it was two hours ago
   thingdb get part-42 --seq 1
   thingdb get photo --raw > front.jpg          the data, byte for byte
+  thingdb get part-42 --strict                 or nothing, if nodes wrote it apart
   thingdb get part-42 --url https://hq.example:7443 --card hq.card --token-file hq.token
 
-Exit code 3 if there is no such thing, entry or field; 6 with --raw or --field if
-the entry is here and its data cannot be read.")]
+Where a thing has several heads, the latest is that of the greatest time, the same
+on every node, whether it can be read here or not; a warning says that there are
+others.
+
+Exit code 3 if there is no such thing, entry or field; 5 with --strict if there
+are several heads; 6 with --raw or --field if the entry is here and its data cannot
+be read.")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
@@ -44,6 +50,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID", group = "version")]
     id: Option<String>,
 
+    /// Refuse to choose if the thing has several heads
+    #[arg(long, conflicts_with_all = ["seq", "id"])]
+    strict: bool,
+
     /// Only the value at this JSON Pointer (RFC 6901)
     #[arg(long, value_name = "/POINTER", value_parser = Pointer::parse)]
     field: Option<Pointer>,
@@ -60,8 +70,27 @@ pub(crate) struct Args {
 /// Prints the entry.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
-    let entry = entry(context, &*source, args)?;
+    let reader = &*source;
+    let entry = entry(context, reader, args)?;
+    let is_latest = args.at.is_none() && args.seq.is_none() && args.id.is_none();
+    if args.strict {
+        heads::refuse(reader, &entry, is_latest)?;
+    }
     let raw = args.raw || context.output.format() == Format::Raw;
+    if entry.state() != State::Open && (raw || args.field.is_some()) {
+        return Err(if is_latest { heads::not_readable(reader, &entry) } else { entry.not_readable() });
+    }
+    match (is_latest, &args.at) {
+        (true, _) => heads::warn_of_latest(&context.console, reader, &entry)?,
+        (_, Some(_)) if entry.heads() > 1 => {
+            let thing = printable(entry.thing());
+            let fact = format!("{thing} had {} heads then, this is the latest", entry.heads());
+            let graph = format!("thingdb log {} --graph", find::quoted(entry.thing()));
+            context.console.warning("fork", fact).hint(graph).say();
+        }
+        (_, Some(_)) => {}
+        _ => heads::warn(&context.console, &entry),
+    }
     match &args.field {
         Some(pointer) => print_field(context, &entry, pointer, raw),
         None if raw => print_data(context, &entry),

@@ -126,6 +126,7 @@ fn say(context: &Context, args: &Args, summary: &ImportedJson) -> Outcome {
         (summary.completed, "completed"),
         (summary.pending, "waiting for the entries before them"),
         (summary.refused, "refused"),
+        (summary.envelopes_dropped, "envelopes dropped"),
     ];
     for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
         line = format!("{line}, {} {what}", grouped(count));

@@ -9,7 +9,7 @@ use crate::cli::reader::{Part, Reader};
 use crate::cli::record::{self, EntryJson, Step};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::span::Span;
-use crate::cli::{find, when};
+use crate::cli::{find, heads, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
 /// history.
@@ -73,6 +73,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let most = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let part = Part { span, newest_first: !args.reverse, most };
     let mut entries = reader.history(&args.thing, part)?.ok_or_else(|| find::no_thing(reader, &args.thing))?;
+    let first = entries.next().transpose()?;
+    if first.as_ref().is_some_and(|entry| entry.heads() > 1)
+        && let Some(latest) = reader.latest(&args.thing)?
+    {
+        heads::warn_of_latest(&context.console, reader, &latest)?;
+    }
+    let mut entries = first.into_iter().map(Ok).chain(entries);
     if args.graph {
         return draw(context, entries);
     }

@@ -74,8 +74,15 @@ fn json(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> 
 
 fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
+    let is_raw = context.output.format() == Format::Raw;
     for thing in things {
-        text.line(&printable(thing?.thing.as_str()))?;
+        let thing = thing?;
+        let name = printable(thing.thing.as_str());
+        match thing.heads.len() {
+            // Names alone are for programs.
+            2.. if !is_raw => text.line(&format!("{name}  ({} heads)", thing.heads.len()))?,
+            _ => text.line(&name)?,
+        }
     }
     text.end()
 }

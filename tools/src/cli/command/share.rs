@@ -39,8 +39,10 @@ pub(crate) struct Args {
 Examples:
   thingdb readers part-42
 
-Tells what the envelopes that this node has seen say. Whoever got a key or the
-data by another way does not show.")]
+Tells what the envelopes that are here say. They are not signed: that a reader
+can open an entry is certain where this node sealed it, as certain as the entry's
+origin where that node brought the envelope itself, and else a claim. Whoever got
+a key or the data by another way does not show.")]
 pub(crate) struct ReadersArgs {
     /// The thing
     thing: String,
@@ -51,6 +53,8 @@ struct Shared {
     shared: u64,
     known: u64,
     undecryptable: u64,
+    full: u64,
+    displaced: u64,
 }
 
 #[derive(Serialize)]
@@ -58,6 +62,9 @@ struct Row {
     name: Option<String>,
     recipient: Option<String>,
     entries: u64,
+    certain: u64,
+    by_origin: u64,
+    claimed: u64,
     first_seq: u64,
     last_seq: u64,
     from: Vec<String>,
@@ -78,17 +85,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (None, None) => return Err(Failure::usage("neither a thing nor --prefix is given")),
     };
     db.close()?;
-    let ShareSummary { shared, known, undecryptable, full, .. } = summary;
+    let ShareSummary { shared, known, undecryptable, full, displaced, .. } = summary;
     if context.output.is_json() {
-        context.output.object(&Shared { shared, known, undecryptable })?;
+        context.output.object(&Shared { shared, known, undecryptable, full, displaced })?;
     } else {
         let line = format!(
-            "{} sealed to {}, {} could be read already",
+            "{} sealed to {}, {} sealed to it before",
             counted(shared, "entry", "entries"),
             printable(&to.join(", ")),
             grouped(known)
         );
         context.output.line(&line)?;
+    }
+    if displaced > 0 {
+        let envelopes = counted(displaced, "envelope", "envelopes");
+        let fact = format!("{envelopes} of others gave way: an entry keeps eight");
+        context.console.warning("envelopes-dropped", fact).say();
     }
     if undecryptable > 0 {
         let fact =
@@ -119,6 +131,9 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
         peer.map_or_else(|| origin.to_string(), |peer| peer.name.clone())
     };
     let row = |reader: Reader| Row {
+        certain: reader.certain,
+        by_origin: reader.by_origin,
+        claimed: reader.claimed(),
         name: reader.name,
         recipient: reader.recipient.map(|id| id.to_string()),
         entries: reader.entries,
@@ -134,17 +149,30 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
             list.end()
         }
         Format::Raw | Format::Table => {
-            let header = ["reader", "entries", "seqs", "opened by"];
+            let header = ["reader", "entries", "seqs", "known", "sealed by"];
             let cells = |row: &Row| {
                 let unknown = || format!("unknown key {}", row.recipient.as_deref().unwrap_or_default());
                 [
                     printable(&row.name.clone().unwrap_or_else(unknown)).into_owned(),
                     grouped(row.entries),
                     format!("{} … {}", row.first_seq, row.last_seq),
+                    known(row),
                     printable(&row.from.join(", ")).into_owned(),
                 ]
             };
-            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(3)))
+            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(4)))
+        }
+    }
+}
+
+/// How sure it is that a reader can open its entries.
+fn known(row: &Row) -> String {
+    let parts = [(row.certain, "certain"), (row.by_origin, "by the origin"), (row.claimed, "claimed")];
+    let some: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).collect();
+    match some.as_slice() {
+        [(_, word)] => (*word).to_owned(),
+        several => {
+            several.iter().map(|(count, word)| format!("{} {word}", grouped(*count))).collect::<Vec<_>>().join(", ")
         }
     }
 }

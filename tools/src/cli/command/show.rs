@@ -7,7 +7,7 @@ use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::record::{self, AllJson, EntryJson, WholeJson};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, pretty};
+use crate::cli::{find, heads, pretty};
 
 /// Arguments of `thingdb show`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
     let entry = find::entry(&*source, &args.id)?;
+    heads::warn(&context.console, &entry);
     if context.output.format() == Format::Raw {
         return context.output.bytes(entry.data().unwrap_or_default());
     }
@@ -56,6 +57,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         ("actor", format!("{} ({} key)", record::actor(entry), record::trust(entry))),
         ("actor key", entry.actor().to_string()),
         ("action", printable(entry.action().unwrap_or("-")).into_owned()),
+        ("heads", entry.heads().to_string()),
         ("prev", if prev.is_empty() { "none, it is the first".to_owned() } else { prev.join(" ") }),
         ("origin", whole.origin.to_string()),
         ("position", whole.position.to_string()),

@@ -24,6 +24,7 @@ pub(crate) struct Told {
     pub(crate) action: Option<String>,
     #[serde(with = "as_text::list")]
     pub(crate) prev: Vec<EntryId>,
+    pub(crate) heads: u64,
     pub(crate) content: State,
     pub(crate) media_type: Option<String>,
     #[serde(deserialize_with = "base64")]
@@ -56,7 +57,7 @@ impl Told {
     fn sound(self) -> Result<Self, String> {
         let is_open = self.content == State::Open;
         let parts = [self.action.is_some(), self.media_type.is_some(), self.data.is_some()];
-        if parts.contains(&!is_open) || self.seq == 0 {
+        if parts.contains(&!is_open) || self.seq == 0 || self.heads == 0 {
             return Err(format!("{} is no entry that could be", self.id));
         }
         Ok(self)
@@ -79,7 +80,7 @@ mod tests {
     fn entry() -> Value {
         json!({
             "thing": "part-42", "seq": 1, "id": "ab".repeat(32), "time": "2026-11-22T06:01:12.000000Z",
-            "actor": {"name": "alice", "key": KEY, "trusted": true}, "action": "create", "prev": [],
+            "actor": {"name": "alice", "key": KEY, "trusted": true}, "action": "create", "prev": [], "heads": 1,
             "content": "open", "media_type": "application/json", "data": "MQ==",
         })
     }
@@ -122,6 +123,8 @@ mod tests {
             ("id", json!("AB".repeat(32))),
             ("id", json!("ab")),
             ("time", json!("yesterday")),
+            ("heads", json!(0)),
+            ("heads", Value::Null),
             ("actor", json!({"name": "alice", "key": "00", "trusted": true})),
             ("prev", json!(["x"])),
             ("content", json!("closed")),

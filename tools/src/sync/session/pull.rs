@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use thingdb::{Cursors, Refusal, ShortId, Time};
+use thingdb::{Cursors, Refusal, Sender, ShortId, Time};
 
 use super::greeting::Greeting;
 use super::{Session, Tick, limited, now};
@@ -257,7 +257,8 @@ impl Session<'_> {
             let unpacked = stream::unpacked(&mut body).map_err(|problem| Fault::of_line(&problem))?;
             // An answer without an end is none.
             let unpacked = unpacked.take((asked + 1).saturating_mul(MAX_ENTRY_BYTES));
-            let entries = stream::take_in(db, Some(origin), &prefix, unpacked, &mut refused)?;
+            // Who answers has the certificate that is pinned for this node.
+            let entries = stream::take_in(db, Sender::node(origin), &prefix, unpacked, &mut refused)?;
             let broken = entries.broken.as_ref().map(Fault::of_line);
             taken = Some(entries);
             broken.map_or(Ok(()), Err)

@@ -94,6 +94,7 @@ impl Count {
         for kind in [RefusalKind::Permanent, RefusalKind::Trust, RefusalKind::Version, RefusalKind::Passing] {
             *tally.kinds.of(kind) += *more.kinds.of(kind);
         }
+        tally.envelopes_dropped += more.envelopes_dropped;
         let room = MAX_REASONS.saturating_sub(tally.reasons.len());
         tally.reasons.extend(more.reasons.into_iter().take(room));
     }

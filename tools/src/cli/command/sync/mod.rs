@@ -335,7 +335,7 @@ impl TheWay {
             let entries = counted(planned.entries, "entry", "entries");
             return format!("would be {verb}: {entries}, about {} bytes{time}", grouped(planned.bytes));
         }
-        let Tally { added, known, completed, pending, refused, .. } = self.tally;
+        let Tally { added, known, completed, pending, refused, envelopes_dropped, .. } = self.tally;
         let mut line = format!("{verb} {}", counted(added, "entry", "entries"));
         let parts = [
             (completed, "completed"),
@@ -343,6 +343,7 @@ impl TheWay {
             (pending, "waiting for the entries before them"),
             (refused, "refused"),
             (self.still_refused, "still refused"),
+            (envelopes_dropped, "envelopes dropped"),
         ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             line = format!("{line}, {} {what}", grouped(count));
