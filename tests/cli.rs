@@ -15,6 +15,7 @@ mod cli {
     mod manners;
     mod passphrase;
     mod real_input;
+    mod screens;
     mod secret_files;
     mod streams;
     mod terminal;

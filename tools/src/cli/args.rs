@@ -171,6 +171,17 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = Progress::Auto, hide_short_help = true)]
     pub(crate) progress: Progress,
 
+    /// Do not show long output in a pager
+    ///
+    /// log, ls, show, diff, get, forks and help use THINGDB_PAGER, or PAGER, or less, where stdout is a
+    /// terminal.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) no_pager: bool,
+
+    /// Show tables in full: whole ids, and nothing fitted to the terminal
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) wide: bool,
+
     /// Never ask anything; fail instead
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) no_input: bool,

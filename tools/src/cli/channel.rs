@@ -20,6 +20,16 @@ pub(crate) struct Channel {
     file: Arc<File>,
     is_regular: bool,
     leash: Option<Arc<Leash>>,
+    person: Option<Arc<Person>>,
+}
+
+/// Somebody who reads what is written through a pager on a terminal.
+#[derive(Debug)]
+struct Person {
+    /// The width of the terminal.
+    columns: Option<u16>,
+    /// Something was written.
+    has_begun: AtomicBool,
 }
 
 /// Ends every waiting for somebody's files when they are gone.
@@ -84,12 +94,27 @@ impl Channel {
 
     fn new(file: File, leash: Option<Arc<Leash>>) -> Self {
         let is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        Self { file: Arc::new(file), is_regular, leash }
+        Self { file: Arc::new(file), is_regular, leash, person: None }
+    }
+
+    /// The same, read by a person on a terminal of so many columns.
+    pub(crate) fn read_by_a_person(self, columns: Option<u16>) -> Self {
+        Self { person: Some(Arc::new(Person { columns, has_begun: AtomicBool::new(false) })), ..self }
+    }
+
+    /// Whether a pager stands between, and for a terminal of how many columns.
+    pub(crate) fn paged(&self) -> Option<Option<u16>> {
+        self.person.as_ref().map(|person| person.columns)
+    }
+
+    /// Whether a pager has the terminal.
+    pub(crate) fn is_pager_shown(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.has_begun.load(Ordering::SeqCst))
     }
 
     /// Whether a person is at the other end.
     pub(crate) fn is_terminal(&self) -> bool {
-        self.file.is_terminal()
+        self.person.is_some() || self.file.is_terminal()
     }
 
     /// Whether it is a file as on a disk.
@@ -99,6 +124,9 @@ impl Channel {
 
     /// The width of the terminal, if it is one and has one.
     pub(crate) fn columns(&self) -> Option<u16> {
+        if let Some(person) = &self.person {
+            return person.columns;
+        }
         rustix::termios::tcgetwinsize(&self.file).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
     }
 
@@ -124,6 +152,9 @@ impl Read for Channel {
 
 impl Write for Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(person) = self.person.as_ref().filter(|_| !bytes.is_empty()) {
+            person.has_begun.store(true, Ordering::SeqCst);
+        }
         let Some(leash) = &self.leash else { return (&*self.file).write(bytes) };
         let most = if self.is_regular { bytes.len() } else { bytes.len().min(PIPE_BYTES) };
         let bytes = bytes.get(..most).unwrap_or_default();

@@ -51,6 +51,15 @@ pub(crate) trait Host: Send + Sync {
     fn is_server_ending(&self) -> bool;
 }
 
+/// Where colours are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Colours {
+    /// On stderr.
+    pub(crate) talk: bool,
+    /// On stdout.
+    pub(crate) data: bool,
+}
+
 /// What a command has around it.
 #[derive(Clone)]
 pub(crate) struct Console {
@@ -58,7 +67,8 @@ pub(crate) struct Console {
     stdin: Channel,
     stdout: Channel,
     stderr: Channel,
-    is_colourful: bool,
+    /// In what is said, and in data.
+    colours: Colours,
     is_quiet: bool,
     form: Form,
 }
@@ -72,7 +82,7 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// That of a process: its stdin, stdout and stderr, and the rest of it.
     pub(crate) fn new([stdin, stdout, stderr]: [Channel; 3], host: Arc<dyn Host>) -> Self {
-        Self { host, stdin, stdout, stderr, is_colourful: false, is_quiet: false, form: Form::Text }
+        Self { host, stdin, stdout, stderr, colours: Colours::default(), is_quiet: false, form: Form::Text }
     }
 
     /// That of this process.
@@ -86,9 +96,15 @@ impl Console {
         Ok(Self::new([stdin, stdout, stderr], Arc::new(Process)))
     }
 
-    /// With colours in what is said, or without.
-    pub(crate) fn colourful(mut self, is_colourful: bool) -> Self {
-        self.is_colourful = is_colourful;
+    /// With colours where they are wanted.
+    pub(crate) fn colourful(mut self, colours: Colours) -> Self {
+        self.colours = colours;
+        self
+    }
+
+    /// With another stdout.
+    pub(crate) fn with_stdout(mut self, stdout: Channel) -> Self {
+        self.stdout = stdout;
         self
     }
 
@@ -111,7 +127,12 @@ impl Console {
 
     /// Whether what is said has colours.
     pub(crate) const fn is_colourful(&self) -> bool {
-        self.is_colourful
+        self.colours.talk
+    }
+
+    /// Where colours are wanted.
+    pub(crate) const fn colours(&self) -> Colours {
+        self.colours
     }
 
     /// Whether only errors and warnings are said.
@@ -132,6 +153,13 @@ impl Console {
     /// Where talk goes.
     pub(crate) fn stderr(&self) -> Channel {
         self.stderr.clone()
+    }
+
+    /// Where talk goes that people are to see: into the pager if that has their
+    /// terminal.
+    pub(crate) fn talk(&self) -> Channel {
+        let is_covered = self.stdout.is_pager_shown() && self.stderr.is_terminal();
+        if is_covered { self.stdout.clone() } else { self.stderr.clone() }
     }
 
     /// A variable of the environment.
@@ -220,13 +248,17 @@ impl Drop for Patience {
     }
 }
 
-/// Whether what is said on stderr of this process has colours: as `--color`
-/// says, else as `NO_COLOR`, `CLICOLOR_FORCE` and the terminal do.
-pub(crate) fn is_colourful(color: Color) -> bool {
+/// Where this process has colours: as `--color` says, else as `NO_COLOR`,
+/// `CLICOLOR_FORCE` and the terminals do.
+pub(crate) fn colours(color: Color) -> Colours {
+    let is_wanted = |choice| choice != anstream::ColorChoice::Never;
     match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        Color::Always => Colours { talk: true, data: true },
+        Color::Never => Colours::default(),
+        Color::Auto => Colours {
+            talk: is_wanted(anstream::AutoStream::choice(&io::stderr())),
+            data: is_wanted(anstream::AutoStream::choice(&io::stdout())),
+        },
     }
 }
 

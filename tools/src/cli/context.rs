@@ -49,7 +49,7 @@ impl Context {
         Ok(Self {
             progress: global.progress,
             no_input: global.no_input,
-            output: Output::new(chosen, &console),
+            output: Output::new(chosen, global.wide, &console),
             sources: Sources::new(std::mem::take(&mut global.passphrase), global.no_input, &console)?,
             global,
             held,

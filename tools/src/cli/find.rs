@@ -14,7 +14,7 @@ use super::reader::{Found, Reader};
 pub(crate) const MIN_DIGITS: usize = 4;
 
 /// Digits of the ids in tables. They are accepted back.
-const SHORT_DIGITS: usize = 12;
+pub(crate) const SHORT_DIGITS: usize = 12;
 
 /// An id as tables show it.
 pub(crate) fn short(id: &EntryId) -> String {

@@ -14,6 +14,8 @@ use super::error::Exit;
 
 /// How many want to be asked first.
 static PATIENT: AtomicUsize = AtomicUsize::new(0);
+/// How many other programs have the terminal.
+static AWAY: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 static HANGUP: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
@@ -21,14 +23,34 @@ static HANGUP: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 /// What is called once, from another thread, when somebody asks us to stop.
 pub(crate) type Listener = Box<dyn FnOnce() + Send>;
 
-/// From here on, or no longer, a signal only asks.
-pub(crate) fn be_patient(patient: bool) {
+fn handle() {
     static HANDLER: Once = Once::new();
     HANDLER.call_once(|| {
         // Where signals cannot be waited for they end the process, as always.
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
         let _ = thread::Builder::new().name("signals".into()).spawn(move || signals.forever().for_each(take));
     });
+}
+
+/// While the result lives, Ctrl-C is meant for another program on this terminal.
+pub(crate) fn leave_to_another() -> Away {
+    handle();
+    AWAY.fetch_add(1, Ordering::SeqCst);
+    Away
+}
+
+/// While it lives, Ctrl-C is meant for another program.
+pub(crate) struct Away;
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        AWAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// From here on, or no longer, a signal only asks.
+pub(crate) fn be_patient(patient: bool) {
+    handle();
     if patient {
         PATIENT.fetch_add(1, Ordering::SeqCst);
     } else {
@@ -37,6 +59,9 @@ pub(crate) fn be_patient(patient: bool) {
 }
 
 fn take(signal: i32) {
+    if signal == SIGINT && AWAY.load(Ordering::SeqCst) > 0 {
+        return;
+    }
     if signal == SIGHUP
         && let Some(listener) = &*HANGUP.lock().unwrap_or_else(PoisonError::into_inner)
     {

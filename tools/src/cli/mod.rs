@@ -27,6 +27,8 @@ mod kept;
 mod lines;
 mod media_type;
 mod output;
+mod pager;
+mod paint;
 pub(crate) mod passphrase;
 mod patch;
 mod pointer;
@@ -42,8 +44,10 @@ mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
+mod table;
 pub(crate) mod talk;
 pub(crate) mod text;
+mod times;
 pub(crate) mod unwrap;
 mod usage;
 mod watch;
@@ -61,6 +65,7 @@ use console::Console;
 use context::Context;
 use error::{Exit, Outcome};
 use output::Format;
+use pager::Pager;
 use talk::Form;
 
 /// Runs the command that `args` name and gives its exit code: in the server
@@ -72,19 +77,25 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(problem) => return usage::refuse(&problem, &args),
     };
     let console = match Console::of_process() {
-        Ok(console) => console.colourful(console::is_colourful(cli.global.color)),
+        Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
     }
+    let (console, pager) = Pager::between(console, &cli);
     let ran = match server(&cli) {
         Ok(Some(client)) => client.run(&console, cli.global, &args),
         Ok(None) => Ok(execute(cli, &console, None).into()),
         Err(failure) => Err(failure),
     };
-    ended(ran, &console)
+    let code = ended(ran, &console);
+    drop(console);
+    if let Some(pager) = pager {
+        pager.end();
+    }
+    code
 }
 
 /// The exit code, after what there is to be said.

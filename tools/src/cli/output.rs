@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use super::channel::Channel;
 use super::console::Console;
 use super::error::{Failure, Outcome};
+use super::find::SHORT_DIGITS;
+use super::paint::Painted;
+use super::table::{Room, Table};
 
 /// Terminals that are narrower than this are not fitted to: their own wrapping
 /// is the lesser evil. Some say that they have no width at all.
-const LEAST_WIDTH: u16 = 60;
+const LEAST_WIDTH: u16 = 20;
 
-/// What is left to the column that is fitted, at least.
-const LEAST_COLUMN: u16 = 16;
+/// Before a line that goes on.
+const MORE: &str = "    ";
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,13 +39,16 @@ pub(crate) struct Output {
     chosen: Option<Format>,
     out: Channel,
     is_terminal: bool,
+    is_colourful: bool,
+    is_wide: bool,
 }
 
 impl Output {
-    /// stdout in the `chosen` format, or in the one that fits what it is.
-    pub(crate) fn new(chosen: Option<Format>, console: &Console) -> Self {
+    /// stdout in the `chosen` format, or in the one that fits what it is; tables
+    /// in full if `is_wide`.
+    pub(crate) fn new(chosen: Option<Format>, is_wide: bool, console: &Console) -> Self {
         let out = console.stdout();
-        Self { chosen, is_terminal: out.is_terminal(), out }
+        Self { chosen, is_terminal: out.is_terminal(), is_colourful: console.colours().data, is_wide, out }
     }
 
     /// The format to write.
@@ -89,6 +94,15 @@ impl Output {
         self.out.clone().write_all(bytes).map_err(|problem| Failure::output(&problem))
     }
 
+    /// Data as it is. On a terminal only text that shows itself and nothing else.
+    pub(crate) fn data(&self, bytes: &[u8], way_out: impl FnOnce() -> String) -> Outcome {
+        let is_harmless = |text: &str| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c));
+        if self.is_terminal && !std::str::from_utf8(bytes).is_ok_and(is_harmless) {
+            return Err(Failure::usage("the data would upset the terminal").hint(way_out()));
+        }
+        self.bytes(bytes)
+    }
+
     /// Text for people, with colours where they are wanted.
     pub(crate) fn text(&self) -> Text {
         Text { out: BufWriter::new(self.out.clone()) }
@@ -99,34 +113,32 @@ impl Output {
         List { output: self.clone(), out: self.text(), count: 0 }
     }
 
-    /// A table without rules. Only the column `wraps` is fitted to the terminal;
-    /// what is in the others is copied and pasted, so it stays in one piece. With
-    /// no header, the rows continue those of a table before.
-    pub(crate) fn table<const N: usize>(
-        &self,
-        header: Option<&[&str; N]>,
-        rows: impl IntoIterator<Item = [String; N]>,
-        wraps: Option<usize>,
-    ) -> String {
-        let mut table = Table::new();
-        table.load_style(comfy_table::presets::NOTHING);
-        if let Some(header) = header {
-            table.set_header(header.to_vec());
-        }
-        table.add_rows(rows);
-        if let Some(width) = self.out.columns().filter(|width| *width >= LEAST_WIDTH) {
-            table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
-            for (number, column) in table.column_iter_mut().enumerate() {
-                column.set_constraint(if wraps == Some(number) {
-                    ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_COLUMN))
-                } else {
-                    ColumnConstraint::ContentWidth
-                });
+    /// A table with this header. Only the column `flexible` takes several lines.
+    pub(crate) fn table<const N: usize>(&self, header: [&'static str; N], flexible: Option<usize>) -> Table<N> {
+        let columns = self.columns().filter(|columns| *columns >= LEAST_WIDTH).map(usize::from);
+        Table::new(header, flexible, Room { columns, is_wide: self.is_wide, is_colourful: self.is_colourful })
+    }
+
+    /// The width of the terminal, if it is one and says it.
+    pub(crate) fn columns(&self) -> Option<u16> {
+        self.out.columns()
+    }
+
+    /// Whether tables are to be shown in full.
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.is_wide
+    }
+
+    /// Text with its colours, where they are wanted. On a terminal it goes on
+    /// below where it is too long, between words.
+    pub(crate) fn painted(&self, text: &Painted) -> String {
+        match self.columns().filter(|columns| *columns >= LEAST_WIDTH && !self.is_wide) {
+            Some(columns) if text.width(SHORT_DIGITS) > usize::from(columns) => {
+                let lines = text.wrapped(SHORT_DIGITS, usize::from(columns).saturating_sub(MORE.len()));
+                lines.iter().map(|line| line.render(self.is_colourful)).collect::<Vec<_>>().join(&format!("\n{MORE}"))
             }
+            _ => text.line(SHORT_DIGITS).render(self.is_colourful),
         }
-        let text = table.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        lines.join("\n")
     }
 
     /// JSON text as it may be shown: on a terminal the characters that JSON
@@ -280,7 +292,8 @@ mod tests {
     #[test]
     fn json_on_a_terminal_keeps_its_value() {
         let out = Channel::own(tempfile::tempfile().unwrap());
-        let output = Output { chosen: Some(Format::Ndjson), out, is_terminal: true };
+        let output =
+            Output { chosen: Some(Format::Ndjson), out, is_terminal: true, is_colourful: false, is_wide: false };
         let text = output.json_line(Ok("{\"a\":\"\u{9b}\u{7f}\"}".to_owned())).unwrap();
         assert_eq!(text, "{\"a\":\"\\u009b\\u007f\"}");
         let text = output.json_line(Ok("\"\u{e0041}\"".to_owned())).unwrap();

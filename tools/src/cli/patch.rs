@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::output::{printable, shorten};
+use super::paint::{Paint, Painted};
 
 /// Nesting that is compared member by member; below it a value is replaced as
 /// a whole.
@@ -146,22 +147,25 @@ fn is_same(old: &RawValue, new: &RawValue) -> bool {
 
 impl Change {
     /// One line for a person: `temp 20.1 → 21.4`, `+site "plant-3"`.
-    pub(crate) fn line(&self, width: usize) -> String {
+    pub(crate) fn line(&self, width: usize) -> Painted {
         let show = |value: &RawValue| shorten(&printable(value.get()), width).into_owned();
+        let line = Painted::default();
         match self {
-            Self::Add { path, value } => format!("+{} {}", name(path), show(value)),
-            Self::Remove { path, old } => format!("-{} {}", name(path), show(old)),
-            Self::Replace { path, value, old } => {
-                format!("{} {} → {}", name(path), show(old), show(value)).trim_start().to_owned()
-            }
+            Self::Add { path, value } => line.and(Paint::Added, format!("+{} {}", name(path), show(value))),
+            Self::Remove { path, old } => line.and(Paint::Removed, format!("-{} {}", name(path), show(old))),
+            Self::Replace { path, value, old } => line
+                .and(Paint::Plain, format!("{} ", name(path)).trim_start())
+                .and(Paint::Removed, show(old))
+                .and(Paint::Plain, " → ")
+                .and(Paint::Added, show(value)),
         }
     }
 
     /// As few words as possible, for a column of a table.
-    pub(crate) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> Painted {
         match self {
-            Self::Add { path, .. } => format!("+{}", name(path)),
-            Self::Remove { path, .. } => format!("-{}", name(path)),
+            Self::Add { path, .. } => Painted::default().and(Paint::Added, format!("+{}", name(path))),
+            Self::Remove { path, .. } => Painted::default().and(Paint::Removed, format!("-{}", name(path))),
             Self::Replace { .. } => self.line(16),
         }
     }
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn changes_read_as_one_line() {
-        let line = |old, new| changes(old, new).unwrap()[0].line(40);
+        let line = |old, new| changes(old, new).unwrap()[0].line(40).to_string();
         assert_eq!(line(r#"{"temp":20.1}"#, r#"{"temp":21.4}"#), "temp 20.1 → 21.4");
         assert_eq!(line("1", "2"), "1 → 2");
         assert_eq!(line("{}", r#"{"site":"x"}"#), r#"+site "x""#);

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::error::Outcome;
-use super::output::{printable, shorten};
+use super::output::printable;
+use super::paint::{Paint, Painted};
 use super::patch::{self, Change};
 use super::reader::Reader;
 use super::{as_text, find, when};
@@ -246,13 +247,16 @@ impl<'a> Step<'a> {
     }
 
     /// The changes in one cell.
-    pub(crate) fn summary(&self, width: usize) -> String {
-        let Some(changes) = self.changes() else { return about(self.entry) };
+    pub(crate) fn summary(&self, width: usize) -> Painted {
+        let Some(changes) = self.changes() else { return about(self.entry).into() };
         if changes.is_empty() {
-            return "(same data)".to_owned();
+            return "(same data)".into();
         }
-        let words: Vec<String> = changes.iter().take(16).map(Change::word).collect();
-        shorten(&words.join("  "), width).into_owned()
+        let join = |line: Painted, change: &Change| match line.is_empty() {
+            true => change.word(),
+            false => line.and(Paint::Plain, "  ").with(change.word()),
+        };
+        changes.iter().take(16).fold(Painted::default(), join).shortened(width)
     }
 }
 
@@ -277,18 +281,28 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
     if entry.is_trusted() { "trusted" } else { "unknown" }
 }
 
+/// The same with its colour.
+pub(crate) fn painted_trust(entry: &Entry) -> Painted {
+    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    Painted::default().and(paint, trust(entry))
+}
+
+/// Who signed, and whether the key is known here.
+pub(crate) fn signer(entry: &Entry) -> Painted {
+    Painted::from(format!("{} (", actor(entry))).with(painted_trust(entry)).and(Paint::Plain, " key)")
+}
+
 /// An entry in one line.
-pub(crate) fn headline(entry: &Entry) -> String {
-    format!(
-        "{} #{}  {}  {}  {} by {} ({} key)",
+pub(crate) fn headline(entry: &Entry) -> Painted {
+    let start = format!(
+        "{} #{}  {}  {}  {} by ",
         printable(entry.thing()),
         entry.seq(),
         find::short(&entry.id()),
         when::short(entry.time()),
         entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
-        actor(entry),
-        trust(entry),
-    )
+    );
+    Painted::from(start).with(signer(entry))
 }
 
 /// What a write gave, in the words of the format.

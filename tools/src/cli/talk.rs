@@ -106,7 +106,11 @@ impl Drop for Warning<'_> {
 impl Console {
     /// A line as it is, for who sits at the terminal.
     pub(crate) fn plain(&self, line: &str) {
-        let _ = self.stderr().write_all(format!("{line}\n").as_bytes());
+        let line = format!("{line}\n");
+        if self.talk().write_all(line.as_bytes()).is_err() {
+            // A pager that is gone covers the terminal no more.
+            let _ = self.stderr().write_all(line.as_bytes());
+        }
     }
 
     /// What was done; not said with `--quiet`.

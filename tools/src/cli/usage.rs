@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::error::ErrorKind;
 
-use super::console::Console;
+use super::args::Color;
+use super::console::{self, Console};
 use super::error::{Exit, Failure};
 use super::output::Format;
+use super::pager::Pager;
 use super::talk::Form;
 use super::{remote, speaking};
 
@@ -32,15 +34,23 @@ pub(crate) fn refuse(problem: &clap::Error, args: &[OsString]) -> ExitCode {
         }
         return Exit::Usage.into();
     }
-    let mut out = anstream::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done.into(),
+    let is_paged = problem.kind() == ErrorKind::DisplayHelp && !args.iter().any(|arg| arg == "--no-pager");
+    let console = console.colourful(console::colours(Color::Auto));
+    let (console, pager) = if is_paged { Pager::start(console) } else { (console, None) };
+    let text = if console.colours().data { text } else { problem.render().to_string() };
+    let exit = match console.stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
         Err(problem) => {
             let failure = Failure::output(&problem);
             failure.say(&console);
-            failure.exit().into()
+            failure.exit()
         }
+    };
+    drop(console);
+    if let Some(pager) = pager {
+        pager.end();
     }
+    exit.into()
 }
 
 /// The format that is asked for by arguments that do not parse.

@@ -133,7 +133,8 @@ impl<'a> Errand<'a> {
             // Without one, relative paths are found from the server's.
             dir: std::env::current_dir().unwrap_or_default(),
             variables: std::env::vars_os().filter(named).collect(),
-            is_colourful: self.console.is_colourful(),
+            colours: self.console.colours(),
+            paged: self.console.stdout().paged(),
             streams: streams.map_err(|problem| Failure::file("stdin, stdout or stderr", &problem))?,
         };
         let sender = Arc::clone(&self.sender);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Frame, malformed};
-use crate::cli::console::Access;
+use crate::cli::console::{Access, Colours};
 use crate::cli::error::Failure;
 use crate::cli::passphrase::{Purpose, Question};
 use crate::cli::replace::Manner;
@@ -32,8 +32,10 @@ pub(crate) struct Command {
     pub(crate) dir: PathBuf,
     /// The variables of its environment that the command reads.
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// Whether what is said has colours.
-    pub(crate) is_colourful: bool,
+    /// Where colours are wanted.
+    pub(crate) colours: Colours,
+    /// Whether stdout goes to a pager, and for a terminal of how many columns.
+    pub(crate) paged: Option<Option<u16>>,
     /// stdin, stdout, stderr.
     pub(crate) streams: Vec<OwnedFd>,
 }
@@ -136,7 +138,8 @@ impl Message {
                 out.list(&command.args, |out, arg| out.bytes(arg.as_bytes()));
                 out.bytes(command.dir.as_os_str().as_bytes());
                 out.list(&command.variables, |out, (name, value)| out.bytes(name.as_bytes()).bytes(value.as_bytes()));
-                out.flag(command.is_colourful);
+                out.flag(command.colours.talk).flag(command.colours.data);
+                out.flag(command.paged.is_some()).number(command.paged.flatten().map_or(0, u32::from));
                 descriptors.extend(command.streams.iter().map(AsFd::as_fd));
                 2
             }
@@ -220,7 +223,11 @@ impl Message {
                 args: from.list(In::os)?,
                 dir: from.os()?.into(),
                 variables: from.list(|from| Ok((from.os()?, from.os()?)))?,
-                is_colourful: from.flag()?,
+                colours: Colours { talk: from.flag()?, data: from.flag()? },
+                paged: match (from.flag()?, from.number()?) {
+                    (true, columns) => Some(u16::try_from(columns).ok().filter(|columns| *columns > 0)),
+                    (false, _) => None,
+                },
                 streams: vec![descriptor()?, descriptor()?, descriptor()?],
             }),
             3 => Self::Refused(Failure::of_other_process(
@@ -383,7 +390,8 @@ mod tests {
                 args: vec!["thingdb".into(), odd.clone(), OsString::new()],
                 dir: "/x".into(),
                 variables: vec![("A".into(), odd.clone())],
-                is_colourful: true,
+                colours: Colours { talk: false, data: true },
+                paged: Some(Some(80)),
                 streams: Vec::new(),
             }),
             Message::Refused(Failure::new(Exit::Locked, "busy", "too many").cause("a").hint("b").hint("c")),
@@ -406,8 +414,10 @@ mod tests {
                 Message::Command(command) => {
                     let command = Command { streams: vec![file(), file(), file()], ..command };
                     let (args, variables) = (command.args.clone(), command.variables.clone());
+                    let looks = (command.colours, command.paged);
                     let Message::Command(there) = there(&Message::Command(command)) else { panic!("another message") };
                     assert_eq!((there.args, there.variables, there.streams.len()), (args, variables, 3));
+                    assert_eq!((there.colours, there.paged), looks);
                 }
                 message => assert_eq!(format!("{:?}", there(&message)), format!("{message:?}")),
             }

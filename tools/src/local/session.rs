@@ -141,7 +141,7 @@ impl Session {
     }
 
     fn execute(self: &Arc<Self>, command: Command, answers: Receiver<Message>, db: Arc<Db>) -> u8 {
-        let Command { args, dir, variables, is_colourful, streams } = command;
+        let Command { args, dir, variables, colours, paged, streams } = command;
         let client = Client {
             session: Arc::clone(self),
             answers: Mutex::new(answers),
@@ -150,10 +150,14 @@ impl Session {
             replacements: AtomicU32::new(0),
         };
         let Ok(streams) = <[_; 3]>::try_from(streams) else { return Exit::Usage as u8 };
-        let streams = streams.map(|stream| Channel::on_leash(stream, Arc::clone(&self.leash)));
+        let [stdin, stdout, stderr] = streams.map(|stream| Channel::on_leash(stream, Arc::clone(&self.leash)));
+        let stdout = match paged {
+            Some(columns) => stdout.read_by_a_person(columns),
+            None => stdout,
+        };
         let client = Arc::new(client);
         let host = Arc::new(Remote(Arc::clone(&client)));
-        let console = Console::new(streams, host).colourful(is_colourful);
+        let console = Console::new([stdin, stdout, stderr], host).colourful(colours);
         let ran = catch_unwind(AssertUnwindSafe(|| match Cli::read_of(&args, &|name| client.variable(name)) {
             Ok(cli) if cli.command.opens_database() => crate::cli::execute(cli, &console, Some(db)),
             // The client has read the same arguments, and found nothing wrong.

@@ -167,7 +167,7 @@ fn list(context: &Context, known: &[Known]) -> Outcome {
         Format::Raw => known.iter().try_for_each(|known| context.output.line(&known.key)),
         Format::Table => {
             let header = ["name", "key", "role", "trusted since (UTC)"];
-            context.output.line(&context.output.table(Some(&header), known.iter().map(row), Some(0)))
+            context.output.line(&context.output.table(header, Some(1)).page(known.iter().map(row)))
         }
     }
 }

@@ -118,7 +118,7 @@ fn print(context: &Context, audience: &Audience) -> Outcome {
                 let to = if set.to.is_empty() { "nobody but this node".to_owned() } else { set.to.join(", ") };
                 [prefix.into_owned(), printable(&to).into_owned()]
             };
-            context.output.line(&context.output.table(Some(&["things", "sealed to"]), sets.iter().map(row), Some(1)))
+            context.output.line(&context.output.table(["things", "sealed to"], Some(1)).page(sets.iter().map(row)))
         }
     }
 }

@@ -181,12 +181,12 @@ impl Demo<'_> {
                 record::actor(&entry),
                 record::trust(&entry).to_owned(),
                 entry.action().unwrap_or_default().to_owned(),
-                step.summary(40),
+                step.summary(40).to_string(),
                 find::short(&entry.id()),
             ]);
         }
         let header = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
-        for line in self.context.output.table(Some(&header), rows, None).lines() {
+        for line in self.context.output.table(header, Some(5)).page(rows).lines() {
             self.say(&format!("  {line}"))?;
         }
 

@@ -4,6 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
+use crate::cli::paint::{Paint, Painted};
 use crate::cli::patch::{self, Change};
 use crate::cli::reader::Reader;
 use crate::cli::remote::RemoteArgs;
@@ -95,13 +96,14 @@ fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
 
 fn print(context: &Context, old: &Entry, new: &Entry, changes: &[Change]) -> Outcome {
     let mut text = context.output.text();
-    text.line(&format!("--- {}", record::headline(old)))?;
-    text.line(&format!("+++ {}", record::headline(new)))?;
+    let output = &context.output;
+    text.line(&output.painted(&Painted::default().and(Paint::Removed, "--- ").with(record::headline(old))))?;
+    text.line(&output.painted(&Painted::default().and(Paint::Added, "+++ ").with(record::headline(new))))?;
     if changes.is_empty() {
         text.line("(same data)")?;
     }
     for change in changes {
-        text.line(&change.line(200))?;
+        text.line(&output.painted(&change.line(200)))?;
     }
     text.end()
 }

@@ -7,9 +7,11 @@ use thingdb::{Db, EntryId};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::fork::{EquivocationJson, ForkJson};
+use crate::cli::input;
 use crate::cli::output::{Format, printable};
+use crate::cli::paint::{Paint, Painted};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{input, when};
+use crate::cli::times::{self, Times, TimesArgs};
 
 /// Forks whose table is laid out at once.
 const PAGE: usize = 1000;
@@ -27,6 +29,10 @@ thingdb resolve joins them now and says which data stands.")]
 pub(crate) struct Args {
     /// Only this thing
     thing: Option<String>,
+
+    /// How times are shown.
+    #[command(flatten)]
+    times: TimesArgs,
 
     /// Where it is read.
     #[command(flatten)]
@@ -104,7 +110,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             }
             list.end()?;
         }
-        Format::Raw | Format::Table => table(context, forks)?,
+        Format::Raw | Format::Table => table(context, args.times, forks)?,
     }
     if let Some(thing) = first {
         let thing = printable(thing.as_str());
@@ -115,27 +121,32 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn table(context: &Context, mut forks: impl Iterator<Item = Outcome<ForkJson>>) -> Outcome {
-    let mut header = Some(&["thing", "seq", "when (UTC)", "actor", "head"]);
+fn table(context: &Context, times: TimesArgs, mut forks: impl Iterator<Item = Outcome<ForkJson>>) -> Outcome {
+    let times = Times::new(times, &context.output);
+    let mut has_rows = false;
+    let mut table = context.output.table(["thing", "seq", times.header(times::WHEN), "actor", "head"], Some(0));
     loop {
         let page = forks.by_ref().take(PAGE).collect::<Outcome<Vec<_>>>()?;
-        match (page.is_empty(), header.is_some()) {
-            (true, true) => return context.output.line("no forks"),
-            (true, false) => return Ok(()),
-            _ => context.output.line(&context.output.table(header.take(), rows(&page), Some(0)))?,
+        match (page.is_empty(), has_rows) {
+            (true, false) => return context.output.line("no forks"),
+            (true, true) => return Ok(()),
+            _ => context.output.line(&table.page(rows(&page, times)))?,
         }
+        has_rows = true;
     }
 }
 
-fn rows(forks: &[ForkJson]) -> Vec<[String; 5]> {
+fn rows(forks: &[ForkJson], times: Times) -> Vec<[Painted; 5]> {
     let mut rows = Vec::new();
     for fork in forks {
         for (place, head) in fork.heads.iter().enumerate() {
             let marked = fork.equivocations.iter().any(|found| found.entries.contains(&head.id));
             let thing = if place == 0 { printable(fork.thing.as_str()).into_owned() } else { String::new() };
             let actor = printable(head.actor.name.as_deref().unwrap_or("?")).into_owned();
-            let actor = if marked { format!("{actor} (equivocation)") } else { actor };
-            rows.push([thing, head.seq.to_string(), when::short(head.time), actor, head.id.to_string()]);
+            let actor = Painted::from(actor);
+            let actor = if marked { actor.and(Paint::Bad, " (equivocation)") } else { actor };
+            let id = Painted::from(head.id.to_string());
+            rows.push([thing.into(), head.seq.to_string().into(), times.cell(head.time), actor, id]);
         }
     }
     rows

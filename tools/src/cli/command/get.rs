@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::entry::{Entry, State};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, is_unprintable, printable};
+use crate::cli::output::{Format, printable};
 use crate::cli::pointer::Pointer;
 use crate::cli::reader::Reader;
 use crate::cli::record::{self, EntryJson};
@@ -147,7 +147,7 @@ fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outc
 
 fn print_entry(context: &Context, entry: &Entry) -> Outcome {
     let mut text = context.output.text();
-    text.line(&record::headline(entry))?;
+    text.line(&context.output.painted(&record::headline(entry)))?;
     match (entry.json_text(), entry.data()) {
         (Some(json), _) => {
             pretty::json(json, &mut |piece| text.write(piece))?;
@@ -166,13 +166,7 @@ fn print_entry(context: &Context, entry: &Entry) -> Outcome {
 
 fn print_data(context: &Context, entry: &Entry) -> Outcome {
     let data = entry.data().ok_or_else(|| entry.not_readable())?;
-    let is_text =
-        std::str::from_utf8(data).is_ok_and(|text| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c)));
-    if context.output.is_terminal() && !is_text {
-        return Err(Failure::usage("the data would upset the terminal")
-            .hint(format!("thingdb get {} --raw > FILE", find::quoted(entry.thing()))));
-    }
-    context.output.bytes(data)?;
+    context.output.data(data, || format!("thingdb get {} --raw > FILE", find::quoted(entry.thing())))?;
     if context.output.is_terminal() && !data.ends_with(b"\n") { context.output.bytes(b"\n") } else { Ok(()) }
 }
 

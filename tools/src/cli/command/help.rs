@@ -20,7 +20,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (2, "wrong arguments, or input that cannot be stored"),
     (3, "no such thing, entry, field or actor"),
     (4, "verification failed: a signature, hash, link or checkpoint does not hold"),
-    (5, "conflict: --expect did not hold"),
+    (5, "conflict: --expect did not hold, or --strict found several heads"),
     (6, "partly done: some lines were refused, or entries are here whose data cannot be read"),
     (10, "no database there"),
     (11, "another process has the database open"),
@@ -62,7 +62,9 @@ THINGDB_PASSPHRASE_FILE      a file that holds the passphrase
 THINGDB_PASSPHRASE_COMMAND   a command that prints it
 CREDENTIALS_DIRECTORY        systemd's; the credential is thingdb-passphrase
 THINGDB_PASSPHRASE           the passphrase itself, as the last choice
-NO_COLOR, CLICOLOR_FORCE     colours off, colours on";
+NO_COLOR, CLICOLOR_FORCE     colours off, colours on
+THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
+                             neither is set; cat for none";
 
 /// Prints the help.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {

@@ -5,10 +5,13 @@ use crate::cli::entry::Entry;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::graph::Graph;
 use crate::cli::output::{Format, List, Output, Text, printable};
+use crate::cli::paint::Painted;
 use crate::cli::reader::{Part, Reader};
 use crate::cli::record::{self, EntryJson, Step};
 use crate::cli::remote::RemoteArgs;
 use crate::cli::span::Span;
+use crate::cli::table::Table;
+use crate::cli::times::{self, Times, TimesArgs};
 use crate::cli::{find, heads, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
@@ -54,6 +57,10 @@ pub(crate) struct Args {
     /// Draw which entry follows which
     #[arg(long, conflicts_with_all = ["reverse", "patch", "json", "format"])]
     graph: bool,
+
+    /// How times are shown.
+    #[command(flatten)]
+    times: TimesArgs,
 
     /// Where it is read.
     #[command(flatten)]
@@ -112,6 +119,7 @@ struct Printer<'a> {
     reader: &'a dyn Reader,
     args: &'a Args,
     output: Output,
+    times: Times,
     to: To,
     /// Newest first: waits for the entry before it. Oldest first: is the entry
     /// before the next one.
@@ -120,12 +128,12 @@ struct Printer<'a> {
 
 enum To {
     Json(List),
-    Rows { text: Text, page: Vec<[String; COLUMNS.len()]>, has_header: bool },
+    Rows { text: Text, table: Box<Table<COLUMNS>>, page: Vec<[Painted; COLUMNS]> },
     Patches { text: Text, has_entry: bool },
     Raw,
 }
 
-const COLUMNS: [&str; 7] = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
+const COLUMNS: usize = 7;
 
 /// The column that may take several lines.
 const CHANGE: usize = 5;
@@ -133,13 +141,18 @@ const CHANGE: usize = 5;
 impl<'a> Printer<'a> {
     fn new(context: &Context, reader: &'a dyn Reader, args: &'a Args) -> Self {
         let output = context.output.clone();
+        let times = Times::new(args.times, &output);
         let to = match output.format() {
             Format::Json | Format::Ndjson => To::Json(output.list()),
             Format::Table if args.patch => To::Patches { text: output.text(), has_entry: false },
-            Format::Table => To::Rows { text: output.text(), page: Vec::with_capacity(PAGE), has_header: false },
+            Format::Table => {
+                let header = ["seq", times.header(times::WHEN), "actor", "key", "action", "change", "id"];
+                let table = Box::new(output.table(header, Some(CHANGE)));
+                To::Rows { text: output.text(), table, page: Vec::with_capacity(PAGE) }
+            }
             Format::Raw => To::Raw,
         };
-        Self { reader, args, output, to, last: None }
+        Self { reader, args, output, times, to, last: None }
     }
 
     fn take(&mut self, entry: Entry) -> Outcome {
@@ -160,8 +173,10 @@ impl<'a> Printer<'a> {
         match self.to {
             To::Json(list) => list.end(),
             To::Patches { text, .. } => text.end(),
-            To::Rows { mut text, page, has_header } => {
-                print_page(&self.output, &mut text, &page, !has_header)?;
+            To::Rows { mut text, mut table, page } => {
+                if !page.is_empty() {
+                    text.line(&table.page(page))?;
+                }
                 text.end()
             }
             To::Raw => Ok(()),
@@ -177,18 +192,17 @@ impl<'a> Printer<'a> {
                 if std::mem::replace(has_entry, true) {
                     text.line("")?;
                 }
-                print_patch(text, &step()?)
+                print_patch(&self.output, text, &step()?)
             }
             To::Raw => {
-                self.output.bytes(entry.data().unwrap_or_default())?;
+                let way_out = || format!("thingdb log {} --format raw > FILE", find::quoted(entry.thing()));
+                self.output.data(entry.data().unwrap_or_default(), way_out)?;
                 self.output.bytes(b"\n")
             }
-            To::Rows { text, page, has_header } => {
-                page.push(row(&step()?));
+            To::Rows { text, table, page } => {
+                page.push(row(&step()?, self.times, summary_width(&self.output)));
                 if page.len() >= PAGE {
-                    print_page(&self.output, text, page, !*has_header)?;
-                    page.clear();
-                    *has_header = true;
+                    text.line(&table.page(page.drain(..)))?;
                 }
                 Ok(())
             }
@@ -196,34 +210,33 @@ impl<'a> Printer<'a> {
     }
 }
 
-fn row(step: &Step<'_>) -> [String; COLUMNS.len()] {
+/// Characters of what an entry changed that are shown in a table.
+fn summary_width(output: &Output) -> usize {
+    let room = output.columns().map_or(0, |columns| usize::from(columns) / 2);
+    if output.is_wide() { usize::MAX } else { room.max(48) }
+}
+
+fn row(step: &Step<'_>, times: Times, summary_width: usize) -> [Painted; COLUMNS] {
     let entry = step.entry;
     [
-        entry.seq().to_string(),
-        when::short(entry.time()),
-        record::actor(entry),
-        record::trust(entry).to_owned(),
-        entry.action().map(|action| printable(action).into_owned()).unwrap_or_default(),
-        step.summary(48),
-        find::short(&entry.id()),
+        entry.seq().to_string().into(),
+        times.cell(entry.time()),
+        record::actor(entry).into(),
+        record::painted_trust(entry),
+        entry.action().map(|action| printable(action).into_owned()).unwrap_or_default().into(),
+        step.summary(summary_width),
+        Painted::id(&entry.id()),
     ]
 }
 
-fn print_page(output: &Output, text: &mut Text, page: &[[String; COLUMNS.len()]], with_header: bool) -> Outcome {
-    if page.is_empty() {
-        return Ok(());
-    }
-    text.line(&output.table(with_header.then_some(&COLUMNS), page.iter().cloned(), Some(CHANGE)))
-}
-
-fn print_patch(text: &mut Text, step: &Step<'_>) -> Outcome {
-    text.line(&record::headline(step.entry))?;
+fn print_patch(output: &Output, text: &mut Text, step: &Step<'_>) -> Outcome {
+    text.line(&output.painted(&record::headline(step.entry)))?;
     match step.changes() {
         None => text.line(&format!("    {}", step.summary(100)))?,
         Some(changes) if changes.is_empty() => text.line("    (same data)")?,
         Some(changes) => {
             for change in changes {
-                text.line(&format!("    {}", change.line(200)))?;
+                text.line(&format!("    {}", output.painted(&change.line(200))))?;
             }
         }
     }

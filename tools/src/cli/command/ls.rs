@@ -4,11 +4,13 @@ use thingdb::ThingInfo;
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::cli::find;
 use crate::cli::output::{self, Format, printable};
+use crate::cli::paint::{Paint, Painted};
 use crate::cli::reader::Listing;
 use crate::cli::record::ThingJson;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, when};
+use crate::cli::times::{self, Times, TimesArgs};
 
 const PAGE: usize = 100;
 
@@ -28,6 +30,10 @@ pub(crate) struct Args {
     /// With entries, head and time of the last entry
     #[arg(short, long)]
     long: bool,
+
+    /// How times are shown.
+    #[command(flatten)]
+    times: TimesArgs,
 
     /// Only things after this one
     #[arg(long, value_name = "THING")]
@@ -55,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     });
     match context.output.format() {
         Format::Json | Format::Ndjson => json(context, page)?,
-        Format::Table if args.long => long(context, page)?,
+        Format::Table if args.long => long(context, args.times, page)?,
         Format::Table | Format::Raw => names(context, page)?,
     }
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
@@ -87,25 +93,27 @@ fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) ->
     text.end()
 }
 
-fn long(context: &Context, mut things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
+fn long(context: &Context, times: TimesArgs, mut things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
-    let mut header = Some(&["thing", "entries", "last entry (UTC)", "head"]);
+    let times = Times::new(times, &context.output);
+    let mut table = context.output.table(["thing", "entries", times.header(times::LAST_ENTRY), "head"], Some(0));
     loop {
         let page = things.by_ref().take(PAGE).collect::<Outcome<Vec<_>>>()?;
         if page.is_empty() {
             return text.end();
         }
-        text.line(&context.output.table(header.take(), page.iter().map(row), Some(0)))?;
+        text.line(&table.page(page.iter().map(|thing| row(thing, times))))?;
     }
 }
 
-fn row(thing: &ThingInfo) -> [String; 4] {
-    let heads: Vec<String> = thing.heads.iter().map(|head| find::short(&head.id)).collect();
+fn row(thing: &ThingInfo, times: Times) -> [Painted; 4] {
+    let heads = thing.heads.iter().map(|head| Painted::id(&head.id));
+    let heads = heads.reduce(|heads, head| heads.and(Paint::Plain, " ").with(head)).unwrap_or_default();
     let latest = thing.heads.iter().map(|head| head.time).max();
     [
-        printable(thing.thing.as_str()).into_owned(),
-        output::grouped(thing.entries),
-        latest.map(when::short).unwrap_or_default(),
-        if heads.len() > 1 { format!("{} (forked)", heads.join(" ")) } else { heads.join(" ") },
+        printable(thing.thing.as_str()).into_owned().into(),
+        output::grouped(thing.entries).into(),
+        latest.map(|time| times.cell(time)).unwrap_or_default(),
+        if thing.heads.len() > 1 { heads.and(Paint::Doubtful, " (forked)") } else { heads },
     ]
 }

@@ -319,7 +319,7 @@ fn list(context: &Context, peers: &[Known]) -> Outcome {
                     printable(peer.url.as_deref().unwrap_or_default()).into_owned(),
                 ]
             };
-            context.output.line(&context.output.table(Some(&header), peers.iter().map(row), Some(2)))
+            context.output.line(&context.output.table(header, Some(2)).page(peers.iter().map(row)))
         }
     }
 }

@@ -160,7 +160,7 @@ pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
                     printable(&row.from.join(", ")).into_owned(),
                 ]
             };
-            context.output.line(&context.output.table(Some(&header), rows.iter().map(cells), Some(4)))
+            context.output.line(&context.output.table(header, Some(4)).page(rows.iter().map(cells)))
         }
     }
 }

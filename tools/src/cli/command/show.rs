@@ -32,7 +32,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let entry = find::entry(&*source, &args.id)?;
     heads::warn(&context.console, &entry);
     if context.output.format() == Format::Raw {
-        return context.output.bytes(entry.data().unwrap_or_default());
+        let way_out = || format!("thingdb show {} --format raw > FILE", find::short(&entry.id()));
+        return context.output.data(entry.data().unwrap_or_default(), way_out);
     }
     let whole = entry
         .whole()
@@ -54,7 +55,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         ("thing", printable(entry.thing()).into_owned()),
         ("seq", entry.seq().to_string()),
         ("time", entry.time().to_string()),
-        ("actor", format!("{} ({} key)", record::actor(entry), record::trust(entry))),
+        ("actor", context.output.painted(&record::signer(entry))),
         ("actor key", entry.actor().to_string()),
         ("action", printable(entry.action().unwrap_or("-")).into_owned()),
         ("heads", entry.heads().to_string()),

@@ -160,7 +160,7 @@ fn list(context: &Context) -> Outcome {
         Format::Table => {
             let header = ["name", "scopes", "things", "peer", "expires (UTC)", "last used (UTC)", "id"];
             let rows = tokens.iter().map(|token| row(token, &peers));
-            context.output.line(&context.output.table(Some(&header), rows, Some(2)))
+            context.output.line(&context.output.table(header, Some(1)).page(rows))
         }
     }
 }

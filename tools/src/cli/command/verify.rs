@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::counts::SizeJson;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{self, counted, printable};
+use crate::cli::paint::{Paint, Painted};
 use crate::cli::{find, input};
 
 /// Longest checkpoint that is read; the format's own limit.
@@ -108,15 +109,16 @@ fn say(context: &Context, report: &Report) -> Outcome {
     }
     let mut text = context.output.text();
     for problem in report.problems.iter().take(MAX_SHOWN) {
-        text.line(&place(problem))?;
+        text.line(&context.output.painted(&place(problem)))?;
         text.line(&format!("    {}", printable(&problem.detail)))?;
     }
     let more = report.problems_total.saturating_sub(MAX_SHOWN as u64);
     if more > 0 {
         text.line(&format!("and {} more; --json lists the first thousand", output::grouped(more)))?;
     }
-    let verdict = if report.is_ok() { "ok" } else { "NOT ok" };
-    text.line(&format!("{verdict}  {}", summary(report)))?;
+    let (paint, verdict) = if report.is_ok() { (Paint::Good, "ok") } else { (Paint::Bad, "NOT ok") };
+    let verdict = Painted::default().and(paint, verdict).and(Paint::Plain, format!("  {}", summary(report)));
+    text.line(&context.output.painted(&verdict))?;
     text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
     let mut original = report.original.iter().flat_map(original_lines);
     original.try_for_each(|line| text.line(&line))?;
@@ -142,16 +144,17 @@ fn summary(report: &Report) -> String {
 }
 
 /// What is wrong and where, as far as it is known.
-fn place(problem: &Problem) -> String {
+fn place(problem: &Problem) -> Painted {
     let thing = problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned());
     let parts = [
-        Some(problem.verdict.to_string()),
+        Some(String::new()),
         thing,
         problem.seq.map(|seq| format!("#{seq}")),
         problem.id.as_ref().map(find::short),
         problem.position.map(|position| format!("(ledger position {position})")),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+    let place = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
+    Painted::default().and(Paint::Bad, problem.verdict.to_string()).and(Paint::Plain, place)
 }
 
 fn failure(args: &Args, report: &Report) -> Failure {
