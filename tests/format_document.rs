@@ -183,7 +183,7 @@ fn members_of_a_stream_are_those_of_the_code() {
     };
     let version = stream::VERSION.to_string();
     says(&written(&stream::HEADER_MEMBERS, &[&version, "CARD", "NOTE"]));
-    says(&written(&stream::TRAILER_MEMBERS, &[&version, "N", "HEX", "NOTE"]));
+    says(&written(&stream::TRAILER_MEMBERS, &[&version, "N", "HEX", "HEX", "NOTE"]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
     NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Verifier, envelope, line, merkle, payload,
-    stream::Outcome,
+    stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};
 
@@ -248,45 +248,52 @@ fn line(v: &Vector) -> Result<(), Error> {
 
 fn stream(v: &Vector) -> Result<(), Error> {
     let mut check = StreamCheck::default();
-    let (mut entries, mut whole_ledger) = (0, false);
+    let mut entries = 0;
     for (bytes, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
         match Line::parse(bytes, number)? {
             Line::Blank => {}
-            Line::Header(_) => check.header()?,
+            Line::Header(header) => drop(check.header(&header)?),
             Line::Entry(entry) => {
                 entries += 1;
-                check.entry(&entry.id())?;
+                check.entry(&entry.id(), &hash_of_line(bytes))?;
             }
-            Line::Trailer(trailer) => {
-                check.trailer(&trailer)?;
-                whole_ledger = trailer.is_whole_ledger();
-            }
+            Line::Trailer(trailer) => drop(check.trailer(&trailer)?),
         }
     }
     same(v, "entries", entries);
-    same(v, "whole_ledger", whole_ledger);
-    same(
-        v,
-        "outcome",
-        match check.finish()? {
-            Outcome::Bare => "bare".to_owned(),
-            Outcome::Complete { streams } => format!("complete {streams}"),
-        },
-    );
+    let outcome = check.finish()?;
+    same(v, "whole_ledger", matches!(outcome, Outcome::Complete { extent: Extent::Whole(_), .. }));
+    let outcome = match outcome {
+        Outcome::Bare => "bare".to_owned(),
+        Outcome::Complete { streams, .. } => format!("complete {streams}"),
+    };
+    same(v, "outcome", outcome);
     Ok(())
 }
 
 fn frame(v: &Vector) -> Result<(), Error> {
     let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
     let (mut rest, mut again, mut ids, mut frames) = (&v.input[..], Vec::new(), Vec::new(), 0);
+    let mut check = StreamCheck::default();
     while let Some((line, used)) = decoder.next(rest)? {
+        let hash = Hash::of(&rest[..used]);
         rest = &rest[used..];
         frames += 1;
         match line {
             Line::Blank => unreachable!("frames are not blank"),
-            Line::Header(header) => encoder.header(&header, &mut again),
-            Line::Trailer(trailer) => encoder.trailer(&trailer, &mut again),
+            Line::Header(header) => {
+                encoder.header(&header, &mut again);
+                check.header(&header)?;
+            }
+            Line::Trailer(trailer) => {
+                encoder.trailer(&trailer, &mut again);
+                // Frames alone say nothing of the stream.
+                if check.is_open() {
+                    check.trailer(&trailer)?;
+                }
+            }
             Line::Entry(entry) => {
+                check.entry(&entry.id(), &hash)?;
                 encoder.entry(&entry, &entry.id(), &mut again)?;
                 ids.push(entry.id().to_string());
                 let verifier = Verifier::new(&entry.header.actor.0)?;

@@ -267,7 +267,7 @@ fn a_repeated_import_changes_nothing() {
     for _ in 0..3 {
         let summary = import(&db, &stream);
         assert_eq!((summary.added, summary.known, summary.completed), (0, 50, 0), "{summary:?}");
-        assert_eq!(summary.stream, StreamState::Complete);
+        assert!(summary.stream.is_complete(), "{:?}", summary.stream);
     }
     assert_eq!(verify(&db).root, before);
 }
@@ -282,7 +282,7 @@ fn a_stream_that_was_cut_or_lies_is_told() {
     let lines: Vec<&str> = stream.lines().collect();
     let other = relaxed().create(_scratch.path().join("other"), &passphrase()).unwrap();
     let state = |lines: &[&str]| import_all(&other, lines.join("\n").as_bytes()).stream;
-    assert_eq!(state(&lines), StreamState::Complete);
+    assert!(state(&lines).is_complete());
     assert_eq!(state(&lines[..lines.len() - 1]), StreamState::Cut);
     assert_eq!(state(&lines[..3]), StreamState::Cut);
     assert!(matches!(state(&[&lines[..2], &lines[3..]].concat()), StreamState::Damaged(_)));

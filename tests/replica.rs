@@ -317,7 +317,7 @@ fn a_binary_stream_brings_what_lines_bring() {
     assert!(frames.len() * 2 < lines.len(), "{} of {}", frames.len(), lines.len());
     let summary = b.import(ImportOptions::new(), &frames[..]).unwrap();
     assert_eq!((summary.added, summary.entries, summary.refused), (902, 902, 0), "{:?}", summary.reasons);
-    assert_eq!(summary.stream, StreamState::Complete);
+    assert!(summary.stream.is_complete(), "{:?}", summary.stream);
     assert_intact(&b);
     // Both say the same: lines bring nothing that frames did not.
     let again = b.import(ImportOptions::new(), &lines[..]).unwrap();

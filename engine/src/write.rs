@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use thingdb_format::{Attachment, Body, Cek, SignedCheckpoint, SigningKey, payload};
+use thingdb_format::{Attachment, Body, Cek, Checkpoint, SignedCheckpoint, SigningKey, payload};
 
 use crate::committer::{Done, Job, NewEntry};
 use crate::db::Db;
@@ -209,6 +209,20 @@ impl Db {
         let note = self.sign_checkpoint()?;
         *checkpointed = note.claimed().size;
         Ok(note)
+    }
+
+    /// A checkpoint of the first `until` entries, or of all if they are fewer.
+    /// What is kept beside the database is that of all.
+    ///
+    /// # Errors
+    /// As [`Db::checkpoint`].
+    pub(crate) fn checkpoint_at(&self, until: u64) -> Result<SignedCheckpoint> {
+        let note = self.checkpoint()?;
+        if note.claimed().size <= until {
+            return Ok(note);
+        }
+        let root = self.store.with_tree(|tree| tree.root_at(until))?;
+        Ok(Checkpoint::new(self.origin(), until, root).sign(self.store.keyring().node_key())?)
     }
 
     /// The last checkpoint that is kept beside the database.

@@ -72,6 +72,7 @@ const FLAGS: u8 = WITH_PAYLOAD | FOLLOWS_LAST | IN_BATCH | CHACHA;
 
 const WITH_CARD: u8 = 1;
 const WITH_CHECKPOINT: u8 = 2;
+const WITH_DIGEST: u8 = 4;
 
 const fn malformed(problem: &'static str) -> Error {
     Error::Malformed { what: "frame", problem }
@@ -132,9 +133,13 @@ impl Encoder {
     /// Appends the frame after the last entry.
     pub fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {
         self.frame.push(KIND_TRAILER);
-        self.frame.push(flag(trailer.checkpoint.is_some(), WITH_CHECKPOINT));
+        let flags = flag(trailer.checkpoint.is_some(), WITH_CHECKPOINT) | flag(trailer.digest.is_some(), WITH_DIGEST);
+        self.frame.push(flags);
         push_varint(&mut self.frame, trailer.entries);
         self.frame.extend_from_slice(&trailer.root.0);
+        if let Some(digest) = &trailer.digest {
+            self.frame.extend_from_slice(&digest.0);
+        }
         if let Some(note) = &trailer.checkpoint {
             push_bytes(&mut self.frame, note.as_str().as_bytes());
         }
@@ -477,10 +482,12 @@ fn stream_header(r: &mut Reader<'_>) -> Result<StreamHeader, Error> {
 }
 
 fn trailer(r: &mut Reader<'_>) -> Result<Trailer, Error> {
-    let flags = known_flags(r, WITH_CHECKPOINT)?;
+    let flags = known_flags(r, WITH_CHECKPOINT | WITH_DIGEST)?;
     let entries = r.varint("entries")?;
     within("entries", entries, 0, crate::checkpoint::MAX_SIZE)?;
-    Ok(Trailer { entries, root: Hash(r.array("root")?), checkpoint: checkpoint(r, flags)? })
+    let root = Hash(r.array("root")?);
+    let digest = if flags & WITH_DIGEST == 0 { None } else { Some(Hash(r.array("digest")?)) };
+    Ok(Trailer { entries, root, digest, checkpoint: checkpoint(r, flags)? })
 }
 
 #[cfg(test)]

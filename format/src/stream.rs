@@ -4,8 +4,13 @@
 //! ```text
 //! {"thingdb":1,"card":CARD,"checkpoint":NOTE}
 //! entries, one a line
-//! {"thingdb_end":1,"entries":N,"root":HEX,"checkpoint":NOTE}
+//! {"thingdb_end":1,"entries":N,"root":HEX,"digest":HEX,"checkpoint":NOTE}
 //! ```
+//!
+//! [`StreamCheck`] says what a stream is as a whole.
+
+mod check;
+mod digest;
 
 use serde::de::{IgnoredAny, MapAccess};
 
@@ -13,8 +18,10 @@ use crate::checkpoint::MAX_SIZE;
 use crate::codec::within;
 use crate::json::{Members, Object, hex, may_be_object, push_hex, push_number, push_string, read_line, strip_line_end};
 use crate::line::MAX_LINE_BYTES;
-use crate::merkle::{self, Frontier};
-use crate::{Card, Entry, EntryId, Error, Hash, SignedCheckpoint, line};
+use crate::{Card, Entry, Error, Hash, SignedCheckpoint, line};
+
+pub use check::{Claim, Extent, Outcome, StreamCheck};
+pub use digest::{Digest, hash_of_line};
 
 /// Version of the header and of the trailer line.
 pub const VERSION: u64 = 1;
@@ -23,7 +30,7 @@ pub const VERSION: u64 = 1;
 pub const HEADER_MEMBERS: [&str; 3] = ["thingdb", "card", "checkpoint"];
 
 /// The members of the trailer line, in the order in which they are written.
-pub const TRAILER_MEMBERS: [&str; 4] = ["thingdb_end", "entries", "root", "checkpoint"];
+pub const TRAILER_MEMBERS: [&str; 5] = ["thingdb_end", "entries", "root", "digest", "checkpoint"];
 
 /// The line before the first entry.
 ///
@@ -71,7 +78,7 @@ impl StreamHeader {
 /// use thingdb_format::{EntryId, Trailer, merkle};
 /// let mut ids = merkle::Frontier::default();
 /// ids.push(merkle::leaf(&EntryId([1; 32])));
-/// let trailer = Trailer { entries: ids.size(), root: ids.root(), checkpoint: None };
+/// let trailer = Trailer { entries: ids.size(), root: ids.root(), digest: None, checkpoint: None };
 /// let mut out = Vec::new();
 /// trailer.encode(&mut out);
 /// assert_eq!(Trailer::decode(&out, 3)?, trailer);
@@ -83,6 +90,8 @@ pub struct Trailer {
     pub entries: u64,
     /// Merkle tree hash over their ids.
     pub root: Hash,
+    /// [`Digest`] of the lines, or frames, of the entries.
+    pub digest: Option<Hash>,
     /// The state of the ledger when the stream was written.
     pub checkpoint: Option<SignedCheckpoint>,
 }
@@ -95,6 +104,11 @@ impl Trailer {
         out.extend_from_slice(b",\"root\":\"");
         push_hex(out, &self.root.0);
         out.push(b'"');
+        if let Some(digest) = &self.digest {
+            out.extend_from_slice(b",\"digest\":\"");
+            push_hex(out, &digest.0);
+            out.push(b'"');
+        }
         push_checkpoint(out, self.checkpoint.as_ref());
         out.extend_from_slice(b"}\n");
     }
@@ -105,16 +119,6 @@ impl Trailer {
     /// [`Error::Line`] with `number`.
     pub fn decode(line: &[u8], number: u64) -> Result<Self, Error> {
         read_line::<WireTrailer>(line, number).map_err(|error| newer_or("thingdb_end", line, error))
-    }
-
-    /// Whether the stream was the whole ledger, in order, of the checkpoint:
-    /// then the signature of the checkpoint covers the stream.
-    #[must_use]
-    pub fn is_whole_ledger(&self) -> bool {
-        self.checkpoint.as_ref().is_some_and(|note| {
-            let claimed = note.claimed();
-            claimed.size == self.entries && claimed.root == self.root
-        })
     }
 }
 
@@ -154,18 +158,19 @@ impl Object for WireTrailer {
     type Value = Trailer;
 
     fn read<'de, A: MapAccess<'de>>(mut members: Members<'_, A>) -> Result<Trailer, A::Error> {
-        let (mut thingdb_end, mut entries, mut root, mut checkpoint) = (None, None, None, None);
+        let (mut thingdb_end, mut entries, mut root, mut digest, mut checkpoint) = (None, None, None, None, None);
         while let Some(name) = members.next()? {
             match name {
                 "thingdb_end" => members.number(name, &mut thingdb_end, |found| version(name, found))?,
                 "entries" => members.number(name, &mut entries, |n| within(name, n, 0, MAX_SIZE).map(|()| n))?,
                 "root" => members.text(name, &mut root, |text| hex(name, text).map(Hash))?,
+                "digest" => members.text(name, &mut digest, |text| hex(name, text).map(Hash))?,
                 _ => members.text(name, &mut checkpoint, SignedCheckpoint::parse)?,
             }
         }
         members.need("thingdb_end", thingdb_end)?;
         let entries = members.need("entries", entries)?;
-        Ok(Trailer { entries, root: members.need("root", root)?, checkpoint })
+        Ok(Trailer { entries, root: members.need("root", root)?, digest, checkpoint })
     }
 }
 
@@ -220,165 +225,63 @@ impl Line {
     /// # Ok::<(), thingdb_format::Error>(())
     /// ```
     pub fn parse(line: &[u8], number: u64) -> Result<Self, Error> {
-        match kind(strip_line_end(line)) {
-            Kind::Blank => Ok(Self::Blank),
-            Kind::Header => StreamHeader::decode(line, number).map(|header| Self::Header(Box::new(header))),
-            Kind::Entry => line::decode(line, number).map(|entry| Self::Entry(Box::new(entry))),
-            Kind::Trailer => Trailer::decode(line, number).map(|trailer| Self::Trailer(Box::new(trailer))),
+        match LineKind::of(line) {
+            LineKind::Blank => Ok(Self::Blank),
+            LineKind::Header => StreamHeader::decode(line, number).map(|header| Self::Header(Box::new(header))),
+            LineKind::Entry => line::decode(line, number).map(|entry| Self::Entry(Box::new(entry))),
+            LineKind::Trailer => Trailer::decode(line, number).map(|trailer| Self::Trailer(Box::new(trailer))),
         }
     }
 }
 
-enum Kind {
+/// What a line claims to be, whether it can be read or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// An empty line.
     Blank,
+    /// A header: an object with the member `thingdb`.
     Header,
+    /// An entry, and everything that is nothing else.
     Entry,
+    /// A trailer: an object with the member `thingdb_end`.
     Trailer,
 }
 
-/// What a line claims to be, by its members. What is not JSON claims to be an
-/// entry, and is refused as one.
-fn kind(line: &[u8]) -> Kind {
-    if line.is_empty() {
-        return Kind::Blank;
-    }
-    // As our writer begins; nearly every line does.
-    if line.starts_with(b"{\"v\":") || line.len() > MAX_LINE_BYTES {
-        return Kind::Entry;
-    }
-    #[derive(serde::Deserialize)]
-    struct Names {
-        thingdb: Option<IgnoredAny>,
-        thingdb_end: Option<IgnoredAny>,
-    }
-    match serde_json::from_slice::<Names>(line) {
-        Ok(Names { thingdb: Some(_), .. }) => Kind::Header,
-        Ok(Names { thingdb_end: Some(_), .. }) => Kind::Trailer,
-        _ => Kind::Entry,
-    }
-}
-
-/// Whether a stream is complete: fed with what its lines hold, in their order.
-///
-/// Each entry stays good on its own whatever comes out here.
-///
-/// ```
-/// use thingdb_format::{EntryId, Error, StreamCheck, stream::Outcome};
-/// let mut check = StreamCheck::default();
-/// check.entry(&EntryId([1; 32]))?;
-/// assert_eq!(check.finish()?, Outcome::Bare);
-///
-/// let mut check = StreamCheck::default();
-/// check.header()?;
-/// check.entry(&EntryId([1; 32]))?;
-/// assert_eq!(check.finish(), Err(Error::Cut { entries: 1 }));
-/// # Ok::<(), Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct StreamCheck {
-    state: State,
-    streams: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-enum State {
-    /// Nothing yet.
-    #[default]
-    Start,
-    /// Entries without a header before them.
-    Bare,
-    /// After a header.
-    Open(Frontier),
-    /// After a trailer.
-    Closed,
-}
-
-/// What a stream turned out to be, if nothing is missing from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Entries without header and trailer, or nothing at all: whether it was
-    /// cut cannot be known.
-    Bare,
-    /// As many streams, each with a header and the trailer that goes with it.
-    Complete {
-        /// How many.
-        streams: u64,
-    },
-}
-
-impl StreamCheck {
-    /// A header line came.
+impl LineKind {
+    /// What a line claims to be, by its members. What is not JSON claims to be
+    /// an entry, and is refused as one.
     ///
-    /// # Errors
-    /// [`Error::Cut`] if the stream before it has no trailer,
-    /// [`Error::Damaged`] if entries without a header stand before it. One may
-    /// go on: the stream that begins here is checked all the same.
-    pub fn header(&mut self) -> Result<(), Error> {
-        match std::mem::replace(&mut self.state, State::Open(Frontier::default())) {
-            State::Start | State::Closed => Ok(()),
-            State::Open(tree) => Err(Error::Cut { entries: tree.size() }),
-            State::Bare => Err(damaged("the header comes after entries".into())),
+    /// ```
+    /// use thingdb_format::stream::LineKind;
+    /// assert_eq!(LineKind::of(b"{\"thingdb_end\":1,\"entries\":-1}"), LineKind::Trailer);
+    /// ```
+    #[must_use]
+    pub fn of(line: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Names {
+            thingdb: Option<IgnoredAny>,
+            thingdb_end: Option<IgnoredAny>,
+        }
+        let line = strip_line_end(line);
+        if line.is_empty() {
+            return Self::Blank;
+        }
+        // As our writer begins; nearly every line does.
+        if line.starts_with(b"{\"v\":") || line.len() > MAX_LINE_BYTES {
+            return Self::Entry;
+        }
+        match serde_json::from_slice::<Names>(line) {
+            Ok(Names { thingdb: Some(_), .. }) => Self::Header,
+            Ok(Names { thingdb_end: Some(_), .. }) => Self::Trailer,
+            _ => Self::Entry,
         }
     }
-
-    /// An entry line came, whatever becomes of the entry.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] after a trailer.
-    pub fn entry(&mut self, id: &EntryId) -> Result<(), Error> {
-        match &mut self.state {
-            State::Open(tree) => tree.push(merkle::leaf(id)),
-            State::Start => self.state = State::Bare,
-            State::Bare => {}
-            State::Closed => return Err(damaged("an entry comes after the trailer".into())),
-        }
-        Ok(())
-    }
-
-    /// A trailer line came.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if it does not match what came before.
-    pub fn trailer(&mut self, trailer: &Trailer) -> Result<(), Error> {
-        let State::Open(tree) = std::mem::replace(&mut self.state, State::Closed) else {
-            return Err(damaged("the trailer has no header before it".into()));
-        };
-        self.streams = self.streams.saturating_add(1);
-        if tree.size() != trailer.entries {
-            let noun = if trailer.entries == 1 { "entry" } else { "entries" };
-            return Err(damaged(format!("the trailer counts {} {noun}, {} came", trailer.entries, tree.size())));
-        }
-        if tree.root() != trailer.root {
-            return Err(damaged(format!(
-                "the trailer has the root {}, the entries give {}",
-                trailer.root,
-                tree.root()
-            )));
-        }
-        Ok(())
-    }
-
-    /// The stream ends.
-    ///
-    /// # Errors
-    /// [`Error::Cut`] if a header came and its trailer did not.
-    pub fn finish(self) -> Result<Outcome, Error> {
-        match self.state {
-            State::Open(tree) => Err(Error::Cut { entries: tree.size() }),
-            State::Start | State::Bare => Ok(Outcome::Bare),
-            State::Closed => Ok(Outcome::Complete { streams: self.streams }),
-        }
-    }
-}
-
-const fn damaged(problem: String) -> Error {
-    Error::Damaged { problem }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CardFields, Checkpoint, DecryptionKey, SigningKey, Time};
+    use crate::{CardFields, Checkpoint, DecryptionKey, EntryId, SigningKey, Time, merkle};
 
     fn node() -> SigningKey {
         SigningKey::from_seed(&[1; 32])
@@ -407,16 +310,7 @@ mod tests {
 
     fn trailer(ids: &[EntryId]) -> Trailer {
         let root = merkle::root(ids.iter().map(merkle::leaf));
-        Trailer { entries: ids.len() as u64, root, checkpoint: Some(note(ids)) }
-    }
-
-    fn fed(ids: &[EntryId]) -> StreamCheck {
-        let mut check = StreamCheck::default();
-        check.header().unwrap();
-        for id in ids {
-            check.entry(id).unwrap();
-        }
-        check
+        Trailer { entries: ids.len() as u64, root, digest: Some(Hash([9; 32])), checkpoint: Some(note(ids)) }
     }
 
     #[test]
@@ -427,8 +321,6 @@ mod tests {
         let mut out = Vec::new();
         trailer(&ids(3)).encode(&mut out);
         assert_eq!(Line::parse(&out, 1).unwrap(), Line::Trailer(Box::new(trailer(&ids(3)))));
-        assert!(trailer(&ids(3)).is_whole_ledger());
-        assert!(!Trailer { checkpoint: Some(note(&ids(2))), ..trailer(&ids(3)) }.is_whole_ledger());
     }
 
     #[test]
@@ -483,49 +375,5 @@ mod tests {
             let problem = Line::parse(newer, 1).unwrap_err();
             assert!(problem.is_newer_version(), "{problem}");
         }
-    }
-
-    #[test]
-    fn a_matching_trailer_completes_a_stream() {
-        for n in [0, 1, 2, 7] {
-            let mut check = fed(&ids(n));
-            check.trailer(&trailer(&ids(n))).unwrap();
-            assert_eq!(check.finish().unwrap(), Outcome::Complete { streams: 1 });
-        }
-        assert_eq!(StreamCheck::default().finish().unwrap(), Outcome::Bare);
-    }
-
-    #[test]
-    fn streams_can_be_concatenated() {
-        let mut check = fed(&ids(3));
-        check.trailer(&trailer(&ids(3))).unwrap();
-        check.header().unwrap();
-        check.trailer(&trailer(&[])).unwrap();
-        assert_eq!(check.finish().unwrap(), Outcome::Complete { streams: 2 });
-    }
-
-    #[test]
-    fn a_missing_trailer_is_a_cut() {
-        assert_eq!(fed(&ids(3)).finish(), Err(Error::Cut { entries: 3 }));
-        let mut check = fed(&ids(3));
-        assert_eq!(check.header(), Err(Error::Cut { entries: 3 }));
-        check.trailer(&trailer(&[])).unwrap();
-    }
-
-    #[test]
-    fn what_does_not_match_is_damage() {
-        let damaged = |result| assert!(matches!(result, Err(Error::Damaged { .. })), "{result:?}");
-        damaged(fed(&ids(3)).trailer(&trailer(&ids(2))));
-        let mut swapped = ids(3);
-        swapped.swap(0, 1);
-        damaged(fed(&swapped).trailer(&trailer(&ids(3))));
-        damaged(StreamCheck::default().trailer(&trailer(&[])));
-        let mut check = StreamCheck::default();
-        check.entry(&EntryId([0; 32])).unwrap();
-        damaged(check.header());
-        let mut check = fed(&[]);
-        check.trailer(&trailer(&[])).unwrap();
-        damaged(check.entry(&EntryId([0; 32])));
-        damaged(check.trailer(&trailer(&[])));
     }
 }

@@ -447,7 +447,7 @@ impl<'a> Writers<'a> {
         let mut trailer = Vec::new();
         let mut tree = merkle::Frontier::default();
         base.iter().for_each(|entry| tree.push(merkle::leaf(&entry.id())));
-        Trailer { entries: tree.size(), root: tree.root(), checkpoint: None }.encode(&mut trailer);
+        Trailer { entries: tree.size(), root: tree.root(), digest: None, checkpoint: None }.encode(&mut trailer);
         let mut lines: Vec<Vec<u8>> = [&base, &good, &bad].into_iter().flatten().map(line_of).collect();
         lines.extend([header, trailer]);
         World { dir, base, good, lines, data: self.data }

@@ -20,12 +20,24 @@ fn an_export_completes_an_older_copy() {
     assert_eq!(members(&summary).len(), 3);
     assert_eq!((&summary["entries"], &summary["next_position"]), (&json!(31), &json!(31)));
     let imported = world.run(&["-d", "older", "import", "all.ndjson"]).ok().json();
-    for name in ["added", "known", "completed", "pending", "refused", "stream", "interrupted", "reasons"] {
+    for name in [
+        "added",
+        "known",
+        "completed",
+        "pending",
+        "refused",
+        "entries",
+        "stream",
+        "ledger",
+        "contradictions",
+        "interrupted",
+        "reasons",
+    ] {
         assert!(imported.get(name).is_some(), "{name}");
     }
     assert_eq!(
         (&imported["added"], &imported["refused"], &imported["stream"]),
-        (&json!(1), &json!(0), &json!("complete"))
+        (&json!(1), &json!(0), &json!("whole"))
     );
     assert_eq!(world.run(&["-d", "older", "get", "t/0", "--field", ""]).ok().stdout, "\"late\"\n");
     let again = world.run(&["-d", "older", "import", "all.ndjson"]).ok().json();
@@ -120,4 +132,167 @@ fn nonsense_is_refused_line_by_line() {
     assert_eq!((&answer.json()["refused"], &answer.json()["added"]), (&json!(3), &json!(0)));
     assert_eq!(world.feed(&["import"], "").ok().json()["added"], 0);
     world.run(&["import", "missing"]).exit(2);
+}
+
+/// Two databases: one with three things, and an auditor's who knows it.
+fn plant_and_auditor() -> World {
+    let world = World::new();
+    world.run(&["init", "plant", "--actor", "alice"]).ok();
+    world.run(&["init", "auditor"]).ok();
+    for thing in ["part-1", "alarm-9", "part-2"] {
+        world.run(&["-d", "plant", "put", thing, "1"]).ok();
+    }
+    let card = world.run(&["-d", "plant", "card"]).ok().stdout;
+    std::fs::write(world.path("plant.card"), card).unwrap();
+    world.run(&["-d", "auditor", "peer", "add", "plant", "@plant.card", "--yes"]).ok();
+    world
+}
+
+/// A stream without the entry of `thing`, its trailer written anew.
+fn thinned(stream: &str, thing: &str) -> String {
+    use thingdb::format::{Trailer, line, merkle};
+    let lines: Vec<&str> = stream.lines().filter(|line| !line.contains(&format!("\"thing\":\"{thing}\""))).collect();
+    let (end, kept) = lines.split_last().unwrap();
+    let ids = kept[1..].iter().map(|text| merkle::leaf(&line::decode(text.as_bytes(), 1).unwrap().id()));
+    let entries = kept.len() as u64 - 1;
+    let end = Trailer { entries, root: merkle::root(ids), digest: None, ..Trailer::decode(end.as_bytes(), 1).unwrap() };
+    let mut out = format!("{}\n", kept.join("\n")).into_bytes();
+    end.encode(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_thinned_export_is_a_part_whatever_its_trailer_says() {
+    let world = plant_and_auditor();
+    let stream = world.run(&["-d", "plant", "export"]).ok().stdout;
+    let forged = thinned(&stream, "alarm-9");
+    let answer = world.feed(&["-d", "auditor", "import"], &forged).ok().json();
+    assert_eq!(
+        (&answer["stream"], &answer["entries"], &answer["ledger"]["size"]),
+        (&json!("part"), &json!(2), &json!(3))
+    );
+    assert_eq!((&answer["ledger"]["known"], &answer["ledger"]["name"]), (&json!("peer"), &json!("plant")));
+    let said = world.feed(&["-d", "auditor", "import", "--format", "table"], &forged).ok().stdout;
+    assert!(said.contains("a part: 2 entries of a ledger of 3 entries, signed by plant"), "{said}");
+    world.feed(&["-d", "auditor", "import", "--expect-whole"], &forged).exit(4).says("error[not-whole]");
+    let said = world.feed(&["-d", "auditor", "import", "--format", "table", "--expect-whole"], &stream).ok().stdout;
+    assert!(said.contains("the whole ledger up to 3, signed by plant"), "{said}");
+    let bare: Vec<&str> = stream.lines().filter(|line| line.starts_with("{\"v\"")).collect();
+    let answer = world.feed(&["-d", "auditor", "import", "--expect-whole"], bare.join("\n")).exit(4);
+    assert_eq!(answer.json()["stream"], "bare");
+}
+
+#[test]
+fn a_backup_by_increments_is_the_whole_ledger() {
+    let world = plant_and_auditor();
+    let first = world.run(&["-d", "plant", "export"]).ok().stdout;
+    world.run(&["-d", "plant", "put", "part-3", "1"]).ok();
+    let later = world.run(&["-d", "plant", "export", "--since", "3"]).ok().stdout;
+    world.feed(&["-d", "auditor", "import", "--expect-whole"], first).ok();
+    let answer = world.feed(&["-d", "auditor", "import", "--expect-whole"], &later).ok().json();
+    assert_eq!((&answer["stream"], &answer["ledger"]["here"]), (&json!("part"), &json!(true)));
+}
+
+#[test]
+fn compressed_streams_that_are_cut_or_damaged_store_what_came_before() {
+    let world = furnished();
+    let input: String = (0..2000).map(|n| format!("{{\"thing\":\"many/{}\",\"data\":{n}}}\n", n % 7)).collect();
+    world.feed(&["append"], input).ok();
+    for (n, name) in
+        ["all.ndjson", "all.ndjson.gz", "all.ndjson.zst", "all.tdbs", "all.tdbs.gz", "all.tdbs.zst"].iter().enumerate()
+    {
+        let args = ["export", "-o", name, "--binary"];
+        world.run(&args[..if name.contains("tdbs") { 4 } else { 3 }]).ok();
+        let bytes = std::fs::read(world.path(name)).unwrap();
+        let copy = format!("copy-{n}");
+        world.shell(&format!("cp -R older {copy}")).ok();
+        let import = |bytes: &[u8]| {
+            std::fs::write(world.path("part"), bytes).unwrap();
+            world.run(&["-d", &copy, "import", "part"])
+        };
+        let cut = import(&bytes[..bytes.len() * 8 / 10]).exit(6).says("error[cut-stream]");
+        assert_eq!(cut.json()["stream"], "cut", "{name}");
+        let added = cut.json()["added"].as_u64().unwrap();
+        assert!(added > 200 && added < 2001 && cut.json()["refused"] == 0, "{name}: {added}");
+        let last = import(&bytes[..bytes.len() - 2]).exit(6).json();
+        assert!(last["stream"] == "cut" && last["refused"] == 0, "{name}: {last}");
+        assert_eq!(last["added"].as_u64().unwrap() + added, 2001, "{name}");
+        let mut damaged = bytes.clone();
+        let at = bytes.len() / 2;
+        damaged[at] ^= 0x10;
+        let answer = import(&damaged);
+        assert!([4, 6].contains(&answer.code), "{answer:?}");
+        assert!(["damaged", "cut"].contains(&answer.json()["stream"].as_str().unwrap()), "{name}: {answer:?}");
+        assert_eq!(import(&bytes).ok().json()["stream"], "whole", "{name}");
+    }
+}
+
+#[test]
+fn cut_is_said_before_refused_lines() {
+    let world = furnished();
+    let stream = world.run(&["export"]).ok().stdout;
+    let torn = &stream[..stream.len() * 2 / 3];
+    let answer = world.feed(&["-d", "older", "import", "--rejects", "rejects"], torn).exit(6).says("error[cut-stream]");
+    assert_eq!(answer.json()["refused"], 0);
+    assert!(std::fs::read(world.path("rejects")).unwrap_or_default().is_empty());
+    // Lines that are refused are told with the cut.
+    let bad = torn.replacen("\"seq\":2,", "\"seq\":3,", 1);
+    let answer = world.feed(&["-d", "older", "import"], bad).exit(6).says("error[cut-stream]");
+    assert_eq!(answer.json()["refused"], 1);
+    answer.says("line ");
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_15() {
+    let world = plant_and_auditor();
+    let stream = world.run(&["-d", "plant", "export"]).ok().stdout;
+    for (from, to) in [
+        ("{\"thingdb\":1", "{\"new\":[],\"thingdb\":2"),
+        ("{\"v\":1", "{\"v\":2"),
+        ("\"thingdb_end\":1", "\"thingdb_end\":2"),
+        ("tdbcard1:AQ", "tdbcard1:Ag"),
+    ] {
+        let newer = stream.replacen(from, to, 1);
+        assert_ne!(newer, stream);
+        let answer = world.feed(&["-d", "auditor", "import"], newer).exit(15).says("error[newer-version]");
+        assert_eq!(answer.json()["stream"], "newer");
+        // What was good is stored.
+        assert!(world.run(&["-d", "auditor", "stats"]).ok().json()["entries"].as_u64().unwrap() >= 2);
+    }
+    world.run(&["-d", "plant", "export", "--binary", "-o", "all.tdbs"]).ok();
+    let mut frames = std::fs::read(world.path("all.tdbs")).unwrap();
+    frames[4] = 2;
+    std::fs::write(world.path("all.tdbs"), frames).unwrap();
+    world.run(&["-d", "auditor", "import", "all.tdbs"]).exit(15).says("error[newer-version]");
+}
+
+#[test]
+fn bytes_that_change_no_entry_show_and_line_ends_do_not() {
+    let world = plant_and_auditor();
+    let stream = world.run(&["-d", "plant", "export"]).ok().stdout;
+    let spaced = stream.replacen("\"seq\":1,", "\"seq\": 1,", 1);
+    let answer = world.feed(&["-d", "auditor", "import"], spaced).exit(4).says("error[damaged-stream]").says("digest");
+    assert_eq!((&answer.json()["added"], &answer.json()["refused"]), (&json!(3), &json!(0)));
+    let crlf = stream.replace('\n', "\r\n");
+    assert_eq!(world.feed(&["-d", "auditor", "import"], crlf).ok().json()["stream"], "whole");
+    world.run(&["-d", "plant", "export", "--array", "-o", "all.json"]).ok();
+    let array = std::fs::read_to_string(world.path("all.json")).unwrap();
+    assert_eq!(world.feed(&["-d", "auditor", "import"], &array).ok().json()["stream"], "whole");
+    let set = array.replace("\",\"", "\" ,\n  \"");
+    assert_eq!(world.feed(&["-d", "auditor", "import"], set).ok().json()["stream"], "whole");
+}
+
+#[test]
+fn an_export_that_contradicts_an_earlier_one_is_4_and_leaves_evidence() {
+    let world = plant_and_auditor();
+    world.shell("cp -R plant copy").ok();
+    world.run(&["-d", "plant", "put", "alarm-9", "\"on\""]).ok();
+    world.run(&["-d", "copy", "put", "alarm-9", "\"off\""]).ok();
+    let one = world.run(&["-d", "plant", "export"]).ok().stdout;
+    let other = world.run(&["-d", "copy", "export"]).ok().stdout;
+    world.feed(&["-d", "auditor", "import"], one).ok();
+    let answer = world.feed(&["-d", "auditor", "import"], other).exit(4).says("error[split-view]").says("plant");
+    assert_eq!(answer.json()["contradictions"][0]["found"], "split-view");
+    let file = world.shell("ls auditor/evidence/*").ok().stdout;
+    world.run(&["verify-evidence", file.trim()]).ok();
 }

@@ -43,7 +43,7 @@ fn a_stop_in_the_middle_of_an_import_loses_nothing() {
     import.write_all(b"0\r\n\r\n").unwrap();
     let reply = Reply::read(&mut BufReader::new(&mut import), false).unwrap().is(200);
     let summary = reply.lines().pop().unwrap();
-    assert_eq!((&summary["added"], &summary["stream"]), (&json!(40), &json!("complete")));
+    assert_eq!((&summary["added"], &summary["stream"]), (&json!(40), &json!("whole")));
     drop(import);
     let (code, world, log) = server.wait();
     assert_eq!(code, Some(0), "{log}");

@@ -372,7 +372,7 @@ fn a_stream_goes_out_and_comes_in() {
     };
     let ndjson = ("content-type", "application/x-ndjson");
     let dry = import("/import?dry_run=true", &[ndjson], stream.as_bytes());
-    assert_eq!((&dry["added"], &dry["stream"]), (&json!(3), &json!("complete")));
+    assert_eq!((&dry["added"], &dry["stream"]), (&json!(3), &json!("whole")));
     assert_eq!(import("/import", &[ndjson], stream.as_bytes())["added"], 3);
     assert_eq!(import("/import", &[ndjson, ("content-encoding", "gzip")], &packed.body)["known"], 3);
     assert_eq!(import("/import", &[ndjson, ("content-encoding", "zstd")], &packed_zstd.body)["known"], 3);

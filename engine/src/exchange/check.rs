@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, Verified,
-    envelope, line, payload, signature::BatchMemo,
+    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, StreamHeader,
+    Trailer, Verified, envelope, line, payload,
+    signature::BatchMemo,
+    stream::{LineKind, hash_of_line},
 };
 
-use super::import::{StreamState, TrustPolicy};
+use super::framing::Broken;
+use super::import::TrustPolicy;
 use super::packets::{self, PacketsMemo};
 use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::{Arrived, Opened, Packed};
@@ -144,16 +147,9 @@ pub(super) enum Items {
         /// Where each line ends, and whether it was too long to be read.
         ends: Vec<(usize, bool)>,
     },
-    /// What frames of a binary stream hold, and why nothing behind them can be
-    /// read.
-    Frames(Vec<Line>, Option<Broken>),
-}
-
-/// Why nothing more of a binary stream can be read.
-pub(super) struct Broken {
-    pub(super) state: StreamState,
-    /// The frame that was refused, unless the stream just ends.
-    pub(super) refusal: Option<Refusal>,
+    /// What frames of a binary stream hold, with the hashes of their bytes, and
+    /// why nothing behind them can be read.
+    Frames(Vec<(Line, Hash)>, Option<Box<Broken>>),
 }
 
 /// Where the parts of a stream come from, one after the other.
@@ -168,10 +164,17 @@ pub(super) trait Source {
     reason = "nearly all are entries, and a box each would be freed by another thread"
 )]
 pub(super) enum Checked {
-    Header,
-    Trailer(Box<thingdb_format::Trailer>),
+    Header(Box<StreamHeader>),
+    Trailer(Box<Trailer>),
     /// Nothing behind this can be read.
     Broken(Box<Broken>),
+    /// A line that does not decode.
+    Unread {
+        kind: LineKind,
+        is_newer: bool,
+        raw: RawLine,
+        refusal: Refusal,
+    },
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
@@ -182,11 +185,23 @@ pub(super) enum Checked {
     },
 }
 
+/// A line or frame with the hash of its bytes.
+pub(super) struct Seen {
+    pub(super) hash: Hash,
+    pub(super) what: Checked,
+}
+
+impl Seen {
+    pub(super) fn broken(broken: Box<Broken>) -> Self {
+        Self { hash: Hash::of(b""), what: Checked::Broken(broken) }
+    }
+}
+
 /// What became of a chunk.
 pub(super) struct Outcome {
     pub(super) read: u64,
     pub(super) held: usize,
-    pub(super) checked: Vec<Checked>,
+    pub(super) checked: Vec<Seen>,
 }
 
 /// Reads lines, has them checked by `threads` workers, and gives `take` the
@@ -266,15 +281,18 @@ fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender
                 let mut start = 0;
                 for (line, (end, too_long)) in (before + 1..).zip(ends) {
                     let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
-                    checked.extend(checker.line(line, raw, too_long, &mut memos));
+                    let hash = hash_of_line(&raw);
+                    let what = checker.line(line, raw, too_long, &mut memos);
+                    checked.extend(what.map(|what| Seen { hash, what }));
                     start = end;
                 }
             }
             Items::Frames(frames, broken) => {
-                for (number, line) in (before + 1..).zip(frames) {
-                    checked.extend(checker.parsed(number, None, line, &mut memos));
+                for (number, (line, hash)) in (before + 1..).zip(frames) {
+                    let what = checker.parsed(number, None, line, &mut memos);
+                    checked.extend(what.map(|what| Seen { hash, what }));
                 }
-                checked.extend(broken.map(|broken| Checked::Broken(Box::new(broken))));
+                checked.extend(broken.map(Seen::broken));
             }
         }
         if results.send((number, Outcome { read, held, checked })).is_err() {
@@ -367,24 +385,24 @@ impl<'a> Checker<'a> {
     }
 
     fn line(&self, number: u64, raw: RawLine, too_long: bool, memos: &mut Memos) -> Option<Checked> {
-        let refused = |raw, column, cause: Cause| {
-            let came = if self.keeps { Came::Line(raw) } else { Came::NotKept };
-            Some(Checked::Refused { id: None, came, refusal: cause.refusal(number, column, None) })
+        let unread = |raw: RawLine, column, cause: Cause, is_newer| {
+            let kind = if too_long { LineKind::Entry } else { LineKind::of(&raw) };
+            Some(Checked::Unread { kind, is_newer, raw, refusal: cause.refusal(number, column, None) })
         };
         if too_long {
             let reason = format!("longer than {} bytes", line::MAX_LINE_BYTES);
-            return refused(raw, None, Cause::new(RefusalCode::TooLong, reason));
+            return unread(raw, None, Cause::new(RefusalCode::TooLong, reason), false);
         }
         match Line::parse(&raw, number) {
             Ok(line) => self.parsed(number, self.keeps.then_some(raw), line, memos),
             Err(_) if prototype::is_ledger_line(&raw) => {
                 let reason = "a line of the Python prototype: thingdb migrate DIR brings its directory in";
-                refused(raw, None, Cause::new(RefusalCode::Prototype, reason))
+                unread(raw, None, Cause::new(RefusalCode::Prototype, reason), false)
             }
             Err(thingdb_format::Error::Line { column, problem, .. }) => {
-                refused(raw, Some(column), Cause::format(&problem))
+                unread(raw, Some(column), Cause::format(&problem), problem.is_newer_version())
             }
-            Err(problem) => refused(raw, None, Cause::format(&problem)),
+            Err(problem) => unread(raw, None, Cause::format(&problem), problem.is_newer_version()),
         }
     }
 
@@ -393,7 +411,7 @@ impl<'a> Checker<'a> {
     fn parsed(&self, number: u64, raw: Option<RawLine>, line: Line, memos: &mut Memos) -> Option<Checked> {
         let entry = match line {
             Line::Blank => return None,
-            Line::Header(_) => return Some(Checked::Header),
+            Line::Header(header) => return Some(Checked::Header(header)),
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => entry,
         };

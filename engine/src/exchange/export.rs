@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
-use thingdb_format::{Entry, EntryId, Envelope, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
+use thingdb_format::stream::{Digest, hash_of_line};
+use thingdb_format::{Entry, EntryId, Envelope, Hash, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
 use super::own_seal::{ArchiveSeal, OwnSeal};
 use super::packets;
@@ -172,16 +173,19 @@ impl Db {
     /// trailer then.
     pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
         self.check_position(options.since)?;
-        let size = self.store.size().min(options.until.unwrap_or(u64::MAX));
+        let until = options.until.unwrap_or(u64::MAX);
         // A ledger that was cut, or that cannot be written to, has no new
         // checkpoint to give; it can still be read.
-        let checkpoint = if options.bare { None } else { self.checkpoint().ok() };
+        let checkpoint = if options.bare { None } else { self.checkpoint_at(until).ok() };
+        // What is written meanwhile is for the next export: this one ends where
+        // its checkpoint does, so that it can be seen to be whole.
+        let size = checkpoint.as_ref().map_or_else(|| self.store.size(), |note| note.claimed().size).min(until);
         let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
         let mut form = Form::new(options.form);
         if !options.bare {
             form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
         }
-        let mut ids = Frontier::default();
+        let (mut ids, mut digest) = (Frontier::default(), Digest::default());
         let mut dress = Dress::new(self, &options)?;
         let mut paths = Paths::default();
         let since = options.since.min(size);
@@ -200,7 +204,7 @@ impl Db {
             }
             let id = located.id;
             let Some(entry) = dress.entry(self, located, &mut paths)? else { return Ok(()) };
-            form.entry(&entry, &id, &mut stream.buffer)?;
+            digest.push(&form.entry(&entry, &id, &mut stream.buffer)?);
             ids.push(merkle::leaf(&id));
             if stream.buffer.len() >= BUFFER_BYTES {
                 stream.flush()?;
@@ -209,7 +213,8 @@ impl Db {
             Ok(())
         })?;
         if !options.bare {
-            form.trailer(&Trailer { entries: ids.size(), root: ids.root(), checkpoint }, &mut stream.buffer);
+            let (entries, root, digest) = (ids.size(), ids.root(), Some(digest.value()));
+            form.trailer(&Trailer { entries, root, digest, checkpoint }, &mut stream.buffer);
         }
         stream.flush()?;
         stream.out.flush().map_err(written)?;
@@ -414,12 +419,15 @@ impl Form {
         }
     }
 
-    fn entry(&mut self, entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends an entry and gives the hash of its line or frame.
+    fn entry(&mut self, entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Result<Hash> {
+        let start = out.len();
         match self {
             Self::Lines => line::encode_with_id(entry, id, out),
             Self::Binary(encoder) => encoder.entry(entry, id, out)?,
         }
-        Ok(())
+        let written = out.get(start..).unwrap_or_default();
+        Ok(if matches!(self, Self::Lines) { hash_of_line(written) } else { Hash::of(written) })
     }
 
     fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {

@@ -7,7 +7,10 @@
 
 use std::io::{BufRead, Write};
 
-use super::check::{self, Checker};
+use thingdb_format::Card;
+
+use super::check::{self, Checker, Outcome, Seen};
+use super::framing::{Broken, StreamState};
 use super::intake::Intake;
 use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
@@ -16,6 +19,7 @@ use crate::error::Result;
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
 use crate::provenance::{Hand, Sender};
+use crate::replica::memory::Conflict;
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +50,7 @@ pub struct ImportOptions<'a> {
     pub(super) from: Sender,
     pub(super) rejects: Option<&'a mut dyn Write>,
     pub(super) prefix: String,
+    pub(super) is_rewritten: bool,
     pub(super) refused: Option<&'a mut dyn FnMut(&Refusal)>,
     pub(super) progress: progress::Report<'a>,
 }
@@ -112,6 +117,14 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
+    /// The lines come out of a JSON array, which tools may set in other words:
+    /// the digest of the trailer is not compared.
+    #[must_use]
+    pub const fn rewritten(mut self, is_rewritten: bool) -> Self {
+        self.is_rewritten = is_rewritten;
+        self
+    }
+
     /// Is told of each line that is refused, when it is.
     #[must_use]
     pub fn refused(mut self, tell: &'a mut dyn FnMut(&Refusal)) -> Self {
@@ -160,25 +173,18 @@ pub struct ImportSummary {
     pub reasons: Vec<Refusal>,
     /// Of all of them: how many are worth another try, and when.
     pub kinds: RefusalCounts,
-    /// Whether the stream is whole.
+    /// What the stream is as a whole.
     pub stream: StreamState,
+    /// What the source said when it could not be read to its end.
+    pub broken: Option<String>,
+    /// The card of the stream's header, of the last one if there were several.
+    /// Its signature holds; whether the node is known is another question.
+    pub card: Option<Card>,
+    /// Checkpoints in the stream that contradict what a known node signed
+    /// before. Both are kept as evidence.
+    pub conflicts: Vec<Conflict>,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
-}
-
-/// What the header and trailer of a stream say of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamState {
-    /// There were none: whether lines are missing cannot be known.
-    #[default]
-    Bare,
-    /// Everything that the trailer counts came.
-    Complete,
-    /// The trailer is missing.
-    Cut,
-    /// The trailer counts other entries than came.
-    Damaged(String),
 }
 
 impl Db {
@@ -186,10 +192,11 @@ impl Db {
     /// here.
     ///
     /// It takes constant memory and can be repeated: entries that are here
-    /// already change nothing. A line that is refused stops no other.
+    /// already change nothing. A line that is refused stops no other. Where
+    /// `input` fails the stream is cut, or damaged if the error is of the kind
+    /// `InvalidData`, as that of an unpacker; what came before is stored.
     ///
     /// # Errors
-    /// [`Error::Stream`](crate::Error::Stream) if `input` fails,
     /// [`Error::is_disk_full`](crate::Error::is_disk_full),
     /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
     pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
@@ -199,10 +206,13 @@ impl Db {
         let threads = self.options.threads;
         let mut intake = Intake::new(self, &checker, options)?;
         let mut take = |outcome| intake.take(outcome);
-        if source::is_binary(&mut input)? {
-            check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?;
-        } else {
-            check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?;
+        match source::is_binary(&mut input) {
+            Ok(true) => check::on_all_cores(&checker, threads, &mut Frames::new(input), &mut take)?,
+            Ok(false) => check::on_all_cores(&checker, threads, &mut Lines::new(input), &mut take)?,
+            Err(problem) => {
+                let checked = vec![Seen::broken(Box::new(Broken::source(&problem)))];
+                let _ = take(Outcome { read: 0, held: 0, checked })?;
+            }
         }
         intake.finish()
     }

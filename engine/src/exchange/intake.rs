@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use thingdb_format::{EntryId, Line, Signature, StreamCheck};
+use thingdb_format::{EntryId, Line, Signature};
 
-use super::check::{Broken, Came, Candidate, Checked, Checker, Memos, Outcome, RawLine};
-use super::import::{ImportOptions, ImportSummary, StreamState};
+use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, Seen};
+use super::framing::{Framing, Unread};
+use super::import::{ImportOptions, ImportSummary};
 use super::pending::{self, Pending};
 use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
@@ -34,7 +35,7 @@ const MAX_HELD_BYTES: usize = 16 << 20;
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
     options: ImportOptions<'o>,
-    check: StreamCheck,
+    framing: Framing<'a>,
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
@@ -56,8 +57,8 @@ impl<'a, 'o> Intake<'a, 'o> {
     pub(super) fn new(db: &'a Db, checker: &Checker<'_>, options: ImportOptions<'o>) -> Result<Self> {
         let mut intake = Self {
             db,
+            framing: Framing::new(db, !options.dry_run, options.is_rewritten),
             options,
-            check: StreamCheck::default(),
             held: Vec::new(),
             held_bytes: 0,
             pending: Pending::default(),
@@ -96,44 +97,41 @@ impl<'a, 'o> Intake<'a, 'o> {
     pub(super) fn take(&mut self, Outcome { read, held, checked }: Outcome) -> Result<ControlFlow<()>> {
         self.bytes += read;
         self.held_bytes = self.held_bytes.saturating_add(held);
-        for one in checked {
+        for Seen { hash, what } in checked {
             self.lines += 1;
-            match one {
-                Checked::Header => {
-                    let noted = self.check.header();
-                    self.note(noted);
-                }
-                Checked::Trailer(trailer) => {
-                    let noted = self.check.trailer(&trailer);
-                    self.note(noted);
-                }
-                Checked::Broken(broken) => {
-                    let Broken { state, refusal } = *broken;
-                    // The first thing that is wrong counts.
-                    if self.summary.stream == StreamState::Bare {
-                        self.summary.stream = state;
-                    }
-                    if let Some(refusal) = refusal {
+            match what {
+                Checked::Header(header) => self.framing.header(*header)?,
+                Checked::Trailer(trailer) => self.framing.trailer(&trailer)?,
+                Checked::Broken(mut broken) => {
+                    if let Some(refusal) = broken.refusal.take() {
                         self.tell(refusal);
+                    }
+                    self.framing.broken(*broken);
+                }
+                Checked::Unread { kind, is_newer, raw, refusal } => {
+                    let (is_last, reason) = (!raw.ends_with(b"\n"), refusal.reason.as_str());
+                    let line = Unread { kind, is_last, hash: &hash, bytes: &raw, is_newer, reason };
+                    if self.framing.unread(&line) {
+                        if self.options.fail_fast {
+                            self.commit_held()?;
+                        }
+                        self.refuse(&Came::Line(raw), refusal)?;
                     }
                 }
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
-                    let noted = self.check.entry(&candidate.arrived.id);
-                    self.note(noted);
+                    self.framing.entry(&candidate.arrived.id, &hash);
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
                     self.summary.entries += 1;
-                    let noted = self.check.entry(&id);
-                    self.note(noted);
+                    self.framing.entry(&id, &hash);
                     self.summary.known += 1;
                 }
                 Checked::Refused { id, came, refusal } => {
                     if let Some(id) = id {
                         self.summary.entries += 1;
-                        let noted = self.check.entry(&id);
-                        self.note(noted);
+                        self.framing.entry(&id, &hash);
                     }
                     if self.options.fail_fast {
                         self.commit_held()?;
@@ -310,15 +308,6 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
     }
 
-    /// Notes what is wrong with the stream as a whole; the first thing counts.
-    fn note(&mut self, checked: std::result::Result<(), thingdb_format::Error>) {
-        if let Err(problem) = checked
-            && self.summary.stream == StreamState::Bare
-        {
-            self.summary.stream = state_of(&problem);
-        }
-    }
-
     /// The stream has ended, or was left.
     pub(super) fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
@@ -329,13 +318,11 @@ impl<'a, 'o> Intake<'a, 'o> {
             pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;
             self.db.sync()?;
         }
-        if self.summary.stream == StreamState::Bare && !self.summary.stopped {
-            self.summary.stream = match self.check.finish() {
-                Ok(thingdb_format::stream::Outcome::Complete { .. }) => StreamState::Complete,
-                Ok(_) => StreamState::Bare,
-                Err(problem) => state_of(&problem),
-            };
-        }
+        let ended = self.framing.finish(self.summary.stopped);
+        self.summary.stream = ended.state;
+        self.summary.broken = ended.cause;
+        self.summary.card = ended.card;
+        self.summary.conflicts = ended.conflicts;
         if let Some(out) = &mut self.options.rejects {
             out.flush().map_err(rejects)?;
         }
@@ -345,11 +332,4 @@ impl<'a, 'o> Intake<'a, 'o> {
 
 fn rejects(source: std::io::Error) -> Error {
     Error::Stream { action: "written (rejects)", source: Arc::new(source) }
-}
-
-fn state_of(problem: &thingdb_format::Error) -> StreamState {
-    match problem {
-        thingdb_format::Error::Cut { .. } => StreamState::Cut,
-        problem => StreamState::Damaged(problem.to_string()),
-    }
 }

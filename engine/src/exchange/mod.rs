@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod export;
+pub(crate) mod framing;
 mod have;
 pub(crate) mod import;
 mod intake;

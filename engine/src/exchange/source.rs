@@ -1,26 +1,20 @@
 //! Streams as they are read: lines of ndjson, or the frames of a binary stream.
 
 use std::io::{BufRead, Read};
-use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
 use thingdb_format::{Hash, Line, Signature, line};
 
-use super::check::{Broken, CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
-use super::import::StreamState;
-use super::refusal::Cause;
-use crate::error::{Error, Result};
+use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
+use super::framing::Broken;
+use crate::error::Result;
 
 /// Bytes that are read from a binary stream at once, at least.
 const READ_BYTES: usize = 64 << 10;
 
-fn read(source: std::io::Error) -> Error {
-    Error::Stream { action: "read", source: Arc::new(source) }
-}
-
 /// Whether a stream is a binary one, by how it begins.
-pub(super) fn is_binary(input: &mut impl BufRead) -> Result<bool> {
-    let front = input.fill_buf().map_err(read)?;
+pub(super) fn is_binary(input: &mut impl BufRead) -> std::io::Result<bool> {
+    let front = input.fill_buf()?;
     let len = front.len().min(frame::MAGIC.len() - 1);
     Ok(len > 0 && front.get(..len) == frame::MAGIC.get(..len))
 }
@@ -30,11 +24,42 @@ pub(super) struct Lines<R> {
     input: R,
     /// Lines that were read.
     line: u64,
+    /// Why it can be read no further.
+    broken: Option<Broken>,
+    has_ended: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(super) const fn new(input: R) -> Self {
-        Self { input, line: 0 }
+        Self { input, line: 0, broken: None, has_ended: false }
+    }
+
+    /// Reads a line behind `bytes`: how many bytes it took, and whether it was
+    /// too long. Nothing at the end, also at one that is none.
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<(u64, bool)> {
+        let most = line::MAX_LINE_BYTES as u64 + 2;
+        let start = bytes.len();
+        let read = self.input.by_ref().take(most).read_until(b'\n', bytes);
+        let mut got = (bytes.len() - start) as u64;
+        let too_long = got == most && bytes.last() != Some(&b'\n');
+        let read = read.and_then(|_| {
+            if too_long {
+                // What is left of it is passed over without being kept.
+                bytes.truncate(start + 1024);
+                got += self.input.skip_until(b'\n')? as u64;
+            }
+            Ok(())
+        });
+        if let Err(problem) = read {
+            // A line that was torn is none.
+            if bytes.last() != Some(&b'}') {
+                bytes.truncate(start);
+                got = 0;
+            }
+            self.broken = Some(Broken::source(&problem));
+            self.has_ended = true;
+        }
+        (got > 0).then_some((got, too_long))
     }
 }
 
@@ -42,24 +67,21 @@ impl<R: BufRead> Source for Lines<R> {
     fn chunk(&mut self) -> Result<Option<Chunk>> {
         let before = self.line;
         let (mut bytes, mut ends, mut taken) = (Vec::new(), Vec::new(), 0);
-        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES {
-            let most = line::MAX_LINE_BYTES as u64 + 2;
-            let start = bytes.len();
-            let mut got = self.input.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(read)?;
-            if got == 0 {
-                break;
-            }
-            let too_long = got as u64 == most && bytes.last() != Some(&b'\n');
-            if too_long {
-                // What is left of it is passed over without being kept.
-                bytes.truncate(start + 1024);
-                got += self.input.skip_until(b'\n').map_err(read)?;
-            }
+        while ends.len() < CHUNK_LINES && bytes.len() < CHUNK_BYTES && !self.has_ended {
+            let Some((got, too_long)) = self.next(&mut bytes) else { break };
             self.line += 1;
-            taken += got as u64;
+            taken += got;
             ends.push((bytes.len(), too_long));
         }
         let is_end = ends.is_empty();
+        if is_end && let Some(broken) = self.broken.take() {
+            return Ok(Some(Chunk {
+                read: 0,
+                held: 0,
+                before,
+                items: Items::Frames(Vec::new(), Some(Box::new(broken))),
+            }));
+        }
         // As they came, and taken apart.
         let held = bytes.len().saturating_mul(2).saturating_add(ends.len().saturating_mul(ENTRY_BYTES));
         Ok((!is_end).then_some(Chunk { read: taken, held, before, items: Items::Lines { bytes, ends } }))
@@ -75,46 +97,55 @@ pub(super) struct Frames<R> {
     buffer: Vec<u8>,
     at: usize,
     frames: u64,
+    /// Why nothing more can be read.
+    broken: Option<Broken>,
     ended: bool,
 }
 
 impl<R: BufRead> Frames<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, ended: false }
+        Self { input, decoder: Decoder::default(), buffer: Vec::new(), at: 0, frames: 0, broken: None, ended: false }
     }
 
-    /// The next frame, with the bytes that it has; nothing at the end, or why
-    /// nothing more can be read.
-    fn next(&mut self) -> Result<std::result::Result<(Line, usize), Option<Broken>>> {
+    /// The next frame, with the bytes that it has and their hash; nothing at
+    /// the end, or why nothing more can be read.
+    fn next(&mut self) -> std::result::Result<(Line, usize, Hash), Option<Box<Broken>>> {
         while !self.ended {
             match self.decoder.next(self.buffer.get(self.at..).unwrap_or_default()) {
                 Ok(Some((line, used))) => {
+                    let bytes = self.buffer.get(self.at..self.at + used).unwrap_or_default();
+                    let hash = Hash::of(bytes);
                     self.at += used;
                     self.frames += 1;
                     if used > READ_BYTES {
                         self.forget();
                     }
-                    return Ok(Ok((line, used)));
+                    return Ok((line, used, hash));
                 }
                 Ok(None) => {}
                 // What follows names what was in it.
                 Err(problem) => {
                     self.ended = true;
-                    let line = self.frames + 1;
-                    let state = StreamState::Damaged(format!("frame {line}: {problem}"));
-                    let refusal = Some(Cause::format(&problem).refusal(line, None, None));
-                    return Ok(Err(Some(Broken { state, refusal })));
+                    return Err(Some(Box::new(Broken::frame(self.frames + 1, &problem))));
                 }
             }
             self.forget();
             let more = READ_BYTES.max(self.buffer.len()) as u64;
-            if self.input.by_ref().take(more).read_to_end(&mut self.buffer).map_err(read)? == 0 {
+            if let Some(broken) = self.broken.take() {
                 self.ended = true;
-                let cut = Broken { state: StreamState::Cut, refusal: None };
-                return Ok(Err((!self.buffer.is_empty()).then_some(cut)));
+                return Err(Some(Box::new(broken)));
+            }
+            match self.input.by_ref().take(more).read_to_end(&mut self.buffer) {
+                // What came before the failure is looked at first.
+                Err(problem) => self.broken = Some(Broken::source(&problem)),
+                Ok(0) => {
+                    self.ended = true;
+                    return Err((!self.buffer.is_empty()).then(|| Box::new(Broken::cut())));
+                }
+                Ok(_) => {}
             }
         }
-        Ok(Err(None))
+        Err(None)
     }
 
     /// Lets go of what was taken apart, and of the room that a large frame took.
@@ -129,11 +160,11 @@ impl<R: BufRead> Source for Frames<R> {
         let before = self.frames;
         let (mut frames, mut read, mut held, mut broken) = (Vec::new(), 0, 0, None);
         while frames.len() < CHUNK_LINES && held < CHUNK_BYTES {
-            match self.next()? {
-                Ok((line, used)) => {
+            match self.next() {
+                Ok((line, used, hash)) => {
                     read += used as u64;
                     held += size(&line, used);
-                    frames.push(line);
+                    frames.push((line, hash));
                 }
                 Err(why) => {
                     broken = why;

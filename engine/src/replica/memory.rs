@@ -150,10 +150,75 @@ impl Db {
         let proof = if shown.size > known.size { proof.to_vec() } else { Vec::new() };
         let seen = unix_now();
         let evidence = Evidence { node: *node, found, seen, remembered: before, shown: note.clone(), proof };
+        Ok(Observation::Contradicts(Box::new(self.keep_conflict(evidence)?)))
+    }
+
+    /// Holds a checkpoint that came with a stream against the one that is
+    /// remembered. A stream is as old as it likes, so a smaller ledger than the
+    /// one that is known says nothing, and of a larger one only a stream that
+    /// is whole tells out of what it grew: `root_at` gives the roots that its
+    /// ledger had at smaller sizes, as far as they are known.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the note is not signed by the node.
+    pub(crate) fn observe_in_stream(
+        &self,
+        node: &NodeKey,
+        note: &SignedCheckpoint,
+        root_at: impl Fn(u64) -> Option<Hash>,
+    ) -> Result<Option<Conflict>> {
+        let shown = note.verify(node)?;
+        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let remembered = self.remembered(&node.origin())?;
+        if let Some(conflict) = remembered.conflict {
+            return Ok(Some(self.strengthened(conflict, note)?));
+        }
+        let Some(before) = remembered.checkpoint else {
+            self.remember(&node.origin(), note, None)?;
+            return Ok(None);
+        };
+        let known = before.claimed();
+        let root = if shown.size == known.size { Some(shown.root) } else { root_at(known.size) };
+        match root {
+            Some(root) if root != known.root => {
+                let (found, seen) = (Contradiction::SplitView, unix_now());
+                let (shown, proof) = (note.clone(), Vec::new());
+                let evidence = Evidence { node: *node, found, seen, remembered: before, shown, proof };
+                Ok(Some(self.keep_conflict(evidence)?))
+            }
+            Some(_) if shown.size > known.size => {
+                self.remember(&node.origin(), note, None)?;
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Keeps two checkpoints of a node that one stream shows to contradict each
+    /// other.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they cannot be kept.
+    pub(crate) fn contradicted_in_stream(
+        &self,
+        node: &NodeKey,
+        earlier: &SignedCheckpoint,
+        note: &SignedCheckpoint,
+    ) -> Result<Conflict> {
+        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        if let Some(conflict) = self.remembered(&node.origin())?.conflict {
+            return self.strengthened(conflict, note);
+        }
+        let (found, seen) = (Contradiction::SplitView, unix_now());
+        let (remembered, shown, proof) = (earlier.clone(), note.clone(), Vec::new());
+        self.keep_conflict(Evidence { node: *node, found, seen, remembered, shown, proof })
+    }
+
+    fn keep_conflict(&self, evidence: Evidence) -> Result<Conflict> {
         let file = self.keep_evidence(&evidence)?;
-        self.remember(&node.origin(), &evidence.remembered, Some((evidence.to_string(), file.clone())))?;
-        let file = self.dir().join(EVIDENCE_DIR).join(file);
-        Ok(Observation::Contradicts(Box::new(Conflict { evidence, file })))
+        let conflict = Some((evidence.to_string(), file.clone()));
+        self.remember(&evidence.node.origin(), &evidence.remembered, conflict)?;
+        Ok(Conflict { evidence, file: self.dir().join(EVIDENCE_DIR).join(file) })
     }
 
     /// A node that is known to have set its ledger back may show, later, another

@@ -70,7 +70,7 @@ fn some() -> Vec<Line> {
     let join = single("part-1", 3, both, 4);
     let stub = Entry { payload: None, envelopes: vec![], ..single("part-2", 7, vec![first.id()], 5) };
     let entries = [first, second, fork, join, stub].into_iter().chain(batch("part-3", 5));
-    let trailer = Trailer { entries: 10, root: Hash([7; 32]), checkpoint: None };
+    let trailer = Trailer { entries: 10, root: Hash([7; 32]), digest: None, checkpoint: None };
     std::iter::once(Line::Header(Box::default()))
         .chain(entries.map(|entry| Line::Entry(Box::new(entry))))
         .chain([Line::Trailer(Box::new(trailer))])

@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 
@@ -127,17 +129,88 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
-/// Reads a stream that is compressed as its headers say.
+/// Reads a stream that is compressed as its headers say. One that ends before
+/// its end fails with `UnexpectedEof`, one that does not unpack with
+/// `InvalidData`; what the source says goes through as it is.
 pub(crate) fn unpacked<'a>(compression: Compression, source: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let has_failed = Arc::default();
+    let source = Packed { source, has_failed: Arc::clone(&has_failed) };
     Ok(match compression {
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(source)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Box::new(decoder)
+            Box::new(Unpacking { decoder, has_failed, broken: None })
         }
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
+        Compression::Gzip => {
+            let decoder = flate2::bufread::MultiGzDecoder::new(source);
+            Box::new(Unpacking { decoder, has_failed, broken: None })
+        }
         Compression::None => Box::new(source),
     })
+}
+
+/// What is to be unpacked; notes that it failed itself.
+struct Packed<R> {
+    source: R,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl<R> Packed<R> {
+    fn note<T>(&self, read: io::Result<T>) -> io::Result<T> {
+        if read.is_err() {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<R: BufRead> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer);
+        self.note(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Packed<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        // The borrow of an answer that is returned lasts too long to look at
+        // the error in the same match.
+        if let Err(problem) = self.source.fill_buf() {
+            return self.note(Err(problem));
+        }
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.source.consume(used);
+    }
+}
+
+/// What is unpacked, with errors that say whose they are.
+struct Unpacking<D> {
+    decoder: D,
+    has_failed: Arc<AtomicBool>,
+    /// Why it unpacks no further: decoders forget it.
+    broken: Option<(io::ErrorKind, String)>,
+}
+
+impl<D: Read> Read for Unpacking<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some((kind, text)) = &self.broken {
+            return Err(io::Error::new(*kind, text.clone()));
+        }
+        self.decoder.read(buffer).map_err(|problem| {
+            if self.has_failed.load(Ordering::Relaxed) || problem.kind() == io::ErrorKind::Interrupted {
+                return problem;
+            }
+            let (kind, text) = match problem.kind() {
+                kind @ io::ErrorKind::UnexpectedEof => (kind, "what is compressed ends before its end".to_owned()),
+                _ => (io::ErrorKind::InvalidData, format!("it does not unpack: {problem}")),
+            };
+            self.broken = Some((kind, text.clone()));
+            io::Error::new(kind, text)
+        })
+    }
 }
 
 /// Reads a stream, compressed or not. What it unpacks to is read line by line
@@ -182,6 +255,73 @@ mod tests {
             let mut read = Vec::new();
             let problem = reader(&packed[..]).unwrap().read_to_end(&mut read).unwrap_err();
             assert_eq!((problem.kind(), &read), (io::ErrorKind::UnexpectedEof, &text), "{compression:?}");
+        }
+    }
+
+    fn packed(compression: Compression, text: &[u8]) -> Vec<u8> {
+        let mut out = Compressor::new(compression, Vec::new()).unwrap();
+        out.write_all(text).unwrap();
+        out.end().unwrap()
+    }
+
+    fn read(packed: &[u8]) -> (Vec<u8>, io::Result<usize>) {
+        let mut read = Vec::new();
+        let ended = reader(packed).and_then(|mut source| source.read_to_end(&mut read));
+        (read, ended)
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_told_and_gives_no_other_text() {
+        let text: Vec<u8> = (0..400_u32).flat_map(|n| format!("{{\"line\":{}}}\n", n * n).into_bytes()).collect();
+        for compression in [Compression::Zstd, Compression::Gzip] {
+            let packed = packed(compression, &text);
+            // With fewer bytes nothing says that it is compressed.
+            for len in 4..packed.len() {
+                let (read, ended) = read(&packed[..len]);
+                assert!(text.starts_with(&read), "{compression:?} {len}");
+                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{compression:?} {len}");
+            }
+            for bit in 32..packed.len() * 8 {
+                let mut flipped = packed.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let (read, ended) = read(&flipped);
+                match ended {
+                    // Such as the time in the header of gzip.
+                    Ok(_) => assert_eq!(read, text, "{compression:?} {bit}"),
+                    Err(problem) => assert!(
+                        matches!(problem.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
+                        "{compression:?} {bit}: {problem:?}"
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_unpack_says_so_again() {
+        let mut packed = packed(Compression::Gzip, &b"line\n".repeat(1000));
+        let last = packed.len() - 5;
+        packed[last] ^= 1;
+        let mut source = reader(&packed[..]).unwrap();
+        for _ in 0..3 {
+            let problem = source.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(problem.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn what_the_source_says_goes_through() {
+        struct Failing<'a>(&'a [u8]);
+        impl Read for Failing<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if self.0.is_empty() { Err(io::ErrorKind::ConnectionReset.into()) } else { self.0.read(buffer) }
+            }
+        }
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let packed = packed(compression, &b"line\n".repeat(1000));
+            let mut source = reader(Failing(&packed[..packed.len() / 2])).unwrap();
+            let problem = source.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(problem.kind(), io::ErrorKind::ConnectionReset, "{compression:?}");
         }
     }
 

@@ -52,6 +52,7 @@ pub(crate) mod unwrap;
 mod usage;
 mod watch;
 pub(crate) mod when;
+mod whole;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

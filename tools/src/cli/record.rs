@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, StreamState, ThingInfo};
+use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo};
 use utoipa::ToSchema;
 
 use super::entry::Entry;
@@ -12,6 +12,7 @@ use super::output::printable;
 use super::paint::{Paint, Painted};
 use super::patch::{self, Change};
 use super::reader::Reader;
+use super::whole::{self, ContradictionJson, LedgerJson};
 use super::{as_text, find, when};
 
 /// An entry in the words of the format. `docs/cli.md` lists the members;
@@ -385,8 +386,14 @@ pub(crate) struct ImportedJson {
     pub(crate) refused: u64,
     /// Envelopes that found no place in an entry, or lost it.
     pub(crate) envelopes_dropped: u64,
-    /// `bare`, `complete`, `cut` or `damaged`.
+    /// Entries that came, whatever became of them.
+    pub(crate) entries: u64,
+    /// `whole`, `part`, `bare`, `cut`, `damaged` or `newer`.
     pub(crate) stream: &'static str,
+    /// Of what ledger it is the whole or a part, if its node has signed that.
+    pub(crate) ledger: Option<LedgerJson>,
+    /// Checkpoints that contradict what a known node signed before.
+    pub(crate) contradictions: Vec<ContradictionJson>,
     /// Whether it was left before its end.
     pub(crate) interrupted: bool,
     /// Why lines were refused, for the first thousand.
@@ -406,12 +413,10 @@ impl ImportedJson {
             pending: imported.pending,
             refused: imported.refused,
             envelopes_dropped: imported.envelopes_dropped,
-            stream: match imported.stream {
-                StreamState::Complete => "complete",
-                StreamState::Cut => "cut",
-                StreamState::Damaged(_) => "damaged",
-                _ => "bare",
-            },
+            entries: imported.entries,
+            stream: whole::word(&imported.stream),
+            ledger: imported.stream.ledger().map(LedgerJson::new),
+            contradictions: imported.conflicts.iter().map(ContradictionJson::new).collect(),
             interrupted,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,

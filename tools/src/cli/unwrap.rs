@@ -8,13 +8,14 @@ use super::text::AfterMark;
 /// The longest element, in bytes: the longest line, escaped.
 const MAX_ELEMENT_BYTES: usize = 64 << 20;
 
-/// Lines, whatever the source holds: ndjson goes through as it is, after its
-/// byte order mark if it has one.
-pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+/// Lines, whatever the source holds, and whether it is an array: ndjson goes
+/// through as it is, after its byte order mark if it has one.
+pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
     let mut source = BufReader::with_capacity(256 << 10, AfterMark::new(source));
     let mut blank = 0;
     let is_array = loop {
-        let buffer = source.fill_buf()?;
+        // What is wrong with the source is told when it is read.
+        let Ok(buffer) = source.fill_buf() else { break false };
         match buffer.get(blank) {
             Some(byte) if byte.is_ascii_whitespace() => blank += 1,
             Some(byte) => break *byte == b'[',
@@ -23,10 +24,11 @@ pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 
         }
     };
     if !is_array {
-        return Ok(Box::new(source));
+        return Ok((Box::new(source), false));
     }
     source.consume(blank + 1);
-    Ok(Box::new(BufReader::new(Elements { source, ready: Vec::new(), at: 0, ended: false, first: true })))
+    let elements = Elements { source, ready: Vec::new(), at: 0, ended: false, first: true };
+    Ok((Box::new(BufReader::new(elements)), true))
 }
 
 /// The elements of an array, one a line.
@@ -65,7 +67,7 @@ impl<R: BufRead> Elements<R> {
             Some(b',') if !self.first => self.source.consume(1),
             Some(_) if self.first => {}
             Some(_) => return Err(invalid("a comma is missing between two elements of the array")),
-            None => return Err(invalid("the array has no end")),
+            None => return Err(cut()),
         }
         self.first = false;
         let element = self.element()?;
@@ -86,7 +88,7 @@ impl<R: BufRead> Elements<R> {
 
     /// The bytes of one element: an object, or a string.
     fn element(&mut self) -> io::Result<Vec<u8>> {
-        let open = self.peek()?.ok_or_else(|| invalid("the array has no end"))?;
+        let open = self.peek()?.ok_or_else(cut)?;
         if !matches!(open, b'{' | b'"') {
             return Err(invalid("an element of the array is neither an object nor a string"));
         }
@@ -95,7 +97,7 @@ impl<R: BufRead> Elements<R> {
         loop {
             let buffer = self.source.fill_buf()?;
             if buffer.is_empty() {
-                return Err(invalid("the array has no end"));
+                return Err(cut());
             }
             let mut used = 0;
             let mut done = false;
@@ -128,6 +130,10 @@ impl<R: BufRead> Elements<R> {
     }
 }
 
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the array has no end")
+}
+
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.to_owned())
 }
@@ -158,7 +164,7 @@ mod tests {
 
     fn unwrapped(text: &str) -> io::Result<String> {
         let mut out = String::new();
-        lines(text.as_bytes())?.read_to_string(&mut out)?;
+        lines(text.as_bytes())?.0.read_to_string(&mut out)?;
         Ok(out)
     }
 

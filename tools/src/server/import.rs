@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, NDJSON};
-use super::pipe::{self, Break, Ending, Source, Unpacked, UntilError};
+use super::pipe::{self, Break, Ending, Source, Unpacked};
 use super::places::Scarce;
 use super::problem::{Problem, ProblemJson};
 use super::stream::{Form, MEDIA_TYPES};
@@ -100,22 +100,19 @@ impl Order {
             |problem: &io::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-stream", problem.to_string());
         let unpacked = compress::unpacked(self.compression, source).map_err(|problem| malformed(&problem))?;
         let unpacked = Unpacked::new(unpacked, received, self.ratio, ending.clone());
-        let unwrapped = self.form.lines(unpacked).map_err(|problem| malformed(&problem))?;
-        let (unwrapped, problem) = UntilError::new(unwrapped);
+        let (unwrapped, is_array) = self.form.lines(unpacked).map_err(|problem| malformed(&problem))?;
         let mut tell = |refusal: &Refusal| lines.tell(refusal);
         let options = ImportOptions::new()
             .prefix(&self.things)
             .from(self.sender)
             .dry_run(self.dry_run)
             .fail_fast(self.fail_fast)
+            .rewritten(is_array)
             .refused(&mut tell);
         let imported = db.import(options, unwrapped).map_err(Problem::from)?;
         let stopped = ending.broken() == Some(Break::Stopped);
-        let problem = problem.lock().expect("no thread panics while it holds the problem").take();
-        match (ending.broken(), problem) {
-            (Some(how), _) if !stopped => return Err(broken(how)),
-            (None, Some(problem)) => return Err(malformed(&problem)),
-            _ => {}
+        if let Some(how) = ending.broken().filter(|_| !stopped) {
+            return Err(broken(how));
         }
         if self.fail_fast
             && let Some(refusal) = imported.reasons.first()

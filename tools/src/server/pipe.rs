@@ -205,56 +205,6 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// A source whose errors are its end, kept to be asked for: what came before
-/// is good.
-pub(crate) struct UntilError<R> {
-    source: R,
-    problem: Arc<Mutex<Option<io::Error>>>,
-}
-
-impl<R> UntilError<R> {
-    /// Ends where `source` fails.
-    pub(crate) fn new(source: R) -> (Self, Arc<Mutex<Option<io::Error>>>) {
-        let problem = Arc::default();
-        (Self { source, problem: Arc::clone(&problem) }, problem)
-    }
-
-    fn note(&self, problem: io::Error) {
-        self.problem.lock().expect("no thread panics while it holds the problem").get_or_insert(problem);
-    }
-
-    fn has_failed(&self) -> bool {
-        self.problem.lock().expect("no thread panics while it holds the problem").is_some()
-    }
-}
-
-impl<R: BufRead> Read for UntilError<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
-        Ok(read)
-    }
-}
-
-impl<R: BufRead> BufRead for UntilError<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.has_failed() {
-            return Ok(&[]);
-        }
-        // The borrow of an answer that is returned lasts too long to look at
-        // the error in the same match.
-        if let Err(problem) = self.source.fill_buf() {
-            self.note(problem);
-            return Ok(&[]);
-        }
-        self.source.fill_buf()
-    }
-
-    fn consume(&mut self, used: usize) {
-        self.source.consume(used);
-    }
-}
-
 /// The body of an answer, for a thread that blocks. Dropped before its end it
 /// breaks the answer off, so that nobody takes it for whole.
 pub(crate) struct Sink {
@@ -412,24 +362,5 @@ mod tests {
         let unpacked = io::copy(&mut source, &mut io::sink()).unwrap();
         assert!(unpacked <= UNPACKED_FREE + 100 * 1000);
         assert_eq!(ending.broken(), Some(Break::Large));
-    }
-
-    #[test]
-    fn a_source_that_fails_ends_there() {
-        struct Failing(u8);
-        impl Read for Failing {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.0 += 1;
-                if self.0 > 1 {
-                    return Err(io::Error::other("cut"));
-                }
-                (&b"one"[..]).read(buffer)
-            }
-        }
-        let (mut source, problem) = UntilError::new(io::BufReader::new(Failing(0)));
-        let mut text = String::new();
-        source.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "one");
-        assert_eq!(problem.lock().unwrap().take().unwrap().to_string(), "cut");
     }
 }

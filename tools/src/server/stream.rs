@@ -32,11 +32,11 @@ impl Form {
         }
     }
 
-    /// The lines of a body.
-    pub(crate) fn lines<'a>(self, source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+    /// The lines of a body, and whether they come out of an array.
+    pub(crate) fn lines<'a>(self, source: impl Read + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
         match self {
             Self::Ndjson | Self::Frames => {
-                Ok(Box::new(io::BufReader::with_capacity(256 << 10, AfterMark::new(source))))
+                Ok((Box::new(io::BufReader::with_capacity(256 << 10, AfterMark::new(source))), false))
             }
             // A single line is valid JSON, too.
             Self::Array => unwrap::lines(source),

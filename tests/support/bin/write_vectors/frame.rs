@@ -1,7 +1,8 @@
 //! The binary stream.
 
 use thingdb_format::frame::{Encoder, MAGIC};
-use thingdb_format::{Entry, Line, Suite, ThingId, Trailer, merkle};
+use thingdb_format::stream::Digest;
+use thingdb_format::{Entry, Hash, Line, Suite, ThingId, Trailer, merkle};
 use thingdb_tests::vector::Vector;
 
 use crate::Writer;
@@ -46,6 +47,13 @@ fn batch(index: u32) -> Vec<Line> {
     entries([in_batch(first(), index, 3)])
 }
 
+/// The frames of a stream, each with its length.
+fn frames_of(lines: &[Line]) -> Vec<Vec<u8>> {
+    let ends: Vec<usize> = (0..=lines.len()).map(|n| encode(&lines[..n]).len()).collect();
+    let all = encode(lines);
+    ends.windows(2).map(|pair| all[pair[0]..pair[1]].to_vec()).collect()
+}
+
 pub(crate) fn frame(w: &mut Writer) {
     good(w);
     let one = encode(&entries([first()]));
@@ -67,7 +75,8 @@ pub(crate) fn frame(w: &mut Writer) {
     let again = [&one[..], &one[MAGIC.len()..]].concat();
     let mut names_prev = two[..second_frame].to_vec();
     names_prev.extend_from_slice(&encode(&entries([second()]))[MAGIC.len()..]);
-    let trailer = Line::Trailer(Box::new(Trailer { entries: 0, root: merkle::root([]), checkpoint: None }));
+    let trailer =
+        Line::Trailer(Box::new(Trailer { entries: 0, root: merkle::root([]), digest: None, checkpoint: None }));
     let after = encode(&[entries([first()]), vec![trailer.clone(), trailer]].concat());
     let mut longer = one.clone();
     longer[5] += 1;
@@ -139,7 +148,20 @@ fn good(w: &mut Writer) {
     add("good-batch-last", "the last of an odd batch has a short path", &batch(2));
     let header = Line::Header(Box::default());
     let ids = [first(), second()].map(|entry| merkle::leaf(&entry.id()));
-    let trailer = Trailer { entries: 2, root: merkle::root(ids), checkpoint: None };
+    let trailer = Trailer { entries: 2, root: merkle::root(ids), digest: None, checkpoint: None };
     let lines = [vec![header], entries([first(), second()]), vec![Line::Trailer(Box::new(trailer))]].concat();
     add("good-whole", "header and trailer", &lines);
+    let digested = |digest| {
+        let ids = [first(), second()].map(|entry| merkle::leaf(&entry.id()));
+        let trailer = Trailer { entries: 2, root: merkle::root(ids), digest: Some(digest), checkpoint: None };
+        let header = Line::Header(Box::default());
+        [vec![header], entries([first(), second()]), vec![Line::Trailer(Box::new(trailer))]].concat()
+    };
+    let mut digest = Digest::default();
+    for frame in frames_of(&digested(Hash([0; 32])))[1..3].iter() {
+        digest.push(&Hash::of(frame));
+    }
+    add("good-digest", "the digest of the frames", &digested(digest.value()));
+    let other = encode(&digested(Hash([7; 32])));
+    w.refused("frame", &[("digest-other", "damaged", "a digest of other frames", other)]);
 }

@@ -13,6 +13,7 @@ mod frame;
 mod key;
 mod sealed;
 mod signed;
+mod stream;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
     signed::merkle(&mut writer);
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
-    text::stream(&mut writer);
+    stream::stream(&mut writer);
     frame::frame(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

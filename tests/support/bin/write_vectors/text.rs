@@ -1,17 +1,15 @@
-//! What crosses the wire: line and stream.
+//! The line.
 
-use thingdb_format::{
-    Card, CardFields, Checkpoint, Entry, Hash, Line, StreamHeader, Suite, ThingId, Time, Trailer, line, merkle,
-};
+use thingdb_format::{Entry, Suite, ThingId, line};
 use thingdb_tests::vector::Vector;
 
 use crate::Writer;
 use crate::key::{
-    actor, entry_of, fields, first, in_batch, node, numbered_id, origin, passphrase_packet, reader, second,
-    with_envelope, x25519_packet,
+    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, second, with_envelope, x25519_packet,
 };
 
-fn text(entry: &Entry) -> String {
+/// The line of an entry.
+pub(crate) fn text(entry: &Entry) -> String {
     let mut out = Vec::new();
     line::encode(entry, &mut out);
     String::from_utf8(out).expect("a line is UTF-8")
@@ -274,137 +272,4 @@ fn unused_bits(value: &str) -> String {
     let last = value.as_bytes()[value.len() - 3];
     let next = char::from(if last == b'A' { b'B' } else { last + 1 });
     format!("{}{next}==", &value[..value.len() - 3])
-}
-
-pub(crate) fn stream(w: &mut Writer) {
-    let entries = [first(), second()];
-    let lines: Vec<String> = entries.iter().map(text).collect();
-    let ids: Vec<_> = entries.iter().map(Entry::id).collect();
-    let root = merkle::root(ids.iter().map(merkle::leaf));
-    let note = Checkpoint::new(origin(), 2, root).sign(&node()).expect("it is good");
-    let card = CardFields {
-        time: Time::from_micros(crate::key::TIME).expect("it is a good time"),
-        node_key: node().node_key(),
-        encryption_key: reader().encryption_key(),
-        tls: None,
-        name: "workshop".into(),
-        actors: vec![(actor().actor(), "alice".into())],
-    };
-    let card = Card::sign(card, &node()).expect("it is good");
-    let encode = |line: Line| {
-        let mut out = Vec::new();
-        match line {
-            Line::Header(header) => header.encode(&mut out),
-            Line::Trailer(trailer) => trailer.encode(&mut out),
-            _ => unreachable!("entries are encoded already"),
-        }
-        String::from_utf8(out).expect("a line is UTF-8")
-    };
-    let header = encode(Line::Header(Box::new(StreamHeader { card: Some(card), checkpoint: Some(note.clone()) })));
-    let bare_header = encode(Line::Header(Box::default()));
-    let trailer =
-        |entries, root: Hash, checkpoint| encode(Line::Trailer(Box::new(Trailer { entries, root, checkpoint })));
-    let end = trailer(2, root, Some(note));
-    let empty_end = trailer(0, Hash::of(b""), None);
-    let both = lines.concat();
-    let whole = format!("{header}{both}{end}");
-    let none = format!("{bare_header}{empty_end}");
-    for (mutation, comment, outcome, entries, ledger, input) in [
-        ("good-nothing", "no line at all", "bare", 0, false, String::new()),
-        ("good-bare", "entries without header and trailer", "bare", 2, false, both.clone()),
-        ("good-whole-ledger", "all of a ledger, in order, with its checkpoint", "complete 1", 2, true, whole.clone()),
-        ("good-no-entries", "a header and a trailer", "complete 1", 0, false, none.clone()),
-        ("good-concatenated", "two streams in one file", "complete 2", 2, false, format!("{whole}{none}")),
-        (
-            "good-empty-lines",
-            "empty lines are ignored",
-            "complete 1",
-            2,
-            true,
-            format!("\n{}\n", whole.replace('\n', "\n\n")),
-        ),
-    ] {
-        let vector =
-            Vector::new("ok", comment).with("outcome", outcome).with("entries", entries).with("whole_ledger", ledger);
-        w.add("stream", mutation, &vector.text(&input));
-    }
-    let vector = Vector::new("ok", "lines ended by CR LF")
-        .with("outcome", "complete 1")
-        .with("entries", 2)
-        .with("whole_ledger", true);
-    w.add("stream", "good-crlf", &vector.hex(whole.replace('\n', "\r\n").as_bytes()));
-
-    let (cut, damaged, json) = ("cut", "damaged", "json");
-    for (mutation, expect, comment, input) in [
-        ("no-trailer", cut, "the trailer is missing", format!("{header}{both}")),
-        ("header-only", cut, "cut after the header", header.clone()),
-        ("header-instead-of-trailer", cut, "another stream begins", format!("{header}{both}{none}")),
-        ("cut-in-a-line", json, "cut in the middle of an entry", format!("{header}{}", &both[..200])),
-        ("entry-missing", damaged, "the first entry is missing", format!("{header}{}{end}", lines[1])),
-        ("entry-twice", damaged, "an entry is there twice", format!("{header}{both}{}{end}", lines[1])),
-        (
-            "entries-swapped",
-            damaged,
-            "another order has another root",
-            format!("{header}{}{}{end}", lines[1], lines[0]),
-        ),
-        ("entry-after-trailer", damaged, "an entry after the trailer", format!("{whole}{}", lines[0])),
-        ("trailer-twice", damaged, "two trailers", format!("{whole}{end}")),
-        ("trailer-without-header", damaged, "a trailer and no header", format!("{both}{end}")),
-        (
-            "header-after-entries",
-            damaged,
-            "a header in the midst of entries",
-            format!("{}{header}{}{end}", lines[0], lines[1]),
-        ),
-        ("trailer-other-count", damaged, "the trailer counts 3", whole.replacen("\"entries\":2", "\"entries\":3", 1)),
-        (
-            "trailer-other-root",
-            damaged,
-            "the root of nothing",
-            format!("{header}{both}{}", trailer(2, Hash::of(b""), None)),
-        ),
-        (
-            "header-version-2",
-            "newer-version",
-            "version 2",
-            whole.replacen("{\"thingdb\":1", "{\"x\":0,\"thingdb\":2", 1),
-        ),
-        (
-            "trailer-version-2",
-            "newer-version",
-            "version 2",
-            whole.replacen("\"thingdb_end\":1", "\"thingdb_end\":2", 1),
-        ),
-        (
-            "header-unknown-member",
-            json,
-            "a member that is not known",
-            whole.replacen("{\"thingdb\":1", "{\"x\":0,\"thingdb\":1", 1),
-        ),
-        ("header-and-trailer-in-one", json, "a line is one thing", "{\"thingdb\":1,\"thingdb_end\":1}\n".into()),
-        (
-            "header-card-changed",
-            "bad-signature",
-            "a card that does not verify",
-            whole.replacen("tdbcard1:AQAG", "tdbcard1:AQAH", 1),
-        ),
-        ("header-card-null", json, "null is no value", "{\"thingdb\":1,\"card\":null}\n".into()),
-        ("header-checkpoint-malformed", "malformed", "no note", "{\"thingdb\":1,\"checkpoint\":\"x\"}\n".into()),
-        (
-            "trailer-without-root",
-            json,
-            "a member is missing",
-            format!("{bare_header}{{\"thingdb_end\":1,\"entries\":0}}\n"),
-        ),
-        (
-            "trailer-root-upper-case",
-            "malformed",
-            "hex is lower case",
-            whole.replacen(&root.to_string(), &root.to_string().to_uppercase(), 1),
-        ),
-    ] {
-        assert!(!input.is_empty());
-        w.add("stream", mutation, &Vector::new(expect, comment).text(&input));
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use clap::ValueEnum;
-use thingdb::{Db, ImportOptions, ImportSummary, StreamState, TrustPolicy};
+use thingdb::{Db, ImportOptions, ImportSummary, KnownAs, StreamState, TrustPolicy};
 
 use crate::cli::console::Console;
 use crate::cli::context::Context;
@@ -12,6 +12,7 @@ use crate::cli::output::{counted, grouped};
 use crate::cli::passphrase::Question;
 use crate::cli::record::{ImportedJson, RefusalJson};
 use crate::cli::rejects::Rejects;
+use crate::cli::whole::{contradiction, sentence};
 use crate::cli::{compress, unwrap};
 
 /// Refused lines that are explained on stderr.
@@ -33,8 +34,13 @@ interrupted import is simply run again.
 The stream is ndjson, or a JSON array of lines or of objects, as it is or
 compressed with zstd or gzip. Entries whose prev is not here wait until it comes.
 
+It says whether the stream is the whole ledger that its node signed, or a part.
+--expect-whole ends with 4 if that is not known; a part is enough where the ledger
+here is that whole ledger with it, as after an export --since.
+
 Exit code 6 if lines were refused or the stream was cut; 4 if the stream is not
-what its end says. What was good is stored in any case.")]
+what its end says, or a node contradicts what it signed before; 15 if a newer
+version wrote it. What was good is stored in any case.")]
 pub(crate) struct Args {
     /// The file to read, - for stdin
     #[arg(value_name = "FILE|-", default_value = "-")]
@@ -51,6 +57,10 @@ pub(crate) struct Args {
     /// Stop at the first line that is refused
     #[arg(long)]
     fail_fast: bool,
+
+    /// Fail if the stream is not the whole ledger of its node
+    #[arg(long)]
+    expect_whole: bool,
 
     /// Open an archive with the passphrase in this file
     #[arg(long, value_name = "FILE")]
@@ -76,22 +86,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = console.source(&args.input)?;
     let mut rejects = Rejects::open(console, args.rejects.as_ref(), &source)?;
     let unpacked = compress::reader(source).and_then(unwrap::lines);
-    let lines = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
+    let (lines, is_array) = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
     let _patience = console.patience();
-    let imported = import(context, &db, args, lines, rejects.as_mut())?;
+    let imported = import(context, &db, args, (lines, is_array), rejects.as_mut())?;
     db.close()?;
     rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
-    say(context, args, &summary)?;
-    conclude(args, &summary, &imported.stream)
+    say(context, args, &summary, &imported)?;
+    conclude(args, &summary, &imported)
 }
 
 fn import(
     context: &Context,
     db: &Db,
     args: &Args,
-    source: impl BufRead,
+    (source, is_array): (impl BufRead, bool),
     rejects: Option<&mut Rejects>,
 ) -> Outcome<ImportSummary> {
     let mut meter = context.meter("importing");
@@ -100,8 +110,12 @@ fn import(
         Trust::Known => TrustPolicy::Known,
         Trust::All => TrustPolicy::All,
     };
-    let mut options =
-        ImportOptions::new().trust(policy).dry_run(args.dry_run).fail_fast(args.fail_fast).progress(&mut progress);
+    let mut options = ImportOptions::new()
+        .trust(policy)
+        .dry_run(args.dry_run)
+        .fail_fast(args.fail_fast)
+        .rewritten(is_array)
+        .progress(&mut progress);
     let archive =
         args.archive_passphrase_file.as_deref().map(|file| context.ask(&Question::archive(file))).transpose()?;
     if let Some(archive) = &archive {
@@ -115,7 +129,7 @@ fn import(
     Ok(imported)
 }
 
-fn say(context: &Context, args: &Args, summary: &ImportedJson) -> Outcome {
+fn say(context: &Context, args: &Args, summary: &ImportedJson, imported: &ImportSummary) -> Outcome {
     if context.output.is_json() {
         return context.output.object(summary);
     }
@@ -131,23 +145,38 @@ fn say(context: &Context, args: &Args, summary: &ImportedJson) -> Outcome {
     for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
         line = format!("{line}, {} {what}", grouped(count));
     }
-    context.output.line(&line)
+    context.output.line(&line)?;
+    sentence(imported).map_or(Ok(()), |sentence| context.output.line(&sentence))
 }
 
-fn conclude(args: &Args, summary: &ImportedJson, stream: &StreamState) -> Outcome {
+fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary) -> Outcome {
     if summary.interrupted {
         return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; what was reported as imported is stored")
             .hint("run the same command again: what is stored already is passed over"));
     }
-    if let StreamState::Damaged(problem) = stream {
-        return Err(with_reasons(
-            Failure::new(
-                Exit::NotVerified,
-                "damaged-stream",
-                format!("the stream is not what its end says: {problem}"),
-            ),
-            summary,
-        ));
+    if let StreamState::Newer(problem) = &imported.stream {
+        let fact = format!("a newer version wrote this stream, or a line of it: {problem}");
+        let failure = Failure::new(Exit::NewerVersion, "newer-version", fact);
+        return Err(with_reasons(failure, summary).hint("install a newer thingdb; thingdb --version"));
+    }
+    if let Some(conflict) = imported.conflicts.first() {
+        let ledger = imported.stream.ledger().filter(|ledger| ledger.node == conflict.evidence.node);
+        let name = match ledger.map(|ledger| &ledger.known) {
+            Some(KnownAs::Peer(name)) => name.clone(),
+            _ => conflict.evidence.node.origin().to_string(),
+        };
+        return Err(contradiction(conflict, &name));
+    }
+    if let StreamState::Damaged(problem) = &imported.stream {
+        let fact = format!("the stream is damaged: {problem}");
+        return Err(with_reasons(Failure::new(Exit::NotVerified, "damaged-stream", fact), summary));
+    }
+    if matches!(imported.stream, StreamState::Cut) {
+        let good = summary.added.saturating_add(summary.known).saturating_add(summary.completed);
+        let good = format!("{} before the cut", counted(good, "entry is good", "entries are good"));
+        let failure = Failure::new(Exit::Partly, "cut-stream", "the stream ends before its end: entries are missing");
+        let failure = failure.causes(imported.broken.clone()).cause(good);
+        return Err(with_reasons(failure, summary).hint("export again; what is stored already is passed over"));
     }
     if summary.refused > 0 {
         let fact = format!("{} refused, {} stored", counted(summary.refused, "line", "lines"), grouped(summary.added));
@@ -158,13 +187,11 @@ fn conclude(args: &Args, summary: &ImportedJson, stream: &StreamState) -> Outcom
                 .hint("--rejects FILE keeps the refused lines; thingdb actor trust NAME KEY, if you know the actor"),
         });
     }
-    if matches!(stream, StreamState::Cut) {
-        return Err(Failure::new(Exit::Partly, "cut-stream", "the stream ends before its end: entries are missing")
-            .cause(format!(
-                "{} before the cut",
-                counted(summary.added.saturating_add(summary.known), "entry is good", "entries are good")
-            ))
-            .hint("export again; what is stored already is passed over"));
+    let is_whole = matches!(imported.stream, StreamState::Whole(_));
+    if args.expect_whole && !is_whole && !imported.stream.ledger().is_some_and(|ledger| ledger.is_here) {
+        let fact = "the stream is not known to be the whole ledger of its node; what came is stored";
+        let failure = Failure::new(Exit::NotVerified, "not-whole", fact).causes(sentence(imported));
+        return Err(failure.hint("ask its people for an export of everything: thingdb export -o FILE, there"));
     }
     Ok(())
 }

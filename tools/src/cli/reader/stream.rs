@@ -8,7 +8,8 @@ use thingdb::StreamForm;
 use thingdb::format::frame::Decoder;
 use thingdb::format::line::MAX_LINE_BYTES;
 use thingdb::format::stream::Outcome as Ending;
-use thingdb::format::{Checkpoint, Entry, Line, StreamCheck, StreamHeader, Trailer};
+use thingdb::format::stream::hash_of_line;
+use thingdb::format::{Checkpoint, Entry, Hash, Line, StreamCheck, StreamHeader, Trailer};
 
 /// Why a stream did not go through.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl<'a> Passage<'a> {
             _ => self.lines(asked, source)?,
         }
         match self.check.finish() {
-            Ok(Ending::Complete { streams: 1 }) => Ok(self.passed),
+            Ok(Ending::Complete { streams: 1, .. }) => Ok(self.passed),
             Ok(_) => Err(Broken::Bad("it is not one stream with header and trailer".to_owned())),
             Err(problem) => Err(Broken::Bad(problem.to_string())),
         }
@@ -91,7 +92,7 @@ impl<'a> Passage<'a> {
                 break;
             }
             let parsed = Line::parse(&line, number).map_err(|problem| Broken::Bad(problem.to_string()))?;
-            self.pass(asked, &parsed, &line)?;
+            self.pass(asked, &parsed, &hash_of_line(&line), &line)?;
         }
         Ok(())
     }
@@ -108,7 +109,8 @@ impl<'a> Passage<'a> {
                 .map_err(|problem| Broken::Bad(problem.to_string()))?
             {
                 let end = done + used;
-                self.pass(asked, &parsed, waiting.get(done..end).unwrap_or_default())?;
+                let frame = waiting.get(done..end).unwrap_or_default();
+                self.pass(asked, &parsed, &Hash::of(frame), frame)?;
                 done = end;
             }
             waiting.drain(..done);
@@ -120,23 +122,23 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn pass(&mut self, asked: &Asked<'_>, parsed: &Line, bytes: &[u8]) -> Result<(), Broken> {
+    fn pass(&mut self, asked: &Asked<'_>, parsed: &Line, hash: &Hash, bytes: &[u8]) -> Result<(), Broken> {
         if std::mem::replace(&mut self.has_ended, matches!(parsed, Line::Trailer(_))) {
             return Err(Broken::Bad("it goes on after its trailer".to_owned()));
         }
         let checked = match parsed {
             Line::Header(header) => {
                 self.begin(asked, header).map_err(Broken::Bad)?;
-                self.check.header()
+                self.check.header(header).map(drop)
             }
             Line::Trailer(trailer) => {
                 self.end(asked, trailer).map_err(Broken::Bad)?;
-                self.check.trailer(trailer)
+                self.check.trailer(trailer).map(drop)
             }
             Line::Entry(entry) => {
                 self.passed.entries += 1;
                 self.look_at(asked, entry).map_err(Broken::Bad)?;
-                self.check.entry(&entry.id())
+                self.check.entry(&entry.id(), hash)
             }
             _ => Ok(()),
         };
@@ -166,7 +168,8 @@ impl<'a> Passage<'a> {
         Ok(())
     }
 
-    /// The ledger may have grown since the header, and nothing else.
+    /// The ledger may have grown since the header, and nothing else. Whose
+    /// checkpoint it is, and that a whole ledger is one, is checked beside.
     fn end(&self, asked: &Asked<'_>, trailer: &Trailer) -> Result<(), String> {
         let ledger = trailer.checkpoint.as_ref().map(|note| note.claimed().clone());
         within(asked, ledger.as_ref())?;
@@ -175,10 +178,6 @@ impl<'a> Passage<'a> {
             if last.size < first.size || (last.size == first.size && !is_same) {
                 return Err("header and trailer are of different ledgers".to_owned());
             }
-        }
-        // It would be the whole ledger, in order.
-        if ledger.as_ref().is_some_and(|ledger| ledger.size == trailer.entries) && !trailer.is_whole_ledger() {
-            return Err("it has as many entries as the ledger, and they are others".to_owned());
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use thingdb::Standing;
 
 use crate::cli::error::{Exit, Failure};
 use crate::cli::output::{counted, printable};
+use crate::cli::whole::contradiction;
 use crate::client::fault::Fault as ClientFault;
 use crate::sync::fault::Fault;
 
@@ -13,22 +14,7 @@ pub(super) fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
     match fault {
         Fault::Engine(problem) => problem.into(),
         Fault::Client(fault) => unanswered(fault, peer, url),
-        Fault::Contradiction(conflict) => {
-            let (before, after) = (conflict.evidence.remembered.claimed(), conflict.evidence.shown.claimed());
-            Failure::new(
-                Exit::NotVerified,
-                conflict.evidence.found.word(),
-                format!(
-                    "{}: {name} showed a ledger that did not grow out of the one that it showed before",
-                    conflict.evidence.found
-                ),
-            )
-            .cause(format!("before: {} entries, root {}", before.size, before.root))
-            .cause(format!("then:   {} entries, root {}", after.size, after.root))
-            .cause(format!("both as it signed them: {}", conflict.file.display()))
-            .hint(format!("thingdb verify-evidence {}; ask its people what happened", conflict.file.display()))
-            .hint(format!("thingdb peer forget-checkpoint {name}, to begin anew with what it shows now"))
-        }
+        Fault::Contradiction(conflict) => contradiction(&conflict, peer),
         Fault::OwnRollback(standing) => {
             let (word, fact) = match standing {
                 Standing::Truncated { expected, found } => (
