@@ -7,9 +7,11 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod environment;
     mod errors;
     mod exit_codes;
     mod failing_disk;
+    mod foreign_directory;
     mod given_files;
     mod latest;
     mod manners;
@@ -20,4 +22,5 @@ mod cli {
     mod streams;
     mod terminal;
     mod transcripts;
+    mod waiting;
 }

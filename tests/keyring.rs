@@ -117,7 +117,7 @@ fn what_is_no_keyring_is_named() {
 
     fs::create_dir(&fixture.path).unwrap();
     let refusal = fixture.open("correct horse").unwrap_err();
-    assert!(refusal.to_string().ends_with("it is not a regular file"), "{refusal}");
+    assert!(refusal.to_string().ends_with("keyring is damaged: it is a directory"), "{refusal}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ const DIRECTORY: &str = "THINGDB_TEST_LOCK_DIRECTORY";
 #[test]
 fn holder() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let lock = DirLock::acquire(directory.as_ref()).unwrap();
+    let lock = DirLock::acquire_within(directory.as_ref(), Duration::from_secs(1)).unwrap();
     println!("\nlocked");
     std::io::stdout().flush().unwrap();
     // Until the parent closes its end, or kills.

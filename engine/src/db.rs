@@ -1,14 +1,18 @@
 //! The database: what it is made of, how it is opened and closed.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 
 use crate::actors::unix_now;
 use crate::committer::Committer;
-use crate::disk;
+use crate::directory;
+use crate::disk::{self, Access};
 use crate::error::{Error, Result};
+use crate::exchange::waiting::Room;
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
 use crate::lock::{DirLock, LockError};
 use crate::options::Options;
@@ -67,6 +71,8 @@ pub struct Db {
     pub(crate) checkpointed: Mutex<u64>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
+    /// Opened when it is first asked for.
+    pub(crate) waiting: Mutex<Option<Room>>,
     closed: bool,
     /// Held until everything else is gone.
     _lock: DirLock,
@@ -90,6 +96,8 @@ pub enum Warning {
     Repaired(String),
     /// The keyring can be read by others.
     KeyringMode(String),
+    /// The directory can be written to by others.
+    DirectoryMode(String),
     /// The passphrase's stretching could not be strengthened.
     KdfUpgrade(String),
 }
@@ -102,6 +110,7 @@ impl std::fmt::Display for Warning {
             | Self::Damaged(text)
             | Self::Repaired(text)
             | Self::KeyringMode(text)
+            | Self::DirectoryMode(text)
             | Self::KdfUpgrade(text) => f.write_str(text),
         }
     }
@@ -126,17 +135,19 @@ impl Db {
     }
 
     pub(crate) fn create_with(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Self> {
-        if dir.join(KEYRING_FILE).exists() {
+        directory::check(dir)?;
+        if has_keyring(dir) {
             return Err(Error::AlreadyExists { dir: dir.to_owned() });
         }
         // Refused before anything is made.
         passphrase.check_new()?;
         disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
-        let lock = lock(dir)?;
+        let lock = lock(dir, options)?;
         // Whoever held the lock may have made one.
-        if dir.join(KEYRING_FILE).exists() {
+        if has_keyring(dir) {
             return Err(Error::AlreadyExists { dir: dir.to_owned() });
         }
+        sweep(dir)?;
         let version = format!("thingdb {STORE_VERSION}\n");
         let version_file = dir.join(VERSION_FILE);
         disk::replace_file(&version_file, version.as_bytes(), 0o644)
@@ -150,8 +161,9 @@ impl Db {
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
+        directory::check(dir)?;
         check_version(dir)?;
-        let lock = lock(dir)?;
+        let lock = lock(dir, options)?;
         let keyring = Keyring::open(&dir.join(KEYRING_FILE), unlock, &mut rand::rng());
         let keyring = keyring.map_err(|problem| match problem {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
@@ -169,6 +181,7 @@ impl Db {
         options: &Options,
     ) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
+        warnings.extend(directory::mode_warning(dir).map(Warning::DirectoryMode));
         if let KdfUpgrade::Failed { cause } = keyring.kdf_upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
         }
@@ -208,6 +221,7 @@ impl Db {
             warnings: Mutex::new(warnings),
             checkpointed: Mutex::new(checkpointed),
             replica: Mutex::default(),
+            waiting: Mutex::default(),
             closed: false,
             _lock: lock,
         })
@@ -291,6 +305,42 @@ impl Db {
         self.warnings.lock().expect("no thread panics while it holds the warnings").push(warning);
     }
 
+    /// Refuses a directory of another user, and one in which a link, pipe or
+    /// other thing lies in the place of a file of the database, as opening does.
+    /// It is for programs that look into the directory before they open it. One
+    /// that is not there, or holds no database, is not refused.
+    ///
+    /// # Errors
+    /// [`Error::is_other_user`], [`Error::is_not_own_file`].
+    pub fn check_directory(dir: impl AsRef<Path>) -> Result<()> {
+        directory::check(dir.as_ref())
+    }
+
+    /// The names in a directory that are not those of files that a database has in
+    /// it, sorted. What is left of a database that was not finished is not named:
+    /// [`Options::create`] can be repeated.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the directory cannot be listed.
+    pub fn strangers_in(dir: impl AsRef<Path>) -> Result<Vec<std::ffi::OsString>> {
+        directory::strangers(dir.as_ref())
+    }
+
+    /// Whether another process, or another handle of this one, has the database
+    /// open: nothing is waited for, made or written. [`Error::Locked`] tells its
+    /// process.
+    ///
+    /// # Errors
+    /// [`Error::is_locked`] if so; [`Error::File`] if that cannot be told.
+    pub fn check_unlocked(dir: impl AsRef<Path>) -> Result<()> {
+        let dir = dir.as_ref();
+        match DirLock::holder(dir) {
+            Ok(None) => Ok(()),
+            Ok(Some(holder)) => Err(Error::Locked { dir: dir.to_owned(), holder }),
+            Err(problem) => Err(lock_problem(dir, problem)),
+        }
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -327,13 +377,6 @@ impl Drop for Db {
 /// yet. Under its name it appears with everything in it.
 fn create_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Keyring> {
     let (unfinished, path) = (dir.join(UNFINISHED_KEYRING_FILE), dir.join(KEYRING_FILE));
-    match std::fs::remove_file(&unfinished) {
-        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::file(unfinished, "cannot be removed")(problem));
-        }
-        // What was left by one that was not finished.
-        _ => {}
-    }
     let mut rng = rand::rng();
     let mut keyring = Keyring::create(&unfinished, passphrase, options.kdf, &mut rng)?;
     keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
@@ -374,11 +417,31 @@ fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
     Some(Warning::Checkpoint(text))
 }
 
-fn lock(dir: &Path) -> Result<DirLock> {
-    DirLock::acquire(dir).map_err(|problem| match problem {
+fn has_keyring(dir: &Path) -> bool {
+    std::fs::symlink_metadata(dir.join(KEYRING_FILE)).is_ok()
+}
+
+/// Removes what was being made when an earlier process ended.
+fn sweep(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))? {
+        let entry = entry.map_err(Error::file(dir, "cannot be listed"))?;
+        if entry.file_name().to_str().is_some_and(directory::is_unfinished) {
+            std::fs::remove_file(entry.path()).map_err(Error::file(entry.path(), "cannot be removed"))?;
+        }
+    }
+    Ok(())
+}
+
+fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
+    DirLock::acquire_within(dir, Duration::from_millis(options.lock_timeout_ms))
+        .map_err(|problem| lock_problem(dir, problem))
+}
+
+fn lock_problem(dir: &Path, problem: LockError) -> Error {
+    match problem {
         LockError::Locked { holder, .. } => Error::Locked { dir: dir.to_owned(), holder },
         LockError::Io { path, source } => Error::file(path, "cannot be locked")(source),
-    })
+    }
 }
 
 fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
@@ -404,11 +467,20 @@ fn failing_sync(at: u64) -> SyncHook {
 fn check_version(dir: &Path) -> Result<()> {
     let path: PathBuf = dir.join(VERSION_FILE);
     let damaged = |detail: &str| Error::damaged(path.display().to_string(), detail);
-    let text = match std::fs::read(&path) {
+    let read = disk::open_file(&path, Access::Read).and_then(|file| {
+        let mut text = Vec::new();
+        // More than a version has.
+        file.take(1 << 10).read_to_end(&mut text)?;
+        Ok(text)
+    });
+    let text = match read {
         Ok(text) => text,
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-            let is_database = dir.join(KEYRING_FILE).exists();
-            return Err(if is_database { damaged("it is missing") } else { Error::NoDatabase { dir: dir.to_owned() } });
+            return Err(if has_keyring(dir) {
+                damaged("it is missing")
+            } else {
+                Error::NoDatabase { dir: dir.to_owned() }
+            });
         }
         Err(problem) => return Err(Error::file(&path, "cannot be read")(problem)),
     };

@@ -6,12 +6,114 @@
 //! that writes a small file of its own goes through this module; the sequence
 //! is written next to each function and is what its tests rely on.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fmt;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::OFlags;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read what is there.
+    Read,
+    /// To read and to write what is there.
+    Write,
+    /// As [`Access::Write`]; one that is not there is made, with mode 0600.
+    Create,
+}
+
+/// Something that lies where a file should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A symbolic link, wherever it leads.
+    Link,
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A device.
+    Device,
+    /// A file with this many names: who writes to it writes to it under all of
+    /// them.
+    Shared(u64),
+    /// A file, where there should be none.
+    File,
+}
+
+impl Foreign {
+    /// What it is, if it is no file, or one that must not be written.
+    pub(crate) fn of(found: &Metadata, is_written: bool) -> Option<Self> {
+        match Self::kind_of(found) {
+            Self::File if is_written && found.nlink() > 1 => Some(Self::Shared(found.nlink())),
+            Self::File => None,
+            other => Some(other),
+        }
+    }
+
+    pub(crate) fn kind_of(found: &Metadata) -> Self {
+        let kind = found.file_type();
+        match () {
+            () if kind.is_file() => Self::File,
+            () if kind.is_symlink() => Self::Link,
+            () if kind.is_dir() => Self::Directory,
+            () if kind.is_fifo() => Self::Pipe,
+            () if kind.is_socket() => Self::Socket,
+            () => Self::Device,
+        }
+    }
+
+    /// Whether an opening was refused because of what lies there.
+    pub(crate) fn is_cause_of(problem: &io::Error) -> bool {
+        problem.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link => f.write_str("a symbolic link"),
+            Self::Directory => f.write_str("a directory"),
+            Self::Pipe => f.write_str("a pipe"),
+            Self::Socket => f.write_str("a socket"),
+            Self::Device => f.write_str("a device"),
+            Self::Shared(names) => write!(f, "a file with {names} names (hard links)"),
+            Self::File => f.write_str("a file"),
+        }
+    }
+}
+
+impl std::error::Error for Foreign {}
+
+/// Opens a file of the database, and nothing else: no link is followed, no pipe
+/// is waited for, no device is touched, and what is to be written has one name.
+/// It is looked at before it is opened, because to open a device can do
+/// something, and when it is open, because it may have been exchanged.
+pub fn open_file(path: &Path, access: Access) -> io::Result<File> {
+    let is_written = access != Access::Read;
+    let check = |found: &Metadata| match Foreign::of(found, is_written) {
+        None => Ok(()),
+        Some(foreign) => Err(io::Error::new(io::ErrorKind::InvalidInput, foreign)),
+    };
+    match fs::symlink_metadata(path) {
+        Ok(found) => check(&found)?,
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound && access == Access::Create => {}
+        Err(problem) => return Err(problem),
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).expect("flags are few bits");
+    let mut options = OpenOptions::new();
+    options.read(true).write(is_written).create(access == Access::Create).truncate(false);
+    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    check(&file.metadata()?)?;
+    Ok(file)
+}
 
 /// Puts `bytes` at `path`, wholly or not at all, readable as `mode` says.
 ///
@@ -162,6 +264,53 @@ mod tests {
         fs::write(&file, b"").unwrap();
         assert!(create_private_directory(&file).is_err());
         assert!(create_private_directory(&directory.path().join("no/parent")).is_err());
+    }
+
+    #[test]
+    fn nothing_but_a_file_of_its_own_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let found = |name: &str, access| {
+            let problem = open_file(&at(name), access).unwrap_err();
+            assert!(Foreign::is_cause_of(&problem), "{name}: {problem}");
+            problem.to_string()
+        };
+        fs::write(at("victim"), b"precious").unwrap();
+        std::os::unix::fs::symlink(at("victim"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        for access in [Access::Read, Access::Write, Access::Create] {
+            for (name, what) in [
+                ("link", "a symbolic link"),
+                ("dangling", "a symbolic link"),
+                ("directory", "a directory"),
+                ("socket", "a socket"),
+                ("pipe", "a pipe"),
+            ] {
+                assert_eq!(found(name, access), what);
+            }
+        }
+        assert_eq!(open_file(Path::new("/dev/null"), Access::Read).unwrap_err().to_string(), "a device");
+        assert!(!at("nowhere").exists());
+        open_file(&at("victim"), Access::Write).unwrap();
+        fs::hard_link(at("victim"), at("other name")).unwrap();
+        open_file(&at("victim"), Access::Read).unwrap();
+        for access in [Access::Write, Access::Create] {
+            assert_eq!(found("victim", access), "a file with 2 names (hard links)");
+        }
+        assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+        open_file(&at("new"), Access::Create).unwrap();
+        assert_eq!(mode_of(&at("new")), 0o600);
+        assert_eq!(open_file(&at("absent"), Access::Write).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

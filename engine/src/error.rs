@@ -49,6 +49,28 @@ pub enum Error {
         /// The process that holds the lock, if it left its number.
         holder: Option<u32>,
     },
+    /// The directory, or a file of the database in it, belongs to another user.
+    /// Nothing was opened: what this process wrote there its owner could not read.
+    #[error("{} belongs to user {owner}, and this process runs as user {user}", path.display())]
+    OtherUser {
+        /// What belongs to somebody else.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+        /// The number of the user of this process.
+        user: u32,
+    },
+    /// A link, a pipe, or a file with several names lies in the place of a file of
+    /// the database. Nothing was opened.
+    #[error("{} is {found}, where a database has {expected}", path.display())]
+    NotOwnFile {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it is.
+        found: crate::disk::Foreign,
+        /// What should lie there.
+        expected: &'static str,
+    },
     /// The database was made by a newer program.
     #[error("the database has store version {found}, this program knows {known}")]
     NewerVersion {
@@ -294,6 +316,31 @@ impl Error {
         match self {
             Self::Locked { .. } => true,
             Self::Storage(problem) => matches!(**problem, StorageError::Locked { .. }),
+            _ => false,
+        }
+    }
+
+    /// The directory, or something in it, belongs to another user.
+    #[must_use]
+    pub const fn is_other_user(&self) -> bool {
+        matches!(self, Self::OtherUser { .. })
+    }
+
+    /// Something else lies in the place of a file of the database.
+    #[must_use]
+    pub const fn is_not_own_file(&self) -> bool {
+        matches!(self, Self::NotOwnFile { .. })
+    }
+
+    /// The directory lies on a medium that cannot be written to, which opening
+    /// needs: it takes a lock and completes what a crash broke off.
+    #[must_use]
+    pub fn is_read_only_medium(&self) -> bool {
+        let read_only = |source: &std::io::Error| source.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
+        match self {
+            Self::File { source, .. } => read_only(source),
+            Self::Storage(problem) => matches!(&**problem, StorageError::Io { source, .. } if read_only(source)),
+            Self::Keyring(problem) => matches!(&**problem, KeyringError::Io { source, .. } if read_only(source)),
             _ => false,
         }
     }

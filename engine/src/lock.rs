@@ -1,10 +1,14 @@
 //! The lock on a database directory: one process at a time.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use crate::disk::{self, Access};
 
 /// Why a directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
@@ -42,31 +46,48 @@ pub struct DirLock {
 impl DirLock {
     /// Name of the lock file in the directory.
     pub const FILE_NAME: &'static str = "LOCK";
-    /// How long to wait for a holder who is about to leave.
-    pub const WAIT: Duration = Duration::from_secs(1);
-    const RETRY: Duration = Duration::from_millis(10);
+    /// The longest time between two tries, in microseconds. Those who wait try
+    /// at random times, so that none of them is always too late.
+    const RETRY_US: u64 = 40_000;
 
-    /// Locks `directory`, waiting up to [`Self::WAIT`].
+    /// Who holds `directory`: nobody, or a process, whose number may not be known.
+    /// Nothing is made and nothing is written.
     ///
     /// # Errors
-    /// [`LockError::Locked`] with the process that holds it.
-    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
-        Self::acquire_within(directory, Self::WAIT)
+    /// [`LockError::Io`].
+    pub fn holder(directory: &Path) -> Result<Option<Option<u32>>, LockError> {
+        let path = directory.join(Self::FILE_NAME);
+        let mut file = match disk::open_file(&path, Access::Read) {
+            Ok(file) => file,
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LockError::Io { path, source }),
+        };
+        // Shared, so that two who look do not see each other.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
+        }
     }
 
     /// Locks `directory`, waiting up to `wait`.
     ///
     /// # Errors
-    /// As [`Self::acquire`].
+    /// [`LockError::Locked`] with the process that holds it.
     pub fn acquire_within(directory: &Path, wait: Duration) -> Result<Self, LockError> {
         let path = directory.join(Self::FILE_NAME);
         let refuse = |source| LockError::Io { path: path.clone(), source };
-        let mut file = open(&path).map_err(refuse)?;
+        let mut file = disk::open_file(&path, Access::Create).map_err(refuse)?;
         let deadline = Instant::now() + wait;
+        let mut most = 1_000;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Self::RETRY),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    let pause = Duration::from_micros(rand::rng().random_range(most / 4..=most));
+                    thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+                    most = (most * 2).min(Self::RETRY_US);
+                }
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::Locked { holder: read_holder(&mut file), path });
                 }
@@ -89,14 +110,6 @@ impl Drop for DirLock {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 fn write_holder(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -117,7 +130,7 @@ mod tests {
     #[test]
     fn second_lock_is_refused_until_the_first_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DirLock::acquire(dir.path()).unwrap();
+        let first = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap();
         let refusal = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap_err();
         assert!(matches!(refusal, LockError::Locked { holder: Some(pid), .. } if pid == std::process::id()));
         assert!(refusal.to_string().ends_with(&format!("LOCK is locked by process {}", std::process::id())));
@@ -128,7 +141,7 @@ mod tests {
     #[test]
     fn lock_waits_for_a_holder_who_leaves() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DirLock::acquire(dir.path()).unwrap();
+        let first = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap();
         let (started, starts) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             let second = scope.spawn(|| {
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn garbage_in_the_file_is_no_process() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = DirLock::acquire(dir.path()).unwrap();
+        let _first = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap();
         std::fs::write(dir.path().join(DirLock::FILE_NAME), [0xff; 4096]).unwrap();
         let refusal = DirLock::acquire_within(dir.path(), Duration::ZERO).unwrap_err();
         assert!(refusal.to_string().ends_with("is locked by another process"), "{refusal}");
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn missing_directory_is_named() {
-        let refusal = DirLock::acquire(Path::new("/nonexistent-directory")).unwrap_err();
+        let refusal = DirLock::acquire_within(Path::new("/nonexistent-directory"), Duration::ZERO).unwrap_err();
         assert!(matches!(refusal, LockError::Io { .. }), "{refusal}");
     }
 }

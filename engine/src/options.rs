@@ -45,6 +45,7 @@ pub struct Options {
     pub(crate) threads: usize,
     pub(crate) free_floor_bytes: u64,
     pub(crate) reserve_bytes: u64,
+    pub(crate) lock_timeout_ms: u64,
     pub(crate) write_only: bool,
     pub(crate) rebuild: bool,
     pub(crate) fail_sync_at: Option<u64>,
@@ -64,6 +65,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             free_floor_bytes: 16 << 20,
             reserve_bytes: 4 << 20,
+            lock_timeout_ms: 1_000,
             write_only: false,
             rebuild: false,
             fail_sync_at: None,
@@ -147,6 +149,15 @@ impl Options {
         self
     }
 
+    /// How long to wait for another process, or another handle of this one, that
+    /// has the database open, in milliseconds; 1 second by default. Who waits
+    /// tries at random times, at most 40 ms apart.
+    #[must_use]
+    pub const fn lock_timeout_ms(mut self, ms: u64) -> Self {
+        self.lock_timeout_ms = ms;
+        self
+    }
+
     /// Makes a new database write-only: it keeps no CEK, so it cannot read what
     /// it wrote, nor can who takes it over. Entries are sealed to peers, of
     /// whom each entry needs at least one.
@@ -203,6 +214,8 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::is_no_database`](crate::Error::is_no_database),
+    /// [`Error::is_other_user`](crate::Error::is_other_user),
+    /// [`Error::is_not_own_file`](crate::Error::is_not_own_file),
     /// [`Error::is_locked`](crate::Error::is_locked),
     /// [`Error::is_wrong_passphrase`](crate::Error::is_wrong_passphrase),
     /// [`Error::is_newer_version`](crate::Error::is_newer_version),

@@ -7,6 +7,7 @@ use thingdb_format::{EntryId, ThingId, Time};
 use crate::as_of::as_of;
 use crate::db::{Db, STORE_VERSION};
 use crate::error::{Error, Result};
+use crate::exchange::waiting::Waiting;
 use crate::history::History;
 use crate::index::HeadPosting;
 use crate::ledger::{self, WIDTH};
@@ -250,6 +251,7 @@ impl Db {
     /// # Errors
     /// If the storage cannot tell its size.
     pub fn stats(&self) -> Result<Stats> {
+        let waiting = self.waiting()?;
         let keyring = self.store.keyring();
         Ok(Stats {
             entries: self.store.size(),
@@ -258,6 +260,7 @@ impl Db {
             actors: keyring.actors().len(),
             trusted_actors: self.store.trusted().len(),
             store_version: STORE_VERSION,
+            waiting,
         })
     }
 }
@@ -298,4 +301,6 @@ pub struct Stats {
     pub trusted_actors: usize,
     /// Version of the directory's layout.
     pub store_version: u64,
+    /// Entries that wait for their prev.
+    pub waiting: Waiting,
 }

@@ -10,6 +10,7 @@
 //! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
 //! K ‖ hash 16                 the KEK packets of a set of recipients
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
+//! Y ‖ id 16                   an entry that waits: for what, and since when
 //! O ‖ segment 8               the KEK under which exports seal to this node itself
 //! U ‖ revision 8              the position of an entry that was completed after it came
 //! V ‖ position 8              the revision under which `U` lists that entry
@@ -174,12 +175,22 @@ pub(crate) fn own_kek(segment: u64) -> Vec<u8> {
     key(b'O', &[&segment.to_be_bytes()])
 }
 
-pub(crate) fn waiting(id: &EntryId, part: u16) -> Vec<u8> {
+pub(crate) fn waiting(id: &EntryId) -> Vec<u8> {
+    key(b'Y', &[&id.0[..16]])
+}
+
+/// The entries that wait.
+pub(crate) fn waiting_entries() -> KeyRange {
+    KeyRange::prefix(*b"Y")
+}
+
+pub(crate) fn waiting_line(id: &EntryId, part: u16) -> Vec<u8> {
     key(b'W', &[&id.0[..16], &part.to_be_bytes()])
 }
 
-pub(crate) fn waiting_rows() -> KeyRange {
-    KeyRange::prefix(*b"W")
+/// The lines of the entry whose row has the key `of`.
+pub(crate) fn waiting_lines_of(of: &[u8]) -> KeyRange {
+    KeyRange::prefix(key(b'W', &[of.get(1..).unwrap_or_default()]))
 }
 
 pub(crate) fn change(revision: u64) -> Vec<u8> {
@@ -214,6 +225,10 @@ pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
 
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
+
+/// How many entries wait for their prev, and how far the ledger was looked
+/// through for them.
+pub(crate) const WAITING: &[u8] = b"Swaiting";
 
 /// When each token was used last.
 pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";

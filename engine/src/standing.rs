@@ -6,16 +6,20 @@
 //! kept elsewhere shows it.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thingdb_format::{Checkpoint, Hash, NodeKey, Origin, SignedCheckpoint, SigningKey};
 
-use crate::disk;
+use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
 use crate::store::Store;
 
 const FILE: &str = "checkpoint";
+
+/// More than a checkpoint has.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// Where the own checkpoint lies.
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -88,7 +92,12 @@ pub(crate) fn load(dir: &Path, keyring: &Keyring) -> Result<Kept> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    let read = disk::open_file(path, Access::Read).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(problem) => Err(Error::file(path, "cannot be read")(problem)),

@@ -9,5 +9,8 @@ mod sync;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Keys are in memory, and a system that forbids this keeps them otherwise;
+    // `serve` says so if it does not.
+    let _ = thingdb::forbid_dumps();
     cli::run(std::env::args_os())
 }

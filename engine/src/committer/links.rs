@@ -130,19 +130,18 @@ impl Links {
         &mut self,
         committer: &Committer,
         store: &Store,
-        arrived: &Arrived,
+        (tag, header): (&Tag, &Header),
         taken: impl Fn(&EntryId) -> Option<(Tag, Place)>,
     ) -> Result<Verdict> {
-        let header = &arrived.header;
         if let Some(cause) = committer.untimely(header) {
             return Ok(Verdict::Refused(cause));
         }
         let mut places = Vec::with_capacity(header.prev.len());
         for prev in &header.prev {
             let place = match taken(prev) {
-                Some((tag, place)) if tag == arrived.tag => Some(place),
+                Some((of, place)) if of == *tag => Some(place),
                 Some(_) => return Ok(Verdict::Refused(Cause::other_thing(prev))),
-                None => self.stored(store, &arrived.tag, prev)?,
+                None => self.stored(store, tag, prev)?,
             };
             match place {
                 Some(place) => places.push(place),

@@ -80,6 +80,11 @@ impl Committer {
         }
     }
 
+    /// The clock, in microseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
     /// Recipients have changed: the next entries get new KEKs.
     pub(crate) fn forget_keks(&self) {
         self.keks.lock().expect("no thread panics while it holds the keys").clear();

@@ -201,7 +201,7 @@ impl<'a> Stage<'a> {
             let staged = by_id.get(id).and_then(|at| entries.get(*at))?;
             Some((staged.tag, (staged.header.seq, staged.header.time)))
         };
-        match links.judge(committer, store, &arrived, taken)? {
+        match links.judge(committer, store, (&arrived.tag, &arrived.header), taken)? {
             Verdict::Follows => {}
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),

@@ -76,8 +76,8 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// Only tells what would become of the stream. Takes memory in proportion
-    /// to the entries that would be added.
+    /// Only tells what would become of the stream. It remembers 400,000 new
+    /// entries, in about 20 MB, and [looks no further](ImportSummary::limited).
     #[must_use]
     pub const fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -158,9 +158,13 @@ pub struct ImportSummary {
     pub known: u64,
     /// Entries that were here and lacked their payload, key or envelopes.
     pub completed: u64,
-    /// Entries whose prev is not here. They are kept aside and go on when it
-    /// comes with a later import.
+    /// Entries whose prev is not here, since earlier imports too. They are kept
+    /// [aside](Db::waiting) and go on when it comes.
     pub pending: u64,
+    /// Of those that waited since earlier imports, how many lost their place in
+    /// this one: others took it, or they had waited for too long. The nodes
+    /// that sent them will [know](Db::dropped_from).
+    pub dropped: u64,
     /// Lines that were refused.
     pub refused: u64,
     /// Envelopes that are not kept: an entry has eight places, which better ones
@@ -185,6 +189,9 @@ pub struct ImportSummary {
     pub conflicts: Vec<Conflict>,
     /// Whether it was left at the first refused line.
     pub stopped: bool,
+    /// Whether a dry run was left because it saw as many new entries as it
+    /// remembers.
+    pub limited: bool,
 }
 
 impl Db {

@@ -1,24 +1,26 @@
 //! Takes checked lines in, in the order of the stream: commits what can be
 //! committed, lets wait what came before its prev, and counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thingdb_format::{EntryId, Line, Signature};
 
 use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, Seen};
+use super::dry_run::DryRun;
 use super::framing::{Framing, Unread};
 use super::import::{ImportOptions, ImportSummary};
-use super::pending::{self, Pending};
-use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Done, Fate, Job, Links, Place, Verdict};
+use super::refusal::{Cause, Refusal, RefusalKind};
+use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room};
+use crate::committer::{Arrived, Done, Fate, Job};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::progress;
 use crate::provenance::Hand;
 use crate::schema::Tag;
+use crate::store::Store;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;
@@ -34,18 +36,19 @@ const MAX_HELD_BYTES: usize = 16 << 20;
 
 pub(super) struct Intake<'a, 'o> {
     db: &'a Db,
+    checker: &'a Checker<'a>,
     options: ImportOptions<'o>,
     framing: Framing<'a>,
     /// Entries to commit, held back in the middle of a batch: a batch that is
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
     held_bytes: usize,
-    pending: Pending,
-    /// The rows of what waited when this import began.
-    loaded: Vec<Vec<u8>>,
-    /// With a dry run: what would be here, with seq and time.
-    imagined: HashMap<EntryId, (Tag, Place)>,
-    links: Links,
+    dry_run: Option<DryRun>,
+    /// Who it is in the waiting room.
+    asks: Asks,
+    _stay: Option<Stay<'a>>,
+    /// Those that came with it and wait, or did.
+    parked: Vec<EntryId>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -53,43 +56,31 @@ pub(super) struct Intake<'a, 'o> {
 }
 
 impl<'a, 'o> Intake<'a, 'o> {
-    /// With the entries that an earlier import left waiting.
-    pub(super) fn new(db: &'a Db, checker: &Checker<'_>, options: ImportOptions<'o>) -> Result<Self> {
+    /// What can go on of what waits goes on first.
+    pub(super) fn new(db: &'a Db, checker: &'a Checker<'a>, options: ImportOptions<'o>) -> Result<Self> {
+        let (dry_run, is_dry, keeps) = (options.dry_run.then(DryRun::new), options.dry_run, options.rejects.is_some());
+        let asks = db.with_waiting_room(|room| Ok(room.begin(keeps)))?;
         let mut intake = Self {
             db,
+            checker,
             framing: Framing::new(db, !options.dry_run, options.is_rewritten),
             options,
             held: Vec::new(),
             held_bytes: 0,
-            pending: Pending::default(),
-            loaded: Vec::new(),
-            imagined: HashMap::new(),
-            links: Links::default(),
+            dry_run,
+            _stay: (!is_dry).then_some(Stay { db, asks }),
+            asks,
+            parked: Vec::new(),
             unsynced: 0,
             lines: 0,
             bytes: 0,
             summary: ImportSummary::default(),
         };
-        let mut memos = Memos::default();
-        let mut waiting = Vec::new();
-        for raw in pending::load(&db.store, &mut intake.loaded)? {
-            // It was accepted when it came. What has lost its trust since does
-            // not go on. Who brought it then is not known now, and is not who
-            // sends the stream at hand.
-            let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { continue };
-            if checker.withdrawn(&entry.header).is_err() {
-                continue;
-            }
-            let tag = db.store.tag(&entry.header.thing);
-            if let Ok(candidate) = checker.entry(0, *entry, tag, Hand::unknown(), &mut memos) {
-                waiting.push(candidate);
-            }
+        if intake.dry_run.is_none() {
+            let now = db.committer.now();
+            intake.summary.dropped = db.with_waiting_room(|room| room.expire(&db.store, now))?;
+            intake.commit(Vec::new())?;
         }
-        if !waiting.is_empty() {
-            intake.commit(waiting)?;
-        }
-        // What is here because of an earlier import is not this one's.
-        intake.summary = ImportSummary::default();
         Ok(intake)
     }
 
@@ -151,7 +142,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     const fn stops(&self) -> bool {
-        self.options.fail_fast && self.summary.refused > 0
+        (self.options.fail_fast && self.summary.refused > 0) || self.summary.limited
     }
 
     fn is_amid_batch(&self) -> bool {
@@ -168,40 +159,211 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// Commits entries, and those that waited for them, until none is left
     /// that can go on.
     fn commit(&mut self, mut candidates: Vec<Candidate>) -> Result<()> {
-        while !candidates.is_empty() {
-            let whence = |candidate: Candidate| {
-                let Candidate { line, came, arrived, envelopes } = candidate;
-                ((line, came, envelopes), arrived)
-            };
-            let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.drain(..).map(whence).unzip();
-            let ids: Vec<EntryId> = entries.iter().map(|arrived| arrived.id).collect();
-            let fates = if self.options.dry_run { self.imagine(entries)? } else { self.submit(entries)? };
-            for ((fate, id), (line, came, envelopes)) in fates.into_iter().zip(ids).zip(whence) {
-                match fate {
-                    Fate::Added => {
-                        self.summary.added += 1;
-                        self.unsynced += 1;
-                        candidates.extend(self.pending.release(&id));
-                    }
-                    Fate::Known => self.summary.known += 1,
-                    Fate::Completed => self.summary.completed += 1,
-                    Fate::Refused(cause) => self.refuse(&came, cause.refusal(line, None, Some(id)))?,
-                    Fate::MissingPrev(prev, arrived) => {
-                        let candidate = Candidate { line, came, arrived: *arrived, envelopes };
-                        if let Err(candidate) = self.pending.wait(prev, candidate) {
-                            let reason = format!("its prev {prev} is not here, and too many entries wait already");
-                            let cause = Cause::new(RefusalCode::WaitingRoomFull, reason);
-                            self.refuse(&candidate.came, cause.refusal(line, None, Some(id)))?;
-                        }
-                    }
-                }
+        let mut released = VecDeque::new();
+        loop {
+            let mut added = Vec::new();
+            if !candidates.is_empty() {
+                self.commit_some(std::mem::take(&mut candidates), &mut added)?;
             }
+            released.extend(self.released(&added)?);
+            if released.is_empty() {
+                break;
+            }
+            candidates = self.next_released(&mut released)?;
         }
         if self.unsynced >= SYNC_ENTRIES {
             self.unsynced = 0;
             self.db.sync()?;
         }
+        if self.dry_run.as_ref().is_some_and(DryRun::is_full) {
+            self.summary.limited = true;
+        }
         Ok(())
+    }
+
+    fn commit_some(&mut self, candidates: Vec<Candidate>, added: &mut Vec<(EntryId, Tag)>) -> Result<()> {
+        let whence = |candidate: Candidate| {
+            let Candidate { line, came, arrived, envelopes } = candidate;
+            ((line, came, envelopes), arrived)
+        };
+        let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.into_iter().map(whence).unzip();
+        let ids: Vec<(EntryId, Tag)> = entries.iter().map(|arrived| (arrived.id, arrived.tag)).collect();
+        let size = self.db.store.size();
+        let fates = match &mut self.dry_run {
+            Some(dry_run) => dry_run.imagine(self.db, entries)?,
+            None => self.submit(entries)?,
+        };
+        let mut missing = Vec::new();
+        let mut settled = Vec::new();
+        for ((fate, (id, tag)), (line, came, envelopes)) in fates.into_iter().zip(ids).zip(whence) {
+            match fate {
+                Fate::Added => {
+                    self.summary.added += 1;
+                    self.unsynced += 1;
+                    if self.dry_run.is_some() {
+                        added.push((id, tag));
+                    }
+                }
+                Fate::Known => self.summary.known += 1,
+                Fate::Completed => self.summary.completed += 1,
+                Fate::Refused(cause) => self.refuse(&came, cause.refusal(line, None, Some(id)))?,
+                Fate::MissingPrev(prev, arrived) => {
+                    missing.push((prev, Candidate { line, came, arrived: *arrived, envelopes }));
+                    continue;
+                }
+            }
+            settled.push(id);
+        }
+        self.settle(&settled)?;
+        self.park(missing, size)
+    }
+
+    /// Runs `act` on the room in which this import lets entries wait.
+    fn room<T>(&mut self, act: impl FnOnce(&mut Room, &Store) -> Result<T>) -> Result<T> {
+        let store = &self.db.store;
+        match &mut self.dry_run {
+            Some(dry_run) => act(&mut dry_run.room, store),
+            None => self.db.with_waiting_room(|room| act(room, store)),
+        }
+    }
+
+    /// These left the room and are in, or refused.
+    fn settle(&mut self, ids: &[EntryId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.room(|room, _| {
+            ids.iter().for_each(|id| room.settle(id));
+            Ok(())
+        })
+    }
+
+    /// Lets entries wait whose prev is not here.
+    fn park(&mut self, missing: Vec<(EntryId, Candidate)>, size: u64) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (from, asks, now) = (self.options.from.says(), self.asks, self.db.committer.now());
+        self.parked.extend(missing.iter().map(|(_, candidate)| candidate.arrived.id));
+        if let Some(dry_run) = &mut self.dry_run {
+            let store = &self.db.store;
+            let again = |id: &EntryId| self.db.with_waiting_room(|room| room.has(store, id));
+            for (_, candidate) in &missing {
+                if again(&candidate.arrived.id)? {
+                    dry_run.moves(candidate.arrived.id);
+                }
+            }
+        }
+        let mut refused = Vec::new();
+        let mut gone = Vec::new();
+        let is_heavy = self.room(|room, store| {
+            for (prev, candidate) in missing {
+                let arrival = Arrival { prev, candidate, from, now, asks, size };
+                match room.park(store, arrival, &mut gone)? {
+                    Parking::Waits => {}
+                    Parking::Full(candidate) => refused.push((Cause::no_room(Some(&prev)), candidate)),
+                    Parking::Crossed(candidate) => refused.push((Cause::other_thing(&prev), candidate)),
+                }
+            }
+            Ok(room.is_heavy())
+        })?;
+        for (cause, candidate) in refused {
+            let refusal = cause.refusal(candidate.line, None, Some(candidate.arrived.id));
+            self.refuse(&candidate.came, refusal)?;
+        }
+        for one in gone {
+            self.tell_gone(&one, Cause::no_room(None))?;
+        }
+        if is_heavy && self.dry_run.is_none() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Tells of an entry that waits no more: as refused if it came with this
+    /// import, else it is its sender who will hear.
+    fn tell_gone(&mut self, gone: &Gone, cause: Cause) -> Result<()> {
+        if gone.is_own || cause.code.kind() == RefusalKind::Permanent {
+            return self.refuse(&gone.came, cause.refusal(gone.line, None, Some(gone.id)));
+        }
+        self.summary.dropped += 1;
+        Ok(())
+    }
+
+    /// Who waited for what has come.
+    fn released(&mut self, added: &[(EntryId, Tag)]) -> Result<Vec<(EntryId, Vec<ReleasedLine>)>> {
+        let asks = self.asks;
+        let released = match &mut self.dry_run {
+            None => self.db.with_waiting_room(|room| room.catch_up(&self.db.store, asks))?,
+            Some(dry_run) => {
+                let store = &self.db.store;
+                let mut released = Vec::new();
+                for (id, tag) in added {
+                    released.extend(dry_run.room.release_imagined(store, id, *tag, asks));
+                    let copies = self.db.with_waiting_room(|room| room.copies(store, id))?;
+                    let copies = copies.into_iter().filter(|(id, _)| dry_run.moves(*id));
+                    released.extend(copies.map(|(id, raw)| Released::Goes(id, vec![ReleasedLine::Stored(raw)])));
+                }
+                released
+            }
+        };
+        let mut goes = Vec::new();
+        for one in released {
+            match one {
+                Released::Goes(id, lines) => goes.push((id, lines)),
+                Released::Crossed(prev, gone) => self.tell_gone(&gone, Cause::other_thing(&prev))?,
+            }
+        }
+        Ok(goes)
+    }
+
+    /// The next of those who go on, as many as should be committed at once.
+    /// They were accepted when they came; what has lost its trust since does
+    /// not go on.
+    fn next_released(&mut self, released: &mut VecDeque<(EntryId, Vec<ReleasedLine>)>) -> Result<Vec<Candidate>> {
+        let mut memos = Memos::default();
+        let (mut candidates, mut bytes) = (Vec::new(), 0);
+        let mut settled = Vec::new();
+        while candidates.len() < MAX_HELD && bytes < MAX_HELD_BYTES {
+            let Some((id, lines)) = released.pop_front() else { break };
+            let before = candidates.len();
+            for line in lines {
+                let candidate = match line {
+                    ReleasedLine::Checked(candidate) => Some(*candidate),
+                    ReleasedLine::Stored(raw) => self.reread(id, raw, &mut memos)?,
+                };
+                bytes += candidate.as_ref().map_or(0, Candidate::bytes);
+                candidates.extend(candidate);
+            }
+            if candidates.len() == before {
+                settled.push(id);
+            }
+        }
+        self.settle(&settled)?;
+        Ok(candidates)
+    }
+
+    fn reread(&mut self, id: EntryId, raw: Vec<u8>, memos: &mut Memos) -> Result<Option<Candidate>> {
+        // One that decodes no more is as good as lost: whoever sent it has it.
+        let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
+        let tag = self.db.store.tag(&entry.header.thing);
+        let checked = match self.checker.withdrawn(&entry.header) {
+            // Who brought it then is not who sends the stream at hand.
+            Ok(()) => self.checker.entry(0, *entry, tag, Hand::unknown(), memos).map_err(|refused| refused.0),
+            Err(cause) => Err(cause),
+        };
+        match checked {
+            Ok(mut candidate) => {
+                if self.asks.keeps {
+                    candidate.came = Came::Line(RawLine::alone(raw));
+                }
+                Ok(Some(candidate))
+            }
+            Err(cause) => {
+                self.refuse(&Came::Line(RawLine::alone(raw)), cause.refusal(0, None, Some(id)))?;
+                Ok(None)
+            }
+        }
     }
 
     fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
@@ -217,52 +379,19 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
     }
 
-    /// What would become of entries.
-    fn imagine(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
-        let imagined = &self.imagined;
-        self.links.look_for(&self.db.store, &entries, |id| imagined.contains_key(id))?;
-        entries
-            .into_iter()
-            .map(|arrived| match self.imagine_one(arrived) {
-                Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
-                fate => fate,
-            })
-            .collect()
-    }
-
-    fn imagine_one(&mut self, arrived: Arrived) -> Result<Fate> {
-        let store = &self.db.store;
-        let header = &arrived.header;
-        if self.imagined.contains_key(&arrived.id) {
-            return Ok(Fate::Known);
-        }
-        if let Some(state) = store.state(&arrived.tag)?
-            && store.find(&arrived.tag, &state, &arrived.id, Some(header.seq))?.is_some()
-        {
-            return Ok(Fate::Known);
-        }
-        let imagined = &self.imagined;
-        let taken = |id: &EntryId| imagined.get(id).copied();
-        match self.links.judge(&self.db.committer, store, &arrived, taken)? {
-            Verdict::Follows => {}
-            Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
-            Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
-        }
-        self.imagined.insert(arrived.id, (arrived.tag, (header.seq, header.time)));
-        Ok(Fate::Added)
-    }
-
-    /// Refuses what waits for an entry of another thing: it can never go on. No
-    /// row finds an entry by its id alone, so the ids of the ledger are gone
-    /// through, once an import and only if something waits.
+    /// Refuses what came with this import and waits for an entry of another
+    /// thing: it can never go on. No row finds an entry by its id alone, so the
+    /// ids of the ledger are gone through, once, and only if something waits
+    /// that did not before. Where the other entry comes later, that is seen then.
     fn refuse_crossed(&mut self) -> Result<()> {
-        if self.pending.len() == 0 {
+        let parked = std::mem::take(&mut self.parked);
+        let waits = self.room(|room, _| Ok(room.prev_of(&parked)))?;
+        if waits.is_empty() {
             return Ok(());
         }
-        let wanted: HashSet<EntryId> = self.pending.entries().flat_map(|(header, ..)| header.prev.clone()).collect();
-        let imagined = self.imagined.iter().map(|(id, (tag, _))| (*id, *tag));
-        let waiting = self.pending.entries().map(|(_, id, tag)| (id, tag));
-        let mut tag_of: HashMap<EntryId, Tag> = imagined.chain(waiting).filter(|(id, _)| wanted.contains(id)).collect();
+        let wanted: HashSet<EntryId> = waits.iter().map(|(prev, _)| *prev).collect();
+        let mut tag_of: HashMap<EntryId, Tag> = self
+            .room(|room, _| Ok(wanted.iter().filter_map(|prev| room.tag_of(prev).map(|tag| (*prev, tag))).collect()))?;
         let mut places = Vec::new();
         let scanned = self.db.scan_ids(|position, id| {
             places.extend(wanted.get(&EntryId(id)).map(|_| position));
@@ -278,15 +407,22 @@ impl<'a, 'o> Intake<'a, 'o> {
                 tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
             }
         }
-        for (prev, candidate) in self.pending.take_crossed(&tag_of) {
-            let came = match self.options.rejects {
-                Some(_) => Came::Line(RawLine::alone(candidate.to_line())),
-                None => Came::NotKept,
-            };
-            let id = Some(candidate.arrived.id);
-            self.refuse(&came, Cause::other_thing(&prev).refusal(candidate.line, None, id))?;
+        let asks = self.asks;
+        for (prev, id) in waits {
+            let Some(tag) = tag_of.get(&prev) else { continue };
+            let gone = self.room(|room, store| {
+                let is_other = room.tag_of(&id).is_some_and(|own| own != *tag);
+                Ok(if is_other { room.take(store, &id, asks) } else { None })
+            })?;
+            if let Some(gone) = gone {
+                self.tell_gone(&gone, Cause::other_thing(&prev))?;
+            }
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.db.with_waiting_room(|room| room.flush(&self.db.store, &self.db.committer))
     }
 
     fn refuse(&mut self, came: &Came, refusal: Refusal) -> Result<()> {
@@ -311,14 +447,16 @@ impl<'a, 'o> Intake<'a, 'o> {
     /// The stream has ended, or was left.
     pub(super) fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
-        self.summary.stopped = self.stops();
+        self.summary.stopped = self.stops() && !self.summary.limited;
         self.refuse_crossed()?;
-        self.summary.pending = self.pending.len() as u64;
-        if !self.options.dry_run {
-            pending::save(&self.db.store, &self.db.committer, self.pending, self.loaded)?;
+        let waiting = self.db.with_waiting_room(|room| Ok(room.len()))?;
+        self.summary.pending = self.dry_run.as_ref().map_or(waiting, |dry_run| dry_run.pending(waiting));
+        if self.dry_run.is_none() {
+            self.flush()?;
             self.db.sync()?;
         }
-        let ended = self.framing.finish(self.summary.stopped);
+        let was_left = self.stops();
+        let ended = self.framing.finish(was_left);
         self.summary.stream = ended.state;
         self.summary.broken = ended.cause;
         self.summary.card = ended.card;
@@ -327,6 +465,23 @@ impl<'a, 'o> Intake<'a, 'o> {
             out.flush().map_err(rejects)?;
         }
         Ok(self.summary)
+    }
+}
+
+/// An import that takes something out of the waiting room.
+struct Stay<'a> {
+    db: &'a Db,
+    asks: Asks,
+}
+
+impl Drop for Stay<'_> {
+    /// What was let go and did not get its turn goes back, and what waits since
+    /// now is kept if it can be.
+    fn drop(&mut self) {
+        let _ = self.db.with_waiting_room(|room| {
+            room.put_back(self.asks);
+            room.flush(&self.db.store, &self.db.committer)
+        });
     }
 }
 

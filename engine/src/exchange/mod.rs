@@ -1,6 +1,7 @@
 //! Streams of entries out of and into the database.
 
 mod check;
+mod dry_run;
 pub(crate) mod export;
 pub(crate) mod framing;
 mod have;
@@ -8,6 +9,6 @@ pub(crate) mod import;
 mod intake;
 mod own_seal;
 pub(crate) mod packets;
-mod pending;
 pub(crate) mod refusal;
 mod source;
+pub(crate) mod waiting;

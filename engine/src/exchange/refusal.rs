@@ -17,7 +17,9 @@ use thingdb_format::{Actor, EntryId, Origin, Time};
 ///
 /// So for each direction it keeps the lowest position of what was refused for
 /// trust, with the digest, and the lowest position of what was refused for
-/// now, with the earliest `again`. What waits for its prev is not refused.
+/// now, with the earliest `again`. What waits for its prev is not refused; if it
+/// loses its place later, [`Db::dropped_from`](crate::Db::dropped_from) says that
+/// it was refused for now.
 ///
 /// A full disk refuses no line: the import as a whole ends with an
 /// [error](crate::Error::is_disk_full), and the exchange has not moved on.
@@ -272,6 +274,12 @@ impl Cause {
 
     pub(crate) fn damaged_here(what: &str, detail: &str) -> Self {
         Self::new(RefusalCode::DamagedHere, format!("{what} is damaged here: {detail}"))
+    }
+
+    pub(crate) fn no_room(prev: Option<&EntryId>) -> Self {
+        let whose = prev.map_or_else(|| "its prev is".to_owned(), |prev| format!("its prev {prev} is"));
+        let reason = format!("{whose} not here, and too many entries wait already");
+        Self::new(RefusalCode::WaitingRoomFull, reason)
     }
 
     pub(crate) fn other_thing(prev: &EntryId) -> Self {

@@ -1,31 +1,28 @@
 //! The file on the disk: read within bounds, replaced as a whole.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::KeyringError;
 use super::layout::MAX_FILE_BYTES;
-use crate::disk;
+use crate::disk::{self, Access, Foreign};
 
 /// Reads a keyring file of bounded size, and its mode where there are modes.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<u32>), KeyringError> {
+    let damaged = |detail: String| KeyringError::Damaged { path: path.to_owned(), detail };
     let refuse = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KeyringError::NotFound { path: path.to_owned() },
+        _ if Foreign::is_cause_of(&source) => damaged(format!("it is {source}")),
         _ => KeyringError::Io { action: "read", path: path.to_owned(), source },
     };
-    let damaged = |detail: String| KeyringError::Damaged { path: path.to_owned(), detail };
-    // Before it is opened: opening a pipe would wait for a writer.
-    let metadata = fs::metadata(path).map_err(refuse)?;
-    if !metadata.is_file() {
-        return Err(damaged("it is not a regular file".into()));
-    }
+    let file = disk::open_file(path, Access::Read).map_err(refuse)?;
+    let metadata = file.metadata().map_err(refuse)?;
     if metadata.len() > MAX_FILE_BYTES as u64 {
         return Err(damaged(format!("it has {} bytes, at most {MAX_FILE_BYTES} are allowed", metadata.len())));
     }
     let mut bytes = Vec::new();
     // One byte more than allowed, so that a file that grew meanwhile is refused.
-    let file = File::open(path).map_err(refuse)?;
     file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(refuse)?;
     Ok((bytes, mode(&metadata)))
 }

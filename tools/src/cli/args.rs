@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -12,6 +13,7 @@ use super::command::{
     import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
     sync, token, verify,
 };
+use super::environment;
 use super::error::Outcome;
 use super::output::Format;
 use super::progress::Progress;
@@ -61,10 +63,10 @@ impl Cli {
 
     /// Reads the arguments, and the environment of this process.
     pub(crate) fn read(args: &[OsString]) -> Result<Self, clap::Error> {
-        match Self::read_with(args, Self::definition()) {
+        match Self::read_with(args, without_empty(Self::definition())) {
             // The usage that is shown then would count a variable as an option
             // that was given.
-            Err(problem) if problem.use_stderr() => Self::read_of(args, &|name| std::env::var_os(name)),
+            Err(problem) if problem.use_stderr() => Self::read_of(args, &environment::variable),
             read => read,
         }
     }
@@ -119,6 +121,15 @@ fn is_small_negative(arg: &str) -> bool {
     is_number && arg.starts_with('-') && arg.contains(['e', 'E'])
 }
 
+/// The definition without the variables of this process that are empty.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+        if is_empty { arg.env(clap::builder::Resettable::Reset) } else { arg }
+    });
+    command.mut_subcommands(without_empty)
+}
+
 /// The definition with another environment than that of this process.
 fn in_environment(command: clap::Command, variable: &impl Fn(&str) -> Option<OsString>) -> clap::Command {
     let command = command.mut_args(|arg| {
@@ -171,6 +182,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = Progress::Auto, hide_short_help = true)]
     pub(crate) progress: Progress,
 
+    /// How long to wait for another process that has the database open
+    #[arg(long, global = true, value_name = "SECONDS", env = "THINGDB_WAIT", hide_env_values = true,
+          value_parser = wait, default_value = "10", hide_short_help = true)]
+    pub(crate) wait: Duration,
+
     /// Do not show long output in a pager
     ///
     /// log, ls, show, diff, get, forks and help use THINGDB_PAGER, or PAGER, or less, where stdout is a
@@ -198,6 +214,15 @@ impl Global {
     }
 }
 
+/// From no time at all to a day.
+fn wait(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    if !(0.0..=86_400.0).contains(&seconds) {
+        return Err("0 to 86400 seconds are allowed".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
 /// Where the passphrase comes from, if not from the terminal. There is no
 /// argument that is the passphrase: other users of the machine could read it.
 #[derive(Debug, Default, Args)]
@@ -217,6 +242,16 @@ pub(crate) struct PassphraseArgs {
     /// Open with the recovery key in a file instead of a passphrase
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) recovery_key_file: Option<PathBuf>,
+}
+
+impl PassphraseArgs {
+    /// Whether one of them says where it is.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.passphrase_file.is_some()
+            || self.passphrase_fd.is_some()
+            || self.passphrase_command.is_some()
+            || self.recovery_key_file.is_some()
+    }
 }
 
 /// When to use colours.
@@ -352,6 +387,11 @@ impl Command {
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
         }
+    }
+
+    /// Whether the command goes on until somebody ends it.
+    pub(crate) const fn runs_long(&self) -> bool {
+        matches!(self, Self::Serve(_)) || self.watches()
     }
 
     /// Whether the command goes on until somebody wants it to end.

@@ -19,6 +19,8 @@ const PIPE_BYTES: usize = 4_096;
 pub(crate) struct Channel {
     file: Arc<File>,
     is_regular: bool,
+    /// Something was read from it, or its end.
+    was_read: Arc<AtomicBool>,
     leash: Option<Arc<Leash>>,
     person: Option<Arc<Person>>,
 }
@@ -94,7 +96,7 @@ impl Channel {
 
     fn new(file: File, leash: Option<Arc<Leash>>) -> Self {
         let is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        Self { file: Arc::new(file), is_regular, leash, person: None }
+        Self { file: Arc::new(file), is_regular, was_read: Arc::default(), leash, person: None }
     }
 
     /// The same, read by a person on a terminal of so many columns.
@@ -115,6 +117,11 @@ impl Channel {
     /// Whether a person is at the other end.
     pub(crate) fn is_terminal(&self) -> bool {
         self.person.is_some() || self.file.is_terminal()
+    }
+
+    /// Whether somebody has read from it.
+    pub(crate) fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Relaxed)
     }
 
     /// Whether it is a file as on a disk.
@@ -138,6 +145,7 @@ impl Channel {
 
 impl Read for Channel {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.was_read.store(true, Ordering::Relaxed);
         let Some(leash) = &self.leash else { return (&*self.file).read(buffer) };
         loop {
             leash.wait(&self.file, self.is_regular, PollFlags::IN)?;

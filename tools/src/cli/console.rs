@@ -10,12 +10,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
 use super::args::Color;
 use super::channel::Channel;
+use super::environment;
 use super::error::{Failure, Outcome};
 use super::interrupt;
 use super::passphrase::{Question, Sources};
@@ -67,6 +68,8 @@ pub(crate) struct Console {
     stdin: Channel,
     stdout: Channel,
     stderr: Channel,
+    /// What was read from stdin as a whole.
+    read: Arc<Mutex<Option<Zeroizing<Vec<u8>>>>>,
     /// In what is said, and in data.
     colours: Colours,
     is_quiet: bool,
@@ -82,7 +85,16 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// That of a process: its stdin, stdout and stderr, and the rest of it.
     pub(crate) fn new([stdin, stdout, stderr]: [Channel; 3], host: Arc<dyn Host>) -> Self {
-        Self { host, stdin, stdout, stderr, colours: Colours::default(), is_quiet: false, form: Form::Text }
+        Self {
+            host,
+            stdin,
+            stdout,
+            stderr,
+            read: Arc::default(),
+            colours: Colours::default(),
+            is_quiet: false,
+            form: Form::Text,
+        }
     }
 
     /// That of this process.
@@ -143,6 +155,31 @@ impl Console {
     /// Where data comes from.
     pub(crate) fn stdin(&self) -> Channel {
         self.stdin.clone()
+    }
+
+    /// All of stdin was read: this is what it had.
+    pub(crate) fn has_read(&self, all: &[u8]) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Zeroizing::new(all.to_vec()));
+    }
+
+    /// Whether another process can have a stdin from which nothing was read.
+    pub(crate) fn can_be_rewound(&self) -> bool {
+        !self.stdin.was_read() || self.read.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The same with a stdin from which nothing was read yet, for another process
+    /// that is to do the work.
+    pub(crate) fn rewound(&self) -> Outcome<Self> {
+        let mut console = self.clone();
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(all) = read {
+            let stdin = |problem: io::Error| Failure::file("stdin", &problem);
+            let (reader, mut writer) = io::pipe().map_err(stdin)?;
+            // Who reads no further ends it.
+            std::thread::spawn(move || writer.write_all(&all));
+            console.stdin = Channel::own(File::from(std::os::fd::OwnedFd::from(reader)));
+        }
+        Ok(console)
     }
 
     /// Where data goes.
@@ -267,7 +304,7 @@ pub(crate) struct Process;
 
 impl Host for Process {
     fn variable(&self, name: &str) -> Option<OsString> {
-        std::env::var_os(name)
+        environment::variable(name)
     }
 
     fn path(&self, path: &Path) -> PathBuf {
@@ -280,11 +317,11 @@ impl Host for Process {
             Access::Read => options.read(true),
             Access::Append => options.read(true).append(true).create(true),
         };
-        options.open(path).map(Channel::own)
+        options.open(path).map(Channel::own).map_err(|problem| environment::with_working_directory(path, problem))
     }
 
     fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
-        super::replace::beside(path, manner)
+        super::replace::beside(path, manner).map_err(|problem| environment::with_working_directory(path, problem))
     }
 
     fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {

@@ -2,13 +2,14 @@
 //! out.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thingdb::{Db, Options, Passphrase, Standing, Warning};
 
 use super::args::Global;
 use super::console::Console;
 use super::database::Database;
+use super::environment;
 use super::error::{Exit, Failure, Outcome};
 use super::find;
 use super::output::{Format, Output};
@@ -16,9 +17,14 @@ use super::passphrase::{self, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
 use super::reader::Source;
 use super::remote::RemoteArgs;
+use super::waiting::Waiting;
+use crate::local::Client;
 
 /// How often a wrong passphrase may be corrected on a terminal.
 const ATTEMPTS: u32 = 3;
+
+/// What [`Context::did`] notes of a command that changes a setting.
+pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";
 
 /// The options of every command, resolved.
 #[derive(Debug)]
@@ -27,6 +33,12 @@ pub(crate) struct Context {
     progress: Progress,
     /// The database of the server that the command runs in.
     held: Option<Arc<Db>>,
+    /// A server that takes the database before it is opened here runs the command.
+    hands_over: bool,
+    /// The server that did.
+    server: Mutex<Option<Client>>,
+    /// What cannot be undone any more.
+    done: Mutex<Vec<String>>,
     /// What the command has around it.
     pub(crate) console: Console,
     /// Nothing may be asked.
@@ -53,16 +65,36 @@ impl Context {
             sources: Sources::new(std::mem::take(&mut global.passphrase), global.no_input, &console)?,
             global,
             held,
+            hands_over: false,
+            server: Mutex::default(),
+            done: Mutex::default(),
             console,
         })
     }
 
+    /// Has a server that takes the database before it is opened here run the
+    /// command, if it can.
+    pub(crate) const fn handing_over(mut self, hands_over: bool) -> Self {
+        self.hands_over = hands_over;
+        self
+    }
+
+    /// The server that is to run the command instead, if there is one.
+    pub(crate) fn server(&self) -> Option<Client> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a server is to run the command instead.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The directory of the database.
     pub(crate) fn dir(&self) -> Outcome<&Path> {
-        self.global.db.as_deref().filter(|dir| !dir.as_os_str().is_empty()).ok_or_else(|| {
+        let dir = self.global.db.as_deref().filter(|dir| !dir.as_os_str().is_empty()).ok_or_else(|| {
             let failure = Failure::usage("which database? neither --db nor THINGDB_DIR names one");
             // Those that do have asked it by now.
-            let has_url = self.console.variable("THINGDB_URL").is_some_and(|url| !url.is_empty());
+            let has_url = self.console.variable("THINGDB_URL").is_some();
             let failure = if has_url {
                 failure
                     .cause("THINGDB_URL names a server, and this command does not read one")
@@ -71,7 +103,30 @@ impl Context {
                 failure
             };
             failure.hint("thingdb --db DIR …, or once: export THINGDB_DIR=DIR")
-        })
+        })?;
+        if self.is_in_server() { Ok(dir) } else { reachable(dir).map(|()| dir) }
+    }
+
+    /// Notes what cannot be undone any more. If something goes wrong after it,
+    /// such as a full disk under the report, the error says that it is done.
+    pub(crate) fn did(&self, fact: impl Into<String>) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let fact = fact.into();
+        if !done.contains(&fact) {
+            done.push(fact);
+        }
+    }
+
+    /// What was done is reported: what goes wrong from here on is another matter.
+    pub(crate) fn told(&self) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The failure with what was done before it and is not reported yet.
+    pub(crate) fn after(&self, failure: Failure) -> Failure {
+        let done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+        // To run it again would do it again.
+        if done.is_empty() { failure } else { failure.without_hints().causes(done) }
     }
 
     /// Whether the command runs in the server that holds the database.
@@ -125,11 +180,7 @@ impl Context {
     fn unlock(&self, dir: &Path, options: &Options) -> Outcome<Db> {
         for attempt in 1_u32.. {
             let secret = self.sources.unlock(dir)?;
-            let opened = match &secret {
-                Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
-                Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),
-            };
-            match opened {
+            match self.open_in_turn(dir, options, &secret)? {
                 Err(problem)
                     if problem.is_wrong_passphrase() && matches!(secret, Secret::Typed(_)) && attempt < ATTEMPTS =>
                 {
@@ -140,6 +191,43 @@ impl Context {
         }
         unreachable!("the loop ends at the last attempt")
     }
+
+    /// Opens the database once nobody else has it.
+    fn open_in_turn(&self, dir: &Path, options: &Options, secret: &Secret) -> Outcome<thingdb::Result<Db>> {
+        let mut waiting = Waiting::new(dir, self.global.wait, &self.console);
+        loop {
+            let options = options.clone().lock_timeout_ms(waiting.try_ms());
+            let opened = match secret {
+                Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
+                Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),
+            };
+            let problem = match opened {
+                Err(problem) if problem.is_locked() => problem,
+                opened => return Ok(opened),
+            };
+            match waiting.again(problem)? {
+                None => {}
+                Some(client) if self.hands_over && self.console.can_be_rewound() => {
+                    *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+                    // The server has the last word.
+                    return Err(Failure::silent());
+                }
+                Some(_) if self.hands_over => {
+                    return Err(Failure::held_by_server(dir).hint("run the command again: it will run in the server"));
+                }
+                Some(_) => return Err(Failure::held_by_server(dir)),
+            }
+        }
+    }
+}
+
+/// Refuses a path from a working directory that was deleted.
+pub(crate) fn reachable(dir: &Path) -> Outcome {
+    if environment::has_lost_directory(dir) {
+        return Err(Failure::usage(format!("{}: {}", dir.display(), environment::LOST_DIRECTORY))
+            .hint("cd to a directory that is there, or give the whole path"));
+    }
+    Ok(())
 }
 
 /// Refuses a directory that cannot hold a database before anybody types a
@@ -171,11 +259,13 @@ fn say(console: &Console, warning: &Warning) {
         Warning::Standing(_) => "rolled-back",
         Warning::Checkpoint(_) => "checkpoint",
         Warning::KeyringMode(_) => "keyring-mode",
+        Warning::DirectoryMode(_) => "directory-mode",
         _ => "open",
     };
     let said = console.warning(word, warning.to_string());
     match warning {
         Warning::Standing(_) => said.hint("thingdb verify; nothing can be written until the entries are back").say(),
+        Warning::DirectoryMode(_) => said.hint("chmod go-w DIR").say(),
         _ => said.say(),
     }
 }
@@ -184,7 +274,7 @@ fn say(console: &Console, warning: &Warning) {
 pub(crate) fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
     use clap::ValueEnum;
     match console.variable("THINGDB_FORMAT").map(std::ffi::OsString::into_string) {
-        Some(Ok(text)) if !text.is_empty() => Format::from_str(&text, true)
+        Some(Ok(text)) => Format::from_str(&text, true)
             .map(Some)
             .map_err(|_| Failure::usage(format!("THINGDB_FORMAT is {text:?}: table, json, ndjson or raw are known"))),
         _ => Ok(None),

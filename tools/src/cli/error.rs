@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::console::Console;
 use super::talk::Remark;
 use super::text::Utf16;
+use super::{find, user};
 
 /// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +44,15 @@ pub(crate) enum Exit {
     NewerVersion = 15,
     /// There is no room on a disk for what was to be written.
     DiskFull = 16,
+    /// The database, or something in its directory, is not the user's own.
+    NotOwn = 17,
     /// Interrupted; what was reported as stored is stored.
     Interrupted = 130,
 }
 
 impl Exit {
     /// All of them.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Done,
         Self::Unexpected,
         Self::Usage,
@@ -63,6 +67,7 @@ impl Exit {
         Self::Unreachable,
         Self::NewerVersion,
         Self::DiskFull,
+        Self::NotOwn,
         Self::Interrupted,
     ];
 
@@ -150,7 +155,24 @@ impl Failure {
 
     /// The reader of our output has gone away, as `head` does: nothing to say.
     pub(crate) fn closed_pipe() -> Self {
+        Self::silent()
+    }
+
+    /// The command ends here and says nothing.
+    pub(crate) fn silent() -> Self {
         Self::new(Exit::Done, "", "")
+    }
+
+    /// A server has the database, and the command needs it for itself.
+    pub(crate) fn held_by_server(dir: &Path) -> Self {
+        Self::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))
+            .hint("thingdb doctor tells which process it is")
+    }
+
+    /// The failure without what would help.
+    pub(crate) fn without_hints(mut self) -> Self {
+        self.remark.hints.clear();
+        self
     }
 
     /// Adds a line of explanation.
@@ -256,7 +278,37 @@ impl From<thingdb::Error> for Failure {
             last = text;
             source = cause.source();
         }
-        if hint.is_empty() { failure } else { failure.hint(hint) }
+        match &problem {
+            thingdb::Error::OtherUser { path, owner, user } => failure.hint(of_other_user(path, *owner, *user)),
+            thingdb::Error::NotOwnFile { path, .. } => in_the_place_of_a_file(failure, path),
+            _ if hint.is_empty() => failure,
+            _ => failure.hint(hint),
+        }
+    }
+}
+
+/// What helps if a file belongs to somebody else: to be them, or to have it.
+fn of_other_user(path: &Path, owner: u32, user: u32) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let around = path.parent().and_then(|around| around.metadata().ok());
+    if path.is_file() && around.is_some_and(|around| around.uid() == user) {
+        let path = find::quoted_path(path);
+        return format!("a command of user {owner} wrote it: sudo chown {} {path}", user::named(user));
+    }
+    format!("sudo -u {} thingdb …", user::named(owner))
+}
+
+/// What helps if something else lies where a file should.
+fn in_the_place_of_a_file(failure: Failure, path: &Path) -> Failure {
+    let name = path.file_name().unwrap_or_default();
+    let is_made_anew = ["LOCK", "reserve", "socket", "socket.new"].iter().any(|known| name == *known)
+        || name.as_encoded_bytes().ends_with(b".new");
+    let quoted = find::quoted_path(path);
+    let failure = failure.cause("nothing was opened: whoever made the directory can have it lead anywhere");
+    if is_made_anew {
+        failure.hint(format!("rm {quoted} if you trust the rest; the database makes it anew"))
+    } else {
+        failure.hint(format!("ls -l {quoted}; if the file is yours, put it there itself: cp --remove-destination"))
     }
 }
 
@@ -267,6 +319,13 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::WrongPassphrase, "wrong-passphrase", "forgotten? thingdb help passphrase tells of the recovery key")
         }
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
+        p if p.is_other_user() => (Exit::NotOwn, "other-user", ""),
+        p if p.is_not_own_file() => (Exit::NotOwn, "not-own-file", ""),
+        p if p.is_read_only_medium() => (
+            Exit::Unexpected,
+            "read-only-medium",
+            "cp -R DIR COPY, then thingdb --db COPY …; only read there: written to, the copy would be a second node",
+        ),
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
         p if p.is_newer_version() => {

@@ -26,6 +26,9 @@ pub(crate) fn file(console: &Console, path: &str) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = console.source(path)?.take(MAX_BYTES).read_to_end(&mut bytes);
     read.map_err(|problem| Failure::file(name, &problem))?;
+    if path == "-" {
+        console.has_read(&bytes);
+    }
     Ok(bytes)
 }
 

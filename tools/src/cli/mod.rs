@@ -15,6 +15,7 @@ mod context;
 pub(crate) mod counts;
 mod database;
 pub(crate) mod entry;
+pub(crate) mod environment;
 pub(crate) mod error;
 mod excerpt;
 pub(crate) mod find;
@@ -50,6 +51,8 @@ pub(crate) mod text;
 mod times;
 pub(crate) mod unwrap;
 mod usage;
+pub(crate) mod user;
+mod waiting;
 mod watch;
 pub(crate) mod when;
 mod whole;
@@ -68,6 +71,7 @@ use error::{Exit, Outcome};
 use output::Format;
 use pager::Pager;
 use talk::Form;
+use waiting::Waiting;
 
 /// Runs the command that `args` name and gives its exit code: in the server
 /// that holds the database, or else here.
@@ -82,15 +86,15 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen());
+    environment::without_passphrase(&cli, &args, &console);
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
     }
     let (console, pager) = Pager::between(console, &cli);
-    let ran = match server(&cli) {
-        Ok(Some(client)) => client.run(&console, cli.global, &args),
-        Ok(None) => Ok(execute(cli, &console, None).into()),
-        Err(failure) => Err(failure),
-    };
+    let ran = server(&cli, &console).and_then(|found| match found {
+        Some(client) => client.run(&console, cli.global, &args),
+        None => run_here(cli, &console, &args),
+    });
     let code = ended(ran, &console);
     drop(console);
     if let Some(pager) = pager {
@@ -107,24 +111,49 @@ fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
     })
 }
 
-/// The server that holds the database, if the command opens one and there is
-/// a server.
-fn server(cli: &Cli) -> Outcome<Option<Client>> {
+/// The server that holds the database, or is about to, if the command opens one
+/// and there is a server.
+fn server(cli: &Cli, console: &Console) -> Outcome<Option<Client>> {
     match &cli.global.db {
         _ if cli.server()?.is_some() => Ok(None),
-        Some(dir) if cli.command.opens_database() && !dir.as_os_str().is_empty() => Client::connect(dir),
+        Some(dir) if cli.command.opens_database() && !dir.as_os_str().is_empty() => {
+            let console = console.clone().quiet(cli.global.quiet);
+            Waiting::new(dir, cli.global.wait, &console).until_free()
+        }
         _ => Ok(None),
     }
 }
 
-/// Runs a command, on the database of a server if it is given.
-pub(crate) fn execute(cli: Cli, console: &Console, held: Option<Arc<Db>>) -> Exit {
+/// Runs a command in this process; in a server, if one took the database before
+/// the command could.
+fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcome<ExitCode> {
+    let context = Context::new(cli.global, console, None)?.handing_over(cli.command.opens_database());
+    let exit = execute(&context, cli.command);
+    let Some(client) = context.server() else { return Ok(exit.into()) };
+    match Cli::read(args) {
+        Ok(cli) => client.run(&console.rewound()?, cli.global, args),
+        Err(problem) => Ok(usage::refuse(&problem, args)),
+    }
+}
+
+/// Runs a command in a server, on the database that it holds.
+pub(crate) fn run_in_server(cli: Cli, console: &Console, db: Arc<Db>) -> Exit {
     let console = &speaking(console.clone(), cli.global.chosen());
-    let context = Context::new(cli.global, console, held);
-    match context.and_then(|context| command::run(&context, cli.command)) {
-        Ok(()) => Exit::Done,
+    match Context::new(cli.global, console, Some(db)) {
+        Ok(context) => execute(&context, cli.command),
         Err(failure) => {
             failure.say(console);
+            failure.exit()
+        }
+    }
+}
+
+fn execute(context: &Context, command: args::Command) -> Exit {
+    match command::run(context, command) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            let failure = context.after(failure);
+            failure.say(&context.console);
             failure.exit()
         }
     }

@@ -17,7 +17,10 @@ use super::find;
 use super::text;
 
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
-const MAX_BYTES: u64 = 65_536;
+pub(crate) const MAX_BYTES: u64 = 65_536;
+
+/// The variable that holds the passphrase itself.
+pub(crate) const PASSPHRASE_VARIABLE: &str = "THINGDB_PASSPHRASE";
 
 /// What is read here, mostly.
 const PASSPHRASE: &str = "passphrase";
@@ -217,7 +220,7 @@ impl Sources {
             Place::File(path) => self.read_file(path),
             Place::Descriptor(number) => read_descriptor(*number),
             Place::Command(command) => read_command(command),
-            Place::Environment => Ok(from_os(self.console.variable("THINGDB_PASSPHRASE").unwrap_or_default())),
+            Place::Environment => Ok(from_os(self.console.variable(PASSPHRASE_VARIABLE).unwrap_or_default())),
             Place::Terminal | Place::RecoveryKey(_) => unreachable!("handled by the callers"),
         }
     }
@@ -256,7 +259,7 @@ pub(crate) fn secret_stdin(console: &Console, what: &str) -> Outcome<Zeroizing<V
 /// The environment's choice: a file, a command, a systemd credential, and as
 /// the last choice the passphrase itself.
 fn environment(console: &Console) -> Option<Place> {
-    let set = |name: &str| console.variable(name).filter(|value| !value.is_empty());
+    let set = |name: &str| console.variable(name);
     let credential = || {
         let path = PathBuf::from(set("CREDENTIALS_DIRECTORY")?).join("thingdb-passphrase");
         console.open(&path, Access::Read).is_ok_and(|file| file.is_regular()).then_some(path)
@@ -264,7 +267,12 @@ fn environment(console: &Console) -> Option<Place> {
     None.or_else(|| set("THINGDB_PASSPHRASE_FILE").map(|path| Place::File(path.into())))
         .or_else(|| set("THINGDB_PASSPHRASE_COMMAND").map(Place::Command))
         .or_else(|| credential().map(Place::File))
-        .or_else(|| set("THINGDB_PASSPHRASE").map(|_| Place::Environment))
+        .or_else(|| set(PASSPHRASE_VARIABLE).map(|_| Place::Environment))
+}
+
+/// Whether the passphrase would be that in the environment.
+pub(crate) fn is_of_environment(args: &PassphraseArgs, console: &Console) -> bool {
+    !args.is_given() && matches!(environment(console), Some(Place::Environment))
 }
 
 /// A passphrase of these bytes, which are moved and not copied.
@@ -312,7 +320,7 @@ fn read_command(command: &OsStr) -> Outcome<Zeroizing<Vec<u8>>> {
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(command)
-        .env_remove("THINGDB_PASSPHRASE")
+        .env_remove(PASSPHRASE_VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

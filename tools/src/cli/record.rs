@@ -417,7 +417,7 @@ impl ImportedJson {
             stream: whole::word(&imported.stream),
             ledger: imported.stream.ledger().map(LedgerJson::new),
             contradictions: imported.conflicts.iter().map(ContradictionJson::new).collect(),
-            interrupted,
+            interrupted: interrupted || imported.limited,
             reasons: imported.reasons.iter().map(RefusalJson::new).collect(),
             unlisted: None,
         }

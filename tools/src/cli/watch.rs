@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::args::Cli;
 use super::console::Console;
 use super::error::{Exit, Failure, Outcome};
-use super::{ended, execute, interrupt, server};
+use super::{ended, interrupt, run_here, server};
 use crate::local::SERVER_GONE;
 
 /// How often it is looked whether the server is there again.
@@ -35,7 +35,7 @@ pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
     while !interrupt::is_requested() {
         // It was read before, and means the same.
         let Some(again) = cli.take().or_else(|| Cli::read(args).ok()) else { return Exit::Usage.into() };
-        let ran = match server(&again) {
+        let ran = match server(&again, console) {
             Ok(Some(client)) => {
                 was_in_server = true;
                 if std::mem::take(&mut is_told) {
@@ -44,7 +44,7 @@ pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
                 client.run(console, again.global, args)
             }
             Ok(None) if was_in_server => Err(server_ends()),
-            Ok(None) => return execute(again, console, None).into(),
+            Ok(None) => return ended(run_here(again, console, args), console),
             Err(failure) => Err(failure),
         };
         if !was_in_server || !is_without_server(&ran) {

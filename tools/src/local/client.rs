@@ -10,16 +10,20 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use thingdb::Db;
+
 use super::message::{Command, Greeting, Message};
 use super::wire::{Receiver, malformed};
 use super::{message, socket};
 use crate::cli::args::Global;
 use crate::cli::channel::Channel;
 use crate::cli::console::{Console, Patience};
+use crate::cli::environment;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::interrupt;
 use crate::cli::passphrase::Sources;
 use crate::cli::replace::{Manner, Pending};
+use crate::cli::user;
 
 /// How long a server may take to greet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: [&str; 2] = ["THINGDB_PASSPHRASE", "THINGDB_PASSPHRASE_COMMAND"];
 
 /// A server that holds the database, and waits for a command.
+#[derive(Debug)]
 pub(crate) struct Client {
     stream: UnixStream,
 }
@@ -37,6 +42,8 @@ impl Client {
     /// Connects to the server that holds the database in `dir`, if there is
     /// one.
     pub(crate) fn connect(dir: &Path) -> Outcome<Option<Self>> {
+        // What lies there may be another socket than that of a server.
+        Db::check_directory(dir)?;
         let shown = dir.display();
         let failure = |problem: io::Error| Failure::file(&format!("the socket in {shown}"), &problem);
         let Some(stream) = socket::connect(dir).map_err(failure)? else { return Ok(None) };
@@ -45,11 +52,11 @@ impl Client {
             && !socket::is_ours(user)
         {
             return Err(Failure::new(
-                Exit::Locked,
+                Exit::NotOwn,
                 "other-user",
                 format!("the server that holds {shown} runs as user {user}"),
             )
-            .hint(format!("run the command as that user: sudo -u '#{user}' thingdb …")));
+            .hint(format!("sudo -u {} thingdb …", user::named(user))));
         }
         stream.set_read_timeout(Some(PATIENCE)).map_err(failure)?;
         let frame = match Receiver::new(&stream).next() {
@@ -132,7 +139,7 @@ impl<'a> Errand<'a> {
             args: args.to_vec(),
             // Without one, relative paths are found from the server's.
             dir: std::env::current_dir().unwrap_or_default(),
-            variables: std::env::vars_os().filter(named).collect(),
+            variables: environment::variables().filter(named).collect(),
             colours: self.console.colours(),
             paged: self.console.stdout().paged(),
             streams: streams.map_err(|problem| Failure::file("stdin, stdout or stderr", &problem))?,

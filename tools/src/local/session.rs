@@ -91,7 +91,7 @@ impl Session {
         {
             self.refuse(
                 false,
-                Failure::new(Exit::Locked, "other-user", format!("the server takes no command from user {user}")),
+                Failure::new(Exit::NotOwn, "other-user", format!("the server takes no command from user {user}")),
             );
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -159,7 +159,7 @@ impl Session {
         let host = Arc::new(Remote(Arc::clone(&client)));
         let console = Console::new([stdin, stdout, stderr], host).colourful(colours);
         let ran = catch_unwind(AssertUnwindSafe(|| match Cli::read_of(&args, &|name| client.variable(name)) {
-            Ok(cli) if cli.command.opens_database() => crate::cli::execute(cli, &console, Some(db)),
+            Ok(cli) if cli.command.opens_database() => crate::cli::run_in_server(cli, &console, db),
             // The client has read the same arguments, and found nothing wrong.
             _ => Exit::Usage,
         }));
@@ -190,7 +190,8 @@ struct Client {
 
 impl Client {
     fn variable(&self, name: &str) -> Option<OsString> {
-        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        let set = self.variables.iter().find(|(known, value)| known == name && !value.is_empty());
+        set.map(|(_, value)| value.clone())
     }
 
     /// Asks the client for something. One that is gone is a closed pipe.

@@ -3,14 +3,13 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::super::StorageError;
 use super::fault::io_error;
-use crate::disk::{parent_of, sync_directory};
+use crate::disk::{Access, open_file, parent_of, sync_directory};
 
 /// Makes every write to the log durable before it returns, so that nothing is
 /// overwritten before what replaces it is safe. Says whether the file system
@@ -20,13 +19,7 @@ use crate::disk::{parent_of, sync_directory};
 /// written in order, too. The file is created if need be: sled takes an empty one
 /// for a new one.
 pub(super) fn order_writes(db: &Path) -> Result<bool, StorageError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(db)
-        .map_err(io_error("open", db))?;
+    let file = open_file(db, Access::Create).map_err(io_error("open", db))?;
     Ok(set_synchronous(&file, true))
 }
 
@@ -52,7 +45,7 @@ pub(super) fn set_synchronous(_file: &File, _on: bool) -> bool {
 pub(super) fn sync_everything(directory: &Path, store: &Path) -> Result<HashSet<OsString>, StorageError> {
     for name in names_in(store).map_err(io_error("list", store))? {
         let path = store.join(name);
-        if path.is_file() {
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
             sync_file(&path).map_err(io_error("sync", &path))?;
         }
     }
@@ -94,7 +87,7 @@ pub(super) fn sync_new_blobs(blobs: &Path, durable: &mut HashSet<OsString>) -> R
 }
 
 fn sync_file(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    open_file(path, Access::Read)?.sync_all()
 }
 
 pub(super) fn names_in(path: &Path) -> io::Result<Vec<OsString>> {

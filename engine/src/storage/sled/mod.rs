@@ -57,7 +57,6 @@ mod room;
 mod sync;
 mod trees;
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -66,7 +65,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
-use crate::disk::create_private_directory;
+use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, panic_text};
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
@@ -219,7 +218,7 @@ impl SledStorage {
         let db_path = store.join("db");
         // What a killed process wrote may be in memory only. It has to be on
         // the disk before sled writes a snapshot that refers to it.
-        match File::open(&db_path) {
+        match open_file(&db_path, Access::Read) {
             Ok(file) => file.sync_all().map_err(io_error("sync", &db_path))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error("open", &db_path)(error)),
@@ -229,7 +228,7 @@ impl SledStorage {
         }
         let can_order = options.ordered_writes && order_writes(&db_path)?;
         let trees = open_sled(directory, &store, &options)?;
-        let log = OpenOptions::new().read(true).write(true).open(&db_path).map_err(io_error("open", &db_path));
+        let log = open_file(&db_path, Access::Write).map_err(io_error("open", &db_path));
         let opened = log.and_then(|log| Ok((log, sync_everything(directory, &store)?)));
         let (log, blobs) = match opened {
             Ok(opened) => opened,

@@ -28,7 +28,7 @@ pub(super) fn release_reserve(directory: &Path) -> Result<(), StorageError> {
 pub(super) fn refill(directory: &Path, options: &SledOptions) -> Result<(), StorageError> {
     let size = options.reserve_bytes;
     let path = reserve_path(directory);
-    let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    let present = fs::symlink_metadata(&path).map_or(0, |found| if found.is_file() { found.len() } else { 0 });
     if size == 0 || present >= size {
         return Ok(());
     }
@@ -44,9 +44,14 @@ pub(super) fn refill(directory: &Path, options: &SledOptions) -> Result<(), Stor
 }
 
 /// Writes zeros: a hole would reserve nothing, and not every file system can
-/// allocate without writing.
+/// allocate without writing. The file is a new one: what lies under its name may
+/// be somebody else's, too.
 fn fill(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    match fs::remove_file(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let zeros = [0; 64 << 10];
     let mut left = size;
     while left > 0 {

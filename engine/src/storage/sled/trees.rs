@@ -1,6 +1,6 @@
 //! sled's handles: opened, and let go of.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::fault::{convert, io_error, panic_text};
 use super::files::names_in;
 use super::journal::repeat_journal;
 use super::room::{release_reserve, reserve_path};
-use crate::disk::sync_directory;
+use crate::disk::{Access, open_file, sync_directory};
 
 /// How long an opening waits for a lock that a closed handle still holds.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1200);
@@ -97,7 +97,7 @@ fn move_snapshots_aside(store: &Path) -> Result<(), StorageError> {
         let from = store.join(name);
         let to = (0_u32..)
             .map(|n| store.join(format!("aside.{n}.{name}")))
-            .find(|to| !to.exists())
+            .find(|to| fs::symlink_metadata(to).is_err())
             .expect("a directory holds fewer than 2^32 files");
         fs::rename(&from, &to).map_err(io_error("move aside", &from))?;
     }
@@ -107,7 +107,7 @@ fn move_snapshots_aside(store: &Path) -> Result<(), StorageError> {
 /// Waits until sled has let go of its lock, for as long as an opening would.
 fn wait_for_lock(db: &Path) {
     let deadline = Instant::now() + LOCK_PATIENCE;
-    while let Ok(file) = File::open(db) {
+    while let Ok(file) = open_file(db, Access::Read) {
         if file.try_lock().is_ok() || Instant::now() >= deadline {
             return;
         }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use thingdb::{Actor, Db, Time};
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
@@ -96,6 +96,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 );
             }
             db.close()?;
+            context.did(CHANGED);
             show(context, &Known { trusted: false, since: None, time: None, ..known })
         }
     }
@@ -104,6 +105,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
 fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
     let known = all(&db).into_iter().find(|known| known.id == *key);
     db.close()?;
+    context.did(CHANGED);
     known.map_or(Ok(()), |known| show(context, &known))
 }
 

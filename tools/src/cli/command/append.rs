@@ -122,7 +122,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut summary = append.end()?;
     summary.interrupted = end.as_ref().is_ok_and(|end| *end == End::Interrupted);
     let end = end.and_then(|end| db.close().map(|()| end).map_err(Failure::from));
+    context.did(format!("{} stored", counted(summary.added, "entry is", "entries are")));
     say(context, &summary, start.elapsed())?;
+    context.told();
     conclude(args, compression.unwrap_or(Compression::None), &summary, end)
 }
 

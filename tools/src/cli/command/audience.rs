@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use thingdb::Audience;
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
@@ -70,6 +70,7 @@ pub(crate) fn run(context: &Context, command: Option<&Command>) -> Outcome {
             }
         }
         db.set_audience(audience)?;
+        context.did(CHANGED);
     }
     finish(context, db)
 }
@@ -93,6 +94,7 @@ pub(crate) fn unshare(context: &Context, args: &Unshare) -> Outcome {
             .hint("thingdb audience"));
     }
     db.set_audience(audience)?;
+    context.did(CHANGED);
     context.console.note("new entries are not sealed to it; what it could read it can still read");
     finish(context, db)
 }

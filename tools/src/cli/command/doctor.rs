@@ -69,6 +69,8 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
             checks.extend(contents(db)?);
             None
         }
+        // A server will say it all.
+        Err(_) if context.is_handed_over() => return Err(Failure::silent()),
         Err(failure) => {
             checks.push(Check::new("open", State::Fail, failure.fact()));
             Some(failure)

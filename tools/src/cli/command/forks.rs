@@ -157,6 +157,7 @@ pub(crate) fn resolve(context: &Context, args: &ResolveArgs) -> Outcome {
     let db = context.open()?;
     let keep = head(&db, &args.thing, &args.keep)?;
     let receipt = db.resolve(&args.thing, &keep, &args.reason, args.actor.as_deref())?;
+    context.did(format!("the entry is stored: {} #{} {}", printable(receipt.thing.as_str()), receipt.seq, receipt.id));
     db.close()?;
     if context.output.is_json() {
         #[derive(Serialize)]

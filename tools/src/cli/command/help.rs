@@ -29,6 +29,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (14, "peer not reachable, or not the one that was pinned"),
     (15, "the database or the stream was written by a newer version"),
     (16, "a disk is full: what was reported as stored is stored"),
+    (17, "the database, or a file in its directory, is not this user's own"),
     (130, "interrupted; what was reported as stored is stored"),
 ];
 
@@ -62,9 +63,13 @@ THINGDB_PASSPHRASE_FILE      a file that holds the passphrase
 THINGDB_PASSPHRASE_COMMAND   a command that prints it
 CREDENTIALS_DIRECTORY        systemd's; the credential is thingdb-passphrase
 THINGDB_PASSPHRASE           the passphrase itself, as the last choice
+THINGDB_WAIT                 seconds to wait for another process that has the
+                             database open; --wait wins, 10 without either
 NO_COLOR, CLICOLOR_FORCE     colours off, colours on
 THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
-                             neither is set; cat for none";
+                             neither is set; cat for none
+
+A variable that is empty counts as one that is not set.";
 
 /// Prints the help.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {

@@ -91,9 +91,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let _patience = console.patience();
     let imported = import(context, &db, args, (lines, is_array), rejects.as_mut())?;
     db.close()?;
+    context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
     rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary, &imported)?;
+    context.told();
     conclude(args, &summary, &imported)
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
 use super::{peer, recovery_key};
-use crate::cli::context::Context;
+use crate::cli::context::{self, Context};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::printable;
@@ -68,10 +68,6 @@ pub(crate) struct Args {
     kdf_lanes: Option<u32>,
 }
 
-/// What making a database puts into its directory before there is a keyring,
-/// and what the root of a file system holds.
-const OURS: [&str; 7] = ["LOCK", "VERSION", "checkpoint", "store", "reserve", ".keyring.unfinished.new", "lost+found"];
-
 /// Files in the way that are named.
 const MAX_NAMED: usize = 3;
 
@@ -94,6 +90,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         Some(dir) => dir,
         None => context.dir()?,
     };
+    context::reachable(dir)?;
+    thingdb::Db::check_directory(dir)?;
     if dir.join("keyring").exists() {
         if args.if_absent {
             context.console.note(&format!("{} is a database already, and stays as it is", dir.display()));
@@ -136,6 +134,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         recovery_key: keep.as_ref().zip(recovery_key.as_ref()).and_then(|(keep, key)| keep.shown(key.as_str())),
     };
     db.close()?;
+    context.did(format!("the database {} is made", printable(&created.db)));
     say(context, &created)
 }
 
@@ -143,17 +142,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 /// files is in danger from whoever tidies them up. What an `init` left that was
 /// broken off is ours.
 fn refuse_strangers(dir: &Path) -> Outcome {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(problem) => return Err(Failure::file(&dir.display().to_string(), &problem)),
-    };
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    let mut strangers: Vec<String> = names.filter(|name| !OURS.contains(&name.as_str())).collect();
+    let strangers = thingdb::Db::strangers_in(dir)?;
+    let mut strangers: Vec<_> = strangers.iter().map(|name| name.to_string_lossy()).collect();
     if strangers.is_empty() {
         return Ok(());
     }
-    strangers.sort();
     let count = strangers.len().saturating_sub(MAX_NAMED);
     strangers.truncate(MAX_NAMED);
     let more = if count > 0 { format!(" and {count} more") } else { String::new() };

@@ -127,7 +127,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     })?;
     let report = migrate(context, &db, args, &old)?;
     db.close()?;
+    context.did("what could be brought over is stored");
     say(context, &report)?;
+    context.told();
     conclude(&report)
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     certificate::renew(&db)?;
     let dir = db.dir().display().to_string();
     let node_key = db.new_node_key()?;
+    context.did(format!("the node has the new key {}", node_key.fingerprint()));
     let new = NewNode {
         db: dir,
         origin: node_key.origin().to_string(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use thingdb::{Db, Passphrase, SlotKind};
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::Outcome;
 use crate::cli::passphrase::{Purpose, Question};
 
@@ -48,6 +48,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     })?;
     replace(&db, &new)?;
     db.close()?;
+    context.did(CHANGED);
     let dir = dir.display().to_string();
     if context.output.is_json() {
         return context.output.object(&Changed { db: dir, changed: true });

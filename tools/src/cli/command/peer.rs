@@ -10,7 +10,7 @@ use thingdb::{Card, Db, Hash, Introduction, Peer, PeerAddress};
 use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
 use crate::cli::{input, when};
@@ -138,6 +138,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             }
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
+            context.did(CHANGED);
             show(context, &peer)
         }
         Command::Set { name, address } => {
@@ -148,6 +149,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
             db.close()?;
+            context.did(CHANGED);
             show(context, &peer)
         }
         Command::ForgetCheckpoint { name } => {
@@ -155,6 +157,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             db.forget_checkpoint(&peer.origin())?;
             let peer = known(&db, &peer)?;
             db.close()?;
+            context.did(CHANGED);
             context.console.note("the evidence stays where it is; the next exchange compares everything anew");
             show(context, &peer)
         }
@@ -167,6 +170,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let peer = known(&db, &db.peer(name)?)?;
             db.remove_peer(name)?;
             db.close()?;
+            context.did(CHANGED);
             context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
             show(context, &peer)
         }

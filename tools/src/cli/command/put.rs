@@ -76,7 +76,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         draft = draft.expect(expect(&db, &args.thing, expected)?);
     }
     let receipt = db.write_with(draft, args.speed.durability()).map_err(|problem| explain(&db, problem))?;
-    db.close()?;
+    let stored = || {
+        let (thing, id) = (printable(receipt.thing.as_str()), receipt.id);
+        context.did(format!("the entry is stored: {thing} #{} {id}", receipt.seq));
+    };
+    if args.speed.relaxed {
+        db.close()?;
+        stored();
+    } else {
+        stored();
+        db.close()?;
+    }
     say(context, &receipt, &signer)
 }
 

@@ -44,6 +44,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     let text = make(&db, &keep)?;
     db.close()?;
+    context.did(match keep.file() {
+        Some(file) => format!("the recovery key is in {}", printable(&file)),
+        None => "the recovery key is made, and nobody has seen it: run the command again for another".to_owned(),
+    });
     let told = RecoveryKeyJson { recovery_key: keep.shown(text.as_str()), file: keep.file() };
     context.console.note(&match &told.file {
         Some(file) => format!(

@@ -86,6 +86,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     db.close()?;
     let ShareSummary { shared, known, undecryptable, full, displaced, .. } = summary;
+    context.did(format!("{} sealed to {}", counted(shared, "entry is", "entries are"), printable(&to.join(", "))));
     if context.output.is_json() {
         context.output.object(&Shared { shared, known, undecryptable, full, displaced })?;
     } else {
@@ -97,6 +98,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         );
         context.output.line(&line)?;
     }
+    context.told();
     if displaced > 0 {
         let envelopes = counted(displaced, "envelope", "envelopes");
         let fact = format!("{envelopes} of others gave way: an entry keeps eight");

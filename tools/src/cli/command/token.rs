@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use thingdb::{Peer, Scope, Time, Token, TokenRequest};
 
-use crate::cli::context::Context;
+use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::find;
 use crate::cli::output::{Format, printable};
@@ -134,6 +134,13 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     }
     let peers = db.peers()?;
     db.close()?;
+    context.did(match keep.file() {
+        Some(file) => format!("the token is in {}", printable(&file)),
+        None => {
+            let name = find::quoted(token.name.as_str());
+            format!("the token is made, and nobody has seen it: thingdb token rm {name}")
+        }
+    });
     let told = TokenJson { file: keep.file(), token: keep.shown(text.as_str()), ..json(&token, &peers) };
     context.console.note(&match &told.file {
         Some(file) => format!("token in {}; whoever has it may do what it allows", printable(file)),
@@ -192,6 +199,7 @@ fn remove(context: &Context, name: &str) -> Outcome {
     if !removed {
         return Err(Failure::not_found(format!("no token named {}", printable(name))).hint("thingdb token ls"));
     }
+    context.did(CHANGED);
     match context.output.format() {
         Format::Json | Format::Ndjson => context.output.object(&Removed { name, removed }),
         _ => context.output.line(&format!("removed {}", printable(name))),

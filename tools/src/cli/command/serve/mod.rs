@@ -100,8 +100,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let config = args.config()?;
     let dir = context.dir()?;
     if Client::connect(dir)?.is_some() {
-        return Err(Failure::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))
-            .hint("thingdb doctor tells which process it is"));
+        return Err(Failure::held_by_server(dir));
+    }
+    if let Err(problem) = thingdb::forbid_dumps() {
+        let fact = format!("a dump of this process's memory would hold its keys: {problem}");
+        context.console.warning("dumps", fact).say();
     }
     let db = Arc::new(context.open()?.into_own()?);
     let shutdown = Shutdown::new();

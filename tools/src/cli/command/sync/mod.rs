@@ -255,8 +255,14 @@ fn exchange(
         reconnects: remote.client().reconnects() - reconnects,
         seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
     };
+    if !args.dry_run {
+        context.did("what was exchanged is stored");
+    }
     let says = says_nothing_too || summary.pulled.is_something() || summary.pushed.is_something();
     let said = if says { say(context, &told) } else { Ok(()) };
+    if said.is_ok() {
+        context.told();
+    }
     if says_nothing_too {
         remark(context, peer, args, &summary);
     }

@@ -1,0 +1,165 @@
+//! Several commands on one database: each gets its turn.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::cli::world::{Answer, World, skip};
+
+fn hold(world: &World) -> File {
+    let lock = File::options().read(true).write(true).open(world.path("db/LOCK")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+fn piped(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn puts_at_once_all_succeed() {
+    let world = World::new();
+    let put = |n: u32| {
+        let mut command = world.thingdb(&["put", "lamp", &n.to_string()]);
+        // The machine may have little to give to each.
+        command.env("THINGDB_WAIT", "300");
+        piped(command)
+    };
+    let children: Vec<Child> = (0..10).map(put).collect();
+    let mut seqs: Vec<u64> =
+        children.into_iter().map(|child| Answer::wait(child).ok().json()["seq"].as_u64().unwrap()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_does_not_want_to_wait_is_told_who_is_there() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    let lock = hold(&world);
+    world.run(&["--wait", "0", "get", "lamp"]).exit(11).says("error[locked]").says("hint: thingdb --wait SECONDS");
+    world.run(&["--wait", "0.3", "get", "lamp"]).exit(11).says("waited 0.3 s");
+    for bad in ["-1", "x", "inf", "NaN", "86401"] {
+        world.run(&[&format!("--wait={bad}"), "get", "lamp"]).exit(2);
+    }
+    drop(lock);
+    world.run(&["--wait", "0", "get", "lamp"]).ok();
+}
+
+/// A command on a terminal, which tells what it waits for.
+fn on_terminal(world: &World, line: &str) -> Option<(Child, BufReader<std::process::ChildStdout>)> {
+    if Command::new("script").arg("--version").output().is_err() {
+        skip("there is no script to make a terminal with");
+        return None;
+    }
+    let mut command = world.command("timeout");
+    command.args(["120", "script", "-qec", line, "/dev/null"]).env("TERM", "xterm");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut shown = String::new();
+    while !shown.contains("waiting for ") {
+        assert!(output.read_line(&mut shown).unwrap() > 0, "{shown}");
+    }
+    Some((child, output))
+}
+
+#[test]
+fn a_person_is_told_what_a_command_waits_for() {
+    let world = World::new();
+    world.run(&["put", "lamp", "\"shines\""]).ok();
+    let lock = hold(&world);
+    let Some((mut child, mut output)) = on_terminal(&world, "thingdb --wait 100 get lamp --raw") else { return };
+    drop(lock);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("shines"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_interrupt_ends_the_wait() {
+    let world = World::new();
+    let _lock = hold(&world);
+    let Some((mut child, mut output)) = on_terminal(&world, "thingdb --wait 100 get lamp; echo \"rc $?\"") else {
+        return;
+    };
+    child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    // A shell that is interrupted with its command says nothing more.
+    assert!(!rest.contains("rc 0") && !rest.contains("rc 11"), "{rest}");
+    child.wait().unwrap();
+}
+
+/// A server, which has the database when this returns.
+fn serve(world: &World) -> Child {
+    let mut server = world.thingdb(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("serving"), "{said}");
+    server
+}
+
+/// Starts a command that gets as far as its passphrase, then a server, and then
+/// lets the command go on.
+fn overtaken(world: &World, args: &[&str], input: &[u8]) -> Answer {
+    let pipe = world.path("pipe");
+    let _ = std::fs::remove_file(&pipe);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = world.thingdb(&["--passphrase-command", "cat pipe"]);
+    command.args(args).stdin(Stdio::piped());
+    let mut child = piped(command);
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    // It is open once the command waits at its other end.
+    let mut passphrase = File::options().write(true).open(&pipe).unwrap();
+    let mut server = serve(world);
+    passphrase.write_all(format!("{}\n", crate::cli::world::CANARY).as_bytes()).unwrap();
+    drop(passphrase);
+    let answer = Answer::wait(child);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    answer
+}
+
+#[test]
+fn a_command_that_a_server_overtakes_runs_in_it() {
+    let world = World::new();
+    let answer = overtaken(&world, &["put", "lamp", "-"], br#"{"n":12345678901234567890}"#).ok();
+    assert_eq!(answer.json()["seq"], 1);
+    assert_eq!(world.run(&["get", "lamp", "--raw"]).ok().stdout, r#"{"n":12345678901234567890}"#);
+    let answer = overtaken(&world, &["doctor"], b"").ok();
+    assert_eq!(answer.lines().len(), 1, "{answer:?}");
+    assert!(answer.stdout.contains("holds the database, and runs this"), "{answer:?}");
+}
+
+/// Half of an input would look like a whole one.
+#[test]
+fn an_input_that_was_begun_is_not_handed_over() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    let stream = world.run(&["export"]).ok().stdout;
+    let answer = overtaken(&world, &["import", "-"], stream.as_bytes());
+    assert!(answer.stdout.is_empty(), "{answer:?}");
+    answer.exit(11).says("hint: run the command again");
+}
+
+#[test]
+fn a_command_waits_for_a_server_that_starts() {
+    let world = World::new();
+    world.run(&["put", "lamp", "\"shines\""]).ok();
+    let lock = hold(&world);
+    // It has no passphrase: only a server can answer it. The place of the lock is
+    // given from hand to hand, so there is no moment at which nobody has it.
+    let mut command = world.thingdb(&["--no-input", "--wait", "100", "get", "lamp", "--raw"]);
+    command.env_remove("THINGDB_PASSPHRASE_FILE");
+    let asked = piped(command);
+    let other = World::new();
+    other.run(&["put", "lamp", "\"of the server\""]).ok();
+    let mut server = serve(&other);
+    // As if that server were the one of this directory.
+    std::fs::rename(other.path("db/socket"), world.path("db/socket")).unwrap();
+    assert_eq!(Answer::wait(asked).ok().stdout, "\"of the server\"");
+    drop(lock);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
