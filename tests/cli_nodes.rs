@@ -254,3 +254,147 @@ fn streams_come_as_arrays_archives_and_dry_runs() {
     d.fails(&["import", "bad", "--trust", "all", "--fail-fast"], 6);
     assert_eq!(d.json(&["stats"])["entries"], 1);
 }
+
+/// What stands behind `hint:` in what a command said.
+fn hints(said: &str) -> Vec<String> {
+    said.lines().filter_map(|line| line.strip_prefix("hint: ")).map(str::to_owned).collect()
+}
+
+/// Runs a hint as it stands, in a shell, as somebody who pastes it.
+fn paste(node: &Node<'_>, hint: &str) -> Output {
+    let bin = Path::new(env!("CARGO_BIN_EXE_thingdb")).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let mut shell = Command::new("sh");
+    shell.current_dir(node.dir).env_clear().env("PATH", path).env("THINGDB_PASSPHRASE", "correct horse");
+    shell.args(["-c", hint]).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The hints after a refused import, followed word for word, end with the import
+/// accepted: with the card that the stream begins with, in every form of it.
+#[test]
+fn the_hints_after_a_refused_import_lead_to_its_end() {
+    let tmp = tempfile::tempdir().unwrap();
+    let a = node(tmp.path(), "a");
+    a.ok(&["put", "x", "1"]);
+    let fingerprint = a.json(&["card"])["fingerprint"].as_str().unwrap().to_owned();
+    a.ok(&["export", "-o", "e.ndjson"]);
+    a.ok(&["export", "-o", "e two.ndjson.zst"]);
+    a.ok(&["export", "--binary", "-o", "e.tdbs"]);
+    a.ok(&["export", "--array", "-o", "e.json"]);
+    for (name, file) in [("b", "e.ndjson"), ("c", "e two.ndjson.zst"), ("d", "e.tdbs"), ("e", "e.json")] {
+        let reader = node(tmp.path(), name);
+        let said = reader.fails(&["import", file], 6);
+        let all = hints(&said);
+        assert!(all[0].contains(&fingerprint), "{said}");
+        let commands: Vec<&String> = all.iter().filter(|hint| hint.starts_with("thingdb ")).collect();
+        assert_eq!(commands.len(), 2, "{said}");
+        // Without a terminal somebody has to say that the fingerprint was compared.
+        let asked = paste(&reader, commands[0]);
+        let err = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert_eq!(asked.status.code(), Some(2), "{err}");
+        assert!(err.contains(&fingerprint) && err.contains("repeat with --yes"), "{err}");
+        let added = paste(&reader, &format!("{} --yes", commands[0]));
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        let imported = paste(&reader, commands[1]);
+        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        assert_eq!(reader.json(&["stats"])["entries"], 1);
+    }
+    // A relay's stream begins with the relay's card, which would not help.
+    let relay = node(tmp.path(), "relay");
+    relay.ok(&["import", "e.ndjson", "--trust", "all"]);
+    relay.ok(&["export", "-o", "r.ndjson"]);
+    let far = node(tmp.path(), "far");
+    let said = far.fails(&["import", "r.ndjson"], 6);
+    assert!(said.contains("thingdb card > NAME.card") && !said.contains("@r.ndjson"), "{said}");
+    // Trust in the actor alone leads no further, and the hint says what does.
+    let key = a.ok(&["actor", "show", "a", "--format", "raw"]);
+    far.ok(&["actor", "trust", "a", key.trim()]);
+    let said = far.fails(&["import", "e.ndjson"], 6);
+    assert!(said.contains("peer add a @e.ndjson"), "{said}");
+}
+
+#[test]
+fn a_withdrawal_is_shown_with_who_names_the_key_and_is_taken_back_by_name() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (a, b) = (node(tmp.path(), "a"), node(tmp.path(), "b"));
+    a.ok(&["peer", "add", "b", "@b.card", "--yes"]);
+    b.ok(&["put", "x", "1"]);
+    hand_over(&b, &a, "b.ndjson");
+    a.ok(&["actor", "untrust", "b"]);
+    let key = b.ok(&["actor", "show", "b", "--format", "raw"]).trim().to_owned();
+    let shown = a.json(&["actor", "show", "b"]);
+    assert_eq!((&shown["trusted"], &shown["named_by"]), (&false.into(), &serde_json::json!(["b"])), "{shown}");
+    assert!(shown["withdrawn"].as_str().unwrap().ends_with('Z') && shown["ended_with"].is_null(), "{shown}");
+    let listed = a.ok(&["actor", "ls", "--format", "table"]);
+    assert!(listed.contains("withdrawn") && listed.contains("named by b"), "{listed}");
+    assert!(!a.ok(&["actor", "ls", "--format", "raw"]).contains(&key), "a list of keys to trust");
+    let id = a.json(&["get", "x"])["id"].as_str().unwrap().to_owned();
+    assert!(a.ok(&["show", &id, "--format", "table"]).contains("(withdrawn key)"));
+
+    b.ok(&["actor", "new", "other"]);
+    std::fs::write(tmp.path().join("b2.card"), b.ok(&["card"])).unwrap();
+    let said = a.run(&["peer", "add", "b", "@b2.card", "--yes"]);
+    let err = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success() && err.contains("warning[actor-withdrawn]") && err.contains(&key), "{err}");
+    b.ok(&["put", "x", "2"]);
+    b.ok(&["export", "-o", "b.ndjson"]);
+    let said = a.fails(&["import", "b.ndjson"], 6);
+    assert!(said.contains(&format!("actor trust {key}")), "{said}");
+    let said = a.fails(&["verify"], 4);
+    assert!(said.contains("trust in who signed was withdrawn") && said.contains("actor trust NAME"), "{said}");
+    a.fails(&["actor", "trust", "nobody"], 2);
+    a.ok(&["actor", "trust", "b"]);
+    assert_eq!(a.json(&["import", "b.ndjson"])["added"], 1);
+    assert_eq!(a.json(&["verify"])["ok"], true);
+}
+
+#[test]
+fn a_peer_that_goes_takes_its_tokens_along_and_the_command_says_so() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (a, b) = (node(tmp.path(), "a"), node(tmp.path(), "b"));
+    introduce(&a, &b);
+    a.ok(&["token", "new", "--peer", "b", "--name", "for-b", "--scope", "import"]);
+    a.ok(&["token", "new", "--name", "other", "--scope", "import"]);
+    let output = a.run(&["peer", "rm", "b", "--format", "table"]);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && err.contains("tokens that end with it: for-b"), "{err}");
+    assert!(err.contains("trusted no more: b"), "{err}");
+    let left = a.json(&["token", "ls"]);
+    assert_eq!(left.as_array().unwrap().iter().map(|token| &token["name"]).collect::<Vec<_>>(), ["other"]);
+    // In JSON, too; and that the node was known and is so again is told.
+    let output = a.run(&["peer", "add", "b", "@b.card", "--yes"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("warning[node-withdrawn]"));
+    let gone = a.json(&["peer", "rm", "b"]);
+    assert_eq!((&gone["tokens_ended"], &gone["actors_ended"]), (&serde_json::json!([]), &serde_json::json!(["b"])));
+}
+
+#[test]
+fn an_own_actor_signs_no_more_once_somebody_has_said_so() {
+    let tmp = tempfile::tempdir().unwrap();
+    let a = node(tmp.path(), "a");
+    a.ok(&["put", "x", "1"]);
+    let said = a.fails(&["actor", "untrust", "a"], 2);
+    assert!(said.contains("an actor of this database") && said.contains("actor untrust a --yes"), "{said}");
+    a.ok(&["put", "x", "2"]);
+    let output = a.run(&["actor", "untrust", "a", "--yes"]);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && err.contains("no actor of this database can sign now"), "{err}");
+    let said = a.fails(&["put", "x", "3"], 2);
+    assert!(said.contains("error[withdrawn-actor]") && said.contains("trust in a was withdrawn"), "{said}");
+    let said = a.fails(&["verify"], 4);
+    assert!(said.contains("withdrawn actor") || said.contains("the signatures hold"), "{said}");
+    let findings = a.json(&["doctor"]);
+    let actor = findings["checks"].as_array().unwrap().iter().find(|check| check["check"] == "actor").unwrap();
+    assert_eq!(actor["state"], "warn", "{actor}");
+    // The hint of the doctor, with a name for NAME.
+    let hint = actor["hint"].as_str().unwrap().replace("NAME", "second").replace("thingdb", "thingdb --db a");
+    assert!(paste(&a, &hint).status.success(), "{hint}");
+    a.ok(&["put", "x", "3"]);
+    assert_eq!(a.json(&["get", "x"])["actor"]["name"], "second");
+    // The first one again.
+    a.ok(&["actor", "trust", "a"]);
+    a.ok(&["put", "x", "4", "--actor", "a"]);
+    assert_eq!(a.json(&["verify"])["ok"], true);
+    let output = a.run(&["actor", "untrust", "second", "--yes"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: thingdb actor default a"));
+}

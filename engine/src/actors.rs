@@ -4,10 +4,10 @@ use thingdb_format::{Actor, Card, CardFields, Time};
 
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::keyring::{RecoveryKey, SlotId, SlotInfo};
+use crate::keyring::{ActorKey, Keyring, RecoveryKey, SlotId, SlotInfo};
 use crate::passphrase::Passphrase;
 use crate::tls;
-use crate::trust::How;
+use crate::trust::{How, KnownActor, KnownOrigin};
 
 /// An actor whose secret key is in the keyring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Db {
     #[must_use]
     pub fn own_actors(&self) -> Vec<OwnActor> {
         let keyring = self.store.keyring();
-        let own = |(at, actor): (usize, &crate::keyring::ActorKey)| OwnActor {
+        let own = |(at, actor): (usize, &ActorKey)| OwnActor {
             name: actor.name.clone(),
             key: actor.key.actor(),
             default: at == 0,
@@ -52,19 +52,32 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] if the name is taken or not allowed.
     pub fn new_actor(&self, name: &str) -> Result<Actor> {
-        let key = self.store.keyring().add_actor(name, unix_now(), &mut rand::rng())?;
-        self.store.refresh_trust()?;
-        Ok(key.actor())
+        self.change_keyring(|keyring| Ok(keyring.add_actor(name, unix_now(), &mut rand::rng())?.actor()))
     }
 
     /// Makes an actor the one who signs if no other is named.
     ///
     /// # Errors
-    /// [`Error::NoSuchActor`].
+    /// [`Error::NoSuchActor`]; [`Error::ActorWithdrawn`] if it cannot sign.
     pub fn set_default_actor(&self, name: &str) -> Result<()> {
         let mut keyring = self.store.keyring();
-        keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?;
+        let actor = keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?;
+        check_trusted(&keyring, actor)?;
         Ok(keyring.set_default_actor(name, &mut rand::rng())?)
+    }
+
+    /// Every actor that is known, those in whom trust was withdrawn, too; by
+    /// key.
+    #[must_use]
+    pub fn known_actors(&self) -> Vec<KnownActor> {
+        self.store.keyring().trust().actors().cloned().collect()
+    }
+
+    /// Every node that is known, those in which trust was withdrawn, too; by
+    /// origin.
+    #[must_use]
+    pub fn known_origins(&self) -> Vec<KnownOrigin> {
+        self.store.keyring().trust().origins().cloned().collect()
     }
 
     /// The actors whose entries are accepted, own ones included, by name.
@@ -80,40 +93,52 @@ impl Db {
     }
 
     /// Trusts a key under a name: entries that it signed are accepted and
-    /// shown as this actor's.
+    /// shown as this actor's. This is a person's word: it takes back that trust
+    /// was withdrawn. An actor of this node keeps its name.
     ///
     /// # Errors
     /// [`Error::Keyring`] if the key is not acceptable or the name is taken.
     pub fn trust_actor(&self, name: &str, key: Actor) -> Result<()> {
-        self.store.keyring().trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?;
-        self.store.refresh_trust()?;
-        Ok(())
+        self.change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
     }
 
-    /// Withdraws trust in a key. Whether it was trusted.
+    /// Withdraws trust in a key: nothing more is accepted from it, no card makes
+    /// it trusted again, and an actor of this node signs no more. Only
+    /// [`Db::trust_actor`] takes it back. Whether anything changed.
     ///
     /// # Errors
     /// [`Error::Keyring`] if the file cannot be replaced.
     pub fn untrust_actor(&self, key: &Actor) -> Result<bool> {
-        let mut keyring = self.store.keyring();
-        if !keyring.trust().trusts_actor(key) {
-            return Ok(false);
-        }
-        keyring.untrust_actor(key, unix_now(), &mut rand::rng())?;
-        drop(keyring);
-        self.store.refresh_trust()?;
-        Ok(true)
+        self.change_keyring(|keyring| {
+            let known = keyring.trust().actor(key);
+            if known.is_none_or(|known| known.withdrawn.is_some() && known.ended_with.is_none()) {
+                return Ok(false);
+            }
+            keyring.untrust_actor(key, unix_now(), &mut rand::rng())?;
+            Ok(true)
+        })
     }
 
-    /// This node's public keys and those of its actors, signed: what one hands
-    /// to a peer.
+    /// Changes what the keyring says of trust, peers or audience, all or
+    /// nothing, and takes over what follows from it.
+    pub(crate) fn change_keyring<T>(&self, change: impl FnOnce(&mut Keyring) -> Result<T>) -> Result<T> {
+        let mut keyring = self.store.keyring();
+        let changed = keyring.together(&mut rand::rng(), change)?;
+        self.store.take_over(&keyring)?;
+        drop(keyring);
+        self.committer.forget_keks();
+        Ok(changed)
+    }
+
+    /// This node's public keys and those of its actors who sign, signed: what
+    /// one hands to a peer.
     ///
     /// # Errors
     /// [`Error::Invalid`] if there are more actors than a card holds.
     pub fn card(&self) -> Result<Card> {
         let keyring = self.store.keyring();
-        let mut actors: Vec<(Actor, String)> =
-            keyring.actors().iter().map(|actor| (actor.key.actor(), actor.name.clone())).collect();
+        let signing = keyring.actors().iter().filter(|actor| check_trusted(&keyring, actor).is_ok());
+        let mut actors: Vec<(Actor, String)> = signing.map(|actor| (actor.key.actor(), actor.name.clone())).collect();
         actors.sort();
         let fields = CardFields {
             time: unix_now(),
@@ -170,6 +195,15 @@ impl Db {
     /// [`Error::Keyring`].
     pub fn remove_key_slot(&self, slot: SlotId) -> Result<()> {
         Ok(self.store.keyring().remove_slot(slot, &mut rand::rng())?)
+    }
+}
+
+/// Fails for an actor of this node in whom trust was withdrawn.
+pub(crate) fn check_trusted(keyring: &Keyring, actor: &ActorKey) -> Result<()> {
+    let known = keyring.trust().actor(&actor.key.actor());
+    match known.and_then(|known| known.withdrawn) {
+        Some(at) => Err(Error::ActorWithdrawn { name: actor.name.clone(), at }),
+        None => Ok(()),
     }
 }
 

@@ -151,6 +151,15 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Trust in an actor of this node was withdrawn: nothing is signed with its
+    /// key.
+    #[error("trust in {name} was withdrawn on {at}, so nothing is signed with its key")]
+    ActorWithdrawn {
+        /// The name.
+        name: String,
+        /// When trust was withdrawn.
+        at: thingdb_format::Time,
+    },
     /// The ledger is shorter than or different from the last checkpoint that
     /// this node signed, so that it must not sign another.
     #[error("{detail}")]
@@ -435,6 +444,7 @@ impl Error {
             | Self::PeerChanged { .. }
             | Self::PeerKnown { .. }
             | Self::ActorClaimed { .. }
+            | Self::ActorWithdrawn { .. }
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TokenExists { .. }
@@ -448,6 +458,7 @@ impl Error {
                         | KeyringError::NameTaken { .. }
                         | KeyringError::ActorExists { .. }
                         | KeyringError::UnacceptableKey { .. }
+                        | KeyringError::Withdrawn { .. }
                         | KeyringError::PassphraseTooShort { .. }
                         | KeyringError::NotARecoveryKey { .. }
                 )

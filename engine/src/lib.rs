@@ -113,7 +113,7 @@ pub use history::History;
 pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
-pub use peers::{Audience, Claim, Introduction, Peer};
+pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use progress::Progress;
 pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,

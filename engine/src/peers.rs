@@ -17,7 +17,8 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError};
 use crate::stored;
-use crate::trust::How;
+use crate::tokens::{self, Token};
+use crate::trust::{How, KnownActor};
 
 const PEERS: &str = "peers";
 const AUDIENCE: &str = "audience";
@@ -119,8 +120,17 @@ pub struct Introduction {
     /// SHA-256 of its node key.
     pub fingerprint: Hash,
     /// Its actors, with the names under which they would be trusted. Left out
-    /// are those of a known peer in whom trust was withdrawn.
+    /// are those in whom trust was withdrawn.
     pub actors: Vec<(Actor, String)>,
+    /// Actors on the card in whom trust was withdrawn, and stays so: no card
+    /// brings it back, [`Db::trust_actor`] does.
+    pub withdrawn: Vec<Withdrawn>,
+    /// When trust in this very node was withdrawn, and the name that it had. To
+    /// add it takes that back.
+    pub was_withdrawn: Option<(String, Time)>,
+    /// The fingerprint of another node that had this name before trust in it was
+    /// withdrawn.
+    pub name_was: Option<Hash>,
     /// Whether the same peer is known already, whatever its card.
     pub known: bool,
     /// Whether the peer is known by a newer card. This one then changes
@@ -136,6 +146,31 @@ pub struct Introduction {
     /// node has the keys of its actors: it may list whom it likes. The names
     /// that are known here stay.
     pub claims: Vec<Claim>,
+}
+
+/// An actor on a card in whom trust was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The actor.
+    pub key: Actor,
+    /// The name on the card.
+    pub claimed: String,
+    /// The name by which this node knows the key.
+    pub known: String,
+    /// When trust was withdrawn.
+    pub at: Time,
+}
+
+/// What went with a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedPeer {
+    /// Tokens that were made for it: they are refused from now on.
+    pub tokens: Vec<Token>,
+    /// Actors of its card in whom trust ended with it.
+    pub withdrawn: Vec<(Actor, String)>,
+    /// Actors of its card who stay trusted: another peer lists them, or a
+    /// person gave their keys.
+    pub kept: Vec<(Actor, String)>,
 }
 
 /// An actor on a card who is known here already.
@@ -160,92 +195,55 @@ impl Db {
     /// # Errors
     /// [`Error::PeerChanged`] if a peer of this name has other keys.
     pub fn introduce(&self, name: &str, card: &Card) -> Result<Introduction> {
-        let keyring = self.store.keyring();
-        let peers = peers(&keyring)?;
-        let known = peers.iter().find(|peer| peer.name == name);
-        if let Some(known) = known
-            && known.card.node_key != card.node_key
-        {
-            return Err(Error::PeerChanged {
-                name: name.to_owned(),
-                known: known.fingerprint(),
-                found: card.node_key.fingerprint(),
-            });
-        }
-        if let Some(other) = peers.iter().find(|peer| peer.card.node_key == card.node_key && peer.name != name) {
-            return Err(Error::PeerKnown { name: other.name.clone(), fingerprint: other.fingerprint() });
-        }
-        let outdated = known.is_some_and(|known| known.card.time > card.time);
-        let mut actors: Vec<(Actor, String)> = Vec::new();
-        let listed = if outdated { &[][..] } else { &card.actors[..] };
-        for (key, claimed) in listed {
-            let before = keyring.trust().actor(key).filter(|before| before.withdrawn.is_some());
-            let was_listed = known.is_some_and(|known| known.card.actors.iter().any(|(listed, _)| listed == key));
-            // A person has withdrawn it; the next card does not undo that.
-            if before.is_some() && was_listed {
-                continue;
-            }
-            let local = local_name(&keyring, name, key, claimed, &actors);
-            actors.push((*key, local));
-        }
-        Ok(Introduction {
-            name: name.to_owned(),
-            fingerprint: card.node_key.fingerprint(),
-            actors,
-            known: known.is_some(),
-            outdated,
-            dropped: known.filter(|_| !outdated).map_or_else(Vec::new, |known| dropped(&keyring, &known.card, card)),
-            claims: claims(&keyring, name, known.map(|known| &known.card), card),
-        })
+        introduction(&self.store.keyring(), name, card)
     }
 
     /// Makes a node known by its card: its entries are accepted, its actors
     /// trusted, and entries can be sealed to it. A newer card of a known peer
     /// replaces the older one.
     ///
-    /// Actors whose name is taken here are trusted as `NAME/CLAIMED`. An older
-    /// card than the one that is known changes nothing:
-    /// [`Introduction::outdated`] tells.
+    /// Actors whose name is taken here are trusted as `NAME/CLAIMED`. Those in
+    /// whom a person withdrew trust stay as they are; those in whom it ended
+    /// because this node was removed are trusted again. An older card than the
+    /// one that is known changes nothing: [`Introduction::outdated`] tells.
     ///
     /// # Errors
     /// [`Error::PeerChanged`] if a peer of this name has other keys;
     /// [`Error::ActorClaimed`] if the card lists an actor of this node under
     /// another name; [`Error::Keyring`].
     pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
-        let introduction = self.introduce(name, card)?;
-        let own = self.node_key();
-        if card.node_key == own {
-            return Err(Error::PeerKnown { name: "this node itself".to_owned(), fingerprint: own.fingerprint() });
-        }
-        // A node that was made as a copy of this one has its actors, by their
-        // names. Under another name nobody honest lists them.
-        if let Some(claim) = introduction.claims.iter().find(|claim| claim.is_of_own_under_another_name()) {
-            return Err(Error::ActorClaimed {
-                key: claim.key,
-                claimed: claim.claimed.clone(),
-                known: claim.known.clone(),
-            });
-        }
-        let mut keyring = self.store.keyring();
-        let mut peers = peers(&keyring)?;
-        let since = peers.iter().find(|peer| peer.name == name).map_or_else(unix_now, |peer| peer.since);
-        if introduction.outdated {
-            return Ok(introduction);
-        }
-        peers.retain(|peer| peer.name != name);
-        peers.push(Peer { name: name.to_owned(), card: card.clone(), since });
-        let rng = &mut rand::rng();
-        keyring.trust_origin(card.node_key, name, How::Card, unix_now(), rng)?;
-        for (key, local) in &introduction.actors {
-            if !keyring.trust().trusts_actor(key) {
-                keyring.trust_actor(*key, local, How::Card, unix_now(), rng)?;
+        self.change_keyring(|keyring| {
+            let introduction = introduction(keyring, name, card)?;
+            let own = keyring.node_key().node_key();
+            if card.node_key == own {
+                return Err(Error::PeerKnown { name: "this node itself".to_owned(), fingerprint: own.fingerprint() });
             }
-        }
-        put_peers(&mut keyring, peers)?;
-        drop(keyring);
-        self.store.refresh_trust()?;
-        self.committer.forget_keks();
-        Ok(introduction)
+            // A node that was made as a copy of this one has its actors, by their
+            // names. Under another name nobody honest lists them.
+            if let Some(claim) = introduction.claims.iter().find(|claim| claim.is_of_own_under_another_name()) {
+                return Err(Error::ActorClaimed {
+                    key: claim.key,
+                    claimed: claim.claimed.clone(),
+                    known: claim.known.clone(),
+                });
+            }
+            if introduction.outdated {
+                return Ok(introduction);
+            }
+            let mut peers = peers(keyring)?;
+            let since = peers.iter().find(|peer| peer.name == name).map_or_else(unix_now, |peer| peer.since);
+            peers.retain(|peer| peer.name != name);
+            peers.push(Peer { name: name.to_owned(), card: card.clone(), since });
+            let (origin, now, rng) = (card.node_key.origin(), unix_now(), &mut rand::rng());
+            keyring.trust_origin(card.node_key, name, How::Card, now, rng)?;
+            for (key, local) in &introduction.actors {
+                if !keyring.trust().trusts_actor(key) {
+                    keyring.trust_listed(*key, local, &origin, now, rng)?;
+                }
+            }
+            put_peers(keyring, peers)?;
+            Ok(introduction)
+        })
     }
 
     /// The peers, by name.
@@ -265,36 +263,49 @@ impl Db {
         found.ok_or_else(|| Error::NoSuchPeer { name: name.to_owned() })
     }
 
-    /// Forgets a peer: nothing new is accepted from it or sealed to it, and
-    /// its actors are trusted no more, unless another peer has them on its card,
-    /// too. What it could read it can still read.
+    /// Forgets a peer: nothing new is accepted from it or sealed to it, the
+    /// tokens that were made for it end, and its actors are trusted no more,
+    /// unless another peer has them on its card, too. What it could read it can
+    /// still read.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`].
-    pub fn remove_peer(&self, name: &str) -> Result<()> {
-        let peer = self.peer(name)?;
-        let mut keyring = self.store.keyring();
-        let rng = &mut rand::rng();
-        let mut peers = peers(&keyring)?;
-        peers.retain(|peer| peer.name != name);
-        let mut audience = audience(&keyring)?;
-        audience.default.retain(|peer| peer != name);
-        audience.prefixes.iter_mut().for_each(|(_, peers)| peers.retain(|peer| peer != name));
-        put_peers(&mut keyring, peers.clone())?;
-        put_audience(&mut keyring, audience)?;
-        address::put(&mut keyring, &peer.origin(), None)?;
-        ignore_unknown(keyring.untrust_origin(&peer.origin(), unix_now(), rng))?;
-        for (key, _) in &peer.card.actors {
-            let from_card = keyring.trust().actor(key).is_some_and(|known| known.how == How::Card);
-            let elsewhere = peers.iter().any(|other| other.card.actors.iter().any(|(listed, _)| listed == key));
-            if from_card && !elsewhere {
-                ignore_unknown(keyring.untrust_actor(key, unix_now(), rng))?;
+    pub fn remove_peer(&self, name: &str) -> Result<RemovedPeer> {
+        let removed = self.change_keyring(|keyring| {
+            let mut peers = peers(keyring)?;
+            let at = peers.iter().position(|peer| peer.name == name);
+            let at = at.ok_or_else(|| Error::NoSuchPeer { name: name.to_owned() })?;
+            let peer = peers.remove(at);
+            let (origin, now, rng) = (peer.origin(), unix_now(), &mut rand::rng());
+            let mut audience = audience(keyring)?;
+            audience.default.retain(|peer| peer != name);
+            audience.prefixes.iter_mut().for_each(|(_, peers)| peers.retain(|peer| peer != name));
+            put_peers(keyring, peers.clone())?;
+            put_audience(keyring, audience)?;
+            address::put(keyring, &origin, None)?;
+            ignore_unknown(keyring.untrust_origin(&origin, now, rng))?;
+            let mut removed = RemovedPeer {
+                tokens: tokens::take_of_node(keyring, &origin)?,
+                withdrawn: Vec::new(),
+                kept: Vec::new(),
+            };
+            for (key, _) in &peer.card.actors {
+                let Some(known) = keyring.trust().actor(key).filter(|known| known.withdrawn.is_none()) else {
+                    continue;
+                };
+                let elsewhere = peers.iter().any(|other| other.card.actors.iter().any(|(listed, _)| listed == key));
+                let actor = (*key, known.name.clone());
+                if known.how != How::Card || elsewhere {
+                    removed.kept.push(actor);
+                    continue;
+                }
+                keyring.end_trust_with(key, origin, now, rng)?;
+                removed.withdrawn.push(actor);
             }
-        }
-        drop(keyring);
-        self.store.refresh_trust()?;
-        self.committer.forget_keks();
-        Ok(())
+            Ok(removed)
+        })?;
+        self.end_tokens(&removed.tokens);
+        Ok(removed)
     }
 
     /// To whom new entries are sealed.
@@ -310,20 +321,64 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`] if it names a peer that is not known.
     pub fn set_audience(&self, audience: Audience) -> Result<()> {
-        let mut keyring = self.store.keyring();
-        let known = peers(&keyring)?;
-        let named = audience.default.iter().chain(audience.prefixes.iter().flat_map(|(_, peers)| peers));
-        for name in named {
-            if known.iter().all(|peer| peer.name != *name) {
-                return Err(Error::NoSuchPeer { name: name.clone() });
+        self.change_keyring(|keyring| {
+            let known = peers(keyring)?;
+            let named = audience.default.iter().chain(audience.prefixes.iter().flat_map(|(_, peers)| peers));
+            for name in named {
+                if known.iter().all(|peer| peer.name != *name) {
+                    return Err(Error::NoSuchPeer { name: name.clone() });
+                }
             }
-        }
-        put_audience(&mut keyring, audience)?;
-        drop(keyring);
-        self.store.refresh_trust()?;
-        self.committer.forget_keks();
-        Ok(())
+            put_audience(keyring, audience)
+        })
     }
+}
+
+/// What adding a peer would do to what the keyring knows.
+fn introduction(keyring: &Keyring, name: &str, card: &Card) -> Result<Introduction> {
+    let peers = peers(keyring)?;
+    let known = peers.iter().find(|peer| peer.name == name);
+    if let Some(known) = known
+        && known.card.node_key != card.node_key
+    {
+        return Err(Error::PeerChanged {
+            name: name.to_owned(),
+            known: known.fingerprint(),
+            found: card.node_key.fingerprint(),
+        });
+    }
+    if let Some(other) = peers.iter().find(|peer| peer.card.node_key == card.node_key && peer.name != name) {
+        return Err(Error::PeerKnown { name: other.name.clone(), fingerprint: other.fingerprint() });
+    }
+    let outdated = known.is_some_and(|known| known.card.time > card.time);
+    let (trust, node) = (keyring.trust(), card.node_key.origin());
+    let (mut actors, mut withdrawn): (Vec<(Actor, String)>, Vec<Withdrawn>) = (Vec::new(), Vec::new());
+    for (key, claimed) in if outdated { &[][..] } else { &card.actors[..] } {
+        if trust.takes_from_card(key, &node) {
+            let local = local_name(keyring, name, key, claimed, &actors);
+            actors.push((*key, local));
+        } else if let Some(known) = trust.actor(key)
+            && let Some(at) = known.withdrawn
+        {
+            withdrawn.push(Withdrawn { key: *key, claimed: claimed.clone(), known: known.name.clone(), at });
+        }
+    }
+    let before = trust.origin(&node).and_then(|before| Some((before.name.clone(), before.withdrawn?)));
+    let had_name = |origin: &&crate::trust::KnownOrigin| {
+        origin.withdrawn.is_some() && origin.name == name && origin.key != card.node_key
+    };
+    Ok(Introduction {
+        name: name.to_owned(),
+        fingerprint: card.node_key.fingerprint(),
+        actors,
+        withdrawn,
+        was_withdrawn: before,
+        name_was: trust.origins().find(had_name).filter(|_| known.is_none()).map(|other| other.key.fingerprint()),
+        known: known.is_some(),
+        outdated,
+        dropped: known.filter(|_| !outdated).map_or_else(Vec::new, |known| dropped(keyring, &known.card, card)),
+        claims: claims(keyring, name, known.map(|known| &known.card), card),
+    })
 }
 
 fn put_audience(keyring: &mut Keyring, mut audience: Audience) -> Result<()> {
@@ -348,9 +403,12 @@ fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str, given: 
     if let Some(known) = trust.actor(key).filter(|known| known.withdrawn.is_none()) {
         return known.name.clone();
     }
+    // Whoever reads the name of an actor in whom trust was withdrawn must not
+    // take another one for it.
+    let is_other = |known: &KnownActor, name: &str| known.key != *key && known.name == name;
     let is_free = |name: &str| {
         name.len() <= MAX_NAME_BYTES
-            && trust.actor_named(name).is_none()
+            && !trust.actors().any(|known| is_other(known, name))
             && given.iter().all(|(_, taken)| taken != name)
     };
     let qualified = [claimed.to_owned(), format!("{peer}/{claimed}")];

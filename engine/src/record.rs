@@ -29,6 +29,8 @@ pub struct Record {
     pub(crate) recipients: usize,
     pub(crate) content: Content,
     pub(crate) trusted_name: Option<String>,
+    pub(crate) withdrawn_name: Option<String>,
+    pub(crate) is_origin_withdrawn: bool,
     pub(crate) heads: usize,
 }
 
@@ -150,11 +152,25 @@ impl Record {
         &self.content
     }
 
-    /// The name under which the trust store knows the key; for a key that it
-    /// does not know, the name that the entry claims.
+    /// The name under which the trust store knows the key, or knew it before
+    /// trust was withdrawn; for a key that it does not know, the name that the
+    /// entry claims.
     #[must_use]
     pub fn actor_name(&self) -> Option<&str> {
-        self.trusted_name.as_deref().or_else(|| self.body().map(Body::actor_name))
+        let known = self.trusted_name.as_deref().or(self.withdrawn_name.as_deref());
+        known.or_else(|| self.body().map(Body::actor_name))
+    }
+
+    /// Whether trust in the key that signed was withdrawn.
+    #[must_use]
+    pub const fn is_withdrawn(&self) -> bool {
+        self.withdrawn_name.is_some()
+    }
+
+    /// Whether trust in the node that wrote it was withdrawn.
+    #[must_use]
+    pub const fn is_origin_withdrawn(&self) -> bool {
+        self.is_origin_withdrawn
     }
 
     /// Whether the trust store knows the key that signed.

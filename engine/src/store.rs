@@ -3,14 +3,14 @@
 //! [committer](crate::committer).
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use thingdb_format::{
-    Actor, BatchSignature, EntryId, Envelope, Hash, Header, Recipients, Signature, ThingId, Verifier, header, merkle,
-    payload,
+    Actor, BatchSignature, EntryId, Envelope, Hash, Header, Origin, Recipients, Signature, ThingId, Verifier, header,
+    merkle, payload,
 };
 
 use crate::committer::id8;
@@ -46,12 +46,22 @@ pub(crate) struct Store {
     segments: RwLock<HashMap<u64, Arc<SealKey>>>,
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
+    /// Those in which trust was withdrawn.
+    withdrawn: RwLock<Arc<Withdrawn>>,
     readers: RwLock<Arc<Readers>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
     /// The newest revision in the log of changes.
     pub(crate) revision: AtomicU64,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
+}
+
+/// Keys in which trust was withdrawn.
+#[derive(Default)]
+pub(crate) struct Withdrawn {
+    /// With their names.
+    pub(crate) actors: HashMap<Actor, String>,
+    pub(crate) origins: HashSet<Origin>,
 }
 
 /// A record and where it lies.
@@ -83,11 +93,12 @@ impl Store {
             keyring: Mutex::new(keyring),
             segments: RwLock::default(),
             trusted: RwLock::default(),
+            withdrawn: RwLock::default(),
             readers: RwLock::default(),
             verifiers: RwLock::default(),
             last_ticket: Mutex::default(),
         };
-        store.refresh_trust()?;
+        store.take_over(&store.keyring())?;
         Ok(store)
     }
 
@@ -96,14 +107,17 @@ impl Store {
     }
 
     /// Takes over what the keyring says of trust, peers and audience.
-    pub(crate) fn refresh_trust(&self) -> Result<()> {
-        let names = {
-            let keyring = self.keyring();
-            let trusted = keyring.trust().actors().filter(|known| known.withdrawn.is_none());
-            trusted.map(|known| (known.key, known.name.clone())).collect()
-        };
+    pub(crate) fn take_over(&self, keyring: &Keyring) -> Result<()> {
+        let (mut names, mut withdrawn) = (HashMap::new(), Withdrawn::default());
+        for known in keyring.trust().actors() {
+            let of = if known.withdrawn.is_none() { &mut names } else { &mut withdrawn.actors };
+            of.insert(known.key, known.name.clone());
+        }
+        let origins = keyring.trust().origins().filter(|known| known.withdrawn.is_some());
+        withdrawn.origins = origins.map(|known| known.key.origin()).collect();
+        let readers = Readers::load(keyring)?;
         *self.trusted.write().expect("no thread panics while it holds the names") = Arc::new(names);
-        let readers = Readers::load(&self.keyring())?;
+        *self.withdrawn.write().expect("no thread panics while it holds the names") = Arc::new(withdrawn);
         *self.readers.write().expect("no thread panics while it holds the readers") = Arc::new(readers);
         Ok(())
     }
@@ -115,6 +129,11 @@ impl Store {
 
     pub(crate) fn trusted(&self) -> Arc<HashMap<Actor, String>> {
         Arc::clone(&self.trusted.read().expect("no thread panics while it holds the names"))
+    }
+
+    /// The keys in which trust was withdrawn.
+    pub(crate) fn withdrawn(&self) -> Arc<Withdrawn> {
+        Arc::clone(&self.withdrawn.read().expect("no thread panics while it holds the names"))
     }
 
     pub(crate) fn tag(&self, thing: &ThingId) -> Tag {
@@ -328,6 +347,9 @@ impl Store {
         let envelopes = located.stored.envelopes.iter();
         let recipients = envelopes.map(|envelope| self.packets(envelope).map_or(0, |packets| packets.len())).sum();
         let trusted_name = self.trusted().get(&located.header.actor).cloned();
+        let withdrawn = self.withdrawn();
+        let withdrawn_name = withdrawn.actors.get(&located.header.actor).cloned();
+        let is_origin_withdrawn = withdrawn.origins.contains(&located.header.origin);
         Ok(Record {
             id: located.id,
             position: located.position,
@@ -335,6 +357,8 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            withdrawn_name,
+            is_origin_withdrawn,
             heads,
             header: located.header,
         })

@@ -332,6 +332,16 @@ fn stored_tokens(keyring: &Keyring) -> Result<Vec<StoredToken>> {
         .map_err(|problem| Error::damaged("the list of tokens in the keyring", problem))
 }
 
+/// Takes the tokens that were made for a node out of the keyring.
+pub(crate) fn take_of_node(keyring: &mut Keyring, node: &Origin) -> Result<Vec<Token>> {
+    let stored = stored_tokens(keyring)?;
+    let (ended, left): (Vec<_>, Vec<_>) = stored.into_iter().partition(|token| token.node == Some(node.0));
+    if !ended.is_empty() {
+        keyring.put_record(RECORD, stored::encode(&left), &mut rand::rng())?;
+    }
+    ended.iter().map(token).collect()
+}
+
 fn token(stored: &StoredToken) -> Result<Token> {
     let [a, b, c, d, ..] = stored.hash;
     Ok(Token {
@@ -498,6 +508,11 @@ impl Db {
         keyring.put_record(RECORD, stored::encode(&stored), &mut rand::rng())?;
         self.tokens.write().retain(|held| held.token.name != name);
         Ok(true)
+    }
+
+    /// The tokens that were taken out of the keyring are refused from now on.
+    pub(crate) fn end_tokens(&self, ended: &[Token]) {
+        self.tokens.write().retain(|held| ended.iter().all(|token| token.name != held.token.name));
     }
 
     /// The token with this text, and notes that it was used. How long it takes

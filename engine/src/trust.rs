@@ -27,8 +27,11 @@ pub struct KnownActor {
     pub since: Time,
     /// How it came to be known.
     pub how: How,
-    /// When trust was withdrawn, if it was.
+    /// When trust was withdrawn, if it was. Only a person takes that back.
     pub withdrawn: Option<Time>,
+    /// The node with which trust in it ended, if nobody withdrew it from this
+    /// key itself: it comes back when a person adds that node again.
+    pub ended_with: Option<Origin>,
 }
 
 /// A node whose entries are accepted.
@@ -91,6 +94,14 @@ impl TrustStore {
         self.origin(origin).is_some_and(|known| known.withdrawn.is_none())
     }
 
+    /// Whether a card of `node` can make an actor trusted. What a person
+    /// withdrew no card brings back; what ended with its node comes back with
+    /// that node only.
+    #[must_use]
+    pub fn takes_from_card(&self, key: &Actor, node: &Origin) -> bool {
+        self.actor(key).is_none_or(|known| known.withdrawn.is_none() || known.ended_with == Some(*node))
+    }
+
     /// All actors, by key.
     pub fn actors(&self) -> impl ExactSizeIterator<Item = &KnownActor> {
         self.actors.values()
@@ -109,9 +120,16 @@ impl TrustStore {
         self.origins.insert(known.key.origin(), known);
     }
 
-    /// Withdraws trust; `false` if the key is not known. The first time stands.
-    pub(crate) fn withdraw_actor(&mut self, key: &Actor, now: Time) -> bool {
-        self.actors.get_mut(key).map(|known| known.withdrawn.get_or_insert(now)).is_some()
+    /// Withdraws trust, from the key itself or because its node was removed;
+    /// `false` if the key is not known. The first time stands, and what a person
+    /// withdrew from the key itself does so, too.
+    pub(crate) fn withdraw_actor(&mut self, key: &Actor, with: Option<Origin>, now: Time) -> bool {
+        let Some(known) = self.actors.get_mut(key) else { return false };
+        if known.withdrawn.is_none() || with.is_none() {
+            known.ended_with = with;
+        }
+        known.withdrawn.get_or_insert(now);
+        true
     }
 
     /// Withdraws trust; `false` if the origin is not known. The first time
@@ -128,16 +146,39 @@ mod tests {
     #[test]
     fn withdrawn_actors_stay_known_and_give_up_their_name() {
         let (then, now) = (Time::from_micros(1).unwrap(), Time::from_micros(2).unwrap());
-        let alice =
-            KnownActor { key: Actor([1; 32]), name: "alice".into(), since: then, how: How::ByHand, withdrawn: None };
+        let alice = alice(then);
         let mut store = TrustStore::default();
-        assert!(!store.withdraw_actor(&alice.key, now));
+        assert!(!store.withdraw_actor(&alice.key, None, now));
         store.put_actor(alice.clone());
         assert!(store.trusts_actor(&alice.key));
         assert_eq!(store.actor_named("alice"), Some(&alice));
-        assert!(store.withdraw_actor(&alice.key, now));
+        assert!(store.withdraw_actor(&alice.key, None, now));
         assert!(!store.trusts_actor(&alice.key));
         assert_eq!(store.actor(&alice.key).unwrap().withdrawn, Some(now));
         assert_eq!(store.actor_named("alice"), None);
+    }
+
+    fn alice(since: Time) -> KnownActor {
+        let (key, name) = (Actor([1; 32]), "alice".to_owned());
+        KnownActor { key, name, since, how: How::Card, withdrawn: None, ended_with: None }
+    }
+
+    #[test]
+    fn what_ended_with_a_node_comes_back_with_it_and_what_a_person_withdrew_with_no_card() {
+        let (then, now) = (Time::from_micros(1).unwrap(), Time::from_micros(2).unwrap());
+        let (hall, other) = (Origin([1; 16]), Origin([2; 16]));
+        let alice = alice(then);
+        let mut store = TrustStore::default();
+        let may =
+            |store: &TrustStore| (store.takes_from_card(&alice.key, &hall), store.takes_from_card(&alice.key, &other));
+        assert_eq!(may(&store), (true, true));
+        store.put_actor(alice.clone());
+        store.withdraw_actor(&alice.key, Some(hall), now);
+        assert_eq!(may(&store), (true, false));
+        store.withdraw_actor(&alice.key, None, now);
+        assert_eq!(may(&store), (false, false));
+        // That its node goes does not make it less.
+        store.withdraw_actor(&alice.key, Some(hall), now);
+        assert_eq!(may(&store), (false, false));
     }
 }

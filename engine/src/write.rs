@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thingdb_format::{Attachment, Body, Cek, Checkpoint, SignedCheckpoint, SigningKey, payload};
 
+use crate::actors;
 use crate::committer::{Done, Job, NewEntry};
 use crate::db::Db;
 use crate::draft::{Draft, Expect};
@@ -50,7 +51,7 @@ impl Db {
     /// Writes a draft.
     ///
     /// # Errors
-    /// [`Error::NoSuchActor`], and as [`Db::put_if`].
+    /// [`Error::NoSuchActor`], [`Error::ActorWithdrawn`], and as [`Db::put_if`].
     pub fn write(&self, draft: Draft) -> Result<Receipt> {
         self.write_with(draft, self.options.durability)
     }
@@ -248,6 +249,7 @@ impl Signers {
             Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
             None => keyring.default_actor()?,
         };
+        actors::check_trusted(&keyring, actor)?;
         let found = (actor.name.clone(), Arc::clone(&actor.key));
         self.0.push((name.map(str::to_owned), found.0.clone(), Arc::clone(&found.1)));
         Ok(found)

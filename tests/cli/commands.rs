@@ -242,7 +242,7 @@ fn checkpoints_hold_against_what_comes_later() {
 #[test]
 fn actors_are_made_listed_and_trusted() {
     let world = World::new();
-    let expected = ["name", "key", "own", "default", "trusted", "since"];
+    let expected = ["name", "key", "own", "default", "trusted", "since", "withdrawn", "ended_with", "named_by"];
     let made = world.run(&["actor", "new", "press-7"]).ok().json();
     same_members(&made, &expected);
     assert_eq!((&made["own"], &made["default"], &made["trusted"]), (&json!(true), &json!(false), &json!(true)));
@@ -258,7 +258,10 @@ fn actors_are_made_listed_and_trusted() {
     assert_eq!(world.run(&["actor", "ls"]).ok().lines().len(), 3);
     assert_eq!(world.run(&["actor", "show", &key[..8]]).ok().json()["name"], "hq");
     assert_eq!(world.run(&["actor", "untrust", "hq"]).ok().json()["trusted"], false);
-    world.run(&["actor", "show", "hq"]).exit(3);
+    // It is known that it is not trusted, and since when.
+    assert!(world.run(&["actor", "show", "hq"]).ok().json()["withdrawn"].is_string());
+    world.run(&["actor", "untrust", "hq"]).exit(3);
+    world.run(&["actor", "show", "nobody"]).exit(3);
     world.run(&["actor", "trust", "x", "abc"]).exit(2);
 
     world.run(&["actor", "default", "press-7"]).ok();

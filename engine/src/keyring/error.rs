@@ -144,6 +144,16 @@ pub enum KeyringError {
         /// What is wrong with it.
         source: thingdb_format::Error,
     },
+    /// A person withdrew trust in a key; nothing but a person takes that back.
+    #[error("trust in {name} was withdrawn on {at}, and stays so: the key {key}")]
+    Withdrawn {
+        /// The key, in hex.
+        key: String,
+        /// The name by which it is known.
+        name: String,
+        /// When trust was withdrawn.
+        at: thingdb_format::Time,
+    },
     /// A key is not in the trust store, so trust in it cannot be withdrawn.
     #[error("the key {key} is not known")]
     NotKnown {

@@ -81,6 +81,8 @@ pub struct Keyring {
     secrets: Secrets,
     mode: Option<u32>,
     upgrade: KdfUpgrade,
+    /// Changes are gathered, to be written together.
+    is_gathering: bool,
 }
 
 /// Making and opening.
@@ -109,6 +111,7 @@ impl Keyring {
             secrets: Secrets::generate(rng),
             mode: None,
             upgrade: KdfUpgrade::NotNeeded,
+            is_gathering: false,
         };
         file::write(path, &layout::encode(&keyring.slots, &keyring.root, &keyring.secrets, rng))?;
         Ok(keyring)
@@ -152,6 +155,7 @@ impl Keyring {
             secrets,
             mode,
             upgrade: KdfUpgrade::NotNeeded,
+            is_gathering: false,
         })
     }
 
@@ -430,6 +434,38 @@ impl Keyring {
         })
     }
 
+    /// Makes several changes of the secrets, all or none: the file is replaced
+    /// once.
+    ///
+    /// # Errors
+    /// What `change` returns; [`KeyringError::Io`].
+    pub fn together<T, E: From<KeyringError>>(
+        &mut self,
+        rng: &mut impl CryptoRng,
+        change: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.secrets.encode();
+        self.is_gathering = true;
+        let outcome = change(self);
+        self.is_gathering = false;
+        let outcome = outcome.and_then(|value| {
+            if self.secrets.encode() != before {
+                self.save(rng)?;
+            }
+            Ok(value)
+        });
+        if outcome.is_err() {
+            self.secrets = Secrets::decode(&before).expect("what was encoded decodes");
+        }
+        outcome
+    }
+
+    fn save(&mut self, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        file::write(&self.path, &layout::encode(&self.slots, &self.root, &self.secrets, rng))?;
+        self.mode = None;
+        Ok(())
+    }
+
     /// Changes the secrets on the disk and in memory, or neither.
     fn change<T>(
         &mut self,
@@ -438,12 +474,13 @@ impl Keyring {
     ) -> Result<T, KeyringError> {
         let before = self.secrets.encode();
         let outcome = change(&mut self.secrets).and_then(|value| {
-            file::write(&self.path, &layout::encode(&self.slots, &self.root, &self.secrets, rng))?;
+            if !self.is_gathering {
+                self.save(rng)?;
+            }
             Ok(value)
         });
-        match outcome {
-            Ok(_) => self.mode = None,
-            Err(_) => self.secrets = Secrets::decode(&before).expect("what was encoded decodes"),
+        if outcome.is_err() {
+            self.secrets = Secrets::decode(&before).expect("what was encoded decodes");
         }
         outcome
     }
@@ -469,7 +506,8 @@ impl Keyring {
     /// Adds an actor with a key that was made elsewhere.
     ///
     /// # Errors
-    /// As [`Self::add_actor`].
+    /// As [`Self::add_actor`]; [`KeyringError::Withdrawn`] if a person withdrew
+    /// trust in this key.
     pub fn import_actor(
         &mut self,
         name: &str,
@@ -486,6 +524,7 @@ impl Keyring {
             if secrets.actors.len() >= MAX_ACTORS {
                 return Err(KeyringError::Full { what: "actors", most: MAX_ACTORS });
             }
+            refuse_withdrawn(&secrets.trust, &key.actor())?;
             put_trusted_actor(&mut secrets.trust, known_actor(key.actor(), name, now, How::Own))?;
             secrets.actors.push(ActorKey { name: name.to_owned(), key });
             Ok(())
@@ -561,11 +600,13 @@ impl Keyring {
         &self.secrets.trust
     }
 
-    /// Trusts an actor, anew if trust was withdrawn.
+    /// Trusts an actor, anew if trust was withdrawn and it is a person who says
+    /// so. One of this node's own keeps the name that it signs under.
     ///
     /// # Errors
     /// [`KeyringError::UnacceptableKey`], [`KeyringError::NameTaken`],
-    /// [`KeyringError::BadName`].
+    /// [`KeyringError::BadName`]; [`KeyringError::Withdrawn`] if it stood on a
+    /// card and trust was withdrawn.
     pub fn trust_actor(
         &mut self,
         key: Actor,
@@ -576,15 +617,69 @@ impl Keyring {
     ) -> Result<(), KeyringError> {
         check_name(name)?;
         check_key(&key.0)?;
-        self.change(rng, |secrets| put_trusted_actor(&mut secrets.trust, known_actor(key, name, now, how)))
+        self.change(rng, |secrets| {
+            if how == How::Card {
+                refuse_withdrawn(&secrets.trust, &key)?;
+            }
+            let own = secrets.actors.iter().find(|actor| actor.key.actor() == key);
+            let (name, how) = own.map_or((name, how), |own| (&own.name, How::Own));
+            put_trusted_actor(&mut secrets.trust, known_actor(key, name, now, how))
+        })
     }
 
-    /// Withdraws trust in an actor, whose key stays known.
+    /// Trusts an actor that the card of `node` lists.
+    ///
+    /// # Errors
+    /// As [`Self::trust_actor`]; [`KeyringError::Withdrawn`] unless trust in the
+    /// actor ended with this node.
+    pub fn trust_listed(
+        &mut self,
+        key: Actor,
+        name: &str,
+        node: &Origin,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), KeyringError> {
+        let ended_with_it = self.trust().actor(&key).is_some_and(|known| known.ended_with == Some(*node));
+        if !ended_with_it {
+            return self.trust_actor(key, name, How::Card, now, rng);
+        }
+        check_name(name)?;
+        self.change(rng, |secrets| put_trusted_actor(&mut secrets.trust, known_actor(key, name, now, How::Card)))
+    }
+
+    /// Withdraws trust in an actor, whose key stays known. No card makes it
+    /// trusted again.
     ///
     /// # Errors
     /// [`KeyringError::NotKnown`].
     pub fn untrust_actor(&mut self, key: &Actor, now: Time, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
-        self.change(rng, |secrets| match secrets.trust.withdraw_actor(key, now) {
+        self.end_trust(key, None, now, rng)
+    }
+
+    /// Ends trust in an actor because its node was removed: it comes back with
+    /// that node.
+    ///
+    /// # Errors
+    /// [`KeyringError::NotKnown`].
+    pub fn end_trust_with(
+        &mut self,
+        key: &Actor,
+        node: Origin,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), KeyringError> {
+        self.end_trust(key, Some(node), now, rng)
+    }
+
+    fn end_trust(
+        &mut self,
+        key: &Actor,
+        with: Option<Origin>,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), KeyringError> {
+        self.change(rng, |secrets| match secrets.trust.withdraw_actor(key, with, now) {
             true => Ok(()),
             false => Err(KeyringError::NotKnown { key: key.to_string() }),
         })
@@ -621,7 +716,14 @@ impl Keyring {
 }
 
 fn known_actor(key: Actor, name: &str, since: Time, how: How) -> KnownActor {
-    KnownActor { key, name: name.to_owned(), since, how, withdrawn: None }
+    KnownActor { key, name: name.to_owned(), since, how, withdrawn: None, ended_with: None }
+}
+
+fn refuse_withdrawn(trust: &TrustStore, key: &Actor) -> Result<(), KeyringError> {
+    let known = trust.actor(key).and_then(|known| Some((known, known.withdrawn?)));
+    known.map_or(Ok(()), |(known, at)| {
+        Err(KeyringError::Withdrawn { key: key.to_string(), name: known.name.clone(), at })
+    })
 }
 
 /// Two keys that are trusted never go by one name: whoever reads the name

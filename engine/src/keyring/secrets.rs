@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::CryptoRng;
-use thingdb_format::{Actor, DecryptionKey, NodeKey, SigningKey, Time};
+use thingdb_format::{Actor, DecryptionKey, NodeKey, Origin, SigningKey, Time};
 use zeroize::Zeroizing;
 
 use super::codec::{Flaw, Reader, Writer, ascending};
@@ -97,14 +97,14 @@ impl Secrets {
 
     pub(super) fn encoded_bytes(&self) -> usize {
         let named = |name: &str| 1 + name.len();
-        let trusted = |name: &str, withdrawn: Option<Time>| 32 + named(name) + 8 + 1 + withdrawn_bytes(withdrawn);
+        let trusted = |name: &str, withdrawal: Withdrawal| 32 + named(name) + 8 + 1 + withdrawal.bytes();
         4 * 32
             + 5 * 4
             + self.former.len() * FORMER_BYTES
             + self.actors.iter().map(|actor| named(&actor.name) + 32).sum::<usize>()
             + self.segments.len() * SEGMENT_BYTES
-            + self.trust.actors().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
-            + self.trust.origins().map(|known| trusted(&known.name, known.withdrawn)).sum::<usize>()
+            + self.trust.actors().map(|known| trusted(&known.name, Withdrawal::of(known))).sum::<usize>()
+            + self.trust.origins().map(|known| trusted(&known.name, Withdrawal::of_node(known))).sum::<usize>()
             + if self.records.is_empty() { 0 } else { 4 }
             + self.records.iter().map(|(name, record)| named(name) + 4 + record.len()).sum::<usize>()
     }
@@ -134,8 +134,70 @@ const LEAST_ACTOR_BYTES: usize = 2 + 32;
 const LEAST_RECORD_BYTES: usize = 2 + 4;
 const LEAST_TRUSTED_BYTES: usize = 32 + 2 + 8 + 1 + 1;
 
-const fn withdrawn_bytes(withdrawn: Option<Time>) -> usize {
-    if withdrawn.is_some() { 9 } else { 1 }
+/// What a claim says of the end of trust.
+#[derive(Clone, Copy)]
+enum Withdrawal {
+    None,
+    ByPerson(Time),
+    /// The actor's node was removed.
+    WithNode(Time, Origin),
+}
+
+impl Withdrawal {
+    const fn of(known: &KnownActor) -> Self {
+        match (known.withdrawn, known.ended_with) {
+            (None, _) => Self::None,
+            (Some(time), None) => Self::ByPerson(time),
+            (Some(time), Some(node)) => Self::WithNode(time, node),
+        }
+    }
+
+    fn of_node(known: &KnownOrigin) -> Self {
+        known.withdrawn.map_or(Self::None, Self::ByPerson)
+    }
+
+    const fn bytes(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::ByPerson(_) => 9,
+            Self::WithNode(..) => 25,
+        }
+    }
+
+    const fn parts(self) -> (Option<Time>, Option<Origin>) {
+        match self {
+            Self::None => (None, None),
+            Self::ByPerson(time) => (Some(time), None),
+            Self::WithNode(time, node) => (Some(time), Some(node)),
+        }
+    }
+
+    fn write(self, w: &mut Writer) {
+        let (kind, (time, node)) = (
+            match self {
+                Self::None => 0,
+                Self::ByPerson(_) => 1,
+                Self::WithNode(..) => 2,
+            },
+            self.parts(),
+        );
+        w.put(&[kind]);
+        if let Some(time) = time {
+            w.put(&time.micros().to_be_bytes());
+        }
+        if let Some(node) = node {
+            w.put(&node.0);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Flaw> {
+        Ok(match r.u8("withdrawn")? {
+            0 => Self::None,
+            1 => Self::ByPerson(read_time(r, "withdrawn")?),
+            2 => Self::WithNode(read_time(r, "withdrawn")?, Origin(*r.array("the node with which trust ended")?)),
+            found => return Err(Flaw::Damaged(format!("withdrawn is {found}, allowed are 0 to 2"))),
+        })
+    }
 }
 
 fn read_former(r: &mut Reader<'_>) -> Result<Vec<FormerNode>, Flaw> {
@@ -198,22 +260,20 @@ fn write_trust(w: &mut Writer, trust: &TrustStore) {
     w.count(trust.actors().len());
     for known in trust.actors() {
         w.put(known.key.as_bytes());
-        write_claim(w, &known.name, known.since, known.how, known.withdrawn);
+        write_claim(w, &known.name, known.since, known.how, Withdrawal::of(known));
     }
     w.count(trust.origins().len());
     for known in trust.origins() {
         w.put(known.key.as_bytes());
-        write_claim(w, &known.name, known.since, known.how, known.withdrawn);
+        write_claim(w, &known.name, known.since, known.how, Withdrawal::of_node(known));
     }
 }
 
-fn write_claim(w: &mut Writer, name: &str, since: Time, how: How, withdrawn: Option<Time>) {
+fn write_claim(w: &mut Writer, name: &str, since: Time, how: How, withdrawal: Withdrawal) {
     w.name(name);
     w.put(&since.micros().to_be_bytes());
-    w.put(&[how_number(how), u8::from(withdrawn.is_some())]);
-    if let Some(withdrawn) = withdrawn {
-        w.put(&withdrawn.micros().to_be_bytes());
-    }
+    w.put(&[how_number(how)]);
+    withdrawal.write(w);
 }
 
 fn read_trust(r: &mut Reader<'_>) -> Result<TrustStore, Flaw> {
@@ -222,8 +282,9 @@ fn read_trust(r: &mut Reader<'_>) -> Result<TrustStore, Flaw> {
     for _ in 0..r.count(LEAST_TRUSTED_BYTES, "known actor count")? {
         let key = Actor(*r.array("known actor")?);
         ascending(last.as_ref(), &key, "known actors")?;
-        let (name, since, how, withdrawn) = read_claim(r)?;
-        trust.put_actor(KnownActor { key, name, since, how, withdrawn });
+        let (name, since, how, withdrawal) = read_claim(r)?;
+        let (withdrawn, ended_with) = withdrawal.parts();
+        trust.put_actor(KnownActor { key, name, since, how, withdrawn, ended_with });
         last = Some(key);
     }
     let mut last = None;
@@ -231,14 +292,17 @@ fn read_trust(r: &mut Reader<'_>) -> Result<TrustStore, Flaw> {
         let key = NodeKey(*r.array("known origin")?);
         let origin = key.origin();
         ascending(last.as_ref(), &origin, "known origins")?;
-        let (name, since, how, withdrawn) = read_claim(r)?;
+        let (name, since, how, withdrawal) = read_claim(r)?;
+        let (withdrawn, None) = withdrawal.parts() else {
+            return Err(Flaw::damaged("trust in a node did not end with another node"));
+        };
         trust.put_origin(KnownOrigin { key, name, since, how, withdrawn });
         last = Some(origin);
     }
     Ok(trust)
 }
 
-fn read_claim(r: &mut Reader<'_>) -> Result<(String, Time, How, Option<Time>), Flaw> {
+fn read_claim(r: &mut Reader<'_>) -> Result<(String, Time, How, Withdrawal), Flaw> {
     let name = r.name("known name")?.to_owned();
     let since = read_time(r, "since")?;
     let how = match r.u8("how")? {
@@ -247,12 +311,7 @@ fn read_claim(r: &mut Reader<'_>) -> Result<(String, Time, How, Option<Time>), F
         3 => How::Card,
         found => return Err(Flaw::Newer { field: "how", found: u64::from(found) }),
     };
-    let withdrawn = match r.u8("withdrawn")? {
-        0 => None,
-        1 => Some(read_time(r, "withdrawn")?),
-        found => return Err(Flaw::Damaged(format!("withdrawn is {found}, allowed are 0 to 1"))),
-    };
-    Ok((name, since, how, withdrawn))
+    Ok((name, since, how, Withdrawal::read(r)?))
 }
 
 const fn how_number(how: How) -> u8 {

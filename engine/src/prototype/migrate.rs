@@ -408,7 +408,7 @@ impl<'a> Migration<'a> {
     }
 
     fn bring_actor(&self, name: Option<&str>, key: &Arc<SigningKey>) -> Result<ActorOutcome> {
-        let mut keyring = self.db.store.keyring();
+        let keyring = self.db.store.keyring();
         if keyring.actors().iter().any(|own| own.key.actor() == key.actor()) {
             return Ok(ActorOutcome::Known);
         }
@@ -421,16 +421,20 @@ impl<'a> Migration<'a> {
         {
             return Ok(ActorOutcome::Refused(format!("another key goes by the name {name} here")));
         }
+        if let Some(at) = keyring.trust().actor(&key.actor()).and_then(|known| known.withdrawn) {
+            return Ok(ActorOutcome::Refused(format!("trust in its key was withdrawn on {at}")));
+        }
         if self.report.dry_run {
             return Ok(ActorOutcome::Added);
         }
-        let imported = keyring.import_actor(name, Arc::clone(key), unix_now(), &mut rand::rng());
         drop(keyring);
-        if let Err(problem) = imported {
-            return Ok(ActorOutcome::Refused(problem.to_string()));
-        }
-        self.db.store.refresh_trust()?;
-        Ok(ActorOutcome::Added)
+        let imported = self.db.change_keyring(|keyring| {
+            Ok(keyring.import_actor(name, Arc::clone(key), unix_now(), &mut rand::rng()).map(drop)?)
+        });
+        Ok(match imported {
+            Ok(()) => ActorOutcome::Added,
+            Err(problem) => ActorOutcome::Refused(problem.to_string()),
+        })
     }
 
     fn tell_of_peers(&mut self, dir: &Path) -> Result<()> {

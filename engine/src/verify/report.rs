@@ -23,6 +23,9 @@ pub enum Verdict {
     Forked,
     /// The key that signed is not in the trust store.
     UnknownActor,
+    /// Trust in the key that signed was withdrawn. The signature can be good
+    /// all the same.
+    WithdrawnActor,
     /// An entry that it follows is not here.
     MissingPrev,
     /// Its seq or time does not follow from its prev.
@@ -60,6 +63,7 @@ impl Verdict {
             Self::Undecryptable => "undecryptable",
             Self::Forked => "forked",
             Self::UnknownActor => "unknown actor",
+            Self::WithdrawnActor => "withdrawn actor",
             Self::MissingPrev => "missing prev",
             Self::BadLink => "bad link",
             Self::BadSignature => "bad signature",

@@ -313,7 +313,13 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
         }
     }
     if !store.trusted().contains_key(&header.actor) {
-        problems.push((Verdict::UnknownActor, unknown(store, located)));
+        problems.push(match store.withdrawn().actors.get(&header.actor) {
+            Some(name) => (
+                Verdict::WithdrawnActor,
+                format!("signed by {name}, in whom trust was withdrawn; the key {}", header.actor),
+            ),
+            None => (Verdict::UnknownActor, unknown(store, located)),
+        });
     }
     Finding {
         position: located.position,

@@ -129,6 +129,12 @@ impl Context {
         if done.is_empty() { failure } else { failure.without_hints().causes(done) }
     }
 
+    /// The directory of the database, if an argument named it: a command that is
+    /// proposed has to name it again.
+    pub(crate) fn named_dir(&self) -> Option<&Path> {
+        self.global.db.as_deref().filter(|_| self.global.is_db_named)
+    }
+
     /// Whether the command runs in the server that holds the database.
     pub(crate) const fn is_in_server(&self) -> bool {
         self.held.is_some()

@@ -108,6 +108,22 @@ impl Entry {
         }
     }
 
+    /// Whether trust in the key was withdrawn here.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_withdrawn(),
+            Self::Told(_) => false,
+        }
+    }
+
+    /// Whether trust in the node that wrote it was withdrawn here.
+    pub(crate) fn is_origin_withdrawn(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_origin_withdrawn(),
+            Self::Told(_) => false,
+        }
+    }
+
     /// What was done to the thing, if the body is here.
     pub(crate) fn action(&self) -> Option<&str> {
         match self {

@@ -335,6 +335,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
+        thingdb::Error::ActorWithdrawn { .. } => (
+            Exit::Usage,
+            "withdrawn-actor",
+            "choose another: thingdb actor ls, then --actor NAME or thingdb actor default NAME; thingdb actor trust NAME takes it back",
+        ),
         thingdb::Error::RolledBack { .. } => (
             Exit::NotVerified,
             "rolled-back",

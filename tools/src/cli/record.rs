@@ -279,7 +279,11 @@ pub(crate) fn actor(entry: &Entry) -> String {
 
 /// Whether the key is known here.
 pub(crate) fn trust(entry: &Entry) -> &'static str {
-    if entry.is_trusted() { "trusted" } else { "unknown" }
+    match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => "trusted",
+        (false, true) => "withdrawn",
+        (false, false) => "unknown",
+    }
 }
 
 /// The same with its colour.

@@ -6,7 +6,7 @@ use thingdb::Hash;
 use zeroize::Zeroizing;
 
 use super::args::Global;
-use super::command::peer::read_card;
+use super::card;
 use super::console::Console;
 use super::error::{Failure, Outcome};
 use super::passphrase;
@@ -130,7 +130,7 @@ impl RemoteArgs {
                 Err(Failure::usage("--card and --token-file both name stdin; one of them has to be a file"))
             }
             (None, Some(file)) => {
-                let card = read_card(console, &if file == "-" { file.to_owned() } else { format!("@{file}") })?;
+                let (card, _) = card::read(console, &if file == "-" { file.to_owned() } else { format!("@{file}") })?;
                 let Some(tls) = card.tls else {
                     return Err(Failure::usage(format!("the card in {file} names no certificate"))
                         .hint("get a newer one: thingdb card, at the other side"));

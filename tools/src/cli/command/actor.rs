@@ -1,8 +1,11 @@
 //! `thingdb actor`: the keys that sign entries, own and trusted.
 
+use std::io::{BufRead, BufReader};
+
 use clap::Subcommand;
 use serde::Serialize;
-use thingdb::{Actor, Db, Time};
+use thingdb::trust::How;
+use thingdb::{Actor, Db, Origin, Peer, Time};
 
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
@@ -17,7 +20,11 @@ Examples:
   thingdb actor new press-7
   thingdb actor ls
   thingdb actor trust press-8 ae12…      accept entries of this key, under this name
-  thingdb actor untrust press-8")]
+  thingdb actor untrust press-8
+  thingdb actor trust press-8            take that back
+
+What a person withdrew stays so, whichever card lists the key, until a person
+takes it back.")]
 pub(crate) enum Command {
     /// Make a key of our own, to sign with --actor NAME
     New {
@@ -29,24 +36,31 @@ pub(crate) enum Command {
         /// The name of an actor of our own
         name: String,
     },
-    /// List the actors that are trusted, our own among them
+    /// List the actors that are known, our own among them, and those in whom
+    /// trust was withdrawn
     Ls,
     /// Print one actor; with --format raw only its key
     Show {
         /// A name, or a key of which the first digits will do
         actor: String,
     },
-    /// Accept entries that were signed with a key
+    /// Accept entries that were signed with a key, also if trust in it was
+    /// withdrawn
     Trust {
         /// The name by which this database knows the key
         name: String,
-        /// The key, 64 hex digits; ask its owner by a way that you trust
-        key: String,
+        /// The key, 64 hex digits; ask its owner by a way that you trust. Without
+        /// it, an actor in whom trust was withdrawn, by name or key
+        key: Option<String>,
     },
-    /// Accept no more entries of an actor; what is stored stays
+    /// Accept no more entries of an actor, whichever card lists it; what is
+    /// stored stays. One of our own signs no more
     Untrust {
         /// A name, or a key of which the first digits will do
         actor: String,
+        /// Do not ask, for one of our own
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -59,10 +73,19 @@ struct Known {
     default: bool,
     trusted: bool,
     since: Option<String>,
+    /// When trust was withdrawn, if it was.
+    withdrawn: Option<String>,
+    /// The node whose removal ended it, if nobody withdrew it from this key
+    /// itself.
+    ended_with: Option<String>,
+    /// The peers whose cards list the key.
+    named_by: Vec<String>,
     #[serde(skip)]
     id: Actor,
     #[serde(skip)]
     time: Option<Time>,
+    #[serde(skip)]
+    ended: Option<(Time, Option<Origin>)>,
 }
 
 /// Runs one of the actor commands.
@@ -78,81 +101,167 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let key = one(&db, name)?.id;
             changed(context, db, &key)
         }
-        Command::Ls => list(context, &all(&db)),
+        Command::Ls => list(context, &all(&db)?),
         Command::Show { actor } => show(context, &one(&db, actor)?),
         Command::Trust { name, key } => {
-            let key: Actor = key.to_ascii_lowercase().parse().map_err(|_| {
-                Failure::usage(format!("{key:?} is no actor key: 64 hex digits"))
-                    .hint("thingdb actor ls, at the actor's own database")
-            })?;
-            db.trust_actor(name, key)?;
+            let (name, key) = match key {
+                Some(key) => (name.clone(), read_key(key)?),
+                None => withdrawn(&db, name)?,
+            };
+            let withdrawn =
+                db.known_actors().into_iter().find(|known| known.key == key).and_then(|known| known.withdrawn);
+            db.trust_actor(&name, key)?;
+            if let Some(at) = withdrawn {
+                let name = printable(&name);
+                context.console.note(&format!("trust in {name} was withdrawn on {at}; that is taken back"));
+            }
             changed(context, db, &key)
         }
-        Command::Untrust { actor } => {
+        Command::Untrust { actor, yes } => {
             let known = one(&db, actor)?;
-            if !db.untrust_actor(&known.id)? {
-                return Err(
-                    Failure::not_found(format!("{} is not trusted", printable(&known.name))).hint("thingdb actor ls")
-                );
+            if known.own && known.trusted && !yes {
+                confirm(context, &known)?;
             }
-            db.close()?;
-            context.did(CHANGED);
-            show(context, &Known { trusted: false, since: None, time: None, ..known })
+            if !db.untrust_actor(&known.id)? {
+                return Err(Failure::not_found(format!("trust in {} is withdrawn already", printable(&known.name)))
+                    .hint("thingdb actor ls"));
+            }
+            if known.own {
+                tell_who_signs(context, &db, &known)?;
+            }
+            changed(context, db, &known.id)
         }
     }
 }
 
+fn read_key(key: &str) -> Outcome<Actor> {
+    key.to_ascii_lowercase().parse().map_err(|_| {
+        Failure::usage(format!("{key:?} is no actor key: 64 hex digits"))
+            .hint("thingdb actor ls, at the actor's own database")
+    })
+}
+
+/// An actor in whom trust was withdrawn, to be taken back.
+fn withdrawn(db: &Db, wanted: &str) -> Outcome<(String, Actor)> {
+    let known = all(db)?.into_iter().filter(|known| known.ended.is_some());
+    match pick(&known.collect::<Vec<_>>(), wanted)? {
+        Some(known) => Ok((known.name, known.id)),
+        None => {
+            Err(Failure::usage(format!("which key? no actor {} is known whose trust was withdrawn", printable(wanted)))
+                .hint(format!("thingdb actor trust {} KEY", crate::cli::find::quoted(wanted))))
+        }
+    }
+}
+
+/// Asks whether one of our own is to sign no more.
+fn confirm(context: &Context, known: &Known) -> Outcome {
+    let name = printable(&known.name);
+    context.console.plain(&format!("{name} is an actor of this database  {}", known.key));
+    context
+        .console
+        .plain("  it signs no more, its entries are not accepted from elsewhere, and verify names those that are here");
+    if !context.console.stdin().is_terminal() || context.no_input {
+        return Err(Failure::usage(format!("whether {name} signs no more is for a person to say"))
+            .hint(format!("thingdb actor untrust {} --yes", crate::cli::find::quoted(&known.name))));
+    }
+    context.console.plain("Withdraw trust in it? [y/N]");
+    let mut answer = String::new();
+    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
+    read.map_err(|problem| Failure::file("stdin", &problem))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::usage(format!("{name} is trusted as before"))),
+    }
+}
+
+/// Says who signs now that one of our own does not.
+fn tell_who_signs(context: &Context, db: &Db, gone: &Known) -> Outcome {
+    let all = all(db)?;
+    let left: Vec<&Known> = all.iter().filter(|known| known.own && known.trusted).collect();
+    let quoted = |known: &Known| crate::cli::find::quoted(&known.name);
+    match (left.iter().find(|known| known.default), left.first()) {
+        (Some(default), _) => {
+            context.console.note(&format!("{} signs by default, as before", printable(&default.name)))
+        }
+        (None, Some(first)) => {
+            context.console.note(&format!("{} signed by default; nobody does now", printable(&gone.name)));
+            context.console.hint(&format!("thingdb actor default {}", quoted(first)));
+        }
+        (None, None) => {
+            context.console.note("no actor of this database can sign now");
+            context.console.hint("thingdb actor new NAME && thingdb actor default NAME");
+        }
+    }
+    Ok(())
+}
+
 fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
-    let known = all(&db).into_iter().find(|known| known.id == *key);
+    let known = all(&db)?.into_iter().find(|known| known.id == *key);
     db.close()?;
     context.did(CHANGED);
     known.map_or(Ok(()), |known| show(context, &known))
 }
 
-/// Own actors first, then the others that are trusted.
-fn all(db: &Db) -> Vec<Known> {
-    let trusted = db.trusted_actors();
+/// Own actors first, then the others by name, then those in whom trust was
+/// withdrawn.
+fn all(db: &Db) -> Outcome<Vec<Known>> {
+    let (own, peers) = (db.own_actors(), db.peers()?);
+    let place = |key: &Actor| own.iter().position(|own| own.key == *key);
     let mut known: Vec<Known> = db
-        .own_actors()
+        .known_actors()
         .into_iter()
-        .map(|own| {
-            let since = trusted.iter().find(|actor| actor.key == own.key).map(|actor| actor.since);
+        .map(|actor| {
+            let of_own = place(&actor.key).and_then(|at| own.get(at));
+            let is_trusted = actor.withdrawn.is_none();
+            let time = is_trusted.then_some(actor.since);
             Known {
-                name: own.name,
-                key: own.key.to_string(),
-                own: true,
-                default: own.default,
-                trusted: since.is_some(),
-                since: since.map(|time| time.to_string()),
-                id: own.key,
-                time: since,
+                name: of_own.map_or(actor.name, |own| own.name.clone()),
+                key: actor.key.to_string(),
+                own: actor.how == How::Own || of_own.is_some(),
+                default: is_trusted && of_own.is_some_and(|own| own.default),
+                trusted: is_trusted,
+                since: time.map(|time| time.to_string()),
+                withdrawn: actor.withdrawn.map(|time| time.to_string()),
+                ended_with: actor.ended_with.map(|node| node.to_string()),
+                named_by: peers.iter().filter(|peer| lists(peer, &actor.key)).map(|peer| peer.name.clone()).collect(),
+                id: actor.key,
+                time,
+                ended: actor.withdrawn.map(|time| (time, actor.ended_with)),
             }
         })
         .collect();
-    let others = trusted.into_iter().filter(|actor| !known.iter().any(|own| own.id == actor.key)).map(|actor| Known {
-        name: actor.name,
-        key: actor.key.to_string(),
-        own: false,
-        default: false,
-        trusted: true,
-        since: Some(actor.since.to_string()),
-        id: actor.key,
-        time: Some(actor.since),
+    known.sort_by_cached_key(|known| {
+        let own = if known.trusted { place(&known.id) } else { None };
+        (!known.trusted, own.is_none(), own, known.name.clone(), known.id)
     });
-    let others: Vec<Known> = others.collect();
-    known.extend(others);
-    known
+    Ok(known)
 }
 
-/// The actor with this name, or with a key that starts so.
+fn lists(peer: &Peer, key: &Actor) -> bool {
+    peer.card.actors.iter().any(|(listed, _)| listed == key)
+}
+
+/// The actor with this name, or with a key that starts so; one that is trusted
+/// before one that is not.
 fn one(db: &Db, wanted: &str) -> Outcome<Known> {
-    let all = all(db);
+    let all = all(db)?;
+    let (trusted, withdrawn): (Vec<Known>, Vec<Known>) = all.into_iter().partition(|known| known.trusted);
+    let found = pick(&trusted, wanted)?;
+    match found.map_or_else(|| pick(&withdrawn, wanted), |known| Ok(Some(known)))? {
+        Some(known) => Ok(known),
+        None => {
+            Err(Failure::not_found(format!("no actor {} is known here", printable(wanted))).hint("thingdb actor ls"))
+        }
+    }
+}
+
+fn pick(all: &[Known], wanted: &str) -> Outcome<Option<Known>> {
     let is_key = |known: &&Known| wanted.len() >= 4 && known.key.starts_with(&wanted.to_ascii_lowercase());
     let named: Vec<&Known> = all.iter().filter(|known| known.name == wanted).collect();
     let found = if named.is_empty() { all.iter().filter(is_key).collect() } else { named };
     match found.as_slice() {
-        [known] => Ok((*known).clone()),
-        [] => Err(Failure::not_found(format!("no actor {} is known here", printable(wanted))).hint("thingdb actor ls")),
+        [] => Ok(None),
+        [known] => Ok(Some((*known).clone())),
         several => Err(Failure::usage(format!("several actors are called {}", printable(wanted)))
             .causes(several.iter().map(|known| known.key.clone()))
             .hint("name the actor by its key")),
@@ -166,7 +275,8 @@ fn list(context: &Context, known: &[Known]) -> Outcome {
             known.iter().try_for_each(|known| list.item(known))?;
             list.end()
         }
-        Format::Raw => known.iter().try_for_each(|known| context.output.line(&known.key)),
+        // A list of keys is a list of keys to trust.
+        Format::Raw => known.iter().filter(|known| known.trusted).try_for_each(|known| context.output.line(&known.key)),
         Format::Table => {
             let header = ["name", "key", "role", "trusted since (UTC)"];
             context.output.line(&context.output.table(header, Some(1)).page(known.iter().map(row)))
@@ -180,7 +290,7 @@ fn show(context: &Context, known: &Known) -> Outcome {
         Format::Raw => context.output.line(&known.key),
         Format::Table => {
             let [name, key, role, since] = row(known);
-            let since = if known.trusted { format!("trusted since {since} UTC") } else { "not trusted".to_owned() };
+            let since = if known.trusted { format!("trusted since {since} UTC") } else { since };
             context.output.line(&format!("{name}  {key}  {role}, {since}"))
         }
     }
@@ -196,6 +306,19 @@ fn row(known: &Known) -> [String; 4] {
         printable(&known.name).into_owned(),
         known.key.clone(),
         role.to_owned(),
-        known.time.map(when::short).unwrap_or_default(),
+        known
+            .ended
+            .map_or_else(|| known.time.map(when::short).unwrap_or_default(), |(at, node)| ended(known, at, node)),
     ]
+}
+
+/// How trust in an actor ended, and who names it all the same.
+fn ended(known: &Known, at: Time, node: Option<Origin>) -> String {
+    let how = if node.is_some() { "ended with its node" } else { "withdrawn" };
+    let by = if known.named_by.is_empty() {
+        String::new()
+    } else {
+        format!(", named by {}", printable(&known.named_by.join(", ")))
+    };
+    format!("{how} {}{by}", when::short(at))
 }

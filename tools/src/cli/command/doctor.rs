@@ -169,10 +169,29 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
             .iter()
             .map(|warning| Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")),
     );
+    checks.push(signer(db));
     checks.extend(contradictions(db)?);
     checks.push(recovery(db));
     checks.push(clock(db)?);
     Ok(checks)
+}
+
+/// Who signs if nobody is named.
+fn signer(db: &Db) -> Check {
+    let (own, trusted) = (db.own_actors(), db.trusted_actors());
+    let is_trusted = |key: &thingdb::Actor| trusted.iter().any(|actor| actor.key == *key);
+    let Some(default) = own.iter().find(|actor| actor.default) else {
+        return Check::new("actor", State::Warn, "no actor can sign").hint("thingdb actor new NAME");
+    };
+    if is_trusted(&default.key) {
+        return Check::new("actor", State::Ok, format!("{} signs by default", default.name));
+    }
+    let fact = format!("trust in {} was withdrawn, and it signs by default: nothing can be put", default.name);
+    let check = Check::new("actor", State::Warn, fact);
+    match own.iter().find(|actor| is_trusted(&actor.key)) {
+        Some(other) => check.hint(format!("thingdb actor default {}", find::quoted(&other.name))),
+        None => check.hint("thingdb actor new NAME && thingdb actor default NAME"),
+    }
 }
 
 /// Peers that showed two ledgers, and nobody has said what to make of it.

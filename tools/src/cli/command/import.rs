@@ -13,7 +13,7 @@ use crate::cli::passphrase::Question;
 use crate::cli::record::{ImportedJson, RefusalJson};
 use crate::cli::rejects::Rejects;
 use crate::cli::whole::{contradiction, sentence};
-use crate::cli::{compress, unwrap};
+use crate::cli::{card, compress, unwrap};
 
 /// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;
@@ -25,9 +25,9 @@ Examples:
   thingdb import things.ndjson
   thingdb import things.ndjson.zst --dry-run
   ssh hq thingdb export | thingdb import - --rejects refused.ndjson
-  thingdb actor trust press-7 ae12… && thingdb import press-7.ndjson
+  thingdb peer add press-7 @press-7.ndjson && thingdb import press-7.ndjson
 
-Entries of actors that this database does not trust are refused, unless
+Entries of nodes and actors that this database does not trust are refused, unless
 --trust all is given. To import what is here already does nothing, so an
 interrupted import is simply run again.
 
@@ -90,13 +90,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     let _patience = console.patience();
     let imported = import(context, &db, args, (lines, is_array), rejects.as_mut())?;
+    let hints = card::hints(context, &db, &args.input, &imported.reasons)?;
     db.close()?;
     context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
     rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary, &imported)?;
     context.told();
-    conclude(args, &summary, &imported)
+    conclude(args, &summary, &imported, hints)
 }
 
 fn import(
@@ -151,7 +152,7 @@ fn say(context: &Context, args: &Args, summary: &ImportedJson, imported: &Import
     sentence(imported).map_or(Ok(()), |sentence| context.output.line(&sentence))
 }
 
-fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary) -> Outcome {
+fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary, hints: Vec<String>) -> Outcome {
     if summary.interrupted {
         return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; what was reported as imported is stored")
             .hint("run the same command again: what is stored already is passed over"));
@@ -183,10 +184,10 @@ fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary) -> Ou
     if summary.refused > 0 {
         let fact = format!("{} refused, {} stored", counted(summary.refused, "line", "lines"), grouped(summary.added));
         let failure = with_reasons(Failure::new(Exit::Partly, "bad-lines", fact), summary);
+        let failure = hints.into_iter().fold(failure, Failure::hint);
         return Err(match &args.rejects {
             Some(path) => failure.hint(format!("the refused lines are in {path}; the others need no repeating")),
-            None => failure
-                .hint("--rejects FILE keeps the refused lines; thingdb actor trust NAME KEY, if you know the actor"),
+            None => failure.hint("--rejects FILE keeps the refused lines"),
         });
     }
     let is_whole = matches!(imported.stream, StreamState::Whole(_));

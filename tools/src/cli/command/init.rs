@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
-use super::{peer, recovery_key};
+use super::recovery_key;
+use crate::cli::card;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::find;
@@ -162,7 +163,7 @@ fn introduction(context: &Context, text: &str) -> Outcome<(String, Card)> {
     let (name, card) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("thingdb card"))?;
-    Ok((name.to_owned(), peer::read_card(&context.console, card)?))
+    Ok((name.to_owned(), card::read(&context.console, card)?.0))
 }
 
 fn say(context: &Context, created: &Created<'_>) -> Outcome {

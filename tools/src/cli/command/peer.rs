@@ -6,14 +6,14 @@ use std::path::Path;
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Card, Db, Hash, Introduction, Peer, PeerAddress};
+use thingdb::{Actor, Db, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
 use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
-use crate::cli::{input, when};
+use crate::cli::{card, when};
 use crate::client::address::Address;
 
 /// What to do with peers.
@@ -22,6 +22,7 @@ use crate::client::address::Address;
 Examples:
   thingdb peer add hall-1 @hall-1.card     shows the fingerprint and asks
   thingdb peer add hall-1 tdbcard1:… --yes in a script that got the card by a safe way
+  thingdb peer add hall-1 @hall-1.ndjson   the card at the beginning of an export
   thingdb peer set hall-1 --url https://hall-1.example:5001 --token-file hall-1.token
   thingdb peer ls
   thingdb peer rm hall-1")]
@@ -30,7 +31,8 @@ pub(crate) enum Command {
     Add {
         /// The name by which this database knows the node
         name: String,
-        /// The card, @FILE to read it from a file, - for stdin
+        /// The card, @FILE to read it from a file, - for stdin; a file can be an
+        /// export of the node, which begins with its card
         card: String,
         /// Do not ask; the fingerprint was compared
         #[arg(short, long)]
@@ -63,7 +65,8 @@ Examples:
         /// The peer
         name: String,
     },
-    /// Forget a peer: accept nothing new from it and seal nothing new to it
+    /// Forget a peer: accept nothing new from it, seal nothing new to it, and end
+    /// the tokens that were made for it
     Rm {
         /// The peer
         name: String,
@@ -106,6 +109,17 @@ struct Known {
     contradiction: Option<Contradicted>,
 }
 
+/// A peer that is forgotten, and what went with it.
+#[derive(Serialize)]
+struct Removed {
+    #[serde(flatten)]
+    peer: Known,
+    /// Names of tokens.
+    tokens_ended: Vec<String>,
+    actors_ended: Vec<String>,
+    actors_kept: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct Contradicted {
     found: &'static str,
@@ -123,7 +137,12 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     let db = context.open()?;
     match command {
         Command::Add { name, card, yes, address } => {
-            let card = read_card(&context.console, card)?;
+            let (card, whence) = card::read(&context.console, card)?;
+            if whence == card::Whence::Stream {
+                context
+                    .console
+                    .note("the card is the one at the beginning of that stream, put there by whoever wrote it");
+            }
             let introduction = db.introduce(name, &card)?;
             warn(&context.console, &introduction);
             if !yes {
@@ -168,11 +187,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Show { name } => show(context, &known(&db, &db.peer(name)?)?),
         Command::Rm { name } => {
             let peer = known(&db, &db.peer(name)?)?;
-            db.remove_peer(name)?;
+            let gone = db.remove_peer(name)?;
             db.close()?;
             context.did(CHANGED);
-            context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
-            show(context, &peer)
+            removed(context, peer, &gone)
         }
     }
 }
@@ -185,14 +203,6 @@ pub(crate) fn named(db: &Db, names: &[String]) -> Vec<String> {
         Err(_) => name.split(',').map(|name| name.trim().to_owned()).collect(),
     };
     names.iter().flat_map(several).collect()
-}
-
-/// The card that an argument names.
-pub(crate) fn read_card(console: &Console, text: &str) -> Outcome<Card> {
-    let text = input::text(input::bytes(console, text)?)?;
-    text.trim().parse().map_err(|problem: thingdb::format::Error| {
-        Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
-    })
 }
 
 /// What a person should know of a card beside its fingerprint.
@@ -209,12 +219,32 @@ fn warn(console: &Console, introduction: &Introduction) {
             .hint(format!("thingdb actor untrust {key}, if nothing more is to be accepted from it"))
             .say();
     }
-    for claim in &introduction.claims {
+    if let Some((name, at)) = &introduction.was_withdrawn {
+        let name = printable(name);
+        console
+            .warning("node-withdrawn", format!("this node was known as {name}, and trust in it was withdrawn on {at}"))
+            .cause("to add it takes that back")
+            .say();
+    }
+    if let Some(other) = introduction.name_was {
+        console
+            .warning("other-node", format!("{peer} was the name of another node, with the fingerprint {other}"))
+            .say();
+    }
+    for withdrawn in &introduction.withdrawn {
+        let (name, at) = (printable(&withdrawn.known), withdrawn.at);
+        let fact =
+            format!("the card lists {name}, in whom trust was withdrawn on {at} and stays so  {}", withdrawn.key);
+        console
+            .warning("actor-withdrawn", fact)
+            .hint(format!("thingdb actor trust {}, to take that back", withdrawn.key))
+            .say();
+    }
+    for claim in introduction.claims.iter().filter(|claim| !claim.withdrawn) {
         let (claimed, known) = (printable(&claim.claimed), printable(&claim.known));
-        let standing = match (claim.how, claim.withdrawn) {
-            (_, true) => format!("known here as {known}, in whom trust was withdrawn"),
-            (How::Own, false) => format!("an actor of this database, {known}"),
-            (_, false) => format!("known here as {known}, and stays so"),
+        let standing = match claim.how {
+            How::Own => format!("an actor of this database, {known}"),
+            _ => format!("known here as {known}, and stays so"),
         };
         console
             .warning("actor-claimed", format!("the card lists as {claimed} a key that is {standing}  {}", claim.key))
@@ -301,6 +331,30 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
             file: conflict.file.display().to_string(),
         }),
     })
+}
+
+/// Says what went with a peer.
+fn removed(context: &Context, peer: Known, gone: &RemovedPeer) -> Outcome {
+    let names = |actors: &[(Actor, String)]| actors.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
+    let tokens = gone.tokens.iter().map(|token| token.name.clone()).collect::<Vec<_>>();
+    let removed =
+        Removed { peer, tokens_ended: tokens, actors_ended: names(&gone.withdrawn), actors_kept: names(&gone.kept) };
+    if context.output.is_json() {
+        return context.output.object(&removed);
+    }
+    let lists = [
+        (&removed.tokens_ended, "tokens that end with it"),
+        (&removed.actors_ended, "actors that are trusted no more"),
+        (&removed.actors_kept, "actors that stay trusted"),
+    ];
+    for (names, what) in lists.into_iter().filter(|(names, _)| !names.is_empty()) {
+        context.console.note(&format!("{what}: {}", printable(&names.join(", "))));
+    }
+    if !removed.actors_kept.is_empty() {
+        context.console.hint("thingdb actor untrust NAME, if nothing more is to be accepted from one of them");
+    }
+    context.console.note("what it could read it can still read; thingdb readers THING tells what that is");
+    show(context, &removed.peer)
 }
 
 fn list(context: &Context, peers: &[Known]) -> Outcome {

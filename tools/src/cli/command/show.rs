@@ -60,7 +60,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         ("action", printable(entry.action().unwrap_or("-")).into_owned()),
         ("heads", entry.heads().to_string()),
         ("prev", if prev.is_empty() { "none, it is the first".to_owned() } else { prev.join(" ") }),
-        ("origin", whole.origin.to_string()),
+        ("origin", format!("{}{}", whole.origin, if entry.is_origin_withdrawn() { " (withdrawn)" } else { "" })),
         ("position", whole.position.to_string()),
         ("suite", whole.suite.to_string()),
         ("data hash", whole.data_hash.to_string()),

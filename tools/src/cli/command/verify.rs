@@ -161,6 +161,11 @@ fn failure(args: &Args, report: &Report) -> Failure {
     let what = args.thing.as_deref().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
     let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
+    if report.problems.iter().all(|problem| problem.verdict == Verdict::WithdrawnActor) {
+        return failure
+            .cause("the signatures hold; trust in who signed was withdrawn, and what is stored stays")
+            .hint("thingdb actor ls tells in whom and when; thingdb actor trust NAME takes it back");
+    }
     if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
         return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
     }
