@@ -19,5 +19,7 @@ mod proxy;
 mod refused;
 #[path = "sync/sums.rs"]
 mod sums;
+#[path = "sync/waiting.rs"]
+mod waiting;
 #[path = "sync/watch.rs"]
 mod watch;

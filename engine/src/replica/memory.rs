@@ -79,6 +79,10 @@ pub struct Cursors {
     pub refused_here: Refused,
     /// Entries of this ledger that were refused there.
     pub refused_there: Refused,
+    /// What [`Db::dropped_from`] said of it when its ledger was compared last.
+    pub dropped_here: u64,
+    /// What it said of this node then.
+    pub dropped_there: u64,
 }
 
 #[derive(Default, Encode, Decode)]

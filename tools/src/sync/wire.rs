@@ -13,6 +13,9 @@ pub(crate) const MAX_IDS: usize = 65_536;
 /// Positions of completions in one answer.
 pub(crate) const MAX_CHANGES: usize = 10_000;
 
+/// Entries for which others wait, in one answer.
+pub(crate) const MAX_WANTED: usize = 4096;
+
 /// Ranges in one request for entries.
 pub(crate) const MAX_RANGES: usize = 4096;
 
@@ -39,6 +42,13 @@ pub(crate) struct State {
     /// Stands for the actors and nodes whose entries are accepted: when it is
     /// another one, what was refused may be accepted. 16 hex digits.
     pub(crate) trust: String,
+    /// Entries that wait for others.
+    #[serde(default)]
+    pub(crate) waiting: u64,
+    /// Entries of the asking node that waited and were dropped: when it is
+    /// another number, everything has to be compared again.
+    #[serde(default)]
+    pub(crate) dropped: u64,
     /// Whether the asking node is a peer.
     pub(crate) peer: bool,
     /// The last checkpoint of the asking node that was seen here.

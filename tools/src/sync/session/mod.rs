@@ -18,6 +18,7 @@ mod pull;
 mod push;
 mod refusals;
 mod summary;
+mod waiting;
 mod window;
 
 use std::ops::Range;
@@ -33,6 +34,7 @@ use refusals::Refusals;
 use window::Window;
 
 pub(crate) use summary::{Count, Summary};
+pub(crate) use waiting::{Waiting, wanted};
 
 /// What an exchange is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +109,14 @@ impl<'a> Session<'a> {
         if cursors.pulled > greeting.size {
             cursors = Cursors::default();
         }
+        // What was dropped had been fetched or offered: it has to be found again.
+        let dropped = self.db.dropped_from(&self.origin)?;
+        if self.plan.pull && std::mem::replace(&mut cursors.dropped_here, dropped) != dropped {
+            cursors.pulled = 0;
+        }
+        if self.plan.push && std::mem::replace(&mut cursors.dropped_there, greeting.dropped) != greeting.dropped {
+            cursors.pushed = 0;
+        }
         self.refused_here.kept = std::mem::take(&mut cursors.refused_here);
         self.refused_there.kept = std::mem::take(&mut cursors.refused_there);
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
@@ -127,6 +137,9 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        if self.plan.pull && !self.plan.dry_run {
+            self.pull_wanted(&greeting)?;
+        }
         let mut size = greeting.size;
         self.summary.peer_entries = size;
         if self.plan.push {
@@ -138,6 +151,9 @@ impl<'a> Session<'a> {
         self.summary.peer_revision = greeting.revision;
         if !self.plan.dry_run {
             self.settle(&greeting, cursors, size)?;
+        }
+        if self.plan.pull {
+            self.summary.waiting = self.still_waiting()?;
         }
         self.summary.pulled.again = self.refused_here.again();
         self.summary.pushed.again = self.refused_there.again();

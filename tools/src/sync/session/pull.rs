@@ -204,7 +204,7 @@ impl Session<'_> {
     }
 
     /// Fetches the entries at these positions, a window at a time.
-    fn fetch(
+    pub(super) fn fetch(
         &mut self,
         positions: &[u64],
         mut moves: Option<&mut Cursors>,

@@ -32,7 +32,7 @@ pub(super) enum There {
 
 /// What is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Goods {
+pub(super) enum Goods {
     /// Entries that the peer lacks, as it said itself.
     Lacking,
     /// Everything again, whatever is there.
@@ -116,6 +116,9 @@ impl Session<'_> {
         }
         cursors.pushed = end;
         self.push_completed(cursors, revision, &sent, &mut growth)?;
+        if greeting.waiting > 0 || self.summary.pushed.tally.pending > 0 {
+            self.push_wanted(&mut growth)?;
+        }
         self.summary.offered = Some((end, revision));
         if growth.is_stale() {
             growth.told(self.remote.size()?);
@@ -181,7 +184,7 @@ impl Session<'_> {
     }
 
     /// Those of the entries at these positions that the peer lacks.
-    fn lacking(&mut self, positions: &[u64], there: &There) -> Outcome<Vec<u64>> {
+    pub(super) fn lacking(&mut self, positions: &[u64], there: &There) -> Outcome<Vec<u64>> {
         if let There::AllBut(_, compared) = there {
             let (before, since) = positions.split_at(positions.partition_point(|position| position < compared));
             if !since.is_empty() {
@@ -238,7 +241,7 @@ impl Session<'_> {
     }
 
     /// Sends the entries at these positions, a window at a time.
-    fn send(
+    pub(super) fn send(
         &mut self,
         positions: &[u64],
         goods: Goods,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thingdb::{RefusalKind, Time};
 
+use super::waiting::Waiting;
 use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
 
 /// What became of entries that went one way.
@@ -30,6 +31,8 @@ pub(crate) struct Summary {
     pub(crate) pulled: Count,
     /// Entries that went.
     pub(crate) pushed: Count,
+    /// Entries that wait here for others, when entries were fetched.
+    pub(crate) waiting: Waiting,
     /// Entries that went and that no envelope lets the peer read.
     pub(crate) unreadable: u64,
     /// The prefix of all things that were exchanged: the one that was asked for,

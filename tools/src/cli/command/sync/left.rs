@@ -1,4 +1,5 @@
-//! What an exchange leaves behind: entries that one side refuses.
+//! What an exchange leaves behind: entries that one side refuses, and entries
+//! that wait here for others.
 
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, printable};
@@ -44,10 +45,21 @@ pub(super) fn conclude(summary: &Summary, peer: &str) -> Outcome {
     for way in ways.iter().filter(|way| way.count.refused() > 0) {
         way.tell(&mut facts, &mut causes, &mut hints);
     }
+    let word = if facts.is_empty() { "waiting-entries" } else { "refused-entries" };
+    let waiting = &summary.waiting;
+    if waiting.entries > 0 {
+        let wait = counted(waiting.entries, "entry waits", "entries wait");
+        let missing = counted(waiting.waits_for.len() as u64, "entry that is not", "entries that are not");
+        facts.push(format!("{wait} here for {missing} here"));
+        causes.extend(
+            waiting.waits_for.iter().take(MAX_SHOWN).map(|id| format!("{id} is not here, and {name} does not give it")),
+        );
+        hints.push("another peer may have what is waited for: thingdb pull OTHER".to_owned());
+    }
     if facts.is_empty() {
         return Ok(());
     }
-    let failure = Failure::new(Exit::Partly, "refused-entries", facts.join("; ")).causes(causes);
+    let failure = Failure::new(Exit::Partly, word, facts.join("; ")).causes(causes);
     Err(hints.into_iter().fold(failure, Failure::hint))
 }
 

@@ -19,8 +19,8 @@ use crate::client::address::Address;
 use crate::client::pace::Pace;
 use crate::sync::news::News;
 use crate::sync::remote::Remote;
-use crate::sync::session::{Count, Plan, Session, Summary, Tick};
-use crate::sync::wire::Tally;
+use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting};
+use crate::sync::wire::{MAX_REASONS, Tally};
 use fault::{failure, unanswered};
 use left::conclude;
 
@@ -43,7 +43,7 @@ it ended. What the peer shows of its ledger is kept, and has to have grown out o
 what it showed before.
 
 Exit code 4 if a ledger was set back or shows two faces, 6 if entries were
-refused, 13 if the token is, 14 if the peer cannot be reached or is another.")]
+refused or wait for others that are not here, 13 if the token is, 14 if the peer cannot be reached or is another.")]
 pub(crate) struct Args {
     /// The peer
     peer: String,
@@ -107,11 +107,28 @@ struct Told<'a> {
     pushed: Option<TheWay>,
     #[serde(skip_serializing_if = "String::is_empty")]
     things: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<WaitingJson>,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
     reconnects: u64,
     seconds: f64,
+}
+
+/// Entries that wait here when the exchange has ended.
+#[derive(Serialize)]
+struct WaitingJson {
+    entries: u64,
+    /// Those for which they wait, the first hundred.
+    waits_for: Vec<String>,
+}
+
+impl WaitingJson {
+    fn new(waiting: &Waiting) -> Option<Self> {
+        let waits_for = waiting.waits_for.iter().take(MAX_REASONS).map(ToString::to_string).collect();
+        (waiting.entries > 0).then_some(Self { entries: waiting.entries, waits_for })
+    }
 }
 
 #[derive(Serialize)]
@@ -159,7 +176,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
     let mut remote = connect(db, peer, args, pace.clone())?;
     let mut first = true;
     let mut away = false;
-    let mut told = [0; 2];
+    let mut told = [0; 3];
     loop {
         let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
         first = false;
@@ -174,7 +191,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
             away = false;
         }
         let concluded = done.and_then(|summary| {
-            let refused = [summary.pulled.refused(), summary.pushed.refused()];
+            let refused = [summary.pulled.refused(), summary.pushed.refused(), summary.waiting.entries];
             // What was told is told again when it is more or less.
             if std::mem::replace(&mut told, refused) == refused { Ok(()) } else { conclude(&summary, &peer.name) }
         });
@@ -249,6 +266,7 @@ fn exchange(
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         things: summary.things.clone(),
+        waiting: WaitingJson::new(&summary.waiting),
         peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
