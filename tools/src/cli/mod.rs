@@ -28,6 +28,7 @@ pub(crate) mod interrupt;
 mod kept;
 mod lines;
 mod media_type;
+mod original;
 mod output;
 mod pager;
 mod paint;
