@@ -2,7 +2,7 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::heads::OfEntry;
+use crate::heads::{OfEntry, Ranked};
 use crate::prototype::{CheckedOriginal, Original};
 
 /// One entry of a thing's history.
@@ -175,6 +175,12 @@ impl Record {
         self.is_origin_withdrawn
     }
 
+    /// The name that the entry claims for its actor, if the content is open.
+    #[must_use]
+    pub fn claimed_name(&self) -> Option<&str> {
+        self.body().map(Body::actor_name)
+    }
+
     /// Whether the trust store knows the key that signed.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
@@ -267,6 +273,12 @@ pub(crate) struct Rank {
     pub(crate) time: Time,
     pub(crate) seq: u64,
     pub(crate) id: EntryId,
+}
+
+impl Ranked for Head {
+    fn rank(&self) -> Rank {
+        Self::rank(self)
+    }
 }
 
 impl OfEntry for Head {

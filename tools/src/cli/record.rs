@@ -165,6 +165,10 @@ pub(crate) struct WholeJson {
     pub(crate) signature: SignatureJson,
     /// How many its envelopes name.
     pub(crate) recipients: u64,
+    /// The name that the actor had when it signed, if it is another one than
+    /// that by which the database knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_as: Option<String>,
     /// What goes with the data, such as the original of a migrated entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attachment: Option<AttachmentJson>,
@@ -197,6 +201,7 @@ impl WholeJson {
             payload_len: header.payload_len,
             signature: SignatureJson::new(record.signed()),
             recipients: record.recipients() as u64,
+            signed_as: record.claimed_name().filter(|claimed| record.actor_name() != Some(claimed)).map(str::to_owned),
             attachment: AttachmentJson::of(record),
         }
     }
@@ -297,7 +302,11 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
 
 /// The same with its colour.
 pub(crate) fn painted_trust(entry: &Entry) -> Painted {
-    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    let paint = match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => Paint::Plain,
+        (false, true) => Paint::Bad,
+        (false, false) => Paint::Doubtful,
+    };
     Painted::default().and(paint, trust(entry))
 }
 

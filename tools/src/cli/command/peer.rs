@@ -1,6 +1,5 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use clap::Subcommand;
@@ -9,6 +8,7 @@ use thingdb::trust::How;
 use thingdb::{Actor, Db, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
+use crate::cli::confirm;
 use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
@@ -262,14 +262,10 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
         return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
             .hint("compare the fingerprint by another way, then repeat with --yes"));
     }
-    context.console.plain("Is this the fingerprint that its people gave you? [y/N]");
-    let mut answer = String::new();
-    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
-    read.map_err(|problem| Failure::file("stdin", &problem))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::usage("the peer was not added")),
+    if confirm::is_confirmed(&context.console, "Is this the fingerprint that its people gave you?")? {
+        return Ok(());
     }
+    Err(Failure::usage("the peer was not added"))
 }
 
 /// What is known of the server of a peer, with what the arguments say anew.

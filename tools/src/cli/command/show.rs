@@ -106,6 +106,9 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
     let mut text = context.output.text();
     for (name, value) in rows {
         text.line(&format!("{name:<13} {value}"))?;
+        if let ("actor", Some(claimed)) = (name, &whole.signed_as) {
+            text.line(&format!("{:<13} {}", "signed as", printable(claimed)))?;
+        }
     }
     if let Some(original) = &original {
         text.line(&format!("{:<13} {}", "original", original.phrase()))?;
