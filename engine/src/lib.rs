@@ -139,4 +139,4 @@ pub use thingdb_format::{
 pub use things::{ThingInfo, ThingQuery, Things};
 pub use tls::TlsIdentity;
 pub use tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
-pub use verify::{Problem, Report, Verdict, VerifyOptions};
+pub use verify::{OtherLedger, Problem, Report, Verdict, VerifyOptions};

@@ -8,6 +8,7 @@ use crate::as_of::as_of;
 use crate::db::{Db, STORE_VERSION};
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
+use crate::heads::Ranked;
 use crate::history::History;
 use crate::index::HeadPosting;
 use crate::ledger::{self, WIDTH};

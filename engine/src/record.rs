@@ -2,7 +2,7 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::heads::OfEntry;
+use crate::heads::{OfEntry, Ranked};
 use crate::prototype::{CheckedOriginal, Original};
 
 /// One entry of a thing's history.
@@ -273,6 +273,12 @@ pub(crate) struct Rank {
     pub(crate) time: Time,
     pub(crate) seq: u64,
     pub(crate) id: EntryId,
+}
+
+impl Ranked for Head {
+    fn rank(&self) -> Rank {
+        Self::rank(self)
+    }
 }
 
 impl OfEntry for Head {

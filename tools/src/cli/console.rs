@@ -123,6 +123,12 @@ impl Console {
         self
     }
 
+    /// With another stderr.
+    pub(crate) fn with_stderr(mut self, stderr: Channel) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
     /// Says only errors and warnings.
     pub(crate) fn quiet(mut self, is_quiet: bool) -> Self {
         self.is_quiet = is_quiet;

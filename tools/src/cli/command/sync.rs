@@ -488,6 +488,10 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
         ClientFault::Answer(why) => {
             Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
         }
+        ClientFault::Newer(why) => {
+            let fact = format!("a newer version wrote what {name} sends: {why}");
+            Failure::new(Exit::NewerVersion, "newer-version", fact).hint("install a newer thingdb; thingdb --version")
+        }
         ClientFault::Interrupted => {
             Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
                 .hint("run the same command again: it goes on where it ended")

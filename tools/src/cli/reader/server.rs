@@ -303,6 +303,7 @@ impl Server {
             let passed = passage.run(form, &asked, source).map_err(|broken| match broken {
                 Broken::Source(problem) => Stopped::Fault(Fault::of_line(&problem)),
                 Broken::Bad(why) => Fault::answer(format!("the stream is not what was asked for: {why}")).into(),
+                Broken::Newer(why) => Fault::Newer(why).into(),
                 Broken::Out(problem) => Stopped::Failure(Failure::output(&problem)),
             })?;
             Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes })
