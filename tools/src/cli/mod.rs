@@ -7,6 +7,7 @@
 pub(crate) mod args;
 mod array;
 mod as_text;
+mod ask;
 mod card;
 pub(crate) mod channel;
 mod command;

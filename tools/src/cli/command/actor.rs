@@ -1,7 +1,5 @@
 //! `thingdb actor`: the keys that sign entries, own and trusted.
 
-use std::io::{BufRead, BufReader};
-
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
@@ -11,7 +9,7 @@ use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
-use crate::cli::when;
+use crate::cli::{ask, find, when};
 
 /// What to do with actors.
 #[derive(Debug, Subcommand)]
@@ -148,7 +146,7 @@ fn withdrawn(db: &Db, wanted: &str) -> Outcome<(String, Actor)> {
         Some(known) => Ok((known.name, known.id)),
         None => {
             Err(Failure::usage(format!("which key? no actor {} is known whose trust was withdrawn", printable(wanted)))
-                .hint(format!("thingdb actor trust {} KEY", crate::cli::find::quoted(wanted))))
+                .hint(format!("thingdb actor trust {} KEY", find::quoted(wanted))))
         }
     }
 }
@@ -160,25 +158,21 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
     context
         .console
         .plain("  it signs no more, its entries are not accepted from elsewhere, and verify names those that are here");
-    if !context.console.stdin().is_terminal() || context.no_input {
+    if !ask::is_possible(context) {
         return Err(Failure::usage(format!("whether {name} signs no more is for a person to say"))
-            .hint(format!("thingdb actor untrust {} --yes", crate::cli::find::quoted(&known.name))));
+            .hint(format!("thingdb actor untrust {} --yes", find::quoted(&known.name))));
     }
-    context.console.plain("Withdraw trust in it? [y/N]");
-    let mut answer = String::new();
-    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
-    read.map_err(|problem| Failure::file("stdin", &problem))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::usage(format!("{name} is trusted as before"))),
+    if ask::yes(context, "Withdraw trust in it?")? {
+        return Ok(());
     }
+    Err(Failure::usage(format!("{name} is trusted as before")))
 }
 
 /// Says who signs now that one of our own does not.
 fn tell_who_signs(context: &Context, db: &Db, gone: &Known) -> Outcome {
     let all = all(db)?;
     let left: Vec<&Known> = all.iter().filter(|known| known.own && known.trusted).collect();
-    let quoted = |known: &Known| crate::cli::find::quoted(&known.name);
+    let quoted = |known: &Known| find::quoted(&known.name);
     match (left.iter().find(|known| known.default), left.first()) {
         (Some(default), _) => {
             context.console.note(&format!("{} signs by default, as before", printable(&default.name)))

@@ -1,6 +1,5 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use clap::Subcommand;
@@ -13,7 +12,7 @@ use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
-use crate::cli::{card, when};
+use crate::cli::{ask, card, when};
 use crate::client::address::Address;
 
 /// What to do with peers.
@@ -258,18 +257,14 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     for (key, name) in &introduction.actors {
         context.console.plain(&format!("  actor {}  {key}", printable(name)));
     }
-    if !context.console.stdin().is_terminal() || context.no_input {
+    if !ask::is_possible(context) {
         return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
             .hint("compare the fingerprint by another way, then repeat with --yes"));
     }
-    context.console.plain("Is this the fingerprint that its people gave you? [y/N]");
-    let mut answer = String::new();
-    let read = BufReader::new(context.console.stdin()).read_line(&mut answer);
-    read.map_err(|problem| Failure::file("stdin", &problem))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::usage("the peer was not added")),
+    if ask::yes(context, "Is this the fingerprint that its people gave you?")? {
+        return Ok(());
     }
+    Err(Failure::usage("the peer was not added"))
 }
 
 /// What is known of the server of a peer, with what the arguments say anew.
