@@ -334,6 +334,9 @@ fn a_withdrawal_is_shown_with_who_names_the_key_and_is_taken_back_by_name() {
     assert_eq!((&entry["actor"]["withdrawn"], &entry["actor"]["trusted"]), (&true.into(), &false.into()), "{entry}");
     assert!(entry.get("origin_withdrawn").is_none(), "{entry}");
 
+    let listed = &a.json(&["peer", "show", "b"])["actors"][0];
+    assert_eq!((&listed["trusted"], listed["withdrawn"].is_string()), (&false.into(), true), "{listed}");
+
     b.ok(&["actor", "new", "other"]);
     std::fs::write(tmp.path().join("b2.card"), b.ok(&["card"])).unwrap();
     let said = a.run(&["peer", "add", "b", "@b2.card", "--yes"]);
