@@ -16,7 +16,9 @@ mod cli {
     mod latest;
     mod manners;
     mod passphrase;
+    mod prompts;
     mod real_input;
+    mod renamed;
     mod screens;
     mod secret_files;
     mod streams;

@@ -105,6 +105,59 @@ fn a_directory_comes_over_and_its_originals_are_verified() {
     assert!(text.starts_with("migrated 0 entries, 3 known already\n"), "{text}");
 }
 
+/// Who wrote a migrated entry, and when, shows wherever it is shown, with who
+/// migrated it beside.
+#[test]
+fn migrated_entries_show_who_wrote_their_originals_and_when() {
+    let world = World::new();
+    let bob = OldActor::new("bob");
+    let mut prototype = Prototype::new(&world.path().join("old"), OLD);
+    prototype.save_node_key();
+    let documents: Vec<String> = [("2024-03-01T10:00:00Z", "1"), ("2024-03-02T11:30:00.25Z", "2")]
+        .map(|(time, data)| bob.sign_at(time, "valve", "update", data, None))
+        .to_vec();
+    prototype.lines = documents.iter().map(|document| prototype.seal_legacy(document)).collect();
+    prototype.save();
+    world.run(&["migrate", "old", "--old-passphrase-file", "old-passphrase"], 0);
+
+    let original = |time: &str| json!({"actor": {"name": "bob", "key": bob.key(), "trusted": false}, "time": time, "verified": true, "fault": null});
+    let entry = world.json(&["get", "valve"], 0);
+    assert_eq!(entry["original"], original("2024-03-02T11:30:00.250000Z"));
+    assert_eq!(entry["actor"]["name"], "carol");
+    let phrase = "by bob (original) at 2024-03-02 11:30:00 (verified, unknown key), migrated ";
+    let id = entry["id"].as_str().unwrap();
+    for args in [&["get", "valve"][..], &["log", "valve", "--patch"], &["diff", "valve", "1", "2"]] {
+        let (text, _) = world.run(&[args, &["--format", "table"]].concat(), 0);
+        assert!(text.contains(phrase) && text.contains(" by carol (trusted key)"), "{text}");
+    }
+    let (table, _) = world.run(&["log", "valve", "--format", "table"], 0);
+    assert!(table.contains("2024-03-02 11:30:00") && table.contains("bob (migrated by carol)"), "{table}");
+    let (graph, _) = world.run(&["log", "valve", "--graph"], 0);
+    assert!(graph.contains("2024-03-01 10:00:00") && graph.contains("bob"), "{graph}");
+    let (shown, _) = world.run(&["show", id, "--format", "table"], 0);
+    assert!(shown.contains("by bob (original) at 2024-03-02 11:30:00 (verified, unknown key)"), "{shown}");
+    assert!(shown.contains(&bob.key()) && shown.contains("who migrated it"), "{shown}");
+
+    let at = |time: &str, code| world.run(&["get", "valve", "--at", time, "--raw"], code).0;
+    assert_eq!(
+        (at("2024-03-01", 0), at("2024-03-02", 0), at("2024-02-28", 3)),
+        ("1".into(), "2".into(), String::new())
+    );
+    let since: Value = world.json(&["log", "valve", "--since", "2024-03-02", "--until", "2024-03-03"], 0);
+    assert_eq!((since.as_array().map(Vec::len), &since[0]["data"]), (Some(1), &json!(2)));
+    assert_eq!(world.json(&["log", "valve", "--since", "2025-01-01"], 0), json!([]));
+
+    // The document, to the byte.
+    assert_eq!(world.run(&["show", id, "--original"], 0).0, documents[1]);
+    assert_eq!(world.run(&["show", id, "--original", "--format", "raw"], 0).0, documents[1]);
+    let whole = world.json(&["show", id], 0);
+    assert_eq!(whole["attachment"]["media_type"], "application/vnd.thingdb.prototype+json");
+    world.run(&["put", "plain", "1"], 0);
+    let plain = world.json(&["get", "plain"], 0);
+    assert!(plain.get("original").is_none());
+    world.run(&["show", plain["id"].as_str().unwrap(), "--original"], 3);
+}
+
 #[test]
 fn refused_lines_are_named_with_exit_code_6() {
     let world = World::new();

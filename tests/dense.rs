@@ -283,3 +283,40 @@ fn entries_with_up_to_32_prev_come_in_two_halves() {
         assert_intact(&db);
     }
 }
+
+/// Puts into a thing with many heads, some of them in one commit: each joins the
+/// latest that there are then.
+#[test]
+fn each_of_many_puts_joins_the_latest_heads_of_then() {
+    let scratch = scratch();
+    let db = relaxed().actor("a").create(scratch.path().join("db"), &passphrase()).unwrap();
+    let mut stranger = Stranger::new("mallory");
+    stranger.origin = db.origin();
+    db.trust_actor("mallory", stranger.actor()).unwrap();
+    let first = stranger.entry(&Plan::first("x", 1_000, "1"));
+    let mut stream = line_of(&first);
+    for n in 0..400_u64 {
+        let plan = Plan { time: 1_001 + n * 7919 % 400, ..Plan::after(&first, "2") };
+        stream.extend(line_of(&stranger.entry(&plan)));
+    }
+    assert_eq!(db.import(ImportOptions::new(), &stream[..]).unwrap().added, 401);
+    let mut heads = db.heads("x").unwrap();
+    assert_eq!(heads.len(), 400);
+    for batch in [1, 5, 12, 1] {
+        let drafts = (0..batch).map(|n: u64| thingdb::Draft::json("x", n.to_string()).unwrap()).collect();
+        for receipt in db.write_batch(drafts).unwrap() {
+            heads.sort_unstable_by_key(|head| std::cmp::Reverse((head.time, head.seq, head.id)));
+            let mut joined: Vec<EntryId> =
+                heads.drain(..header::MAX_PREV.min(heads.len())).map(|head| head.id).collect();
+            joined.sort_unstable();
+            assert_eq!(db.get_id(&receipt.id).unwrap().unwrap().prev(), joined);
+            heads.push(thingdb::Head { id: receipt.id, seq: receipt.seq, time: receipt.time });
+        }
+        let mut found = db.heads("x").unwrap();
+        found.sort_unstable_by_key(|head| head.id);
+        heads.sort_unstable_by_key(|head| head.id);
+        assert_eq!(found, heads);
+    }
+    assert_eq!(heads.len(), 1);
+    assert_intact(&db);
+}

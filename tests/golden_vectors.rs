@@ -3,14 +3,18 @@
 //! `cargo run -p thingdb-tests --bin write_vectors` adds vectors that are
 //! missing. None is ever changed: that would be another format.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use libtest_mimic::{Arguments, Failed, Trial};
+use thingdb::{Evidence, Weight};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Verifier, envelope, line, merkle, payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Time, Verifier, envelope, line, merkle,
+    payload,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};
@@ -18,7 +22,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 11] = [
+const SUBJECTS: [(&str, Check); 12] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -30,18 +34,38 @@ const SUBJECTS: [(&str, Check); 11] = [
     ("line", line),
     ("stream", stream),
     ("frame", frame),
+    ("latest", latest),
 ];
+
+/// What the engine reads: evidence against somebody.
+type Examine = fn(&Vector) -> Result<(), thingdb::Error>;
+
+const EVIDENCE: [(&str, Examine); 2] = [("equivocation", equivocation), ("evidence", evidence)];
 
 fn main() {
     let arguments = Arguments::from_args();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut trials = vec![];
-    for (subject, check) in SUBJECTS {
+    let of_format = SUBJECTS.map(|(subject, check)| {
+        (
+            subject,
+            Box::new(move |v: &Vector| check(v).map_err(Refused::from)) as Box<dyn Fn(&Vector) -> _ + Send + Sync>,
+        )
+    });
+    let of_engine = EVIDENCE.map(|(subject, check)| {
+        (
+            subject,
+            Box::new(move |v: &Vector| check(v).map_err(Refused::from)) as Box<dyn Fn(&Vector) -> _ + Send + Sync>,
+        )
+    });
+    for (subject, check) in of_format.into_iter().chain(of_engine) {
+        let check: Arc<dyn Fn(&Vector) -> _ + Send + Sync> = check.into();
         let files = files_of(&root.join(subject));
         assert!(!files.is_empty(), "there are no vectors of {subject}");
         for file in files {
             let mutation = file.file_stem().expect("it is a file").to_string_lossy().into_owned();
-            trials.push(Trial::test(format!("{subject}::{mutation}"), move || run(&file, check)));
+            let check = Arc::clone(&check);
+            trials.push(Trial::test(format!("{subject}::{mutation}"), move || run(&file, &*check)));
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
@@ -54,7 +78,26 @@ fn files_of(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn run(file: &Path, check: Check) -> Result<(), Failed> {
+/// The kind of a refusal, and what it says.
+struct Refused(&'static str, String);
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(refusal(&error), error.to_string())
+    }
+}
+
+impl From<thingdb::Error> for Refused {
+    fn from(error: thingdb::Error) -> Self {
+        match error {
+            thingdb::Error::Invalid(error) => error.into(),
+            thingdb::Error::NoEvidence { reason } => Self("no-evidence", reason),
+            other => Self("other", other.to_string()),
+        }
+    }
+}
+
+fn run(file: &Path, check: &dyn Fn(&Vector) -> Result<(), Refused>) -> Result<(), Failed> {
     let bytes = std::fs::read(file)?;
     let vector = Vector::parse(&bytes);
     assert_eq!(vector.to_file(), bytes, "a vector has one spelling");
@@ -63,8 +106,8 @@ fn run(file: &Path, check: Check) -> Result<(), Failed> {
     match found {
         Ok(()) if expected == "ok" => Ok(()),
         Ok(()) => Err(format!("expected {expected}, but it was read").into()),
-        Err(error) if refusal(&error) == expected => Ok(()),
-        Err(error) => Err(format!("expected {expected}, found {}: {error}", refusal(&error)).into()),
+        Err(Refused(kind, _)) if kind == expected => Ok(()),
+        Err(Refused(kind, why)) => Err(format!("expected {expected}, found {kind}: {why}").into()),
     }
 }
 
@@ -305,5 +348,49 @@ fn frame(v: &Vector) -> Result<(), Error> {
     assert_eq!(again, v.input);
     same(v, "frames", frames);
     same(v, "ids", ids.join(" "));
+    Ok(())
+}
+
+/// By the rule as it is written, without a database.
+fn latest(v: &Vector) -> Result<(), Error> {
+    let mut entries = Vec::new();
+    for (bytes, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        let entry = line::decode(bytes.trim_ascii_end(), number)?;
+        let verifier = Verifier::new(&entry.header.actor.0)?;
+        entries.push(entry.verify(&verifier)?);
+    }
+    if let Some(at) = v.find("at") {
+        let at: Time = at.parse()?;
+        entries.retain(|entry| entry.header.time <= at);
+    }
+    let followed: HashSet<EntryId> = entries.iter().flat_map(|entry| entry.header.prev.clone()).collect();
+    let mut heads: Vec<EntryId> = entries.iter().map(|entry| entry.id()).filter(|id| !followed.contains(id)).collect();
+    heads.sort_unstable();
+    let rank = |entry: &&thingdb_format::Verified| (entry.header.time, entry.header.seq, entry.id());
+    same(v, "latest", entries.iter().max_by_key(rank).expect("there are some").id());
+    same(v, "heads", heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
+    Ok(())
+}
+
+fn equivocation(v: &Vector) -> Result<(), thingdb::Error> {
+    let (thing, found) = thingdb::verify_fork(std::str::from_utf8(&v.input).expect("lines are UTF-8"))?;
+    same(v, "thing", thing);
+    same(v, "actor", found.actor);
+    same(v, "origin", found.origin);
+    same(v, "entries", found.entries.map(|id| id.to_string()).join(" "));
+    Ok(())
+}
+
+fn evidence(v: &Vector) -> Result<(), thingdb::Error> {
+    let evidence: Evidence = std::str::from_utf8(&v.input).expect("evidence is UTF-8").parse()?;
+    assert_eq!(evidence.to_string().as_bytes(), v.input);
+    let weight = match evidence.check()? {
+        Weight::Proof => "proof",
+        Weight::Testimony => "testimony",
+    };
+    same(v, "weight", weight);
+    same(v, "origin", evidence.node.origin());
+    let sizes = [&evidence.remembered, &evidence.shown].map(|note| note.claimed().size.to_string());
+    same(v, "sizes", sizes.join(" "));
     Ok(())
 }

@@ -8,8 +8,9 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use thingdb::{Db, EntryId, ImportOptions, Record, Time, TrustPolicy};
 use thingdb_format::Entry;
-use thingdb_tests::database::{assert_intact, fresh, relaxed, rounds, scratch};
+use thingdb_tests::database::{assert_intact, fresh, passphrase, relaxed, rounds, scratch};
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
+use thingdb_tests::vector::Vector;
 
 const NOW: u64 = 1_700_000_000_000_000;
 
@@ -98,7 +99,7 @@ fn nodes_with_the_same_entries_agree_on_latest_and_on_every_time() {
         let scratch = scratch();
         for node in 0..3 {
             let dir = scratch.path().join(format!("node-{node}"));
-            let db = relaxed().create(&dir, &thingdb_tests::database::passphrase()).unwrap();
+            let db = relaxed().create(&dir, &passphrase()).unwrap();
             writers.iter().for_each(|writer| db.trust_actor(&writer.name, writer.actor()).unwrap());
             let lines = reordered(&entries, &mut rng).iter().map(line_of).collect::<Vec<_>>();
             lines.iter().for_each(|line| import(&db, line));
@@ -198,4 +199,33 @@ fn as_of_finds_its_way_through_a_wide_fork_and_a_long_line() {
         assert_eq!(found, expected(&entries, time), "{}", time - NOW);
     }
     assert_eq!(told(db.get("x").unwrap()), expected(&entries, u64::MAX));
+}
+
+/// The vectors say what the engine does.
+#[test]
+fn the_engine_finds_the_latest_of_every_vector() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/latest")).unwrap();
+    let mut count = 0;
+    for file in files {
+        let vector = Vector::parse(&std::fs::read(file.unwrap().path()).unwrap());
+        let scratch = scratch();
+        // After all that the vectors hold.
+        let clock = || 1_795_413_672_000_000;
+        let db = relaxed().clock(clock).create(scratch.path().join("db"), &passphrase()).unwrap();
+        import(&db, &vector.input);
+        let record = match vector.find("at") {
+            Some(at) => db.get_at("part-42", at.parse().unwrap()).unwrap().unwrap(),
+            None => db.get("part-42").unwrap().unwrap(),
+        };
+        assert_eq!(record.id().to_string(), vector.value("latest"), "{}", vector.value("comment"));
+        let heads: Vec<&str> = vector.value("heads").split(' ').collect();
+        assert_eq!(record.heads(), heads.len(), "{}", vector.value("comment"));
+        if vector.find("at").is_none() {
+            let mut ids: Vec<String> = db.heads("part-42").unwrap().iter().map(|head| head.id.to_string()).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, heads);
+        }
+        count += 1;
+    }
+    assert!(count > 5);
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thingdb::{
-    ActorOutcome, ChainVerdict, Db, Draft, ExportOptions, Form, ImportOptions, JSON, KdfChoice, MigrateOptions,
-    MigrateReport, ORIGINAL, Options, PYTHON_JSON, Passphrase, Report, Scope, TokenRefusal, Verdict, VerifyOptions,
+    ActorOutcome, ChainVerdict, Db, Draft, EntryId, ExportOptions, Form, ImportOptions, JSON, KdfChoice,
+    MigrateOptions, MigrateReport, ORIGINAL, Options, PYTHON_JSON, Passphrase, Report, Scope, Time, TokenRefusal,
+    Verdict, VerifyOptions,
 };
 use thingdb_tests::prototype::{OldActor, Prototype};
 
@@ -105,6 +106,134 @@ fn data_comes_over_as_it_was_spelled_in_both_forms() {
     let report = verify(&db);
     assert!(report.is_ok(), "{:?}", report.problems);
     assert_eq!(report.original.unwrap().chains, migrate(&db, &old).original.chains);
+}
+
+/// Of the entries that count until `time` the one that is latest here.
+fn expected_at(db: &Db, thing: &str, time: Time) -> Option<EntryId> {
+    let records = db.history(thing).unwrap().map(|record| record.unwrap());
+    let counting = records.filter(|record| record.dated() <= time);
+    counting.max_by_key(|record| (record.time(), record.seq(), record.id())).map(|record| record.id())
+}
+
+/// A migrated entry counts by the time of its original, in a line and where the
+/// thing has forked, here and on a node that got it from here.
+#[test]
+fn as_of_a_time_migrated_entries_count_by_their_originals() {
+    let tmp = tempfile::tempdir().unwrap();
+    let old = tmp.path().join("old");
+    let bob = OldActor::new("bob");
+    let mut prototype = Prototype::new(&old, OLD);
+    prototype.save_node_key();
+    let time = |text: &str| text.parse::<Time>().unwrap();
+    // The clock of the old node once went back; a time without a fraction, one
+    // with an offset, and one that lies in the future of everybody.
+    let times =
+        ["2024-03-01T10:00:00Z", "2024-03-02T10:00:00.5Z", "2024-03-02T09:00:00+00:00", "2024-03-05T01:00:00+02:00"];
+    for (n, at) in times.iter().enumerate() {
+        for thing in ["line", "forked"] {
+            let line = prototype.seal_legacy(&bob.sign_at(at, thing, "update", &n.to_string(), None));
+            prototype.lines.push(line);
+        }
+    }
+    let line = prototype.seal_legacy(&bob.sign_at("2999-01-01T00:00:00Z", "ahead", "create", "1", None));
+    prototype.lines.push(line);
+    prototype.save();
+    let db = database(tmp.path());
+    db.put("forked", "\"native\"").unwrap();
+    assert_eq!(migrate(&db, &old).migrated, 9);
+    db.put("line", "\"later\"").unwrap();
+    // What is migrated later still counts by its original.
+    let line = prototype.seal_legacy(&bob.sign_at("2024-03-03T00:00:00Z", "line", "update", "9", None));
+    prototype.lines.push(line);
+    prototype.save();
+    assert_eq!(migrate(&db, &old).migrated, 1);
+
+    let data = |db: &Db, thing: &str, at: &str| {
+        let record = db.get_at(thing, time(at)).unwrap();
+        record.map(|record| String::from_utf8(record.data().unwrap().to_vec()).unwrap())
+    };
+    assert_eq!(data(&db, "line", "2024-03-01T09:59:59.999999Z"), None);
+    assert_eq!(data(&db, "line", "2024-03-01T10:00:00.000000Z").as_deref(), Some("0"));
+    assert_eq!(data(&db, "line", "2024-03-02T09:30:00.000000Z").as_deref(), Some("2"));
+    assert_eq!(data(&db, "line", "2024-03-02T10:00:00.500000Z").as_deref(), Some("2"), "it follows the other");
+    assert_eq!(data(&db, "line", "2024-03-04T00:00:00.000000Z").as_deref(), Some("9"));
+    // An original that is younger than its entry counts by the entry.
+    let ahead = db.get("ahead").unwrap().unwrap();
+    assert_eq!(
+        (ahead.dated(), ahead.original().unwrap().time()),
+        (ahead.time(), Some(time("2999-01-01T00:00:00.000000Z")))
+    );
+    let checked = ahead.checked_original().unwrap();
+    assert_eq!((checked.actor_name.as_deref(), checked.is_trusted, checked.fault), (Some("bob"), false, None));
+
+    let twin = {
+        let dir = tmp.path().join("twin");
+        let twin = Options::new().kdf(KdfChoice::weakest()).create(&dir, &passphrase()).unwrap();
+        twin.add_peer("here", &db.card().unwrap()).unwrap();
+        db.add_peer("twin", &twin.card().unwrap()).unwrap();
+        db.share_prefix("", &["twin".to_owned()], 0).unwrap();
+        // It writes the same thing apart.
+        twin.put("forked", "\"apart\"").unwrap();
+        let mut stream = Vec::new();
+        db.export(ExportOptions::new(), &mut stream).unwrap();
+        twin.import(ImportOptions::new(), &stream[..]).unwrap();
+        twin
+    };
+    assert_eq!(twin.heads("forked").unwrap().len(), 2);
+    let close_and_open = |db: Db, name: &str| {
+        db.close().unwrap();
+        Db::open(tmp.path().join(name), &passphrase()).unwrap()
+    };
+    for db in [close_and_open(db, "db"), close_and_open(twin, "twin")] {
+        for thing in ["line", "forked", "ahead"] {
+            let mut moments: Vec<Time> = db.history(thing).unwrap().map(|record| record.unwrap().dated()).collect();
+            moments.extend(moments.clone().iter().map(|time| Time::from_micros(time.micros() - 1).unwrap()));
+            moments.extend(db.history(thing).unwrap().map(|record| record.unwrap().time()));
+            for moment in moments {
+                let found = db.get_at(thing, moment).unwrap().map(|record| record.id());
+                assert_eq!(found, expected_at(&db, thing, moment), "{thing} at {moment}");
+            }
+            let latest = db.get(thing).unwrap().unwrap().id();
+            assert_eq!(db.get_at(thing, Time::MAX).unwrap().unwrap().id(), latest, "{thing}");
+        }
+    }
+}
+
+/// Who migrates could invent an original: one that does not hold dates nothing
+/// back.
+#[test]
+fn an_original_that_does_not_hold_dates_nothing() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (old, bob) = (tmp.path().join("old"), OldActor::new("bob"));
+    let mut prototype = Prototype::new(&old, OLD);
+    prototype.save_node_key();
+    let line = prototype.seal_legacy(&bob.sign_at("2024-03-01T10:00:00Z", "x", "create", "1", None));
+    prototype.lines.push(line);
+    prototype.save();
+    let db = database(tmp.path());
+    migrate(&db, &old);
+    let good = db.get("x").unwrap().unwrap();
+    let kept = String::from_utf8(good.attachment().unwrap().bytes.to_vec()).unwrap();
+    for bad in
+        [kept.replace("2024-03-01", "2024-02-01"), kept.replace("\"version\":1", "\"version\":7"), "{}".to_owned()]
+    {
+        assert_ne!(bad, kept);
+        let draft = Draft::json("x", "1").unwrap().attach(ORIGINAL, bad.into_bytes());
+        db.write(draft).unwrap();
+        let forged = db.get("x").unwrap().unwrap();
+        assert_eq!(forged.dated(), forged.time());
+        assert!(forged.checked_original().unwrap().fault.is_some());
+        let then = db.get_at("x", "2024-03-02T00:00:00.000000Z".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(then.id(), good.id());
+        assert!(db.get_at("x", "2024-02-02T00:00:00.000000Z".parse().unwrap()).unwrap().is_none());
+    }
+    // Nor does a good one on another thing, or with other data.
+    for draft in [Draft::json("y", "1"), Draft::json("x", "2")] {
+        let draft = draft.unwrap().attach(ORIGINAL, kept.clone().into_bytes());
+        let receipt = db.write(draft).unwrap();
+        let forged = db.get_id(&receipt.id).unwrap().unwrap();
+        assert_eq!(forged.dated(), forged.time());
+    }
 }
 
 #[test]

@@ -13,6 +13,10 @@ mod client;
 #[path = "server/running.rs"]
 mod running;
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/prototype.rs"]
+mod prototype;
+
 #[path = "remote/choice.rs"]
 mod choice;
 #[path = "remote/liar.rs"]

@@ -102,6 +102,17 @@ impl Db {
         self.change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
     }
 
+    /// Gives an actor, own or other, another name. Its entries keep the name
+    /// that they were signed with, and are shown by the new one; so is it told on
+    /// this node's next [card](Self::card).
+    ///
+    /// # Errors
+    /// [`Error::Keyring`] if the key is not known, or the name is taken or not
+    /// allowed.
+    pub fn rename_actor(&self, key: &Actor, name: &str) -> Result<()> {
+        self.change_keyring(|keyring| Ok(keyring.rename_actor(key, name, &mut rand::rng())?))
+    }
+
     /// Withdraws trust in a key: nothing more is accepted from it, no card makes
     /// it trusted again, and an actor of this node signs no more. Only
     /// [`Db::trust_actor`] takes it back. Whether anything changed.

@@ -14,7 +14,7 @@
 use thingdb_format::{ThingId, Time};
 
 use crate::error::Result;
-use crate::heads::Heads;
+use crate::heads::{Heads, Ranked};
 use crate::index::{HeadPosting, State};
 use crate::postings::{self, Posting};
 use crate::schema::Tag;

@@ -23,6 +23,9 @@ use std::path::Path;
 use crate::disk::{self, Foreign};
 use crate::error::{Error, Result};
 
+/// Where it is kept how other nodes contradicted themselves.
+const EVIDENCE: &str = "evidence";
+
 /// What has to lie under a name, if anything does.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -51,7 +54,8 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
     each(dir, user, in_database)?;
     let store = dir.join("store");
     each(&store, user, in_store)?;
-    each(&store.join("blobs"), user, |_| Some(Kind::Written))
+    each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
+    each(&dir.join(EVIDENCE), user, |_| Some(Kind::Replaced))
 }
 
 /// The names in a directory that are not those of a database's files, sorted;
@@ -65,8 +69,10 @@ pub(crate) fn strangers(dir: &Path) -> Result<Vec<OsString>> {
     let mut strangers = Vec::new();
     for entry in entries {
         let name = entry.map_err(Error::file(dir, "cannot be listed"))?.file_name();
-        // The root of a file system has one of these.
-        if !name.to_str().is_some_and(|name| name == "lost+found" || in_database(name).is_some()) {
+        // The root of a file system has a `lost+found`; nobody makes a database
+        // where evidence lies.
+        let is_ours = |name: &str| name == "lost+found" || (name != EVIDENCE && in_database(name).is_some());
+        if !name.to_str().is_some_and(is_ours) {
             strangers.push(name);
         }
     }
@@ -101,7 +107,7 @@ fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
         "VERSION" | "keyring" | "checkpoint" => Some(Kind::Replaced),
-        "store" | "socket.new" => Some(Kind::Directory),
+        "store" | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-") || is_unfinished(name) => Some(Kind::Replaced),
         // It is not ours, and not touched.

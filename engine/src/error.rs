@@ -263,8 +263,8 @@ pub enum Error {
         /// The word.
         scope: String,
     },
-    /// A checkpoint is of another node.
-    #[error("the checkpoint is of the node {found}, not of this one")]
+    /// A checkpoint is of another node, of which nothing is known here.
+    #[error("the checkpoint is of the node {found}, which is not this one and not known here")]
     OtherNode {
         /// The node of the checkpoint.
         found: thingdb_format::Origin,

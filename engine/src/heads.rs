@@ -1,9 +1,12 @@
 //! The heads of a thing: one in most places, very many where a fork went on for
 //! long.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::ops::Deref;
 
 use thingdb_format::EntryId;
+
+use crate::record::Rank;
 
 /// Heads up to which looking at each is cheaper than a tree.
 const FEW: usize = 16;
@@ -89,6 +92,84 @@ impl<H: OfEntry> FromIterator<H> for Heads<H> {
     }
 }
 
+/// What stands for one entry, with what decides whether it is the latest.
+pub(crate) trait Ranked: OfEntry {
+    /// The greater is the later.
+    fn rank(&self) -> Rank;
+}
+
+/// Heads of which the latest are found without looking at all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct RankedHeads<H> {
+    heads: Heads<H>,
+    /// Empty as long as they are few.
+    order: BTreeSet<Rank>,
+}
+
+impl<H> Default for RankedHeads<H> {
+    fn default() -> Self {
+        Self { heads: Heads::default(), order: BTreeSet::new() }
+    }
+}
+
+impl<H> Deref for RankedHeads<H> {
+    type Target = Heads<H>;
+
+    fn deref(&self) -> &Heads<H> {
+        &self.heads
+    }
+}
+
+impl<H: Ranked> RankedHeads<H> {
+    pub(crate) fn insert(&mut self, head: H) {
+        let rank = head.rank();
+        self.heads.insert(head);
+        match &self.heads {
+            Heads::Few(_) => {}
+            Heads::Many(many) if self.order.is_empty() => self.order = many.values().map(Ranked::rank).collect(),
+            Heads::Many(_) => drop(self.order.insert(rank)),
+        }
+    }
+
+    /// Takes a head away and gives it back, if it is one.
+    pub(crate) fn remove(&mut self, id: &EntryId) -> Option<H> {
+        let head = self.heads.remove(id)?;
+        self.order.remove(&head.rank());
+        Some(head)
+    }
+
+    pub(crate) fn latest(&self) -> Option<&H> {
+        self.latest_first(None).next()
+    }
+
+    /// The latest first, from the one of this rank on if one is named.
+    pub(crate) fn latest_first(&self, from: Option<Rank>) -> Box<dyn Iterator<Item = &H> + '_> {
+        let is_below = move |rank: &Rank| from.is_none_or(|from| *rank <= from);
+        match &self.heads {
+            Heads::Few(few) => {
+                let mut order: Vec<&H> = few.iter().filter(|head| is_below(&head.rank())).collect();
+                order.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+                Box::new(order.into_iter())
+            }
+            Heads::Many(many) => {
+                let order = match from {
+                    Some(from) => self.order.range(..=from),
+                    None => self.order.range(..),
+                };
+                Box::new(order.rev().filter_map(|rank| many.get(&rank.id)))
+            }
+        }
+    }
+}
+
+impl<H: Ranked> FromIterator<H> for RankedHeads<H> {
+    fn from_iter<I: IntoIterator<Item = H>>(heads: I) -> Self {
+        let mut all = Self::default();
+        heads.into_iter().for_each(|head| all.insert(head));
+        all
+    }
+}
+
 /// Heads in no particular order.
 pub(crate) enum Iter<'a, H> {
     Few(std::slice::Iter<'a, H>),
@@ -126,5 +207,39 @@ mod tests {
             assert_eq!(heads.remove(id), None);
             assert_eq!(heads.len(), ids.len() - count - 1);
         }
+    }
+
+    #[test]
+    fn the_latest_come_first_however_many_there_are() {
+        use thingdb_format::Time;
+        let head = |n: u64| {
+            let id = EntryId(thingdb_format::Hash::of(&n.to_be_bytes()).0);
+            crate::record::Head { id, seq: n % 5, time: Time::from_micros(n * 7 % 13).unwrap() }
+        };
+        let mut heads = RankedHeads::default();
+        let mut model: Vec<crate::record::Head> = vec![];
+        let check = |heads: &RankedHeads<crate::record::Head>, model: &[crate::record::Head]| {
+            let mut order = model.to_vec();
+            order.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+            assert_eq!(heads.latest_first(None).copied().collect::<Vec<_>>(), order);
+            assert_eq!(heads.latest(), order.first());
+            if let Some(middle) = order.get(order.len() / 2) {
+                let below: Vec<_> = heads.latest_first(Some(middle.rank())).copied().collect();
+                assert_eq!(below, order[order.len() / 2..]);
+            }
+        };
+        for n in 0..3 * FEW as u64 {
+            heads.insert(head(n));
+            heads.insert(head(n));
+            model.push(head(n));
+            check(&heads, &model);
+        }
+        while let Some(gone) = model.pop() {
+            assert_eq!(heads.remove(&gone.id), Some(gone));
+            assert_eq!(heads.remove(&gone.id), None);
+            check(&heads, &model);
+        }
+        heads.insert(head(1));
+        check(&heads, &[head(1)]);
     }
 }

@@ -23,7 +23,7 @@ use bincode::{Decode, Encode};
 use thingdb_format::{EntryId, ThingId, Time};
 
 use crate::error::{Error, Result};
-use crate::heads::{Heads, OfEntry};
+use crate::heads::{OfEntry, Ranked, RankedHeads};
 use crate::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
 use crate::record::{Head, Rank};
 use crate::schema::{self, Tag, TagMap};
@@ -76,9 +76,10 @@ impl HeadPosting {
     pub(crate) fn time(&self) -> Time {
         Time::from_micros(self.time).unwrap_or(Time::MAX)
     }
+}
 
-    /// What decides which head is the latest.
-    pub(crate) fn rank(&self) -> Rank {
+impl Ranked for HeadPosting {
+    fn rank(&self) -> Rank {
         self.head().rank()
     }
 }
@@ -97,7 +98,7 @@ struct HeadRows {
 pub(crate) struct State {
     pub(crate) thing: ThingId,
     pub(crate) entries: u64,
-    pub(crate) heads: Heads<HeadPosting>,
+    pub(crate) heads: RankedHeads<HeadPosting>,
     head_rows: HeadRows,
     /// Number of the newest chunk.
     last_chunk: u64,
@@ -147,7 +148,7 @@ impl State {
         Self {
             thing,
             entries: 0,
-            heads: Heads::default(),
+            heads: RankedHeads::default(),
             head_rows: HeadRows::default(),
             last_chunk: 0,
             tail: Chunk::default(),
@@ -259,7 +260,7 @@ impl State {
 
     /// The head that every node with the same entries names.
     pub(crate) fn latest(&self) -> Option<&HeadPosting> {
-        self.heads.iter().max_by_key(|head| head.rank())
+        self.heads.latest()
     }
 
     /// The entries that no other follows.
@@ -269,9 +270,7 @@ impl State {
 
     /// The same, the latest first.
     pub(crate) fn ranked_heads(&self) -> Vec<Head> {
-        let mut heads: Vec<Head> = self.heads().collect();
-        heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
-        heads
+        self.heads.latest_first(None).map(HeadPosting::head).collect()
     }
 
     /// Greatest seq.

@@ -72,6 +72,7 @@ mod ledger;
 #[doc(hidden)]
 pub mod lock;
 mod options;
+mod originals;
 mod passphrase;
 mod peers;
 mod postings;
@@ -116,8 +117,8 @@ pub use passphrase::Passphrase;
 pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use progress::Progress;
 pub use prototype::{
-    ActorOutcome, Chain, ChainVerdict, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL, Original,
-    OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
+    ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
+    Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
 pub use provenance::Sender;
 pub use read::Stats;
@@ -138,4 +139,4 @@ pub use thingdb_format::{
 pub use things::{ThingInfo, ThingQuery, Things};
 pub use tls::TlsIdentity;
 pub use tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
-pub use verify::{Problem, Report, Verdict, VerifyOptions};
+pub use verify::{OtherLedger, Problem, Report, Verdict, VerifyOptions};

@@ -8,6 +8,7 @@ use crate::as_of::as_of;
 use crate::db::{Db, STORE_VERSION};
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
+use crate::heads::Ranked;
 use crate::history::History;
 use crate::index::HeadPosting;
 use crate::ledger::{self, WIDTH};
@@ -91,13 +92,21 @@ impl Db {
     /// of the entries until then, the one with the greatest (time, seq, id).
     /// [`Record::heads`] tells how many of them no other followed.
     ///
+    /// A migrated entry counts by the time of its original
+    /// ([`Record::dated`]), where this node can read it.
+    ///
     /// In a history that has forked it takes time in proportion to the part
-    /// until then; otherwise the length hardly counts.
+    /// until then, and in proportion to the part after it where migrated
+    /// entries may be; otherwise the length hardly counts.
     ///
     /// # Errors
     /// As [`Db::get`].
     pub fn get_at(&self, thing: &str, time: Time) -> Result<Option<Record>> {
-        let found = as_of(&self.store, &ThingId::new(thing)?, time)?;
+        let thing = ThingId::new(thing)?;
+        if let Some(migrated) = self.migrated_at(&thing, time)? {
+            return Ok(Some(migrated));
+        }
+        let found = as_of(&self.store, &thing, time)?;
         found.map(|found| self.store.record(found.latest, found.heads)).transpose()
     }
 

@@ -2,8 +2,8 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::heads::OfEntry;
-use crate::prototype::Original;
+use crate::heads::{OfEntry, Ranked};
+use crate::prototype::{CheckedOriginal, Original};
 
 /// One entry of a thing's history.
 ///
@@ -32,6 +32,8 @@ pub struct Record {
     pub(crate) withdrawn_name: Option<String>,
     pub(crate) is_origin_withdrawn: bool,
     pub(crate) heads: usize,
+    /// The name by which the trust store knows who signed the original.
+    pub(crate) original_name: Option<String>,
 }
 
 /// How an entry is signed.
@@ -173,6 +175,12 @@ impl Record {
         self.is_origin_withdrawn
     }
 
+    /// The name that the entry claims for its actor, if the content is open.
+    #[must_use]
+    pub fn claimed_name(&self) -> Option<&str> {
+        self.body().map(Body::actor_name)
+    }
+
     /// Whether the trust store knows the key that signed.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
@@ -210,6 +218,28 @@ impl Record {
         self.attachment().and_then(Original::of)
     }
 
+    /// What the original of a migrated entry says, and whether it holds: the
+    /// same checks as [`Db::verify`](crate::Db::verify) makes, its chain aside.
+    /// Costs a signature check.
+    #[must_use]
+    pub fn checked_original(&self) -> Option<CheckedOriginal> {
+        let mut checked = CheckedOriginal::of(&self.header.thing, self.body()?)?;
+        if let Some(name) = &self.original_name {
+            checked.actor_name = Some(name.clone());
+            checked.is_trusted = true;
+        }
+        Some(checked)
+    }
+
+    /// The time by which the entry counts where people ask for a time: that of
+    /// its original, if it is migrated, the original holds and is not younger
+    /// than the entry; otherwise [its own](Self::time).
+    #[must_use]
+    pub fn dated(&self) -> Time {
+        let original = self.checked_original().filter(|original| original.fault.is_none());
+        original.and_then(|original| original.time).map_or_else(|| self.time(), |time| time.min(self.time()))
+    }
+
     const fn body(&self) -> Option<&Body> {
         match &self.content {
             Content::Open(body) => Some(body),
@@ -243,6 +273,12 @@ pub(crate) struct Rank {
     pub(crate) time: Time,
     pub(crate) seq: u64,
     pub(crate) id: EntryId,
+}
+
+impl Ranked for Head {
+    fn rank(&self) -> Rank {
+        Self::rank(self)
+    }
 }
 
 impl OfEntry for Head {

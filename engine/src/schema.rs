@@ -226,6 +226,9 @@ pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
 
+/// Between which ledger positions entries with originals may be.
+pub(crate) const ORIGINALS: &[u8] = b"Soriginals";
+
 /// How many entries wait for their prev, and how far the ledger was looked
 /// through for them.
 pub(crate) const WAITING: &[u8] = b"Swaiting";

@@ -18,8 +18,10 @@ use crate::error::{Error, Result};
 use crate::index::{Index, State};
 use crate::keyring::{Keyring, SealKey};
 use crate::ledger::{Ledger, LedgerView};
+use crate::originals::Originals;
 use crate::peers::Readers;
 use crate::postings::Posting;
+use crate::prototype::Original;
 use crate::provenance::Provenance;
 use crate::record::{Content, Record, Signed};
 use crate::replica::change;
@@ -52,6 +54,8 @@ pub(crate) struct Store {
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
     /// The newest revision in the log of changes.
     pub(crate) revision: AtomicU64,
+    /// Where migrated entries may be.
+    pub(crate) originals: Originals,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -87,6 +91,7 @@ impl Store {
             rows: RowSeal::new(keyring.row_key().seal_key()),
             tagger: Tagger::new(keyring.index_key().as_bytes()),
             revision: AtomicU64::new(change::newest(&*storage)?),
+            originals: Originals::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             storage,
             index: Index::new(index_capacity),
             ledger: RwLock::default(),
@@ -346,7 +351,13 @@ impl Store {
         // Packets that do not open are for verification to tell.
         let envelopes = located.stored.envelopes.iter();
         let recipients = envelopes.map(|envelope| self.packets(envelope).map_or(0, |packets| packets.len())).sum();
-        let trusted_name = self.trusted().get(&located.header.actor).cloned();
+        let trusted = self.trusted();
+        let trusted_name = trusted.get(&located.header.actor).cloned();
+        let original_name = match &content {
+            Content::Open(body) => body.attachment().and_then(Original::of).and_then(|original| original.actor()),
+            _ => None,
+        };
+        let original_name = original_name.and_then(|actor| trusted.get(&actor).cloned());
         let withdrawn = self.withdrawn();
         let withdrawn_name = withdrawn.actors.get(&located.header.actor).cloned();
         let is_origin_withdrawn = withdrawn.origins.contains(&located.header.origin);
@@ -357,6 +368,7 @@ impl Store {
             recipients,
             content,
             trusted_name,
+            original_name,
             withdrawn_name,
             is_origin_withdrawn,
             heads,

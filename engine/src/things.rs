@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use thingdb_format::ThingId;
 
 use crate::error::Result;
-use crate::index;
+use crate::index::{self, State};
 use crate::record::Head;
 use crate::schema;
 use crate::storage::Direction;
@@ -28,7 +28,18 @@ pub struct ThingInfo {
     /// The entries that no other follows, the latest first; more than one if it
     /// has forked.
     pub heads: Vec<Head>,
+    /// Whether its latest entry says that it is retired. Nothing if it was not
+    /// [asked for](ThingQuery::retired), if this node cannot read that entry,
+    /// or if its payload is larger than 64 KiB.
+    pub retired: Option<bool>,
 }
+
+/// The action that retires a thing.
+const RETIRE: &str = "retire";
+
+/// Payloads up to this size are opened to see whether a thing is retired: whoever
+/// lists things is not to read all that is stored.
+const MAX_OPENED_BYTES: u32 = 64 << 10;
 
 /// Which things to list.
 ///
@@ -42,6 +53,7 @@ pub struct ThingQuery {
     prefix: String,
     after: Option<String>,
     limit: Option<usize>,
+    retired: bool,
 }
 
 impl ThingQuery {
@@ -62,6 +74,13 @@ impl ThingQuery {
     #[must_use]
     pub fn after(mut self, thing: &str) -> Self {
         self.after = Some(thing.into());
+        self
+    }
+
+    /// Looks into the latest entry of each, whether it retires the thing.
+    #[must_use]
+    pub const fn retired(mut self) -> Self {
+        self.retired = true;
         self
     }
 
@@ -107,7 +126,7 @@ impl Catalogue {
             .take(query.limit.unwrap_or(usize::MAX))
             .cloned()
             .collect();
-        Ok(Things { store, picked: picked.into_iter() })
+        Ok(Things { store, picked: picked.into_iter(), retired: query.retired })
     }
 }
 
@@ -125,12 +144,26 @@ fn read_all(store: &Store) -> Result<BTreeSet<ThingId>> {
 pub struct Things<'a> {
     store: &'a Store,
     picked: btree_set::IntoIter<ThingId>,
+    retired: bool,
 }
 
 impl Things<'_> {
     fn info(&self, thing: ThingId) -> Result<Option<ThingInfo>> {
         let state = self.store.state(&self.store.tag(&thing))?;
-        Ok(state.map(|state| ThingInfo { thing, entries: state.entries, heads: state.ranked_heads() }))
+        let Some(state) = state else { return Ok(None) };
+        let retired = if self.retired { self.is_retired(&state)? } else { None };
+        Ok(Some(ThingInfo { thing, entries: state.entries, heads: state.ranked_heads(), retired }))
+    }
+
+    fn is_retired(&self, state: &State) -> Result<Option<bool>> {
+        let Some(latest) = state.latest() else { return Ok(None) };
+        // What is damaged is for its reader to find.
+        let Ok(located) = self.store.located_of(state, &latest.posting) else { return Ok(None) };
+        if located.header.payload_len > MAX_OPENED_BYTES {
+            return Ok(None);
+        }
+        let record = self.store.record(located, state.heads.len()).ok();
+        Ok(record.and_then(|record| record.action().map(|action| action == RETIRE)))
     }
 }
 

@@ -116,6 +116,11 @@ impl TrustStore {
         self.actors.insert(known.key, known);
     }
 
+    /// Gives a key another name; `false` if it is not known.
+    pub(crate) fn rename_actor(&mut self, key: &Actor, name: &str) -> bool {
+        self.actors.get_mut(key).map(|known| name.clone_into(&mut known.name)).is_some()
+    }
+
     pub(crate) fn put_origin(&mut self, known: KnownOrigin) {
         self.origins.insert(known.key.origin(), known);
     }

@@ -11,6 +11,7 @@ use crate::db::Db;
 use crate::draft::{Draft, Expect};
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::prototype::ORIGINAL;
 use crate::record::Receipt;
 use crate::standing;
 use crate::storage::Ticket;
@@ -82,7 +83,10 @@ impl Db {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
-        let (done, ticket) = self.committer.submit(&self.store, Job::Write(self.seal(drafts)?))?;
+        let has_originals = drafts.iter().any(|draft| matches!(&draft.attachment, Some((kind, _)) if kind == ORIGINAL));
+        let entries = self.seal(drafts)?;
+        let _at_work = has_originals.then(|| self.originals_come(self.store.size())).transpose()?;
+        let (done, ticket) = self.committer.submit(&self.store, Job::Write(entries))?;
         self.settle(ticket, durability)?;
         match done {
             Done::Written(receipts) => Ok(receipts),

@@ -15,6 +15,7 @@
 // Tests may index and unwrap: they are to fail loudly.
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
 
+pub mod audit;
 mod body;
 mod card;
 pub mod checkpoint;

@@ -177,7 +177,7 @@ fn ls_lists_in_pages() {
     let world = furnished();
     let things = world.run(&["ls"]).ok().lines();
     assert_eq!(things.iter().map(|thing| thing["thing"].as_str().unwrap()).collect::<Vec<_>>(), ["lamp/2", "part-42"]);
-    same_members(&things[1], &["thing", "entries", "forked", "heads"]);
+    same_members(&things[1], &["thing", "entries", "forked", "heads", "retired"]);
     same_members(&things[1]["heads"][0], &["id", "seq", "time"]);
     assert_eq!(world.run(&["ls", "part"]).ok().lines().len(), 1);
     world.run(&["ls", "--limit", "1"]).ok().says("thingdb ls --limit 1 --after lamp/2");

@@ -29,7 +29,7 @@ fn json_that_is_none_is_2_and_shows_where() {
     let world = World::new();
     world.run(&["put", "a", r#"{"temp":20.1 "site":3}"#]).exit(2).says("line 1, column 14").says("             ^");
     world.feed(&["put", "a", "-"], "{\n  \"a\": 1,\n  \"a\": 2\n}").exit(2).says("line 3");
-    for bad in ["", "{", "[1,]", "NaN", "'a'", "01", "\"\\x\"", "{\"a\":1}}", "\u{feff}1"] {
+    for bad in ["", "{", "[1,]", "NaN", "'a'", "01", "\"\\x\"", "{\"a\":1}}", "1\u{feff}"] {
         world.run(&["put", "a", bad]).exit(2).says("error[bad-json]");
     }
     assert_eq!(world.run(&["stats"]).ok().json()["entries"], 0);

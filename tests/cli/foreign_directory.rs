@@ -127,6 +127,10 @@ fn directories_in_the_directory_are_its_own() {
         fs::remove_file(&path).unwrap();
         fs::rename(&elsewhere, &path).unwrap();
     }
+    let evidence = world.path("db/evidence");
+    symlink(world.path(""), &evidence).unwrap();
+    refused(&world, &evidence, &victim, "a symbolic link");
+    fs::remove_file(&evidence).unwrap();
     assert_eq!(world.run(&["get", "lamp", "--raw"]).ok().stdout, "1");
 }
 

@@ -109,3 +109,26 @@ fn a_head_that_cannot_be_read_is_never_silently_the_answer() {
     let readable: Vec<_> = heads["heads"].as_array().unwrap().iter().map(|head| head["readable"].clone()).collect();
     assert_eq!(readable, [json!(false), json!(true)]);
 }
+
+/// A retired thing is told from one that lives, and stays in the listing.
+#[test]
+fn what_is_retired_shows_in_ls_and_get() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    world.run(&["put", "press", "1"]).ok();
+    world.run(&["put", "press", "null", "--action", "retire"]).ok();
+    world.run(&["put", "photo", &format!("\"{}\"", "x".repeat(70_000)), "--action", "retire"]).ok();
+    let things = world.run(&["ls"]).ok().lines();
+    let retired: Vec<&Value> = things.iter().map(|thing| &thing["retired"]).collect();
+    assert_eq!(retired, [&json!(false), &json!(null), &json!(true)], "what is large is not opened for it");
+    assert_eq!(world.run(&["ls", "--format", "table"]).ok().stdout, "lamp\nphoto\npress  (retired)\n");
+    assert_eq!(world.run(&["ls", "--format", "raw"]).ok().stdout, "lamp\nphoto\npress\n");
+    assert!(world.run(&["ls", "-l", "--format", "table"]).ok().stdout.contains("(retired)"));
+    let table = world.run(&["get", "press", "--format", "table"]).ok().stdout;
+    assert!(table.contains("retire by alice") && table.contains("press is retired"), "{table}");
+    let first = world.run(&["get", "press", "--seq", "1", "--format", "table"]).ok().stdout;
+    assert!(!first.contains("is retired"), "{first}");
+    // It can live again.
+    world.run(&["put", "press", "2"]).ok();
+    assert_eq!(world.run(&["ls", "press"]).ok().json()["retired"], false);
+}

@@ -296,3 +296,77 @@ fn an_export_that_contradicts_an_earlier_one_is_4_and_leaves_evidence() {
     let file = world.shell("ls auditor/evidence/*").ok().stdout;
     world.run(&["verify-evidence", file.trim()]).ok();
 }
+
+#[test]
+fn an_auditor_checks_an_export_without_a_database() {
+    let world = plant_and_auditor();
+    world.run(&["-d", "plant", "checkpoint", "-o", "kept"]).ok();
+    world.run(&["-d", "plant", "put", "part-3", "1"]).ok();
+    let stream = world.run(&["-d", "plant", "export"]).ok().stdout;
+    for name in ["all.ndjson", "all.ndjson.zst", "all.ndjson.gz", "all.tdbs.zst", "all.json"] {
+        let form = match name {
+            "all.tdbs.zst" => &["--binary"][..],
+            "all.json" => &["--array"][..],
+            _ => &[],
+        };
+        world.run(&[&["-d", "plant", "export", "-o", name], form].concat()).ok();
+        let args = ["-d", "no-such", "verify", name, "--card", "@plant.card", "--checkpoint", "kept"];
+        let answer = world.run(&args).ok().json();
+        assert_eq!(
+            (&answer["ok"], &answer["stream"], &answer["kept"]),
+            (&json!(true), &json!("whole"), &json!("holds"))
+        );
+        assert_eq!((&answer["ledger"]["trusted"], &answer["ledger"]["size"]), (&json!(true), &json!(4)));
+        assert_eq!((&answer["entries"], &answer["strangers"]), (&json!(4), &json!(0)), "{name}");
+    }
+    let said = world.feed(&["verify", "-", "--format", "table"], &stream).ok().stdout;
+    assert!(said.contains("you have not said whom you trust") && said.contains("the whole ledger up to 4"), "{said}");
+    // Thinned out, cut, altered, and by somebody else.
+    let thinned = thinned(&stream, "alarm-9");
+    let answer = world.feed(&["verify", "-", "--card", "@plant.card", "--checkpoint", "kept"], thinned).exit(6);
+    assert_eq!((&answer.json()["stream"], &answer.json()["kept"]), (&json!("part"), &json!("unknown")));
+    let answer = world.feed(&["verify", "-"], &stream[..stream.len() / 2]).exit(6);
+    assert_eq!(answer.json()["stream"], "cut");
+    let altered = stream.replacen("\"seq\":1,", "\"seq\":2,", 1);
+    let answer = world.feed(&["verify", "-"], altered).exit(4).json();
+    assert_eq!((&answer["stream"], &answer["problems"][0]["line"]), (&json!("damaged"), &json!(2)));
+    let card = world.run(&["-d", "auditor", "card"]).ok().stdout;
+    let answer = world.feed(&["verify", "-", "--card", card.trim()], &stream).exit(4).json();
+    assert_eq!(answer["problems"][0]["verdict"], "other node");
+    world.feed(&["verify", "-"], stream.replacen("\"thingdb\":1", "\"thingdb\":2", 1)).exit(15);
+    world.run(&["-d", "plant", "export", "--since", "3", "-o", "later.ndjson"]).ok();
+    let answer = world.run(&["verify", "later.ndjson", "--card", "@plant.card", "--checkpoint", "kept"]).exit(6).json();
+    assert_eq!((&answer["stream"], &answer["kept"]), (&json!("part"), &json!("unknown")));
+    // The first export and what followed are one.
+    std::fs::write(world.path("three.ndjson"), {
+        let lines: Vec<&str> = stream.lines().collect();
+        lines[1..4].join("\n")
+    })
+    .unwrap();
+    let answer = world.run(&["verify", "three.ndjson", "--card", "@plant.card", "--checkpoint", "kept"]).exit(6).json();
+    assert_eq!((&answer["stream"], &answer["kept"]), (&json!("bare"), &json!("holds")));
+}
+
+#[test]
+fn a_checkpoint_of_another_node_is_compared_where_its_ledger_is_here() {
+    let world = plant_and_auditor();
+    world.run(&["-d", "plant", "checkpoint", "-o", "kept"]).ok();
+    world.run(&["-d", "plant", "put", "part-1", "2"]).ok();
+    let stream = world.run(&["-d", "plant", "export"]).ok().stdout;
+    world.run(&["-d", "auditor", "verify", "--checkpoint", "kept"]).exit(6).says("error[cannot-tell]");
+    world.feed(&["-d", "auditor", "import"], &stream).ok();
+    let answer = world.run(&["-d", "auditor", "verify", "--checkpoint", "kept"]).ok().json();
+    assert_eq!((&answer["other"]["name"], &answer["other"]["holds"]), (&json!("plant"), &json!(true)));
+    // With an own entry before them, too.
+    world.run(&["init", "mixed"]).ok();
+    world.run(&["-d", "mixed", "peer", "add", "plant", "@plant.card", "--yes"]).ok();
+    world.run(&["-d", "mixed", "actor", "add", "bob"]);
+    world.run(&["-d", "mixed", "put", "own", "1"]).ok();
+    world.feed(&["-d", "mixed", "import"], &stream).ok();
+    world.run(&["-d", "mixed", "verify", "--checkpoint", "kept"]).ok();
+    // One that nobody here knows.
+    world.run(&["init", "stranger", "--actor", "eve"]).ok();
+    world.run(&["-d", "stranger", "put", "x", "1"]).ok();
+    world.run(&["-d", "stranger", "checkpoint", "-o", "foreign"]).ok();
+    world.run(&["-d", "mixed", "verify", "--checkpoint", "foreign"]).exit(4).says("not known here");
+}

@@ -91,6 +91,65 @@ fn an_interrupt_ends_the_wait() {
     child.wait().unwrap();
 }
 
+/// The loop that everybody writes.
+#[test]
+fn a_loop_over_what_ls_prints_can_read_each_thing() {
+    let world = World::new();
+    let lines: String = (0..3_000).map(|n| format!("{{\"thing\":\"t{n}\",\"data\":{n}}}\n")).collect();
+    world.feed(&["append"], lines).ok();
+    let each =
+        "while read -r name; do thingdb --wait 300 get \"$name\" --raw; echo; n=$((n+1)); [ $n = 3 ] && break; done";
+    let answer = world.shell(&format!("thingdb ls --format raw | {{ {each}; }}")).ok();
+    assert_eq!(answer.stdout, "0\n1\n10\n");
+}
+
+/// What waits for a slow reader is not all in memory, and not for others to read.
+#[test]
+fn a_slow_reader_does_not_hold_the_database() {
+    let world = World::new();
+    let line = |n: u32| format!("{{\"thing\":\"lamp\",\"data\":[\"watchword-{n}\",\"{}\"]}}\n", "x".repeat(1 << 20));
+    world.feed(&["append"], (0..7).map(line).collect::<String>()).ok();
+    world.run(&["put", "door", "\"shut\""]).ok();
+    let mut was_kept = !std::fs::exists("/proc/self/fd").unwrap_or(false);
+    for args in [&["log", "lamp"][..], &["get", "lamp"]] {
+        let mut child = piped(world.thingdb(args));
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        // It has begun, and is not read any further.
+        let mut first = [0; 1];
+        output.read_exact(&mut first).unwrap();
+        assert_eq!(world.run(&["--wait", "300", "get", "door", "--raw"]).ok().stdout, "\"shut\"");
+        assert!(child.try_wait().unwrap().is_none(), "it did not wait for its reader");
+        // The file that nobody can name, where there is a /proc to see it.
+        let files = std::fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+        for file in files.map(|file| file.path()) {
+            if std::fs::read_link(&file).is_ok_and(|name| name.to_string_lossy().ends_with("(deleted)")) {
+                let bytes = std::fs::read(&file).unwrap();
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(bytes.len() > 1 << 20 && !text.contains("watchword-") && !text.contains("xxxxxxxxxx"));
+                was_kept = true;
+            }
+        }
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).unwrap();
+        let count = rest.matches("watchword-").count();
+        assert_eq!(count, if args[0] == "get" { 1 } else { 7 }, "{args:?}");
+        assert!(child.wait().unwrap().success());
+    }
+    assert!(was_kept, "nothing was kept on the disk");
+}
+
+#[test]
+fn what_is_said_keeps_its_order_in_one_pipe() {
+    let world = World::new();
+    let lines: String = (0..200).map(|n| format!("{{\"thing\":\"t{n}\",\"data\":{n}}}\n")).collect();
+    world.feed(&["append"], lines).ok();
+    let answer = world.shell("thingdb ls --limit 100 2>&1 | cat").ok();
+    assert_eq!(answer.stdout.lines().count(), 101);
+    assert!(answer.stdout.lines().last().unwrap().contains("there are more"), "{answer:?}");
+    let answer = world.shell("thingdb ls | head -n 1").ok();
+    assert!(answer.stderr.is_empty(), "{answer:?}");
+}
+
 /// A server, which has the database when this returns.
 fn serve(world: &World) -> Child {
     let mut server = world.thingdb(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();

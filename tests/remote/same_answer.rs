@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::prototype::{OldActor, Prototype};
 use super::reading::{Bytes, bare, remote, url, with_token};
 use super::running::Running;
 use super::world::World;
@@ -60,11 +61,27 @@ fn furnished() -> World {
         world.run(&["put", "--", name, "1"]).ok();
         world.run(&["put", "--action", "weigh", "--", name, "null"]).ok();
     }
+    migrated(&world);
+    world.run(&["put", "retired", "null", "--action", "retire"]).ok();
     let lines: String = (0..1150).map(|n| format!("{{\"thing\":\"long\",\"data\":{{\"n\":{n}}}}}\n")).collect();
     world.feed(&["append"], lines).ok();
     let lines: String = (0..1040).map(|n| format!("{{\"thing\":\"many-{n:04}\",\"data\":{n}}}\n")).collect();
     world.feed(&["append"], lines).ok();
     world
+}
+
+/// Entries with originals, of two years ago.
+fn migrated(world: &World) {
+    let bob = OldActor::new("bob");
+    let mut old = Prototype::new(&world.path("old"), "old passphrase");
+    old.save_node_key();
+    for (time, data) in [("2024-03-01T10:00:00Z", "1"), ("2024-03-02T11:30:00Z", r#"{"a":2}"#)] {
+        let line = old.seal_legacy(&bob.sign_at(time, "valve", "update", data, None));
+        old.lines.push(line);
+    }
+    old.save();
+    world.write("old-passphrase", "old passphrase");
+    world.run(&["migrate", "old", "--old-passphrase-file", "old-passphrase"]).ok();
 }
 
 const FORMATS: [&str; 4] = ["table", "json", "ndjson", "raw"];
@@ -144,6 +161,19 @@ fn asked(world: &World) -> Vec<Vec<String>> {
         add(&["show", id]);
         add(&["show", &id[..20]]);
     }
+    let valve = id(&["valve"]);
+    add(&["get", "valve"]);
+    add(&["get", "valve", "--at", "2024-03-01"]);
+    add(&["get", "valve", "--at", "2024-02-01"]);
+    add(&["log", "valve"]);
+    add(&["log", "valve", "--graph"]);
+    add(&["log", "valve", "--since", "2024-03-02", "--until", "2024-03-02"]);
+    add(&["diff", "valve", "1", "2"]);
+    add(&["show", &valve]);
+    add(&["show", &valve, "--original"]);
+    add(&["show", &photo, "--original"]);
+    add(&["show", &stub, "--original"]);
+    add(&["get", "retired"]);
     add(&["show", "zz"]);
     add(&["show", "0000000000"]);
     add(&["ls"]);

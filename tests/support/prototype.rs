@@ -37,6 +37,12 @@ impl OldActor {
     /// A document as the prototype signed it. `data` is the canonical text.
     #[must_use]
     pub fn sign(&self, thing: &str, action: &str, data: &str, prev_hash: Option<&str>) -> String {
+        self.sign_at("2026-11-22T06:55:49.314774Z", thing, action, data, prev_hash)
+    }
+
+    /// The same, with the time that the signer's clock showed.
+    #[must_use]
+    pub fn sign_at(&self, time: &str, thing: &str, action: &str, data: &str, prev_hash: Option<&str>) -> String {
         let head = format!(
             r#"{{"action":{},"actor":{},"data":{data},"data_hash":"{}","prev_hash":{}"#,
             python_text(action),
@@ -44,7 +50,7 @@ impl OldActor {
             HEXLOWER.encode(&sha256(data.as_bytes())),
             prev_hash.map_or_else(|| "null".to_owned(), |hash| format!("\"{hash}\"")),
         );
-        let tail = format!(r#""thing_id":{},"timestamp":"2026-11-22T06:55:49.314774Z"}}"#, python_text(thing));
+        let tail = format!(r#""thing_id":{},"timestamp":"{time}"}}"#, python_text(thing));
         let signature = self.key.sign(format!("{head},{tail}").as_bytes());
         format!(
             r#"{head},"pubkey":"{}","signature":"{}",{tail}"#,

@@ -1,6 +1,6 @@
 //! What one commit will write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -123,23 +123,26 @@ impl<'a> Stage<'a> {
 
     /// Gives a sealed draft its place.
     fn write(&mut self, new: NewEntry) -> Result<Receipt> {
-        let tip = self.tip(&new.tag)?;
+        let tip = tip_of(self.store, &mut self.tips, &new.tag)?;
         let is_new = tip.state.is_none();
-        let heads: Vec<Head> = tip.heads().collect();
+        // An entry joins all heads, or the latest if there are too many.
+        let joined = tip.latest(header::MAX_PREV);
         if let Some(expected) = new.expect {
             let holds = match &expected {
-                Expect::Absent => heads.is_empty(),
-                Expect::Head(id) => matches!(&heads[..], [head] if head.id == *id),
-                Expect::Heads(ids) => heads.len() == ids.len() && heads.iter().all(|head| ids.contains(&head.id)),
+                Expect::Absent => joined.is_empty(),
+                Expect::Head(id) => matches!(&joined[..], [head] if head.id == *id),
+                Expect::Heads(ids) => {
+                    tip.len() == ids.len() && {
+                        let ids: HashSet<&EntryId> = ids.iter().collect();
+                        tip.heads().all(|head| ids.contains(&head.id))
+                    }
+                }
             };
             if !holds {
+                let heads = tip.heads().collect();
                 return Err(Error::Conflict { thing: new.thing, expected, heads });
             }
         }
-        // An entry joins all heads, or the latest if there are too many.
-        let mut joined = heads;
-        joined.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
-        joined.truncate(header::MAX_PREV);
         let mut prev: Vec<EntryId> = joined.iter().map(|head| head.id).collect();
         prev.sort_unstable();
         let seq = joined.iter().map(|head| head.seq).max().unwrap_or(0) + 1;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use thingdb_format::EntryId;
 
 use crate::error::Result;
-use crate::heads::Heads;
-use crate::index::State;
-use crate::record::Head;
+use crate::heads::{Heads, RankedHeads};
+use crate::index::{HeadPosting, State};
+use crate::record::{Head, Rank};
 use crate::schema::{Tag, TagMap};
 use crate::store::Store;
 
@@ -20,12 +20,34 @@ pub(super) struct Tip {
     /// Heads of the store that entries of this commit follow.
     joined: Heads<EntryId>,
     /// Heads that this commit makes.
-    made: Heads<Head>,
+    made: RankedHeads<Head>,
+    /// All heads of the store that are later than this one are joined.
+    from: Option<Rank>,
 }
 
 impl Tip {
     fn new(state: Option<Arc<State>>) -> Self {
-        Self { state, joined: Heads::default(), made: Heads::default() }
+        Self { state, joined: Heads::default(), made: RankedHeads::default(), from: None }
+    }
+
+    /// How many heads there are.
+    pub(super) fn len(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.heads.len()) - self.joined.len() + self.made.len()
+    }
+
+    /// The latest heads, at most `most` of them. What that costs does not depend
+    /// on how many there are.
+    pub(super) fn latest(&mut self, most: usize) -> Vec<Head> {
+        let Self { state, joined, made, from } = self;
+        let stored = state.iter().flat_map(|state| state.heads.latest_first(*from)).map(HeadPosting::head);
+        let stored: Vec<Head> = stored.filter(|head| !joined.contains(&head.id)).take(most).collect();
+        // A put joins the latest: the next one need not pass over them again.
+        *from = stored.first().map(Head::rank).or(*from);
+        let mut latest = stored;
+        latest.extend(made.latest_first(None).take(most).copied());
+        latest.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+        latest.truncate(most);
+        latest
     }
 
     pub(super) fn heads(&self) -> impl Iterator<Item = Head> {

@@ -600,10 +600,14 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
-            let Some(opened) = opened.filter(|cek| payload::open(&entry.header, cek, payload).is_ok()) else {
+            let opened = opened.and_then(|cek| Some((payload::open(&entry.header, &cek, payload).ok()?, cek)));
+            let Some((body, opened)) = opened else {
                 found.empty += 1;
                 continue;
             };
+            if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
+                self.store.originals.note_arrival();
+            }
             found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another

@@ -288,7 +288,7 @@ impl Db {
     }
 
     /// Calls `act` for each record from position `since` up to `size`.
-    fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
         self.each_record_while(since, size, |located| act(located).map(ControlFlow::Continue)).map(drop)
     }
 

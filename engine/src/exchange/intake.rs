@@ -17,6 +17,7 @@ use crate::committer::{Arrived, Done, Fate, Job};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::originals::AtWork;
 use crate::progress;
 use crate::provenance::Hand;
 use crate::schema::Tag;
@@ -49,6 +50,8 @@ pub(super) struct Intake<'a, 'o> {
     _stay: Option<Stay<'a>>,
     /// Those that came with it and wait, or did.
     parked: Vec<EntryId>,
+    /// There once entries with originals may be among those that come.
+    originals: Option<AtWork<'a>>,
     unsynced: u64,
     lines: u64,
     bytes: u64,
@@ -71,6 +74,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             _stay: (!is_dry).then_some(Stay { db, asks }),
             asks,
             parked: Vec::new(),
+            originals: None,
             unsynced: 0,
             lines: 0,
             bytes: 0,
@@ -367,6 +371,10 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+        // One may complete what lies anywhere in the ledger.
+        if self.originals.is_none() && self.db.store.originals.may_arrive() {
+            self.originals = Some(self.db.originals_come(0)?);
+        }
         let from = self.options.from.says();
         let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, from))?;
         self.db.settle(ticket, Durability::Relaxed)?;

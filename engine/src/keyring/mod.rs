@@ -570,6 +570,32 @@ impl Keyring {
     }
 }
 
+/// Names.
+impl Keyring {
+    /// Gives an actor, own or other, another name; whether it is trusted stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`KeyringError::NotKnown`], [`KeyringError::ActorExists`] if another actor
+    /// of this node has the name, [`KeyringError::NameTaken`] if somebody else
+    /// goes by it, or [`KeyringError::BadName`].
+    pub fn rename_actor(&mut self, key: &Actor, name: &str, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        check_name(name)?;
+        self.change(rng, |secrets| {
+            if secrets.actors.iter().any(|actor| actor.name == name && actor.key.actor() != *key) {
+                return Err(KeyringError::ActorExists { name: name.to_owned() });
+            }
+            if let Some(other) = secrets.trust.actor_named(name).filter(|other| other.key != *key) {
+                return Err(KeyringError::NameTaken { name: name.to_owned(), key: other.key.to_string() });
+            }
+            let own = secrets.actors.iter_mut().find(|actor| actor.key.actor() == *key);
+            let is_own = own.map(|actor| name.clone_into(&mut actor.name)).is_some();
+            let is_known = secrets.trust.rename_actor(key, name);
+            if is_own || is_known { Ok(()) } else { Err(KeyringError::NotKnown { key: key.to_string() }) }
+        })
+    }
+}
+
 /// What other parts of the engine keep here: peers, settings.
 impl Keyring {
     /// The record with this name.

@@ -20,7 +20,7 @@ pub(crate) use chain::Chains;
 pub use chain::{Chain, ChainVerdict, OriginalReport};
 pub use migrate::MigrateOptions;
 pub(crate) use original::{Checked, check};
-pub use original::{ORIGINAL, Original, PYTHON_JSON};
+pub use original::{CheckedOriginal, ORIGINAL, Original, PYTHON_JSON};
 pub use report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer, RefusedLine};
 pub use sealed::Form;
 pub(crate) use sealed::is_ledger_line;

@@ -5,7 +5,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use thingdb_format::{Actor, Attachment, Body, Hash, ThingId};
+use thingdb_format::{Actor, Attachment, Body, Hash, ThingId, Time, Verifier};
 
 use super::chain::Link;
 use super::document::Document;
@@ -105,6 +105,12 @@ impl Original {
         self.cut()?.timestamp()
     }
 
+    /// The same as a time, if it reads as one.
+    #[must_use]
+    pub fn time(&self) -> Option<Time> {
+        time(&self.timestamp()?)
+    }
+
     fn cut(&self) -> Option<Document<'_>> {
         Document::cut(&self.document).ok()
     }
@@ -140,6 +146,78 @@ impl Original {
     }
 }
 
+/// What the original of a migrated entry says, and whether it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckedOriginal {
+    /// The key that is said to have signed.
+    pub actor: Option<Actor>,
+    /// The name by which the trust store knows the key; for a key that it does
+    /// not know, the name that the signer went by.
+    pub actor_name: Option<String>,
+    /// Whether the trust store knows the key.
+    pub is_trusted: bool,
+    /// The signer's clock.
+    pub time: Option<Time>,
+    /// What does not hold, if anything does not: the signature, the hash of the
+    /// data, or that the entry says what the original says.
+    pub fault: Option<String>,
+}
+
+impl CheckedOriginal {
+    pub(crate) fn of(thing: &ThingId, body: &Body) -> Option<Self> {
+        let attachment = body.attachment().filter(|attachment| attachment.media_type == ORIGINAL)?;
+        let (original, outcome) =
+            checked(attachment, thing, body, |key| Verifier::new(&key.0).map(std::sync::Arc::new));
+        Some(Self {
+            actor: original.as_ref().and_then(Original::actor),
+            actor_name: original.as_ref().and_then(Original::actor_name),
+            is_trusted: false,
+            time: original.as_ref().and_then(Original::time),
+            fault: outcome.err(),
+        })
+    }
+}
+
+/// An original, and whether it holds.
+fn checked(
+    attachment: Attachment<'_>,
+    thing: &ThingId,
+    body: &Body,
+    verifier: impl FnOnce(&Actor) -> Result<std::sync::Arc<Verifier>, thingdb_format::Error>,
+) -> (Option<Original>, Result<(), String>) {
+    let original = match Original::decode(attachment.bytes) {
+        Ok(original) => original,
+        Err(problem) => return (None, Err(format!("the kept original does not decode: {problem}"))),
+    };
+    let outcome = Document::cut(&original.document).and_then(|document| {
+        document.check_data()?;
+        document.check_signature(verifier)?;
+        original.check_entry(&document, thing, body)
+    });
+    (Some(original), outcome)
+}
+
+/// A time as Python writes it (ISO 8601), to the microsecond.
+fn time(text: &str) -> Option<Time> {
+    let (date, rest) = text.split_once(['T', ' '])?;
+    let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+    let (clock, zone) = rest.split_at_checked(zone)?;
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
+    let local: Time = format!("{date}T{seconds}.{micros}Z").parse().ok()?;
+    let offset = match zone {
+        "" | "Z" => 0,
+        _ => {
+            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            let number = |text: &str| text.parse::<u8>().ok().map(i64::from);
+            let minutes = number(hours)? * 60 + number(minutes)?;
+            minutes * 60_000_000 * if zone.starts_with('-') { -1 } else { 1 }
+        }
+    };
+    Time::from_micros(local.micros().checked_add_signed(-offset)?).ok()
+}
+
 /// What a text of the prototype is.
 pub(super) fn media_type(data: &str) -> &'static str {
     if json::check(data.as_bytes()).is_ok() { JSON } else { PYTHON_JSON }
@@ -156,26 +234,45 @@ pub(crate) struct Checked {
 /// Checks the original of an entry, if it has one.
 pub(crate) fn check(store: &Store, thing: &ThingId, body: &Body) -> Option<Box<Checked>> {
     let attachment = body.attachment().filter(|attachment| attachment.media_type == ORIGINAL)?;
-    let original = match Original::decode(attachment.bytes) {
-        Ok(original) => original,
-        Err(problem) => {
-            let fault = Some(format!("the kept original does not decode: {problem}"));
-            return Some(Box::new(Checked { link: None, fault }));
-        }
-    };
-    let outcome = Document::cut(&original.document).and_then(|document| {
-        document.check_data()?;
-        document.check_signature(|key| store.verifier(key))?;
-        original.check_entry(&document, thing, body)
-    });
+    let (original, outcome) = checked(attachment, thing, body, |key| store.verifier(key));
     // A link that nobody signed for is none.
-    let link = outcome.is_ok().then(|| original.link());
+    let link = original.filter(|_| outcome.is_ok()).map(|original| original.link());
     Some(Box::new(Checked { link, fault: outcome.err() }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_python_are_read() {
+        let read = |text: &str| time(text).map(|time| time.to_string());
+        for (text, expected) in [
+            ("2026-11-22T06:55:49.318267Z", "2026-11-22T06:55:49.318267Z"),
+            ("2026-11-22T06:55:49Z", "2026-11-22T06:55:49.000000Z"),
+            ("2026-11-22 06:55:49.5", "2026-11-22T06:55:49.500000Z"),
+            ("2026-11-22T06:55:49.318267+00:00", "2026-11-22T06:55:49.318267Z"),
+            ("2026-11-22T06:55:49+05:30", "2026-11-22T01:25:49.000000Z"),
+            ("2026-11-22T22:55:49-02:00", "2026-11-23T00:55:49.000000Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "T",
+            "yesterday",
+            "2026-11-22",
+            "2026-13-22T06:55:49Z",
+            "2026-11-22T06:55:49+5",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+01:00",
+            "2026-11-22T06:55:4\u{e9}",
+            "2026-11-22T06:55:49.\u{e9}Z",
+            "2026-11-22T06:55:49+\u{e9}:00",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn an_original_comes_back_and_others_are_none() {

@@ -25,6 +25,9 @@ const FIRST_LINE: &str = "thingdb evidence 1";
 const REMEMBERED: &str = "-- remembered\n";
 const SHOWN: &str = "-- shown\n";
 
+/// Hashes of a proof that is kept, at most: one that could hold is shorter.
+pub(super) const MAX_PROOF_HASHES: usize = 128;
+
 /// Largest file: two notes and a proof.
 const MAX_BYTES: usize = 2 * thingdb_format::checkpoint::MAX_NOTE_BYTES + 16_384;
 
@@ -99,10 +102,8 @@ impl Evidence {
             note.verify(&self.node).map_err(|_| no("a checkpoint is not signed by the node"))?;
         }
         let (before, after) = (self.remembered.claimed(), self.shown.claimed());
-        if before.size == after.size && before.root != after.root {
-            return Ok(Weight::Proof);
-        }
         match self.found {
+            Contradiction::SplitView if after.size == before.size && after.root != before.root => Ok(Weight::Proof),
             Contradiction::RolledBack if after.size < before.size => Ok(Weight::Testimony),
             Contradiction::SplitView if after.size > before.size => {
                 match merkle::verify_consistency(before.size, after.size, &self.proof, &before.root, &after.root) {
@@ -157,14 +158,15 @@ impl FromStr for Evidence {
         }
         let notes = notes.strip_prefix(REMEMBERED).and_then(|notes| notes.split_once(SHOWN));
         let (remembered, shown) = notes.ok_or_else(|| no("it does not hold two checkpoints"))?;
-        Ok(Self {
+        let evidence = Self {
             node,
             found,
             seen,
             remembered: SignedCheckpoint::parse(remembered)?,
             shown: SignedCheckpoint::parse(shown)?,
             proof,
-        })
+        };
+        if evidence.to_string() == text { Ok(evidence) } else { Err(no("it is not spelled as evidence is")) }
     }
 }
 

@@ -12,7 +12,7 @@ use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
-use super::evidence::{Contradiction, Evidence, Weight};
+use super::evidence::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
 use crate::actors::unix_now;
 use crate::committer::Job;
 use crate::db::{Db, Warning};
@@ -159,7 +159,9 @@ impl Db {
         } else {
             Contradiction::SplitView
         };
-        let proof = if shown.size > known.size { proof.to_vec() } else { Vec::new() };
+        // A longer one holds nowhere, and says no more than none.
+        let is_kept = shown.size > known.size && proof.len() <= MAX_PROOF_HASHES;
+        let proof = if is_kept { proof.to_vec() } else { Vec::new() };
         let seen = unix_now();
         let evidence = Evidence { node: *node, found, seen, remembered: before, shown: note.clone(), proof };
         Ok(Observation::Contradicts(Box::new(self.keep_conflict(evidence)?)))

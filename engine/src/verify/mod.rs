@@ -11,9 +11,10 @@ mod links;
 mod report;
 mod scan;
 
+use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::{Checkpoint, SignedCheckpoint, ThingId};
 
-pub use report::{Problem, Report, Verdict};
+pub use report::{OtherLedger, Problem, Report, Verdict};
 
 use crate::committer::Job;
 use crate::db::Db;
@@ -53,7 +54,8 @@ impl<'a> VerifyOptions<'a> {
     /// Also against a checkpoint that was kept elsewhere: the text of the note
     /// that [`Db::checkpoint`] gave. With [`VerifyOptions::thing`], the entries
     /// of the thing are looked for in it; that none of them is missing only the
-    /// whole ledger shows.
+    /// whole ledger shows. Of a node that is known here, [`Report::other`] says
+    /// whether its ledger up to there is here.
     #[must_use]
     pub fn checkpoint(mut self, note: &str) -> Self {
         self.checkpoint = Some(note.into());
@@ -104,16 +106,58 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the checkpoint is no note or not signed by this
-    /// node; [`Error::Cancelled`].
+    /// [`Error::Invalid`] if the checkpoint is no note or not signed by its node,
+    /// [`Error::OtherNode`] if that is not known here; [`Error::Cancelled`].
     pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
-        let kept = options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()?;
+        let (kept, other) = match options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()? {
+            Some(Kept::Own(kept)) => (Some(kept), None),
+            Some(Kept::Other(name, kept)) => (None, Some((name, kept))),
+            None => (None, None),
+        };
         let mut report = match &options.thing {
             Some(thing) => links::thing(&self.store, &ThingId::new(thing)?, kept.as_ref(), options.is_wanted)?,
             None => self.verify_ledger(kept, options.progress, options.is_wanted)?,
         };
+        if let Some((name, kept)) = other {
+            self.compare_other(name, &kept, &mut report)?;
+        }
         report.settle();
         Ok(report)
+    }
+
+    /// Holds a checkpoint of another node against what is here of its ledger.
+    fn compare_other(&self, name: String, kept: &Checkpoint, report: &mut Report) -> Result<()> {
+        let (origin, size) = (kept.origin, kept.size);
+        let remembered = self.remembered(&origin)?.checkpoint;
+        if remembered.is_some_and(|note| note.claimed().size == size && note.claimed().root != kept.root) {
+            let detail =
+                format!("{name} signed two ledgers of {size} entries: this checkpoint, and the one that it showed");
+            report.add(Problem::of_ledger(Verdict::RolledBack, detail));
+        }
+        let holds = self.is_ledger_of_other(kept)?;
+        report.other = Some(OtherLedger { origin, name, size, holds });
+        Ok(())
+    }
+
+    /// Whether the first entries of the ledger, or else of those that the node
+    /// wrote itself, are those of its checkpoint: a node that takes in what one
+    /// other node wrote has that node's ledger in its order.
+    fn is_ledger_of_other(&self, kept: &Checkpoint) -> Result<bool> {
+        let size = self.store.size();
+        if kept.size > size {
+            return Ok(false);
+        }
+        if self.store.with_tree(|tree| tree.root_at(kept.size))? == kept.root {
+            return Ok(true);
+        }
+        let mut ids = Frontier::default();
+        self.each_record(0, size, |located| {
+            if located.header.origin == kept.origin && ids.size() < kept.size {
+                ids.push(merkle::leaf(&located.id));
+            }
+            Ok(())
+        })?;
+        Ok(ids.size() == kept.size && ids.root() == kept.root)
     }
 
     fn verify_ledger(
@@ -136,18 +180,29 @@ impl Db {
         links::ledger(&self.store, &tree, self.options.threads, checkpoints, (progress, is_wanted), report)
     }
 
-    /// A note that this node signed, with its key of now or one before.
-    fn check_note(&self, note: &str) -> Result<Checkpoint> {
+    /// A note that this node signed, with its key of now or one before, or that
+    /// another one signed that is known here.
+    fn check_note(&self, note: &str) -> Result<Kept> {
         let note = SignedCheckpoint::parse(note)?;
         let keyring = self.store.keyring();
         let former = keyring.former_nodes().iter().map(|node| node.node_key);
         let mut keys = std::iter::once(keyring.node_key().node_key()).chain(former);
         let origin = note.claimed().origin;
-        let Some(key) = keys.find(|key| key.origin() == origin) else {
-            return Err(Error::OtherNode { found: origin });
-        };
-        Ok(note.verify(&key)?.clone())
+        if let Some(key) = keys.find(|key| key.origin() == origin) {
+            return Ok(Kept::Own(note.verify(&key)?.clone()));
+        }
+        match keyring.trust().origin(&origin) {
+            Some(known) => Ok(Kept::Other(known.name.clone(), note.verify(&known.key)?.clone())),
+            None => Err(Error::OtherNode { found: origin }),
+        }
     }
+}
+
+/// A checkpoint that was kept, and whose it is.
+enum Kept {
+    Own(Checkpoint),
+    /// Of a node that is known by this name.
+    Other(String, Checkpoint),
 }
 
 /// The position-independent fingerprint of a posting, to compare what the

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thingdb_format::{EntryId, Hash, ThingId};
+use thingdb_format::{EntryId, Hash, Origin, ThingId};
 
 use crate::prototype::OriginalReport;
 
@@ -120,6 +120,22 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What can be told here of a checkpoint that another node signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherLedger {
+    /// The node.
+    pub origin: Origin,
+    /// The name by which it is known here.
+    pub name: String,
+    /// Entries that the checkpoint counts.
+    pub size: u64,
+    /// Whether its ledger, up to there, is here in its order: then nothing of
+    /// it is missing or changed. If not, nothing can be told: entries of several
+    /// nodes come in whatever order, and an export of that node has its own.
+    pub holds: bool,
+}
+
 /// The outcome of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -145,6 +161,8 @@ pub struct Report {
     /// Merkle tree hash over their ids, recomputed; for one thing, over the
     /// ids of the thing's entries.
     pub root: Hash,
+    /// How the ledger of another node, whose checkpoint was given, stands to it.
+    pub other: Option<OtherLedger>,
     /// What was found of the originals of migrated entries, if there are any.
     /// A chain that the prototype broke is told here and is no problem: it
     /// cannot be mended, and nothing has changed since.
@@ -164,6 +182,7 @@ impl Default for Report {
             problems_total: 0,
             size: 0,
             root: Hash::of(b""),
+            other: None,
             original: None,
         }
     }

@@ -404,7 +404,10 @@ impl Command {
 
     /// Whether the command opens the database that `--db` names, so that it has
     /// to run in the server that holds it.
-    pub(crate) const fn opens_database(&self) -> bool {
+    pub(crate) fn opens_database(&self) -> bool {
+        if let Self::Verify(args) = self {
+            return !args.is_of_files();
+        }
         !matches!(
             self,
             Self::Init(_)

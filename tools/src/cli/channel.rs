@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::spool::Spool;
+
 /// What a pipe takes at once when it takes anything (POSIX `PIPE_BUF` on Linux):
 /// a longer write could wait for a reader who never comes.
 const PIPE_BYTES: usize = 4_096;
@@ -22,6 +24,7 @@ pub(crate) struct Channel {
     /// Something was read from it, or its end.
     was_read: Arc<AtomicBool>,
     leash: Option<Arc<Leash>>,
+    spool: Option<Arc<Spool>>,
     person: Option<Arc<Person>>,
 }
 
@@ -96,12 +99,17 @@ impl Channel {
 
     fn new(file: File, leash: Option<Arc<Leash>>) -> Self {
         let is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        Self { file: Arc::new(file), is_regular, was_read: Arc::default(), leash, person: None }
+        Self { file: Arc::new(file), is_regular, was_read: Arc::default(), leash, spool: None, person: None }
     }
 
     /// The same, read by a person on a terminal of so many columns.
     pub(crate) fn read_by_a_person(self, columns: Option<u16>) -> Self {
         Self { person: Some(Arc::new(Person { columns, has_begun: AtomicBool::new(false) })), ..self }
+    }
+
+    /// The same, written to by way of a spool.
+    pub(crate) fn spooled(self, spool: Arc<Spool>) -> Self {
+        Self { spool: Some(spool), ..self }
     }
 
     /// Whether a pager stands between, and for a terminal of how many columns.
@@ -162,6 +170,9 @@ impl Write for Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(person) = self.person.as_ref().filter(|_| !bytes.is_empty()) {
             person.has_begun.store(true, Ordering::SeqCst);
+        }
+        if let Some(spool) = &self.spool {
+            return spool.take(bytes);
         }
         let Some(leash) = &self.leash else { return (&*self.file).write(bytes) };
         let most = if self.is_regular { bytes.len() } else { bytes.len().min(PIPE_BYTES) };

@@ -20,6 +20,7 @@ use super::environment;
 use super::error::{Failure, Outcome};
 use super::interrupt;
 use super::passphrase::{Question, Sources};
+use super::progress::Shown;
 use super::replace::{Manner, Place, Replacement};
 use super::talk::Form;
 
@@ -74,6 +75,7 @@ pub(crate) struct Console {
     colours: Colours,
     is_quiet: bool,
     form: Form,
+    shown: Shown,
 }
 
 impl std::fmt::Debug for Console {
@@ -94,6 +96,7 @@ impl Console {
             colours: Colours::default(),
             is_quiet: false,
             form: Form::Text,
+            shown: Shown::default(),
         }
     }
 
@@ -120,6 +123,12 @@ impl Console {
         self
     }
 
+    /// With another stderr.
+    pub(crate) fn with_stderr(mut self, stderr: Channel) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
     /// Says only errors and warnings.
     pub(crate) fn quiet(mut self, is_quiet: bool) -> Self {
         self.is_quiet = is_quiet;
@@ -130,6 +139,11 @@ impl Console {
     pub(crate) fn speaking(mut self, form: Form) -> Self {
         self.form = form;
         self
+    }
+
+    /// The bar that is on the terminal.
+    pub(crate) const fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// In which form it talks.

@@ -13,15 +13,12 @@ use super::environment;
 use super::error::{Exit, Failure, Outcome};
 use super::find;
 use super::output::{Format, Output};
-use super::passphrase::{self, Question, Secret, Sources};
+use super::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
 use super::progress::{Meter, Progress};
 use super::reader::Source;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
 use crate::local::Client;
-
-/// How often a wrong passphrase may be corrected on a terminal.
-const ATTEMPTS: u32 = 3;
 
 /// What [`Context::did`] notes of a command that changes a setting.
 pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";

@@ -7,6 +7,7 @@ use thingdb::{Actor, Content, EntryId, Record, Time};
 
 use super::error::Failure;
 use super::find;
+use super::original::OriginalJson;
 use super::reader::Told;
 use super::record::WholeJson;
 
@@ -138,6 +139,23 @@ impl Entry {
         match self {
             Self::Held(record) => record.heads() as u64,
             Self::Told(told) => told.heads,
+        }
+    }
+
+    /// What is known of its original, if it is a migrated entry. Costs the check
+    /// of a signature where a database is read.
+    pub(crate) fn original(&self) -> Option<OriginalJson> {
+        match self {
+            Self::Held(record) => OriginalJson::of(record),
+            Self::Told(told) => told.original.clone(),
+        }
+    }
+
+    /// The time by which it counts where people ask for a time.
+    pub(crate) fn dated(&self) -> Time {
+        match self {
+            Self::Held(record) => record.dated(),
+            Self::Told(told) => told.dated(),
         }
     }
 

@@ -356,7 +356,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "begin where the last export from this database ended, as it said, or leave since out for everything",
         ),
         thingdb::Error::Json { .. } => (Exit::Usage, "bad-json", ""),
-        thingdb::Error::OtherNode { .. } => (Exit::NotVerified, "other-node", "thingdb stats tells which node this is"),
+        thingdb::Error::OtherNode { .. } => (
+            Exit::NotVerified,
+            "other-node",
+            "an export of that node can be checked: thingdb verify FILE --card @CARD --checkpoint NOTE",
+        ),
         thingdb::Error::Invalid(p) if p.is_forgery() => (Exit::NotVerified, "not-verified", ""),
         thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),
         p if p.is_disk_full() => (Exit::DiskFull, DISK_FULL, MAKE_ROOM),

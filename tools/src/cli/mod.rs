@@ -7,11 +7,11 @@
 pub(crate) mod args;
 mod array;
 mod as_text;
-mod ask;
 mod card;
 pub(crate) mod channel;
 mod command;
 pub(crate) mod compress;
+mod confirm;
 pub(crate) mod console;
 mod context;
 pub(crate) mod counts;
@@ -29,6 +29,7 @@ pub(crate) mod interrupt;
 mod kept;
 mod lines;
 mod media_type;
+mod original;
 mod output;
 mod pager;
 mod paint;
@@ -47,6 +48,7 @@ mod secret;
 pub(crate) mod similar;
 mod source;
 pub(crate) mod span;
+mod spool;
 mod table;
 pub(crate) mod talk;
 pub(crate) mod text;
@@ -69,9 +71,10 @@ use crate::local::Client;
 use args::Cli;
 use console::Console;
 use context::Context;
-use error::{Exit, Outcome};
+use error::{Exit, Failure, Outcome};
 use output::Format;
 use pager::Pager;
+use spool::Spooling;
 use talk::Form;
 use waiting::Waiting;
 
@@ -129,9 +132,20 @@ fn server(cli: &Cli, console: &Console) -> Outcome<Option<Client>> {
 /// Runs a command in this process; in a server, if one took the database before
 /// the command could.
 fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcome<ExitCode> {
-    let context = Context::new(cli.global, console, None)?.handing_over(cli.command.opens_database());
+    // Whoever asks a server has no database to let go of; a stream of the whole
+    // database is better written as it comes.
+    let opens = cli.command.opens_database() && cli.server()?.is_none();
+    let is_spooled = opens && !cli.command.runs_long() && !matches!(cli.command, args::Command::Export(_));
+    let (spooled, spooling) = if is_spooled { Spooling::between(console) } else { (console.clone(), None) };
+    let context = Context::new(cli.global, &spooled, None)?.handing_over(cli.command.opens_database());
     let exit = execute(&context, cli.command);
-    let Some(client) = context.server() else { return Ok(exit.into()) };
+    let written = spooling.map_or(Ok(()), Spooling::end);
+    let Some(client) = context.server() else {
+        return match written {
+            Err(problem) if exit == Exit::Done => Err(context.after(Failure::output(&problem))),
+            _ => Ok(exit.into()),
+        };
+    };
     match Cli::read(args) {
         Ok(cli) => client.run(&console.rewound()?, cli.global, args),
         Err(problem) => Ok(usage::refuse(&problem, args)),

@@ -7,12 +7,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeReader};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::args::{Cli, Command as Asked};
 use super::channel::Channel;
@@ -22,6 +21,13 @@ use super::interrupt;
 /// What `less` gets where nobody said otherwise, as git gives it: end if it fits
 /// one screen, pass colours on, leave the screen as it is.
 const LESS: &str = "FRX";
+
+/// Bytes that are taken from the command at once.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Pieces that wait for the person, 64 MiB at most. They stay in memory: they are
+/// what the database keeps sealed.
+const MOST_PIECES: usize = 4_096;
 
 /// A pager that waits for output, or shows it.
 pub(crate) struct Pager {
@@ -79,23 +85,22 @@ impl Pager {
 }
 
 /// Waits for output and shows it.
-fn show(reader: PipeReader, command: &str, screen: File, console: &Console, is_named: bool) {
-    loop {
-        let mut waiting = [PollFd::new(&reader, PollFlags::IN)];
-        match poll(&mut waiting, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => break,
-            // Its end and no output: nothing is to be shown.
-            Ok(_) if waiting.iter().all(|pipe| !pipe.revents().contains(PollFlags::IN)) => return,
-            Ok(_) => break,
-        }
-    }
-    let Ok(kept) = reader.try_clone() else { return plainly(reader, screen) };
+fn show(reader: PipeReader, command: &str, mut screen: File, console: &Console, is_named: bool) {
+    let (pieces, output) = sync_channel(MOST_PIECES);
+    // It ends when the command ends, or nobody reads on.
+    let taken = thread::Builder::new().name("pager-pipe".into()).spawn(move || take(reader, &pieces));
+    let (Ok(_), Ok(first)) = (taken, output.recv()) else { return };
+    let mut output = std::iter::once(first).chain(output);
+    let Ok(shown) = screen.try_clone() else { return };
     // While it has the terminal, Ctrl-C is meant for it.
     let _screen = interrupt::leave_to_another();
-    match pager(command).stdin(Stdio::from(reader)).stdout(Stdio::from(screen)).spawn() {
+    match pager(command).stdin(Stdio::piped()).stdout(Stdio::from(shown)).spawn() {
         Ok(mut child) => {
-            drop(kept);
+            if let Some(mut stdin) = child.stdin.take() {
+                // A pager that was left early has read enough.
+                let _ = output.try_for_each(|piece| stdin.write_all(&piece));
+            }
+            drop(output);
             let _ = child.wait();
         }
         Err(problem) => {
@@ -106,16 +111,28 @@ fn show(reader: PipeReader, command: &str, screen: File, console: &Console, is_n
                     .hint("--no-pager, or THINGDB_PAGER=cat")
                     .say();
             }
-            if let Ok(screen) = console.stdout().file().try_clone() {
-                plainly(kept, screen);
-            }
+            // A terminal that is gone needs nothing.
+            let _ = output.try_for_each(|piece| screen.write_all(&piece));
         }
     }
 }
 
-fn plainly(mut reader: PipeReader, mut screen: File) {
-    // A terminal that is gone needs nothing.
-    let _ = io::copy(&mut reader, &mut screen);
+/// Takes what the command writes as soon as it comes: whoever reads slowly must
+/// not have it wait, for it holds the database.
+fn take(mut reader: PipeReader, pieces: &SyncSender<Vec<u8>>) {
+    loop {
+        let mut piece = vec![0; PIECE_BYTES];
+        match reader.read(&mut piece) {
+            Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return,
+            Ok(read) => {
+                piece.truncate(read);
+                if pieces.send(piece).is_err() {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// The pager, and whether somebody named it; none for `cat`, which would do

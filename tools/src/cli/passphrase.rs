@@ -16,6 +16,9 @@ use super::error::{Exit, Failure, Outcome};
 use super::find;
 use super::text;
 
+/// How often a person is asked before a mistake counts.
+pub(crate) const ATTEMPTS: u32 = 3;
+
 /// Longest passphrase that is read; more is a mistake, such as the wrong file.
 pub(crate) const MAX_BYTES: u64 = 65_536;
 
@@ -24,6 +27,13 @@ pub(crate) const PASSPHRASE_VARIABLE: &str = "THINGDB_PASSPHRASE";
 
 /// What is read here, mostly.
 const PASSPHRASE: &str = "passphrase";
+
+/// The words for what ends the asking.
+const NO_PASSPHRASE: &str = "no-passphrase";
+const INTERRUPTED: &str = "interrupted";
+
+/// The word for two passphrases that should be one.
+const DIFFER: &str = "differ";
 
 const WAYS: &str =
     "give --passphrase-file FILE, --passphrase-fd N or --passphrase-command CMD; thingdb help passphrase";
@@ -155,18 +165,29 @@ impl Sources {
     }
 
     fn choose(&self, what: &str) -> Outcome<Zeroizing<Vec<u8>>> {
-        let first =
-            acceptable(self.prompt(&format!("{what} ({} characters or more): ", Passphrase::LEAST_CHARACTERS))?)?;
-        let second = self.prompt("Repeat: ")?;
-        if first != second {
-            return Err(Failure::usage("the two passphrases differ; nothing was changed"));
+        let question = format!("{what} ({} characters or more): ", Passphrase::LEAST_CHARACTERS);
+        for left in (0..ATTEMPTS).rev() {
+            let chosen = acceptable(self.prompt(&question)?).and_then(|first| {
+                let second = self.prompt("Repeat: ")?;
+                if first == second { Ok(first) } else { Err(Failure::new(Exit::Usage, DIFFER, "the two differ")) }
+            });
+            match chosen {
+                // What ends the asking is no mistake.
+                Err(failure) if left > 0 && !matches!(failure.word(), NO_PASSPHRASE | INTERRUPTED) => {
+                    self.console.plain(&format!("{}; try again", failure.fact()));
+                }
+                Err(failure) if failure.word() == DIFFER => {
+                    return Err(Failure::usage("the two passphrases differ; nothing was changed"));
+                }
+                chosen => return chosen,
+            }
         }
-        Ok(first)
+        unreachable!("the loop ends at the last attempt")
     }
 
     fn prompt(&self, prompt: &str) -> Outcome<Zeroizing<Vec<u8>>> {
         let missing =
-            |cause: &str| Failure::new(Exit::Usage, "no-passphrase", "no passphrase was given").cause(cause).hint(WAYS);
+            |cause: &str| Failure::new(Exit::Usage, NO_PASSPHRASE, "no passphrase was given").cause(cause).hint(WAYS);
         if self.no_input {
             return Err(missing("--no-input forbids asking for it"));
         }
@@ -180,7 +201,10 @@ impl Sources {
             Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {
                 // The signal may arrive only now, and must not cut our word off.
                 std::mem::forget(patience);
-                Err(Failure::new(Exit::Interrupted, "interrupted", "nothing was done"))
+                Err(Failure::new(Exit::Interrupted, INTERRUPTED, "nothing was done"))
+            }
+            Err(problem) if problem.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(missing("the terminal said that nothing more comes"))
             }
             Err(_) => Err(missing("there is no terminal to ask on")),
         }

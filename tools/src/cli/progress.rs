@@ -1,7 +1,7 @@
 //! Progress of long work: a bar on a terminal, lines of JSON on request.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -26,13 +26,46 @@ pub(crate) enum Progress {
 
 const EVERY: Duration = Duration::from_millis(500);
 
-/// The progress of one command.
+/// From this width on there is room for a bar and for numbers.
+const BAR_COLUMNS: u16 = 64;
+
+/// The bar that is on the terminal, so that what is said does not run into it.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(Arc<Mutex<Option<ProgressBar>>>);
+
+impl Shown {
+    /// Runs `body` while the bar is not there.
+    pub(crate) fn aside(&self, body: impl FnOnce()) {
+        let bar = self.lock().clone();
+        match bar {
+            Some(bar) => bar.suspend(body),
+            None => body(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The progress of one command. Its bar goes with it, however the command ends.
 pub(crate) struct Meter {
     console: Console,
     operation: &'static str,
     start: Instant,
     last: Instant,
     kind: Kind,
+    /// How the bar looks.
+    template: Option<&'static str>,
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Kind::Bar(bar) = &self.kind {
+            self.console.shown().lock().take();
+            bar.finish_and_clear();
+        }
+    }
 }
 
 enum Kind {
@@ -58,12 +91,16 @@ impl Meter {
     /// Starts to measure an operation, named by what is going on: `verifying`.
     pub(crate) fn new(progress: Progress, operation: &'static str, console: &Console) -> Self {
         let kind = match progress {
-            Progress::Auto if console.stderr().is_terminal() => Kind::Bar(bar(operation, console.stderr())),
+            Progress::Auto if console.stderr().is_terminal() => {
+                let bar = bar(operation, console.stderr());
+                *console.shown().lock() = Some(bar.clone());
+                Kind::Bar(bar)
+            }
             Progress::Json => Kind::Json,
             Progress::Auto | Progress::Off => Kind::Off,
         };
         let start = Instant::now();
-        Self { console: console.clone(), operation, start, last: start, kind }
+        Self { console: console.clone(), operation, start, last: start, kind, template: None }
     }
 
     /// Tells how far the work is; `total` is 0 while nobody knows.
@@ -71,8 +108,16 @@ impl Meter {
         match &self.kind {
             Kind::Bar(bar) => {
                 if total > 0 {
-                    if bar.length().is_none() {
-                        bar.set_style(style(if self.console.is_colourful() { COLOURFUL } else { WITH_TOTAL }));
+                    // The terminal may have another width by now.
+                    let is_narrow = self.console.stderr().columns().is_some_and(|columns| columns < BAR_COLUMNS);
+                    let template = match (is_narrow, self.console.is_colourful()) {
+                        (true, _) => NARROW,
+                        (false, true) => COLOURFUL,
+                        (false, false) => WITH_TOTAL,
+                    };
+                    if self.template != Some(template) {
+                        self.template = Some(template);
+                        bar.set_style(style(template));
                     }
                     bar.set_length(total.max(done));
                 }
@@ -91,9 +136,8 @@ impl Meter {
     /// Ends the bar, or writes the last line.
     pub(crate) fn end(self, done: u64, bytes: u64) {
         match &self.kind {
-            Kind::Bar(bar) => bar.finish_and_clear(),
             Kind::Json => self.json(done, done, bytes),
-            Kind::Off => {}
+            Kind::Bar(_) | Kind::Off => {}
         }
     }
 
@@ -113,7 +157,8 @@ pub(crate) fn rate(done: u64, elapsed: Duration) -> u64 {
     done.saturating_mul(1_000) / millis
 }
 
-const WITHOUT_TOTAL: &str = "{prefix} {spinner}  {msg}";
+const WITHOUT_TOTAL: &str = "{prefix} {spinner}  {wide_msg}";
+const NARROW: &str = "{prefix} {percent:>3}%  {wide_msg}";
 const WITH_TOTAL: &str = "{prefix} {wide_bar} {percent:>3}%  {msg}  {eta}";
 
 /// Spelled out: the bar's own words for colours look at the terminal of this
@@ -154,7 +199,8 @@ impl Screen {
 
 impl TermLike for Screen {
     fn width(&self) -> u16 {
-        self.terminal.columns().unwrap_or(80)
+        // In the last column some terminals go on to the next line.
+        self.terminal.columns().unwrap_or(80).saturating_sub(1)
     }
 
     fn move_cursor_up(&self, by: usize) -> io::Result<()> {

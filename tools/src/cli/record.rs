@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo};
+use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo, Time};
 use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::error::Outcome;
+use super::original::{AttachmentJson, OriginalJson};
 use super::output::printable;
 use super::paint::{Paint, Painted};
 use super::patch::{self, Change};
@@ -36,6 +37,9 @@ pub(crate) struct EntryJson {
     /// the content is open.
     #[schema(value_type = serde_json::Value)]
     data: Option<Box<RawValue>>,
+    /// Who wrote the original and when; only of a migrated entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<OriginalJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     patch: Option<Vec<Change>>,
@@ -100,6 +104,7 @@ impl EntryJson {
             content: entry.state().word(),
             media_type: entry.media_type().map(str::to_owned),
             data,
+            original: entry.original(),
             patch: None,
         }
     }
@@ -167,6 +172,13 @@ pub(crate) struct WholeJson {
     pub(crate) signature: SignatureJson,
     /// How many its envelopes name.
     pub(crate) recipients: u64,
+    /// The name that the actor had when it signed, if it is another one than
+    /// that by which the database knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_as: Option<String>,
+    /// What goes with the data, such as the original of a migrated entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attachment: Option<AttachmentJson>,
 }
 
 /// How an entry is signed.
@@ -197,6 +209,8 @@ impl WholeJson {
             payload_len: header.payload_len,
             signature: SignatureJson::new(record.signed()),
             recipients: record.recipients() as u64,
+            signed_as: record.claimed_name().filter(|claimed| record.actor_name() != Some(claimed)).map(str::to_owned),
+            attachment: AttachmentJson::of(record),
         }
     }
 }
@@ -296,7 +310,11 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
 
 /// The same with its colour.
 pub(crate) fn painted_trust(entry: &Entry) -> Painted {
-    let paint = if entry.is_trusted() { Paint::Plain } else { Paint::Doubtful };
+    let paint = match (entry.is_trusted(), entry.is_withdrawn()) {
+        (true, _) => Paint::Plain,
+        (false, true) => Paint::Bad,
+        (false, false) => Paint::Doubtful,
+    };
     Painted::default().and(paint, trust(entry))
 }
 
@@ -307,6 +325,18 @@ pub(crate) fn signer(entry: &Entry) -> Painted {
 
 /// An entry in one line.
 pub(crate) fn headline(entry: &Entry) -> Painted {
+    if let Some(original) = entry.original() {
+        let start = format!(
+            "{} #{}  {}  {} {}, migrated {} by ",
+            printable(entry.thing()),
+            entry.seq(),
+            find::short(&entry.id()),
+            printable(entry.action().unwrap_or_default()),
+            original.phrase(),
+            when::short(entry.time()),
+        );
+        return Painted::from(start).with(signer(entry));
+    }
     let start = format!(
         "{} #{}  {}  {}  {} by ",
         printable(entry.thing()),
@@ -316,6 +346,19 @@ pub(crate) fn headline(entry: &Entry) -> Painted {
         entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
     );
     Painted::from(start).with(signer(entry))
+}
+
+/// When an entry counts, who wrote it, and what is to be believed of that: of a
+/// migrated entry what its original says.
+pub(crate) fn by_whom(entry: &Entry) -> (Time, String, Painted) {
+    let Some(original) = entry.original() else { return (entry.time(), actor(entry), painted_trust(entry)) };
+    let name = format!("{} (migrated by {})", original.actor(), actor(entry));
+    let paint = match (original.verified, original.actor.trusted) {
+        (false, _) => Paint::Bad,
+        (true, false) => Paint::Doubtful,
+        (true, true) => Paint::Plain,
+    };
+    (original.dated(entry.time()), name, Painted::default().and(paint, original.standing()))
 }
 
 /// What a write gave, in the words of the format.
@@ -352,6 +395,9 @@ pub(crate) struct ThingJson {
     entries: u64,
     forked: bool,
     heads: Vec<HeadJson>,
+    /// Whether the latest entry retires the thing; null if it cannot be read, or
+    /// is larger than 64 KiB.
+    retired: Option<bool>,
 }
 
 impl ThingJson {
@@ -362,6 +408,7 @@ impl ThingJson {
             entries: thing.entries,
             forked: thing.heads.len() > 1,
             heads: thing.heads.iter().map(HeadJson::new).collect(),
+            retired: thing.retired,
         }
     }
 }

@@ -39,8 +39,13 @@ impl Span {
         Ok(span)
     }
 
-    /// Whether an entry of this time is in it, as far as times are asked for.
-    pub(crate) fn has(&self, time: Time) -> bool {
+    /// Whether an entry that counts by the time `dated` is in it, as far as times
+    /// are asked for; otherwise nobody has to tell.
+    pub(crate) fn has(&self, dated: impl FnOnce() -> Time) -> bool {
+        if self.since.is_none() && self.until.is_none() {
+            return true;
+        }
+        let time = dated();
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
     }
 }

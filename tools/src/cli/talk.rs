@@ -107,10 +107,12 @@ impl Console {
     /// A line as it is, for who sits at the terminal.
     pub(crate) fn plain(&self, line: &str) {
         let line = format!("{line}\n");
-        if self.talk().write_all(line.as_bytes()).is_err() {
-            // A pager that is gone covers the terminal no more.
-            let _ = self.stderr().write_all(line.as_bytes());
-        }
+        self.shown().aside(|| {
+            if self.talk().write_all(line.as_bytes()).is_err() {
+                // A pager that is gone covers the terminal no more.
+                let _ = self.stderr().write_all(line.as_bytes());
+            }
+        });
     }
 
     /// What was done; not said with `--quiet`.

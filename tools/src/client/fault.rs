@@ -32,9 +32,23 @@ pub(crate) enum Fault {
     Refused(Box<Refusal>),
     /// The answer is not what it should be.
     Answer(String),
+    /// A newer version wrote what came.
+    Newer(String),
     /// Somebody wants it to end.
     Interrupted,
 }
+
+/// A newer version wrote what came over a line, as the error of a line.
+#[derive(Debug)]
+pub(crate) struct NewerVersion(pub(crate) String);
+
+impl std::fmt::Display for NewerVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NewerVersion {}
 
 /// What a question to a server gives.
 pub(crate) type Outcome<T = ()> = Result<T, Fault>;
@@ -60,6 +74,9 @@ impl Fault {
     pub(crate) fn of_line(problem: &io::Error) -> Self {
         if is_cancelled(problem) {
             return Self::Interrupted;
+        }
+        if let Some(newer) = problem.get_ref().and_then(|inner| inner.downcast_ref::<NewerVersion>()) {
+            return Self::Newer(newer.to_string());
         }
         // What the library says of the framing comes through a body like this.
         if let Some(problem) = problem.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {

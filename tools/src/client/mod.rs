@@ -163,15 +163,19 @@ impl Client {
 
     /// Waits before the next try, or gives up.
     pub(crate) fn wait(&mut self, fault: Fault) -> Outcome {
-        let (last, after) = match fault {
-            Fault::Line(last) => (last, None),
-            Fault::Busy(refusal) => (refusal.detail, refusal.after),
-            fault => return Err(fault),
+        let (last, after) = match &fault {
+            Fault::Line(last) => (last.clone(), None),
+            Fault::Busy(refusal) => (refusal.detail.clone(), refusal.after),
+            _ => return Err(fault),
         };
         self.tries += 1;
         let most = if self.has_answered { self.max_tries } else { self.max_tries.min(FIRST_TRIES) };
         if self.tries >= most {
-            return Err(Fault::Unreachable { tries: self.tries, last });
+            return Err(match fault {
+                // It was reached, and will not be any use until somebody makes room.
+                Fault::Busy(refusal) if refusal.is_of_full_disk() => Fault::Busy(refusal),
+                _ => Fault::Unreachable { tries: self.tries, last },
+            });
         }
         let longest = FIRST_WAIT.saturating_mul(1 << self.tries.min(10).saturating_sub(1)).min(LONGEST_WAIT);
         let jitter = longest.mul_f64(rand::random::<f64>());

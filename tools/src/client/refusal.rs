@@ -66,6 +66,11 @@ impl Refusal {
         matches!(self.status, 408 | 429 | 502..=504)
     }
 
+    /// Whether there is no room at the other side.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        self.code == "disk-full"
+    }
+
     /// Whether the token is to blame.
     pub(crate) const fn is_of_token(&self) -> bool {
         matches!(self.status, 401 | 403)

@@ -48,7 +48,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         return call.run(move |db| linked(listed(form, &similar(db, &name, &prefix, limit)?)?, None)).await;
     }
     call.run(move |db| {
-        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1));
+        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1)).retired();
         if let Some(after) = &after {
             query = query.after(after);
         }
@@ -70,7 +70,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 fn similar(db: &Db, name: &str, prefix: &str, limit: usize) -> Result<Vec<ThingJson>, Problem> {
     let mut found = Vec::new();
     for name in similar::names(db, name, prefix).iter().take(limit) {
-        let thing = db.things_from(&ThingQuery::new().prefix(name).limit(1))?.next().transpose()?;
+        let thing = db.things_from(&ThingQuery::new().prefix(name).limit(1).retired())?.next().transpose()?;
         found.extend(thing.as_ref().map(ThingJson::new));
     }
     Ok(found)
@@ -216,7 +216,7 @@ fn page_of(db: &Db, thing: &str, wanted: &Wanted) -> Result<(Vec<EntryJson>, Opt
         }
         last = Some(entry.seq());
         looked_at += 1;
-        if wanted.span.has(entry.time()) {
+        if wanted.span.has(|| entry.dated()) {
             bytes += entry.data().map_or(0, <[u8]>::len);
             entries.push(EntryJson::as_asked(&entry, wanted.is_exact));
         }

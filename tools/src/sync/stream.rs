@@ -6,6 +6,8 @@ use std::io::{self, BufReader, Read, Write};
 use thingdb::format::frame::Encoder;
 use thingdb::{Db, ImportOptions, ImportSummary, Outgoing, Sender, StreamState};
 
+use crate::client::fault::NewerVersion;
+
 /// The media type of a binary stream of entries.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.thingdb.stream";
 
@@ -37,7 +39,10 @@ pub(crate) struct Packer<W: Write> {
 impl<W: Write> Packer<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> io::Result<Self> {
-        Ok(Self { out: zstd::Encoder::new(out, LEVEL)?, encoder: Encoder::default(), gathered: Vec::new(), bytes: 0 })
+        let mut out = zstd::Encoder::new(out, LEVEL)?;
+        // Bits that change no entry show, too.
+        out.include_checksum(true)?;
+        Ok(Self { out, encoder: Encoder::default(), gathered: Vec::new(), bytes: 0 })
     }
 
     /// Adds an entry.
@@ -90,6 +95,7 @@ pub(crate) fn take_in(db: &Db, sender: Sender, prefix: &str, unpacked: impl Read
     let broken = match (source.broken, &summary.stream) {
         (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),
         (None, StreamState::Damaged(problem)) => Some(io::Error::other(problem.clone())),
+        (None, StreamState::Newer(problem)) => Some(io::Error::other(NewerVersion(problem.clone()))),
         (broken, _) => broken,
     };
     Ok(Taken { summary, broken })

@@ -9,8 +9,10 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod evidence;
 mod frame;
 mod key;
+mod latest;
 mod sealed;
 mod signed;
 mod stream;
@@ -95,6 +97,9 @@ fn main() -> ExitCode {
     text::line(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
+    evidence::equivocation(&mut writer);
+    evidence::evidence(&mut writer);
+    latest::latest(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

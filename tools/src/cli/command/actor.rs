@@ -5,17 +5,19 @@ use serde::Serialize;
 use thingdb::trust::How;
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
+use crate::cli::confirm;
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::database::Database;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
-use crate::cli::{ask, find, when};
+use crate::cli::{find, when};
 
 /// What to do with actors.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   thingdb actor new press-7
+  thingdb actor rename press-7 press-7b
   thingdb actor ls
   thingdb actor trust press-8 ae12…      accept entries of this key, under this name
   thingdb actor untrust press-8
@@ -28,6 +30,20 @@ pub(crate) enum Command {
     New {
         /// The name; others will see it
         name: String,
+    },
+    /// Give an actor another name; entries keep the one that they were signed with
+    #[command(after_help = "\
+Examples:
+  thingdb actor rename owner alice
+
+Entries are shown by the new name; thingdb show tells the one that they were
+signed with, which nobody can change. Other nodes learn the name of an actor of
+this node from a new card.")]
+    Rename {
+        /// The name it has, or a key of which the first digits will do
+        old: String,
+        /// The name it gets; nobody else may have it
+        new: String,
     },
     /// Choose who signs if no other is named
     Default {
@@ -99,6 +115,14 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let key = one(&db, name)?.id;
             changed(context, db, &key)
         }
+        Command::Rename { old, new } => {
+            let known = one(&db, old)?;
+            db.rename_actor(&known.id, new)?;
+            if known.own {
+                context.console.note("other nodes learn the name from a new card: thingdb card");
+            }
+            changed(context, db, &known.id)
+        }
         Command::Ls => list(context, &all(&db)?),
         Command::Show { actor } => show(context, &one(&db, actor)?),
         Command::Trust { name, key } => {
@@ -158,11 +182,11 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
     context
         .console
         .plain("  it signs no more, its entries are not accepted from elsewhere, and verify names those that are here");
-    if !ask::is_possible(context) {
+    if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage(format!("whether {name} signs no more is for a person to say"))
             .hint(format!("thingdb actor untrust {} --yes", find::quoted(&known.name))));
     }
-    if ask::yes(context, "Withdraw trust in it?")? {
+    if confirm::is_confirmed(&context.console, "Withdraw trust in it?")? {
         return Ok(());
     }
     Err(Failure::usage(format!("{name} is trusted as before")))

@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Some(pointer) => print_field(context, &entry, pointer, raw),
         None if raw => print_data(context, &entry),
         None if context.output.is_json() => context.output.object(&EntryJson::new(&entry)),
-        None => print_entry(context, &entry),
+        None => print_entry(context, &entry, is_latest),
     }
 }
 
@@ -145,9 +145,12 @@ fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outc
     Ok(found.into_iter().max_by_key(|entry| (entry.time(), entry.id())))
 }
 
-fn print_entry(context: &Context, entry: &Entry) -> Outcome {
+fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
     let mut text = context.output.text();
     text.line(&context.output.painted(&record::headline(entry)))?;
+    if is_latest && entry.action() == Some("retire") {
+        text.line(&format!("{} is retired: nothing new is expected of it", printable(entry.thing())))?;
+    }
     match (entry.json_text(), entry.data()) {
         (Some(json), _) => {
             pretty::json(json, &mut |piece| text.write(piece))?;

@@ -102,8 +102,8 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
     for entry in entries {
         let entry = entry?;
         let (line, after) = graph.entry(entry.id(), entry.prev());
-        let name = printable(entry.actor_name().unwrap_or("?"));
-        let (id, time) = (find::short(&entry.id()), when::short(entry.time()));
+        let (time, name, _) = record::by_whom(&entry);
+        let (id, time) = (find::short(&entry.id()), when::short(time));
         let action = printable(entry.action().unwrap_or("(undecryptable)"));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
@@ -218,11 +218,12 @@ fn summary_width(output: &Output) -> usize {
 
 fn row(step: &Step<'_>, times: Times, summary_width: usize) -> [Painted; COLUMNS] {
     let entry = step.entry;
+    let (when, actor, key) = record::by_whom(entry);
     [
         entry.seq().to_string().into(),
-        times.cell(entry.time()),
-        record::actor(entry).into(),
-        record::painted_trust(entry),
+        times.cell(when),
+        actor.into(),
+        key,
         entry.action().map(|action| printable(action).into_owned()).unwrap_or_default().into(),
         step.summary(summary_width),
         Painted::id(&entry.id()),

@@ -14,6 +14,9 @@ use crate::cli::times::{self, Times, TimesArgs};
 
 const PAGE: usize = 100;
 
+/// Heads of one thing in a table.
+const MAX_HEADS: usize = 4;
+
 /// Arguments of `thingdb ls`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -53,7 +56,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
     let limit = args.limit.unwrap_or(usize::MAX);
     // One more tells whether there are more.
-    let listing = Listing { prefix: &args.prefix, after: args.after.as_deref(), most: limit.saturating_add(1) };
+    let listing = Listing {
+        prefix: &args.prefix,
+        after: args.after.as_deref(),
+        // Names alone tell nothing of it.
+        retired: context.output.format() != Format::Raw,
+        most: limit.saturating_add(1),
+    };
     let mut things = source.things(listing)?;
     let mut last = None;
     let page = things.by_ref().take(limit).inspect(|thing| {
@@ -84,9 +93,9 @@ fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) ->
     for thing in things {
         let thing = thing?;
         let name = printable(thing.thing.as_str());
-        match thing.heads.len() {
-            // Names alone are for programs.
-            2.. if !is_raw => text.line(&format!("{name}  ({} heads)", thing.heads.len()))?,
+        // Names alone are for programs.
+        match marks(&thing) {
+            Some(marks) if !is_raw => text.line(&format!("{name}  ({marks})"))?,
             _ => text.line(&name)?,
         }
     }
@@ -106,14 +115,31 @@ fn long(context: &Context, times: TimesArgs, mut things: impl Iterator<Item = Ou
     }
 }
 
+/// What is to be known of a thing beside its name.
+fn marks(thing: &ThingInfo) -> Option<String> {
+    let heads = thing.heads.len();
+    match (thing.retired == Some(true), heads > 1) {
+        (true, true) => Some(format!("retired, {heads} heads")),
+        (true, false) => Some("retired".to_owned()),
+        (false, true) => Some(format!("{heads} heads")),
+        (false, false) => None,
+    }
+}
+
 fn row(thing: &ThingInfo, times: Times) -> [Painted; 4] {
-    let heads = thing.heads.iter().map(|head| Painted::id(&head.id));
-    let heads = heads.reduce(|heads, head| heads.and(Paint::Plain, " ").with(head)).unwrap_or_default();
+    let heads = thing.heads.iter().take(MAX_HEADS).map(|head| Painted::id(&head.id));
+    let mut heads = heads.reduce(|heads, head| heads.and(Paint::Plain, " ").with(head)).unwrap_or_default();
+    if thing.heads.len() > MAX_HEADS {
+        heads = heads.and(Paint::Plain, " …");
+    }
     let latest = thing.heads.iter().map(|head| head.time).max();
     [
         printable(thing.thing.as_str()).into_owned().into(),
         output::grouped(thing.entries).into(),
         latest.map(|time| times.cell(time)).unwrap_or_default(),
-        if thing.heads.len() > 1 { heads.and(Paint::Doubtful, " (forked)") } else { heads },
+        match marks(thing) {
+            Some(marks) => heads.and(Paint::Doubtful, format!(" ({marks})")),
+            None => heads,
+        },
     ]
 }

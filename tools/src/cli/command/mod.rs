@@ -32,6 +32,7 @@ pub(crate) mod stats;
 pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod verify;
+mod verify_files;
 
 use super::args::Command;
 use super::context::Context;

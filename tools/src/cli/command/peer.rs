@@ -8,11 +8,12 @@ use thingdb::trust::How;
 use thingdb::{Actor, Db, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
+use crate::cli::confirm;
 use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::output::{Format, printable};
-use crate::cli::{ask, card, when};
+use crate::cli::{card, when};
 use crate::client::address::Address;
 
 /// What to do with peers.
@@ -260,11 +261,11 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     for (key, name) in &introduction.actors {
         context.console.plain(&format!("  actor {}  {key}", printable(name)));
     }
-    if !ask::is_possible(context) {
+    if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage("whether this is the right fingerprint is for a person to say")
             .hint("compare the fingerprint by another way, then repeat with --yes"));
     }
-    if ask::yes(context, "Is this the fingerprint that its people gave you?")? {
+    if confirm::is_confirmed(&context.console, "Is this the fingerprint that its people gave you?")? {
         return Ok(());
     }
     Err(Failure::usage("the peer was not added"))

@@ -2,8 +2,9 @@
 //! genuine; that is what `thingdb verify` finds out.
 
 use crate::cli::context::Context;
-use crate::cli::entry::Entry;
+use crate::cli::entry::{Entry, State};
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::original::AttachmentJson;
 use crate::cli::output::{Format, printable};
 use crate::cli::record::{self, AllJson, EntryJson, WholeJson};
 use crate::cli::remote::RemoteArgs;
@@ -15,11 +16,16 @@ use crate::cli::{find, heads, pretty};
 Examples:
   thingdb show 4be177c20a1b
   thingdb show 4be1 --json
+  thingdb show 4be1 --original > original.json    what a migrated entry was, as it was signed
 
 It prints what the entry says and checks nothing: thingdb verify THING does.")]
 pub(crate) struct Args {
     /// The id of the entry, which may be abbreviated to four digits or more
     id: String,
+
+    /// Only the signed original of a migrated entry, byte for byte
+    #[arg(long)]
+    original: bool,
 
     /// Where it is read.
     #[command(flatten)]
@@ -31,20 +37,41 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
     let entry = find::entry(&*source, &args.id)?;
     heads::warn(&context.console, &entry);
-    if context.output.format() == Format::Raw {
+    if context.output.format() == Format::Raw && !args.original {
         let way_out = || format!("thingdb show {} --format raw > FILE", find::short(&entry.id()));
         return context.output.data(entry.data().unwrap_or_default(), way_out);
     }
     let whole = entry
         .whole()
         .ok_or_else(|| Failure::new(Exit::Unexpected, "bad-answer", "only a part of the entry was told"))?;
+    if args.original {
+        return print_original(context, &entry, &whole);
+    }
     if context.output.is_json() {
         return context.output.object(&AllJson::new(EntryJson::new(&entry), whole));
     }
     print(context, &entry, &whole)
 }
 
+/// Prints the document that was signed, as it was signed.
+fn print_original(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
+    let id = find::short(&entry.id());
+    if entry.state() != State::Open {
+        return Err(entry.not_readable());
+    }
+    let document = whole.attachment.as_ref().and_then(AttachmentJson::document);
+    let document =
+        document.ok_or_else(|| Failure::not_found(format!("{id} is no migrated entry, it has no original")))?;
+    if !context.output.is_terminal() {
+        return context.output.bytes(document.as_bytes());
+    }
+    let mut text = context.output.text();
+    text.line(&printable(&document))?;
+    text.end()
+}
+
 fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
+    let original = entry.original();
     let prev: Vec<String> = entry.prev().iter().map(ToString::to_string).collect();
     let signature = match (whole.signature.index, whole.signature.size) {
         (Some(index), Some(size)) => format!("entry {} of a batch of {size}", index.saturating_add(1)),
@@ -55,7 +82,13 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         ("thing", printable(entry.thing()).into_owned()),
         ("seq", entry.seq().to_string()),
         ("time", entry.time().to_string()),
-        ("actor", context.output.painted(&record::signer(entry))),
+        (
+            "actor",
+            match &original {
+                Some(_) => format!("{}, who migrated it", context.output.painted(&record::signer(entry))),
+                None => context.output.painted(&record::signer(entry)),
+            },
+        ),
         ("actor key", entry.actor().to_string()),
         ("action", printable(entry.action().unwrap_or("-")).into_owned()),
         ("heads", entry.heads().to_string()),
@@ -73,6 +106,22 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
     let mut text = context.output.text();
     for (name, value) in rows {
         text.line(&format!("{name:<13} {value}"))?;
+        if let ("actor", Some(claimed)) = (name, &whole.signed_as) {
+            text.line(&format!("{:<13} {}", "signed as", printable(claimed)))?;
+        }
+    }
+    if let Some(original) = &original {
+        text.line(&format!("{:<13} {}", "original", original.phrase()))?;
+        if let Some(key) = &original.actor.key {
+            text.line(&format!("{:<13} {}", "original key", printable(key)))?;
+        }
+        if let Some(fault) = &original.fault {
+            text.line(&format!("{:<13} {}", "original", printable(fault)))?;
+        }
+        text.line(&format!("{:<13} thingdb show {} --original", "document", find::short(&entry.id())))?;
+    } else if let Some(attachment) = &whole.attachment {
+        let bytes = attachment.bytes().map_or(0, |bytes| bytes.len());
+        text.line(&format!("{:<13} {}, {bytes} bytes", "attachment", printable(&attachment.media_type)))?;
     }
     match (entry.json_text(), entry.data()) {
         (Some(json), _) => {

@@ -460,6 +460,11 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
     };
     match fault {
         ClientFault::Line(last) => cut_off(last),
+        ClientFault::Busy(refusal) if refusal.is_of_full_disk() => {
+            Failure::new(Exit::DiskFull, "disk-full", format!("the disk of {name} is full"))
+                .cause(refusal.detail)
+                .hint("what arrived is stored; run it again when there is room at its side")
+        }
         ClientFault::Busy(refusal) => cut_off(refusal.detail),
         ClientFault::Unreachable { tries, last } => {
             cut_off(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
@@ -482,6 +487,10 @@ fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
         }
         ClientFault::Answer(why) => {
             Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
+        }
+        ClientFault::Newer(why) => {
+            let fact = format!("a newer version wrote what {name} sends: {why}");
+            Failure::new(Exit::NewerVersion, "newer-version", fact).hint("install a newer thingdb; thingdb --version")
         }
         ClientFault::Interrupted => {
             Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")

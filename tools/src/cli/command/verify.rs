@@ -6,6 +6,7 @@ use serde::Serialize;
 use thingdb::{Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
 
 use crate::cli::command::migrate::{OriginalJson, original_lines};
+use crate::cli::command::verify_files::{self, is_stream};
 use crate::cli::context::Context;
 use crate::cli::counts::SizeJson;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -28,15 +29,32 @@ Examples:
   thingdb checkpoint -o ~/elsewhere/things.checkpoint
   thingdb verify --checkpoint ~/elsewhere/things.checkpoint
   thingdb verify part-42 --checkpoint ~/elsewhere/things.checkpoint
+  thingdb verify plant.ndjson.zst --card @plant.card --checkpoint kept.checkpoint
+  ssh plant thingdb export | thingdb verify - --card @plant.card
 
 Without --checkpoint it finds every entry that was altered, and a cut that the
 database itself remembers. That a whole directory was set back to an older
 state shows only against a checkpoint that was kept elsewhere.
 
-Exit code 4 if anything does not hold.")]
+With a file of entries (- for stdin, @FILE, or a name that ends as those of
+streams do) no database, passphrase or network is needed: every line is checked,
+the links between entries, and whether it is the whole ledger that its node
+signed. --card says whom you trust. What it cannot tell it lists.
+
+Exit code 4 if anything does not hold; 6 if a file holds and is not the whole
+ledger, or if a checkpoint of another node cannot be compared.")]
 pub(crate) struct Args {
-    /// Only this thing
+    /// Only this thing; or files of entries, - for stdin
+    #[arg(value_name = "THING|FILE")]
+    what: Vec<String>,
+
+    /// Only this thing, also if its name is like that of a file
+    #[arg(long, value_name = "THING", conflicts_with_all = ["what", "card"])]
     thing: Option<String>,
+
+    /// With files: the card of a node that you trust, @FILE to read it from a file
+    #[arg(long, value_name = "CARD", requires = "what")]
+    card: Vec<String>,
 
     /// Compare with a checkpoint that was kept elsewhere; - for stdin
     ///
@@ -60,7 +78,18 @@ struct ReportJson<'a> {
     problems_total: u64,
     checkpoint: SizeJson,
     #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<OtherJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<OriginalJson<'a>>,
+}
+
+/// What can be told of the checkpoint of another node.
+#[derive(Serialize)]
+struct OtherJson {
+    origin: String,
+    name: String,
+    size: u64,
+    holds: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -73,11 +102,28 @@ struct ProblemJson {
     detail: String,
 }
 
+impl Args {
+    /// Whether files are checked, and no database.
+    pub(crate) fn is_of_files(&self) -> bool {
+        !self.card.is_empty() || self.what.iter().any(|what| is_stream(what))
+    }
+
+    fn thing(&self) -> Option<&str> {
+        self.thing.as_deref().or_else(|| self.what.first().map(String::as_str))
+    }
+}
+
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
+    if args.is_of_files() {
+        return verify_files::run(context, &args.what, &args.card, note.as_deref());
+    }
+    if args.what.len() > 1 {
+        return Err(Failure::usage("one thing at a time").hint("thingdb verify @FILE @FILE, if these are files"));
+    }
     let db = context.open()?;
-    if let Some(thing) = &args.thing
+    if let Some(thing) = args.thing()
         && db.heads(thing)?.is_empty()
     {
         return Err(find::no_thing(&*db, thing));
@@ -86,7 +132,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
     let is_wanted = || !context.console.is_interrupted();
     let mut options = VerifyOptions::new().progress(&mut progress).while_wanted(&is_wanted);
-    if let Some(thing) = &args.thing {
+    if let Some(thing) = args.thing() {
         options = options.thing(thing);
     }
     if let Some(note) = &note {
@@ -96,7 +142,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     meter.end(report.entries, 0);
     let said = say(context, &report);
     if report.is_ok() {
-        return said;
+        return said.and_then(|()| conclude_other(&report));
     }
     // A reader of the output that went away does not make it verify.
     said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
@@ -120,6 +166,10 @@ fn say(context: &Context, report: &Report) -> Outcome {
     let verdict = Painted::default().and(paint, verdict).and(Paint::Plain, format!("  {}", summary(report)));
     text.line(&context.output.painted(&verdict))?;
     text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    if let Some(other) = report.other.as_ref().filter(|other| other.holds) {
+        let (name, size) = (printable(&other.name), counted(other.size, "entry", "entries"));
+        text.line(&format!("    the checkpoint of {name} holds: the {size} that it counts are here, in its order"))?;
+    }
     let mut original = report.original.iter().flat_map(original_lines);
     original.try_for_each(|line| text.line(&line))?;
     text.end()
@@ -143,6 +193,17 @@ fn summary(report: &Report) -> String {
     parts.join(", ")
 }
 
+/// Nothing is wrong here; whether the ledger of another node is here may not be
+/// known.
+fn conclude_other(report: &Report) -> Outcome {
+    let Some(other) = report.other.as_ref().filter(|other| !other.holds) else { return Ok(()) };
+    let name = printable(&other.name);
+    let fact = format!("whether the ledger of {name} grew out of this checkpoint cannot be told from this database");
+    Err(Failure::new(Exit::Partly, "cannot-tell", fact)
+        .cause("its entries are not here in its order, or not all of them")
+        .hint(format!("get an export of everything from {name}: thingdb verify FILE --card @CARD --checkpoint NOTE")))
+}
+
 /// What is wrong and where, as far as it is known.
 fn place(problem: &Problem) -> Painted {
     let thing = problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned());
@@ -158,7 +219,7 @@ fn place(problem: &Problem) -> Painted {
 }
 
 fn failure(args: &Args, report: &Report) -> Failure {
-    let what = args.thing.as_deref().unwrap_or("the database");
+    let what = args.thing().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
     let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
     if report.problems.iter().all(|problem| problem.verdict == Verdict::WithdrawnActor) {
@@ -207,6 +268,12 @@ impl<'a> ReportJson<'a> {
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
             checkpoint: SizeJson { size: report.size, root: report.root },
+            other: report.other.as_ref().map(|other| OtherJson {
+                origin: other.origin.to_string(),
+                name: other.name.clone(),
+                size: other.size,
+                holds: other.holds.then_some(true),
+            }),
             original: report.original.as_ref().map(OriginalJson::new),
         }
     }

@@ -16,6 +16,9 @@ const NO_SERVER: &str =
 /// What helps if TLS answers where there should be none.
 const SPEAKS_TLS: &str = "a server that speaks TLS is read with https://: --url https://HOST:PORT --card FILE";
 
+/// What helps if a newer version wrote what came.
+const NEWER: &str = "install a newer thingdb; thingdb --version";
+
 /// What helps if there is no good token.
 const NEW_TOKEN: &str = "thingdb token new --name NAME --scope read";
 
@@ -43,6 +46,10 @@ pub(super) fn failure(fault: Fault, url: &str) -> Failure {
             let why = shorten(&why, MAX_TOLD);
             let failure = Failure::new(Exit::Unexpected, "bad-answer", format!("{url} answers what cannot be: {why}"));
             if asks_for_tls { failure.hint(SPEAKS_TLS) } else { failure }
+        }
+        Fault::Newer(why) => {
+            let fact = format!("a newer version wrote what {url} sends: {}", shorten(&why, MAX_TOLD));
+            Failure::new(Exit::NewerVersion, "newer-version", fact).hint(NEWER)
         }
         Fault::Interrupted => Failure::new(Exit::Interrupted, "interrupted", "stopped"),
     }

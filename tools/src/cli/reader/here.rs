@@ -55,7 +55,7 @@ impl Reader for Db {
         let last = span.last_seq.map_or(Bound::Unbounded, Bound::Included);
         let history = self.history_range(thing, (first, last))?;
         let wanted =
-            move |record: &thingdb::Result<Record>| record.as_ref().map_or(true, |record| span.has(record.time()));
+            move |record: &thingdb::Result<Record>| record.as_ref().map_or(true, |record| span.has(|| record.dated()));
         let entry = |record: thingdb::Result<Record>| Ok(Entry::from(record?));
         Ok(Some(if newest_first {
             Box::new(history.rev().filter(wanted).take(most).map(entry))
@@ -66,6 +66,9 @@ impl Reader for Db {
 
     fn things(&self, listing: Listing<'_>) -> Outcome<Things<'_>> {
         let mut query = ThingQuery::new().prefix(listing.prefix).limit(listing.most);
+        if listing.retired {
+            query = query.retired();
+        }
         if let Some(after) = listing.after {
             query = query.after(after);
         }

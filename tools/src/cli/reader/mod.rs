@@ -51,6 +51,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) prefix: &'a str,
     /// Only those after this one.
     pub(crate) after: Option<&'a str>,
+    /// Whether each is retired is to be looked for.
+    pub(crate) retired: bool,
     /// At most this many.
     pub(crate) most: usize,
 }

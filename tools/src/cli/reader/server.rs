@@ -84,6 +84,7 @@ struct ToldThing {
     thing: ThingId,
     entries: u64,
     heads: Vec<ToldHead>,
+    retired: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +99,8 @@ struct ToldHead {
 impl From<ToldThing> for ThingInfo {
     fn from(told: ToldThing) -> Self {
         let head = |head: ToldHead| Head { id: head.id, seq: head.seq, time: head.time };
-        Self { thing: told.thing, entries: told.entries, heads: told.heads.into_iter().map(head).collect() }
+        let heads = told.heads.into_iter().map(head).collect();
+        Self { thing: told.thing, entries: told.entries, heads, retired: told.retired }
     }
 }
 
@@ -203,7 +205,7 @@ impl Server {
                 && cursor.is_none_or(|mark| is_past(told.seq, mark))
                 && next.is_none_or(|mark| !is_past(told.seq, mark))
                 && is_in_span(told.seq)
-                && span.has(told.time)
+                && span.has(|| told.dated())
         };
         let is_in_order = page.windows(2).all(|pair| match pair {
             [one, other] if newest_first => one.seq >= other.seq,
@@ -301,6 +303,7 @@ impl Server {
             let passed = passage.run(form, &asked, source).map_err(|broken| match broken {
                 Broken::Source(problem) => Stopped::Fault(Fault::of_line(&problem)),
                 Broken::Bad(why) => Fault::answer(format!("the stream is not what was asked for: {why}")).into(),
+                Broken::Newer(why) => Fault::Newer(why).into(),
                 Broken::Out(problem) => Stopped::Failure(Failure::output(&problem)),
             })?;
             Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes })
@@ -314,7 +317,7 @@ impl Reader for Server {
     }
 
     fn as_of(&self, thing: &str, time: Time) -> Outcome<Option<Entry>> {
-        self.entry(thing, &format!("&at={}", escaped(&time.to_string())), |told| told.time <= time)
+        self.entry(thing, &format!("&at={}", escaped(&time.to_string())), |told| told.dated() <= time)
     }
 
     fn with_seq(&self, thing: &str, seq: u64) -> Outcome<Vec<Entry>> {
@@ -364,7 +367,7 @@ impl Reader for Server {
         let (prefix, most) = (listing.prefix.to_owned(), listing.most);
         let first = self.thing_page(listing, listing.after)?;
         let pages = Pages::new(self, first, move |after: String| {
-            self.thing_page(Listing { prefix: &prefix, after: None, most }, Some(&after))
+            self.thing_page(Listing { prefix: &prefix, after: None, retired: true, most }, Some(&after))
         });
         Ok(Box::new(pages.take(most)))
     }

@@ -18,8 +18,17 @@ pub(crate) enum Broken {
     Source(std::io::Error),
     /// It is none.
     Bad(String),
+    /// A newer version wrote it.
+    Newer(String),
     /// It could not be handed on.
     Out(std::io::Error),
+}
+
+impl Broken {
+    fn of(problem: &thingdb::format::Error) -> Self {
+        let text = problem.to_string();
+        if problem.is_newer_version() { Self::Newer(text) } else { Self::Bad(text) }
+    }
 }
 
 /// What went through.
@@ -91,7 +100,7 @@ impl<'a> Passage<'a> {
             if source.by_ref().take(most).read_until(b'\n', &mut line).map_err(Broken::Source)? == 0 {
                 break;
             }
-            let parsed = Line::parse(&line, number).map_err(|problem| Broken::Bad(problem.to_string()))?;
+            let parsed = Line::parse(&line, number).map_err(|problem| Broken::of(&problem))?;
             self.pass(asked, &parsed, &hash_of_line(&line), &line)?;
         }
         Ok(())
@@ -104,9 +113,8 @@ impl<'a> Passage<'a> {
             let got = source.read(&mut piece).map_err(Broken::Source)?;
             waiting.extend_from_slice(piece.get(..got).unwrap_or_default());
             let mut done = 0;
-            while let Some((parsed, used)) = decoder
-                .next(waiting.get(done..).unwrap_or_default())
-                .map_err(|problem| Broken::Bad(problem.to_string()))?
+            while let Some((parsed, used)) =
+                decoder.next(waiting.get(done..).unwrap_or_default()).map_err(|problem| Broken::of(&problem))?
             {
                 let end = done + used;
                 let frame = waiting.get(done..end).unwrap_or_default();

@@ -8,6 +8,7 @@ use thingdb::{EntryId, ThingId, Time};
 use crate::cli::as_text;
 use crate::cli::entry::State;
 use crate::cli::fork::WriterJson;
+use crate::cli::original::OriginalJson;
 use crate::cli::record::WholeJson;
 
 /// An entry, as a server tells of it.
@@ -29,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) media_type: Option<String>,
     #[serde(deserialize_with = "base64")]
     pub(crate) data: Option<Vec<u8>>,
+    #[serde(default)]
+    pub(crate) original: Option<OriginalJson>,
     /// Where it was asked for by its id.
     #[serde(skip)]
     pub(crate) whole: Option<WholeJson>,
@@ -53,11 +56,17 @@ impl Told {
         told.into_iter().map(Self::sound).collect()
     }
 
+    /// The time by which it counts where people ask for a time.
+    pub(crate) fn dated(&self) -> Time {
+        self.original.as_ref().map_or(self.time, |original| original.dated(self.time))
+    }
+
     /// An entry that is open has all of its body, another one nothing of it.
     fn sound(self) -> Result<Self, String> {
         let is_open = self.content == State::Open;
         let parts = [self.action.is_some(), self.media_type.is_some(), self.data.is_some()];
-        if parts.contains(&!is_open) || self.seq == 0 || self.heads == 0 {
+        let is_odd = self.original.as_ref().is_some_and(|original| !is_open || !original.is_sound());
+        if parts.contains(&!is_open) || is_odd || self.seq == 0 || self.heads == 0 {
             return Err(format!("{} is no entry that could be", self.id));
         }
         Ok(self)
