@@ -7,9 +7,10 @@ use std::ops::{ControlFlow, Range};
 use data_encoding::HEXLOWER;
 use thingdb::{Db, Error, Observation, Origin, Sender, ShortId, SignedCheckpoint, short_id};
 
+use super::session;
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
-use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, Received, Seen, Shown, State};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
 pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
@@ -27,6 +28,8 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         revision: db.revision(),
         things: things.to_owned(),
         trust: HEXLOWER.encode(&db.trust_digest()),
+        waiting: db.waiting()?.entries,
+        dropped: if is_known { db.dropped_from(node)? } else { 0 },
         peer: is_peer,
         remembered: checkpoint.map(|note| note.to_string()),
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
@@ -87,6 +90,11 @@ pub(crate) fn have(db: &Db, sorted: Option<&Sorted>, prefix: &str, asked: &[u8])
     Ok(Some(wire::bits_to_bytes(&bits)))
 }
 
+/// First halves of the ids of entries for which others wait here.
+pub(crate) fn wanted(db: &Db, prefix: &str) -> thingdb::Result<Vec<u8>> {
+    Ok(session::wanted(db, prefix)?.iter().take(MAX_WANTED).flat_map(short_id).collect())
+}
+
 /// The entries that were completed after a revision, not by `node` alone.
 pub(crate) fn changes(db: &Db, prefix: &str, node: &Origin, since: u64) -> thingdb::Result<ChangedEntries> {
     let changes = db.changes(since, prefix, Some(*node), MAX_CHANGES)?;
@@ -108,7 +116,7 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
 
 /// Takes entries in, as far as they come whole.
 pub(crate) fn receive(db: &Db, prefix: &str, sender: Sender, unpacked: impl Read) -> thingdb::Result<Received> {
-    let taken = stream::take_in(db, sender, prefix, unpacked)?;
+    let taken = stream::take_in(db, sender, prefix, unpacked, &mut |_| {})?;
     let entries = taken.summary.entries;
     Ok(Received { tally: taken.summary.into(), entries, size: db.ledger_size() })
 }

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Read, Write};
 
 use thingdb::format::frame::Encoder;
-use thingdb::{Db, ImportOptions, ImportSummary, Outgoing, Sender, StreamState};
+use thingdb::{Db, ImportOptions, ImportSummary, Outgoing, Refusal, Sender, StreamState};
 
 use crate::client::fault::NewerVersion;
 
@@ -87,10 +87,17 @@ pub(crate) fn unpacked(packed: impl Read) -> io::Result<impl Read> {
 }
 
 /// Takes in the entries of an unpacked stream as far as they came whole: where
-/// the line breaks, what came before is stored.
-pub(crate) fn take_in(db: &Db, sender: Sender, prefix: &str, unpacked: impl Read) -> thingdb::Result<Taken> {
+/// the line breaks, what came before is stored. `refused` is told of each that
+/// is not accepted.
+pub(crate) fn take_in(
+    db: &Db,
+    sender: Sender,
+    prefix: &str,
+    unpacked: impl Read,
+    refused: &mut dyn FnMut(&Refusal),
+) -> thingdb::Result<Taken> {
     let mut source = UntilBroken { source: unpacked, broken: None };
-    let options = ImportOptions::new().prefix(prefix).from(sender);
+    let options = ImportOptions::new().prefix(prefix).from(sender).refused(refused);
     let summary = db.import(options, BufReader::new(&mut source))?;
     let broken = match (source.broken, &summary.stream) {
         (None, StreamState::Cut) => Some(io::ErrorKind::UnexpectedEof.into()),
