@@ -330,6 +330,12 @@ fn a_withdrawal_is_shown_with_who_names_the_key_and_is_taken_back_by_name() {
     assert!(!a.ok(&["actor", "ls", "--format", "raw"]).contains(&key), "a list of keys to trust");
     let id = a.json(&["get", "x"])["id"].as_str().unwrap().to_owned();
     assert!(a.ok(&["show", &id, "--format", "table"]).contains("(withdrawn key)"));
+    let entry = a.json(&["show", &id]);
+    assert_eq!((&entry["actor"]["withdrawn"], &entry["actor"]["trusted"]), (&true.into(), &false.into()), "{entry}");
+    assert!(entry.get("origin_withdrawn").is_none(), "{entry}");
+
+    let listed = &a.json(&["peer", "show", "b"])["actors"][0];
+    assert_eq!((&listed["trusted"], listed["withdrawn"].is_string()), (&false.into(), true), "{listed}");
 
     b.ok(&["actor", "new", "other"]);
     std::fs::write(tmp.path().join("b2.card"), b.ok(&["card"])).unwrap();

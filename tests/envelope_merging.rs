@@ -216,6 +216,39 @@ fn a_flood_by_one_peer_leaves_room_for_what_another_brings() {
     assert!(opens(&c));
 }
 
+/// A file a time, before and after: each is somebody else, and neither those
+/// before nor those after have all places.
+#[test]
+fn many_files_of_junk_leave_room_for_the_real_one() {
+    for (before, after) in [(20, 0), (0, 20), (20, 3)] {
+        let tmp = scratch();
+        let (a, relay, c) = (node(tmp.path(), "a"), node(tmp.path(), "relay"), node(tmp.path(), "c"));
+        introduce(&[(&a, "a"), (&relay, "relay"), (&c, "c")]);
+        a.put("x", "1").unwrap();
+        let entry = entries(&a).remove(0);
+        a.share("x", &["c".into()], 1).unwrap();
+        let real = entries(&a).remove(0);
+        let id = key(&c).recipient_id();
+        let is_real = |envelope: &&Envelope| {
+            envelope
+                .recipients
+                .iter()
+                .any(|packet| matches!(packet, KekPacket::X25519 { id: named, .. } if *named == id))
+        };
+        let only = Entry { envelopes: real.envelopes.iter().filter(is_real).cloned().collect(), ..real.clone() };
+        let one = || Entry { envelopes: vec![junk(a.origin(), &[key(&c)])], ..entry.clone() };
+        for _ in 0..before {
+            by_file(&relay, &line_of(&one()));
+        }
+        by_file(&relay, &line_of(&only));
+        for _ in 0..after {
+            by_file(&relay, &line_of(&one()));
+        }
+        by_file(&c, &export(&relay));
+        assert!(opens(&c), "{before} before, {after} after");
+    }
+}
+
 /// An entry that waited came from whoever brought it, and not from whoever
 /// brings what it waited for.
 #[test]

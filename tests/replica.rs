@@ -222,7 +222,7 @@ fn a_ledger_that_shrinks_or_differs_leaves_evidence() {
     for (shown, proof, found, weight) in cases {
         let (_tmp, db) = fresh();
         assert_eq!(db.observe_checkpoint(&peer.node(), &peer.note(50), 0, &[]).unwrap(), Observation::New);
-        db.set_cursors(&origin, "", Cursors { pulled: 50, ..Cursors::default() }).unwrap();
+        db.set_cursors(&origin, "", &Cursors { pulled: 50, ..Cursors::default() }).unwrap();
         let Observation::Contradicts(conflict) = db.observe_checkpoint(&peer.node(), &shown, 50, &proof).unwrap()
         else {
             panic!("{found} was not noticed");
@@ -286,10 +286,10 @@ fn cursors_are_kept_apart_by_node_and_prefix() {
     let (_tmp, db) = fresh();
     let (one, two) = (Stranger::new(1).node().origin(), SigningKey::from_seed(&[6; 32]).node_key().origin());
     let at = |pulled| Cursors { pulled, ..Cursors::default() };
-    db.set_cursors(&one, "", at(1)).unwrap();
-    db.set_cursors(&one, "a/", at(2)).unwrap();
-    db.set_cursors(&two, "", at(3)).unwrap();
-    db.set_cursors(&one, "", at(4)).unwrap();
+    db.set_cursors(&one, "", &at(1)).unwrap();
+    db.set_cursors(&one, "a/", &at(2)).unwrap();
+    db.set_cursors(&two, "", &at(3)).unwrap();
+    db.set_cursors(&one, "", &at(4)).unwrap();
     let found = [(&one, ""), (&one, "a/"), (&two, ""), (&two, "a/")]
         .map(|(node, prefix)| db.cursors(node, prefix).unwrap().pulled);
     assert_eq!(found, [4, 2, 3, 0]);

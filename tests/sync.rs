@@ -15,7 +15,11 @@ mod lies;
 mod node;
 #[path = "sync/proxy.rs"]
 mod proxy;
+#[path = "sync/refused.rs"]
+mod refused;
 #[path = "sync/sums.rs"]
 mod sums;
+#[path = "sync/waiting.rs"]
+mod waiting;
 #[path = "sync/watch.rs"]
 mod watch;

@@ -126,7 +126,8 @@ pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;
 pub use replica::evidence::{Contradiction, Evidence, Weight};
 pub use replica::here::{ShortId, short_id};
-pub use replica::memory::{Conflict, Cursors, Observation, Refused, Remembered};
+pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
+pub use replica::refused::{Places, Refused};
 pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 #[doc(hidden)]

@@ -203,8 +203,11 @@ pub(crate) fn merge(known: &[StoredEnvelope], coming: &[StoredEnvelope], hand: O
 
 /// Which of them have a place.
 fn places(all: &[StoredEnvelope]) -> Vec<bool> {
+    if all.len() <= envelope::MAX_ENVELOPES {
+        return vec![true; all.len()];
+    }
     let mut turns: HashMap<(Provenance, Bringer), usize> = HashMap::new();
-    let mut order: Vec<(std::cmp::Reverse<Provenance>, usize, usize)> = Vec::with_capacity(all.len());
+    let mut order: Vec<(Rank, usize)> = Vec::with_capacity(all.len());
     for (at, envelope) in all.iter().enumerate() {
         // Whoever is known to be good waits for no turn.
         let mut turn = if envelope.provenance > Provenance::OPENED { Some(0) } else { None };
@@ -213,17 +216,30 @@ fn places(all: &[StoredEnvelope]) -> Vec<bool> {
             turn = Some(turn.map_or(*count, |turn| turn.min(*count)));
             *count += 1;
         }
-        order.push((std::cmp::Reverse(envelope.provenance), turn.unwrap_or(usize::MAX), at));
+        order.push(((std::cmp::Reverse(envelope.provenance), turn.unwrap_or(usize::MAX)), at));
     }
     order.sort_unstable();
+    let mut kept: Vec<usize> = Vec::with_capacity(envelope::MAX_ENVELOPES);
+    for equals in order.chunk_by(|(one, _), (other, _)| one == other) {
+        let room = envelope::MAX_ENVELOPES - kept.len();
+        let is_good = equals.first().is_some_and(|((provenance, _), _)| provenance.0 > Provenance::OPENED);
+        // Who came first keeps its place. But where nothing tells bringers apart,
+        // neither those who come early nor those who come late shall have all.
+        let early = if is_good || equals.len() <= room { room } else { room.div_ceil(2) };
+        let late = equals.len().saturating_sub(room - early).max(early);
+        kept.extend(equals.iter().take(early).chain(equals.iter().skip(late)).map(|(_, at)| *at));
+    }
     let mut places = vec![false; all.len()];
-    for (.., at) in order.into_iter().take(envelope::MAX_ENVELOPES) {
+    for at in kept {
         if let Some(place) = places.get_mut(at) {
             *place = true;
         }
     }
     places
 }
+
+/// What comes before what: the better, then the earlier turn of its bringer.
+type Rank = (std::cmp::Reverse<Provenance>, usize);
 
 #[cfg(test)]
 mod tests {
@@ -270,6 +286,25 @@ mod tests {
         // Nor does more of the flood take that place back.
         let again = merge(&other.kept, &flood, None);
         assert_eq!(numbers(&again.kept), numbers(&other.kept));
+    }
+
+    /// More bringers than places, of whom nothing is known: neither those who
+    /// came before nor those who come after can have all places.
+    #[test]
+    fn many_bringers_keep_out_neither_who_was_first_nor_who_comes_last() {
+        let mut kept = Vec::new();
+        for n in 0..100 {
+            kept = merge(&kept, &[envelope(n, Provenance::ANYBODY, n)], None).kept;
+            assert!(numbers(&kept).contains(&n), "the last one has a place: {n}");
+        }
+        assert_eq!(numbers(&kept), [0, 1, 2, 3, 96, 97, 98, 99]);
+        // It is another thing with those that are good: who is there stays.
+        let mut kept = Vec::new();
+        for n in 0..20 {
+            kept = merge(&kept, &[envelope(n, Provenance::ORIGIN, n)], None).kept;
+        }
+        assert_eq!(numbers(&kept), (0..8).collect::<Vec<u8>>());
+        assert_eq!(merge(&kept, &[envelope(99, Provenance::HERE, 0)], None).kept.len(), 8);
     }
 
     #[test]

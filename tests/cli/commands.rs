@@ -269,6 +269,21 @@ fn actors_are_made_listed_and_trusted() {
 }
 
 #[test]
+fn a_question_is_asked_again_until_it_is_answered() {
+    let world = furnished();
+    let untrust = |typed: &[u8]| world.on_terminal("thingdb actor untrust alice", "[y/N]", typed);
+    let Some((code, text)) = untrust(b"maybe\nn\n") else { return };
+    assert_eq!((code, text.matches("[y/N]").count()), (2, 2), "{text}");
+    assert!(text.contains("trusted as before"), "{text}");
+    let (code, text) = untrust(b"1\n2\n3\n").unwrap();
+    assert_eq!((code, text.matches("[y/N]").count()), (2, 3), "{text}");
+    assert_eq!(world.run(&["actor", "show", "alice"]).ok().json()["trusted"], true);
+    let (code, text) = untrust(b"yes\n").unwrap();
+    assert!(code == 0 && text.contains("no actor of this database can sign now"), "{text}");
+    world.run(&["put", "a", "1"]).exit(2).says("error[withdrawn-actor]");
+}
+
+#[test]
 fn stats_and_doctor_have_their_members() {
     let world = furnished();
     let stats = world.run(&["stats"]).ok().json();

@@ -60,6 +60,21 @@ fn no_word_and_no_id_is_broken_at_any_width() {
 }
 
 #[test]
+fn what_is_said_goes_on_below_between_words() {
+    let world = furnished();
+    for (command, words) in
+        [("doctor", ["passphrase:", "readable", "owner"]), ("get no-such-thing", ["no", "thing", "named"])]
+    {
+        let Some((_, text)) = screen(&world, 60, &format!("thingdb {command} --color never")) else { return };
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        let is_too_long = |line: &&str| line.chars().count() > 60 && line.split(' ').all(|word| word.len() < 50);
+        assert_eq!(text.lines().find(is_too_long).filter(|line| !line.contains("hint:")), None, "{text}");
+    }
+    let (_, text) = screen(&world, 60, "thingdb get nothing --id abcdefabcdef --color never").unwrap();
+    assert!(text.starts_with("error[not-found]: "), "{text}");
+}
+
+#[test]
 fn ids_grow_with_the_terminal_and_wide_shows_all() {
     let world = furnished();
     let id = world.run(&["log", "part-42", "-n", "1"]).ok().json()["id"].as_str().unwrap().to_owned();
@@ -115,7 +130,7 @@ fn what_differs_and_who_is_unknown_has_a_colour_where_it_is_wanted() {
     }
     // A key in which nobody here trusts any more.
     world.run(&["put", "t", "1", "--actor", "press-8"]).ok();
-    world.run(&["actor", "untrust", "press-8"]);
+    world.run(&["actor", "untrust", "press-8", "--yes"]).ok();
     let text = world.run(&["log", "t", "--format", "table", "--color", "always"]).ok().stdout;
     assert!(["\x1b[33m", "\x1b[1;31m"].iter().any(|colour| text.contains(colour)), "{text:?}");
     let text = world.run(&["verify", "--format", "table", "--color", "always"]).stdout;

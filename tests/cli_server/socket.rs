@@ -167,9 +167,17 @@ fn another_user_is_refused_by_either_side() {
     }
 
     let server = Server::start(&world);
-    Answer::of(nobody(&world, &[program, "get", "a"])).exit(1).says("Permission denied");
-    fs::set_permissions(world.path("db/socket"), fs::Permissions::from_mode(0o666)).unwrap();
-    Answer::of(nobody(&world, &[program, "get", "a"])).exit(11).says("takes no command from user 65534");
+    Answer::of(nobody(&world, &[program, "get", "a"])).exit(17).says("belongs to user 0");
+    // Nor by way of a directory of its own, from which nothing keeps it.
+    let (socket, own) = (world.path("db/socket"), world.path("own"));
+    fs::create_dir(&own).unwrap();
+    fs::hard_link(&socket, own.join("socket")).unwrap();
+    for path in [&own, &socket] {
+        std::os::unix::fs::chown(path, Some(65_534), None).unwrap();
+    }
+    let by_way_of_own = [program, "--db", own.to_str().unwrap(), "get", "a"];
+    Answer::of(nobody(&world, &by_way_of_own)).exit(17).says("takes no command from user 65534");
+    std::os::unix::fs::chown(&socket, Some(0), None).unwrap();
     through(&world, &["get", "a"]).exit(3);
     server.stop();
 
@@ -177,7 +185,7 @@ fn another_user_is_refused_by_either_side() {
     owned.args(["-R", "65534:65534"]).arg(world.path("db")).arg(world.path("passphrase"));
     assert!(owned.status().unwrap().success());
     let server = Server::spawn(nobody(&world, &[program, "serve"]));
-    through(&world, &["get", "a"]).exit(11).says("runs as user 65534").says("hint: ");
+    through(&world, &["get", "a"]).exit(17).says("belongs to user 65534").says("hint: sudo -u ");
     Answer::of(nobody(&world, &[program, "get", "a"])).exit(3);
     server.stop();
 }

@@ -409,6 +409,8 @@ fn metrics_count_and_name_nobody() {
         "thingdb_request_seconds_bucket{le=\"+Inf\"} 2",
         "thingdb_tokens_refused_total 1",
         "thingdb_ledger_entries 3",
+        "thingdb_waiting_entries 0",
+        "thingdb_peers_contradicting 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }

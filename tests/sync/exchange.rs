@@ -445,3 +445,39 @@ fn an_envelope_is_of_its_origin_where_that_has_proven_who_it_is() {
     assert_eq!(known(&c, "y", "a"), [0, 1, 0], "the certificate is that of its origin");
     server.stop();
 }
+
+/// Three nodes and eleven entries. One pull brings an entry that joins a head of
+/// the puller, and another one that follows that head from far behind.
+#[test]
+fn a_pull_takes_everything_in_though_it_joins_heads_on_the_way() {
+    let place = Place::new();
+    let (one, two, three) = (place.node("one"), place.node("two"), place.node("three"));
+    for (node, other) in [(&one, &two), (&two, &three), (&one, &three)] {
+        node.knows(other);
+    }
+    // Whoever pulls asks the server of the other one, which ends again.
+    let pull = |to: &Node, from: &Node, name: &str| {
+        let server = from.serve();
+        to.reaches(from, &server.url, BOTH);
+        let done = to.json(&["pull", name]);
+        server.stop();
+        done
+    };
+    for n in 0..5 {
+        one.put("x", &n.to_string());
+    }
+    pull(&two, &one, "one");
+    one.put("x", "5");
+    pull(&three, &one, "one");
+    for n in 6..9 {
+        two.put("x", &n.to_string());
+    }
+    pull(&two, &one, "one");
+    two.put("x", "\"joins\"");
+    one.put("x", "\"meanwhile\"");
+    pull(&one, &two, "two");
+    let done = pull(&three, &one, "one");
+    assert_eq!((&done["pulled"]["added"], &done["pulled"]["pending"]), (&5.into(), &0.into()), "{done}");
+    assert_eq!((three.heads(), three.entries()), (one.heads(), one.entries()));
+    three.verifies();
+}

@@ -24,12 +24,17 @@ pub(crate) struct Asked {
 /// The client's end of a connection.
 pub(crate) type Line = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 
+/// Changes the body of an answer.
+pub(crate) type Edit = dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync;
+
 /// What is done with a question.
 pub(crate) enum Said {
     /// What the peer says.
     Truth,
     /// What the peer says, after somebody has been at its body.
     Edited(fn(Vec<u8>) -> Vec<u8>),
+    /// The same by somebody who knows more.
+    EditedBy(Arc<Edit>),
     /// What the peer says, after answers that are none yet, in chunks of a byte,
     /// with trailers.
     Crumbs,
@@ -225,6 +230,7 @@ fn answer(line: &mut Line, asked: &Asked, said: Said, port: u16, notes: &Mutex<N
             None
         }
         Said::Edited(edit) => true_answer(line, asked, port, |head, body| whole(head, edit(body))),
+        Said::EditedBy(edit) => true_answer(line, asked, port, |head, body| whole(head, edit(body))),
         Said::Crumbs => true_answer(line, asked, port, crumbs),
     }
 }

@@ -113,7 +113,7 @@ fn what_is_written_here_goes_while_it_watches() {
 }
 
 /// Waits until a node has a thing.
-fn arrives(node: &Node, thing: &str) {
+pub(crate) fn arrives(node: &Node, thing: &str) {
     let start = Instant::now();
     while node.run(&["get", thing]).status.code() != Some(0) {
         assert!(start.elapsed() < Duration::from_secs(60), "{thing} does not arrive");

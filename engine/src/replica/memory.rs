@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
 use super::evidence::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
+use super::refused::Refused;
 use crate::actors::unix_now;
 use crate::committer::Job;
 use crate::db::{Db, Warning};
@@ -62,7 +63,7 @@ pub enum Observation {
 
 /// How far the exchange with another node is. Ledgers only grow, so a position
 /// stays true.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Cursors {
     /// Every entry of its ledger below this position was fetched, or is here.
     pub pulled: u64,
@@ -75,22 +76,13 @@ pub struct Cursors {
     /// Size of its ledger when the exchange ended last.
     pub seen: u64,
     /// Entries of its ledger that were refused here.
-    pub refused_here: Option<Refused>,
+    pub refused_here: Refused,
     /// Entries of this ledger that were refused there.
-    pub refused_there: Option<Refused>,
-}
-
-/// Entries that one side refused: they are worth another try when it trusts
-/// others than it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Refused {
-    /// None of them stands before this position.
-    pub since: u64,
-    /// How many they are.
-    pub entries: u64,
-    /// Whom the side that refused them trusted then, as [`Db::trust_digest`]
-    /// says it.
-    pub trust: [u8; 8],
+    pub refused_there: Refused,
+    /// What [`Db::dropped_from`] said of it when its ledger was compared last.
+    pub dropped_here: u64,
+    /// What it said of this node then.
+    pub dropped_there: u64,
 }
 
 #[derive(Default, Encode, Decode)]
@@ -310,9 +302,9 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::is_read_only`], [`Error::is_disk_full`].
-    pub fn set_cursors(&self, node: &Origin, prefix: &str, cursors: Cursors) -> Result<()> {
+    pub fn set_cursors(&self, node: &Origin, prefix: &str, cursors: &Cursors) -> Result<()> {
         let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
-        let sealed = self.store.rows.seal(&row, &stored::encode(&cursors));
+        let sealed = self.store.rows.seal(&row, &stored::encode(cursors));
         let mut batch = Batch::new();
         batch.put(row, sealed);
         self.committer.submit(&self.store, Job::Rows(batch))?;

@@ -5,3 +5,4 @@ pub(crate) mod change;
 pub(crate) mod evidence;
 pub(crate) mod here;
 pub(crate) mod memory;
+pub(crate) mod refused;

@@ -19,6 +19,9 @@ pub(crate) struct Counts {
     pub(crate) trusted_actors: u64,
     /// Bytes on the disk.
     pub(crate) disk_bytes: u64,
+    /// Entries that wait for others that are not here.
+    #[serde(default)]
+    pub(crate) waiting: u64,
     /// The name under which the node writes entries.
     #[serde(with = "super::as_text")]
     #[schema(value_type = String)]
@@ -61,6 +64,7 @@ impl Counts {
             actors: stats.actors as u64,
             trusted_actors: stats.trusted_actors as u64,
             disk_bytes: stats.disk_bytes,
+            waiting: db.waiting()?.entries,
             origin: db.origin(),
             fingerprint: db.node_key().fingerprint(),
             checkpoint: db.last_checkpoint()?.map(|note| SizeJson::new(note.claimed())),

@@ -84,7 +84,7 @@ impl Output {
 
     /// One line of text, with a line feed added.
     pub(crate) fn line(&self, line: &str) -> Outcome {
-        let mut out = self.text();
+        let mut out = Text { columns: None, ..self.text() };
         out.line(line)?;
         out.end()
     }
@@ -105,7 +105,8 @@ impl Output {
 
     /// Text for people, with colours where they are wanted.
     pub(crate) fn text(&self) -> Text {
-        Text { out: BufWriter::new(self.out.clone()) }
+        let is_for_people = self.is_terminal && self.format() == Format::Table && !self.is_wide;
+        Text { out: BufWriter::new(self.out.clone()), columns: self.columns().filter(|_| is_for_people) }
     }
 
     /// A list of JSON objects: an array, or a line each.
@@ -153,12 +154,14 @@ impl Output {
 /// Lines on stdout.
 pub(crate) struct Text {
     out: BufWriter<Channel>,
+    /// The width that lines are folded to.
+    columns: Option<u16>,
 }
 
 impl Text {
-    /// Writes one line.
+    /// Writes one line, which goes on below where it is too long for a terminal.
     pub(crate) fn line(&mut self, line: &str) -> Outcome {
-        self.write(line)?;
+        self.write(&folded(line, self.columns))?;
         self.write("\n")
     }
 
@@ -258,6 +261,23 @@ pub(crate) fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     }
 }
 
+/// A line that goes on below, between words, where it is too long. What has
+/// lines or colours already is left as it is, and so is a command to paste.
+pub(crate) fn folded(line: &str, columns: Option<u16>) -> Cow<'_, str> {
+    let Some(columns) = columns.filter(|columns| *columns >= LEAST_WIDTH).map(usize::from) else {
+        return Cow::Borrowed(line);
+    };
+    let text = Painted::from(line);
+    let is_whole = line.contains(['\n', '\x1b']) || line.trim_start().starts_with("hint: ");
+    if is_whole || text.width(0) <= columns {
+        return Cow::Borrowed(line);
+    }
+    let indent = " ".repeat(line.len().saturating_sub(line.trim_start_matches(' ').len()));
+    let room = columns.saturating_sub(indent.len()).saturating_sub(MORE.len());
+    let lines: Vec<String> = text.wrapped(0, room).iter().map(|line| line.render(false)).collect();
+    Cow::Owned(format!("{indent}{}", lines.join(&format!("\n{indent}{MORE}"))))
+}
+
 /// A count with its noun: `1 entry`, `2 entries`.
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
@@ -304,6 +324,15 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn lines_are_folded_between_words() {
+        let fold = |line| folded(line, Some(20)).into_owned();
+        assert_eq!(fold("twenty columns do it"), "twenty columns do it");
+        assert_eq!(fold("  one more than that is two"), "  one more than\n      that is two");
+        assert_eq!(fold(&"x".repeat(30)), "x".repeat(30));
+        assert_eq!(folded("a line of a pipe, which has no width", None), "a line of a pipe, which has no width");
     }
 
     #[test]

@@ -52,12 +52,15 @@ pub(crate) struct ActorJson {
     name: Option<String>,
     key: String,
     trusted: bool,
+    /// Trust in the key was withdrawn; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    withdrawn: bool,
 }
 
 impl ActorJson {
     /// An actor of this database.
     pub(crate) fn own(name: &str, key: &Actor) -> Self {
-        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true }
+        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true, withdrawn: false }
     }
 
     /// The name, if the body is here.
@@ -93,6 +96,7 @@ impl EntryJson {
                 name: entry.actor_name().map(str::to_owned),
                 key: entry.actor().to_string(),
                 trusted: entry.is_trusted(),
+                withdrawn: entry.is_withdrawn(),
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),
@@ -149,6 +153,9 @@ pub(crate) struct WholeJson {
     #[serde(with = "as_text")]
     #[schema(value_type = String)]
     pub(crate) origin: Origin,
+    /// Trust in that node was withdrawn; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) origin_withdrawn: bool,
     /// The cipher.
     pub(crate) suite: u8,
     /// The commitment to the body.
@@ -195,6 +202,7 @@ impl WholeJson {
         Self {
             position: record.position(),
             origin: record.origin(),
+            origin_withdrawn: record.is_origin_withdrawn(),
             suite: header.suite.number(),
             data_hash: header.data_hash,
             payload_hash: header.payload_hash,

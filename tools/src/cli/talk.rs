@@ -10,7 +10,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::console::Console;
-use super::output::{harmless_json, printable};
+use super::output::{folded, harmless_json, printable};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -155,10 +155,12 @@ impl Console {
     }
 
     fn text(&self, colour: &str, kind: &str, remark: &Remark) {
-        let head = self.paint(colour, &format!("{kind}[{}]", remark.word));
-        self.plain(&format!("{head}: {}", printable(&remark.fact)));
+        let columns = self.stderr().columns();
+        let head = format!("{kind}[{}]", remark.word);
+        let fact = format!("{head}: {}", printable(&remark.fact));
+        self.plain(&folded(&fact, columns).replacen(&head, &self.paint(colour, &head), 1));
         for cause in &remark.causes {
-            self.plain(&format!("  {}", printable(cause)));
+            self.plain(&folded(&format!("  {}", printable(cause)), columns));
         }
         for hint in &remark.hints {
             self.hint(&printable(hint));

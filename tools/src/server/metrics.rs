@@ -165,12 +165,45 @@ impl Metrics {
         }
         family(&mut out, "thingdb_ledger_entries", "gauge", "Entries in the ledger.");
         line(&mut out, "thingdb_ledger_entries", db.ledger_size());
+        state(&mut out, db);
         family(&mut out, "thingdb_uptime_seconds", "gauge", "Since the server began.");
         line(&mut out, "thingdb_uptime_seconds", self.began.elapsed().as_secs());
         family(&mut out, "thingdb_build_info", "gauge", "Version of the program.");
         line(&mut out, concat!("thingdb_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
         out
     }
+}
+
+/// How the database stands. What cannot be read is left out.
+fn state(out: &mut String, db: &Db) {
+    let mut gauge = |name: &str, help: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            family(out, name, "gauge", help);
+            line(out, name, value);
+        }
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let waiting = db.waiting().ok();
+    let oldest = |waiting: thingdb::Waiting| {
+        let since = Duration::from_micros(waiting.oldest.map_or(0, thingdb::Time::micros));
+        if waiting.oldest.is_some() { now.saturating_sub(since).as_secs() } else { 0 }
+    };
+    gauge(
+        "thingdb_waiting_entries",
+        "Entries that wait for others that are not here.",
+        waiting.as_ref().map(|it| it.entries),
+    );
+    gauge("thingdb_waiting_bytes", "Bytes of them.", waiting.as_ref().map(|it| it.bytes));
+    gauge("thingdb_waiting_oldest_seconds", "How long the first of them has waited.", waiting.map(oldest));
+    let disk = db.stats().ok().map(|stats| stats.disk_bytes);
+    gauge("thingdb_disk_bytes", "Bytes of the database on the disk.", disk);
+    let space = rustix::fs::statvfs(db.dir()).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    gauge("thingdb_disk_free_bytes", "Bytes that are free where the database is.", space);
+    let contradictions = db.peers().ok().map(|peers| {
+        let conflicts = peers.iter().filter(|peer| db.remembered(&peer.origin()).is_ok_and(|it| it.conflict.is_some()));
+        conflicts.count() as u64
+    });
+    gauge("thingdb_peers_contradicting", "Peers that showed two ledgers.", contradictions);
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

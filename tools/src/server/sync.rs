@@ -142,12 +142,26 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "sync-locate",
         about: "The positions, 8 bytes each and ascending, of those of these entries that are here",
         id: None,
-        query: &[],
+        query: &[THINGS],
         headers: &[],
         body: &[Content(BYTES, Shape::Bytes)],
         answers: &[Reply { status: 200, about: "The positions", content: &[Content(BYTES, Shape::Bytes)] }],
         problems: &[403, 408, 413, 415, 422],
         handler: handler!(locate),
+    },
+    Route {
+        method: Method::GET,
+        path: "/sync/wanted",
+        needs: Needs::Scope(Scope::Import),
+        name: "sync-wanted",
+        about: "The first 16 bytes of the ids of entries that are not here and for which others wait here, at most 4096",
+        id: None,
+        query: &[THINGS],
+        headers: &[],
+        body: &[],
+        answers: &[Reply { status: 200, about: "The ids", content: &[Content(BYTES, Shape::Bytes)] }],
+        problems: &[403],
+        handler: handler!(wanted),
     },
     Route {
         method: Method::GET,
@@ -322,16 +336,27 @@ async fn differ(mut call: Call) -> Answer {
 /// Says where entries are.
 async fn locate(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
-    call.for_everything()?;
+    let prefix = prefix(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
     let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
     let sorted = call.node.ids.of_most(&call).await?;
     call.run(move |db| {
-        let mut positions: Vec<u64> = sorted::positions(db, sorted.as_deref(), &ids)?.into_values().collect();
+        let mut positions = Vec::new();
+        for position in sorted::positions(db, sorted.as_deref(), &ids)?.into_values() {
+            if prefix.is_empty() || db.is_of(position, &prefix)? {
+                positions.push(position);
+            }
+        }
         positions.sort_unstable();
         Ok(respond(BYTES, positions.into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>()))
     })
     .await
+}
+
+/// Lists what is waited for.
+async fn wanted(call: Call) -> Answer {
+    let prefix = prefix(&call)?;
+    call.run(move |db| Ok(respond(BYTES, answer::wanted(db, &prefix)?))).await
 }
 
 /// Lists completions.

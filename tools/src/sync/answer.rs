@@ -7,9 +7,10 @@ use std::ops::{ControlFlow, Range};
 use data_encoding::HEXLOWER;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, short_id};
 
+use super::session;
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
-use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, Received, Seen, Shown, State};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
 pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
@@ -27,6 +28,8 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         revision: db.revision(),
         things: things.to_owned(),
         trust: HEXLOWER.encode(&db.trust_digest()),
+        waiting: db.waiting()?.entries,
+        dropped: if is_known { db.dropped_from(node)? } else { 0 },
         peer: is_peer,
         remembered: checkpoint.map(|note| note.to_string()),
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
@@ -85,6 +88,11 @@ pub(crate) fn have(db: &Db, sorted: Option<&Sorted>, prefix: &str, asked: &[u8])
     };
     let bits: Vec<bool> = ids.iter().map(is_here).collect::<thingdb::Result<_>>()?;
     Ok(Some(wire::bits_to_bytes(&bits)))
+}
+
+/// First halves of the ids of entries for which others wait here.
+pub(crate) fn wanted(db: &Db, prefix: &str) -> thingdb::Result<Vec<u8>> {
+    Ok(session::wanted(db, prefix)?.iter().take(MAX_WANTED).flat_map(short_id).collect())
 }
 
 /// The entries that were completed after a revision, not by `node` alone.

@@ -8,7 +8,7 @@ use thingdb::{Origin, ShortId};
 
 use super::fault::{Fault, Outcome};
 use super::stream;
-use super::wire::{self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, Received, Seen, Shown, State};
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
 use crate::client::question::Question;
@@ -117,6 +117,27 @@ impl Remote {
             return Err(Fault::answer("positions beyond the end that its checkpoint names"));
         }
         Ok(positions)
+    }
+
+    /// Where those of these entries are that it has, among its first `size`.
+    pub(crate) fn find(&mut self, prefix: &str, size: u64, ids: &[ShortId]) -> Outcome<Vec<u64>> {
+        let target = format!("/sync/locate{}", things(prefix).replacen('&', "?", 1));
+        let bytes = self.client.bytes(&Question::post(target, OCTETS).body(ids.as_flattened()))?;
+        let (found, rest) = bytes.as_chunks::<8>();
+        let positions: Vec<u64> = found.iter().copied().map(u64::from_be_bytes).collect();
+        let ascend = positions.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+        if !rest.is_empty() || positions.len() > ids.len() || !ascend {
+            return Err(Fault::answer("positions that were not asked for"));
+        }
+        // What came since the exchange began is for the next one.
+        Ok(positions.into_iter().filter(|position| *position < size).collect())
+    }
+
+    /// The entries for which others wait there.
+    pub(crate) fn wanted(&mut self, prefix: &str) -> Outcome<Vec<ShortId>> {
+        let target = format!("/sync/wanted{}", things(prefix).replacen('&', "?", 1));
+        let ids = wire::ids_of_bytes(&self.client.bytes(&Question::get(target))?);
+        ids.filter(|ids| ids.len() <= MAX_WANTED).ok_or_else(|| Fault::answer("a list of ids of another length"))
     }
 
     /// Its entries that were completed after a revision.

@@ -2,7 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use thingdb::{EntryId, Hash, ImportSummary, Refusal, ShortId};
+use thingdb::{EntryId, Hash, ImportSummary, Refusal, RefusalCounts, RefusalKind, ShortId, Time};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, Outcome};
@@ -12,6 +12,9 @@ pub(crate) const MAX_IDS: usize = 65_536;
 
 /// Positions of completions in one answer.
 pub(crate) const MAX_CHANGES: usize = 10_000;
+
+/// Entries for which others wait, in one answer.
+pub(crate) const MAX_WANTED: usize = 4096;
 
 /// Ranges in one request for entries.
 pub(crate) const MAX_RANGES: usize = 4096;
@@ -39,6 +42,13 @@ pub(crate) struct State {
     /// Stands for the actors and nodes whose entries are accepted: when it is
     /// another one, what was refused may be accepted. 16 hex digits.
     pub(crate) trust: String,
+    /// Entries that wait for others.
+    #[serde(default)]
+    pub(crate) waiting: u64,
+    /// Entries of the asking node that waited and were dropped: when it is
+    /// another number, everything has to be compared again.
+    #[serde(default)]
+    pub(crate) dropped: u64,
     /// Whether the asking node is a peer.
     pub(crate) peer: bool,
     /// The last checkpoint of the asking node that was seen here.
@@ -96,11 +106,51 @@ pub(crate) struct Tally {
     pub(crate) pending: u64,
     /// Entries that are not wanted.
     pub(crate) refused: u64,
+    /// Of those: what would have to change.
+    #[serde(default, skip_serializing_if = "Kinds::is_empty")]
+    pub(crate) kinds: Kinds,
     /// Envelopes that found no place in an entry, or lost it.
     #[serde(default)]
     pub(crate) envelopes_dropped: u64,
     /// Why, for some.
     pub(crate) reasons: Vec<Reason>,
+}
+
+/// How many entries are refused for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncKinds)]
+pub(crate) struct Kinds {
+    /// Nothing would help.
+    pub(crate) permanent: u64,
+    /// Others would have to be trusted.
+    pub(crate) trust: u64,
+    /// A newer version would have to run.
+    pub(crate) version: u64,
+    /// Time has to pass, or room to be made.
+    pub(crate) passing: u64,
+}
+
+impl Kinds {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The count of a kind.
+    pub(crate) const fn of(&mut self, kind: RefusalKind) -> &mut u64 {
+        match kind {
+            RefusalKind::Permanent => &mut self.permanent,
+            RefusalKind::Version => &mut self.version,
+            RefusalKind::Passing => &mut self.passing,
+            _ => &mut self.trust,
+        }
+    }
+}
+
+/// A kind by its word. What another version says that is unknown here is tried
+/// again when trust has changed.
+pub(crate) fn kind_of(word: &str) -> RefusalKind {
+    let kinds = [RefusalKind::Permanent, RefusalKind::Version, RefusalKind::Passing];
+    kinds.into_iter().find(|kind| kind.as_str() == word).unwrap_or(RefusalKind::Trust)
 }
 
 /// `POST /sync/entries`: what became of entries that were sent.
@@ -119,8 +169,16 @@ pub(crate) struct Received {
 impl From<ImportSummary> for Tally {
     fn from(summary: ImportSummary) -> Self {
         let reasons = summary.reasons.into_iter().take(MAX_REASONS);
-        let reason = |refusal: Refusal| Reason { id: refusal.id.map(|id| id.to_string()), reason: refusal.reason };
+        let reason = |refusal: Refusal| Reason {
+            id: refusal.id.map(|id| id.to_string()),
+            code: refusal.code.as_str().to_owned(),
+            kind: refusal.code.kind().as_str().to_owned(),
+            again: refusal.again.map(|time| time.to_string()),
+            reason: refusal.reason,
+        };
+        let RefusalCounts { permanent, trust, version, passing, .. } = summary.kinds;
         Self {
+            kinds: Kinds { permanent, trust, version, passing },
             added: summary.added,
             known: summary.known,
             completed: summary.completed,
@@ -139,14 +197,19 @@ impl Received {
         if self.entries != sent {
             return Err(Fault::answer(format!("{} entries arrived of {sent} that were sent", self.entries)));
         }
-        let Tally { added, known, completed, pending, refused, envelopes_dropped, reasons } = &mut self.tally;
+        let Tally { added, known, completed, pending, refused, kinds, envelopes_dropped, reasons } = &mut self.tally;
+        let Kinds { permanent, trust, version, passing } = kinds;
         // Each entry brings eight and has eight.
         *envelopes_dropped = sent.saturating_mul(16).min(*envelopes_dropped);
-        for count in [added, known, completed, pending, refused] {
+        for count in [added, known, completed, pending, refused, permanent, trust, version, passing] {
             *count = sent.min(*count);
         }
+        reasons.truncate(MAX_REASONS);
         for told in reasons.iter_mut() {
-            told.reason = told.reason.chars().take(MAX_REASON).collect();
+            for text in [&mut told.reason, &mut told.code, &mut told.kind] {
+                *text = text.chars().take(MAX_REASON).collect();
+            }
+            told.again = told.again.take().filter(|time| time.parse::<Time>().is_ok());
             told.id = told.id.take().filter(|id| id.parse::<EntryId>().is_ok());
         }
         Ok(self)
@@ -159,7 +222,17 @@ impl Received {
 pub(crate) struct Reason {
     /// The entry.
     pub(crate) id: Option<String>,
-    /// The reason.
+    /// The reason, for programs.
+    #[serde(default)]
+    pub(crate) code: String,
+    /// What would have to change: `permanent` (nothing helps), `trust`,
+    /// `version`, or `passing`.
+    #[serde(default)]
+    pub(crate) kind: String,
+    /// From when on a `passing` one is worth another try; 1970 if at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<String>,
+    /// The reason, for people.
     pub(crate) reason: String,
 }
 

@@ -171,6 +171,7 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
     );
     checks.push(signer(db));
     checks.extend(contradictions(db)?);
+    checks.push(waiting(db)?);
     checks.push(recovery(db));
     checks.push(clock(db)?);
     Ok(checks)
@@ -192,6 +193,20 @@ fn signer(db: &Db) -> Check {
         Some(other) => check.hint(format!("thingdb actor default {}", find::quoted(&other.name))),
         None => check.hint("thingdb actor new NAME && thingdb actor default NAME"),
     }
+}
+
+/// Entries whose prev is not here.
+fn waiting(db: &Db) -> Outcome<Check> {
+    let waiting = db.waiting()?;
+    let Some(first) = db.waiting_entries(1)?.into_iter().next() else {
+        return Ok(Check::new("waiting", State::Ok, "no entry waits for another"));
+    };
+    let entries = counted(waiting.entries, "entry waits", "entries wait");
+    let fact = format!(
+        "{entries} for others that are not here; since {} {} of {}, for {}",
+        first.since, first.id, first.thing, first.waits_for
+    );
+    Ok(Check::new("waiting", State::Warn, fact).hint("thingdb pull PEER, from a peer that has what they wait for"))
 }
 
 /// Peers that showed two ledgers, and nobody has said what to make of it.

@@ -98,7 +98,7 @@ struct Known {
     since: String,
     #[serde(skip)]
     time: thingdb::Time,
-    actors: Vec<KnownActor>,
+    actors: Vec<Listed>,
     card: String,
     url: Option<String>,
     /// Whether it gave a token to this node.
@@ -127,9 +127,12 @@ struct Contradicted {
 }
 
 #[derive(Serialize)]
-struct KnownActor {
+struct Listed {
     name: String,
     key: String,
+    trusted: bool,
+    /// When trust was withdrawn, if it was.
+    withdrawn: Option<String>,
 }
 
 /// Runs one of the peer commands.
@@ -303,6 +306,7 @@ fn read_token(console: &Console, file: &str) -> Outcome<Zeroizing<String>> {
 }
 
 fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
+    let here = db.known_actors();
     let address = db.peer_address(&peer.name)?;
     let pinned = address.as_ref().and_then(|address| address.tls).filter(|tls| peer.card.tls != Some(*tls));
     Ok(Known {
@@ -316,7 +320,16 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
             .card
             .actors
             .iter()
-            .map(|(key, name)| KnownActor { name: name.clone(), key: key.to_string() })
+            .map(|(key, name)| {
+                let here = here.iter().find(|here| here.key == *key);
+                let withdrawn = here.and_then(|here| here.withdrawn);
+                Listed {
+                    name: name.clone(),
+                    key: key.to_string(),
+                    trusted: here.is_some() && withdrawn.is_none(),
+                    withdrawn: withdrawn.map(|at| at.to_string()),
+                }
+            })
             .collect(),
         card: peer.card.to_string(),
         has_token: address.is_some(),
@@ -396,7 +409,9 @@ fn show(context: &Context, peer: &Known) -> Outcome {
                 context.output.line(&format!("  {found}, see {}", printable(file)))?;
             }
             peer.actors.iter().try_for_each(|actor| {
-                context.output.line(&format!("  actor {}  {}", printable(&actor.name), actor.key))
+                let withdrawn =
+                    actor.withdrawn.as_ref().map(|at| format!("  trust withdrawn {at}")).unwrap_or_default();
+                context.output.line(&format!("  actor {}  {}{withdrawn}", printable(&actor.name), actor.key))
             })
         }
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::counts::Counts;
 use crate::cli::error::Outcome;
-use crate::cli::output::{grouped, printable};
+use crate::cli::output::{counted, grouped, printable};
 use crate::cli::reader::Source;
 use crate::cli::remote::RemoteArgs;
 
@@ -52,6 +52,7 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         ("things", grouped(stats.things)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
+        ("waiting", format!("{} for others that are not here", counted(stats.waiting, "entry", "entries"))),
         ("node", stats.fingerprint.to_string()),
         ("origin", stats.origin.to_string()),
         (

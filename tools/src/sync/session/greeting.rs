@@ -14,6 +14,10 @@ pub(super) struct Greeting {
     pub(super) size: u64,
     /// The newest revision in its log of completions.
     pub(super) revision: u64,
+    /// Entries that waited there.
+    pub(super) waiting: u64,
+    /// Entries of this node that waited there and were dropped.
+    pub(super) dropped: u64,
 }
 
 impl Session<'_> {
@@ -45,7 +49,8 @@ impl Session<'_> {
             if state.peer {
                 self.introduce(&state)?;
             }
-            return Ok(Greeting { size: note.claimed().size, revision: state.revision });
+            let State { revision, waiting, dropped, .. } = state;
+            return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped });
         }
     }
 

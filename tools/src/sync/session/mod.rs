@@ -18,6 +18,7 @@ mod pull;
 mod push;
 mod refusals;
 mod summary;
+mod waiting;
 mod window;
 
 use std::ops::Range;
@@ -33,6 +34,7 @@ use refusals::Refusals;
 use window::Window;
 
 pub(crate) use summary::{Count, Summary};
+pub(crate) use waiting::{Waiting, wanted};
 
 /// What an exchange is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,21 +109,19 @@ impl<'a> Session<'a> {
         if cursors.pulled > greeting.size {
             cursors = Cursors::default();
         }
-        if let Some(since) = self.refused_here.resume(cursors.refused_here, self.plan.pull) {
-            cursors.pulled = cursors.pulled.min(since);
+        // What was dropped had been fetched or offered: it has to be found again.
+        let dropped = self.db.dropped_from(&self.origin)?;
+        if self.plan.pull && std::mem::replace(&mut cursors.dropped_here, dropped) != dropped {
+            cursors.pulled = 0;
         }
-        let again = self.refused_there.resume(cursors.refused_there, self.plan.push);
-        if let Some(since) = again {
-            cursors.pushed = cursors.pushed.min(since);
+        if self.plan.push && std::mem::replace(&mut cursors.dropped_there, greeting.dropped) != greeting.dropped {
+            cursors.pushed = 0;
         }
-        if self.plan.pull {
-            self.summary.pulled.still_refused = self.refused_here.entries();
-        }
-        if self.plan.push {
-            self.summary.pushed.still_refused = self.refused_there.entries();
-        }
+        self.refused_here.kept = std::mem::take(&mut cursors.refused_here);
+        self.refused_there.kept = std::mem::take(&mut cursors.refused_there);
         let mut there = if self.plan.all { There::Ignore } else { There::Ask };
         if self.plan.pull {
+            self.pull_refused(&greeting, &cursors)?;
             // Read first: others write while the ids are compared.
             let compared = self.db.ledger_size();
             match self.differ(&greeting, &cursors)? {
@@ -131,12 +131,14 @@ impl<'a> Session<'a> {
                 }
                 None => {
                     let listed = self.pull(&greeting, &mut cursors)?;
-                    // What goes again stands before what was listed.
-                    if let (Some(listed), false, None) = (listed, self.plan.all, again) {
+                    if let (Some(listed), false) = (listed, self.plan.all) {
                         there = There::Only(listed);
                     }
                 }
             }
+        }
+        if self.plan.pull && !self.plan.dry_run {
+            self.pull_wanted(&greeting)?;
         }
         let mut size = greeting.size;
         self.summary.peer_entries = size;
@@ -150,6 +152,11 @@ impl<'a> Session<'a> {
         if !self.plan.dry_run {
             self.settle(&greeting, cursors, size)?;
         }
+        if self.plan.pull {
+            self.summary.waiting = self.still_waiting()?;
+        }
+        self.summary.pulled.again = self.refused_here.again();
+        self.summary.pushed.again = self.refused_there.again();
         Ok(self.summary.clone())
     }
 
@@ -161,14 +168,20 @@ impl<'a> Session<'a> {
             cursors.pulled = size.max(greeting.size);
             cursors.seen = cursors.pulled;
         }
-        self.note(cursors)
+        self.note(&cursors)
     }
 
-    fn note(&self, cursors: Cursors) -> Outcome {
-        let (refused_here, refused_there) = (self.refused_here.kept, self.refused_there.kept);
-        let cursors = Cursors { refused_here, refused_there, ..cursors };
-        Ok(self.db.set_cursors(&self.origin, &self.prefix, cursors)?)
+    fn note(&self, cursors: &Cursors) -> Outcome {
+        let (refused_here, refused_there) = (self.refused_here.kept.clone(), self.refused_there.kept.clone());
+        let cursors = Cursors { refused_here, refused_there, ..cursors.clone() };
+        Ok(self.db.set_cursors(&self.origin, &self.prefix, &cursors)?)
     }
+}
+
+/// Microseconds since 1970.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// As many ranges as a request may have.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use thingdb::{Cursors, ImportOptions, Sender, ShortId};
+use thingdb::{Cursors, ImportOptions, Refusal, Sender, ShortId, Time};
 
 use super::greeting::Greeting;
-use super::{Session, Tick, limited};
+use super::{Session, Tick, limited, now};
 use crate::client::fault::Fault as ClientFault;
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::reconcile::{self, Difference};
@@ -41,18 +41,58 @@ impl Session<'_> {
         reconcile::compare(&ids, size * 8, |message| remote.reconcile(size, message))
     }
 
+    /// Fetches again what was refused here, as far as it may be accepted now and
+    /// did not come from elsewhere.
+    pub(super) fn pull_refused(&mut self, greeting: &Greeting, cursors: &Cursors) -> Outcome {
+        let (due, others) = self.refused_here.take_due(now());
+        self.summary.pulled.still = others;
+        if due.entries() == 0 {
+            return Ok(());
+        }
+        let mut missing = Vec::new();
+        for range in due.ranges() {
+            let mut since = range.start;
+            let until = range.end.min(greeting.size);
+            while since < until {
+                let (next, places) = self.page(since, until, false)?;
+                missing.extend(self.missing(places.unwrap_or_default())?);
+                since = next;
+            }
+        }
+        missing.retain(|position| !self.refused_here.kept.permanent.contains(*position));
+        if self.plan.dry_run {
+            self.plan_to_fetch(missing.len());
+            return Ok(());
+        }
+        let total = missing.len() as u64;
+        self.fetch(&missing, None, &|_| (0, total))?;
+        self.note(cursors)
+    }
+
+    /// The positions of those that are not here.
+    fn missing(&self, places: Places) -> Outcome<Vec<u64>> {
+        let ids: Vec<ShortId> = places.iter().map(|(_, id)| *id).collect();
+        let here = if self.plan.all { vec![false; ids.len()] } else { self.db.have(&ids, "")? };
+        Ok(places.into_iter().zip(here).filter(|(_, here)| !here).map(|((position, _), _)| position).collect())
+    }
+
+    /// So many entries would come.
+    fn plan_to_fetch(&mut self, entries: usize) {
+        self.summary.pulled.planned += entries as u64;
+        self.summary.pulled.planned_bytes += entries as u64 * self.window.entry_bytes;
+    }
+
     /// Fetches these entries, which are all that is not here.
     pub(super) fn pull_lacking(&mut self, greeting: &Greeting, cursors: &mut Cursors, ids: &[ShortId]) -> Outcome {
         if self.plan.dry_run {
-            self.summary.pulled.planned += ids.len() as u64;
-            self.summary.pulled.planned_bytes += ids.len() as u64 * self.window.entry_bytes;
+            self.plan_to_fetch(ids.len());
             return Ok(());
         }
         let positions = self.remote.locate(greeting.size, ids)?;
         let (begin, total) = (positions.first().copied().unwrap_or(0), greeting.size);
         self.fetch(&positions, None, &|done| (done - begin, total.saturating_sub(begin)))?;
         cursors.pulled = greeting.size;
-        self.note(*cursors)?;
+        self.note(cursors)?;
         self.pull_completed(greeting, cursors, &positions.into_iter().collect())
     }
 
@@ -77,23 +117,19 @@ impl Session<'_> {
                     (since..next).collect()
                 }
                 Some(places) => {
-                    let ids: Vec<ShortId> = places.iter().map(|(_, id)| *id).collect();
                     if listed.len() < MAX_LISTED {
-                        listed.extend(ids.iter().copied());
+                        listed.extend(places.iter().map(|(_, id)| *id));
                     }
-                    let here = if self.plan.all { vec![false; ids.len()] } else { self.db.have(&ids, "")? };
-                    let missing = places.iter().zip(here).filter(|(_, here)| !here);
-                    missing.map(|((position, _), _)| *position).collect()
+                    self.missing(places)?
                 }
             };
             if self.plan.dry_run {
-                self.summary.pulled.planned += missing.len() as u64;
-                self.summary.pulled.planned_bytes += missing.len() as u64 * self.window.entry_bytes;
+                self.plan_to_fetch(missing.len());
             } else {
                 self.fetch(&missing, Some(cursors), &|done| (done - begin, total))?;
                 fetched.extend(missing);
                 cursors.pulled = next;
-                self.note(*cursors)?;
+                self.note(cursors)?;
             }
             since = next;
         }
@@ -134,7 +170,6 @@ impl Session<'_> {
         if greeting.revision < cursors.pulled_revision {
             cursors.pulled_revision = 0;
         }
-        self.refused_here.completes = true;
         let mut listed = HashSet::new();
         while cursors.pulled_revision < greeting.revision {
             let own = self.db.origin();
@@ -160,7 +195,7 @@ impl Session<'_> {
             // What was fetched may have been completed after that: completions
             // later than the greeting are for the next time.
             cursors.pulled_revision = cursors.pulled_revision.max(changes.revision.min(greeting.revision));
-            self.note(*cursors)?;
+            self.note(cursors)?;
             if !changes.more {
                 break;
             }
@@ -169,7 +204,7 @@ impl Session<'_> {
     }
 
     /// Fetches the entries at these positions, a window at a time.
-    fn fetch(
+    pub(super) fn fetch(
         &mut self,
         positions: &[u64],
         mut moves: Option<&mut Cursors>,
@@ -182,17 +217,12 @@ impl Session<'_> {
             let count = self.window.entries().min(left.len());
             let ranges = limited(wire::ranges_of_positions(left.get(..count).unwrap_or(left)));
             let asked = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-            let refused = self.summary.pulled.tally.refused;
             let (came, broken) = self.fetch_window(&ranges, asked)?;
-            let refused = self.summary.pulled.tally.refused - refused;
-            if refused > 0 {
-                self.refused_here.note(*first, refused);
-            }
             let came = usize::try_from(came).unwrap_or(usize::MAX).min(left.len());
             left = left.get(came..).unwrap_or_default();
             if let (Some(cursors), Some(next), 1..) = (&mut moves, left.first().copied(), came) {
                 cursors.pulled = next;
-                self.note(**cursors)?;
+                self.note(cursors)?;
             }
             if let Some(fault) = broken {
                 if came > 0 {
@@ -213,12 +243,22 @@ impl Session<'_> {
         let prefix = self.prefix.clone();
         let (start, before) = (Instant::now(), self.remote.traffic().received());
         let mut taken = None;
+        let refused_here = &mut self.refused_here;
+        // In the order in which they were asked for. What waited here and is
+        // refused now has no place among them.
+        let mut refused = |refusal: &Refusal| {
+            let place = refusal.line.checked_sub(1).and_then(|line| nth(ranges, line));
+            let again = refusal.again.map_or(0, Time::micros);
+            if let Some(position) = place {
+                refused_here.note(position..position + 1, 1, refusal.code.kind(), again);
+            }
+        };
         let answered = self.remote.fetch(&prefix, ranges, |mut body| {
             let unpacked = stream::unpacked(&mut body).map_err(|problem| Fault::of_line(&problem))?;
             // An answer without an end is none.
             let unpacked = unpacked.take((asked + 1).saturating_mul(MAX_ENTRY_BYTES));
             // Who answers has the certificate that is pinned for this node.
-            let options = ImportOptions::new().prefix(&prefix).from(Sender::node(origin));
+            let options = ImportOptions::new().prefix(&prefix).from(Sender::node(origin)).refused(&mut refused);
             let entries = stream::take_in(db, options, unpacked)?;
             let broken = entries.broken.as_ref().map(Fault::of_line);
             taken = Some(entries);
@@ -237,4 +277,16 @@ impl Session<'_> {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// The n-th of the positions in these ranges.
+fn nth(ranges: &[Range<u64>], mut n: u64) -> Option<u64> {
+    for range in ranges {
+        let length = range.end - range.start;
+        if n < length {
+            return Some(range.start + n);
+        }
+        n -= length;
+    }
+    None
 }

@@ -1,15 +1,15 @@
 //! What this node has and the peer lacks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
-use thingdb::{Cursors, Db, Outgoing, ShortId, short_id};
+use thingdb::{Cursors, Db, Outgoing, RefusalKind, ShortId, Time, short_id};
 
 use super::greeting::Greeting;
 use super::growth::Growth;
-use super::{Session, Tick, limited};
+use super::{Session, Tick, limited, now};
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::stream::Packer;
 use crate::sync::wire::{self, MAX_IDS, Received, Tally};
@@ -32,7 +32,7 @@ pub(super) enum There {
 
 /// What is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Goods {
+pub(super) enum Goods {
     /// Entries that the peer lacks, as it said itself.
     Lacking,
     /// Everything again, whatever is there.
@@ -85,6 +85,7 @@ impl Session<'_> {
         let revision = self.db.revision();
         let begin = cursors.pushed.min(end);
         let mut growth = Growth::from(greeting.size);
+        self.push_refused(cursors, &mut growth)?;
         let mut sent = HashSet::new();
         let mut since = begin;
         while since < end {
@@ -105,7 +106,7 @@ impl Session<'_> {
                 sent.extend(lacking);
                 if let Some(last) = some.last() {
                     cursors.pushed = last + 1;
-                    self.note(*cursors)?;
+                    self.note(cursors)?;
                 }
             }
             since = until;
@@ -115,6 +116,9 @@ impl Session<'_> {
         }
         cursors.pushed = end;
         self.push_completed(cursors, revision, &sent, &mut growth)?;
+        if greeting.waiting > 0 || self.summary.pushed.tally.pending > 0 {
+            self.push_wanted(&mut growth)?;
+        }
         self.summary.offered = Some((end, revision));
         if growth.is_stale() {
             growth.told(self.remote.size()?);
@@ -122,8 +126,65 @@ impl Session<'_> {
         Ok(growth)
     }
 
+    /// Offers again what the peer refused, as far as it may accept it now and did
+    /// not get it elsewhere.
+    fn push_refused(&mut self, cursors: &Cursors, growth: &mut Growth) -> Outcome {
+        let (due, others) = self.refused_there.take_due(now());
+        self.summary.pushed.still = others;
+        if due.entries() == 0 {
+            return Ok(());
+        }
+        let mut positions = Vec::new();
+        for range in due.ranges() {
+            let range = range.start..range.end.min(cursors.pushed);
+            positions.extend(if self.prefix.is_empty() {
+                range.collect()
+            } else {
+                self.db.positions(&self.prefix, range)?
+            });
+        }
+        positions.retain(|position| !self.refused_there.kept.permanent.contains(*position));
+        for some in positions.chunks(ASK_IDS) {
+            let lacking = self.lacking(some, &There::Ask)?;
+            if self.plan.dry_run {
+                self.plan_to_send(&lacking)?;
+                continue;
+            }
+            let total = lacking.len() as u64;
+            self.send(&lacking, Goods::Lacking, None, growth, &|_| (0, total))?;
+        }
+        if self.plan.dry_run { Ok(()) } else { self.note(cursors) }
+    }
+
+    /// Keeps in mind which entries of a window the peer refused: those that it
+    /// names by their place, others within the window.
+    fn note_refused(&mut self, window: &[u64], tally: &Tally) -> Outcome {
+        let ids = self.ids(window)?;
+        let places: HashMap<&ShortId, u64> = ids.iter().zip(window.iter().copied()).collect();
+        let (mut kinds, mut left) = (tally.kinds, tally.refused);
+        for reason in &tally.reasons {
+            let id = reason.id.as_deref().and_then(|id| id.parse().ok());
+            let Some(position) = id.and_then(|id| places.get(&short_id(&id)).copied()) else { continue };
+            let kind = wire::kind_of(&reason.kind);
+            let again = reason.again.as_deref().and_then(|time| time.parse().ok()).map_or(0, Time::micros);
+            self.refused_there.note(position..position + 1, 1, kind, again);
+            *kinds.of(kind) = kinds.of(kind).saturating_sub(1);
+            left = left.saturating_sub(1);
+        }
+        let (Some(first), Some(last)) = (window.first(), window.last()) else { return Ok(()) };
+        // What is not explained at all is tried again when trust has changed.
+        for kind in [RefusalKind::Passing, RefusalKind::Permanent, RefusalKind::Version, RefusalKind::Trust] {
+            let count = if kind == RefusalKind::Trust { left } else { left.min(*kinds.of(kind)) };
+            left -= count;
+            if count > 0 && kind != RefusalKind::Permanent {
+                self.refused_there.note(*first..last + 1, count, kind, 0);
+            }
+        }
+        Ok(())
+    }
+
     /// Those of the entries at these positions that the peer lacks.
-    fn lacking(&mut self, positions: &[u64], there: &There) -> Outcome<Vec<u64>> {
+    pub(super) fn lacking(&mut self, positions: &[u64], there: &There) -> Outcome<Vec<u64>> {
         if let There::AllBut(_, compared) = there {
             let (before, since) = positions.split_at(positions.partition_point(|position| position < compared));
             if !since.is_empty() {
@@ -163,7 +224,6 @@ impl Session<'_> {
         if revision < cursors.pushed_revision {
             cursors.pushed_revision = 0;
         }
-        self.refused_there.completes = true;
         loop {
             let changes =
                 self.db.changes(cursors.pushed_revision, &self.prefix, Some(self.origin), wire::MAX_CHANGES)?;
@@ -173,7 +233,7 @@ impl Session<'_> {
             let total = positions.len() as u64;
             self.send(&positions, Goods::Completed, None, growth, &|_| (0, total))?;
             cursors.pushed_revision = changes.revision.min(revision);
-            self.note(*cursors)?;
+            self.note(cursors)?;
             if !changes.more || changes.revision >= revision {
                 return Ok(());
             }
@@ -181,7 +241,7 @@ impl Session<'_> {
     }
 
     /// Sends the entries at these positions, a window at a time.
-    fn send(
+    pub(super) fn send(
         &mut self,
         positions: &[u64],
         goods: Goods,
@@ -207,9 +267,8 @@ impl Session<'_> {
                     self.summary.unreadable += tried.iter().filter(|is_readable| !**is_readable).count() as u64;
                     let mut received = received.of(tried.len() as u64)?;
                     let doubts = window.iter().filter(|position| doubtful.remove(*position)).count() as u64;
-                    let refused = received.tally.refused;
-                    if refused > 0 {
-                        self.refused_there.note(first, refused);
+                    if received.tally.refused > 0 {
+                        self.note_refused(&window, &received.tally)?;
                     }
                     let is_all = received.tally.is_all(tried.len() as u64);
                     received.tally.settle(goods, doubts);
@@ -245,7 +304,7 @@ impl Session<'_> {
             }
             if let (Some(cursors), Some(next)) = (&mut moves, left.first().copied()) {
                 cursors.pushed = next;
-                self.note(**cursors)?;
+                self.note(cursors)?;
             }
         }
         Ok(())

@@ -1,42 +1,38 @@
 //! Entries that one side refused.
 
-use thingdb::Refused;
+use std::ops::Range;
 
-/// Entries that one side refused, to be tried again when it trusts others.
+use thingdb::{Places, RefusalKind, Refused};
+
+use crate::sync::wire::Kinds;
+
+/// Entries that one side refused, and what they are worth another try for.
 #[derive(Default)]
 pub(super) struct Refusals {
-    /// Stands for whom it trusted when the exchange began.
+    /// Stands for whom that side trusts now.
     pub(super) trust: [u8; 8],
-    /// Those that are to be tried again.
-    pub(super) kept: Option<Refused>,
-    /// What goes now went before and was completed since: what of it is refused
-    /// was counted then.
-    pub(super) completes: bool,
+    /// All that are known.
+    pub(super) kept: Refused,
 }
 
 impl Refusals {
-    /// Takes over what was kept. The position to go back to, if entries go this
-    /// way now and whoever refused them trusts others than then.
-    pub(super) fn resume(&mut self, kept: Option<Refused>, goes: bool) -> Option<u64> {
-        self.kept = kept;
-        let trust = self.trust;
-        self.kept.take_if(|refused| goes && refused.trust != trust).map(|refused| refused.since)
+    /// Takes out those that are worth another try now, and says how many are
+    /// not.
+    pub(super) fn take_due(&mut self, now: u64) -> (Places, Kinds) {
+        let due = self.kept.take_due(self.trust, now);
+        let Refused { permanent, of_trust, passing, .. } = &self.kept;
+        let still =
+            Kinds { permanent: permanent.entries(), trust: of_trust.entries(), version: 0, passing: passing.entries() };
+        (due, still)
     }
 
-    /// How many were refused before and do not go this time.
-    pub(super) fn entries(&self) -> u64 {
-        self.kept.map_or(0, |refused| refused.entries)
+    /// When some that pass are worth another try.
+    pub(super) fn again(&self) -> Option<u64> {
+        (self.kept.passing.entries() > 0).then_some(self.kept.again)
     }
 
-    /// So many entries from this position on were refused.
-    pub(super) fn note(&mut self, position: u64, entries: u64) {
-        let trust = self.trust;
-        self.kept = Some(match self.kept {
-            None => Refused { since: position, entries, trust },
-            Some(kept) => {
-                let more = if self.completes { 0 } else { entries };
-                Refused { since: kept.since.min(position), entries: kept.entries.saturating_add(more), trust }
-            }
-        });
+    /// So many entries within these positions were refused.
+    pub(super) fn note(&mut self, positions: Range<u64>, entries: u64, kind: RefusalKind, again: u64) {
+        self.kept.note(positions, entries, kind, again, self.trust);
     }
 }

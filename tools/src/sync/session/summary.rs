@@ -1,15 +1,23 @@
 //! What an exchange did.
 
-use crate::sync::wire::{MAX_REASONS, Tally};
+use std::time::Duration;
+
+use thingdb::{RefusalKind, Time};
+
+use super::waiting::Waiting;
+use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
 
 /// What became of entries that went one way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
     /// Those that went.
     pub(crate) tally: Tally,
-    /// Entries that were refused before and did not go this time: whoever
-    /// refused them trusts nobody else yet.
-    pub(crate) still_refused: u64,
+    /// Entries that were refused before and did not go this time: what would
+    /// have to change has not changed.
+    pub(crate) still: Kinds,
+    /// When an entry that is refused for a time is worth another try, in
+    /// microseconds since 1970.
+    pub(crate) again: Option<u64>,
     /// With a dry run: entries that would go.
     pub(crate) planned: u64,
     /// With a dry run: about how many bytes they would take.
@@ -23,6 +31,8 @@ pub(crate) struct Summary {
     pub(crate) pulled: Count,
     /// Entries that went.
     pub(crate) pushed: Count,
+    /// Entries that wait here for others, when entries were fetched.
+    pub(crate) waiting: Waiting,
     /// Entries that went and that no envelope lets the peer read.
     pub(crate) unreadable: u64,
     /// The prefix of all things that were exchanged: the one that was asked for,
@@ -42,6 +52,16 @@ pub(crate) struct Summary {
     pub(crate) peer_revision: u64,
 }
 
+impl Summary {
+    /// How long it takes until an entry that is refused for a time is worth
+    /// another try.
+    pub(crate) fn until_again(&self) -> Option<Duration> {
+        let times = [&self.pulled, &self.pushed].map(Count::again_at);
+        let next = times.into_iter().flatten().map(Time::micros).min()?;
+        Some(Duration::from_micros(next.saturating_sub(super::now())))
+    }
+}
+
 impl Count {
     /// Whether anything went.
     pub(crate) const fn is_something(&self) -> bool {
@@ -50,11 +70,23 @@ impl Count {
 
     /// Entries that are refused, now or before.
     pub(crate) const fn refused(&self) -> u64 {
-        self.tally.refused.saturating_add(self.still_refused)
+        self.tally.refused.saturating_add(self.still_refused())
+    }
+
+    /// Entries that were refused before and did not go this time.
+    pub(crate) const fn still_refused(&self) -> u64 {
+        let Kinds { permanent, trust, version, passing } = self.still;
+        permanent.saturating_add(trust).saturating_add(version).saturating_add(passing)
+    }
+
+    /// When an entry that is refused for a time is worth another try, if that is
+    /// known and not past.
+    pub(crate) fn again_at(&self) -> Option<Time> {
+        self.again.filter(|micros| *micros > super::now()).and_then(|micros| Time::from_micros(micros).ok())
     }
 
     /// Adds what became of some more.
-    pub(super) fn take(&mut self, more: Tally) {
+    pub(super) fn take(&mut self, mut more: Tally) {
         let tally = &mut self.tally;
         tally.added += more.added;
         tally.known += more.known;
@@ -62,6 +94,9 @@ impl Count {
         // How many wait is told anew each time.
         tally.pending = more.pending;
         tally.refused += more.refused;
+        for kind in [RefusalKind::Permanent, RefusalKind::Trust, RefusalKind::Version, RefusalKind::Passing] {
+            *tally.kinds.of(kind) += *more.kinds.of(kind);
+        }
         tally.envelopes_dropped += more.envelopes_dropped;
         let room = MAX_REASONS.saturating_sub(tally.reasons.len());
         tally.reasons.extend(more.reasons.into_iter().take(room));

@@ -1,32 +1,31 @@
 //! `thingdb push`, `pull` and `sync`: two nodes bring each other up to date.
 
+mod fault;
+mod left;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use thingdb::{Db, Peer, Standing};
+use thingdb::{Db, Peer};
 
 use crate::cli::context::Context;
 use crate::cli::database::Database;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, grouped, printable};
-use crate::cli::whole::contradiction;
 use crate::cli::{quantity, watch};
 use crate::client::Client;
 use crate::client::address::Address;
-use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Pace;
-use crate::sync::fault::Fault;
 use crate::sync::news::News;
 use crate::sync::remote::Remote;
-use crate::sync::session::{Count, Plan, Session, Summary, Tick};
-use crate::sync::wire::Tally;
+use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting};
+use crate::sync::wire::{MAX_REASONS, Tally};
+use fault::{failure, unanswered};
+use left::conclude;
 
 /// The least time between two exchanges.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
-
-/// Refused entries that are explained on stderr.
-const MAX_SHOWN: usize = 10;
 
 /// Arguments of `thingdb push`, `pull` and `sync`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +43,7 @@ it ended. What the peer shows of its ledger is kept, and has to have grown out o
 what it showed before.
 
 Exit code 4 if a ledger was set back or shows two faces, 6 if entries were
-refused, 13 if the token is, 14 if the peer cannot be reached or is another.")]
+refused or wait for others that are not here, 13 if the token is, 14 if the peer cannot be reached or is another.")]
 pub(crate) struct Args {
     /// The peer
     peer: String,
@@ -108,11 +107,28 @@ struct Told<'a> {
     pushed: Option<TheWay>,
     #[serde(skip_serializing_if = "String::is_empty")]
     things: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<WaitingJson>,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
     reconnects: u64,
     seconds: f64,
+}
+
+/// Entries that wait here when the exchange has ended.
+#[derive(Serialize)]
+struct WaitingJson {
+    entries: u64,
+    /// Those for which they wait, the first hundred.
+    waits_for: Vec<String>,
+}
+
+impl WaitingJson {
+    fn new(waiting: &Waiting) -> Option<Self> {
+        let waits_for = waiting.waits_for.iter().take(MAX_REASONS).map(ToString::to_string).collect();
+        (waiting.entries > 0).then_some(Self { entries: waiting.entries, waits_for })
+    }
 }
 
 #[derive(Serialize)]
@@ -160,12 +176,14 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
     let mut remote = connect(db, peer, args, pace.clone())?;
     let mut first = true;
     let mut away = false;
-    let mut told = [0; 2];
+    let mut told = [0; 3];
     loop {
         let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
         first = false;
         let seen = done.as_ref().ok().map(|summary| (summary.peer_size, summary.peer_revision));
         let offered = done.as_ref().ok().and_then(|summary| summary.offered);
+        // What is refused for a time goes when that has passed.
+        let every = done.as_ref().ok().and_then(Summary::until_again).map_or(every, |time| time.min(every));
         if done.is_ok() {
             if away {
                 context.console.note(&format!("{} is reached again", printable(&peer.name)));
@@ -173,7 +191,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
             away = false;
         }
         let concluded = done.and_then(|summary| {
-            let refused = [summary.pulled.refused(), summary.pushed.refused()];
+            let refused = [summary.pulled.refused(), summary.pushed.refused(), summary.waiting.entries];
             // What was told is told again when it is more or less.
             if std::mem::replace(&mut told, refused) == refused { Ok(()) } else { conclude(&summary, &peer.name) }
         });
@@ -248,6 +266,7 @@ fn exchange(
         pulled: plan.pull.then(|| TheWay::new(&summary.pulled, args)),
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         things: summary.things.clone(),
+        waiting: WaitingJson::new(&summary.waiting),
         peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
@@ -331,7 +350,7 @@ impl TheWay {
             bytes: count.planned_bytes,
             seconds: args.max_rate.map(|rate| count.planned_bytes.div_ceil(rate.max(1))),
         });
-        Self { tally: count.tally.clone(), still_refused: count.still_refused, planned }
+        Self { tally: count.tally.clone(), still_refused: count.still_refused(), planned }
     }
 
     fn in_words(&self, verb: &str) -> String {
@@ -370,131 +389,4 @@ fn say(context: &Context, told: &Told<'_>) -> Outcome {
     let (sent, received) = (grouped(told.sent_bytes), grouped(told.received_bytes));
     context.console.note(&format!("{sent} bytes out, {received} bytes in, {:.1} s", told.seconds));
     Ok(())
-}
-
-/// That entries are refused ends a command badly also when they did not go this
-/// time: they are missing all the same.
-fn conclude(summary: &Summary, peer: &str) -> Outcome {
-    let name = printable(peer);
-    let (mut facts, mut causes, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-    let ways = [
-        (
-            &summary.pulled,
-            "here",
-            "here",
-            String::new(),
-            format!("thingdb peer add {name} @FILE, if they are of its node (at {name}: thingdb card > FILE)"),
-        ),
-        (
-            &summary.pushed,
-            "by the peer",
-            "there",
-            format!("{name} says: "),
-            format!("at {name}: thingdb peer add NAME @FILE, if they are of this node (here: thingdb card > FILE)"),
-        ),
-    ];
-    for (count, by, place, says, hint) in ways {
-        let Tally { refused, reasons, .. } = &count.tally;
-        if count.refused() == 0 {
-            continue;
-        }
-        if *refused > 0 {
-            facts.push(format!("{} refused {by}", counted(*refused, "entry was", "entries were")));
-        }
-        if count.still_refused > 0 {
-            let entries = counted(count.still_refused, "entry is", "entries are");
-            facts.push(format!("{entries} still refused {place}: nobody else is trusted {place} than before"));
-        }
-        let id = |id: &Option<String>| {
-            id.as_deref().map_or_else(String::new, |id| format!("{}: ", id.get(..12).unwrap_or(id)))
-        };
-        let reasons = reasons.iter().take(MAX_SHOWN);
-        causes.extend(reasons.map(|reason| format!("{}{says}{}", id(&reason.id), reason.reason)));
-        hints.push(format!("{hint}; else: thingdb actor trust NAME KEY"));
-    }
-    if facts.is_empty() {
-        return Ok(());
-    }
-    let failure = Failure::new(Exit::Partly, "refused-entries", facts.join("; ")).causes(causes);
-    Err(hints.into_iter().fold(failure, Failure::hint).hint("the next exchange offers them again then"))
-}
-
-/// What a fault is to a person.
-fn failure(fault: Fault, peer: &str, url: &str) -> Failure {
-    let name = printable(peer);
-    match fault {
-        Fault::Engine(problem) => problem.into(),
-        Fault::Client(fault) => unanswered(fault, peer, url),
-        Fault::Contradiction(conflict) => contradiction(&conflict, peer),
-        Fault::OwnRollback(standing) => {
-            let (word, fact) = match standing {
-                Standing::Truncated { expected, found } => (
-                    "rolled-back",
-                    format!("this ledger was set back: {name} has seen {expected} entries of it, here are {found}"),
-                ),
-                _ => ("split-view", format!("this ledger is not the one that {name} has seen, or what it became")),
-            };
-            Failure::new(Exit::NotVerified, word, fact)
-                .cause("an older copy of the directory was put back, or a second copy was written to")
-                .hint("find the newer copy of the database, or go on under a new key: thingdb new-node-key --yes")
-        }
-        Fault::Accused(word) => Failure::new(
-            Exit::NotVerified,
-            "accused",
-            format!("{name} holds two checkpoints of this node that contradict each other ({word})"),
-        )
-        .hint(format!("its people can look at them; at {name}: thingdb peer forget-checkpoint NAME")),
-    }
-}
-
-/// What it is to a person that a question is not answered.
-fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
-    let name = printable(peer);
-    let cut_off = |why: String| {
-        Failure::new(Exit::Unreachable, "unreachable", format!("{name} cannot be reached at {url}")).cause(why)
-    };
-    let bad_token = |why: String| {
-        Failure::new(Exit::TokenRefused, "token-refused", format!("{name} refuses the token"))
-            .cause(why)
-            .hint(format!("thingdb peer set {name} --token-file FILE"))
-    };
-    match fault {
-        ClientFault::Line(last) => cut_off(last),
-        ClientFault::Busy(refusal) if refusal.is_of_full_disk() => {
-            Failure::new(Exit::DiskFull, "disk-full", format!("the disk of {name} is full"))
-                .cause(refusal.detail)
-                .hint("what arrived is stored; run it again when there is room at its side")
-        }
-        ClientFault::Busy(refusal) => cut_off(refusal.detail),
-        ClientFault::Unreachable { tries, last } => {
-            cut_off(format!("{}; the last: {last}", counted(u64::from(tries), "try", "tries")))
-                .hint("run it again later: what arrived is stored, and is not sent again")
-        }
-        ClientFault::WrongPeer(why) => {
-            Failure::new(Exit::Unreachable, "wrong-peer", format!("whoever answers at {url} is not {name}"))
-                .cause(why)
-                .hint(format!("if its certificate is new: get its card by another way, thingdb peer add {name} @FILE"))
-        }
-        ClientFault::Token(why) => bad_token(why),
-        ClientFault::Refused(refusal) if refusal.is_of_token() => {
-            let said = refusal.hint.map(|hint| format!("{name} says: {hint}"));
-            bad_token(refusal.detail).causes(said)
-        }
-        ClientFault::Refused(refusal) => {
-            let word = format!("{} {}", refusal.status, refusal.code);
-            let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);
-            Failure::new(Exit::Unexpected, "refused", fact).causes(refusal.hint.map(|hint| format!("it says: {hint}")))
-        }
-        ClientFault::Answer(why) => {
-            Failure::new(Exit::Unexpected, "bad-answer", format!("{name} answers what cannot be: {why}"))
-        }
-        ClientFault::Newer(why) => {
-            let fact = format!("a newer version wrote what {name} sends: {why}");
-            Failure::new(Exit::NewerVersion, "newer-version", fact).hint("install a newer thingdb; thingdb --version")
-        }
-        ClientFault::Interrupted => {
-            Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
-                .hint("run the same command again: it goes on where it ended")
-        }
-    }
 }
