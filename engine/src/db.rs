@@ -294,6 +294,14 @@ impl Db {
         Ok(())
     }
 
+    /// Whether entries are taken. Not so after an opening that found the ledger
+    /// damaged or set back, or a peer that proved it, and after a write that
+    /// could not be completed, until it is opened again.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.committer.check_open().is_ok()
+    }
+
     /// What was noticed when the database was opened.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {

@@ -16,6 +16,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
+//! E ‖ tag 16                  when exchanges with another node ended last
 //! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
@@ -217,6 +218,10 @@ pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
 
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
     key(b'X', &[&node.0, &prefix.0])
+}
+
+pub(crate) fn exchanges(node: &Tag) -> Vec<u8> {
+    key(b'E', &[&node.0])
 }
 
 pub(crate) fn all_cursors(node: &Tag) -> KeyRange {

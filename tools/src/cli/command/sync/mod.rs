@@ -276,6 +276,7 @@ fn exchange(
     let remote = session.into_remote();
     let url = remote.client().address().to_string();
     let done = done.map_err(|fault| failure(fault, &peer.name, &url));
+    note(db, peer, args, done.as_ref().err());
     let summary = match done {
         Ok(summary) => summary,
         Err(failure) => return (Err(failure), remote),
@@ -308,6 +309,16 @@ fn exchange(
         remark(context, peer, args, &summary);
     }
     (said.map(|()| summary), remote)
+}
+
+/// Keeps when an exchange ended, and how. One that somebody ended says nothing of
+/// the peer.
+fn note(db: &Db, peer: &Peer, args: &Args, failure: Option<&Failure>) {
+    if args.dry_run || failure.is_some_and(|failure| failure.exit() == Exit::Interrupted) {
+        return;
+    }
+    // Where nothing can be written there are greater sorrows, and they are told.
+    drop(db.note_exchange(&peer.origin(), failure.map_or(Ok(()), |failure| Err(failure.word()))));
 }
 
 /// What a person should know of the token, and of what the peer can read.
