@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use rand::RngExt;
 use thingdb::EntryId;
 use thingdb::format::frame::Encoder;
 use thingdb::format::{Entry, Origin, header};

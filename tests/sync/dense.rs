@@ -260,7 +260,8 @@ fn three_nodes_end_equal_whatever_was_cut_and_no_exchange_says_that_all_came_whe
             assert_eq!(node.heads(), net.nodes[0].heads(), "seed {seed} round {round}");
             for thing in 0..4 {
                 let latest = |node: &Node| node.run(&["get", &format!("{name}-{thing}"), "--json"]).stdout;
-                let id = |out: Vec<u8>| serde_json::from_slice::<Value>(&out).map_or(Value::Null, |it| it["id"].clone());
+                let id =
+                    |out: Vec<u8>| serde_json::from_slice::<Value>(&out).map_or(Value::Null, |it| it["id"].clone());
                 assert_eq!(id(latest(node)), id(latest(&net.nodes[0])), "seed {seed} round {round}");
             }
         }

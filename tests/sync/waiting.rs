@@ -113,8 +113,14 @@ fn what_waits_at_the_peer_after_a_push_is_told() {
         let said = String::from_utf8_lossy(&output.stderr);
         let done: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(6), "{way}: {said}");
-        assert_eq!((&done["pushed"]["added"], &done["waiting_there"]["waits_for"][0]), (&sent.into(), &Value::from(&*first)));
-        assert!(said.contains("waiting-entries") && said.contains("entries wait at b for 1 entry that is not there"), "{said}");
+        assert_eq!(
+            (&done["pushed"]["added"], &done["waiting_there"]["waits_for"][0]),
+            (&sent.into(), &Value::from(&*first))
+        );
+        assert!(
+            said.contains("waiting-entries") && said.contains("entries wait at b for 1 entry that is not there"),
+            "{said}"
+        );
         assert!(said.contains(&format!("{first} is neither at b nor here")), "{said}");
     }
     // What waits is about a door.

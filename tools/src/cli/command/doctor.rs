@@ -235,7 +235,8 @@ fn exchanges(db: &Db) -> Outcome<Vec<Check>> {
         }
         let exchanges = db.exchanges(&peer.origin())?;
         let is_failing = exchanges.is_failing();
-        let well = exchanges.succeeded.map_or_else(|| "none yet went through".to_owned(), |at| format!("the last at {at}"));
+        let well =
+            exchanges.succeeded.map_or_else(|| "none yet went through".to_owned(), |at| format!("the last at {at}"));
         let fact = match exchanges.failed.filter(|_| is_failing) {
             Some((at, why)) => format!("{}: {well}; the one at {at} did not: {why}", peer.name),
             None => format!("{}: {well}", peer.name),
