@@ -29,7 +29,7 @@ use crate::things::Catalogue;
 use crate::tokens::Tokens;
 
 /// Version of the layout of the directory and of the rows.
-pub const STORE_VERSION: u64 = 1;
+pub const STORE_VERSION: u64 = 2;
 
 const VERSION_FILE: &str = "VERSION";
 const KEYRING_FILE: &str = "keyring";
@@ -496,6 +496,7 @@ fn check_version(dir: &Path) -> Result<()> {
     match digits.and_then(|digits| digits.trim_end().parse::<u64>().ok()) {
         Some(STORE_VERSION) => Ok(()),
         Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
+        Some(found) => Err(Error::OlderVersion { found, known: STORE_VERSION }),
         _ => Err(damaged("it does not hold a version")),
     }
 }

@@ -111,7 +111,7 @@ impl Way<'_> {
         let explained = kinds.permanent + kinds.version + kinds.passing;
         // What is not explained is taken for a matter of trust.
         if now.refused > explained || still.trust > 0 {
-            hints.push(format!("{trust}; else: thingdb actor trust NAME KEY"));
+            hints.push(format!("{trust}; the same with the card of the node that wrote them, if that is another one"));
             hints.push("the next exchange offers them again then".to_owned());
         }
         if kinds.version > 0 || still.version > 0 {
