@@ -398,7 +398,7 @@ fn the_document_names_every_command_and_every_option() {
     while let Some(path) = paths.pop() {
         let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
         let help = world.run(&args).ok().stdout;
-        for line in help.lines() {
+        for line in help.lines().filter(|line| line.starts_with(' ')) {
             // An option is defined by `--long` or by `-s, --long`.
             let mut parts = line.split_whitespace();
             let option = match parts.next() {
