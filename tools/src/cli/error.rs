@@ -340,6 +340,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
+        thingdb::Error::NoSuchPeer { .. } => (Exit::NotFound, "not-found", "thingdb peer ls"),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::ActorWithdrawn { .. } => (
             Exit::Usage,

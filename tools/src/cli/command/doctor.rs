@@ -252,7 +252,7 @@ fn recovery(db: &Db) -> Check {
         return Check::new("recovery", State::Ok, "there is a recovery key");
     }
     Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data")
-        .hint("thingdb recovery-key")
+        .hint("thingdb recovery-key -o FILE")
 }
 
 /// An entry from the future tells of a clock that was set back.

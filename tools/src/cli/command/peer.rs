@@ -414,29 +414,31 @@ fn show(context: &Context, peer: &Known) -> Outcome {
         Format::Json | Format::Ndjson => context.output.object(peer),
         Format::Raw => context.output.line(&peer.card),
         Format::Table => {
+            let mut text = context.output.text();
             let name = printable(&peer.name);
-            context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
+            text.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
             if let Some(url) = &peer.url {
                 let token = if peer.has_token { "with a token" } else { "without a token" };
-                context.output.line(&format!("  at    {}  {token}", printable(url)))?;
+                text.line(&format!("  at    {}  {token}", printable(url)))?;
             }
             if let Some(tls) = &peer.tls {
-                context.output.line(&format!("  tls   {tls}, not that of its card"))?;
+                text.line(&format!("  tls   {tls}, not that of its card"))?;
             }
             if let Some(Contradicted { found, file }) = &peer.contradiction {
-                context.output.line(&format!("  {found}, see {}", printable(file)))?;
+                text.line(&format!("  {found}, see {}", printable(file)))?;
             }
             if let Some(at) = &peer.exchange.succeeded {
-                context.output.line(&format!("  last exchange {at}"))?;
+                text.line(&format!("  last exchange {at}"))?;
             }
             if let (Some(at), Some(why)) = (&peer.exchange.failed, &peer.exchange.why) {
-                context.output.line(&format!("  last failure  {at}, {}", printable(why)))?;
+                text.line(&format!("  last failure  {at}, {}", printable(why)))?;
             }
-            peer.actors.iter().try_for_each(|actor| {
+            for actor in &peer.actors {
                 let withdrawn =
                     actor.withdrawn.as_ref().map(|at| format!("  trust withdrawn {at}")).unwrap_or_default();
-                context.output.line(&format!("  actor {}  {}{withdrawn}", printable(&actor.name), actor.key))
-            })
+                text.line(&format!("  actor {}  {}{withdrawn}", printable(&actor.name), actor.key))?;
+            }
+            text.end()
         }
     }
 }

@@ -345,7 +345,7 @@ fn connect(db: &Db, peer: &Peer, args: &Args, pace: Pace) -> Outcome<Remote> {
     let name = printable(&peer.name);
     let set = format!("thingdb peer set {name} --url https://HOST:PORT --token-file FILE");
     let Some(known) = db.peer_address(&peer.name)? else {
-        return Err(Failure::usage(format!("where {name} is reached is not known")).hint(set));
+        return Err(Failure::usage(format!("no URL is known for the peer {name}")).hint(set));
     };
     let address: Address = known
         .url
