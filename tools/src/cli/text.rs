@@ -13,7 +13,8 @@ const START_BYTES: u64 = 4;
 
 /// The beginning of text in UTF-16: its mark, or two printable ASCII characters.
 fn is_utf16(start: &[u8]) -> bool {
-    let is_text = |one: u8, other: u8| [one, other].iter().all(|byte| byte.is_ascii_graphic() || b" \t\n\r".contains(byte));
+    let is_text =
+        |one: u8, other: u8| [one, other].iter().all(|byte| byte.is_ascii_graphic() || b" \t\n\r".contains(byte));
     match start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
         [one, 0, other, 0, ..] | [0, one, 0, other, ..] => is_text(*one, *other),
