@@ -43,6 +43,9 @@ pub(super) const ENTRY_BYTES: usize = 1024;
 /// Opened KEKs that are kept.
 const MAX_KEKS: usize = 1024;
 
+/// Packets of one envelope that name this node and are tried.
+const MAX_NAMED_PACKETS: usize = 4;
+
 /// Passphrase packets that are tried: each costs memory and time that whoever
 /// wrote the stream chose.
 const MAX_PASSPHRASE_PACKETS: usize = 16;
@@ -618,14 +621,18 @@ impl<'a> Checker<'a> {
             return found;
         };
         for envelope in envelopes {
-            let Some(kek) = self.kek(envelope) else {
-                found.envelopes.push(packed(envelope, false));
-                continue;
-            };
-            let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
-            let opened = opened.and_then(|cek| Some((payload::open(&entry.header, &cek, payload).ok()?, cek)));
+            let mut is_addressed = false;
+            let opened = self.keks(envelope).find_map(|kek| {
+                is_addressed = true;
+                let cek = envelope::open_cek(&*kek?, &entry.id(), &envelope.cek).ok()?;
+                Some((payload::open(&entry.header, &cek, payload).ok()?, cek))
+            });
             let Some((body, opened)) = opened else {
-                found.empty += 1;
+                if is_addressed {
+                    found.empty += 1;
+                } else {
+                    found.envelopes.push(packed(envelope, false));
+                }
                 continue;
             };
             if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
@@ -647,47 +654,55 @@ impl<'a> Checker<'a> {
             if self.keys.iter().any(|(own, _)| own == id))
     }
 
-    /// The KEK of an envelope: nothing if it is not addressed to this node,
-    /// `Some(None)` if it is and does not open.
-    fn kek(&self, envelope: &Envelope) -> Option<Option<Arc<Kek>>> {
-        for (own, key) in &self.keys {
-            let addressed = |packet: &&KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if id == own);
-            let Some(packet @ KekPacket::X25519 { kek, .. }) = envelope.recipients.iter().find(addressed) else {
-                continue;
-            };
-            let name = Hash::of(&[&envelope.from.0[..], &own.0, kek].concat());
-            if let Some(known) = lock(&self.keks).get(&name) {
-                return Some(known.clone());
-            }
-            let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
-            let mut keks = lock(&self.keks);
-            if keks.len() >= MAX_KEKS {
-                keks.clear();
-            }
-            keks.insert(name, opened.clone());
-            return Some(opened);
-        }
-        self.passphrase.and_then(|passphrase| self.kek_of(envelope, passphrase))
+    /// The KEKs that an envelope has for this node: none if it is not addressed
+    /// to it, nothing for one that does not open. Several packets can bear one
+    /// name: it is short, and anybody can write it.
+    fn keks<'e>(&'e self, envelope: &'e Envelope) -> impl Iterator<Item = Option<Arc<Kek>>> + 'e {
+        let own = |packet: &'e KekPacket| match packet {
+            KekPacket::X25519 { id, .. } => Some((packet, self.keys.iter().find(|(own, _)| own == id)?)),
+            _ => None,
+        };
+        let named = envelope.recipients.iter().filter_map(own).take(MAX_NAMED_PACKETS);
+        let named = named.map(|(packet, (_, key))| self.kek(envelope, packet, key));
+        let archived = self.passphrase.into_iter().flat_map(move |passphrase| {
+            let packets = envelope.recipients.iter();
+            let packets = packets.filter(|packet| matches!(packet, KekPacket::Passphrase { .. }));
+            packets.filter_map(move |packet| self.archive_kek(envelope, packet, passphrase)).map(Some)
+        });
+        named.chain(archived)
     }
 
-    /// The KEK of an envelope that is sealed to the passphrase. One that does
-    /// not open may be meant for another passphrase.
-    fn kek_of(&self, envelope: &Envelope, passphrase: &Passphrase) -> Option<Option<Arc<Kek>>> {
-        let packets = envelope.recipients.iter();
-        let packet = packets.into_iter().find(|packet| matches!(packet, KekPacket::Passphrase { .. }))?;
+    /// The KEK in a packet that names a key of this node.
+    fn kek(&self, envelope: &Envelope, packet: &KekPacket, key: &DecryptionKey) -> Option<Arc<Kek>> {
+        let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
+        if let Some(known) = lock(&self.keks).get(&name) {
+            return known.clone();
+        }
+        let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
+        let mut keks = lock(&self.keks);
+        if keks.len() >= MAX_KEKS {
+            keks.clear();
+        }
+        keks.insert(name, opened.clone());
+        opened
+    }
+
+    /// The KEK in a packet that is sealed to the passphrase. One that does not
+    /// open may be meant for another passphrase.
+    fn archive_kek(&self, envelope: &Envelope, packet: &KekPacket, passphrase: &Passphrase) -> Option<Arc<Kek>> {
         // All of the packet: a copy with other parameters must not answer for it.
         let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
         // Held while it is stretched: other workers want the same one.
         let mut keks = lock(&self.archive_keks);
         if let Some(known) = keks.get(&name) {
-            return known.clone().map(Some);
+            return known.clone();
         }
         if keks.len() >= MAX_PASSPHRASE_PACKETS {
             return None;
         }
         let opened = packet.open_passphrase(envelope.from, passphrase.as_bytes()).ok().map(Arc::new);
         keks.insert(name, opened.clone());
-        opened.map(Some)
+        opened
     }
 }
 
