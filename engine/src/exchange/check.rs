@@ -600,7 +600,12 @@ impl<'a> Checker<'a> {
             self.withdrawn(header)?;
             return Err(Cause::unknown_actor(&header.actor));
         }
-        if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
+        if self.origins.contains(&header.origin) {
+            return Ok(());
+        }
+        // Trust may end while the stream comes, which can be for as long as its
+        // sender likes.
+        if !self.trusted_origins.contains(&header.origin) || self.store.withdrawn().origins.contains(&header.origin) {
             self.withdrawn(header)?;
             return Err(Cause::unknown_origin(&header.origin));
         }
