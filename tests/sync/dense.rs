@@ -269,3 +269,28 @@ fn three_nodes_end_equal_whatever_was_cut_and_no_exchange_says_that_all_came_whe
     net.servers.clear();
     net.nodes.iter().for_each(Node::verifies);
 }
+
+/// Ledgers so large that the first exchange compares them by ranges: what waits on
+/// either side goes on all the same.
+#[test]
+fn a_first_exchange_of_large_ledgers_leaves_nothing_behind() {
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut net = Net::new();
+    net.world.grow("large", 1400, 70, &mut rng);
+    let count = net.world.entries.len();
+    // Each of them lacks some, and so those wait that follow.
+    for n in [0, 1] {
+        let lacks: HashSet<usize> = (0..12).map(|_| rng.random_range(0..count)).collect();
+        let some: Vec<usize> = (0..count).filter(|at| !lacks.contains(at)).collect();
+        net.file(n, &some, true, &format!("seed {seed}: the file for {}", NAMES[n]));
+        assert!(net.here(n).len() >= 1000, "seed {seed}: too few to be compared by ranges");
+    }
+    let way = WAYS[rng.random_range(0..3)];
+    for (n, peer, way) in [(0, 1, way), (1, 0, "sync"), (0, 1, "sync"), (0, 1, "sync"), (2, 0, "pull")] {
+        let what = format!("seed {seed}: {way} {} {}", NAMES[n], NAMES[peer]);
+        net.exchange(n, peer, way, &[], "", &what);
+    }
+    assert_eq!(net.nodes[0].heads(), net.nodes[1].heads(), "seed {seed}");
+    assert_eq!(net.nodes[0].heads(), net.nodes[2].heads(), "seed {seed}");
+}

@@ -14,7 +14,7 @@ pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<(Box<dyn BufRead +
     let is_array = loop {
         let buffer = match source.fill_buf() {
             Ok(buffer) => buffer,
-            // No stream and no list of lines: nothing of it can be read.
+            // Nothing of it can be read as what it is taken for.
             Err(problem) if Utf16::is_cause_of(&problem) => return Err(problem),
             // What else is wrong with the source is told when it is read.
             Err(_) => break false,
