@@ -359,6 +359,30 @@ fn packets_that_bear_a_readers_name_do_not_hide_the_one_that_opens() {
     assert!(opens(&d));
 }
 
+/// A carrier who brings the payload and the envelope apart hides nothing, whichever
+/// comes first.
+#[test]
+fn an_envelope_and_its_payload_that_come_apart_open_the_entry() {
+    for envelope_first in [true, false] {
+        let tmp = scratch();
+        let (a, c) = (node(tmp.path(), "a"), node(tmp.path(), "c"));
+        introduce(&[(&a, "a"), (&c, "c")]);
+        a.put("x", &format!("{:?}", "1".repeat(9000))).unwrap();
+        a.share("x", &["c".into()], 1).unwrap();
+        let real = entries(&a).remove(0);
+        let bare = Entry { envelopes: Vec::new(), ..real.clone() };
+        // With others that say to be for it.
+        let mut envelopes = stub(real.clone());
+        envelopes.envelopes.insert(0, junk(someone(), &[key(&c)]));
+        let (first, second) = if envelope_first { (&envelopes, &bare) } else { (&bare, &envelopes) };
+        by_file(&c, &line_of(first));
+        assert!(!opens(&c));
+        assert_eq!(by_file(&c, &line_of(second)).completed, 1);
+        assert!(opens(&c), "the envelope first: {envelope_first}");
+        assert_intact(&c);
+    }
+}
+
 /// That a node is who it says to be changes what is known of an envelope. It is
 /// nothing that another node would lack.
 #[test]

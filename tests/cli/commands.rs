@@ -294,6 +294,7 @@ fn stats_and_doctor_have_their_members() {
         "things",
         "actors",
         "trusted_actors",
+        "waiting",
         "disk_bytes",
         "waiting",
         "origin",

@@ -1,7 +1,7 @@
 //! Envelopes on their way into records: the KEKs that are in use, and the rows
 //! of their packets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Origin, Recipients, envelope};
@@ -147,11 +147,10 @@ pub(super) fn join(
     }
     let (stored, packets): (Vec<_>, Vec<_>) = coming.into_iter().map(|packed| (packed.stored, packed.packets)).unzip();
     let mut merged = provenance::merge(envelopes, &stored, hand);
-    let packets: HashMap<[u8; 16], Recipients> =
-        stored.iter().zip(packets).filter_map(|(stored, packets)| Some((stored.packets, packets?))).collect();
     let new = merged.kept.len().saturating_sub(merged.added);
     for (before, envelope) in (envelopes.len()..).zip(merged.kept.iter_mut().skip(new)) {
-        let Some(packets) = packets.get(&envelope.packets) else { continue };
+        let same = stored.iter().position(|stored| stored.packets == envelope.packets);
+        let Some(packets) = same.and_then(|at| packets.get(at)?.as_ref()) else { continue };
         envelope.is_private = before >= provenance::CROWDED && envelope.provenance <= Provenance::OPENED;
         if envelope.is_private {
             put_packets(store, batch, envelope.row(position), packets);

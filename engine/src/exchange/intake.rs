@@ -361,7 +361,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         let tag = self.db.store.tag(&entry.header.thing);
         let checked = match self.checker.withdrawn(&entry.header) {
             // Who brought it then is not who sends the stream at hand.
-            Ok(()) => self.checker.entry(0, *entry, tag, hand, memos).map_err(|refused| refused.0),
+            Ok(()) => self.checker.entry(0, *entry, tag, (hand, None), memos).map_err(|refused| refused.0),
             Err(cause) => Err(cause),
         };
         match checked {
