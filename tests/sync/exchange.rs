@@ -168,7 +168,7 @@ fn what_is_refused_is_told_and_goes_again_when_it_may_be_accepted() {
     let server = b.serve();
     a.reaches(&b, &server.url, BOTH);
     let err = a.fails(&["sync", "b"], 6, "refused-entries");
-    assert!(err.contains("is not known here") && err.contains("thingdb actor trust NAME KEY"), "{err}");
+    assert!(err.contains("is not known here") && err.contains("thingdb peer add NAME @FILE"), "{err}");
     assert_eq!(b.entries(), 5);
     // As long as b trusts nobody else it is not sent again.
     let counts = |output: &Output| {

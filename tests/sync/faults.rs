@@ -236,7 +236,7 @@ fn a_token_is_of_use_to_the_node_that_it_names() {
     let (done, said) = a.json_and_talk(&["sync", "b"]);
     assert_eq!(done["pushed"]["added"], 5, "{done}");
     assert!(said.contains("5 entries that were sent are not sealed to b"), "{said}");
-    assert!(said.contains("thingdb share THING --to b") && !said.contains("names no node"), "{said}");
+    assert!(said.contains("share THING --to b") && !said.contains("names no node"), "{said}");
     a.ok(&["put", "plant-1", "1", "--to", "b"]);
     let (done, said) = a.json_and_talk(&["sync", "b"]);
     assert!(done["pushed"]["added"] == 1 && !said.contains("sealed"), "{done} {said}");
