@@ -3,7 +3,7 @@
 //!
 //! [`examine`] looks at one line, in any thread; [`Audit`] is given the results
 //! in the order of the stream. An audit holds the id, thing, seq and time of
-//! every entry, about a hundred bytes each, and the name of every thing.
+//! every entry, about 150 bytes each, and the name of every thing.
 //!
 //! What it cannot tell: whose keys these are, unless it is [told](Audit::trust);
 //! what the payloads say; what came after the newest checkpoint.

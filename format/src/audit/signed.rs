@@ -44,7 +44,8 @@ impl Signed {
     /// A checkpoint came that its node signed. Says what is wrong with it.
     pub(super) fn note(&mut self, line: u64, node: &NodeKey, note: &SignedCheckpoint) -> Option<String> {
         let claimed = note.claimed();
-        let (root, _) = *self.notes.entry(node.origin()).or_default().entry(claimed.size).or_insert((claimed.root, line));
+        let (root, _) =
+            *self.notes.entry(node.origin()).or_default().entry(claimed.size).or_insert((claimed.root, line));
         (root != claimed.root).then(|| contradiction(node.origin(), claimed.size))
     }
 
