@@ -16,6 +16,7 @@ mod cli {
     mod failing_disk;
     mod foreign_directory;
     mod given_files;
+    mod hints;
     mod latest;
     mod manners;
     mod memory;

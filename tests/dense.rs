@@ -4,146 +4,23 @@
 //!
 //! `THINGDB_TEST_SEED` says which history, `THINGDB_TEST_ROUNDS` how many.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use thingdb::format::frame::Encoder;
 use thingdb::format::{Entry, header};
 use thingdb::{Db, EntryId, ImportOptions, ImportSummary};
 use thingdb_tests::database::{assert_intact, export, passphrase, relaxed, rounds, scratch, seed};
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
+use thingdb_tests::world::{self, World};
 
-const WRITERS: usize = 4;
-
-/// What one writer has seen.
-#[derive(Clone, Default)]
-struct View(HashSet<usize>);
-
-/// Everything that was ever written, prev before those who follow.
-struct World {
-    writers: Vec<Stranger>,
-    entries: Vec<Entry>,
-    ids: Vec<EntryId>,
-    by_id: HashMap<EntryId, usize>,
-}
-
-impl World {
-    /// A history of each thing. Writers join heads of what they have seen, as
-    /// nodes do, or any older entries, as nothing forbids.
-    fn new(entries: usize, things: usize, rng: &mut StdRng) -> Self {
-        let writers: Vec<Stranger> = (0..WRITERS).map(|n| Stranger::new(&format!("w{n}"))).collect();
-        let mut world = Self { writers, entries: vec![], ids: vec![], by_id: HashMap::new() };
-        let mut views = vec![View::default(); WRITERS];
-        let mixing = rng.random_range(0.02..0.5);
-        for _ in 0..entries {
-            let writer = rng.random_range(0..WRITERS);
-            if rng.random_bool(mixing) {
-                let other = views[rng.random_range(0..WRITERS)].clone();
-                views[writer].0.extend(other.0);
-            }
-            let thing = format!("thing-{}", rng.random_range(0..things));
-            let known: Vec<usize> = views[writer]
-                .0
-                .iter()
-                .copied()
-                .filter(|at| world.entries[*at].header.thing.as_str() == thing)
-                .collect();
-            let prev = world.some_prev(known, rng);
-            let at = world.write(writer, &thing, &prev);
-            views[writer].0.insert(at);
-        }
-        world
+fn node(world: &World, dir: &std::path::Path, name: &str) -> Db {
+    let db = relaxed().actor(name).create(dir.join(name), &passphrase()).unwrap();
+    for writer in &world.writers {
+        db.trust_actor(&writer.name, writer.actor()).unwrap();
     }
-
-    fn some_prev(&self, mut known: Vec<usize>, rng: &mut StdRng) -> Vec<usize> {
-        known.sort_unstable();
-        if known.is_empty() || rng.random_bool(0.01) {
-            return vec![];
-        }
-        let followed: HashSet<EntryId> = known.iter().flat_map(|at| self.entries[*at].header.prev.clone()).collect();
-        let mut prev: Vec<usize> = match rng.random_range(0..4) {
-            // As a node does that knows no better.
-            0..2 => known.iter().copied().filter(|at| !followed.contains(&self.ids[*at])).collect(),
-            2 => vec![*known.choose(rng).unwrap()],
-            _ => known.iter().copied().filter(|_| rng.random_bool(0.7)).collect(),
-        };
-        prev.shuffle(rng);
-        prev.truncate(header::MAX_PREV);
-        prev
-    }
-
-    fn write(&mut self, writer: usize, thing: &str, prev: &[usize]) -> usize {
-        let greatest = prev.iter().map(|at| self.entries[*at].header.seq).max().unwrap_or(0);
-        let at = self.entries.len();
-        let mut ids: Vec<EntryId> = prev.iter().map(|at| self.ids[*at]).collect();
-        ids.sort_unstable();
-        // Times grow along every link.
-        let time = 1_000_000 + at as u64;
-        let plan = Plan { thing: thing.into(), seq: greatest + 1, time, prev: ids, data: at.to_string() };
-        let entry = self.writers[writer].entry(&plan);
-        self.ids.push(entry.id());
-        self.by_id.insert(entry.id(), at);
-        self.entries.push(entry);
-        at
-    }
-
-    /// Those of `given` that can be taken in.
-    fn reachable(&self, given: &HashSet<usize>) -> HashSet<usize> {
-        let mut here = HashSet::new();
-        for at in 0..self.entries.len() {
-            let follows = |id: &EntryId| here.contains(&self.by_id[id]);
-            if given.contains(&at) && self.entries[at].header.prev.iter().all(follows) {
-                here.insert(at);
-            }
-        }
-        here
-    }
-
-    fn node(&self, dir: &std::path::Path, name: &str) -> Db {
-        let db = relaxed().actor(name).create(dir.join(name), &passphrase()).unwrap();
-        for writer in &self.writers {
-            db.trust_actor(&writer.name, writer.actor()).unwrap();
-        }
-        db
-    }
-
-    /// These entries as a stream.
-    fn stream(&self, some: &[usize], binary: bool) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut encoder = Encoder::default();
-        for at in some {
-            let entry = &self.entries[*at];
-            if binary {
-                encoder.entry(entry, &self.ids[*at], &mut out).unwrap();
-            } else {
-                out.extend(line_of(entry));
-            }
-        }
-        out
-    }
-}
-
-/// A part of the history as somebody might hand it on.
-fn part(world: &World, rng: &mut StdRng) -> Vec<usize> {
-    let count = world.entries.len();
-    let mut some: Vec<usize> = match rng.random_range(0..4) {
-        0 => {
-            let start = rng.random_range(0..count);
-            (start..(start + rng.random_range(1..=count)).min(count)).collect()
-        }
-        1 => (0..rng.random_range(1..=count)).collect(),
-        2 => (0..count).filter(|_| rng.random_bool(0.3)).collect(),
-        _ => (0..count).filter(|_| rng.random_bool(0.8)).collect(),
-    };
-    match rng.random_range(0..4) {
-        0 => some.shuffle(rng),
-        1 => some.reverse(),
-        2 => some.extend_from_within(..some.len() / 2),
-        _ => {}
-    }
-    some
+    db
 }
 
 /// Gives a node a part, and holds what it says against what is true.
@@ -172,10 +49,11 @@ fn dense_histories_come_in_whole_however_they_are_cut() {
     for round in 0..rounds(6) {
         let what = format!("seed {} round {round}", seed.wrapping_add(round));
         let mut rng = StdRng::seed_from_u64(seed.wrapping_add(round));
-        let world = World::new(rng.random_range(20..160), rng.random_range(1..4), &mut rng);
+        let mut world = World::default();
+        world.grow("thing", rng.random_range(20..160), rng.random_range(1..4), &mut rng);
         let scratch = scratch();
         let names = ["n1", "n2", "n3"];
-        let nodes: Vec<Db> = names.iter().map(|name| world.node(scratch.path(), name)).collect();
+        let nodes: Vec<Db> = names.iter().map(|name| node(&world, scratch.path(), name)).collect();
         let mut given = vec![HashSet::new(); nodes.len()];
         for step in 0..rng.random_range(3..20) {
             let n = rng.random_range(0..nodes.len());
@@ -188,7 +66,7 @@ fn dense_histories_come_in_whole_however_they_are_cut() {
                 some.retain(|_| rng.random_bool(0.9));
                 give(&world, &nodes[n], &mut given[n], &some, rng.random_bool(0.5), &format!("{what} step {step}"));
             } else {
-                let some = part(&world, &mut rng);
+                let some = world::part(world.entries.len(), &mut rng);
                 give(&world, &nodes[n], &mut given[n], &some, rng.random_bool(0.5), &format!("{what} step {step}"));
             }
         }
@@ -215,7 +93,7 @@ fn dense_histories_come_in_whole_however_they_are_cut() {
         }
         assert!(ends.iter().all(|end| *end == ends[0]), "{what}: heads or latest differ");
         // What one node gives on is whole for another one that has nothing.
-        let fresh = world.node(scratch.path(), "n4");
+        let fresh = node(&world, scratch.path(), "n4");
         let summary =
             fresh.import(ImportOptions::new().trust(thingdb::TrustPolicy::All), &export(&nodes[0])[..]).unwrap();
         assert_eq!((summary.added as usize, summary.pending), (all.len(), 0), "{what}");

@@ -24,7 +24,10 @@ fn introduce(nodes: &[(&Db, &str)]) {
 }
 
 fn entries(db: &Db) -> Vec<Entry> {
-    let stream = export(db);
+    parsed(&export(db))
+}
+
+fn parsed(stream: &[u8]) -> Vec<Entry> {
     let lines = stream.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines
         .filter_map(|line| match Line::parse(line, 1).unwrap() {
@@ -271,6 +274,113 @@ fn what_waited_is_not_taken_for_what_the_origin_brought() {
     assert_eq!(reader(&relay, &c).unwrap().by_origin, 2);
     by_file(&c, &export(&relay));
     assert!(opens(&c));
+}
+
+/// Nor is what the origin brought anybody's because it had to wait, if only until
+/// the next opening; and what somebody brought before is the origin's once that
+/// brings it, too.
+#[test]
+fn what_the_origin_brought_stays_the_origins_while_it_waits() {
+    for (before, is_reopened) in [(false, false), (false, true), (true, false), (true, true)] {
+        let tmp = scratch();
+        let (a, relay, c) = (node(tmp.path(), "a"), node(tmp.path(), "relay"), node(tmp.path(), "c"));
+        introduce(&[(&a, "a"), (&relay, "relay"), (&c, "c")]);
+        a.put("x", "1").unwrap();
+        a.put("x", "2").unwrap();
+        a.share("x", &["c".into()], 1).unwrap();
+        let real = entries(&a);
+        let reopened = |db: Db| {
+            let dir = db.dir().to_owned();
+            db.close().unwrap();
+            relaxed().open(dir, &passphrase()).unwrap()
+        };
+        let mut relay = relay;
+        if before {
+            by_file(&relay, &line_of(&real[1]));
+            relay = if is_reopened { reopened(relay) } else { relay };
+        }
+        assert_eq!(from(&a, &relay, &line_of(&real[1])).pending, 1);
+        relay = if is_reopened { reopened(relay) } else { relay };
+        by_file(&relay, &line_of(&real[0]));
+        assert_eq!(relay.ledger_size(), 2);
+        let listed = reader(&relay, &c).unwrap();
+        assert_eq!((listed.by_origin, listed.claimed()), (1, 1), "before: {before}, reopened: {is_reopened}");
+    }
+}
+
+/// An envelope has as many packets that bear a reader's name as somebody likes: a
+/// name has eight bytes, and nobody signs them.
+#[test]
+fn packets_that_bear_a_readers_name_do_not_hide_the_one_that_opens() {
+    let tmp = scratch();
+    let (a, c) = (node(tmp.path(), "a"), node(tmp.path(), "c"));
+    introduce(&[(&a, "a"), (&c, "c")]);
+    a.put("x", "1").unwrap();
+    a.share("x", &["c".into()], 1).unwrap();
+    let mut copy = entries(&a).remove(0);
+    let id = key(&c).recipient_id();
+    let names_it = |packet: &KekPacket| matches!(packet, KekPacket::X25519 { id: named, .. } if *named == id);
+    copy.envelopes.retain(|envelope| envelope.recipients.iter().any(names_it));
+    let real = copy.envelopes.remove(0);
+    let mut rng = rand::rng();
+    let other = KekPacket::seal_x25519(&Kek::generate(&mut rng), real.from, &key(&c), &mut rng).unwrap();
+    let garbage = KekPacket::X25519 { id, kek: [7; 80] };
+    let mut packets = vec![garbage.clone(), other, garbage];
+    packets.extend(real.recipients.iter().cloned());
+    copy.envelopes = vec![Envelope::new(real.from, real.cek, packets).unwrap()];
+    assert_eq!(by_file(&c, &line_of(&copy)).envelopes_dropped, 0);
+    assert!(opens(&c));
+
+    // The same in an archive: the packet of the passphrase counts as well.
+    let mut archive = Vec::new();
+    let secret = thingdb::Passphrase::new("of the archive");
+    a.export(
+        thingdb::ExportOptions::new().passphrase(&secret, thingdb::format::KdfParams::new(8, 1, 1).unwrap()),
+        &mut archive,
+    )
+    .unwrap();
+    let mut archived = parsed(&archive).remove(0);
+    let is_archive = |packet: &KekPacket| matches!(packet, KekPacket::Passphrase { .. });
+    archived.envelopes.retain(|envelope| envelope.recipients.iter().any(is_archive));
+    let real = archived.envelopes.remove(0);
+    let d = node(tmp.path(), "d");
+    introduce(&[(&a, "a"), (&d, "d")]);
+    let strange = KekPacket::seal_passphrase(
+        &Kek::generate(&mut rng),
+        real.from,
+        b"another",
+        thingdb::format::KdfParams::new(8, 1, 1).unwrap(),
+        &mut rng,
+    );
+    let mut packets = vec![KekPacket::X25519 { id: key(&d).recipient_id(), kek: [7; 80] }, strange.unwrap()];
+    packets.extend(real.recipients.iter().cloned());
+    archived.envelopes = vec![Envelope::new(real.from, real.cek, packets).unwrap()];
+    d.import(ImportOptions::new().passphrase(&secret), &line_of(&archived)[..]).unwrap();
+    assert!(opens(&d));
+}
+
+/// A carrier who brings the payload and the envelope apart hides nothing, whichever
+/// comes first.
+#[test]
+fn an_envelope_and_its_payload_that_come_apart_open_the_entry() {
+    for envelope_first in [true, false] {
+        let tmp = scratch();
+        let (a, c) = (node(tmp.path(), "a"), node(tmp.path(), "c"));
+        introduce(&[(&a, "a"), (&c, "c")]);
+        a.put("x", &format!("{:?}", "1".repeat(9000))).unwrap();
+        a.share("x", &["c".into()], 1).unwrap();
+        let real = entries(&a).remove(0);
+        let bare = Entry { envelopes: Vec::new(), ..real.clone() };
+        // With others that say to be for it.
+        let mut envelopes = stub(real.clone());
+        envelopes.envelopes.insert(0, junk(someone(), &[key(&c)]));
+        let (first, second) = if envelope_first { (&envelopes, &bare) } else { (&bare, &envelopes) };
+        by_file(&c, &line_of(first));
+        assert!(!opens(&c));
+        assert_eq!(by_file(&c, &line_of(second)).completed, 1);
+        assert!(opens(&c), "the envelope first: {envelope_first}");
+        assert_intact(&c);
+    }
 }
 
 /// That a node is who it says to be changes what is known of an envelope. It is

@@ -1,12 +1,24 @@
 //! Nodes bring each other up to date: real servers on loopback, real TLS, and
 //! lines that break.
 
+// By their paths: nothing depends on the package of the tests.
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/stranger.rs"]
+mod stranger;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/world.rs"]
+mod world;
+
 #[path = "sync/bad_line.rs"]
 mod bad_line;
+#[path = "sync/dense.rs"]
+mod dense;
 #[path = "sync/exchange.rs"]
 mod exchange;
 #[path = "sync/faults.rs"]
 mod faults;
+#[path = "sync/lag.rs"]
+mod lag;
 #[path = "sync/liar.rs"]
 mod liar;
 #[path = "sync/lies.rs"]

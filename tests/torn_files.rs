@@ -55,7 +55,13 @@ fn assert_clear(dir: PathBuf, what: &str) {
                 // One says what is wrong, and it is not the passphrase.
                 let clear = problem.is_damaged()
                     || problem.is_no_database()
-                    || matches!(problem, Error::Storage(_) | Error::File { .. } | Error::NewerVersion { .. });
+                    || matches!(
+                        problem,
+                        Error::Storage(_)
+                            | Error::File { .. }
+                            | Error::NewerVersion { .. }
+                            | Error::OlderVersion { .. }
+                    );
                 assert!(clear && !problem.is_wrong_passphrase() && !problem.is_locked(), "{what}: {problem:?}");
                 assert!(problem.to_string().len() < 1000, "{what}: {problem}");
                 println!("{what}: {problem}");
@@ -225,9 +231,14 @@ fn every_cut_of_the_small_files_is_told() {
         let problem = options().open(&copy, &passphrase()).unwrap_err();
         assert!(problem.is_damaged(), "{:?}: {problem}", String::from_utf8_lossy(garbage));
     }
-    for newer in ["thingdb 2\n", "thingdb 18446744073709551615\n"] {
+    for newer in ["thingdb 3\n", "thingdb 18446744073709551615\n"] {
         fs::write(copy.join("VERSION"), newer).unwrap();
         assert!(options().open(&copy, &passphrase()).unwrap_err().is_newer_version(), "{newer}");
+    }
+    for older in ["thingdb 1\n", "thingdb 0\n"] {
+        fs::write(copy.join("VERSION"), older).unwrap();
+        let problem = options().open(&copy, &passphrase()).unwrap_err();
+        assert!(problem.is_older_version() && !problem.is_damaged(), "{older}: {problem}");
     }
     fs::remove_file(copy.join("VERSION")).unwrap();
     assert!(options().open(&copy, &passphrase()).unwrap_err().is_damaged());

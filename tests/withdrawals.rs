@@ -2,6 +2,7 @@
 //! card, no gap, no other peer and no restart brings it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Barrier;
 
@@ -104,6 +105,78 @@ fn what_ended_with_a_peer_comes_back_with_that_peer_only() {
     assert!(db.untrust_actor(&zoe.actor()).unwrap());
     assert_eq!(db.add_peer("hall", &card(&hall, 3, &[z])).unwrap().withdrawn.len(), 1);
     assert!(!trusts(&db, &zoe));
+}
+
+/// Also the actors whom only its former cards listed: they stayed trusted because
+/// of it, and go with it.
+#[test]
+fn with_a_peer_go_the_actors_of_all_its_cards() {
+    let tmp = scratch();
+    let db = node(tmp.path(), "a");
+    let [hall, press, zoe, yan, kim, own] = keys();
+    let [z, y, k] = [(zoe.actor(), "zoe"), (yan.actor(), "yan"), (kim.actor(), "kim")];
+    db.add_peer("hall", &card(&hall, 1, &[z, y, (own.actor(), "by hand")])).unwrap();
+    db.add_peer("hall", &card(&hall, 2, &[k])).unwrap();
+    db.trust_actor("by hand", own.actor()).unwrap();
+    db.add_peer("press", &card(&press, 1, &[y])).unwrap();
+    let db = reopened(db);
+    db.add_peer("hall", &card(&hall, 3, &[])).unwrap();
+    assert_eq!(db.peer("hall").unwrap().former.len(), 3);
+    let gone = db.remove_peer("hall").unwrap();
+    let mut names: Vec<String> = gone.withdrawn.into_iter().map(|(_, name)| name).collect();
+    names.sort();
+    assert_eq!(names, ["kim", "zoe"]);
+    assert_eq!((trusts(&db, &zoe), trusts(&db, &kim)), (false, false));
+    // Another peer lists the one, a person gave the other's key.
+    assert_eq!((trusts(&db, &yan), trusts(&db, &own)), (true, true));
+    db.add_peer("hall", &card(&hall, 4, &[z])).unwrap();
+    assert_eq!((trusts(&db, &zoe), trusts(&db, &kim)), (true, false));
+}
+
+/// Ends trust in the midst of a stream, which its sender holds open.
+struct Meanwhile<'a> {
+    rest: &'a [u8],
+    act: Option<Box<dyn FnOnce() + 'a>>,
+    /// Where it happens.
+    left: usize,
+}
+
+impl Read for Meanwhile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.rest.len() <= self.left
+            && let Some(act) = self.act.take()
+        {
+            act();
+        }
+        let most = buffer.len().min(64).min(self.rest.len().saturating_sub(self.left).max(1));
+        self.rest.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn a_stream_that_is_open_when_trust_ends_brings_nothing_more() {
+    for withdraws_actor in [false, true] {
+        let tmp = scratch();
+        let (a, b) = (node(tmp.path(), "a"), node(tmp.path(), "b"));
+        a.add_peer("b", &b.card().unwrap()).unwrap();
+        let key = b.own_actors()[0].key;
+        // The actor stays trusted when its node goes.
+        a.trust_actor("b", key).unwrap();
+        // More than is read ahead.
+        for n in 0..40 {
+            b.write(Draft::json(&format!("x{n}"), format!("\"{}\"", "y".repeat(200_000))).unwrap()).unwrap();
+        }
+        let stream = export(&b);
+        let act = || match withdraws_actor {
+            true => assert!(a.untrust_actor(&key).unwrap()),
+            false => drop(a.remove_peer("b").unwrap()),
+        };
+        let input = Meanwhile { rest: &stream, act: Some(Box::new(act)), left: 1_000_000 };
+        let summary = a.import(ImportOptions::new(), BufReader::with_capacity(64, input)).unwrap();
+        // Those that came behind it: each has more than 270,000 bytes.
+        assert!(summary.refused >= 3 && summary.added > 0, "{withdraws_actor}: {summary:?}");
+        assert_eq!(summary.added + summary.refused, 40);
+    }
 }
 
 /// Many changes in random order, against the rule said in the simplest way.

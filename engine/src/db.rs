@@ -29,7 +29,7 @@ use crate::things::Catalogue;
 use crate::tokens::Tokens;
 
 /// Version of the layout of the directory and of the rows.
-pub const STORE_VERSION: u64 = 1;
+pub const STORE_VERSION: u64 = 2;
 
 const VERSION_FILE: &str = "VERSION";
 const KEYRING_FILE: &str = "keyring";
@@ -294,6 +294,14 @@ impl Db {
         Ok(())
     }
 
+    /// Whether entries are taken. Not so after an opening that found the ledger
+    /// damaged or set back, or a peer that proved it, and after a write that
+    /// could not be completed, until it is opened again.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.committer.check_open().is_ok()
+    }
+
     /// What was noticed when the database was opened.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
@@ -488,6 +496,7 @@ fn check_version(dir: &Path) -> Result<()> {
     match digits.and_then(|digits| digits.trim_end().parse::<u64>().ok()) {
         Some(STORE_VERSION) => Ok(()),
         Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
+        Some(found) => Err(Error::OlderVersion { found, known: STORE_VERSION }),
         _ => Err(damaged("it does not hold a version")),
     }
 }

@@ -79,6 +79,15 @@ pub enum Error {
         /// The newest version this program reads.
         known: u64,
     },
+    /// The database was made by a program of before the first release, which laid
+    /// it out in another way.
+    #[error("the database has store version {found}, this program reads {known}")]
+    OlderVersion {
+        /// The version found.
+        found: u64,
+        /// The version this program reads.
+        known: u64,
+    },
     /// The keyring does not open, is damaged, or refuses a change.
     #[error("{0}")]
     Keyring(#[source] Arc<KeyringError>),
@@ -372,6 +381,13 @@ impl Error {
             Self::Invalid(problem) => problem.is_newer_version(),
             _ => false,
         }
+    }
+
+    /// An older program wrote the database, in a layout that this one does not
+    /// read.
+    #[must_use]
+    pub const fn is_older_version(&self) -> bool {
+        matches!(self, Self::OlderVersion { .. })
     }
 
     /// The keyring, the storage or a record is damaged.

@@ -125,6 +125,7 @@ pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};
 pub use replica::change::Changes;
 pub use replica::evidence::{Contradiction, Evidence, Weight};
+pub use replica::exchanges::Exchanges;
 pub use replica::here::{ShortId, short_id};
 pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
 pub use replica::refused::{Places, Refused};

@@ -33,6 +33,9 @@ pub struct Peer {
     pub card: Card,
     /// Since when it is known.
     pub since: Time,
+    /// Actors of its former cards, who are not on this one and may be trusted
+    /// still.
+    pub former: Vec<Actor>,
 }
 
 impl Peer {
@@ -46,6 +49,11 @@ impl Peer {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.card.node_key.origin()
+    }
+
+    /// The actors of its card and of its former ones.
+    fn all_actors(&self) -> impl Iterator<Item = &Actor> {
+        self.card.actors.iter().map(|(key, _)| key).chain(&self.former)
     }
 }
 
@@ -73,6 +81,7 @@ struct StoredPeer {
     name: String,
     card: Vec<u8>,
     since: u64,
+    former: Vec<[u8; 32]>,
 }
 
 #[derive(Default, Encode, Decode)]
@@ -90,7 +99,8 @@ pub(crate) fn peers(keyring: &Keyring) -> Result<Vec<Peer>> {
         .into_iter()
         .map(|peer| {
             let card = Card::from_bytes(&peer.card)?;
-            Ok(Peer { name: peer.name, card, since: Time::from_micros(peer.since)? })
+            let former = peer.former.into_iter().map(Actor).collect();
+            Ok(Peer { name: peer.name, card, since: Time::from_micros(peer.since)?, former })
         })
         .collect()
 }
@@ -99,7 +109,12 @@ fn put_peers(keyring: &mut Keyring, mut peers: Vec<Peer>) -> Result<()> {
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     let stored: Vec<StoredPeer> = peers
         .iter()
-        .map(|peer| StoredPeer { name: peer.name.clone(), card: peer.card.to_bytes(), since: peer.since.micros() })
+        .map(|peer| StoredPeer {
+            name: peer.name.clone(),
+            card: peer.card.to_bytes(),
+            since: peer.since.micros(),
+            former: peer.former.iter().map(|key| key.0).collect(),
+        })
         .collect();
     Ok(keyring.put_record(PEERS, stored::encode(&stored), &mut rand::rng())?)
 }
@@ -166,9 +181,9 @@ pub struct Withdrawn {
 pub struct RemovedPeer {
     /// Tokens that were made for it: they are refused from now on.
     pub tokens: Vec<Token>,
-    /// Actors of its card in whom trust ended with it.
+    /// Actors of its cards in whom trust ended with it.
     pub withdrawn: Vec<(Actor, String)>,
-    /// Actors of its card who stay trusted: another peer lists them, or a
+    /// Actors of its cards who stay trusted: another peer listed them, or a
     /// person gave their keys.
     pub kept: Vec<(Actor, String)>,
 }
@@ -231,9 +246,11 @@ impl Db {
                 return Ok(introduction);
             }
             let mut peers = peers(keyring)?;
-            let since = peers.iter().find(|peer| peer.name == name).map_or_else(unix_now, |peer| peer.since);
+            let before = peers.iter().find(|peer| peer.name == name);
+            let since = before.map_or_else(unix_now, |peer| peer.since);
+            let former = before.map_or_else(Vec::new, |before| former(keyring, before, card));
             peers.retain(|peer| peer.name != name);
-            peers.push(Peer { name: name.to_owned(), card: card.clone(), since });
+            peers.push(Peer { name: name.to_owned(), card: card.clone(), since, former });
             let (origin, now, rng) = (card.node_key.origin(), unix_now(), &mut rand::rng());
             keyring.trust_origin(card.node_key, name, How::Card, now, rng)?;
             for (key, local) in &introduction.actors {
@@ -265,8 +282,8 @@ impl Db {
 
     /// Forgets a peer: nothing new is accepted from it or sealed to it, the
     /// tokens that were made for it end, and its actors are trusted no more,
-    /// unless another peer has them on its card, too. What it could read it can
-    /// still read.
+    /// those of its former cards neither, unless another peer listed them, too.
+    /// What it could read it can still read.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`].
@@ -289,11 +306,11 @@ impl Db {
                 withdrawn: Vec::new(),
                 kept: Vec::new(),
             };
-            for (key, _) in &peer.card.actors {
+            for key in peer.all_actors() {
                 let Some(known) = keyring.trust().actor(key).filter(|known| known.withdrawn.is_none()) else {
                     continue;
                 };
-                let elsewhere = peers.iter().any(|other| other.card.actors.iter().any(|(listed, _)| listed == key));
+                let elsewhere = peers.iter().any(|other| other.all_actors().any(|listed| listed == key));
                 let actor = (*key, known.name.clone());
                 if known.how != How::Card || elsewhere {
                     removed.kept.push(actor);
@@ -422,6 +439,20 @@ impl Claim {
     fn is_of_own_under_another_name(&self) -> bool {
         self.how == How::Own && self.claimed != self.known
     }
+}
+
+/// The actors that a peer's cards before this one listed, are not on this one,
+/// and are trusted because of them.
+fn former(keyring: &Keyring, before: &Peer, card: &Card) -> Vec<Actor> {
+    let trust = keyring.trust();
+    let by_card = |key: &&Actor| {
+        trust.actor(key).is_some_and(|known| known.how == How::Card && known.withdrawn.is_none())
+            && card.actors.iter().all(|(listed, _)| listed != *key)
+    };
+    let mut former: Vec<Actor> = before.all_actors().filter(by_card).copied().collect();
+    former.sort_unstable();
+    former.dedup();
+    former
 }
 
 /// The actors of `before` that are trusted and not on `card`.

@@ -20,7 +20,7 @@ use crate::stored::StoredEnvelope;
 use crate::tokens::TokenId;
 
 /// From here on it is noted who else brought an envelope that is here already.
-const CROWDED: usize = envelope::MAX_ENVELOPES / 2;
+pub(crate) const CROWDED: usize = envelope::MAX_ENVELOPES / 2;
 
 /// Who is noted to have brought one envelope, at most.
 const MAX_BRINGERS: usize = 4;
@@ -104,17 +104,15 @@ impl Sender {
     pub(crate) const fn says(&self) -> Option<Origin> {
         self.node
     }
-
-    /// Whether it has proven to be this node.
-    pub(crate) fn is(&self, node: &Origin) -> bool {
-        self.is_proven && self.node.as_ref() == Some(node)
-    }
 }
 
 /// Who sends the stream at hand, ready for its envelopes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Encode, Decode)]
 pub(crate) struct Hand {
-    sender: Sender,
+    /// The node that it has proven to be.
+    node: Option<[u8; 16]>,
+    /// Whether the same one is known again.
+    is_known: bool,
     bringer: Bringer,
 }
 
@@ -130,7 +128,8 @@ impl Hand {
             }
             _ => rand::random(),
         };
-        Self { sender, bringer: Bringer(bringer) }
+        let node = sender.node.filter(|_| sender.is_proven).map(|node| node.0);
+        Self { node, is_known: node.is_some() || sender.token.is_some(), bringer: Bringer(bringer) }
     }
 
     /// Of nobody who is known.
@@ -138,20 +137,20 @@ impl Hand {
         Self::of(Sender::unknown())
     }
 
+    /// Whether it is that of this node, proven.
+    pub(crate) fn is_of(&self, node: &Origin) -> bool {
+        self.node == Some(node.0)
+    }
+
     /// What is known of an envelope of an entry of `origin` that comes by this
     /// hand.
     pub(crate) fn provenance(&self, origin: &Origin, envelope_from: &Origin) -> Provenance {
-        let is_of_origin = envelope_from == origin && self.sender.is(origin);
+        let is_of_origin = envelope_from == origin && self.is_of(origin);
         if is_of_origin { Provenance::ORIGIN } else { Provenance::ANYBODY }
     }
 
     pub(crate) const fn bringer(&self) -> Bringer {
         self.bringer
-    }
-
-    /// Whether the same one is known again.
-    const fn is_known(&self) -> bool {
-        self.sender.is_proven || self.sender.token.is_some()
     }
 }
 
@@ -184,7 +183,7 @@ pub(crate) fn merge(known: &[StoredEnvelope], coming: &[StoredEnvelope], hand: O
         };
         same.provenance = same.provenance.and(envelope.provenance);
         if is_crowded
-            && hand.is_some_and(Hand::is_known)
+            && hand.is_some_and(|hand| hand.is_known)
             && same.brought_by.len() < MAX_BRINGERS
             && let Some(new) = envelope.brought_by.first().filter(|new| !same.brought_by.contains(new))
         {
@@ -253,7 +252,7 @@ mod tests {
 
     fn envelope(n: u8, provenance: Provenance, by: u8) -> StoredEnvelope {
         let brought_by = if provenance == Provenance::HERE { vec![] } else { vec![Bringer([by; 8])] };
-        StoredEnvelope { from: [7; 16], cek: [n; 48], packets: [n; 16], provenance, brought_by }
+        StoredEnvelope { from: [7; 16], cek: [n; 48], packets: [n; 16], is_private: false, provenance, brought_by }
     }
 
     fn numbers(envelopes: &[StoredEnvelope]) -> Vec<u8> {

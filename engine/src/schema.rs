@@ -8,7 +8,7 @@
 //! C ‖ tag 16 ‖ chunk 8 ‖ part 4   more of them, from part 1, if one row is full
 //! H ‖ tag 16 ‖ position / 64 8    the heads of a thing that has many
 //! M ‖ level 1 ‖ index 8       128 entry ids (level 0) or subtree roots of the ledger's tree
-//! K ‖ hash 16                 the KEK packets of a set of recipients
+//! K ‖ hash 16                 the KEK packets of a set of recipients, shared or of one record
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
 //! Y ‖ id 16                   an entry that waits: for what, and since when
 //! O ‖ segment 8               the KEK under which exports seal to this node itself
@@ -16,6 +16,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
+//! E ‖ tag 16                  when exchanges with another node ended last
 //! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
@@ -217,6 +218,10 @@ pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
 
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
     key(b'X', &[&node.0, &prefix.0])
+}
+
+pub(crate) fn exchanges(node: &Tag) -> Vec<u8> {
+    key(b'E', &[&node.0])
 }
 
 pub(crate) fn all_cursors(node: &Tag) -> KeyRange {

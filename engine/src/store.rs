@@ -350,7 +350,8 @@ impl Store {
         };
         // Packets that do not open are for verification to tell.
         let envelopes = located.stored.envelopes.iter();
-        let recipients = envelopes.map(|envelope| self.packets(envelope).map_or(0, |packets| packets.len())).sum();
+        let recipients =
+            envelopes.map(|envelope| self.packets(located.position, envelope).map_or(0, |packets| packets.len())).sum();
         let trusted = self.trusted();
         let trusted_name = trusted.get(&located.header.actor).cloned();
         let original_name = match &content {
@@ -395,15 +396,16 @@ impl Store {
         let mut stored: Vec<&StoredEnvelope> = located.stored.envelopes.iter().collect();
         stored.sort_by_key(|stored| std::cmp::Reverse(stored.provenance));
         let open = |stored: &StoredEnvelope| {
-            let envelope = Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(stored)? };
+            let envelope =
+                Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(located.position, stored)? };
             Ok((envelope, stored.provenance))
         };
         stored.into_iter().map(open).collect()
     }
 
-    /// The KEK packets of an envelope.
-    pub(crate) fn packets(&self, stored: &StoredEnvelope) -> Result<Recipients> {
-        let row = schema::kek(&stored.packets);
+    /// The KEK packets of an envelope of the record at `position`.
+    pub(crate) fn packets(&self, position: u64, stored: &StoredEnvelope) -> Result<Recipients> {
+        let row = stored.row(position);
         let sealed = self.storage.get(&row)?.ok_or_else(|| Error::damaged("a row of KEK packets", "it is missing"))?;
         crate::exchange::packets::decode(&self.rows.open(&row, &sealed)?)
     }

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::exchange::packets;
 use crate::keyring::SealKey;
 use crate::provenance::{Bringer, Provenance};
+use crate::schema;
 
 /// Positions that share a segment key.
 pub(crate) const SEGMENT_POSITIONS: u64 = 65_536;
@@ -136,8 +137,11 @@ pub(crate) enum StoredPayload {
 pub(crate) struct StoredEnvelope {
     pub(crate) from: [u8; 16],
     pub(crate) cek: [u8; 48],
-    /// Names the row with the packets.
+    /// The name of the packets.
     pub(crate) packets: [u8; 16],
+    /// Whether the row with the packets is of this record alone, and goes with
+    /// the envelope. Others serve any number of records, and stay.
+    pub(crate) is_private: bool,
     /// What is known of where it comes from.
     pub(crate) provenance: Provenance,
     /// Who brought it; nobody if this node made it.
@@ -147,17 +151,26 @@ pub(crate) struct StoredEnvelope {
 impl StoredEnvelope {
     /// One that this node made.
     pub(crate) const fn made_here(from: Origin, cek: [u8; 48], packets: [u8; 16]) -> Self {
-        Self { from: from.0, cek, packets, provenance: Provenance::HERE, brought_by: Vec::new() }
+        Self { from: from.0, cek, packets, is_private: false, provenance: Provenance::HERE, brought_by: Vec::new() }
     }
 
     /// One that somebody brought.
     pub(crate) fn brought(envelope: &Envelope, provenance: Provenance, by: Bringer) -> Self {
         let packets = packets::row_name(&envelope.recipients);
-        Self { from: envelope.from.0, cek: envelope.cek, packets, provenance, brought_by: vec![by] }
+        Self { from: envelope.from.0, cek: envelope.cek, packets, is_private: false, provenance, brought_by: vec![by] }
     }
 
     pub(crate) const fn from(&self) -> Origin {
         Origin(self.from)
+    }
+
+    /// The row with the packets, of a record at `position`.
+    pub(crate) fn row(&self, position: u64) -> Vec<u8> {
+        if !self.is_private {
+            return schema::kek(&self.packets);
+        }
+        let name = Hash::of(&[&position.to_be_bytes()[..], &self.packets].concat());
+        schema::kek(name.0.first_chunk().expect("16 is less than 32"))
     }
 }
 
@@ -460,7 +473,7 @@ fn row_in_words(row: &[u8]) -> String {
         Some(b'K') => "a row of KEK packets",
         Some(b'P') => "a part of a payload",
         Some(b'U' | b'V') => "a row of the log of changes",
-        Some(b'R' | b'X') => "what is remembered of another node",
+        Some(b'R' | b'X' | b'E') => "what is remembered of another node",
         _ => "a row",
     };
     what.to_owned()

@@ -26,7 +26,8 @@ fn good_lines_are_stored_and_bad_ones_named() {
         .feed(&["append", "--rejects", "rejects"], input)
         .exit(6)
         .says("error[bad-lines]: 6 of 9 lines refused, 2 stored");
-    let answer = answer.says("line 3, column 2: ").says("line 5, column 11: ").says("line 7, column ");
+    let answer =
+        answer.says("line 3, column 1: a line is an object").says("line 5, column 11: ").says("line 7, column ");
     let summary = answer.json();
     assert_eq!(members(&summary).len(), 6);
     for name in ["added", "known", "refused", "lines", "interrupted", "reasons"] {

@@ -294,7 +294,9 @@ fn stats_and_doctor_have_their_members() {
         "things",
         "actors",
         "trusted_actors",
+        "waiting",
         "disk_bytes",
+        "waiting",
         "origin",
         "fingerprint",
         "checkpoint",
@@ -304,7 +306,7 @@ fn stats_and_doctor_have_their_members() {
     let health = world.run(&["doctor"]).ok().json();
     assert_eq!(health["ok"], true);
     let recovery = health["checks"].as_array().unwrap().iter().find(|check| check["check"] == "recovery").unwrap();
-    assert_eq!((&recovery["state"], &recovery["hint"]), (&json!("warn"), &json!("thingdb recovery-key")));
+    assert_eq!((&recovery["state"], &recovery["hint"]), (&json!("warn"), &json!("thingdb recovery-key -o FILE")));
     world.run(&["recovery-key"]).ok();
     let healthy = world.run(&["doctor", "--format", "table"]).ok().stdout;
     assert!(healthy.contains("ok    recovery: there is a recovery key"), "{healthy}");
@@ -376,6 +378,46 @@ fn the_documents_list_the_exit_codes_of_the_program() {
     for (code, meaning) in listed {
         assert!(page.contains(&format!("| {code} | {meaning} |")), "{code} {meaning}");
     }
+}
+
+/// The names of the commands that a help text lists.
+fn listed_commands(help: &str) -> Vec<String> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.trim().is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_document_names_every_command_and_every_option() {
+    let world = World::empty();
+    let page = include_str!("../../docs/cli.md");
+    let words: std::collections::BTreeSet<&str> =
+        page.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
+    let mut paths = vec![Vec::new()];
+    let mut count = 0;
+    while let Some(path) = paths.pop() {
+        let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = world.run(&args).ok().stdout;
+        for line in help.lines().filter(|line| line.starts_with(' ')) {
+            // An option is defined by `--long` or by `-s, --long`.
+            let mut parts = line.split_whitespace();
+            let option = match parts.next() {
+                Some(short) if short.len() == 3 && short.starts_with('-') && short.ends_with(',') => parts.next(),
+                first => first,
+            };
+            let Some(option) = option.filter(|option| option.starts_with("--") && option.len() > 2) else { continue };
+            if !matches!(option, "--help" | "--version") {
+                count += 1;
+                assert!(words.contains(option), "{path:?} {option} is not in docs/cli.md");
+            }
+        }
+        for name in listed_commands(&help) {
+            assert!(words.contains(name.as_str()), "{path:?} {name} is not in docs/cli.md");
+            paths.push([path.clone(), vec![name]].concat());
+        }
+    }
+    assert!(count > 100, "{count} options found");
 }
 
 #[test]

@@ -133,9 +133,13 @@ fn a_damaged_keyring_is_4_and_not_12() {
 #[test]
 fn newer_versions_are_15() {
     let world = World::new();
-    fs::write(world.path("db/VERSION"), "thingdb 2\n").unwrap();
+    let version = fs::read(world.path("db/VERSION")).unwrap();
+    fs::write(world.path("db/VERSION"), "thingdb 3\n").unwrap();
     world.run(&["ls"]).exit(15).says("error[newer-version]");
+    // Of before the first release.
     fs::write(world.path("db/VERSION"), "thingdb 1\n").unwrap();
+    world.run(&["ls"]).exit(15).says("error[older-version]").says("hint: with the thingdb that wrote it");
+    fs::write(world.path("db/VERSION"), version).unwrap();
     world.run(&["ls"]).ok();
 
     // The keyring: its version follows the magic of 16 bytes, its last 32 bytes

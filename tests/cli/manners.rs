@@ -122,7 +122,7 @@ fn a_thing_is_verified_against_a_checkpoint() {
 fn what_is_no_checkpoint_is_named() {
     let world = World::new();
     world.write("text", "some text\n");
-    world.write("bytes", b"\xff\xfe");
+    world.write("bytes", b"\xfe\x00");
     let hint = "hint: thingdb checkpoint -o FILE makes one";
     world.run(&["verify", "--checkpoint", "text"]).exit(2).says("text is no checkpoint: ").says(hint);
     world.run(&["verify", "--checkpoint", "bytes"]).exit(2).says("bytes is no checkpoint: it is not text").says(hint);

@@ -38,7 +38,7 @@ fn the_end_of_input_and_ctrl_c_end_the_asking_at_once() {
     for line in ["thingdb ls".to_owned(), format!("thingdb -d new init {}", WEAK.join(" "))] {
         let line = format!("unset THINGDB_PASSPHRASE_FILE; {line}");
         let Some((code, text)) = world.on_terminal(&line, "Passphrase for ", b"\x04") else { return };
-        assert!(code == 2 && text.contains("error[no-passphrase]"), "{text}");
+        assert!(code == 2 && text.contains("error[no-passphrase]") && text.contains(": \r\n"), "{text}");
         assert_eq!(text.matches("Passphrase for ").count(), 1, "{text}");
         let (code, text) = world.on_terminal(&line, "Passphrase for ", b"\x03").unwrap();
         assert!(code == 130 && text.contains("error[interrupted]"), "{text}");

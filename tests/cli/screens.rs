@@ -1,7 +1,7 @@
 //! What people see: tables at every width, colours, times, and the pager.
 //! Terminals are made with `script`; where there is none these tests are skipped.
 
-use super::world::World;
+use super::world::{WEAK, World};
 
 const WIDTHS: [usize; 9] = [40, 60, 72, 80, 100, 120, 140, 160, 200];
 
@@ -72,6 +72,31 @@ fn what_is_said_goes_on_below_between_words() {
     }
     let (_, text) = screen(&world, 60, "thingdb get nothing --id abcdefabcdef --color never").unwrap();
     assert!(text.starts_with("error[not-found]: "), "{text}");
+}
+
+#[test]
+fn names_and_documents_are_never_folded() {
+    let world = World::new();
+    let name = "a thing whose name has so many words that no narrow terminal shows it in one line";
+    world.run(&["put", name, "1"]).ok();
+    let Some((_, text)) = screen(&world, 60, "thingdb ls") else { return };
+    assert!(text.lines().any(|line| line == name), "{text}");
+    world.run(&["put", name, "null", "--action", "retire"]).ok();
+    let (_, text) = screen(&world, 60, "thingdb ls").unwrap();
+    assert!(text.lines().any(|line| line == format!("{name}  (retired)")), "{text}");
+}
+
+#[test]
+fn one_actor_and_one_peer_fit_the_line_but_for_their_keys() {
+    let world = World::new();
+    world.run(&[&["-d", "b", "init", "--actor", "bob"][..], &WEAK].concat()).ok();
+    world.shell("thingdb -d b card | thingdb peer add b - --yes").ok();
+    for command in ["actor show alice", "peer show b"] {
+        for columns in [72, 80, 100] {
+            let Some((_, text)) = screen(&world, columns, &format!("thingdb {command}")) else { return };
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{command} at {columns}:\n{text}");
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,11 @@ fn arguments_win_over_the_environment_and_doubt_is_told() {
         assert!(!answer.stderr.contains("THINGDB_URL"), "{answer:?}");
         for option in [&["--url", &url][..], &["--card", "card"], &["--token-file", "token"]] {
             let answer = Bytes::of(bare(&here, &[args, option].concat())).exit(2).says("error[usage]");
+            // The card with which verify checks files is another matter.
+            if (args[0], option[0]) == ("verify", "--card") {
+                drop(answer.says("FILE"));
+                continue;
+            }
             let answer = answer.says(&format!("{} is for commands that read a server", option[0]));
             assert!(!answer.stderr.contains("-- --"), "{answer:?}");
         }

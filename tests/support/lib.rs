@@ -8,6 +8,7 @@ pub mod prototype;
 pub mod rows;
 pub mod stranger;
 pub mod vector;
+pub mod world;
 
 /// The program in the README is compiled as it stands there.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! A node and an actor that are no database: they write what they like.
 
 use rand::Rng;
-use thingdb_format::{
+use thingdb::format::{
     Actor, Body, Cek, EncryptionKey, Entry, EntryId, Envelope, Fields, Header, Kek, KekPacket, Origin, Signature,
     SigningKey, Suite, ThingId, Time, envelope, line, payload, signature,
 };

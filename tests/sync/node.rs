@@ -1,7 +1,9 @@
 //! Nodes as directories, and their servers as processes.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -179,6 +181,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
     pub(crate) port: u16,
+    said: Value,
 }
 
 impl Server {
@@ -196,7 +199,19 @@ impl Server {
             serde_json::from_str(&said).unwrap_or_else(|_| panic!("{} does not serve: {said}", node.name));
         let url = said["url"].as_str().unwrap().to_owned();
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
-        Self { child, url, port }
+        Self { child, url, port, said }
+    }
+
+    /// The values of its metrics, by name and labels.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
+        let address = self.said["metrics"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let (address, path) = address.split_once('/').unwrap();
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(socket, "GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let text = std::io::read_to_string(socket).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("thingdb_"));
+        let pairs = lines.filter_map(|line| line.rsplit_once(' '));
+        pairs.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
     }
 
     /// Ends it without warning.

@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ struct Counts {
 pub(crate) struct Proxy {
     pub(crate) url: String,
     counts: Arc<Counts>,
+    faults: Arc<Mutex<Faults>>,
 }
 
 impl Proxy {
@@ -40,15 +41,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
         let counts = Arc::new(Counts::default());
-        let all = Arc::clone(&counts);
+        let faults = Arc::new(Mutex::new(faults));
+        let (all, now) = (Arc::clone(&counts), Arc::clone(&faults));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 all.connections.fetch_add(1, Ordering::SeqCst);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let faults = *now.lock().unwrap();
                 carry(client, server, faults, &all);
             }
         });
-        Self { url, counts }
+        Self { url, counts, faults }
+    }
+
+    /// What is wrong with the connections that come from now on.
+    pub(crate) fn set(&self, faults: Faults) {
+        *self.faults.lock().unwrap() = faults;
     }
 
     pub(crate) fn connections(&self) -> u64 {

@@ -73,8 +73,7 @@ fn place_packets(committer: &Committer, store: &Store, batch: &mut Batch, packet
     if !stored.contains(&name) {
         let row = schema::kek(&name);
         if store.storage.get(&row)?.is_none() {
-            let sealed = store.rows.seal(&row, &packets::encode(packets));
-            batch.put(row, sealed);
+            put_packets(store, batch, row, packets);
         }
         if stored.len() > 10_000 {
             stored.clear();
@@ -84,9 +83,20 @@ fn place_packets(committer: &Committer, store: &Store, batch: &mut Batch, packet
     Ok(name)
 }
 
+fn put_packets(store: &Store, batch: &mut Batch, row: Vec<u8>, packets: &Recipients) {
+    let sealed = store.rows.seal(&row, &packets::encode(packets));
+    batch.put(row, sealed);
+}
+
 /// An envelope on its way into a record. Its packets get their row when the
 /// record takes it: whoever sends copies of an entry with ever new envelopes
 /// must not fill the disk with their packets.
+///
+/// An envelope that a record has can lose its place, and nobody knows who else
+/// uses the row of its packets. So such rows are shared only as long as the
+/// record has few envelopes, whatever becomes of these: a record leaves four
+/// rows behind at most. From then on, envelopes that others can take the place
+/// of have a row of their own, which goes with them.
 #[derive(Clone)]
 pub(crate) struct Packed {
     stored: StoredEnvelope,
@@ -122,11 +132,12 @@ pub(super) struct Joined {
     pub(super) dropped: u64,
 }
 
-/// Gives envelopes to a record, as far as they have a place there.
+/// Gives envelopes to the record at `position`, as far as they have a place
+/// there.
 pub(super) fn join(
     coming: Vec<Packed>,
     hand: Option<&Hand>,
-    envelopes: &mut Vec<StoredEnvelope>,
+    (position, envelopes): (u64, &mut Vec<StoredEnvelope>),
     committer: &Committer,
     store: &Store,
     batch: &mut Batch,
@@ -135,14 +146,24 @@ pub(super) fn join(
         return Ok(Joined::default());
     }
     let (stored, packets): (Vec<_>, Vec<_>) = coming.into_iter().map(|packed| (packed.stored, packed.packets)).unzip();
-    let merged = provenance::merge(envelopes, &stored, hand);
-    if merged.added > 0 {
-        let kept: HashSet<[u8; 16]> = merged.kept.iter().map(|envelope| envelope.packets).collect();
-        for (stored, packets) in stored.iter().zip(packets) {
-            if let Some(packets) = packets.filter(|_| kept.contains(&stored.packets)) {
-                place_packets(committer, store, batch, &packets)?;
-            }
+    let mut merged = provenance::merge(envelopes, &stored, hand);
+    let new = merged.kept.len().saturating_sub(merged.added);
+    for (before, envelope) in (envelopes.len()..).zip(merged.kept.iter_mut().skip(new)) {
+        let same = stored.iter().position(|stored| stored.packets == envelope.packets);
+        let Some(packets) = same.and_then(|at| packets.get(at)?.as_ref()) else { continue };
+        envelope.is_private = before >= provenance::CROWDED && envelope.provenance <= Provenance::OPENED;
+        if envelope.is_private {
+            put_packets(store, batch, envelope.row(position), packets);
+        } else {
+            place_packets(committer, store, batch, packets)?;
         }
+    }
+    // Nothing fails from here on, so a row goes only together with its envelope.
+    let rows = |envelopes: &[StoredEnvelope]| -> HashSet<Vec<u8>> {
+        envelopes.iter().filter(|envelope| envelope.is_private).map(|envelope| envelope.row(position)).collect()
+    };
+    for row in rows(envelopes).difference(&rows(&merged.kept)) {
+        batch.delete(row.clone());
     }
     let joined =
         Joined { is_changed: merged.kept != *envelopes, added: merged.added as u64, dropped: merged.dropped as u64 };

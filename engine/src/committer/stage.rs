@@ -210,7 +210,8 @@ impl<'a> Stage<'a> {
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
         let Arrived { id, tag, header, signature, mut record, envelopes, hand, empty } = arrived;
-        let joined = join(envelopes, Some(&hand), &mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        let place = (self.store.size() + self.entries.len() as u64, &mut record.envelopes);
+        let joined = join(envelopes, Some(&hand), place, self.committer, self.store, &mut self.batch)?;
         self.dropped += joined.dropped + empty;
         let is_new = self.tip(&tag)?.state.is_none();
         self.by_id.insert(id, self.entries.len());
@@ -266,7 +267,8 @@ impl<'a> Stage<'a> {
             changed = true;
         }
         let envelopes = arrived.envelopes.clone();
-        let joined = join(envelopes, Some(&arrived.hand), &mut record.envelopes, committer, store, batch)?;
+        let place = (store.size() + at as u64, &mut record.envelopes);
+        let joined = join(envelopes, Some(&arrived.hand), place, committer, store, batch)?;
         *dropped += joined.dropped + arrived.empty;
         Ok(changed || joined.added > 0)
     }
@@ -312,7 +314,8 @@ impl<'a> Stage<'a> {
             record.cek = Some(*cek.as_bytes());
             changed = true;
         }
-        let joined = join(envelopes, hand, &mut record.envelopes, self.committer, self.store, &mut self.batch)?;
+        let place = (position, &mut record.envelopes);
+        let joined = join(envelopes, hand, place, self.committer, self.store, &mut self.batch)?;
         self.dropped += joined.dropped;
         changed |= joined.added > 0;
         if changed || joined.is_changed {

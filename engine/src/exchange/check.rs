@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId, StreamHeader,
-    Trailer, Verified, envelope, line, payload,
+    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId,
+    StreamHeader, Trailer, Verified, envelope, line, payload,
     signature::BatchMemo,
     stream::{LineKind, hash_of_line},
 };
@@ -42,6 +42,9 @@ pub(super) const ENTRY_BYTES: usize = 1024;
 
 /// Opened KEKs that are kept.
 const MAX_KEKS: usize = 1024;
+
+/// Packets of one envelope that name this node and are tried.
+const MAX_NAMED_PACKETS: usize = 4;
 
 /// Passphrase packets that are tried: each costs memory and time that whoever
 /// wrote the stream chose.
@@ -330,8 +333,8 @@ enum Here {
     Known(EntryId),
     /// It is, and the line is not good.
     Refused(Cause),
-    /// It is not, or the line has more.
-    New,
+    /// It is not, or the line has more than is here.
+    New(Option<Box<Located>>),
 }
 
 /// What a worker remembers from line to line.
@@ -451,13 +454,13 @@ impl<'a> Checker<'a> {
             return refused(raw, entry, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
-        match self.known(&entry, &tag, memos) {
+        let found = match self.known(&entry, &tag, memos) {
             Here::Known(id) => return Some(Checked::Known(id)),
             Here::Refused(cause) => return refused(raw, entry, cause),
-            Here::New => {}
-        }
+            Here::New(found) => found,
+        };
         let kept = (self.keeps && raw.is_none()).then(|| entry.clone());
-        match self.entry(number, *entry, tag, self.hand, memos) {
+        match self.entry(number, *entry, tag, (self.hand, found.as_deref()), memos) {
             Ok(mut candidate) => {
                 candidate.came = match (raw, kept) {
                     (Some(raw), _) => Came::Line(raw),
@@ -474,15 +477,18 @@ impl<'a> Checker<'a> {
     /// signed is named by the id, and the line was decoded, so its payload has
     /// the hash that stands there: what is left to check is the signature.
     fn known(&self, entry: &Entry, tag: &Tag, memos: &mut Memos) -> Here {
-        let Some((id, found)) = self.whole(entry, tag) else { return Here::New };
+        let Some((id, found)) = self.here(entry, tag) else { return Here::New(None) };
+        if !self.is_whole(entry, &found) {
+            return Here::New(Some(Box::new(found)));
+        }
         match self.check_again(entry, &id, &found, memos) {
             Ok(()) => Here::Known(id),
             Err(problem) => Here::Refused(Cause::format(&problem)),
         }
     }
 
-    /// The entry as it is here, if the line has nothing to add to it.
-    fn whole(&self, entry: &Entry, tag: &Tag) -> Option<(EntryId, Located)> {
+    /// The entry as it is here.
+    fn here(&self, entry: &Entry, tag: &Tag) -> Option<(EntryId, Located)> {
         let seq = entry.header.seq;
         // What cannot be read is told where the entry is taken in.
         let state = self.store.state(tag).ok()??;
@@ -490,10 +496,14 @@ impl<'a> Checker<'a> {
             return None;
         }
         let id = entry.id();
-        let found = self.store.find(tag, &state, &id, Some(seq)).ok()??;
+        Some((id, self.store.find(tag, &state, &id, Some(seq)).ok()??))
+    }
+
+    /// Whether the line has nothing to add to the entry as it is here.
+    fn is_whole(&self, entry: &Entry, found: &Located) -> bool {
         let stored = &found.stored;
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
-            return None;
+            return false;
         }
         let mut coming = Vec::with_capacity(entry.envelopes.len());
         for envelope in &entry.envelopes {
@@ -502,17 +512,17 @@ impl<'a> Checker<'a> {
                 continue;
             }
             if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
-                return None;
+                return false;
             }
             let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
             coming.push(StoredEnvelope::brought(envelope, provenance, self.hand.bringer()));
         }
         if coming.is_empty() {
-            return Some((id, found));
+            return true;
         }
         let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
         // One that finds no place is told.
-        (merged.dropped == 0 && merged.kept == stored.envelopes).then_some((id, found))
+        merged.dropped == 0 && merged.kept == stored.envelopes
     }
 
     /// Checks the signature of an entry that is here. The same bytes were good
@@ -555,13 +565,13 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks an entry whose actor and origin are accepted; one that is refused
-    /// comes back with the reason.
+    /// comes back with the reason. With who brings it, and what is here of it.
     pub(super) fn entry(
         &self,
         line: u64,
         mut entry: Entry,
         tag: Tag,
-        hand: Hand,
+        (hand, found): (Hand, Option<&Located>),
         memos: &mut Memos,
     ) -> std::result::Result<Candidate, Box<(Cause, Entry)>> {
         let verifier = match self.store.verifier(&entry.header.actor) {
@@ -576,7 +586,7 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
-        let opened = self.open(&entry, &envelopes, &hand);
+        let opened = self.open(&entry, &envelopes, &hand, found);
         let arrived = Arrived::new(entry, tag, opened, hand);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
@@ -597,7 +607,12 @@ impl<'a> Checker<'a> {
             self.withdrawn(header)?;
             return Err(Cause::unknown_actor(&header.actor));
         }
-        if !self.origins.contains(&header.origin) && !self.trusted_origins.contains(&header.origin) {
+        if self.origins.contains(&header.origin) {
+            return Ok(());
+        }
+        // Trust may end while the stream comes, which can be for as long as its
+        // sender likes.
+        if !self.trusted_origins.contains(&header.origin) || self.store.withdrawn().origins.contains(&header.origin) {
             self.withdrawn(header)?;
             return Err(Cause::unknown_origin(&header.origin));
         }
@@ -609,29 +624,30 @@ impl<'a> Checker<'a> {
     /// is dropped. It says nothing of the entry: envelopes are not signed, and
     /// whoever carries an entry can add one. If it were held against the entry,
     /// its whole history could be kept from us.
-    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand) -> Opened {
+    ///
+    /// The payload may be here and the envelope comes, or the other way round.
+    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand, here: Option<&Located>) -> Opened {
+        let here = here.filter(|here| here.stored.cek.is_none());
+        let held = here.filter(|_| entry.payload.is_none()).and_then(|here| self.store.payload(here).ok().flatten());
         let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
         let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
-        let payload = entry.payload.as_ref().filter(|_| !self.store.readers().write_only);
+        let payload = entry.payload.as_ref().or(held.as_ref()).filter(|_| !self.store.readers().write_only);
         let Some(payload) = payload else {
             found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
             return found;
         };
         for envelope in envelopes {
-            let Some(kek) = self.kek(envelope) else {
-                found.envelopes.push(packed(envelope, false));
-                continue;
-            };
-            let opened = kek.and_then(|kek| envelope::open_cek(&kek, &entry.id(), &envelope.cek).ok());
-            let opened = opened.and_then(|cek| Some((payload::open(&entry.header, &cek, payload).ok()?, cek)));
-            let Some((body, opened)) = opened else {
-                found.empty += 1;
-                continue;
-            };
-            if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
-                self.store.originals.note_arrival();
+            match self.cek(entry, envelope, payload) {
+                Some(Some(cek)) => found.cek = Some(cek),
+                Some(None) => {
+                    found.empty += 1;
+                    continue;
+                }
+                None => {
+                    found.envelopes.push(packed(envelope, false));
+                    continue;
+                }
             }
-            found.cek = Some(opened);
             // From here on the record has the CEK. What serves nobody else is
             // not kept, or each import of an own export would add another
             // envelope.
@@ -639,7 +655,27 @@ impl<'a> Checker<'a> {
                 found.envelopes.push(packed(envelope, true));
             }
         }
+        if let (None, None, Some(here)) = (&found.cek, &held, here) {
+            let stored = self.store.envelopes(here).unwrap_or_default();
+            found.cek = stored.iter().find_map(|(envelope, _)| self.cek(entry, envelope, payload)?);
+        }
         found
+    }
+
+    /// The CEK that an envelope gives this node: nothing if it is not addressed
+    /// to it, `Some(None)` if it is and opens nothing.
+    fn cek(&self, entry: &Verified, envelope: &Envelope, payload: &[u8]) -> Option<Option<Cek>> {
+        let mut is_addressed = false;
+        let opened = self.keks(envelope).find_map(|kek| {
+            is_addressed = true;
+            let cek = envelope::open_cek(&*kek?, &entry.id(), &envelope.cek).ok()?;
+            Some((payload::open(&entry.header, &cek, payload).ok()?, cek))
+        });
+        let Some((body, cek)) = opened else { return is_addressed.then_some(None) };
+        if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
+            self.store.originals.note_arrival();
+        }
+        Some(Some(cek))
     }
 
     fn is_own(&self, packet: &KekPacket) -> bool {
@@ -647,47 +683,55 @@ impl<'a> Checker<'a> {
             if self.keys.iter().any(|(own, _)| own == id))
     }
 
-    /// The KEK of an envelope: nothing if it is not addressed to this node,
-    /// `Some(None)` if it is and does not open.
-    fn kek(&self, envelope: &Envelope) -> Option<Option<Arc<Kek>>> {
-        for (own, key) in &self.keys {
-            let addressed = |packet: &&KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if id == own);
-            let Some(packet @ KekPacket::X25519 { kek, .. }) = envelope.recipients.iter().find(addressed) else {
-                continue;
-            };
-            let name = Hash::of(&[&envelope.from.0[..], &own.0, kek].concat());
-            if let Some(known) = lock(&self.keks).get(&name) {
-                return Some(known.clone());
-            }
-            let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
-            let mut keks = lock(&self.keks);
-            if keks.len() >= MAX_KEKS {
-                keks.clear();
-            }
-            keks.insert(name, opened.clone());
-            return Some(opened);
-        }
-        self.passphrase.and_then(|passphrase| self.kek_of(envelope, passphrase))
+    /// The KEKs that an envelope has for this node: none if it is not addressed
+    /// to it, nothing for one that does not open. Several packets can bear one
+    /// name: it is short, and anybody can write it.
+    fn keks<'e>(&'e self, envelope: &'e Envelope) -> impl Iterator<Item = Option<Arc<Kek>>> + 'e {
+        let own = |packet: &'e KekPacket| match packet {
+            KekPacket::X25519 { id, .. } => Some((packet, self.keys.iter().find(|(own, _)| own == id)?)),
+            _ => None,
+        };
+        let named = envelope.recipients.iter().filter_map(own).take(MAX_NAMED_PACKETS);
+        let named = named.map(|(packet, (_, key))| self.kek(envelope, packet, key));
+        let archived = self.passphrase.into_iter().flat_map(move |passphrase| {
+            let packets = envelope.recipients.iter();
+            let packets = packets.filter(|packet| matches!(packet, KekPacket::Passphrase { .. }));
+            packets.filter_map(move |packet| self.archive_kek(envelope, packet, passphrase)).map(Some)
+        });
+        named.chain(archived)
     }
 
-    /// The KEK of an envelope that is sealed to the passphrase. One that does
-    /// not open may be meant for another passphrase.
-    fn kek_of(&self, envelope: &Envelope, passphrase: &Passphrase) -> Option<Option<Arc<Kek>>> {
-        let packets = envelope.recipients.iter();
-        let packet = packets.into_iter().find(|packet| matches!(packet, KekPacket::Passphrase { .. }))?;
+    /// The KEK in a packet that names a key of this node.
+    fn kek(&self, envelope: &Envelope, packet: &KekPacket, key: &DecryptionKey) -> Option<Arc<Kek>> {
+        let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
+        if let Some(known) = lock(&self.keks).get(&name) {
+            return known.clone();
+        }
+        let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
+        let mut keks = lock(&self.keks);
+        if keks.len() >= MAX_KEKS {
+            keks.clear();
+        }
+        keks.insert(name, opened.clone());
+        opened
+    }
+
+    /// The KEK in a packet that is sealed to the passphrase. One that does not
+    /// open may be meant for another passphrase.
+    fn archive_kek(&self, envelope: &Envelope, packet: &KekPacket, passphrase: &Passphrase) -> Option<Arc<Kek>> {
         // All of the packet: a copy with other parameters must not answer for it.
         let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
         // Held while it is stretched: other workers want the same one.
         let mut keks = lock(&self.archive_keks);
         if let Some(known) = keks.get(&name) {
-            return known.clone().map(Some);
+            return known.clone();
         }
         if keks.len() >= MAX_PASSPHRASE_PACKETS {
             return None;
         }
         let opened = packet.open_passphrase(envelope.from, passphrase.as_bytes()).ok().map(Arc::new);
         keks.insert(name, opened.clone());
-        opened.map(Some)
+        opened
     }
 }
 

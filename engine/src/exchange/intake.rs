@@ -311,8 +311,10 @@ impl<'a, 'o> Intake<'a, 'o> {
                 for (id, tag) in added {
                     released.extend(dry_run.room.release_imagined(store, id, *tag, asks));
                     let copies = self.db.with_waiting_room(|room| room.copies(store, id))?;
-                    let copies = copies.into_iter().filter(|(id, _)| dry_run.moves(*id));
-                    released.extend(copies.map(|(id, raw)| Released::Goes(id, vec![ReleasedLine::Stored(raw)])));
+                    let copies = copies.into_iter().filter(|(id, ..)| dry_run.moves(*id));
+                    released.extend(
+                        copies.map(|(id, raw, hand)| Released::Goes(id, vec![ReleasedLine::Stored(raw, hand)])),
+                    );
                 }
                 released
             }
@@ -340,7 +342,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             for line in lines {
                 let candidate = match line {
                     ReleasedLine::Checked(candidate) => Some(*candidate),
-                    ReleasedLine::Stored(raw) => self.reread(id, raw, &mut memos)?,
+                    ReleasedLine::Stored(raw, hand) => self.reread(id, raw, hand, &mut memos)?,
                 };
                 bytes += candidate.as_ref().map_or(0, Candidate::bytes);
                 candidates.extend(candidate);
@@ -353,13 +355,13 @@ impl<'a, 'o> Intake<'a, 'o> {
         Ok(candidates)
     }
 
-    fn reread(&mut self, id: EntryId, raw: Vec<u8>, memos: &mut Memos) -> Result<Option<Candidate>> {
+    fn reread(&mut self, id: EntryId, raw: Vec<u8>, hand: Hand, memos: &mut Memos) -> Result<Option<Candidate>> {
         // One that decodes no more is as good as lost: whoever sent it has it.
         let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
         let tag = self.db.store.tag(&entry.header.thing);
         let checked = match self.checker.withdrawn(&entry.header) {
             // Who brought it then is not who sends the stream at hand.
-            Ok(()) => self.checker.entry(0, *entry, tag, Hand::unknown(), memos).map_err(|refused| refused.0),
+            Ok(()) => self.checker.entry(0, *entry, tag, (hand, None), memos).map_err(|refused| refused.0),
             Err(cause) => Err(cause),
         };
         match checked {

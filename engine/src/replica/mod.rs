@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 pub(crate) mod evidence;
+pub(crate) mod exchanges;
 pub(crate) mod here;
 pub(crate) mod memory;
 pub(crate) mod refused;

@@ -74,7 +74,7 @@ pub(super) struct Stretch {
 pub(super) struct Memo {
     batch: BatchMemo,
     /// Rows of KEK packets that open.
-    packets: HashSet<[u8; 16]>,
+    packets: HashSet<Vec<u8>>,
 }
 
 /// Rows of packets that a worker remembers.
@@ -303,11 +303,12 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
     let fault = original.as_ref().and_then(|original| original.fault.clone());
     problems.extend(fault.map(|fault| (Verdict::BadOriginal, fault)));
     for envelope in &located.stored.envelopes {
-        if memo.packets.contains(&envelope.packets) {
+        let row = envelope.row(located.position);
+        if memo.packets.contains(&row) {
             continue;
         }
-        match store.packets(envelope) {
-            Ok(_) if memo.packets.len() < MAX_PACKETS => drop(memo.packets.insert(envelope.packets)),
+        match store.packets(located.position, envelope) {
+            Ok(_) if memo.packets.len() < MAX_PACKETS => drop(memo.packets.insert(row)),
             Ok(_) => {}
             Err(problem) => problems.push((Verdict::Unreadable, format!("an envelope: {problem}"))),
         }

@@ -359,7 +359,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Which server it reads, if it can read one.
-    const fn remote(&self) -> Option<&RemoteArgs> {
+    pub(crate) const fn remote(&self) -> Option<&RemoteArgs> {
         match self {
             Self::Get(args) => Some(&args.remote),
             Self::Log(args) => Some(&args.remote),

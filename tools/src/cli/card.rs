@@ -30,11 +30,14 @@ pub(crate) enum Whence {
     Stream,
 }
 
-/// The card that an argument names: its text, `@FILE` or `-`. A file can also be
-/// a stream, which begins with the card of the node that wrote it.
+/// The card that an argument names: its text, a file (`FILE`, `@FILE`) or `-`. A
+/// file can also be a stream, which begins with the card of the node that wrote it.
 pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)> {
-    let file = if argument == "-" { Some(argument) } else { argument.strip_prefix('@') };
-    let Some(path) = file else { return Ok((parse(argument)?, Whence::Card)) };
+    // No file is meant by what begins as every card does.
+    if argument.trim_start().as_bytes().starts_with(CARD) {
+        return Ok((parse(argument)?, Whence::Card));
+    }
+    let path = argument.strip_prefix('@').unwrap_or(argument);
     let mut source = BufReader::new(console.source(path)?);
     let name = if path == "-" { "stdin" } else { path };
     let failed = |problem: io::Error| Failure::file(name, &problem);
@@ -63,7 +66,7 @@ fn parse(text: &str) -> Outcome<Card> {
 }
 
 fn no_card(problem: &str) -> Failure {
-    Failure::usage(format!("this is no card: {problem}")).hint("thingdb card, at the peer's own database")
+    Failure::usage(format!("this is no card: {problem}")).hint("at the node whose card it is: thingdb card > NAME.card")
 }
 
 /// The card in the header of a stream, in whichever form and compressed or not.

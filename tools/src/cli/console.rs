@@ -23,6 +23,7 @@ use super::passphrase::{Question, Sources};
 use super::progress::Shown;
 use super::replace::{Manner, Place, Replacement};
 use super::talk::Form;
+use super::whereabouts::Whereabouts;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(crate) struct Console {
     colours: Colours,
     is_quiet: bool,
     form: Form,
+    /// For hints.
+    whereabouts: Whereabouts,
     shown: Shown,
 }
 
@@ -96,6 +99,7 @@ impl Console {
             colours: Colours::default(),
             is_quiet: false,
             form: Form::Text,
+            whereabouts: Whereabouts::default(),
             shown: Shown::default(),
         }
     }
@@ -139,6 +143,17 @@ impl Console {
     pub(crate) fn speaking(mut self, form: Form) -> Self {
         self.form = form;
         self
+    }
+
+    /// Working on what is there.
+    pub(crate) fn at(mut self, whereabouts: Whereabouts) -> Self {
+        self.whereabouts = whereabouts;
+        self
+    }
+
+    /// Where what it works on is.
+    pub(crate) const fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
     }
 
     /// The bar that is on the terminal.

@@ -40,7 +40,8 @@ pub(crate) enum Exit {
     TokenRefused = 13,
     /// Peer not reachable, or not the one that was pinned.
     Unreachable = 14,
-    /// Written by a newer version of this program.
+    /// Written by a newer version of this program, or by one of before the first
+    /// release.
     NewerVersion = 15,
     /// There is no room on a disk for what was to be written.
     DiskFull = 16,
@@ -338,9 +339,15 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
         p if p.is_newer_version() => (Exit::NewerVersion, NEWER_VERSION, INSTALL_NEWER),
+        p if p.is_older_version() => (
+            Exit::NewerVersion,
+            "older-version",
+            "with the thingdb that wrote it: thingdb export -o FILE; with this one: thingdb --db NEW init, then import FILE",
+        ),
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
+        thingdb::Error::NoSuchPeer { .. } => (Exit::NotFound, "not-found", "thingdb peer ls"),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::ActorWithdrawn { .. } => (
             Exit::Usage,

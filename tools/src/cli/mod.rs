@@ -60,6 +60,7 @@ pub(crate) mod user;
 mod waiting;
 mod watch;
 pub(crate) mod when;
+mod whereabouts;
 mod whole;
 
 use std::ffi::OsString;
@@ -78,6 +79,7 @@ use pager::Pager;
 use spool::Spooling;
 use talk::Form;
 use waiting::Waiting;
+use whereabouts::Whereabouts;
 
 /// Runs the command that `args` name and gives its exit code: in the server
 /// that holds the database, or else here.
@@ -91,7 +93,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
-    let console = speaking(console, cli.global.chosen());
+    let console = speaking(console, cli.global.chosen()).at(Whereabouts::of(&cli));
     environment::without_passphrase(&cli, &args, &console);
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
@@ -155,7 +157,7 @@ fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcome<ExitCode>
 
 /// Runs a command in a server, on the database that it holds.
 pub(crate) fn run_in_server(cli: Cli, console: &Console, db: Arc<Db>) -> Exit {
-    let console = &speaking(console.clone(), cli.global.chosen());
+    let console = &speaking(console.clone(), cli.global.chosen()).at(Whereabouts::of(&cli));
     match Context::new(cli.global, console, Some(db)) {
         Ok(context) => execute(&context, cli.command),
         Err(failure) => {

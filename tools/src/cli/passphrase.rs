@@ -204,6 +204,8 @@ impl Sources {
                 Err(Failure::new(Exit::Interrupted, INTERRUPTED, "nothing was done"))
             }
             Err(problem) if problem.kind() == io::ErrorKind::UnexpectedEof => {
+                // What is said next stands on a line of its own.
+                self.console.plain("");
                 Err(missing("the terminal said that nothing more comes"))
             }
             Err(_) => Err(missing("there is no terminal to ask on")),

@@ -9,6 +9,7 @@ use super::args::Global;
 use super::card;
 use super::console::Console;
 use super::error::{Failure, Outcome};
+use super::find::quoted;
 use super::passphrase;
 use super::reader::{Pin, Server};
 use super::text::after_mark;
@@ -49,8 +50,8 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "FILE", env = "THINGDB_TOKEN_FILE", hide_env_values = true)]
     token_file: Option<PathBuf>,
 
-    /// The card of the server's node, - for stdin: it names the certificate
-    #[arg(long, value_name = "FILE", env = "THINGDB_CARD", hide_env_values = true)]
+    /// The card of the server's node, or the file with it, - for stdin: it names the certificate
+    #[arg(long, value_name = "CARD", env = "THINGDB_CARD", hide_env_values = true)]
     card: Option<String>,
 
     /// SHA-256 of the server's certificate, instead of a card
@@ -89,6 +90,22 @@ impl RemoteArgs {
             .hint("--db DIR or --url URL")),
             Some(url) => Ok(Some(url)),
         }
+    }
+
+    /// The options that name the server, for a command that is to read it again.
+    pub(crate) fn named_options(&self) -> Option<String> {
+        let Named { url, token_file, card, tls_fingerprint } = self.named;
+        let token = self.token_file.as_deref().map(Path::to_string_lossy);
+        let options = [
+            (url, "--url", self.url.as_deref()),
+            (card, "--card", self.card.as_deref()),
+            (tls_fingerprint, "--tls-fingerprint", self.tls_fingerprint.as_deref()),
+            (token_file, "--token-file", token.as_deref()),
+        ];
+        let named = options.into_iter().filter(|(is_named, ..)| *is_named);
+        let named: Vec<String> =
+            named.filter_map(|(_, option, value)| Some(format!("{option} {}", quoted(value?)))).collect();
+        (!named.is_empty()).then(|| named.join(" "))
     }
 
     fn only_with_url(&self) -> Outcome {
@@ -130,9 +147,9 @@ impl RemoteArgs {
                 Err(Failure::usage("--card and --token-file both name stdin; one of them has to be a file"))
             }
             (None, Some(file)) => {
-                let (card, _) = card::read(console, &if file == "-" { file.to_owned() } else { format!("@{file}") })?;
+                let (card, _) = card::read(console, file)?;
                 let Some(tls) = card.tls else {
-                    return Err(Failure::usage(format!("the card in {file} names no certificate"))
+                    return Err(Failure::usage(format!("the card {file} names no certificate"))
                         .hint("get a newer one: thingdb card, at the other side"));
                 };
                 Ok(Pin::Card { tls, node: card.node_key })

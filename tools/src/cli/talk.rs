@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::console::Console;
 use super::output::{folded, harmless_json, printable};
+use super::whereabouts::Whereabouts;
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -67,8 +68,9 @@ enum Line<'a> {
 }
 
 impl Remark {
-    fn json(&self, exit: Option<u8>) -> RemarkJson<'_> {
-        let hint = (!self.hints.is_empty()).then(|| self.hints.join("\n"));
+    fn json(&self, exit: Option<u8>, whereabouts: &Whereabouts) -> RemarkJson<'_> {
+        let hints: Vec<_> = self.hints.iter().map(|hint| whereabouts.in_hint(hint)).collect();
+        let hint = (!hints.is_empty()).then(|| hints.join("\n"));
         RemarkJson { code: &self.word, message: &self.fact, details: &self.causes, hint, exit }
     }
 }
@@ -126,9 +128,10 @@ impl Console {
 
     /// A command that helps.
     pub(crate) fn hint(&self, command: &str) {
+        let command = self.whereabouts().in_hint(command);
         match self.form() {
             Form::Text => self.plain(&format!("{} {command}", self.paint(CYAN, "hint:"))),
-            Form::Json => self.json(&Line::Hint(Said { message: command })),
+            Form::Json => self.json(&Line::Hint(Said { message: &command })),
         }
     }
 
@@ -142,7 +145,7 @@ impl Console {
     pub(crate) fn error(&self, remark: &Remark, exit: u8) {
         match self.form() {
             Form::Text => self.text(RED, "error", remark),
-            Form::Json => self.json(&Line::Error(remark.json(Some(exit)))),
+            Form::Json => self.json(&Line::Error(remark.json(Some(exit), self.whereabouts()))),
         }
     }
 
@@ -150,7 +153,7 @@ impl Console {
     pub(crate) fn warn(&self, remark: &Remark) {
         match self.form() {
             Form::Text => self.text(YELLOW, "warning", remark),
-            Form::Json => self.json(&Line::Warning(remark.json(None))),
+            Form::Json => self.json(&Line::Warning(remark.json(None, self.whereabouts()))),
         }
     }
 

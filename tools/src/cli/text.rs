@@ -8,9 +8,18 @@ use std::io::{self, Read};
 /// U+FEFF in UTF-8.
 const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// The beginning of text in UTF-16: its mark, or an ASCII character.
+/// Bytes that tell UTF-16 where it has no mark: two characters.
+const START_BYTES: u64 = 4;
+
+/// The beginning of text in UTF-16: its mark, or two printable ASCII characters.
 fn is_utf16(start: &[u8]) -> bool {
-    matches!(start, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..])
+    let is_text =
+        |one: u8, other: u8| [one, other].iter().all(|byte| byte.is_ascii_graphic() || b" \t\n\r".contains(byte));
+    match start {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [one, 0, other, 0, ..] | [0, one, 0, other, ..] => is_text(*one, *other),
+        _ => false,
+    }
 }
 
 /// The text was in UTF-16.
@@ -59,8 +68,8 @@ impl<R: Read> AfterMark<R> {
 impl<R: Read> Read for AfterMark<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.start.is_none() {
-            let mut start = Vec::with_capacity(MARK.len());
-            self.source.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
+            let mut start = Vec::new();
+            self.source.by_ref().take(START_BYTES).read_to_end(&mut start)?;
             let text = after_mark(&start).map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
             self.start = Some(io::Cursor::new(text.to_vec()));
         }
@@ -103,8 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_text_are_not_taken_for_utf16() {
+        for bytes in [&b"7\0"[..], b"\0\x01\0\x02", b"\x01\0\x02\0", b"\0\0\0\0", b"ab\0\0", b"tdbs\x01"] {
+            assert_eq!(read(bytes).unwrap(), bytes);
+        }
+    }
+
+    #[test]
     fn text_in_utf16_is_named() {
-        for text in ["\u{feff}{\"a\":1}", "{\"a\":1}", "\u{feff}\u{e9}", "7"] {
+        for text in ["\u{feff}{\"a\":1}", "{\"a\":1}", "\u{feff}\u{e9}", "\u{feff}7"] {
             let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
             for bytes in [little, big] {

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::text::AfterMark;
+use super::text::{AfterMark, Utf16};
 use super::unescape::Unescape;
 
 /// Lines, whatever the source holds, and whether it is an array: ndjson goes
@@ -12,8 +12,13 @@ pub(crate) fn lines<'a>(source: impl Read + 'a) -> io::Result<(Box<dyn BufRead +
     let mut source = BufReader::with_capacity(256 << 10, AfterMark::new(source));
     let mut blank = 0;
     let is_array = loop {
-        // What is wrong with the source is told when it is read.
-        let Ok(buffer) = source.fill_buf() else { break false };
+        let buffer = match source.fill_buf() {
+            Ok(buffer) => buffer,
+            // Nothing of it can be read as what it is taken for.
+            Err(problem) if Utf16::is_cause_of(&problem) => return Err(problem),
+            // What else is wrong with the source is told when it is read.
+            Err(_) => break false,
+        };
         match buffer.get(blank) {
             Some(byte) if byte.is_ascii_whitespace() => blank += 1,
             Some(byte) => break *byte == b'[',

@@ -1,5 +1,5 @@
-//! What the server counts, as Prometheus reads it, and the listener on which it
-//! does. No name of a thing, a token or a peer is among it.
+//! What the server counts, as Prometheus reads it. No name of a thing or a token
+//! is among it; peers are named.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use thingdb::Db;
+use thingdb::{Cursors, Db, Origin, Time};
 
 /// Upper bounds of the histogram of durations, in µs.
 const BUCKETS_US: [u64; 12] =
@@ -166,6 +166,7 @@ impl Metrics {
         family(&mut out, "thingdb_ledger_entries", "gauge", "Entries in the ledger.");
         line(&mut out, "thingdb_ledger_entries", db.ledger_size());
         state(&mut out, db);
+        peers(&mut out, db);
         family(&mut out, "thingdb_uptime_seconds", "gauge", "Since the server began.");
         line(&mut out, "thingdb_uptime_seconds", self.began.elapsed().as_secs());
         family(&mut out, "thingdb_build_info", "gauge", "Version of the program.");
@@ -204,6 +205,56 @@ fn state(out: &mut String, db: &Db) {
         conflicts.count() as u64
     });
     gauge("thingdb_peers_contradicting", "Peers that showed two ledgers.", contradictions);
+    gauge("thingdb_read_only", "1 if no entries are taken.", Some(u64::from(!db.is_writable())));
+}
+
+/// How far the exchange with each peer is, and how the last ones ended that this
+/// node began. What is not known is left out.
+fn peers(out: &mut String, db: &Db) {
+    let peers = db.peers().unwrap_or_default();
+    let mut family_of = |name: &str, help: &str, value: &dyn Fn(&Origin) -> Option<f64>| {
+        family(out, name, "gauge", help);
+        for peer in &peers {
+            if let Some(value) = value(&peer.origin()) {
+                line(out, &format!("{name}{{peer=\"{}\"}}", label(&peer.name)), value);
+            }
+        }
+    };
+    let cursors = |node: &Origin| db.cursors(node, "").ok().filter(|cursors| *cursors != Cursors::default());
+    family_of(
+        "thingdb_peer_unsent_entries",
+        "Entries here that were not offered to the peer yet, or that it refused.",
+        &|node| {
+            let cursors = cursors(node)?;
+            let left = db.ledger_size().saturating_sub(cursors.pushed);
+            Some(left.saturating_add(cursors.refused_there.entries()) as f64)
+        },
+    );
+    family_of(
+        "thingdb_peer_unfetched_entries",
+        "Entries of the last checkpoint of the peer that were not fetched yet, or refused here.",
+        &|node| {
+            let cursors = cursors(node)?;
+            let size = db.remembered(node).ok()?.checkpoint?.claimed().size;
+            Some(size.saturating_sub(cursors.pulled).saturating_add(cursors.refused_here.entries()) as f64)
+        },
+    );
+    let seconds = |time: Time| time.micros() as f64 / 1e6;
+    family_of(
+        "thingdb_peer_exchange_succeeded_timestamp_seconds",
+        "When the last exchange with the peer ended that went through, in seconds since 1970.",
+        &|node| db.exchanges(node).ok()?.succeeded.map(seconds),
+    );
+    family_of(
+        "thingdb_peer_exchange_failed_timestamp_seconds",
+        "When the last exchange with the peer ended that did not, in seconds since 1970.",
+        &|node| db.exchanges(node).ok()?.failed.map(|(time, _)| seconds(time)),
+    );
+}
+
+/// A label's value as it stands between quotes.
+fn label(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {
@@ -213,4 +264,15 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) {
 
 fn line(out: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = writeln!(out, "{name} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_its_label_or_its_line() {
+        assert_eq!(label("a\\\"b\"} 1\nc"), r#"a\\\"b\"} 1\nc"#);
+        assert_eq!(label("Halle 1 ü"), "Halle 1 ü");
+    }
 }

@@ -29,6 +29,7 @@ use thingdb_format::{EntryId, Origin};
 use super::check::{Came, Candidate, RawLine};
 use crate::error::Result;
 use crate::ledger::WIDTH;
+use crate::provenance::Hand;
 use crate::schema::Tag;
 use crate::store::Store;
 pub use here::{Waiting, WaitingEntry};
@@ -86,6 +87,8 @@ struct ParkedLine {
     cost: u32,
     /// Its length in rows.
     len: u32,
+    /// Who brought it.
+    hand: Hand,
     is_stored: bool,
     /// Checked and laid out, as long as there is room in memory.
     held: Option<Box<Candidate>>,
@@ -128,7 +131,8 @@ pub(super) enum Released {
 
 pub(super) enum ReleasedLine {
     Checked(Box<Candidate>),
-    Stored(Vec<u8>),
+    /// With who brought it.
+    Stored(Vec<u8>, Hand),
 }
 
 /// An entry that waits no more and does not go on.
@@ -310,9 +314,17 @@ impl Room {
         if from.is_some() && parked.from != from {
             (parked.from, parked.is_dirty) = (from, true);
         }
+        let hand = candidate.arrived.hand;
         let at = parked.lines.iter().position(|line| line.hash == hash);
         if let Some(line) = at.and_then(|at| parked.lines.get_mut(at)) {
-            if !line.is_stored && line.held.is_none() {
+            if hand.is_of(&owner.origin) && !line.hand.is_of(&owner.origin) {
+                // Its envelopes are the origin's own, whoever brought them first.
+                (line.hand, parked.is_dirty) = (hand, true);
+                if let Some(held) = &mut line.held {
+                    candidate.came = Came::NotKept;
+                    **held = candidate;
+                }
+            } else if !line.is_stored && line.held.is_none() {
                 self.held_bytes += candidate.bytes();
                 line.held = Some(Box::new(candidate));
             }
@@ -326,7 +338,15 @@ impl Room {
         self.held_bytes += candidate.bytes();
         let slot = parked.next_slot();
         parked.is_dirty = true;
-        parked.lines.push(ParkedLine { slot, hash, cost, len: 0, is_stored: false, held: Some(Box::new(candidate)) });
+        parked.lines.push(ParkedLine {
+            slot,
+            hash,
+            cost,
+            len: 0,
+            hand,
+            is_stored: false,
+            held: Some(Box::new(candidate)),
+        });
         if is_known {
             self.shares.grow(parked.owner, u64::from(cost));
         } else {
@@ -402,7 +422,7 @@ impl Room {
                     None => {
                         // One that is damaged goes: whoever sent it has it.
                         let read = rows::read_line(store, &id, line.slot, line.len);
-                        lines.extend(read.map(ReleasedLine::Stored));
+                        lines.extend(read.map(|raw| ReleasedLine::Stored(raw, line.hand)));
                     }
                 }
             }
@@ -541,15 +561,16 @@ impl Room {
     }
 
     /// The lines of those who wait for `prev`; they go on waiting.
-    pub(super) fn copies(&mut self, store: &Store, prev: &EntryId) -> Result<Vec<(EntryId, Vec<u8>)>> {
+    pub(super) fn copies(&mut self, store: &Store, prev: &EntryId) -> Result<Vec<(EntryId, Vec<u8>, Hand)>> {
         if self.len() == 0 {
             return Ok(Vec::new());
         }
         self.load(store)?;
         let mut copies = Vec::new();
         for id in self.by_prev.get(prev).into_iter().flatten() {
-            let raw = self.parked.get(id).and_then(|parked| first_line(store, id, parked));
-            copies.extend(raw.map(|raw| (*id, raw)));
+            let Some(parked) = self.parked.get(id) else { continue };
+            let first = first_line(store, id, parked).zip(parked.lines.first());
+            copies.extend(first.map(|(raw, line)| (*id, raw, line.hand)));
         }
         Ok(copies)
     }

@@ -16,6 +16,7 @@ use thingdb_format::{Actor, EntryId, Origin};
 use super::{Owner, Parked, ParkedLine, Room};
 use crate::committer::{Committer, Job};
 use crate::error::Result;
+use crate::provenance::Hand;
 use crate::schema::{self, Tag};
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
@@ -39,8 +40,9 @@ struct ParkedRow {
     actor: [u8; 32],
     from: Option<[u8; 16]>,
     since: u64,
-    /// Slot, first bytes of the hash, what it is counted with, length.
-    lines: Vec<(u8, [u8; 8], u32, u32)>,
+    /// Slot, first bytes of the hash, what it is counted with, length, and who
+    /// brought it.
+    lines: Vec<(u8, [u8; 8], u32, u32, Hand)>,
 }
 
 /// The row that says how many wait.
@@ -95,7 +97,8 @@ pub(super) fn load(store: &Store, dead: &mut Vec<Vec<u8>>) -> Result<Vec<(EntryI
             dead.push(key);
             continue;
         };
-        let line = |(slot, hash, cost, len)| ParkedLine { slot, hash, cost, len, is_stored: true, held: None };
+        let line =
+            |(slot, hash, cost, len, hand)| ParkedLine { slot, hash, cost, len, hand, is_stored: true, held: None };
         let parked = Parked {
             prev: EntryId(row.prev),
             tag: Tag(row.tag),
@@ -193,7 +196,7 @@ fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &mut Parked) {
         actor: parked.owner.actor.0,
         from: parked.from.map(|from| from.0),
         since: parked.since,
-        lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.cost, line.len)).collect(),
+        lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.cost, line.len, line.hand)).collect(),
     };
     let key = entry_key(id);
     let sealed = store.rows.seal(&key, &stored::encode(&row));

@@ -159,7 +159,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
 fn read_key(key: &str) -> Outcome<Actor> {
     key.to_ascii_lowercase().parse().map_err(|_| {
         Failure::usage(format!("{key:?} is no actor key: 64 hex digits"))
-            .hint("thingdb actor ls, at the actor's own database")
+            .hint("at the actor's own database: thingdb actor ls")
     })
 }
 
@@ -309,7 +309,9 @@ fn show(context: &Context, known: &Known) -> Outcome {
         Format::Table => {
             let [name, key, role, since] = row(known);
             let since = if known.trusted { format!("trusted since {since} UTC") } else { since };
-            context.output.line(&format!("{name}  {key}  {role}, {since}"))
+            let mut text = context.output.text();
+            text.line(&format!("{name}  {key}  {role}, {since}"))?;
+            text.end()
         }
     }
 }

@@ -171,6 +171,7 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
     );
     checks.push(signer(db));
     checks.extend(contradictions(db)?);
+    checks.extend(exchanges(db)?);
     checks.push(waiting(db)?);
     checks.push(recovery(db));
     checks.push(clock(db)?);
@@ -225,12 +226,33 @@ fn contradictions(db: &Db) -> Outcome<Vec<Check>> {
     Ok(checks)
 }
 
+/// How the last exchange with each peer ended whose server is known.
+fn exchanges(db: &Db) -> Outcome<Vec<Check>> {
+    let mut checks = Vec::new();
+    for peer in db.peers()? {
+        if db.peer_address(&peer.name)?.is_none() {
+            continue;
+        }
+        let exchanges = db.exchanges(&peer.origin())?;
+        let is_failing = exchanges.is_failing();
+        let well =
+            exchanges.succeeded.map_or_else(|| "none yet went through".to_owned(), |at| format!("the last at {at}"));
+        let fact = match exchanges.failed.filter(|_| is_failing) {
+            Some((at, why)) => format!("{}: {well}; the one at {at} did not: {why}", peer.name),
+            None => format!("{}: {well}", peer.name),
+        };
+        let check = Check::new("exchange", if is_failing { State::Warn } else { State::Ok }, fact);
+        checks.push(if is_failing { check.hint(format!("thingdb sync {}", find::quoted(&peer.name))) } else { check });
+    }
+    Ok(checks)
+}
+
 fn recovery(db: &Db) -> Check {
     if db.key_slots().iter().any(|slot| slot.kind == SlotKind::RecoveryKey) {
         return Check::new("recovery", State::Ok, "there is a recovery key");
     }
     Check::new("recovery", State::Warn, "no recovery key: a lost passphrase loses the data")
-        .hint("thingdb recovery-key")
+        .hint("thingdb recovery-key -o FILE")
 }
 
 /// An entry from the future tells of a clock that was set back.

@@ -6,6 +6,7 @@ use thingdb::{Db, EntryId};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::find;
 use crate::cli::fork::{EquivocationJson, ForkJson};
 use crate::cli::input;
 use crate::cli::output::{Format, printable};
@@ -113,10 +114,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Format::Raw | Format::Table => table(context, args.times, forks)?,
     }
     if let Some(thing) = first {
-        let thing = printable(thing.as_str());
-        context
-            .console
-            .hint(&format!("thingdb resolve {thing} --keep ID --reason '…', or just put: it joins all heads"));
+        let thing = find::quoted(thing.as_str());
+        context.console.hint(&format!("thingdb resolve {thing} --keep ID --reason TEXT"));
+        context.console.hint(&format!("thingdb put {thing} JSON, which joins all heads, too"));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (12, "wrong passphrase"),
     (13, "token refused, or its scope does not reach"),
     (14, "peer not reachable, or not the one that was pinned"),
-    (15, "the database or the stream was written by a newer version"),
+    (15, "written by a newer version, or a database from before the first release"),
     (16, "a disk is full: what was reported as stored is stored"),
     (17, "the database, or a file in its directory, is not this user's own"),
     (130, "interrupted; what was reported as stored is stored"),

@@ -160,9 +160,9 @@ fn refuse_strangers(dir: &Path) -> Outcome {
 
 /// A peer and its card, as `--to` names them.
 fn introduction(context: &Context, text: &str) -> Outcome<(String, Card)> {
-    let (name, card) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("thingdb card"))?;
+    let (name, card) = text.split_once('=').ok_or_else(|| {
+        Failure::usage(format!("{text:?} is not NAME=CARD or NAME=@FILE")).hint("at the peer: thingdb card > NAME.card")
+    })?;
     Ok((name.to_owned(), card::read(&context.console, card)?.0))
 }
 

@@ -93,10 +93,10 @@ fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) ->
     for thing in things {
         let thing = thing?;
         let name = printable(thing.thing.as_str());
-        // Names alone are for programs.
+        // Names alone are for programs. No name is folded: it is there to be copied.
         match marks(&thing) {
-            Some(marks) if !is_raw => text.line(&format!("{name}  ({marks})"))?,
-            _ => text.line(&name)?,
+            Some(marks) if !is_raw => text.write(&format!("{name}  ({marks})\n"))?,
+            _ => text.write(&format!("{name}\n"))?,
         }
     }
     text.end()

@@ -228,7 +228,11 @@ fn conclude(report: &MigrateReport) -> Outcome {
     if report.refused_total == 0 {
         return Ok(());
     }
-    let verb = if report.dry_run { "would be" } else { "were" };
+    let verb = match report.refused_total {
+        _ if report.dry_run => "would be",
+        1 => "was",
+        _ => "were",
+    };
     let count = counted(report.refused_total, "entry", "entries");
     let fact = format!("{count} of the prototype {verb} refused, {} migrated", grouped(report.migrated));
     let cause = |(line, reason): (u64, &str)| format!("line {line}: {reason}");

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Actor, Db, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
+use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
 use crate::cli::confirm;
@@ -107,6 +107,23 @@ struct Known {
     tls: Option<String>,
     /// How it contradicted what it showed of its ledger, if it did.
     contradiction: Option<Contradicted>,
+    /// How the last exchanges that this node began ended.
+    exchange: Exchanged,
+}
+
+#[derive(Serialize)]
+struct Exchanged {
+    succeeded: Option<String>,
+    failed: Option<String>,
+    /// The word for why that one failed.
+    why: Option<String>,
+}
+
+impl From<Exchanges> for Exchanged {
+    fn from(exchanges: Exchanges) -> Self {
+        let (failed, why) = exchanges.failed.map(|(at, why)| (at.to_string(), why)).unzip();
+        Self { succeeded: exchanges.succeeded.map(|at| at.to_string()), failed, why }
+    }
 }
 
 /// A peer that is forgotten, and what went with it.
@@ -339,6 +356,7 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
             found: conflict.evidence.found.word(),
             file: conflict.file.display().to_string(),
         }),
+        exchange: db.exchanges(&peer.origin())?.into(),
     })
 }
 
@@ -396,23 +414,31 @@ fn show(context: &Context, peer: &Known) -> Outcome {
         Format::Json | Format::Ndjson => context.output.object(peer),
         Format::Raw => context.output.line(&peer.card),
         Format::Table => {
+            let mut text = context.output.text();
             let name = printable(&peer.name);
-            context.output.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
+            text.line(&format!("{name}  {}  since {} UTC", peer.fingerprint, when::short(peer.time)))?;
             if let Some(url) = &peer.url {
                 let token = if peer.has_token { "with a token" } else { "without a token" };
-                context.output.line(&format!("  at    {}  {token}", printable(url)))?;
+                text.line(&format!("  at    {}  {token}", printable(url)))?;
             }
             if let Some(tls) = &peer.tls {
-                context.output.line(&format!("  tls   {tls}, not that of its card"))?;
+                text.line(&format!("  tls   {tls}, not that of its card"))?;
             }
             if let Some(Contradicted { found, file }) = &peer.contradiction {
-                context.output.line(&format!("  {found}, see {}", printable(file)))?;
+                text.line(&format!("  {found}, see {}", printable(file)))?;
             }
-            peer.actors.iter().try_for_each(|actor| {
+            if let Some(at) = &peer.exchange.succeeded {
+                text.line(&format!("  last exchange {at}"))?;
+            }
+            if let (Some(at), Some(why)) = (&peer.exchange.failed, &peer.exchange.why) {
+                text.line(&format!("  last failure  {at}, {}", printable(why)))?;
+            }
+            for actor in &peer.actors {
                 let withdrawn =
                     actor.withdrawn.as_ref().map(|at| format!("  trust withdrawn {at}")).unwrap_or_default();
-                context.output.line(&format!("  actor {}  {}{withdrawn}", printable(&actor.name), actor.key))
-            })
+                text.line(&format!("  actor {}  {}{withdrawn}", printable(&actor.name), actor.key))?;
+            }
+            text.end()
         }
     }
 }

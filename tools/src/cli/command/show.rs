@@ -65,9 +65,8 @@ fn print_original(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcom
     if !context.output.is_terminal() {
         return context.output.bytes(document.as_bytes());
     }
-    let mut text = context.output.text();
-    text.line(&printable(&document))?;
-    text.end()
+    // Whole: who copies it from the terminal has what was signed.
+    context.output.line(&printable(&document))
 }
 
 fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {

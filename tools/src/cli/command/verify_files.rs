@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: O
     let trusted = |argument: &String| match card::read(console, argument)? {
         (card, Whence::Card) => Ok(card),
         (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
-            .hint("thingdb card, at the node, and a safe way from there")),
+            .hint("at the node: thingdb card > NAME.card, and a safe way from there")),
     };
     let cards = cards.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
     let mut audit = cards.iter().fold(Audit::new(), Audit::trust);

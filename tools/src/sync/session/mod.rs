@@ -34,7 +34,7 @@ use refusals::Refusals;
 use window::Window;
 
 pub(crate) use summary::{Count, Summary};
-pub(crate) use waiting::{Waiting, wanted};
+pub(crate) use waiting::{Waiting, WaitingThere, wanted};
 
 /// What an exchange is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

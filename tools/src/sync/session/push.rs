@@ -117,7 +117,7 @@ impl Session<'_> {
         cursors.pushed = end;
         self.push_completed(cursors, revision, &sent, &mut growth)?;
         if greeting.waiting > 0 || self.summary.pushed.tally.pending > 0 {
-            self.push_wanted(&mut growth)?;
+            self.summary.waiting_there = self.push_wanted(&mut growth)?;
         }
         self.summary.offered = Some((end, revision));
         if growth.is_stale() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thingdb::{RefusalKind, Time};
 
-use super::waiting::Waiting;
+use super::waiting::{Waiting, WaitingThere};
 use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
 
 /// What became of entries that went one way.
@@ -33,6 +33,8 @@ pub(crate) struct Summary {
     pub(crate) pushed: Count,
     /// Entries that wait here for others, when entries were fetched.
     pub(crate) waiting: Waiting,
+    /// What entries wait for at the peer, when entries were sent.
+    pub(crate) waiting_there: WaitingThere,
     /// Entries that went and that no envelope lets the peer read.
     pub(crate) unreadable: u64,
     /// The prefix of all things that were exchanged: the one that was asked for,

@@ -1,7 +1,7 @@
 //! What waits on either side for an entry that is not there. Whoever has that
 //! entry brings it, also when it stands below the cursors.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use thingdb::{Db, EntryId, ShortId, WaitingEntry, short_id};
 
@@ -22,6 +22,28 @@ pub(crate) struct Waiting {
     pub(crate) entries: u64,
     /// For which.
     pub(crate) waits_for: BTreeSet<EntryId>,
+}
+
+/// What entries at the peer wait for, by first halves of ids: at most
+/// [`MAX_WANTED`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WaitingThere {
+    /// Entries that this node has, and that went in vain.
+    pub(crate) not_taken: BTreeSet<ShortId>,
+    /// Entries that neither side has.
+    pub(crate) nowhere: BTreeSet<ShortId>,
+}
+
+impl WaitingThere {
+    /// How many entries are waited for.
+    pub(crate) fn missing(&self) -> u64 {
+        (self.not_taken.len() + self.nowhere.len()) as u64
+    }
+
+    /// All that is waited for.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = &ShortId> {
+        self.not_taken.iter().chain(&self.nowhere)
+    }
 }
 
 /// The entries about things with this prefix that wait here, those that have
@@ -62,31 +84,45 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sends what entries at the peer wait for, as far as it is here.
-    pub(super) fn push_wanted(&mut self, growth: &mut Growth) -> Outcome {
+    /// Sends what entries at the peer wait for, as far as it is here. Gives what
+    /// they wait for after that.
+    pub(super) fn push_wanted(&mut self, growth: &mut Growth) -> Outcome<WaitingThere> {
         let mut sent = HashSet::new();
         for _ in 0..MAX_ROUNDS {
             let wanted = self.remote.wanted(&self.prefix)?;
-            let mut positions: Vec<u64> = self.db.positions_of(&wanted)?.into_values().collect();
-            if !self.prefix.is_empty() {
-                let mut of_things = Vec::new();
-                for position in positions {
-                    if self.db.is_of(position, &self.prefix)? {
-                        of_things.push(position);
-                    }
-                }
-                positions = of_things;
-            }
+            let mut positions: Vec<u64> = self.here_of(&wanted)?.into_values().collect();
             positions.retain(|position| sent.insert(*position));
             positions.sort_unstable();
             let lacking = self.lacking(&positions, &There::Ask)?;
             if lacking.is_empty() {
-                break;
+                return self.waiting_there(wanted);
             }
             let total = lacking.len() as u64;
             self.send(&lacking, push::Goods::Lacking, None, growth, &|_| (0, total))?;
         }
-        Ok(())
+        let wanted = self.remote.wanted(&self.prefix)?;
+        self.waiting_there(wanted)
+    }
+
+    fn waiting_there(&self, wanted: Vec<ShortId>) -> Outcome<WaitingThere> {
+        let here = self.here_of(&wanted)?;
+        let (not_taken, nowhere) = wanted.into_iter().partition(|id| here.contains_key(id));
+        Ok(WaitingThere { not_taken, nowhere })
+    }
+
+    /// Where those of these entries are that are here and part of the exchange.
+    fn here_of(&self, ids: &[ShortId]) -> Outcome<HashMap<ShortId, u64>> {
+        let mut places = self.db.positions_of(ids)?;
+        if !self.prefix.is_empty() {
+            let mut of_things = HashMap::new();
+            for (id, position) in places {
+                if self.db.is_of(position, &self.prefix)? {
+                    of_things.insert(id, position);
+                }
+            }
+            places = of_things;
+        }
+        Ok(places)
     }
 
     /// What waits here when the exchange has ended.

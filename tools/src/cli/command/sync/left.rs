@@ -1,5 +1,8 @@
 //! What an exchange leaves behind: entries that one side refuses, and entries
-//! that wait here for others.
+//! that wait on either side for others.
+
+use data_encoding::HEXLOWER;
+use thingdb::ShortId;
 
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, printable};
@@ -56,11 +59,36 @@ pub(super) fn conclude(summary: &Summary, peer: &str) -> Outcome {
         );
         hints.push("another peer may have what is waited for: thingdb pull OTHER".to_owned());
     }
+    wait_there(summary, &name, &mut facts, &mut causes, &mut hints);
     if facts.is_empty() {
         return Ok(());
     }
     let failure = Failure::new(Exit::Partly, word, facts.join("; ")).causes(causes);
     Err(hints.into_iter().fold(failure, Failure::hint))
+}
+
+/// What entries at the peer wait for.
+fn wait_there(
+    summary: &Summary,
+    name: &str,
+    facts: &mut Vec<String>,
+    causes: &mut Vec<String>,
+    hints: &mut Vec<String>,
+) {
+    let there = &summary.waiting_there;
+    if there.missing() == 0 {
+        return;
+    }
+    let missing = counted(there.missing(), "entry that is not", "entries that are not");
+    facts.push(format!("entries wait at {name} for {missing} there"));
+    let short = |id: &ShortId| HEXLOWER.encode(id);
+    let not_taken = there.not_taken.iter().map(|id| format!("{} is here, and {name} does not take it", short(id)));
+    let nowhere = there.nowhere.iter().map(|id| format!("{} is neither at {name} nor here", short(id)));
+    causes.extend(not_taken.take(MAX_SHOWN));
+    causes.extend(nowhere.take(MAX_SHOWN));
+    if !there.nowhere.is_empty() {
+        hints.push(format!("another peer may have what is waited for: thingdb pull OTHER; then thingdb push {name}"));
+    }
 }
 
 impl Way<'_> {
@@ -83,7 +111,7 @@ impl Way<'_> {
         let explained = kinds.permanent + kinds.version + kinds.passing;
         // What is not explained is taken for a matter of trust.
         if now.refused > explained || still.trust > 0 {
-            hints.push(format!("{trust}; else: thingdb actor trust NAME KEY"));
+            hints.push(format!("{trust}; the same with the card of the node that wrote them, if that is another one"));
             hints.push("the next exchange offers them again then".to_owned());
         }
         if kinds.version > 0 || still.version > 0 {

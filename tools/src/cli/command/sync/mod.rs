@@ -6,6 +6,7 @@ mod left;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use thingdb::{Db, Peer};
 
@@ -19,7 +20,7 @@ use crate::client::address::Address;
 use crate::client::pace::Pace;
 use crate::sync::news::News;
 use crate::sync::remote::Remote;
-use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting};
+use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting, WaitingThere};
 use crate::sync::wire::{MAX_REASONS, Tally};
 use fault::{failure, unanswered};
 use left::conclude;
@@ -43,7 +44,8 @@ it ended. What the peer shows of its ledger is kept, and has to have grown out o
 what it showed before.
 
 Exit code 4 if a ledger was set back or shows two faces, 6 if entries were
-refused or wait for others that are not here, 13 if the token is, 14 if the peer cannot be reached or is another.")]
+refused or wait, here or there, for others that are not, 13 if the token is, 14
+if the peer cannot be reached or is another.")]
 pub(crate) struct Args {
     /// The peer
     peer: String,
@@ -109,6 +111,8 @@ struct Told<'a> {
     things: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<WaitingJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_there: Option<WaitingThereJson>,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -128,6 +132,20 @@ impl WaitingJson {
     fn new(waiting: &Waiting) -> Option<Self> {
         let waits_for = waiting.waits_for.iter().take(MAX_REASONS).map(ToString::to_string).collect();
         (waiting.entries > 0).then_some(Self { entries: waiting.entries, waits_for })
+    }
+}
+
+/// What entries at the peer wait for when the exchange has ended.
+#[derive(Serialize)]
+struct WaitingThereJson {
+    /// The first hundred, by the first halves of their ids.
+    waits_for: Vec<String>,
+}
+
+impl WaitingThereJson {
+    fn new(waiting: &WaitingThere) -> Option<Self> {
+        let waits_for: Vec<String> = waiting.waits_for().take(MAX_REASONS).map(|id| HEXLOWER.encode(id)).collect();
+        (!waits_for.is_empty()).then_some(Self { waits_for })
     }
 }
 
@@ -176,7 +194,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
     let mut remote = connect(db, peer, args, pace.clone())?;
     let mut first = true;
     let mut away = false;
-    let mut told = [0; 3];
+    let mut told = [0; 4];
     loop {
         let (done, mut line) = exchange(context, db, peer, way, args, remote, first);
         first = false;
@@ -191,9 +209,14 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
             away = false;
         }
         let concluded = done.and_then(|summary| {
-            let refused = [summary.pulled.refused(), summary.pushed.refused(), summary.waiting.entries];
+            let left = [
+                summary.pulled.refused(),
+                summary.pushed.refused(),
+                summary.waiting.entries,
+                summary.waiting_there.missing(),
+            ];
             // What was told is told again when it is more or less.
-            if std::mem::replace(&mut told, refused) == refused { Ok(()) } else { conclude(&summary, &peer.name) }
+            if std::mem::replace(&mut told, left) == left { Ok(()) } else { conclude(&summary, &peer.name) }
         });
         match concluded {
             // Both pass: what is refused may be accepted later, and somebody makes room.
@@ -251,12 +274,12 @@ fn exchange(
     let mut session = Session::new(db, peer, &args.things, plan, remote, &mut tick);
     let done = session.run();
     let remote = session.into_remote();
+    let url = remote.client().address().to_string();
+    let done = done.map_err(|fault| failure(fault, &peer.name, &url));
+    note(db, peer, args, done.as_ref().err());
     let summary = match done {
         Ok(summary) => summary,
-        Err(fault) => {
-            let url = remote.client().address().to_string();
-            return (Err(failure(fault, &peer.name, &url)), remote);
-        }
+        Err(failure) => return (Err(failure), remote),
     };
     let (sent, received) = (traffic.sent() - sent, traffic.received() - received);
     meter.end(summary.pulled.tally.added + summary.pushed.tally.added, sent + received);
@@ -267,6 +290,7 @@ fn exchange(
         pushed: plan.push.then(|| TheWay::new(&summary.pushed, args)),
         things: summary.things.clone(),
         waiting: WaitingJson::new(&summary.waiting),
+        waiting_there: WaitingThereJson::new(&summary.waiting_there),
         peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
@@ -285,6 +309,16 @@ fn exchange(
         remark(context, peer, args, &summary);
     }
     (said.map(|()| summary), remote)
+}
+
+/// Keeps when an exchange ended, and how. One that somebody ended says nothing of
+/// the peer.
+fn note(db: &Db, peer: &Peer, args: &Args, failure: Option<&Failure>) {
+    if args.dry_run || failure.is_some_and(|failure| failure.exit() == Exit::Interrupted) {
+        return;
+    }
+    // Where nothing can be written there are greater sorrows, and they are told.
+    drop(db.note_exchange(&peer.origin(), failure.map_or(Ok(()), |failure| Err(failure.word()))));
 }
 
 /// What a person should know of the token, and of what the peer can read.
@@ -311,7 +345,7 @@ fn connect(db: &Db, peer: &Peer, args: &Args, pace: Pace) -> Outcome<Remote> {
     let name = printable(&peer.name);
     let set = format!("thingdb peer set {name} --url https://HOST:PORT --token-file FILE");
     let Some(known) = db.peer_address(&peer.name)? else {
-        return Err(Failure::usage(format!("where {name} is reached is not known")).hint(set));
+        return Err(Failure::usage(format!("no URL is known for the peer {name}")).hint(set));
     };
     let address: Address = known
         .url
