@@ -92,6 +92,8 @@ fn whatever_envelopes_come_and_go_their_packets_are_there_and_others_go() {
         let origin = node.node_key().origin();
         let mut entries = writer.history("x", 1, 3);
         entries.extend(writer.history("y", 1, 2));
+        // Of one that waits, few copies can wait.
+        import(&db, Sender::unknown(), &entries);
         let senders =
             [Sender::node(origin), Sender::node(someone()), Sender::node(someone()), Sender::claiming(origin)];
         // Packets and envelopes that came before.

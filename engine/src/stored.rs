@@ -314,9 +314,10 @@ impl LooseRecord {
         self.bytes.len() + self.large.as_ref().map_or(0, Vec::len)
     }
 
-    /// The payload that goes into rows of its own, if it is so large.
-    pub(crate) fn large_payload(&self) -> Option<&[u8]> {
-        self.large.as_deref()
+    /// The payload that goes into rows of its own, if it is so large. It is here
+    /// no more then.
+    pub(crate) fn take_large_payload(&mut self) -> Option<Vec<u8>> {
+        self.large.take()
     }
 
     /// Gives a stub its payload. Whether it was one.
@@ -549,7 +550,7 @@ mod tests {
             assert!(loose.complete(Some(&vec![8; bytes])));
             assert!(!loose.complete(Some(&[9])));
             assert_eq!(loose.payload(), Some(&vec![8; bytes][..]));
-            assert_eq!(loose.large_payload().is_some(), bytes > INLINE_PAYLOAD_BYTES);
+            assert_eq!(loose.take_large_payload().is_some(), bytes > INLINE_PAYLOAD_BYTES);
         }
     }
 

@@ -6,7 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use data_encoding::{BASE64, HEXLOWER};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
 
 use crate::Error;
 use crate::codec::within;
@@ -41,17 +42,59 @@ pub(crate) fn base64(what: &'static str, text: &str, most: usize) -> Result<Vec<
     Ok(bytes)
 }
 
+/// The same from a string as it stands in JSON, between its quotes, whose escapes
+/// exist: it is unescaped piece by piece.
+pub(crate) fn escaped_base64(what: &'static str, text: &str, most: usize) -> Result<Vec<u8>, Error> {
+    /// Letters of a piece: a multiple of four.
+    const PIECE: usize = 4096;
+    if !text.contains('\\') {
+        return base64(what, text, most);
+    }
+    let (mut bytes, mut piece) = (Vec::new(), String::with_capacity(PIECE));
+    let add = |piece: &mut String, bytes: &mut Vec<u8>| {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        // What is padded is the last piece.
+        if !bytes.len().is_multiple_of(3) {
+            return Err(Error::Malformed { what, problem: "is not canonical base64" });
+        }
+        bytes.extend(base64(what, piece, most)?);
+        piece.clear();
+        within(what, bytes.len() as u64, 0, most as u64)
+    };
+    let mut rest = text.chars();
+    while let Some(letter) = rest.next() {
+        piece.push(if letter == '\\' { unescaped(&mut rest) } else { letter });
+        if piece.len() >= PIECE {
+            add(&mut piece, &mut bytes)?;
+        }
+    }
+    add(&mut piece, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What stands behind a backslash, as far as it can be a letter of base64; a
+/// letter that is none otherwise.
+fn unescaped(rest: &mut std::str::Chars<'_>) -> char {
+    const NONE: char = '\0';
+    match rest.next() {
+        Some('/') => '/',
+        Some('u') => {
+            let digits = rest.as_str().get(..4).unwrap_or_default();
+            let code = u32::from_str_radix(digits, 16).ok();
+            rest.nth(3);
+            code.and_then(char::from_u32).unwrap_or(NONE)
+        }
+        _ => NONE,
+    }
+}
+
 /// Exactly `N` bytes in canonical base64.
 pub(crate) fn base64_array<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], Error> {
     let bytes = base64(what, text, N)?;
     within(what, bytes.len() as u64, N as u64, N as u64)?;
     Ok(bytes.try_into().expect("the length was compared"))
-}
-
-/// Whether the text can be an object: derived decoders also take an array for
-/// the members in their order.
-pub(crate) fn may_be_object(text: &[u8]) -> bool {
-    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
 /// Keeps the error of this crate while the parser carries its own.
@@ -126,6 +169,15 @@ fn message(error: &serde_json::Error) -> String {
     text
 }
 
+/// A string where something else is expected. The parser, if it is told what to
+/// expect, quotes a string of any length in its error, six letters for a byte
+/// at worst: so it is not told, and the visitor that finds a string says so.
+fn not_text<E: serde::de::Error>(text: &str, expected: &dyn serde::de::Expected) -> E {
+    const MOST: usize = 64;
+    let found = if text.len() <= MOST { Unexpected::Str(text) } else { Unexpected::Other("a long string") };
+    E::invalid_type(found, expected)
+}
+
 /// Reads an [`Object`] wherever one is expected.
 pub(crate) struct Seed<'c, O> {
     faults: &'c Faults,
@@ -142,12 +194,16 @@ impl<'de, O: Object> DeserializeSeed<'de> for Seed<'_, O> {
     type Value = O::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<O::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de, O: Object> Visitor<'de> for Seed<'_, O> {
     type Value = O::Value;
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<O::Value, E> {
+        Err(not_text(text, &self))
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} as an object", O::NAME)
@@ -193,6 +249,18 @@ impl<'de, A: MapAccess<'de>> Members<'_, A> {
         parse: impl FnOnce(&str) -> Result<T, Error>,
     ) -> Result<(), A::Error> {
         let seed = Text { name, faults: self.faults, parse };
+        self.value(name, slot, seed)
+    }
+
+    /// A string that may be long, as it stands there with its quotes: the parser
+    /// would hold it once more where it has an escape.
+    pub(crate) fn raw<T>(
+        &mut self,
+        name: &'static str,
+        slot: &mut Option<T>,
+        parse: impl FnOnce(&str) -> Result<T, Error>,
+    ) -> Result<(), A::Error> {
+        let seed = Raw { name, faults: self.faults, parse };
         self.value(name, slot, seed)
     }
 
@@ -276,6 +344,24 @@ impl<T, F: FnOnce(&str) -> Result<T, Error>> Visitor<'_> for Text<'_, F> {
     }
 }
 
+/// A string, as it stands in the line, that a function makes something of.
+struct Raw<'c, F> {
+    name: &'static str,
+    faults: &'c Faults,
+    parse: F,
+}
+
+impl<'de, T, F: FnOnce(&str) -> Result<T, Error>> DeserializeSeed<'de> for Raw<'_, F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let text = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let text = text.ok_or_else(|| self.faults.json(format!("{} is no string", self.name)))?;
+        (self.parse)(text).map_err(|error| self.faults.put(error))
+    }
+}
+
 /// A non-negative integer that a function makes something of. Signs, fractions
 /// and exponents arrive as other types and are refused.
 struct Number<'c, F> {
@@ -288,12 +374,16 @@ impl<'de, T, F: FnOnce(u64) -> Result<T, Error>> DeserializeSeed<'de> for Number
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        deserializer.deserialize_u64(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<T, F: FnOnce(u64) -> Result<T, Error>> Visitor<'_> for Number<'_, F> {
     type Value = T;
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        Err(not_text(text, &self))
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} as an integer without sign, fraction or exponent", self.name)
@@ -316,12 +406,16 @@ impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> DeserializeSeed<'de> for List<'
     type Value = Vec<S::Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<S::Value>, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> Visitor<'de> for List<'_, F> {
     type Value = Vec<S::Value>;
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<S::Value>, E> {
+        Err(not_text(text, &self))
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} as an array", self.name)
@@ -393,6 +487,29 @@ mod tests {
             assert!(base64("x", bad, 100).is_err(), "{bad}");
         }
         assert!(matches!(base64("x", "Zm9vZm9v", 5), Err(Error::OutOfRange { .. })));
+    }
+
+    /// The same as when it is unescaped first, at whatever place of it.
+    #[test]
+    fn escaped_base64_is_the_base64_that_it_says() {
+        for len in [1, 2, 3, 3071, 3072, 3073, 9000] {
+            let bytes = vec![0xff; len];
+            let plain = BASE64.encode(&bytes);
+            let all: String = plain.chars().map(|letter| format!("\\u{:04x}", letter as u32)).collect();
+            let solidus = plain.replace('/', "\\/");
+            for text in [&plain, &all, &solidus] {
+                assert_eq!(escaped_base64("x", text, len).unwrap(), bytes, "{len}");
+                assert!(matches!(escaped_base64("x", text, len - 1), Err(Error::OutOfRange { .. })), "{len}");
+            }
+            for bad in ["\\n", "\\u00e9", "\\ud83d\\ude00", "\\ud83d", "\\u003d", "\\u0000", "\\\\", "\\\""] {
+                for text in [format!("{bad}{all}"), format!("{all}{bad}")] {
+                    assert!(escaped_base64("x", &text, 100_000).is_err(), "{len} {bad}");
+                }
+            }
+        }
+        let padded_within = format!("{}Zg=={}", "Zm9v".repeat(1023), "\\u005am9v");
+        assert!(escaped_base64("x", &padded_within, 100_000).is_err());
+        assert_eq!(escaped_base64("x", "", 0).unwrap(), b"");
     }
 
     #[test]

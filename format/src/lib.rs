@@ -35,6 +35,7 @@ mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
+mod walk;
 
 pub use body::{Attachment, Body, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES};
 pub use card::{Card, CardFields};

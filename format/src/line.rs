@@ -29,10 +29,11 @@ use crate::codec::within;
 use crate::envelope::{MAX_ENVELOPES, MAX_RECIPIENTS};
 use crate::header::{MAX_PAYLOAD_BYTES, MAX_PREV};
 use crate::json::{
-    List, Members, Object, Seed, Text, base64, base64_array, hex, may_be_object, push_base64, push_hex, push_number,
+    List, Members, Object, Seed, Text, base64, base64_array, escaped_base64, hex, push_base64, push_hex, push_number,
     push_string, read_line,
 };
 use crate::signature::{MAX_BATCH, MIN_BATCH};
+use crate::walk::{Step, walk};
 use crate::{
     Actor, BatchSignature, Entry, EntryId, Envelope, Error, Fields, Hash, Header, KdfParams, KekPacket, Origin,
     RecipientId, Signature, Suite, ThingId, Time, merkle, payload,
@@ -247,7 +248,7 @@ impl Object for WireEntry {
                 "payload_len" => members.number(name, &mut payload_len, |len| number32(name, len))?,
                 "sig" => members.value(name, &mut sig, Seed::<WireSignature>::new(faults))?,
                 "payload" => {
-                    members.text(name, &mut payload, |text| base64(name, text, MAX_PAYLOAD_BYTES as usize))?;
+                    members.raw(name, &mut payload, |text| escaped_base64(name, text, MAX_PAYLOAD_BYTES as usize))?;
                 }
                 _ => {
                     let item = || Seed::<WireEnvelope>::new(faults);
@@ -424,38 +425,27 @@ fn sized<const N: usize>(kek: &[u8]) -> Result<[u8; N], Error> {
 /// The numbers that a newer version would change, wherever they stand: the
 /// line may be refused for something else before they are reached.
 fn newer_or(line: &[u8], error: Error) -> Error {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        v: u64,
-    }
-    #[derive(serde::Deserialize)]
-    struct Numbers {
-        suite: u64,
-        sig: Kind,
-        #[serde(default)]
-        envelopes: Vec<Recipients>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Kind {
-        kind: u64,
-    }
-    #[derive(serde::Deserialize)]
-    struct Recipients {
-        recipients: Vec<Kind>,
-    }
     fn newer(line: &[u8]) -> Result<(), Error> {
-        if line.len() > MAX_LINE_BYTES || !may_be_object(line) {
+        if line.len() > MAX_LINE_BYTES {
             return Ok(());
         }
-        let Ok(Version { v }) = serde_json::from_slice(line) else { return Ok(()) };
+        let first = |path: &[Step]| {
+            let mut first = None;
+            walk(line, path, &mut |number| first = first.or(Some(number))).then_some(first).flatten()
+        };
+        let Some(v) = first(&[Step::Member("v")]) else { return Ok(()) };
         version(v)?;
-        let Ok(numbers) = serde_json::from_slice::<Numbers>(line) else { return Ok(()) };
-        Suite::from_number(numbers.suite)?;
-        known_kind("signature kind", numbers.sig.kind)?;
-        for recipient in numbers.envelopes.iter().flat_map(|envelope| &envelope.recipients) {
-            known_kind("recipient kind", recipient.kind)?;
-        }
-        Ok(())
+        let suite = first(&[Step::Member("suite")]);
+        let sig = first(&[Step::Member("sig"), Step::Member("kind")]);
+        let packets =
+            [Step::Optional("envelopes"), Step::Items, Step::Member("recipients"), Step::Items, Step::Member("kind")];
+        let mut strange = None;
+        let mut packet =
+            |kind| strange = strange.or_else(|| known_kind("recipient kind", kind).is_err().then_some(kind));
+        let (Some(suite), Some(sig), true) = (suite, sig, walk(line, &packets, &mut packet)) else { return Ok(()) };
+        Suite::from_number(suite)?;
+        known_kind("signature kind", sig)?;
+        strange.map_or(Ok(()), |kind| known_kind("recipient kind", kind).map(drop))
     }
     if error.is_newer_version() {
         return error;

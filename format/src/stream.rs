@@ -16,8 +16,9 @@ use serde::de::{IgnoredAny, MapAccess};
 
 use crate::checkpoint::MAX_SIZE;
 use crate::codec::within;
-use crate::json::{Members, Object, hex, may_be_object, push_hex, push_number, push_string, read_line, strip_line_end};
+use crate::json::{Members, Object, hex, push_hex, push_number, push_string, read_line, strip_line_end};
 use crate::line::MAX_LINE_BYTES;
+use crate::walk::{Step, walk};
 use crate::{Card, Entry, Error, Hash, SignedCheckpoint, line};
 
 pub use check::{Claim, Extent, Outcome, StreamCheck};
@@ -180,17 +181,14 @@ fn version(field: &'static str, found: u64) -> Result<(), Error> {
 
 /// A newer version may have members that we do not know before its number.
 fn newer_or(member: &'static str, text: &[u8], error: Error) -> Error {
-    #[derive(serde::Deserialize)]
-    struct Numbers {
-        thingdb: Option<u64>,
-        thingdb_end: Option<u64>,
-    }
     let Error::Line { line, column, .. } = error else { return error };
-    if text.len() > MAX_LINE_BYTES || !may_be_object(text) {
+    if text.len() > MAX_LINE_BYTES {
         return error;
     }
-    let numbers = serde_json::from_slice::<Numbers>(text).ok();
-    match numbers.and_then(|numbers| numbers.thingdb.or(numbers.thingdb_end)).map(|found| version(member, found)) {
+    let mut number = None;
+    let mut keep = |found| number = number.or(Some(found));
+    let reads = ["thingdb", "thingdb_end"].into_iter().all(|name| walk(text, &[Step::Optional(name)], &mut keep));
+    match number.filter(|_| reads).map(|found| version(member, found)) {
         Some(Err(newer)) => Error::Line { line, column, problem: Box::new(newer) },
         _ => error,
     }

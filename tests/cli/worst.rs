@@ -15,6 +15,9 @@ pub(crate) const INPUT_BYTES: usize = 1 << 20;
 /// Bytes of the largest payload.
 const PAYLOAD_BYTES: usize = 16 << 20;
 
+/// How many of them a stream has.
+const PAYLOADS: usize = 2;
+
 /// A stream, and what it is.
 pub(crate) struct Worst {
     pub(crate) name: &'static str,
@@ -82,7 +85,18 @@ fn envelopes(set: impl Fn(u8) -> Recipients) -> Vec<Envelope> {
 
 /// The largest payload, all zeros, under a header that fits.
 fn largest(n: u64) -> Entry {
-    let payload = vec![0; PAYLOAD_BYTES];
+    with_payload(n, PAYLOAD_BYTES)
+}
+
+/// As many bytes as in [`large`], and nothing large by itself.
+pub(crate) fn ordinary() -> Vec<u8> {
+    let mut out = Vec::new();
+    (0..32).for_each(|n| line::encode(&with_payload(n, PAYLOADS * PAYLOAD_BYTES / 32), &mut out));
+    out
+}
+
+fn with_payload(n: u64, bytes: usize) -> Entry {
+    let payload = vec![0; bytes];
     let payload_hash = Hash::of(&payload);
     let old = stub(n).header;
     let fields = Fields {
@@ -95,7 +109,7 @@ fn largest(n: u64) -> Entry {
         prev: vec![],
         data_hash: old.data_hash,
         payload_hash,
-        payload_len: PAYLOAD_BYTES as u32,
+        payload_len: bytes as u32,
     };
     let header = Header::new(fields).unwrap();
     let signature = Signature::Single(signature::sign_single(&key(), &header.to_bytes()));
@@ -158,8 +172,10 @@ fn of_batches(most: usize) -> Vec<u8> {
         let (index, batch) = ((n / 8).reverse_bits() >> 16, (n % 8) as u8);
         let signature = BatchSignature { value: [batch; 64], index, size: 65_536, path: path.clone() };
         entry.signature = Signature::Batch(signature);
+        let before = out.len();
         encoder.entry(&entry, &id, &mut out).unwrap();
         if out.len() > most {
+            out.truncate(before);
             return out;
         }
     }
@@ -197,10 +213,9 @@ pub(crate) fn plain(most: usize) -> Vec<Worst> {
     ]
 }
 
-/// What is small once it is compressed: much of what is small, and what is
-/// large by itself.
+/// What is small once it is compressed: much of what is small.
 pub(crate) fn packed() -> Vec<Worst> {
-    plain(4 << 20).into_iter().chain(large()).collect()
+    plain(2 << 20)
 }
 
 /// Lines, frames and elements that only a compressed stream can hold within a
@@ -210,15 +225,27 @@ pub(crate) fn large() -> Vec<Worst> {
     let mut payloads = Vec::new();
     let mut payload_frames = Vec::new();
     let mut encoder = Encoder::default();
-    for n in 0..4 {
+    for n in 0..PAYLOADS as u64 {
         let entry = largest(n);
         line::encode(&entry, &mut payloads);
         encoder.entry(&entry, &entry.id(), &mut payload_frames).unwrap();
     }
     let element = {
-        let text = serde_json::to_string(std::str::from_utf8(&payloads[..payloads.len() / 4]).unwrap()).unwrap();
+        let text = serde_json::to_string(std::str::from_utf8(&payloads[..payloads.len() / PAYLOADS]).unwrap()).unwrap();
         format!("[{text},{text}]").into_bytes()
     };
+    // One escape is enough for a parser to hold the string once more.
+    let escaped = {
+        let line = std::str::from_utf8(&payloads[..payloads.len() / PAYLOADS]).unwrap();
+        line.replacen("\"payload\":\"A", "\"payload\":\"\\u0041", 1).into_bytes()
+    };
+    // An error that quotes what it found has six letters for each of these.
+    let quoted = |name: &str| [format!("{{\"{name}\":\"").as_bytes(), &vec![0x7f; 22 << 20], b"\"}\n"].concat();
+    let many = |one: &str| {
+        let envelopes = one.repeat((22 << 20) / one.len());
+        format!("{{\"v\":1,\"envelopes\":[{envelopes}{{\"recipients\":[]}}]}}\n").into_bytes()
+    };
+    let strings = [b"{}\n[", &b"\"\",".repeat(7 << 20)[..], b"\"\"]\n"].concat();
     let escapes = [b"[\"", &b"\\u0061".repeat(10 << 20)[..], b"\"]"].concat();
     vec![
         worst("lines of the largest payload", Form::Lines, payloads),
@@ -228,5 +255,12 @@ pub(crate) fn large() -> Vec<Worst> {
         worst("an element of escapes", Form::Array, escapes),
         worst("a line of blanks", Form::Lines, vec![b' '; 64 << 20]),
         worst("a line of brackets", Form::Lines, vec![b'['; 64 << 20]),
+        worst("a largest payload with an escape", Form::Lines, escaped),
+        worst("a long string for a number", Form::Lines, quoted("v")),
+        worst("a long string for an object", Form::Lines, quoted("sig")),
+        worst("a long string for an array", Form::Lines, quoted("prev")),
+        worst("a long string in a header", Form::Lines, quoted("thingdb")),
+        worst("many envelopes in a line", Form::Lines, many("{\"recipients\":[{\"kind\":1}]},")),
+        worst("many strings in a line", Form::Lines, strings),
     ]
 }

@@ -81,12 +81,12 @@ fn nobody_tells_how_the_ledger_of_another_stands() {
     assert_eq!(seen["observed"], "outdated", "asked again from what is remembered: {seen}");
     let world = server.stop();
 
-    // A peer that is forgotten leaves a token behind that speaks for nobody.
+    // With a peer go its tokens.
     world.run(&["peer", "rm", "victim"]).ok();
     let row = world.run(&["token", "ls"]).ok().stdout;
-    assert!(row.contains(&victim.origin), "{row}");
+    assert!(!row.contains(&victim.origin), "{row}");
     let server = Running::start(world, &[]);
-    server.post(&of_victim, "/sync/checkpoint", &shown(&victim.origin, &victim.new)).problem(404, "not-found");
+    server.post(&of_victim, "/sync/checkpoint", &shown(&victim.origin, &victim.new)).problem(401, "token-refused");
     server.stop();
 }
 

@@ -355,13 +355,13 @@ impl<'a> Stage<'a> {
             return Ok(None);
         }
         let base = self.store.size();
-        let entries = std::mem::take(&mut self.entries);
+        let mut entries = std::mem::take(&mut self.entries);
         let runs = runs(&entries);
         let mut ledger = self.store.tree();
         for staged in &entries {
             ledger.push(&staged.id, &self.store.rows, &mut self.batch);
         }
-        let slots = self.lay_out(&entries, base, &runs)?;
+        let slots = self.lay_out(&mut entries, base, &runs)?;
         for (first, (before, after)) in std::mem::take(&mut self.rewritten) {
             self.batch.expect_value(schema::block(first), before);
             self.batch.put(schema::block(first), after);
@@ -406,14 +406,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Packs records into blocks and puts these into the batch. Returns the
-    /// slot of each record.
-    fn lay_out(&mut self, entries: &[Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
+    /// slot of each record. Large payloads are let go of once they are rows.
+    fn lay_out(&mut self, entries: &mut [Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
         let mut slots = Vec::with_capacity(entries.len());
         let mut block = OpenBlock::at(self.store, base)?;
         let mut open = OpenRecord::default();
         let mut start = 0;
         for run in runs {
-            let some = &entries[start..start + run.len];
+            let some = &mut entries[start..start + run.len];
             let signing = run.sign(some, base + start as u64);
             let head = match &signing {
                 RunSignature::Head(head) => Some(*head),
@@ -428,8 +428,8 @@ impl<'a> Stage<'a> {
                         Signing::Due(_) => unreachable!("runs of entries to sign are signed"),
                     },
                 };
-                if let Some(payload) = staged.record.large_payload() {
-                    self.place_parts(position, payload)?;
+                if let Some(payload) = staged.record.take_large_payload() {
+                    self.place_parts(position, &payload)?;
                 }
                 staged.record.lay_out(&signature, &mut open);
                 if !block.takes(position, open.sealed_len(), head.as_ref()) {

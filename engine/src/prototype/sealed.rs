@@ -30,6 +30,9 @@ const MAX_RECIPIENTS: usize = 256;
 
 const TAG_BYTES: usize = 16;
 
+/// Longest line that is told from others, in bytes.
+const MAX_TOLD_BYTES: usize = 256 << 10;
+
 /// How an entry lay in the prototype's ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -238,6 +241,11 @@ pub(crate) fn is_ledger_line(line: &[u8]) -> bool {
     let is_sealed = |object: &[u8]| {
         serde_json::from_slice::<RawEnvelope>(object).is_ok() || serde_json::from_slice::<RawPacket>(object).is_ok()
     };
+    // It only chooses the words of a refusal. The parser holds all of what it
+    // reads here, and more.
+    if line.len() > MAX_TOLD_BYTES {
+        return false;
+    }
     let text = line.trim_ascii();
     match text.first() {
         Some(b'{') => is_sealed(text),

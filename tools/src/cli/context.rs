@@ -265,7 +265,9 @@ fn say(console: &Console, warning: &Warning) {
         Warning::DirectoryMode(_) => "directory-mode",
         _ => "open",
     };
-    let said = console.warning(word, warning.to_string());
+    let fact = warning.to_string();
+    // The word stands before it already.
+    let said = console.warning(word, fact.strip_prefix(&format!("{word}: ")).unwrap_or(&fact));
     match warning {
         Warning::Standing(_) => said.hint("thingdb verify; nothing can be written until the entries are back").say(),
         Warning::DirectoryMode(_) => said.hint("chmod go-w DIR").say(),

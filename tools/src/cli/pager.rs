@@ -93,12 +93,16 @@ fn show(reader: PipeReader, command: &str, mut screen: File, console: &Console, 
     let mut output = std::iter::once(first).chain(output);
     let Ok(shown) = screen.try_clone() else { return };
     // While it has the terminal, Ctrl-C is meant for it.
-    let _screen = interrupt::leave_to_another();
+    let away = interrupt::leave_to_another();
     match pager(command).stdin(Stdio::piped()).stdout(Stdio::from(shown)).spawn() {
         Ok(mut child) => {
             if let Some(mut stdin) = child.stdin.take() {
                 // A pager that was left early has read enough.
-                let _ = output.try_for_each(|piece| stdin.write_all(&piece));
+                if output.try_for_each(|piece| stdin.write_all(&piece)).is_ok() {
+                    // The command has ended, and so does the process after the pager. A
+                    // Ctrl-C that was meant for the pager may be seen only then.
+                    std::mem::forget(away);
+                }
             }
             drop(output);
             let _ = child.wait();

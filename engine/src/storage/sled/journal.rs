@@ -11,12 +11,14 @@ pub(super) fn apply_one(rows: &sled::Tree, (key, value): &Change) -> Result<(), 
     }
 }
 
-pub(super) fn apply_many(rows: &sled::Tree, changes: &[Change]) -> Result<(), sled::Error> {
+/// Each value is let go of when sled has its copy: together they can be as large
+/// as a payload.
+pub(super) fn apply_many(rows: &sled::Tree, changes: Vec<Change>) -> Result<(), sled::Error> {
     let mut batch = sled::Batch::default();
     for (key, value) in changes {
         match value {
-            Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-            None => batch.remove(key.as_slice()),
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
         }
     }
     rows.apply_batch(batch)

@@ -365,7 +365,7 @@ impl Core {
         if !batch.is_empty() {
             self.check_room(&mut writer, bytes)?;
             self.keep_order(bytes)?;
-            self.store_changes(&mut writer, bytes, &batch.changes).map_err(|error| self.stop_writing(error))?;
+            self.store_changes(&mut writer, bytes, batch.changes).map_err(|error| self.stop_writing(error))?;
         }
         let ticket = self.committed.load(Ordering::Relaxed) + 1;
         self.committed.store(ticket, Ordering::Release);
@@ -376,7 +376,7 @@ impl Core {
 
     /// One change is whole by itself, a few through the journal, many as a
     /// batch of sled's.
-    fn store_changes(&self, writer: &mut Writer, bytes: u64, changes: &[Change]) -> Result<(), StorageError> {
+    fn store_changes(&self, writer: &mut Writer, bytes: u64, changes: Vec<Change>) -> Result<(), StorageError> {
         if writer.unflushed_bytes >= UNFLUSHED_LOG_BYTES {
             self.with_sled(|trees| trees.rows.flush())?;
             writer.unflushed_bytes = 0;
@@ -387,19 +387,17 @@ impl Core {
             self.with_sled(|trees| trees.journal.remove(b""))?;
             writer.journal_used = false;
         }
-        match changes {
-            [change] => self.with_sled(|trees| apply_one(&trees.rows, change)),
-            changes if through_journal => {
-                self.with_sled(|trees| trees.journal.insert(b"", journal_row(changes)))?;
-                writer.journal_used = true;
-                let _alone = self.whole.write().unwrap_or_else(PoisonError::into_inner);
-                self.with_sled(|trees| changes.iter().try_for_each(|change| apply_one(&trees.rows, change)))
-            }
-            changes => {
-                writer.unflushed_bytes += BATCH_LOG_BYTES;
-                self.with_sled(|trees| apply_many(&trees.rows, changes))
-            }
+        if let [change] = &changes[..] {
+            return self.with_sled(|trees| apply_one(&trees.rows, change));
         }
+        if through_journal {
+            self.with_sled(|trees| trees.journal.insert(b"", journal_row(&changes)))?;
+            writer.journal_used = true;
+            let _alone = self.whole.write().unwrap_or_else(PoisonError::into_inner);
+            return self.with_sled(|trees| changes.iter().try_for_each(|change| apply_one(&trees.rows, change)));
+        }
+        writer.unflushed_bytes += BATCH_LOG_BYTES;
+        self.with_sled(|trees| apply_many(&trees.rows, changes))
     }
 
     /// Refuses a commit of `bytes` if the disk is full, without asking the
