@@ -99,7 +99,7 @@ impl Signed {
             let mut at = 0;
             for (size, (root, line)) in notes {
                 let Some(more) = usize::try_from(*size).ok().and_then(|size| order.get(at..size)) else { break };
-                at += more.len();
+                at = at.saturating_add(more.len());
                 more.iter().filter_map(|number| ids.get(*number as usize)).for_each(|id| tree.push(merkle::leaf(id)));
                 if tree.root() != *root {
                     found.push((*line, contradiction(*origin, *size)));
