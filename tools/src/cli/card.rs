@@ -34,7 +34,7 @@ pub(crate) enum Whence {
 /// file can also be a stream, which begins with the card of the node that wrote it.
 pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)> {
     // No file is meant by what begins as every card does.
-    if argument.trim_start().as_bytes().starts_with(CARD) {
+    if argument.trim_start().as_bytes().starts_with(CARD.as_bytes()) {
         return Ok((parse(argument)?, Whence::Card));
     }
     let path = argument.strip_prefix('@').unwrap_or(argument);
