@@ -3,7 +3,7 @@
 //!
 //! [`examine`] looks at one line, in any thread; [`Audit`] is given the results
 //! in the order of the stream. An audit holds the id, thing, seq and time of
-//! every entry, about a hundred bytes each, and the name of every thing.
+//! every entry, about 150 bytes each, and the name of every thing.
 //!
 //! What it cannot tell: whose keys these are, unless it is [told](Audit::trust);
 //! what the payloads say; what came after the newest checkpoint.
@@ -37,7 +37,11 @@
 //! # Ok::<(), thingdb_format::Error>(())
 //! ```
 
+mod signed;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use signed::Signed;
 
 use crate::signature::BatchMemo;
 use crate::stream::{Extent, LineKind, Outcome, hash_of_line};
@@ -260,6 +264,8 @@ impl Report {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     thing: u32,
+    /// How many entries came before it.
+    number: u32,
     is_followed: bool,
     seq: u64,
     time: Time,
@@ -280,6 +286,7 @@ pub struct Audit {
     /// The graver of what is wrong with the stream.
     state: Option<Whole>,
     newest: Option<(NodeKey, SignedCheckpoint)>,
+    signed: Signed,
     report: Report,
 }
 
@@ -340,13 +347,24 @@ impl Audit {
         let Examined { number, hash, what } = examined;
         match what {
             What::Blank => {}
-            What::Header(header) => match self.check.header(&header) {
-                Ok(node) => self.is_trusted(number, node.or_else(|| header.card.as_ref().map(|card| card.node_key))),
-                Err(problem) => self.stream_problem(Some(number), &problem),
-            },
+            What::Header(header) => {
+                self.signed.begins();
+                match self.check.header(&header) {
+                    Ok(node) => {
+                        if let Some((node, note)) = node.as_ref().zip(header.checkpoint.as_ref()) {
+                            self.note(number, node, note);
+                        }
+                        self.is_trusted(number, node.or_else(|| header.card.as_ref().map(|card| card.node_key)));
+                    }
+                    Err(problem) => self.stream_problem(Some(number), &problem),
+                }
+            }
             What::Trailer(trailer) => match self.check.trailer(&trailer) {
                 Ok(extent) => self.ended(number, extent),
-                Err(problem) => self.stream_problem(Some(number), &problem),
+                Err(problem) => {
+                    self.signed.broken();
+                    self.stream_problem(Some(number), &problem);
+                }
             },
             What::Entry { id, is_stub, header, problem } => {
                 self.report.entries = self.report.entries.saturating_add(1);
@@ -355,6 +373,7 @@ impl Audit {
                 }
                 match problem {
                     Some(problem) => {
+                        self.signed.entry(None);
                         self.add(fault_of(&problem), Some(number), Some(id), problem.to_string());
                     }
                     None => self.entry(number, id, is_stub, &header),
@@ -367,8 +386,12 @@ impl Audit {
                     return;
                 }
                 let refused = match kind {
-                    LineKind::Header => self.check.unreadable_header(),
+                    LineKind::Header => {
+                        self.signed.begins();
+                        self.check.unreadable_header()
+                    }
                     LineKind::Trailer => {
+                        self.signed.broken();
                         self.check.unreadable_trailer();
                         Ok(())
                     }
@@ -428,11 +451,10 @@ impl Audit {
     }
 
     fn ended(&mut self, number: u64, extent: Extent) {
+        self.signed.ended(&extent);
         let (Extent::Whole(claim) | Extent::Part(claim)) = extent else { return };
-        if claim.contradicted.is_some() {
-            let detail = "its node signed two ledgers: the trailer's checkpoint contradicts the header's";
-            self.add(Fault::RolledBack, Some(number), None, detail.to_owned());
-        }
+        // That it contradicts one before it comes out in the end, with all others.
+        self.note(number, &claim.node, &claim.note);
         let kept = self.kept.as_ref().map(SignedCheckpoint::claimed).filter(|kept| kept.origin == claim.node.origin());
         if let Some(kept) = kept
             && claim.root_at(kept.size).is_some_and(|root| root != kept.root)
@@ -442,14 +464,26 @@ impl Audit {
             self.report.kept = Some(Standing::Contradicted);
             self.add(Fault::RolledBack, Some(number), None, detail);
         }
-        self.newest = Some((claim.node, claim.note));
+        let is_older = |(node, note): &(NodeKey, SignedCheckpoint)| {
+            *node != claim.node || note.claimed().size <= claim.note.claimed().size
+        };
+        if self.newest.as_ref().is_none_or(is_older) {
+            self.newest = Some((claim.node, claim.note));
+        }
+    }
+
+    fn note(&mut self, number: u64, node: &NodeKey, note: &SignedCheckpoint) {
+        if let Some(detail) = self.signed.note(number, node, note) {
+            self.add(Fault::RolledBack, Some(number), None, detail);
+        }
     }
 
     fn entry(&mut self, number: u64, id: EntryId, is_stub: bool, header: &Header) {
         self.actors.insert(header.actor);
         let is_known = self.actors_trusted.contains(&header.actor) && self.nodes.contains_key(&header.origin);
         self.report.strangers = self.report.strangers.saturating_add(u64::from(!is_known));
-        if self.places.contains_key(&id) {
+        if let Some(place) = self.places.get(&id) {
+            self.signed.entry(Some(place.number));
             self.report.repeated = self.report.repeated.saturating_add(1);
             return;
         }
@@ -460,7 +494,15 @@ impl Audit {
             Some(thing) => *thing,
             None => *self.things.entry(header.thing.clone()).or_insert(next),
         };
-        let place = Place { thing, is_followed: false, seq: header.seq, time: header.time };
+        let number_of = u32::try_from(self.places.len()).ok();
+        self.signed.entry(number_of);
+        let place = Place {
+            thing,
+            number: number_of.unwrap_or(u32::MAX),
+            is_followed: false,
+            seq: header.seq,
+            time: header.time,
+        };
         self.places.insert(id, place);
         if header.prev.iter().all(|prev| self.places.contains_key(prev)) {
             self.link(number, id, &header.prev);
@@ -511,6 +553,7 @@ impl Audit {
             }
         }
         self.settle_kept();
+        self.settle_signed();
         let outcome = std::mem::take(&mut self.check).finish();
         let mut report = std::mem::take(&mut self.report);
         report.stream = match (self.state.take(), outcome) {
@@ -531,6 +574,21 @@ impl Audit {
         report.checkpoint = self.newest;
         report.problems.sort_by_key(|problem| problem.line.unwrap_or(u64::MAX));
         report
+    }
+
+    fn settle_signed(&mut self) {
+        if !self.signed.is_of_interest() {
+            return;
+        }
+        let mut ids = vec![EntryId([0; 32]); self.places.len()];
+        for (id, place) in &self.places {
+            if let Some(slot) = ids.get_mut(place.number as usize) {
+                *slot = *id;
+            }
+        }
+        for (line, detail) in self.signed.contradictions(&ids) {
+            self.add(Fault::RolledBack, Some(line), None, detail);
+        }
     }
 
     fn settle_kept(&mut self) {

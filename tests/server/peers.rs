@@ -99,3 +99,18 @@ fn a_token_is_for_a_peer_that_is_known() {
     assert_eq!(answer.code, 2, "{}", answer.stderr);
     assert!(answer.stderr.contains("--name"), "{}", answer.stderr);
 }
+
+#[test]
+fn what_a_newer_version_sends_has_a_word_of_its_own() {
+    let world = World::new();
+    let token = Running::token(&world, "hq", &["--scope", "import"]);
+    let server = Running::start(world, &[]);
+    let stream = [("content-type", "application/vnd.thingdb.stream"), ("content-encoding", "zstd")];
+    let path = format!("/sync/entries?node={}", "0".repeat(32));
+    let send = |frames: &[u8]| server.ask(&token, "POST", &path, &stream, &zstd::encode_all(frames, 1).unwrap());
+    send(b"tdbs\x01").is(200);
+    send(b"tdbs\x02").problem(422, "newer-version");
+    // What is only bad is told in the sums, as before.
+    send(b"tdbs\x01\x01").is(200);
+    server.stop();
+}

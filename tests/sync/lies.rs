@@ -155,6 +155,20 @@ fn a_server_that_answers_before_all_is_sent_is_understood() {
 }
 
 #[test]
+fn a_server_that_is_older_than_what_is_sent_says_so() {
+    const OLDER: &str = r#"{"title":"t","code":"newer-version","detail":"frame 1: version 9"}"#;
+    let answer = format!("HTTP/1.1 422 Unprocessable Content\r\ncontent-length: {}\r\n\r\n{OLDER}", OLDER.len());
+    let place = Place::new();
+    let (a, b, server) = pair(&place);
+    a.write("plant", 3);
+    let liar = Liar::new(&server, at("/sync/entries", move || Said::Raw(answer.clone().into_bytes())));
+    liar.poses(&a, &b);
+    let err = a.fails(&["push", "b"], 15, "newer-version");
+    assert!(err.contains("frame 1: version 9"), "{err}");
+    assert_eq!(liar.count("/sync/entries"), 1);
+}
+
+#[test]
 fn a_server_that_has_too_much_to_do_is_asked_again() {
     let place = Place::new();
     let (a, b, server) = pair(&place);

@@ -237,7 +237,7 @@ impl<'a> Framing<'a> {
             Ok(Extent::Unsigned) => {}
             Ok(Extent::Whole(claim) | Extent::Part(claim)) => {
                 if let Some(earlier) = &claim.contradicted {
-                    let problem = "its node signed two ledgers: the trailer's checkpoint contradicts the header's";
+                    let problem = "its node signed two ledgers: the trailer's checkpoint contradicts one before it";
                     self.worse(StreamState::Damaged(problem.to_owned()));
                     self.contradict(&claim.node, earlier, &claim.note)?;
                 }

@@ -188,3 +188,56 @@ fn what_somebody_else_made_is_told() {
     let report = audited(Audit::new().trust(&card()), &stream(&thinned, note(&all)));
     assert_eq!((report.stream, report.problems_total), (Whole::Part, 0));
 }
+
+/// Entries of a ledger from a place on, as `export --since` writes them.
+fn since(entries: &[Entry], from: usize) -> Vec<u8> {
+    stream(&entries[from..], note(entries))
+}
+
+#[test]
+fn streams_that_are_checked_together_are_what_the_newest_checkpoint_says() {
+    let all = ledger();
+    let (whole, older, rest) = (since(&all, 0), since(&all[..3], 0), since(&all, 3));
+    let trusting = || Audit::new().trust(&card());
+    let cases: [(&[&[u8]], Whole); 6] = [
+        (&[&older, &rest], Whole::Whole),
+        (&[&whole, &older], Whole::Whole),
+        (&[&older, &whole], Whole::Whole),
+        (&[&whole, &rest, &older], Whole::Whole),
+        (&[&rest, &older], Whole::Part),
+        (&[&rest], Whole::Part),
+    ];
+    for (streams, is) in cases {
+        let report = audited(trusting(), &streams.concat());
+        assert_eq!((&report.stream, report.failures), (&is, 0), "{} streams: {:?}", streams.len(), report.problems);
+        assert_eq!(report.checkpoint.map(|(_, note)| note.claimed().size), Some(5));
+    }
+}
+
+#[test]
+fn two_ledgers_that_one_node_signed_show_in_whatever_order_they_come() {
+    let all = ledger();
+    let mut other = all[..4].to_vec();
+    other[3] = entry("z", &[], 1, 1);
+    let (whole, forked, fork) = (since(&all, 0), since(&other, 0), since(&other, 3));
+    let same_size = since(&[&other[..], &[entry("y", &[], 1, 1)]].concat(), 4);
+    let older = since(&all[..3], 0);
+    let thinned = stream(&all[1..3], note(&other));
+    let trusting = || Audit::new().trust(&card());
+    let cases: [&[&[u8]]; 9] = [
+        &[&whole, &forked],
+        &[&forked, &whole],
+        &[&whole, &fork],
+        &[&fork, &whole],
+        &[&older, &fork, &whole],
+        &[&older, &since(&all, 3), &fork],
+        &[&thinned, &whole],
+        &[&whole, &thinned],
+        &[&same_size, &since(&all, 3)],
+    ];
+    for (number, streams) in cases.iter().enumerate() {
+        let report = audited(trusting(), &streams.concat());
+        assert_eq!(faults(&report).iter().filter(|fault| **fault == Fault::RolledBack).count(), 1, "case {number}");
+        assert!(!report.is_whole(), "case {number}");
+    }
+}

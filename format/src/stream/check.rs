@@ -78,10 +78,10 @@ struct Tree {
 }
 
 impl Tree {
-    fn push(&mut self, leaf: Hash, sizes: &[u64], of_header: Option<u64>) {
+    fn push(&mut self, leaf: Hash, sizes: &[u64], of_notes: [Option<u64>; 2]) {
         self.ids.push(leaf);
         let size = self.ids.size();
-        if sizes.contains(&size) || of_header == Some(size) {
+        if sizes.contains(&size) || of_notes.contains(&Some(size)) {
             self.roots.insert(size, self.ids.root());
         }
     }
@@ -107,8 +107,9 @@ pub struct Claim {
     pub node: NodeKey,
     /// What it signed: the trailer's checkpoint.
     pub note: SignedCheckpoint,
-    /// The header's checkpoint, signed by the same node, if the ledger did not
-    /// grow out of it: the node has signed two ledgers.
+    /// The checkpoint of the header, or of a stream before this one, signed by
+    /// the same node, if the ledger did not grow out of it: the node has signed
+    /// two ledgers.
     pub contradicted: Option<SignedCheckpoint>,
     /// Of a whole ledger, the roots that it had at sizes of interest.
     roots: BTreeMap<u64, Hash>,
@@ -149,6 +150,17 @@ pub enum Outcome {
         /// What of a ledger they hold together.
         extent: Extent,
     },
+}
+
+impl Extent {
+    /// The state of a ledger that it is the whole or a part of.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Whole(claim) | Self::Part(claim) => Some(claim),
+            Self::Unsigned => None,
+        }
+    }
 }
 
 impl StreamCheck {
@@ -247,17 +259,18 @@ impl StreamCheck {
             State::Open(open) => {
                 open.digest.push(hash);
                 let of_header = open.note.as_ref().map(|(_, note)| note.claimed().size);
-                open.tree.push(leaf, sizes, of_header);
+                let shown = self.extent.as_ref().and_then(Extent::claim).map(|claim| claim.note.claimed().size);
+                open.tree.push(leaf, sizes, [of_header, shown]);
                 if let Some((_, tree)) = &mut open.continued {
-                    tree.push(leaf, sizes, of_header);
+                    tree.push(leaf, sizes, [of_header, shown]);
                 }
             }
             State::Start => {
                 let mut tree = Tree::default();
-                tree.push(leaf, sizes, None);
+                tree.push(leaf, sizes, [None, None]);
                 self.state = State::Bare(tree);
             }
-            State::Bare(tree) => tree.push(leaf, sizes, None),
+            State::Bare(tree) => tree.push(leaf, sizes, [None, None]),
             State::Closed => return Err(damaged("an entry comes after the trailer".into())),
         }
         self.look();
@@ -352,10 +365,12 @@ impl StreamCheck {
             )));
         }
         let earlier = earlier.map(|(_, note)| note);
+        let shown = self.extent.as_ref().and_then(Extent::claim).filter(|shown| shown.node == node);
+        let shown = shown.map(|shown| shown.note.clone());
         if earlier.as_ref().is_some_and(|earlier| earlier.claimed().size > ledger.size) {
             return Err(damaged("the trailer's checkpoint is older than that of the header".into()));
         }
-        let contradicted = earlier.filter(|earlier| {
+        let contradicted = [earlier, shown].into_iter().flatten().find(|earlier| {
             let earlier = earlier.claimed();
             match whole.as_ref().and_then(|tree| tree.root_at(earlier.size)) {
                 Some(root) => root != earlier.root,
@@ -409,7 +424,8 @@ impl StreamCheck {
     }
 }
 
-/// What streams that follow each other hold together.
+/// What streams that follow each other hold together: of one node, what its
+/// newest checkpoint says.
 fn together(before: Extent, after: &Extent) -> Extent {
     match (before, after) {
         (Extent::Unsigned, _) | (_, Extent::Unsigned) => Extent::Unsigned,
@@ -418,9 +434,17 @@ fn together(before: Extent, after: &Extent) -> Extent {
         {
             Extent::Unsigned
         }
-        // A part of what was there as a whole already.
+        // The older one was a part of it, or is a state that it had.
         (Extent::Whole(whole), Extent::Part(part)) if part.note.claimed().size <= whole.note.claimed().size => {
             Extent::Whole(whole)
+        }
+        (Extent::Whole(newer), Extent::Whole(older)) if older.note.claimed().size < newer.note.claimed().size => {
+            Extent::Whole(newer)
+        }
+        (Extent::Part(newer), Extent::Whole(older) | Extent::Part(older))
+            if older.note.claimed().size < newer.note.claimed().size =>
+        {
+            Extent::Part(newer)
         }
         _ => after.clone(),
     }

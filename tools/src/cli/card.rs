@@ -10,10 +10,10 @@ use super::console::Console;
 use super::context::Context;
 use super::error::{Failure, Outcome};
 use super::text::after_mark;
-use super::{compress, find, input, unwrap};
+use super::{compress, find, input, text, unwrap};
 
-/// What the text of a card begins with.
-const CARD: &[u8] = b"tdbcard1:";
+/// What the text of a card begins with, of whatever version.
+const CARD: &str = "tdbcard";
 
 /// What a binary stream begins with.
 const BINARY: &[u8] = b"tdbs";
@@ -34,7 +34,7 @@ pub(crate) enum Whence {
 /// file can also be a stream, which begins with the card of the node that wrote it.
 pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)> {
     // No file is meant by what begins as every card does.
-    if argument.trim_start().as_bytes().starts_with(CARD) {
+    if argument.trim_start().as_bytes().starts_with(CARD.as_bytes()) {
         return Ok((parse(argument)?, Whence::Card));
     }
     let path = argument.strip_prefix('@').unwrap_or(argument);
@@ -43,7 +43,7 @@ pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)>
     let failed = |problem: io::Error| Failure::file(name, &problem);
     let start = after_mark(source.fill_buf().map_err(failed)?).map_err(|problem| Failure::utf16(name, &problem))?;
     let start = start.trim_ascii_start();
-    if start.is_empty() || start.starts_with(CARD) {
+    if start.is_empty() || start.starts_with(CARD.as_bytes()) {
         let mut bytes = Vec::new();
         source.take(MAX_HEADER_BYTES).read_to_end(&mut bytes).map_err(failed)?;
         return Ok((parse(&input::text(bytes)?)?, Whence::Card));
@@ -55,7 +55,14 @@ pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)>
 }
 
 fn parse(text: &str) -> Outcome<Card> {
-    text.trim().parse().map_err(|problem: thingdb::format::Error| no_card(&problem.to_string()))
+    let text = text.trim();
+    if let Some(found) = text.split_once(':').and_then(|(start, _)| text::newer_version(start, CARD)) {
+        return Err(Failure::newer(format!("this is a card of version {found}, and this program reads version 1")));
+    }
+    text.parse().map_err(|problem: thingdb::format::Error| {
+        let why = problem.to_string();
+        if problem.is_newer_version() { Failure::newer(format!("this card: {why}")) } else { no_card(&why) }
+    })
 }
 
 fn no_card(problem: &str) -> Failure {

@@ -89,6 +89,10 @@ impl From<Exit> for ExitCode {
 const NOT_READABLE: &str = "not-readable";
 const ASK_ANOTHER: &str = "ask a node that can read it: thingdb share THING --to PEER there, then pull or import";
 
+/// The word for what a newer version wrote, and what helps.
+pub(crate) const NEWER_VERSION: &str = "newer-version";
+const INSTALL_NEWER: &str = "install a newer thingdb; thingdb --version";
+
 /// The word for a disk without room, and what helps.
 const DISK_FULL: &str = "disk-full";
 const MAKE_ROOM: &str = "make room, then run the command again; df -h";
@@ -113,6 +117,11 @@ impl Failure {
     /// Wrong arguments.
     pub(crate) fn usage(fact: impl Into<String>) -> Self {
         Self::new(Exit::Usage, "usage", fact)
+    }
+
+    /// A newer version wrote what was to be read.
+    pub(crate) fn newer(fact: impl Into<String>) -> Self {
+        Self::new(Exit::NewerVersion, NEWER_VERSION, fact).hint(INSTALL_NEWER)
     }
 
     /// No such thing, entry or actor.
@@ -329,9 +338,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         ),
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
-        p if p.is_newer_version() => {
-            (Exit::NewerVersion, "newer-version", "install a newer thingdb; thingdb --version")
-        }
+        p if p.is_newer_version() => (Exit::NewerVersion, NEWER_VERSION, INSTALL_NEWER),
         p if p.is_older_version() => (
             Exit::NewerVersion,
             "older-version",

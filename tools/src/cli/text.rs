@@ -80,6 +80,13 @@ impl<R: Read> Read for AfterMark<R> {
     }
 }
 
+/// The version that a text of ours names at the end of its beginning, if a newer
+/// program wrote it: all of them are at version 1.
+pub(crate) fn newer_version(start: &str, name: &str) -> Option<u64> {
+    let version = start.strip_prefix(name)?;
+    version.parse().ok().filter(|found: &u64| *found > 1 && found.to_string() == version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +126,14 @@ mod tests {
             for bytes in [little, big] {
                 assert!(Utf16::is_cause_of(&read(&bytes).unwrap_err()), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn only_a_greater_number_in_its_one_spelling_is_a_newer_version() {
+        assert_eq!(newer_version("tdbcard2", "tdbcard"), Some(2));
+        for other in ["tdbcard1", "tdbcard0", "tdbcard02", "tdbcard+2", "tdbcard", "tdbcardx", "card2"] {
+            assert_eq!(newer_version(other, "tdbcard"), None, "{other}");
         }
     }
 }

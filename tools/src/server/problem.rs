@@ -8,7 +8,7 @@ use axum::http::{Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::cli::error::Failure;
+use crate::cli::error::{Failure, NEWER_VERSION};
 use crate::cli::record::HeadJson;
 
 /// The media type of problem details.
@@ -88,6 +88,12 @@ impl Problem {
     /// Input that cannot be stored or looked for.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-input", detail)
+    }
+
+    /// A newer version wrote what came.
+    pub(crate) fn newer(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, NEWER_VERSION, detail)
+            .hint("a newer thingdb at the server reads it")
     }
 
     /// No such thing or entry.

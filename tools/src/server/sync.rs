@@ -424,11 +424,12 @@ async fn entries(call: Call) -> Answer {
         let unpacked = Unpacked::new(unpacked, received, ratio, ending.clone());
         let large = || room.for_large_line();
         let options = ImportOptions::new().prefix(&prefix).from(sender).memory(room.bytes()).room(&large);
-        let done = answer::receive(&server.db, options, unpacked)?;
+        let (done, newer) = answer::receive(&server.db, options, unpacked)?;
         server.metrics.imported(done.tally.added, done.tally.refused);
-        match ending.broken() {
-            Some(how) => Err(broken(how)),
-            None => json(&done),
+        match (ending.broken(), newer) {
+            (Some(how), _) => Err(broken(how)),
+            (None, Some(newer)) => Err(Problem::newer(format!("{newer}; what came before it is stored"))),
+            (None, None) => json(&done),
         }
     });
     work.await.map_err(|problem| Problem::unexpected(problem.to_string()))?

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
-use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, short_id};
+use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
 use super::session;
 use super::sorted::{self, Sorted};
@@ -114,9 +114,18 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
     packer.end().and_then(|mut out| out.flush()).map_err(written)
 }
 
-/// Takes entries in, as far as they come whole.
-pub(crate) fn receive(db: &Db, options: ImportOptions<'_>, unpacked: impl Read) -> thingdb::Result<Received> {
+/// Takes entries in, as far as they come whole. Says, too, what a newer version
+/// wrote of them.
+pub(crate) fn receive(
+    db: &Db,
+    options: ImportOptions<'_>,
+    unpacked: impl Read,
+) -> thingdb::Result<(Received, Option<String>)> {
     let taken = stream::take_in(db, options, unpacked)?;
+    let newer = match &taken.summary.stream {
+        StreamState::Newer(problem) => Some(problem.clone()),
+        _ => None,
+    };
     let entries = taken.summary.entries;
-    Ok(Received { tally: taken.summary.into(), entries, size: db.ledger_size() })
+    Ok((Received { tally: taken.summary.into(), entries, size: db.ledger_size() }, newer))
 }

@@ -7,6 +7,7 @@ use thingdb::{Evidence, Weight};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::input;
+use crate::cli::text::newer_version;
 
 /// Arguments of `thingdb verify-evidence`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,7 @@ Examples:
 Needs no database and no passphrase. Two different ledgers of one size are a
 proof. That a smaller ledger was shown after a larger one, or that no proof of
 growth came, is the word of whoever kept the file; that the node signed both is
-checked. Exit code 4 if the file shows nothing.")]
+checked. Exit code 4 if the file shows nothing; 15 if a newer version wrote it.")]
 pub(crate) struct Args {
     /// The evidence, - for stdin
     #[arg(value_name = "FILE|-")]
@@ -44,6 +45,9 @@ struct Signed {
 /// Checks evidence, without a database.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let text = input::text(input::file(&context.console, &args.file)?)?;
+    if let Some(found) = text.lines().next().and_then(|line| newer_version(line, "thingdb evidence ")) {
+        return Err(Failure::newer(format!("this is evidence of version {found}, and this program reads version 1")));
+    }
     let no = |problem: thingdb::Error| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string());
     let evidence: Evidence = text.parse().map_err(no)?;
     let weight = evidence.check().map_err(no)?;

@@ -159,8 +159,7 @@ fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary, hints
     }
     if let StreamState::Newer(problem) = &imported.stream {
         let fact = format!("a newer version wrote this stream, or a line of it: {problem}");
-        let failure = Failure::new(Exit::NewerVersion, "newer-version", fact);
-        return Err(with_reasons(failure, summary).hint("install a newer thingdb; thingdb --version"));
+        return Err(with_reasons(Failure::newer(fact), summary));
     }
     if let Some(conflict) = imported.conflicts.first() {
         let ledger = imported.stream.ledger().filter(|ledger| ledger.node == conflict.evidence.node);

@@ -318,18 +318,29 @@ fn not_told(report: &Report, cards: &[Card], ledger: Option<&LedgerJson>) -> Vec
         (Whole::Whole, Some(ledger)) => {
             add(format!("what was written after the checkpoint of {} entries", ledger.size))
         }
-        (Whole::Part, Some(ledger)) => {
+        (Whole::Part, Some(ledger)) if report.entries < ledger.size => {
             let came = counted(report.entries, "entry", "entries");
             add(format!("what the rest of the ledger says: {came} of {} came", ledger.size));
+        }
+        (Whole::Part, Some(ledger)) => {
+            let size = ledger.size;
+            add(format!(
+                "whether it is the whole ledger of {size}: that takes its entries in its order, and no others"
+            ));
         }
         (Whole::Bare | Whole::Part, _) => {
             add("whether entries are missing: nobody signed how many there are".to_owned())
         }
         _ => {}
     }
+    if report.stubs > 0 {
+        let count = counted(report.stubs, "stub has", "stubs have");
+        add(format!("why {count} no payload: whoever had the stream in hand can have taken it out"));
+    }
     if report.kept == Some(Standing::Unknown) {
         add("whether the ledger grew out of the kept checkpoint: that takes an export of everything".to_owned());
     }
+    add("for whom the entries are sealed: envelopes are not signed".to_owned());
     add("what the payloads say: they are not opened here".to_owned());
     said
 }
@@ -398,10 +409,7 @@ fn say(context: &Context, report: &Report, cards: &[Card], starts: &[(String, u6
 
 fn conclude(report: &Report) -> Outcome {
     if report.stream == Whole::Newer {
-        let fact = "a newer version wrote this stream, or a line of it";
-        return Err(
-            Failure::new(Exit::NewerVersion, "newer-version", fact).hint("install a newer thingdb; thingdb --version")
-        );
+        return Err(Failure::newer("a newer version wrote this stream, or a line of it"));
     }
     if report.failures > 0 || report.stream == Whole::Damaged {
         let count = counted(report.problems_total, "problem", "problems");

@@ -2,7 +2,7 @@
 
 use thingdb::Standing;
 
-use crate::cli::error::{Exit, Failure};
+use crate::cli::error::{Exit, Failure, NEWER_VERSION};
 use crate::cli::output::{counted, printable};
 use crate::cli::whole::contradiction;
 use crate::client::fault::Fault as ClientFault;
@@ -69,6 +69,10 @@ pub(super) fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
             let said = refusal.hint.map(|hint| format!("{name} says: {hint}"));
             bad_token(refusal.detail).causes(said)
         }
+        ClientFault::Refused(refusal) if refusal.code == NEWER_VERSION => {
+            let fact = format!("{name} runs an older version than wrote what was sent: {}", refusal.detail);
+            Failure::new(Exit::NewerVersion, NEWER_VERSION, fact).hint(format!("install a newer thingdb at {name}"))
+        }
         ClientFault::Refused(refusal) => {
             let word = format!("{} {}", refusal.status, refusal.code);
             let fact = format!("{name} refuses the request ({}): {}", word.trim_end(), refusal.detail);
@@ -79,7 +83,7 @@ pub(super) fn unanswered(fault: ClientFault, peer: &str, url: &str) -> Failure {
         }
         ClientFault::Newer(why) => {
             let fact = format!("a newer version wrote what {name} sends: {why}");
-            Failure::new(Exit::NewerVersion, "newer-version", fact).hint("install a newer thingdb; thingdb --version")
+            Failure::newer(fact)
         }
         ClientFault::Interrupted => {
             Failure::new(Exit::Interrupted, "interrupted", "stopped; what arrived is stored, on both sides")
