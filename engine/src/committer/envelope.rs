@@ -65,6 +65,9 @@ pub(super) fn seal_to(
     Ok(StoredEnvelope::made_here(committer.origin, cek, packets))
 }
 
+/// Packets of an envelope that may have a row of their own: about a kilobyte.
+const PRIVATE_PACKETS: usize = 12;
+
 /// Puts a row of KEK packets into the batch, unless it is known to be there.
 /// The row's name.
 fn place_packets(committer: &Committer, store: &Store, batch: &mut Batch, packets: &Recipients) -> Result<[u8; 16]> {
@@ -96,7 +99,9 @@ fn put_packets(store: &Store, batch: &mut Batch, row: Vec<u8>, packets: &Recipie
 /// uses the row of its packets. So such rows are shared only as long as the
 /// record has few envelopes, whatever becomes of these: a record leaves four
 /// rows behind at most. From then on, envelopes that others can take the place
-/// of have a row of their own, which goes with them.
+/// of have a row of their own, which goes with them. It has to be small: packets
+/// that a stream names once would be written once more for each entry. What
+/// anybody brought and is not small finds no place.
 #[derive(Clone)]
 pub(crate) struct Packed {
     stored: StoredEnvelope,
@@ -147,16 +152,26 @@ pub(super) fn join(
     }
     let (stored, packets): (Vec<_>, Vec<_>) = coming.into_iter().map(|packed| (packed.stored, packed.packets)).unzip();
     let mut merged = provenance::merge(envelopes, &stored, hand);
-    let new = merged.kept.len().saturating_sub(merged.added);
-    for (before, envelope) in (envelopes.len()..).zip(merged.kept.iter_mut().skip(new)) {
+    let new = merged.kept.split_off(merged.kept.len().saturating_sub(merged.added));
+    for (before, mut envelope) in (envelopes.len()..).zip(new) {
         let same = stored.iter().position(|stored| stored.packets == envelope.packets);
-        let Some(packets) = same.and_then(|at| packets.get(at)?.as_ref()) else { continue };
-        envelope.is_private = before >= provenance::CROWDED && envelope.provenance <= Provenance::OPENED;
-        if envelope.is_private {
-            put_packets(store, batch, envelope.row(position), packets);
-        } else {
-            place_packets(committer, store, batch, packets)?;
+        if let Some(packets) = same.and_then(|at| packets.get(at)?.as_ref()) {
+            let is_there = merged.kept.iter().any(|kept| !kept.is_private && kept.packets == envelope.packets);
+            let gives_way = before >= provenance::CROWDED && envelope.provenance <= Provenance::OPENED && !is_there;
+            let is_small = packets.len() <= PRIVATE_PACKETS;
+            if gives_way && !is_small && envelope.provenance == Provenance::ANYBODY {
+                merged.added = merged.added.saturating_sub(1);
+                merged.dropped += 1;
+                continue;
+            }
+            envelope.is_private = gives_way && is_small;
+            if envelope.is_private {
+                put_packets(store, batch, envelope.row(position), packets);
+            } else {
+                place_packets(committer, store, batch, packets)?;
+            }
         }
+        merged.kept.push(envelope);
     }
     // Nothing fails from here on, so a row goes only together with its envelope.
     let rows = |envelopes: &[StoredEnvelope]| -> HashSet<Vec<u8>> {
