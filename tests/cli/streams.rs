@@ -221,8 +221,9 @@ fn compressed_streams_that_are_cut_or_damaged_store_what_came_before() {
         let at = bytes.len() / 2;
         damaged[at] ^= 0x10;
         let answer = import(&damaged);
-        assert!([4, 6].contains(&answer.code), "{answer:?}");
-        assert!(["damaged", "cut"].contains(&answer.json()["stream"].as_str().unwrap()), "{name}: {answer:?}");
+        // What was changed may be the length of a frame, or look like a newer kind.
+        let ends = [(4, "damaged"), (6, "cut"), (15, "newer")];
+        assert!(ends.contains(&(answer.code, answer.json()["stream"].as_str().unwrap())), "{name}: {answer:?}");
         assert_eq!(import(&bytes).ok().json()["stream"], "whole", "{name}");
     }
 }

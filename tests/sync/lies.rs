@@ -160,10 +160,11 @@ fn a_server_that_is_older_than_what_is_sent_says_so() {
     let answer = format!("HTTP/1.1 422 Unprocessable Content\r\ncontent-length: {}\r\n\r\n{OLDER}", OLDER.len());
     let place = Place::new();
     let (a, b, server) = pair(&place);
-    a.write("plant", 3);
+    a.write("plant", 200);
     let liar = Liar::new(&server, at("/sync/entries", move || Said::Raw(answer.clone().into_bytes())));
     liar.poses(&a, &b);
-    let err = a.fails(&["push", "b"], 15, "newer-version");
+    // Slow enough that the server has answered before the body is sent.
+    let err = a.fails(&["push", "b", "--max-rate", "32KiB/s"], 15, "newer-version");
     assert!(err.contains("frame 1: version 9"), "{err}");
     assert_eq!(liar.count("/sync/entries"), 1);
 }
