@@ -296,7 +296,6 @@ fn stats_and_doctor_have_their_members() {
         "trusted_actors",
         "waiting",
         "disk_bytes",
-        "waiting",
         "origin",
         "fingerprint",
         "checkpoint",

@@ -61,7 +61,10 @@ fn parse(text: &str) -> Outcome<Card> {
     }
     text.parse().map_err(|problem: thingdb::format::Error| {
         let why = problem.to_string();
-        if problem.is_newer_version() { Failure::newer(format!("this card: {why}")) } else { no_card(&why) }
+        // Zero is no version at all.
+        let is_version = !matches!(problem, thingdb::format::Error::NewerVersion { found: 0, .. });
+        let is_newer = problem.is_newer_version() && is_version;
+        if is_newer { Failure::newer(format!("this card: {why}")) } else { no_card(&why) }
     })
 }
 
