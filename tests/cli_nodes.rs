@@ -402,5 +402,6 @@ fn an_own_actor_signs_no_more_once_somebody_has_said_so() {
     a.ok(&["put", "x", "4", "--actor", "a"]);
     assert_eq!(a.json(&["verify"])["ok"], true);
     let output = a.run(&["actor", "untrust", "second", "--yes"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: thingdb actor default a"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("hint: thingdb --db a actor default a"), "{said}");
 }
