@@ -282,7 +282,7 @@ mod tests {
     fn the_flexible_column_takes_lines_and_then_a_place_of_its_own() {
         assert_eq!(
             print(Some(48), "temp 20.1 → 21.4 and more of it"),
-            " seq  actor  change                 id\n 2    alice  temp 20.1 → 21.4 and  0123456789ab\n             more of it"
+            " seq  actor  change                id\n 2    alice  temp 20.1 → 21.4 and  0123456789ab\n             more of it"
         );
         assert_eq!(
             print(Some(30), "temp 20.1 → 21.4 and more of it"),
