@@ -288,7 +288,7 @@ mod tests {
             print(Some(30), "temp 20.1 → 21.4 and more of it"),
             " seq  actor  id\n 2    alice  0123456789ab\n    temp 20.1 → 21.4 and more\n    of it"
         );
-        assert_eq!(print(Some(20), "x y"), " seq     2\n actor   alice\n change  x y\n id      01234567890");
+        assert_eq!(print(Some(20), "x y"), " seq     2\n actor   alice\n change  x y\n id      0123456789a");
     }
 
     #[test]
