@@ -2,12 +2,10 @@
 //! says what is wrong, and keeps what is good around it.
 
 use std::io::Write;
-use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
+use super::memory::peak;
 use super::world::{Answer, World, skip};
 
 /// What an import may take, whatever it reads: a line may have 24 MiB, and some
@@ -65,21 +63,8 @@ fn furnished() -> (World, Vec<u8>) {
 
 /// Imports a file, and watches how much memory the process takes at most.
 fn import(world: &World, file: &str) -> Answer {
-    let mut command = world.thingdb(&["import", file, "--trust", "all", "--rejects", "rejects", "--json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let watch = thread::spawn(move || {
-        let mut peak = None;
-        // There until it has ended, and without memory from then on.
-        while let Ok(text) = std::fs::read_to_string(&status) {
-            let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { break };
-            peak = peak.max(line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-            thread::sleep(Duration::from_millis(2));
-        }
-        peak
-    });
-    let answer = Answer::wait(child);
-    match watch.join().unwrap() {
+    let (answer, peak) = peak(world, &["import", file, "--trust", "all", "--rejects", "rejects", "--json"]);
+    match peak {
         Some(kib) => {
             println!("{file}: {} MiB at most", kib >> 10);
             assert!(kib >> 10 < MOST_MIB, "{file}: {} MiB", kib >> 10);
