@@ -126,6 +126,8 @@ impl World {
         // A prompt that waits for ever fails the test and does not stop all others.
         let mut command = self.command("timeout");
         command.args(["60", "script", "-qec", line, "/dev/null"]).env("TERM", "xterm").env("COLUMNS", "120");
+        // `script` starts the shell of whoever runs the tests.
+        command.env("SHELL", "/bin/sh");
         // What a pager does to the screen is not what most tests look at.
         command.env("THINGDB_PAGER", "cat").env_remove("PAGER").env_remove("LESS");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
