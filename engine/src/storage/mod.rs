@@ -24,6 +24,7 @@
 pub mod journal;
 pub mod memory;
 pub mod sled;
+pub mod view;
 
 use std::path::PathBuf;
 

@@ -41,7 +41,7 @@ pub(super) const FRAMES_AT: u64 = COPY_AT + HEADER_BYTES as u64;
 
 /// What the header of a file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileHead {
+pub(crate) struct FileHead {
     pub(super) database: [u8; 16],
     pub(super) salt: [u8; 8],
     pub(super) first: u64,
@@ -84,7 +84,7 @@ impl FileHead {
     }
 
     /// Reads the header, or its copy; `None` if neither is whole.
-    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
+    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
         for at in [0, COPY_AT] {
             let mut bytes = [0; HEADER_BYTES];
             match file.read_exact_at(&mut bytes, at) {

@@ -141,7 +141,7 @@ pub(super) fn each_piece(changes: &[Change], mut take: impl FnMut(&[u8]) -> io::
 }
 
 /// A change in a body: where its key is, and its value if it puts one.
-pub(super) type Place = (Range<usize>, Option<Range<usize>>);
+pub(crate) type Place = (Range<usize>, Option<Range<usize>>);
 
 /// The changes in a body, by place; `None` if it is malformed.
 pub(super) fn places(body: &[u8]) -> Option<Vec<Place>> {

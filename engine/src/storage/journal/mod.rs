@@ -48,10 +48,12 @@ use rand::RngExt;
 use super::StorageError;
 use crate::disk::{self, Access, open_file, sync_directory};
 use append::Tail;
-use file::{FRAMES_AT, FileHead, file_name, list, sweep};
+pub(crate) use file::FileHead;
+use file::{FRAMES_AT, file_name, list, sweep};
 use frame::{HEAD_BYTES, Head, Kind};
 use reader::head_of;
 pub use reader::{Hole, Piece, Pieces, read};
+pub(crate) use reader::{Raw, Reader};
 use sync::{Stopped, Turn};
 use walk::{Step, Walk};
 
@@ -250,18 +252,7 @@ impl Journal {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn bytes(&self) -> Result<u64, StorageError> {
-        use std::os::unix::fs::MetadataExt;
-        let mut total = 0;
-        for entry in fs::read_dir(&self.dir).map_err(io_error("measure", &self.dir))? {
-            let entry = entry.map_err(io_error("measure", &self.dir))?;
-            match entry.metadata() {
-                // Blocks are of 512 bytes whatever the file system uses.
-                Ok(found) => total += found.blocks() * 512,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(io_error("measure", &entry.path())(error)),
-            }
-        }
-        Ok(total)
+        allocated_bytes(&self.dir)
     }
 
     /// Drops the files of which all commits are before `sequence`, oldest first.
@@ -290,6 +281,22 @@ impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("dir", &self.dir).field("next", &self.next()).finish_non_exhaustive()
     }
+}
+
+/// The bytes that the files in `dir` take on the disk.
+pub(crate) fn allocated_bytes(dir: &Path) -> Result<u64, StorageError> {
+    use std::os::unix::fs::MetadataExt;
+    let mut total = 0;
+    for entry in fs::read_dir(dir).map_err(io_error("measure", dir))? {
+        let entry = entry.map_err(io_error("measure", dir))?;
+        match entry.metadata() {
+            // Blocks are of 512 bytes whatever the file system uses.
+            Ok(found) => total += found.blocks() * 512,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("measure", &entry.path())(error)),
+        }
+    }
+    Ok(total)
 }
 
 /// Whether a name in the directory of a journal is that of one of its files,
@@ -341,7 +348,7 @@ fn new_head(database: [u8; 16], first: u64, previous: u64) -> FileHead {
     FileHead { database, salt: rand::rng().random(), first, previous }
 }
 
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let path = path.to_path_buf();
     move |source| StorageError::Io { action, path, source }
 }

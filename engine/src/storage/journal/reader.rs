@@ -74,7 +74,7 @@ pub(crate) struct Reader {
     dir: PathBuf,
     files: std::vec::IntoIter<Listed>,
     /// The file that is read.
-    walk: Option<(u64, Walk)>,
+    walk: Option<(FileHead, Walk)>,
     /// The file that is missing behind it, if one is.
     missing: Option<u64>,
     expected: u64,
@@ -111,6 +111,32 @@ impl Reader {
         self.database
     }
 
+    /// The first commit that is kept; 1 if all are.
+    pub(crate) fn first(&self) -> u64 {
+        self.from
+    }
+
+    /// Whether there is no file.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.walk.is_none() && self.files.len() == 0
+    }
+
+    /// The file of the frame that was returned last.
+    pub(crate) fn file(&self) -> (PathBuf, FileHead) {
+        let (head, _) = self.walk.as_ref().expect("a frame was returned");
+        (self.dir.join(file_name(head.first)), *head)
+    }
+
+    /// The same, open.
+    pub(crate) fn open_file(&self) -> io::Result<File> {
+        self.walk.as_ref().expect("a frame was returned").1.file()
+    }
+
+    /// The changes of the frame that was returned last; `None` if it is malformed.
+    pub(crate) fn places(&mut self, frame: &RawFrame) -> Result<Option<Vec<frame::Place>>, StorageError> {
+        Ok(frame::places(self.body(frame)?))
+    }
+
     pub(crate) fn next(&mut self) -> Result<Option<Raw>, StorageError> {
         loop {
             if let Some(hole) = self.pending.take() {
@@ -119,13 +145,13 @@ impl Reader {
                 }
                 continue;
             }
-            let Some((file, walk)) = &mut self.walk else {
+            let Some((head, walk)) = &mut self.walk else {
                 if self.open_next()? {
                     continue;
                 }
                 return Ok(None);
             };
-            let file = *file;
+            let file = head.first;
             let path = || self.dir.join(file_name(file));
             let step = walk.step().map_err(|error| io_error("read", &path())(error))?;
             self.expected = walk.expected();
@@ -198,7 +224,7 @@ impl Reader {
             }
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        self.walk = Some((listed.first, Walk::new(file, &head, limit)));
+        self.walk = Some((head, Walk::new(file, &head, limit)));
         Ok(true)
     }
 }

@@ -47,6 +47,11 @@ impl Walk {
         Self { window: Window::new(file), seed: head.seed(), at: FRAMES_AT, expected: head.first, limit, ended: false }
     }
 
+    /// The file, once more.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.window.file.try_clone()
+    }
+
     /// Where the frames end, as far as the walk has come.
     pub(super) fn at(&self) -> u64 {
         self.at
