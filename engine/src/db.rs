@@ -1,6 +1,7 @@
 //! The database: what it is made of, how it is opened and closed.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,8 +22,10 @@ use crate::peers;
 use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
 use crate::schema;
 use crate::standing::{self, Kept, Standing};
+use crate::storage::journal;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
+use crate::storage::view::View;
 use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
@@ -74,8 +77,8 @@ pub struct Db {
     /// Opened when it is first asked for.
     pub(crate) waiting: Mutex<Option<Room>>,
     closed: bool,
-    /// Held until everything else is gone.
-    _lock: DirLock,
+    /// Held until everything else is gone; nobody holds one who only reads.
+    _lock: Option<DirLock>,
 }
 
 /// Something that was noticed when the database was opened, and that its user
@@ -94,6 +97,8 @@ pub enum Warning {
     Damaged(String),
     /// Something that follows from the ledger was damaged and made anew.
     Repaired(String),
+    /// It was opened to read only because nothing can be written there.
+    ReadOnly(String),
     /// The keyring can be read by others.
     KeyringMode(String),
     /// The directory can be written to by others.
@@ -109,6 +114,7 @@ impl std::fmt::Display for Warning {
             Self::Checkpoint(text)
             | Self::Damaged(text)
             | Self::Repaired(text)
+            | Self::ReadOnly(text)
             | Self::KeyringMode(text)
             | Self::DirectoryMode(text)
             | Self::KdfUpgrade(text) => f.write_str(text),
@@ -157,27 +163,66 @@ impl Db {
             return Err(Error::damaged(dir.display().to_string(), "it holds entries, and their keyring is missing"));
         }
         let keyring = create_keyring(dir, passphrase, options)?;
-        Self::assemble(dir, lock, storage, keyring, options)
+        Self::assemble(dir, Some(lock), storage, keyring, None, options)
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
         directory::check(dir)?;
         check_version(dir)?;
-        let lock = lock(dir, options)?;
+        if options.read_only {
+            return Self::open_to_read(dir, unlock, options);
+        }
+        let lock = match lock(dir, options) {
+            Err(problem) if problem.is_read_only_medium() => {
+                let db = Self::open_to_read(dir, unlock, options)?;
+                db.warn(Warning::ReadOnly("nothing can be written where it lies: it is opened to read only".to_owned()));
+                return Ok(db);
+            }
+            lock => lock?,
+        };
         let keyring = Keyring::open(&dir.join(KEYRING_FILE), unlock, &mut rand::rng());
         let keyring = keyring.map_err(|problem| match problem {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
         })?;
         let storage = open_storage(dir, options)?;
-        Self::assemble(dir, lock, storage, keyring, options)
+        Self::assemble(dir, Some(lock), storage, keyring, None, options)
+    }
+
+    /// Opens from the journal alone and writes nothing; others may write.
+    fn open_to_read(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
+        let path = dir.join(KEYRING_FILE);
+        let open = || Keyring::open_read_only(&path, unlock);
+        let is_of = || std::fs::metadata(&path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
+        let was = is_of();
+        let keyring = open().map_err(|problem| match problem {
+            KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
+            problem => problem.into(),
+        })?;
+        // A checkpoint is signed for what is in the journal by then, and a key is
+        // in the keyring before anything is sealed with it.
+        let kept = standing::load(dir, &keyring);
+        let view = Arc::new(View::open(&dir.join(journal::DIRECTORY), None)?);
+        let keyring = if is_of() == was { keyring } else { open()? };
+        let holes = view.holes().iter().filter(|hole| !hole.sequences.is_empty()).map(|hole| {
+            let (first, last) = hole.sequences.clone().into_inner();
+            let file = hole.file.display();
+            Warning::Damaged(format!("{file}: the commits {first} to {last} cannot be read; the store may have them"))
+        });
+        let holes: Vec<_> = holes.collect();
+        let db = Self::assemble(dir, None, Box::new(Arc::clone(&view)), keyring, Some(kept), options)?;
+        db.committer.close(Error::OpenedReadOnly);
+        view.seal();
+        holes.into_iter().for_each(|hole| db.warn(hole));
+        Ok(db)
     }
 
     fn assemble(
         dir: &Path,
-        lock: DirLock,
+        lock: Option<DirLock>,
         storage: Box<dyn Storage>,
         keyring: Keyring,
+        kept: Option<Result<Kept>>,
         options: &Options,
     ) -> Result<Self> {
         let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
@@ -190,7 +235,7 @@ impl Db {
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
         let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
         let mut recovered = recover(&store, options.rebuild)?;
-        let kept = standing::load(dir, &store.keyring());
+        let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));
         let standing = match &kept {
             Ok(Kept::Own(note)) => Some((compare(&store, &node, note, &mut recovered)?, note.claimed().size)),
             _ => None,
@@ -264,6 +309,9 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] or [`Error::File`] if files cannot be replaced.
     pub fn new_node_key(mut self) -> Result<NodeKey> {
+        if matches!(self.committer.check_open(), Err(Error::OpenedReadOnly)) {
+            return Err(Error::OpenedReadOnly);
+        }
         // Where nothing can be written any more, the keys stay.
         self.store.sync()?;
         // What proves how the ledger was comes first: from the next step on

@@ -278,6 +278,9 @@ pub enum Error {
         /// The node of the checkpoint.
         found: thingdb_format::Origin,
     },
+    /// The database was opened to read only.
+    #[error("the database was opened to read only")]
+    OpenedReadOnly,
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
@@ -350,8 +353,7 @@ impl Error {
         matches!(self, Self::NotOwnFile { .. })
     }
 
-    /// The directory lies on a medium that cannot be written to, which opening
-    /// needs: it takes a lock and completes what a crash broke off.
+    /// The directory lies on a medium that cannot be written to.
     #[must_use]
     pub fn is_read_only_medium(&self) -> bool {
         let read_only = |source: &std::io::Error| source.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
@@ -432,11 +434,13 @@ impl Error {
         }
     }
 
-    /// Writing has stopped until the database is opened anew.
+    /// The database was opened to read only, or writing has stopped until it is
+    /// opened anew.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         match self {
-            Self::RolledBack { .. } => true,
+            Self::RolledBack { .. } | Self::OpenedReadOnly => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::ReadOnly),
             Self::Storage(problem) => {
                 matches!(**problem, StorageError::ReadOnly { .. } | StorageError::SyncFailed { .. })
             }

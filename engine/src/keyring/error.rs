@@ -9,6 +9,9 @@ use super::SlotId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
+    /// It was opened to read only.
+    #[error("the keyring was opened to read only")]
+    ReadOnly,
     /// There is no keyring.
     #[error("there is no keyring at {}", path.display())]
     NotFound {

@@ -83,6 +83,8 @@ pub struct Keyring {
     upgrade: KdfUpgrade,
     /// Changes are gathered, to be written together.
     is_gathering: bool,
+    /// Nothing is written.
+    is_read_only: bool,
 }
 
 /// Making and opening.
@@ -112,6 +114,7 @@ impl Keyring {
             mode: None,
             upgrade: KdfUpgrade::NotNeeded,
             is_gathering: false,
+            is_read_only: false,
         };
         file::write(path, &layout::encode(&keyring.slots, &keyring.root, &keyring.secrets, rng))?;
         Ok(keyring)
@@ -125,6 +128,18 @@ impl Keyring {
     /// [`KeyringError::Damaged`] otherwise.
     pub fn open(path: &Path, unlock: Unlock<'_>, rng: &mut impl CryptoRng) -> Result<Self, KeyringError> {
         Self::open_with_default(path, unlock, KdfParams::DEFAULT, rng)
+    }
+
+    /// Opens a keyring of which nothing is ever written: every change is refused
+    /// with [`KeyringError::ReadOnly`].
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn open_read_only(path: &Path, unlock: Unlock<'_>) -> Result<Self, KeyringError> {
+        let (bytes, mode) = file::read(path)?;
+        let mut keyring = Self::from_bytes(path, &bytes, mode, unlock)?;
+        keyring.is_read_only = true;
+        Ok(keyring)
     }
 
     fn open_with_default(
@@ -156,6 +171,7 @@ impl Keyring {
             mode,
             upgrade: KdfUpgrade::NotNeeded,
             is_gathering: false,
+            is_read_only: false,
         })
     }
 
@@ -336,6 +352,7 @@ impl Keyring {
     }
 
     fn put_slots(&mut self, slots: Vec<Slot>, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        self.check_writable()?;
         file::write(&self.path, &layout::encode(&slots, &self.root, &self.secrets, rng))?;
         self.slots = slots;
         self.mode = None;
@@ -461,9 +478,14 @@ impl Keyring {
     }
 
     fn save(&mut self, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        self.check_writable()?;
         file::write(&self.path, &layout::encode(&self.slots, &self.root, &self.secrets, rng))?;
         self.mode = None;
         Ok(())
+    }
+
+    fn check_writable(&self) -> Result<(), KeyringError> {
+        if self.is_read_only { Err(KeyringError::ReadOnly) } else { Ok(()) }
     }
 
     /// Changes the secrets on the disk and in memory, or neither.

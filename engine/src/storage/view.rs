@@ -15,7 +15,7 @@ use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::journal::{FileHead, Hole, Raw, Reader, io_error};
 use super::{Batch, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
@@ -244,6 +244,37 @@ impl Storage for View {
     fn close(&self) -> Result<(), StorageError> {
         self.write().is_closed = true;
         Ok(())
+    }
+}
+
+/// It is shared by the storage and whoever seals it.
+impl Storage for Arc<View> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        View::get(self, key)
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction) -> Rows<'_> {
+        View::scan(self, range, direction)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
+        View::commit(self, batch)
+    }
+
+    fn wait(&self, ticket: Ticket) -> Result<(), StorageError> {
+        View::wait(self, ticket)
+    }
+
+    fn health(&self) -> Health {
+        View::health(self)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        View::disk_bytes(self)
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        View::close(self)
     }
 }
 

@@ -159,6 +159,13 @@ pub(crate) struct Global {
     #[arg(skip)]
     pub(crate) is_db_named: bool,
 
+    /// Write nothing in the directory, also beside a server that holds it
+    ///
+    /// The database is read from its journal, as it was when the command began. Commands that write
+    /// are refused.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) read_only: bool,
+
     /// How data is written; a table on a terminal, ndjson in a pipe
     ///
     /// json is one document, ndjson one object a line, raw only the data. THINGDB_FORMAT sets the
@@ -399,6 +406,30 @@ impl Command {
         match self {
             Self::Push(args) | Self::Pull(args) | Self::Sync(args) => args.watches(),
             _ => false,
+        }
+    }
+
+    /// Whether the command needs nothing but to read the database.
+    pub(crate) fn only_reads(&self) -> bool {
+        match self {
+            Self::Get(_)
+            | Self::Log(_)
+            | Self::Show(_)
+            | Self::Ls(_)
+            | Self::Diff(_)
+            | Self::Verify(_)
+            | Self::Export(_)
+            | Self::Card(_)
+            | Self::Readers(_)
+            | Self::Forks(_)
+            | Self::ProveFork(_)
+            | Self::Stats(_)
+            | Self::Doctor(_) => true,
+            Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
+            Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),
+            Self::Peer(command) => matches!(command, peer::Command::Ls),
+            Self::Token(command) => matches!(command, token::Command::Ls),
+            _ => !self.opens_database() && !matches!(self, Self::Init(_) | Self::Serve(_)),
         }
     }
 

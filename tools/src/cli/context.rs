@@ -199,7 +199,7 @@ impl Context {
     fn open_in_turn(&self, dir: &Path, options: &Options, secret: &Secret) -> Outcome<thingdb::Result<Db>> {
         let mut waiting = Waiting::new(dir, self.global.wait, &self.console);
         loop {
-            let options = options.clone().lock_timeout_ms(waiting.try_ms());
+            let options = options.clone().lock_timeout_ms(waiting.try_ms()).read_only(self.global.read_only);
             let opened = match secret {
                 Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
                 Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),
@@ -262,6 +262,7 @@ fn say(console: &Console, warning: &Warning) {
         Warning::Standing(_) => "rolled-back",
         Warning::Checkpoint(_) => "checkpoint",
         Warning::KeyringMode(_) => "keyring-mode",
+        Warning::ReadOnly(_) => "read-only",
         Warning::DirectoryMode(_) => "directory-mode",
         _ => "open",
     };

@@ -94,6 +94,10 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => return failure.exit().into(),
     };
     let console = speaking(console, cli.global.chosen()).at(Whereabouts::of(&cli));
+    if let Err(failure) = refuse_to_write(&cli, &args) {
+        failure.say(&console);
+        return failure.exit().into();
+    }
     environment::without_passphrase(&cli, &args, &console);
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
@@ -111,6 +115,18 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
+/// Refuses a command that writes if nothing may be written.
+fn refuse_to_write(cli: &Cli, args: &[OsString]) -> Outcome {
+    if !cli.global.read_only || cli.command.only_reads() {
+        return Ok(());
+    }
+    let named = Cli::definition();
+    let mut names = named.get_subcommands().map(clap::Command::get_name);
+    let name = names.find(|name| args.iter().any(|arg| arg == name)).unwrap_or("this command");
+    Err(Failure::usage(format!("{name} writes, and --read-only says that nothing is to be written"))
+        .hint("leave --read-only out"))
+}
+
 /// The exit code, after what there is to be said.
 fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
     ran.unwrap_or_else(|failure| {
@@ -123,7 +139,7 @@ fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
 /// and there is a server.
 fn server(cli: &Cli, console: &Console) -> Outcome<Option<Client>> {
     match &cli.global.db {
-        _ if cli.server()?.is_some() => Ok(None),
+        _ if cli.server()?.is_some() || cli.global.read_only => Ok(None),
         Some(dir) if cli.command.opens_database() && !dir.as_os_str().is_empty() => {
             let console = console.clone().quiet(cli.global.quiet);
             Waiting::new(dir, cli.global.wait, &console).until_free()
