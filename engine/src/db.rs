@@ -175,7 +175,9 @@ impl Db {
         let lock = match lock(dir, options) {
             Err(problem) if problem.is_read_only_medium() => {
                 let db = Self::open_to_read(dir, unlock, options)?;
-                db.warn(Warning::ReadOnly("nothing can be written where it lies: it is opened to read only".to_owned()));
+                db.warn(Warning::ReadOnly(
+                    "nothing can be written where it lies: it is opened to read only".to_owned(),
+                ));
                 return Ok(db);
             }
             lock => lock?,

@@ -336,7 +336,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "read-only-medium",
             "cp -R DIR COPY, then thingdb --db COPY …; only read there: written to, the copy would be a second node",
         ),
-        thingdb::Error::OpenedReadOnly => (Exit::Usage, "read-only", "leave --read-only out; what lies where nothing can be written has to be copied first"),
+        thingdb::Error::OpenedReadOnly => (
+            Exit::Usage,
+            "read-only",
+            "leave --read-only out; what lies where nothing can be written has to be copied first",
+        ),
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
         p if p.is_newer_version() => (Exit::NewerVersion, NEWER_VERSION, INSTALL_NEWER),

@@ -27,6 +27,7 @@
 //! sleep on the turn.
 
 mod append;
+mod copy;
 mod file;
 mod first;
 mod frame;
@@ -48,6 +49,7 @@ use rand::RngExt;
 use super::StorageError;
 use crate::disk::{self, Access, open_file, sync_directory};
 use append::Tail;
+pub(crate) use copy::{Copied, Plan};
 pub(crate) use file::FileHead;
 use file::{FRAMES_AT, file_name, list, sweep};
 use frame::{HEAD_BYTES, Head, Kind};

@@ -1,0 +1,422 @@
+//! Bringing a copy of a journal up to the journal: only what is new is copied.
+//!
+//! The copy has at all times a prefix of the commits. A file that it has in full
+//! stays as it is, whatever the journal has made of it since; one that grows is
+//! appended to, frame by frame; another one is put in its place as a whole.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::super::StorageError;
+use super::file::{FRAMES_AT, FileHead, Unfinished, file_name, list, sweep};
+use super::reader::{head_of, missing};
+use super::walk::{Step, Walk};
+use super::{Hole, first, io_error};
+use crate::disk::{self, Access, open_file};
+
+/// What is copied at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// How far before the end of a copy it is held against the journal.
+const OVERLAP_BYTES: u64 = 1 << 20;
+
+/// What is to be copied: found before anything is written.
+pub(crate) struct Plan {
+    to: PathBuf,
+    steps: Vec<Copying>,
+    /// The sequence behind the last commit that is copied.
+    next: u64,
+    holes: Vec<Hole>,
+    database: [u8; 16],
+}
+
+/// What copying came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) bytes: u64,
+    /// The sequence behind the last commit of the copy.
+    pub(crate) next: u64,
+    /// Commits that the copy lacks because the journal does.
+    pub(crate) holes: Vec<Hole>,
+}
+
+enum Copying {
+    /// The whole file up to `end`.
+    Whole { from: File, head: FileHead, end: u64 },
+    /// From `start` to `end`, to a file that is there.
+    Append { from: File, first: u64, start: u64, end: u64 },
+}
+
+/// A file that was walked through.
+struct Walked {
+    end: u64,
+    next: u64,
+    holes: Vec<Hole>,
+}
+
+fn walk(path: &Path, file: &File, head: &FileHead, limit: Option<u64>, until: u64) -> Result<Walked, StorageError> {
+    let read = |error| io_error("read", path)(error);
+    let mut walk = Walk::new(file.try_clone().map_err(read)?, head, limit);
+    let mut found = Walked { end: FRAMES_AT, next: head.first, holes: Vec::new() };
+    while let Some(step) = walk.step().map_err(read)? {
+        match step {
+            Step::Frame { head, .. } if head.sequence > until => return Ok(found),
+            Step::Frame { .. } => {}
+            Step::Hole { at, bytes, sequences } => {
+                if !sequences.is_empty() && *sequences.start() <= until {
+                    found.holes.push(Hole { file: path.to_owned(), offset: at, bytes, sequences });
+                }
+            }
+        }
+        (found.end, found.next) = (walk.at(), walk.expected());
+    }
+    // A closing frame, or one that gives commits up.
+    (found.end, found.next) = (walk.at(), walk.expected());
+    Ok(found)
+}
+
+impl Plan {
+    /// Looks what the journal in `from` has up to the commit `until`, and `to` has
+    /// not. What it has is made durable in `from` first, so that the copy never
+    /// has more than that.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if they are of different databases, or the copy
+    /// has commits that the journal has not or has others in the place of.
+    pub(crate) fn new(from: &Path, to: &Path, until: u64) -> Result<Self, StorageError> {
+        let corrupt = |path: &Path, detail: String| StorageError::Corrupt { path: path.to_owned(), detail };
+        let kept = first::first_kept(from)?;
+        let mut files = Vec::new();
+        for first in list(from)? {
+            let path = from.join(file_name(first));
+            let file = open_file(&path, Access::Read).map_err(io_error("open", &path))?;
+            let (head, file_bytes) = head_of(&file, first).map_err(io_error("read", &path))?;
+            files.push((first, path, file, head, file_bytes));
+        }
+        let Some(database) = files.iter().find_map(|(_, _, _, head, _)| *head).map(|head| head.database) else {
+            if files.is_empty() {
+                return Err(io_error("open the journal in", from)(io::ErrorKind::NotFound.into()));
+            }
+            return Err(corrupt(from, "no file of the journal has a header that is whole".to_owned()));
+        };
+        let there = copied_up_to(to, database)?;
+        if there + 1 < kept.max(1) {
+            let text = format!("it begins with commit {kept}, and the copy would have to begin with {}", there + 1);
+            return Err(io_error("copy the journal in", from)(io::Error::new(io::ErrorKind::Unsupported, text)));
+        }
+        let mut plan = Self { to: to.to_owned(), steps: Vec::new(), next: there + 1, holes: Vec::new(), database };
+        plan.holes = missing(from, kept)?;
+        let mut next = 1;
+        for at in 0..files.len() {
+            let (first, path, file, head, file_bytes) = &files[at];
+            if *first > until {
+                break;
+            }
+            let limit = files.get(at + 1).map(|(first, ..)| *first);
+            if limit.is_none() {
+                file.sync_data().map_err(io_error("sync", path))?;
+            }
+            let copy = Copy::open(to, *first)?;
+            if let (Some(copy), Some(limit)) = (&copy, limit)
+                && limit <= until.saturating_add(1)
+                && copy.is_complete(head.as_ref(), *file_bytes, limit)?
+            {
+                next = limit;
+                continue;
+            }
+            let Some(head) = head else {
+                let last = limit.map_or_else(|| super::reader::bound(*first, *file_bytes), |limit| limit - 1);
+                plan.holes.push(Hole { file: path.clone(), offset: 0, bytes: *file_bytes, sequences: *first..=last });
+                next = last + 1;
+                continue;
+            };
+            if head.database != database {
+                return Err(corrupt(path, "it is of another database than the files before it".to_owned()));
+            }
+            let walked = walk(path, file, head, limit, until)?;
+            next = walked.next;
+            let from = || file.try_clone().map_err(io_error("open", path));
+            let step = match copy.filter(|copy| copy.head == Some(*head)) {
+                None => Some(Copying::Whole { from: from()?, head: *head, end: walked.end }),
+                Some(copy) => {
+                    let has = copy.walked()?;
+                    if has.next > walked.next && limit.is_none() && until == u64::MAX {
+                        return Err(corrupt(to, has_more(has.next - 1, walked.next - 1)));
+                    }
+                    if !copy.agrees(file, has.end.min(walked.end)).map_err(io_error("read", &copy.path))? {
+                        let text =
+                            format!("its file {} has other commits than that of the database", file_name(*first));
+                        return Err(corrupt(to, text));
+                    }
+                    let (start, end) = (has.end, walked.end);
+                    (start < end || copy.file_bytes < end).then_some(Copying::Append {
+                        from: from()?,
+                        first: *first,
+                        start,
+                        end,
+                    })
+                }
+            };
+            // What the copy has, it has from before.
+            plan.holes.extend(walked.holes);
+            plan.steps.extend(step);
+        }
+        if there >= next && until == u64::MAX {
+            return Err(corrupt(to, has_more(there, next - 1)));
+        }
+        plan.next = next;
+        Ok(plan)
+    }
+
+    /// The database of which both are.
+    pub(crate) fn database(&self) -> [u8; 16] {
+        self.database
+    }
+
+    /// Copies, and returns when it is durable.
+    pub(crate) fn run(self) -> Result<Copied, StorageError> {
+        disk::create_private_directory(&self.to).map_err(io_error("create", &self.to))?;
+        sweep(&self.to)?;
+        let mut bytes = 0;
+        for step in self.steps {
+            match step {
+                Copying::Whole { from, head, end } => {
+                    let made = Unfinished::create(&self.to, &head)?;
+                    copy_bytes(&from, made.file(), FRAMES_AT, end).map_err(io_error("write", made.temporary()))?;
+                    made.finish()?;
+                    bytes += end;
+                }
+                Copying::Append { from, first, start, end } => {
+                    let path = self.to.join(file_name(first));
+                    let file = open_file(&path, Access::Write).map_err(io_error("open", &path))?;
+                    // What was begun and not finished, so that zeros take its place.
+                    file.set_len(start).map_err(io_error("cut", &path))?;
+                    copy_bytes(&from, &file, start, end).map_err(io_error("write", &path))?;
+                    file.sync_all().map_err(io_error("sync", &path))?;
+                    bytes += end.saturating_sub(start);
+                }
+            }
+        }
+        Ok(Copied { bytes, next: self.next, holes: self.holes })
+    }
+}
+
+fn has_more(copy: u64, journal: u64) -> String {
+    format!("it has commits up to {copy}, and the database has them up to {journal}: the database was set back")
+}
+
+/// The last commit that a copy has; 0 for none. Refuses one of another database.
+fn copied_up_to(to: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
+    let files = match list(to) {
+        Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(0),
+        files => files?,
+    };
+    for first in files.iter().rev() {
+        let Some(copy) = Copy::open(to, *first)? else { continue };
+        match copy.head {
+            Some(head) if head.database != database => {
+                let detail = "it is of another database".to_owned();
+                return Err(StorageError::Corrupt { path: to.to_owned(), detail });
+            }
+            Some(_) => return Ok(copy.walked()?.next - 1),
+            // It is copied anew.
+            None => {}
+        }
+    }
+    Ok(0)
+}
+
+/// A file of the copy.
+struct Copy {
+    path: PathBuf,
+    file: File,
+    head: Option<FileHead>,
+    file_bytes: u64,
+}
+
+impl Copy {
+    fn open(to: &Path, first: u64) -> Result<Option<Self>, StorageError> {
+        let path = to.join(file_name(first));
+        let file = match open_file(&path, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        let (head, file_bytes) = head_of(&file, first).map_err(io_error("read", &path))?;
+        Ok(Some(Self { path, file, head, file_bytes }))
+    }
+
+    /// Whether it has all commits before `limit`. One that is as long as the file
+    /// that it is a copy of has, without being looked through.
+    fn is_complete(&self, of: Option<&FileHead>, of_bytes: u64, limit: u64) -> Result<bool, StorageError> {
+        let Some(head) = &self.head else { return Ok(false) };
+        if of == Some(head) && self.file_bytes == of_bytes {
+            return Ok(true);
+        }
+        let found = walk(&self.path, &self.file, head, Some(limit), u64::MAX)?;
+        Ok(found.holes.is_empty())
+    }
+
+    /// Its frames, up to the first that is not whole.
+    fn walked(&self) -> Result<Walked, StorageError> {
+        match &self.head {
+            Some(head) => walk(&self.path, &self.file, head, None, u64::MAX),
+            None => Ok(Walked { end: FRAMES_AT, next: 1, holes: Vec::new() }),
+        }
+    }
+
+    /// Whether it is the same as another file before `end`, as far as it is looked.
+    fn agrees(&self, other: &File, end: u64) -> io::Result<bool> {
+        // What fills up the last frame may be cut.
+        let end = end.min(self.file_bytes).min(other.metadata()?.len());
+        let mut at = end.saturating_sub(OVERLAP_BYTES).max(FRAMES_AT);
+        let (mut one, mut two) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+        while at < end {
+            let n = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            self.file.read_exact_at(&mut one[..n], at)?;
+            other.read_exact_at(&mut two[..n], at)?;
+            if one[..n] != two[..n] {
+                return Ok(false);
+            }
+            at += n as u64;
+        }
+        Ok(true)
+    }
+}
+
+fn copy_bytes(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    let mut at = start;
+    to.set_len(end)?;
+    // What fills up the last frame may be cut.
+    let end = end.min(from.metadata()?.len());
+    let mut piece = vec![0; PIECE_BYTES];
+    while at < end {
+        let n = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        from.read_exact_at(&mut piece[..n], at)?;
+        to.write_all_at(&piece[..n], at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::Change;
+    use super::super::{Journal, JournalOptions, Piece, read};
+    use super::*;
+
+    fn options() -> JournalOptions {
+        JournalOptions { file_bytes: 16 << 10, ..JournalOptions::default() }
+    }
+
+    fn put(n: u64) -> Vec<Change> {
+        vec![(n.to_be_bytes().to_vec(), Some(vec![n as u8; 40 + (n % 7) as usize]))]
+    }
+
+    fn sequences(dir: &Path) -> Vec<u64> {
+        let pieces = read(dir, 1).unwrap().map(|piece| match piece.unwrap() {
+            Piece::Frame { sequence, changes } => {
+                assert_eq!(changes, put(sequence));
+                sequence
+            }
+            Piece::Hole(hole) => panic!("{hole:?}"),
+        });
+        pieces.collect()
+    }
+
+    fn copy(from: &Path, to: &Path) -> Result<Copied, StorageError> {
+        Plan::new(from, to, u64::MAX)?.run()
+    }
+
+    #[test]
+    fn a_copy_grows_with_the_journal_and_copies_only_what_is_new() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        let mut journal = Journal::create(&from, [1; 16], options()).unwrap();
+        let mut written = 0;
+        for round in 0..40_u64 {
+            for _ in 0..round * 7 % 60 {
+                written += 1;
+                journal.append(&put(written)).unwrap();
+            }
+            if round % 9 == 4 {
+                journal.close().unwrap();
+            }
+            let copied = copy(&from, &to).unwrap();
+            assert_eq!((copied.next, &copied.holes), (written + 1, &Vec::new()));
+            assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
+            assert_eq!(copy(&from, &to).unwrap().bytes, 0);
+            if round % 9 == 4 {
+                journal = Journal::open(&from, options()).unwrap().0;
+            }
+        }
+        assert!(list(&to).unwrap().len() > 3);
+        // An end that was begun and not finished is written over.
+        let last = to.join(file_name(*list(&to).unwrap().last().unwrap()));
+        for cut in [1, 20, 33, 90] {
+            let bytes = fs::read(&last).unwrap();
+            fs::write(&last, &bytes[..bytes.len() - cut]).unwrap();
+            copy(&from, &to).unwrap();
+            assert!(fs::read(&last).unwrap() == bytes, "cut by {cut}");
+        }
+        // A file of the journal that was mended since, or is damaged: the copy has
+        // what it had.
+        let first = from.join(file_name(1));
+        let bytes = fs::read(&first).unwrap();
+        fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
+        let copied = copy(&from, &to).unwrap();
+        assert_eq!((copied.bytes, copied.holes), (0, Vec::new()));
+        assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
+        // A damaged file of the copy is copied anew.
+        fs::write(&first, &bytes).unwrap();
+        fs::write(to.join(file_name(1)), &bytes[..bytes.len() / 2]).unwrap();
+        copy(&from, &to).unwrap();
+        assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_part_can_be_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let from = directory.path().join("from");
+        let journal = Journal::create(&from, [1; 16], options()).unwrap();
+        (1..=400).for_each(|n| assert_eq!(journal.append(&put(n)).unwrap(), n));
+        for until in [0, 1, 2, 100, 150, 399, 400, 500] {
+            let to = directory.path().join(format!("to-{until}"));
+            let copied = Plan::new(&from, &to, until).unwrap().run().unwrap();
+            assert_eq!(copied.next, until.min(400) + 1);
+            assert_eq!(sequences(&to), (1..=until.min(400)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_copy_of_another_journal_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let one = Journal::create(&at("one"), [1; 16], options()).unwrap();
+        let other = Journal::create(&at("other"), [2; 16], options()).unwrap();
+        one.append(&put(1)).unwrap();
+        other.append(&put(1)).unwrap();
+        copy(&at("one"), &at("to")).unwrap();
+        let error = copy(&at("other"), &at("to")).unwrap_err();
+        assert!(error.to_string().contains("another database"), "{error}");
+        // Set back: the copy has what the journal has no more.
+        let last = fs::read(at("one").join(file_name(1))).unwrap();
+        one.append(&put(2)).unwrap();
+        copy(&at("one"), &at("to")).unwrap();
+        fs::write(at("one").join(file_name(1)), last).unwrap();
+        let error = copy(&at("one"), &at("to")).unwrap_err();
+        assert!(error.to_string().contains("set back"), "{error}");
+        assert_eq!(sequences(&at("to")), [1, 2]);
+        // It went on otherwise.
+        let (one, _) = Journal::open(&at("one"), options()).unwrap();
+        one.append(&[(b"other".to_vec(), None)]).unwrap();
+        one.append(&[(b"other".to_vec(), None)]).unwrap();
+        let error = copy(&at("one"), &at("to")).unwrap_err();
+        assert!(error.to_string().contains("other commits"), "{error}");
+        assert_eq!(sequences(&at("to")), [1, 2]);
+    }
+}
