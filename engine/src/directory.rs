@@ -22,6 +22,7 @@ use std::path::Path;
 
 use crate::disk::{self, Foreign};
 use crate::error::{Error, Result};
+use crate::storage::journal;
 
 /// Where it is kept how other nodes contradicted themselves.
 const EVIDENCE: &str = "evidence";
@@ -55,6 +56,7 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
     let store = dir.join("store");
     each(&store, user, in_store)?;
     each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
+    each(&dir.join(journal::DIRECTORY), user, |name| journal::is_file_name(name).then_some(Kind::Replaced))?;
     each(&dir.join(EVIDENCE), user, |_| Some(Kind::Replaced))
 }
 
@@ -103,7 +105,7 @@ fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
         "VERSION" | "keyring" | "keyring.copy" | "checkpoint" => Some(Kind::Replaced),
-        "store" | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "store" | journal::DIRECTORY | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")
