@@ -7,6 +7,7 @@ use std::time::Duration;
 use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 
 use crate::actors::unix_now;
+use crate::backup;
 use crate::committer::Committer;
 use crate::directory;
 use crate::disk;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::exchange::waiting::Room;
 use crate::fit;
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Opening, Unlock};
-use crate::lock::{DirLock, LockError};
+use crate::lock::DirLock;
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
@@ -180,6 +181,9 @@ impl Db {
         }
         if options.read_only {
             return read_only::open(dir, unlock, options);
+        }
+        if backup::is_one(dir) {
+            return Err(Error::IsBackup { dir: dir.to_owned() });
         }
         let lock = match lock(dir, options) {
             Err(problem) if problem.is_read_only_medium() => return read_only::open_there(dir, unlock, options),
@@ -401,7 +405,7 @@ impl Db {
         match DirLock::holder(dir) {
             Ok(None) => Ok(()),
             Ok(Some(holder)) => Err(Error::Locked { dir: dir.to_owned(), holder }),
-            Err(problem) => Err(lock_problem(dir, problem)),
+            Err(problem) => Err(Error::of_lock(dir, problem)),
         }
     }
 
@@ -478,14 +482,7 @@ fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
 
 fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
     DirLock::acquire_within(dir, Duration::from_millis(options.lock_timeout_ms))
-        .map_err(|problem| lock_problem(dir, problem))
-}
-
-fn lock_problem(dir: &Path, problem: LockError) -> Error {
-    match problem {
-        LockError::Locked { holder, .. } => Error::Locked { dir: dir.to_owned(), holder },
-        LockError::Io { path, source } => Error::file(path, "cannot be locked")(source),
-    }
+        .map_err(|problem| Error::of_lock(dir, problem))
 }
 
 fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {

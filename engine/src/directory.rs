@@ -20,6 +20,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::backup;
 use crate::disk::{self, Foreign};
 use crate::error::{Error, Result};
 use crate::storage::journal;
@@ -98,13 +99,14 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
         return false;
     }
     let Some(of) = parts.next() else { return false };
-    matches!(of, "VERSION" | "keyring" | "keyring.copy" | "checkpoint") || of.starts_with("checkpoint.former-")
+    matches!(of, "VERSION" | "keyring" | "keyring.copy" | "checkpoint" | backup::MARK | backup::LAST)
+        || of.starts_with("checkpoint.former-")
 }
 
 fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
-        "VERSION" | "keyring" | "keyring.copy" | "checkpoint" => Some(Kind::Replaced),
+        "VERSION" | "keyring" | "keyring.copy" | "checkpoint" | backup::MARK | backup::LAST => Some(Kind::Replaced),
         "store" | journal::DIRECTORY | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")

@@ -278,6 +278,25 @@ pub enum Error {
         /// The node of the checkpoint.
         found: thingdb_format::Origin,
     },
+    /// A backup lies there, which is read and never written to but by the next
+    /// backup.
+    #[error("{} is a backup: it can be read, and restored to another directory", dir.display())]
+    IsBackup {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No backup lies there.
+    #[error("no backup in {}", dir.display())]
+    NoBackup {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Something lies where only a backup, or nothing, may.
+    #[error("{} is not empty, and no backup of this database", dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The database was opened to read only.
     #[error("the database was opened to read only")]
     OpenedReadOnly,
@@ -498,6 +517,13 @@ impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, action, source: Arc::new(source) }
+    }
+
+    pub(crate) fn of_lock(dir: &std::path::Path, problem: crate::lock::LockError) -> Self {
+        match problem {
+            crate::lock::LockError::Locked { holder, .. } => Self::Locked { dir: dir.to_owned(), holder },
+            crate::lock::LockError::Io { path, source } => Self::file(path, "cannot be locked")(source),
+        }
     }
 
     pub(crate) fn damaged(what: impl Into<String>, detail: impl fmt::Display) -> Self {

@@ -52,6 +52,7 @@
 mod actors;
 mod address;
 mod as_of;
+mod backup;
 mod committer;
 mod db;
 mod directory;
@@ -103,6 +104,7 @@ mod write;
 
 pub use actors::{OwnActor, TrustedActor};
 pub use address::PeerAddress;
+pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
 pub use db::{Db, STORE_VERSION, Warning};
 pub use disk::Foreign;
 pub use draft::{Draft, Expect, JSON};

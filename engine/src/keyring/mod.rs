@@ -182,6 +182,24 @@ impl Keyring {
         [path.to_owned(), file::copy_of(path)].into_iter().find(|path| path.symlink_metadata().is_ok())
     }
 
+    /// The bytes of the newer of the two files that is whole. They are sealed, and
+    /// no passphrase is needed.
+    ///
+    /// # Errors
+    /// [`KeyringError::NotFound`], [`KeyringError::Damaged`], [`KeyringError::Io`].
+    pub(crate) fn newest_bytes(path: &Path) -> Result<Vec<u8>, KeyringError> {
+        pair::newest_bytes(path)
+    }
+
+    /// Writes such bytes, and the copy of them.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`].
+    pub(crate) fn put_bytes(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+        file::write(&file::copy_of(path), bytes)?;
+        file::write(path, bytes)
+    }
+
     /// Opens a keyring: the newer good one of its two files, and mends the
     /// other. If the slot that opens has weaker parameters than the program's
     /// and they were not chosen, it gets the program's.

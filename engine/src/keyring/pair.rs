@@ -158,6 +158,19 @@ pub(super) fn open(
     Ok(keyring)
 }
 
+/// The bytes of the newer of the two that is whole, without its passphrase.
+pub(super) fn newest_bytes(path: &Path) -> Result<Vec<u8>, KeyringError> {
+    let files = [OnDisk::read(path.to_owned())?, OnDisk::read(file::copy_of(path))?];
+    let [first, second] = files.each_ref().map(OnDisk::state);
+    let states = [first?, second?];
+    let whole = states.iter().enumerate().filter_map(|(at, state)| Some((at, state.as_ref().ok()?.generation)));
+    // Of two of one generation the first.
+    match whole.rev().max_by_key(|(_, generation)| *generation) {
+        Some((at, _)) => Ok(files[at].bytes().to_vec()),
+        None => Err(refusal(states.map(Result::err), files)),
+    }
+}
+
 /// Writes the other file anew. What could hold keys that the good one lacks is
 /// kept.
 fn mend(

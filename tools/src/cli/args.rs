@@ -9,9 +9,9 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::command::{
-    actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
-    sync, token, verify,
+    actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
+    help, import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show,
+    stats, sync, token, verify,
 };
 use super::environment;
 use super::error::Outcome;
@@ -343,6 +343,10 @@ pub(crate) enum Command {
     /// What clients show to the server: make, list, remove
     #[command(subcommand)]
     Token(token::Command),
+    /// Copy what is new to a backup, from which the database can be restored
+    Backup(backup::Args),
+    /// Make a database from a backup, as it was last or before
+    Restore(backup::RestoreArgs),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
@@ -398,7 +402,11 @@ impl Command {
 
     /// Whether the command goes on until somebody ends it.
     pub(crate) const fn runs_long(&self) -> bool {
-        matches!(self, Self::Serve(_)) || self.watches()
+        match self {
+            Self::Serve(_) => true,
+            Self::Backup(args) => args.watches(),
+            _ => self.watches(),
+        }
     }
 
     /// Whether the command goes on until somebody wants it to end.
@@ -429,7 +437,7 @@ impl Command {
             Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),
             Self::Peer(command) => matches!(command, peer::Command::Ls),
             Self::Token(command) => matches!(command, token::Command::Ls),
-            _ => !self.opens_database() && !matches!(self, Self::Init(_) | Self::Serve(_)),
+            _ => !self.opens_database() && !matches!(self, Self::Init(_) | Self::Serve(_) | Self::Restore(_)),
         }
     }
 
@@ -445,6 +453,8 @@ impl Command {
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
                 | Self::Serve(_)
+                | Self::Backup(_)
+                | Self::Restore(_)
                 | Self::Demo(_)
                 | Self::Completions(_)
                 | Self::Man(_)

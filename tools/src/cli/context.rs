@@ -170,6 +170,19 @@ impl Context {
         Ok(db)
     }
 
+    /// The directory of the database, if it is named.
+    pub(crate) fn database(&self) -> Option<&Path> {
+        self.global.db.as_deref().filter(|dir| !dir.as_os_str().is_empty())
+    }
+
+    /// Opens a database or backup to read only, beside whoever has it open.
+    pub(crate) fn open_to_read(&self, dir: &Path) -> Outcome<Db> {
+        reachable(dir)?;
+        require_database(dir)?;
+        let options = Options::new().read_only(true);
+        self.unlock(dir, &options).map_err(|failure| locate(failure, dir))
+    }
+
     /// Has another passphrase read than the one that opens the database.
     pub(crate) fn ask(&self, question: &Question) -> Outcome<Passphrase> {
         self.console.answer(&self.sources, question).map(passphrase::passphrase)

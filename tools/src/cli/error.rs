@@ -341,6 +341,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "read-only",
             "leave --read-only out; what lies where nothing can be written has to be copied first",
         ),
+        thingdb::Error::IsBackup { .. } => {
+            (Exit::Usage, "backup", "thingdb --read-only … reads it; thingdb restore BACKUP DIR makes a database of it")
+        }
+        thingdb::Error::NoBackup { .. } => (Exit::NoDatabase, "no-backup", "thingdb backup DEST makes one"),
+        thingdb::Error::NotEmpty { .. } => (Exit::Usage, "not-empty", "name a directory that is new or empty"),
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),
         p if p.is_newer_version() => (Exit::NewerVersion, NEWER_VERSION, INSTALL_NEWER),

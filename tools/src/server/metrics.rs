@@ -205,6 +205,12 @@ fn state(out: &mut String, db: &Db) {
         conflicts.count() as u64
     });
     gauge("thingdb_peers_contradicting", "Peers that showed two ledgers.", contradictions);
+    let saved = thingdb::last_backups(db.dir()).ok().and_then(|places| Some(places.first()?.time.micros() / 1_000_000));
+    gauge(
+        "thingdb_backup_timestamp_seconds",
+        "When the database was saved last with thingdb backup, in seconds since 1970.",
+        saved,
+    );
     gauge("thingdb_read_only", "1 if no entries are taken.", Some(u64::from(!db.is_writable())));
 }
 

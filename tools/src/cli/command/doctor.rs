@@ -14,6 +14,9 @@ use crate::cli::{find, passphrase, when};
 /// Free space below which the disk is called nearly full.
 const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
 
+/// The age from which on a backup is called old: a week.
+const MAX_BACKUP_AGE_S: i64 = 7 * 24 * 3_600;
+
 /// Arguments of `thingdb doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -56,6 +59,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     checks.extend(context.sources.file().and_then(|path| passphrase_file(console, path)));
     checks.push(keyring_mode(console, dir));
     checks.push(space(console, dir));
+    checks.push(backups(dir)?);
     if context.is_in_server() {
         checks.push(Check::new(
             "server",
@@ -152,6 +156,20 @@ fn space(console: &Console, dir: &Path) -> Check {
             }
         }
     }
+}
+
+/// When the database was saved last.
+fn backups(dir: &Path) -> Outcome<Check> {
+    let places = thingdb::last_backups(dir)?;
+    let Some(last) = places.first() else {
+        return Ok(Check::new("backup", State::Warn, "none was made: a disk that fails takes everything")
+            .hint("thingdb backup DEST, on another disk"));
+    };
+    let (ago, place) = (when::ago(last.time, when::now()), last.place.display());
+    let is_old =
+        when::now().as_second() - i64::try_from(last.time.micros() / 1_000_000).unwrap_or(i64::MAX) > MAX_BACKUP_AGE_S;
+    let check = Check::new("backup", if is_old { State::Warn } else { State::Ok }, format!("{ago}, to {place}"));
+    Ok(if is_old { check.hint(format!("thingdb backup {}", find::quoted_path(&last.place))) } else { check })
 }
 
 /// What can be known once the database is open.

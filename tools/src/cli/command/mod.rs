@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 pub(crate) mod append;
 pub(crate) mod audience;
+pub(crate) mod backup;
 pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod completions;
@@ -74,6 +75,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
         Command::NewNodeKey(args) => new_node_key::run(context, &args),
+        Command::Backup(args) => backup::run(context, &args),
+        Command::Restore(args) => backup::restore(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),

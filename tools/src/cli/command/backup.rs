@@ -1,0 +1,345 @@
+//! `thingdb backup`, `thingdb backup verify` and `thingdb restore`.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+use thingdb::{Backup, Db, Report, Standing, VerifyOptions};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::find;
+use crate::cli::output::{counted, grouped, printable};
+use crate::cli::when::{self, When};
+
+/// How often a watch looks whether there is something new.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a watch waits after a backup that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Arguments of `thingdb backup`.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
+Examples:
+  thingdb backup /mnt/backup/things              copy what is new
+  thingdb backup /mnt/backup/things --watch      go on until Ctrl-C
+  thingdb backup verify /mnt/backup/things       read all of it, and compare
+  thingdb restore /mnt/backup/things ./things    a database from it
+
+It works beside a server or another command, and needs no passphrase. The backup
+is sealed as the database is, and opens with the same passphrase: what is to be
+remembered is that. It can be read where it lies:
+  thingdb --db /mnt/backup/things --read-only log part-42"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The directory of the backup: new, empty, or a backup of this database
+    #[arg(required = true)]
+    dest: Option<PathBuf>,
+    /// Go on: copy what is new until somebody ends it
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Open a backup, recompute every hash, link and signature, and compare it with
+    /// its checkpoint, and with the database if --db names one
+    Verify {
+        /// The directory of the backup
+        dest: PathBuf,
+    },
+}
+
+impl Args {
+    /// Whether it goes on until somebody wants it to end.
+    pub(crate) const fn watches(&self) -> bool {
+        self.watch
+    }
+}
+
+/// Arguments of `thingdb restore`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb restore /mnt/backup/things ./things
+  thingdb restore /mnt/backup/things ./before --at 1000
+  thingdb restore /mnt/backup/things ./before --at 2026-11-30T10:00:00Z
+
+The database goes on under the node key that it had. If somebody has seen entries
+of this node that the backup has not, writing would contradict them: take a new
+node key first, with thingdb new-node-key. A peer that has seen more says so at
+the first thingdb sync.")]
+pub(crate) struct RestoreArgs {
+    /// The directory of the backup
+    src: PathBuf,
+    /// The directory of the database to make; new or empty
+    dir: PathBuf,
+    /// As it was before: the first entries of the ledger, so many of them, or up to
+    /// the first that is later than a time
+    #[arg(long, value_name = "ENTRIES|TIME")]
+    at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BackupJson<'a> {
+    backup: String,
+    commits: u64,
+    copied_bytes: u64,
+    time: String,
+    missing: &'a [String],
+}
+
+#[derive(Serialize)]
+struct VerifiedJson {
+    ok: bool,
+    backup: String,
+    entries: u64,
+    root: String,
+    checkpoint: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RestoredJson {
+    db: String,
+    commits: u64,
+    entries: u64,
+    things: u64,
+    missing: Vec<String>,
+}
+
+/// Copies what is new, or verifies.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    match (&args.command, &args.dest) {
+        (Some(Command::Verify { dest }), _) => verify(context, dest),
+        (None, Some(dest)) if args.watch => watch(context, dest),
+        (None, Some(dest)) => {
+            let made = thingdb::backup(context.dir()?, dest)?;
+            say(context, dest, &made)?;
+            check(&made)
+        }
+        (None, None) => Err(Failure::usage("where to? thingdb backup DEST")),
+    }
+}
+
+fn say(context: &Context, dest: &Path, made: &Backup) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(&BackupJson {
+            backup: dest.display().to_string(),
+            commits: made.commits,
+            copied_bytes: made.copied_bytes,
+            time: made.time.to_string(),
+            missing: &made.missing,
+        });
+    }
+    let commits = counted(made.commits, "commit", "commits");
+    context.output.line(&format!(
+        "{}: {commits}, {} bytes copied",
+        printable(&dest.display().to_string()),
+        grouped(made.copied_bytes)
+    ))
+}
+
+/// A backup that lacks something is made, and is not whole.
+fn check(made: &Backup) -> Outcome {
+    if made.missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Partly, "damaged", "the database is damaged, and the backup has not all of it")
+        .causes(made.missing.clone())
+        .hint("thingdb doctor"))
+}
+
+/// Copies what is new until somebody ends it.
+fn watch(context: &Context, dest: &Path) -> Outcome {
+    let _patience = context.console.patience();
+    let dir = context.dir()?;
+    let made = thingdb::backup(dir, dest)?;
+    say(context, dest, &made)?;
+    check(&made)?;
+    let mut seen = state(dir);
+    let mut is_failing = false;
+    while !context.console.is_interrupted() {
+        thread::sleep(LOOK_EVERY);
+        let now = state(dir);
+        if now == seen && !is_failing {
+            continue;
+        }
+        match thingdb::backup(dir, dest) {
+            Ok(made) => {
+                if std::mem::take(&mut is_failing) || made.copied_bytes > 0 {
+                    say(context, dest, &made)?;
+                }
+                check(&made)?;
+                seen = now;
+            }
+            // A medium that was taken out, a disk that is full: it may come back.
+            Err(problem) if !problem.is_damaged() => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    let text = format!("the backup to {} waits: {problem}", dest.display());
+                    context.console.warning("backup", text).say();
+                }
+                let waits = AFTER_FAILURE.as_millis() / LOOK_EVERY.as_millis();
+                (0..waits).take_while(|_| !context.console.is_interrupted()).for_each(|_| thread::sleep(LOOK_EVERY));
+            }
+            Err(problem) => return Err(problem.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What changes when something is committed: the newest file of the journal, and
+/// when it, the keyring and the checkpoint were written last.
+fn state(dir: &Path) -> Vec<Option<(PathBuf, std::time::SystemTime)>> {
+    let newest = std::fs::read_dir(dir.join("journal")).ok().and_then(|entries| {
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_none()).max()
+    });
+    let watched = [newest, Some(dir.join("keyring")), Some(dir.join("checkpoint"))];
+    let written = |path: PathBuf| std::fs::metadata(&path).and_then(|found| found.modified()).ok().map(|at| (path, at));
+    watched.into_iter().map(|path| path.and_then(written)).collect()
+}
+
+/// Opens a backup, reads all of it, and compares.
+fn verify(context: &Context, dest: &Path) -> Outcome {
+    if !dest.join("BACKUP").is_file() {
+        return Err(thingdb::Error::NoBackup { dir: dest.to_owned() }.into());
+    }
+    let backup = context.open_to_read(dest)?;
+    let mut problems: Vec<String> =
+        backup.warnings().iter().filter(|one| is_problem(one)).map(ToString::to_string).collect();
+    let report = checked(context, &backup)?;
+    problems.extend(report.problems.iter().map(ToString::to_string));
+    let checkpoint = backup.last_checkpoint()?.map(|note| note.claimed().size);
+    let database = compared(context, &backup, &mut problems)?;
+    let found = VerifiedJson {
+        ok: problems.is_empty() && report.is_ok(),
+        backup: dest.display().to_string(),
+        entries: report.size,
+        root: report.root.to_string(),
+        checkpoint,
+        database,
+        problems,
+    };
+    if context.output.is_json() {
+        context.output.object(&found)?;
+    } else {
+        print(context, &found)?;
+    }
+    if found.ok {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NotVerified, "not-verified", format!("the backup in {} is damaged", dest.display()))
+        .hint("thingdb backup to another directory, while there is the database"))
+}
+
+/// Recomputes every hash, link and signature.
+fn checked(context: &Context, db: &Db) -> Outcome<Report> {
+    let mut meter = context.meter("verifying");
+    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let is_wanted = || !context.console.is_interrupted();
+    let report = db.verify(VerifyOptions::new().progress(&mut progress).while_wanted(&is_wanted))?;
+    meter.end(report.entries, 0);
+    Ok(report)
+}
+
+const fn is_problem(warning: &thingdb::Warning) -> bool {
+    use thingdb::Warning::{Checkpoint, Damaged, Keyring, Standing};
+    matches!(warning, Checkpoint(_) | Damaged(_) | Keyring(_) | Standing(_))
+}
+
+fn print(context: &Context, found: &VerifiedJson) -> Outcome {
+    let mut text = context.output.text();
+    text.line(&format!("{:<12} {}", "backup", printable(&found.backup)))?;
+    text.line(&format!("{:<12} {}", "entries", grouped(found.entries)))?;
+    text.line(&format!("{:<12} {}", "root", found.root))?;
+    if let Some(size) = found.checkpoint {
+        text.line(&format!("{:<12} counts {}", "checkpoint", counted(size, "entry", "entries")))?;
+    }
+    if let Some(database) = &found.database {
+        text.line(&format!("{:<12} {}", "database", printable(database)))?;
+    }
+    for problem in &found.problems {
+        text.line(&format!("{:<12} {}", "problem", printable(problem)))?;
+    }
+    text.end()
+}
+
+/// How the database stands against the backup, if one was named and is there.
+fn compared(context: &Context, backup: &Db, problems: &mut Vec<String>) -> Outcome<Option<String>> {
+    let Some(dir) = context.database() else { return Ok(None) };
+    if !Db::exists(dir) {
+        return Ok(None);
+    }
+    let db = context.open_to_read(dir)?;
+    let standing = db.standing_of_backup(backup)?;
+    let more = db.stats()?.entries.saturating_sub(backup.stats()?.entries);
+    Ok(Some(match standing {
+        Standing::Consistent if more == 0 => "has the same".to_owned(),
+        Standing::Consistent => format!("has the same, and {} since", counted(more, "entry", "entries")),
+        other => {
+            problems.push(format!("the database is not what the backup is of: {other}"));
+            other.to_string()
+        }
+    }))
+}
+
+/// Makes a database from a backup, and reads it.
+pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
+    let (src, dir) = (&args.src, &args.dir);
+    let at = args.at.as_deref().map(|at| position(context, src, at)).transpose()?;
+    let restored = thingdb::restore(src, dir, at)?;
+    context.did(format!("the database in {} is made", dir.display()));
+    let db = context.open_to_read(dir)?;
+    let stats = db.stats()?;
+    let read_back = checked(context, &db)?;
+    let found = RestoredJson {
+        db: dir.display().to_string(),
+        commits: restored.commits,
+        entries: stats.entries,
+        things: stats.things,
+        missing: restored.missing,
+    };
+    if context.output.is_json() {
+        context.output.object(&found)?;
+    } else {
+        let (entries, things) = (counted(found.entries, "entry", "entries"), counted(found.things, "thing", "things"));
+        context.output.line(&format!("{}: {entries} of {things} read back", printable(&found.db)))?;
+    }
+    let is_behind = db.warnings().iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
+    let dir = find::quoted_path(dir);
+    context.console.note(&if is_behind {
+        format!(
+            "it is shorter than its last checkpoint, and only read until it goes on as another node: \
+             thingdb --db {dir} new-node-key --yes"
+        )
+    } else {
+        format!(
+            "if a peer has seen entries of this node that are not here, go on as another node before writing: \
+             thingdb --db {dir} new-node-key --yes; thingdb sync PEER tells"
+        )
+    });
+    if !found.missing.is_empty() || !read_back.is_ok() {
+        return Err(Failure::new(Exit::Partly, "damaged", "the backup is damaged: not all of it could be restored")
+            .causes(found.missing)
+            .hint(format!("thingdb --db {dir} verify")));
+    }
+    Ok(())
+}
+
+/// How many entries of the ledger are wanted.
+fn position(context: &Context, src: &Path, at: &str) -> Outcome<u64> {
+    if let Ok(entries) = at.parse() {
+        return Ok(entries);
+    }
+    let time = When::parse(at, when::now()).map_err(Failure::usage)?.last;
+    Ok(context.open_to_read(src)?.entries_until(time)?)
+}
