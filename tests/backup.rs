@@ -12,11 +12,25 @@ use std::time::Duration;
 
 use thingdb::{Db, Error, Restored, Standing, Warning};
 use thingdb_tests::database::{
-    Dice, assert_intact, copy_directory, files_in, fresh, options, passphrase, relaxed, rounds, scratch, seed, text,
+    Dice, assert_intact, copy_directory, files_in, fresh, options, passphrase, relaxed, rounds, seed, text,
 };
 use thingdb_tests::disk::Tmpfs;
 
 const COPIER: &str = env!("CARGO_BIN_EXE_backup_copier");
+
+/// JSON of about so many bytes.
+fn filler(bytes: usize) -> String {
+    format!("\"{}\"", "x".repeat(bytes))
+}
+
+/// Ends the writers of a test also when it panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 fn read(dir: &Path) -> Db {
     options().read_only(true).open(dir, &passphrase()).unwrap()
@@ -150,9 +164,9 @@ fn a_database_is_restored_as_it_was_before() {
         let restored = thingdb::restore(at("backup"), &new, Some(entries)).unwrap();
         assert_eq!(restored.entries, entries);
         let db = options().open(&new, &passphrase()).unwrap();
-        assert_intact(&db);
         assert_eq!(db.stats().unwrap().entries, entries);
         if entries == 30 {
+            assert_intact(&db);
             assert!(db.is_writable());
             continue;
         }
@@ -161,7 +175,7 @@ fn a_database_is_restored_as_it_was_before() {
         assert!(!db.is_writable());
         db.new_node_key().unwrap();
         let db = options().open(&new, &passphrase()).unwrap();
-        db.put("thing", "on").unwrap();
+        db.put("thing", "31").unwrap();
         assert_intact(&db);
     }
     assert!(matches!(thingdb::restore(at("backup"), at("more"), Some(31)), Err(Error::BeyondLedger { .. })));
@@ -184,8 +198,8 @@ fn reading_only_writes_nothing_beside_a_writer_and_after_it() {
     for problem in [
         reader.put("thing-1", "2").unwrap_err(),
         reader.checkpoint().unwrap_err(),
-        reader.add_actor("bob").unwrap_err(),
-        reader.change_passphrase(&passphrase(), Default::default()).unwrap_err(),
+        reader.new_actor("bob").unwrap_err(),
+        reader.change_passphrase(&passphrase()).unwrap_err(),
     ] {
         assert!(problem.is_read_only(), "{problem}");
     }
@@ -211,7 +225,7 @@ fn readers_and_backups_beside_writers_have_prefixes() {
             scope.spawn(move || {
                 let mut n = 0;
                 while !ended.load(Ordering::SeqCst) {
-                    db.put(&format!("thing-{writer}-{}", n % 5), &"x".repeat(n % 3000)).unwrap();
+                    db.put(&format!("thing-{writer}-{}", n % 5), &filler(n % 3000)).unwrap();
                     n += 1;
                     if n % 200 == 0 {
                         db.checkpoint().unwrap();
@@ -219,8 +233,9 @@ fn readers_and_backups_beside_writers_have_prefixes() {
                 }
             });
         }
+        let _ends = Ends(&ended);
         let mut last = 0;
-        for _ in 0..rounds(10) {
+        for _ in 0..rounds(5) {
             thread::sleep(Duration::from_millis(100));
             thingdb::backup(db.dir(), &dest).unwrap();
             let size = assert_prefix(&db, &dest);
@@ -231,7 +246,6 @@ fn readers_and_backups_beside_writers_have_prefixes() {
             assert!(reader.stats().unwrap().entries >= size);
             assert_intact(&reader);
         }
-        ended.store(true, Ordering::SeqCst);
     });
     assert_intact(&db);
 }
@@ -241,7 +255,10 @@ fn readers_and_backups_beside_writers_have_prefixes() {
 #[test]
 fn backups_and_restores_that_are_killed_can_be_repeated() {
     let mut dice = Dice::new(seed("backup killed"));
-    let (scratch, db) = fresh();
+    // In memory where that can be had: a kill leaves what a disk would have, too,
+    // and nothing waits for one.
+    let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let db = relaxed().create(scratch.path().join("db"), &passphrase()).unwrap();
     let (dest, new) = (scratch.path().join("backup"), scratch.path().join("new"));
     let mut last = 0;
     let run = |args: &[&Path], after: Duration| {
@@ -252,8 +269,8 @@ fn backups_and_restores_that_are_killed_can_be_repeated() {
     };
     let (mut killed, mut broken_off) = (0, 0);
     for round in 0..rounds(25) {
-        for n in 0..40 {
-            db.put(&format!("thing-{n}"), &"x".repeat(dice.roll(40_000) as usize)).unwrap();
+        for n in 0..20 {
+            db.put(&format!("thing-{n}"), &filler(dice.roll(40_000) as usize)).unwrap();
         }
         if round % 3 == 0 {
             db.checkpoint().unwrap();
@@ -294,7 +311,7 @@ fn a_full_disk_leaves_the_backup_as_it_was() {
     db.put("thing", "1").unwrap();
     db.backup(&dest).unwrap();
     for n in 0..60 {
-        db.put(&format!("thing-{n}"), &"x".repeat(60_000)).unwrap();
+        db.put(&format!("thing-{n}"), &filler(60_000)).unwrap();
     }
     for _ in 0..3 {
         let problem = db.backup(&dest).unwrap_err();
@@ -322,7 +339,7 @@ fn damage_of_a_backup_is_told_or_mended() {
     let (scratch, db) = fresh();
     let dest = scratch.path().join("backup");
     for n in 0..40 {
-        db.put(&format!("thing-{n}"), &"x".repeat(2000)).unwrap();
+        db.put(&format!("thing-{n}"), &filler(2000)).unwrap();
     }
     db.backup(&dest).unwrap();
     let whole = scratch.path().join("whole");

@@ -73,6 +73,9 @@ pub struct Db {
     /// Opened when it is first asked for.
     pub(crate) waiting: Mutex<Option<Room>>,
     closed: bool,
+    /// The own checkpoint that goes with what is read, if it is only read: the file
+    /// may be that of more by now.
+    pub(crate) read_with: Option<Option<SignedCheckpoint>>,
     /// Held until everything else is gone; nobody holds one who only reads.
     _lock: Option<DirLock>,
 }
@@ -241,7 +244,13 @@ impl Db {
         let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
         warnings.extend(fit::check(&store)?);
         let mut recovered = recover(&store, options.rebuild)?;
+        let is_read_only = kept.is_some();
         let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));
+        let kept_is_good = kept.is_ok();
+        let read_with = match &kept {
+            Ok(Kept::Own(note)) => Some(note.clone()),
+            _ => None,
+        };
         let standing = match &kept {
             Ok(Kept::Own(note)) => Some((compare(&store, &node, note, &mut recovered)?, note.claimed().size)),
             _ => None,
@@ -274,6 +283,8 @@ impl Db {
             replica: Mutex::default(),
             waiting: Mutex::default(),
             closed: false,
+            // One that is damaged is told of each time.
+            read_with: (is_read_only && kept_is_good).then_some(read_with),
             _lock: lock,
         })
     }

@@ -230,12 +230,16 @@ impl Db {
         Ok(Checkpoint::new(self.origin(), until, root).sign(self.store.keyring().node_key())?)
     }
 
-    /// The last checkpoint that is kept beside the database.
+    /// The last checkpoint that is kept beside the database; of one that was opened
+    /// to read only that of the opening.
     ///
     /// # Errors
     /// [`Error::is_damaged`] if it does not verify.
     pub fn last_checkpoint(&self) -> Result<Option<SignedCheckpoint>> {
-        Ok(standing::load(self.dir(), &self.store.keyring())?.own())
+        match &self.read_with {
+            Some(kept) => Ok(kept.clone()),
+            None => Ok(standing::load(self.dir(), &self.store.keyring())?.own()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::{Backup, Db, Report, Standing, VerifyOptions};
+use thingdb::{Backup, Db, Report, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -327,7 +327,9 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
              thingdb --db {dir} new-node-key --yes; thingdb sync PEER tells"
         )
     });
-    if !found.missing.is_empty() || !read_back.is_ok() {
+    // That it is shorter is what was asked for.
+    let is_damage = |problem: &thingdb::Problem| !(is_behind && problem.verdict == Verdict::Truncated);
+    if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
         return Err(Failure::new(Exit::Partly, "damaged", "the backup is damaged: not all of it could be restored")
             .causes(found.missing)
             .hint(format!("thingdb --db {dir} verify")));
