@@ -60,8 +60,7 @@ impl ProofHeader {
     /// # Errors
     /// [`Error::Line`] with `number`.
     pub fn decode(line: &[u8], number: u64) -> Result<Self, Error> {
-        read_line::<WireHeader>(line, number)
-            .map_err(|error| newer_or("thingdb_proof", &VERSION_MEMBERS, line, error))
+        read_line::<WireHeader>(line, number).map_err(|error| newer_or("thingdb_proof", &VERSION_MEMBERS, line, error))
     }
 }
 
@@ -111,8 +110,7 @@ impl ProofEnd {
     /// # Errors
     /// [`Error::Line`] with `number`.
     pub fn decode(line: &[u8], number: u64) -> Result<Self, Error> {
-        read_line::<WireEnd>(line, number)
-            .map_err(|error| newer_or("thingdb_proof_end", &VERSION_MEMBERS, line, error))
+        read_line::<WireEnd>(line, number).map_err(|error| newer_or("thingdb_proof_end", &VERSION_MEMBERS, line, error))
     }
 }
 
