@@ -285,7 +285,7 @@ fn another_place_another_size_and_another_ledger_show() {
     let mut header = world.header(history("a"));
     let root = merkle::root(world.leaves.iter().copied());
     header.checkpoint = Checkpoint::new(stranger.node_key().origin(), 30, root).sign(&stranger).unwrap();
-    let mut anew = all.clone();
+    let mut anew = all;
     anew[0].clear();
     header.encode(&mut anew[0]);
     assert_eq!(faults(&framed_anew(&anew)).len(), 1);
@@ -301,7 +301,7 @@ fn another_key_to_the_content_shows() {
     let all = lines(&World::new(9).history());
     let mut entry = ProofEntry::decode(&all[1], 1).unwrap();
     entry.cek = Some(cek(77));
-    let mut other = all.clone();
+    let mut other = all;
     other[1].clear();
     entry.encode(&mut other[1]);
     assert_eq!(faults(&framed_anew(&other)).len(), 1);
@@ -317,7 +317,7 @@ fn a_signature_of_another_entry_shows() {
     let all = lines(&World::new(9).history());
     let mut entry = ProofEntry::decode(&all[1], 1).unwrap();
     entry.entry.signature = ProofEntry::decode(&all[2], 1).unwrap().entry.signature;
-    let mut other = all.clone();
+    let mut other = all;
     other[1].clear();
     entry.encode(&mut other[1]);
     assert_eq!(faults(&framed_anew(&other)), [Fault::BadSignature]);
@@ -356,8 +356,11 @@ fn a_kept_checkpoint_is_compared() {
     assert!(kept(note, &header).problems.iter().any(|problem| problem.fault == Fault::OtherNode));
 }
 
+/// The place of an entry, its id, the word for its content, and its body.
+type Meaning = (u64, EntryId, &'static str, Vec<u8>);
+
 /// What a file says, if it is good.
-fn meaning(file: &[u8]) -> Option<Vec<(u64, EntryId, &'static str, Vec<u8>)>> {
+fn meaning(file: &[u8]) -> Option<Vec<Meaning>> {
     let (proven, report) = check(file);
     report.is_good().then(|| {
         proven
