@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::journal::{FileHead, Hole, Raw, Reader, io_error};
-use super::{Batch, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
+use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, open_file};
 
 /// Files that are kept open; those beyond are opened for each value that is read.
@@ -341,7 +341,7 @@ impl ViewRows<'_> {
     }
 
     /// The next change that was committed since.
-    fn changed(&self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, StorageError> {
+    fn changed(&self) -> Result<Option<Change>, StorageError> {
         if let (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end)) = (&self.start, &self.end)
             && start >= end
         {

@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
-    help, import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show,
-    stats, sync, token, verify,
+    help, import, init, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, serve, share,
+    show, stats, sync, token, verify, verify_proof,
 };
 use super::environment;
 use super::error::Outcome;
@@ -296,6 +296,10 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Sign the state of the ledger, to be kept elsewhere
     Checkpoint(checkpoint::Args),
+    /// Write a file by which a stranger believes the history of a thing
+    Prove(prove::Args),
+    /// Check such a file, without a database
+    VerifyProof(verify_proof::Args),
     /// Write entries as a stream that another database can import
     Export(export::Args),
     /// Read a stream of entries, checking each
@@ -431,6 +435,7 @@ impl Command {
             | Self::Readers(_)
             | Self::Forks(_)
             | Self::ProveFork(_)
+            | Self::Prove(_)
             | Self::Stats(_)
             | Self::Doctor(_) => true,
             Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
@@ -452,6 +457,7 @@ impl Command {
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
+                | Self::VerifyProof(_)
                 | Self::Serve(_)
                 | Self::Backup(_)
                 | Self::Restore(_)
