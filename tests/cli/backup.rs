@@ -1,0 +1,84 @@
+//! `backup`, `restore` and `--read-only`, beside a server and without one.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::cli::world::World;
+
+#[test]
+fn a_backup_is_made_verified_read_and_restored() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    let dest = world.path("backup").display().to_string();
+    let new = world.path("new").display().to_string();
+    let made = world.run(&["backup", &dest, "--json"]).ok().json();
+    assert_eq!(made["missing"].as_array().unwrap().len(), 0);
+    assert!(made["copied_bytes"].as_u64().unwrap() > 0);
+    world.run(&["put", "lamp", "2"]).ok();
+    world.run(&["put", "other", "3"]).ok();
+    world.run(&["backup", &dest]).ok().says("commits");
+    assert_eq!(world.run(&["backup", &dest, "--json"]).ok().json()["copied_bytes"], 0);
+    let verified = world.run(&["backup", "verify", &dest, "--json"]).ok().json();
+    assert_eq!((&verified["ok"], &verified["entries"], &verified["checkpoint"]), (&true.into(), &3.into(), &3.into()));
+    assert_eq!(verified["database"], "has the same");
+    world.run(&["put", "other", "4"]).ok();
+    world.run(&["backup", "verify", &dest]).ok().says("has the same, and 1 entry since");
+    world.run(&["--db", &dest, "get", "lamp"]).exit(2).says("is a backup");
+    assert_eq!(world.run(&["--db", &dest, "--read-only", "get", "lamp", "--format", "raw"]).ok().stdout, "2");
+    let restored = world.run(&["restore", &dest, &new, "--json"]).ok();
+    restored.says("new-node-key");
+    world.run(&["restore", &dest, &new]).exit(2).says("not empty");
+    assert_eq!(world.run(&["--db", &new, "stats", "--json"]).ok().json()["entries"], 3);
+    world.run(&["--db", &new, "verify"]).ok();
+    let before = world.path("before").display().to_string();
+    world.run(&["restore", &dest, &before, "--at", "1"]).ok().says("shorter than its last checkpoint");
+    world.run(&["--db", &before, "put", "lamp", "5"]).exit(4);
+    world.run(&["--db", &before, "new-node-key", "--yes"]).ok();
+    world.run(&["--db", &before, "put", "lamp", "5"]).ok();
+    let never = world.path("never").display().to_string();
+    world.run(&["restore", &dest, &never, "--at", "2001-01-01"]).ok();
+    assert_eq!(world.run(&["--db", &never, "--read-only", "stats", "--json"]).ok().json()["entries"], 0);
+    world.run(&["restore", &new, &world.path("x").display().to_string()]).exit(10).says("no backup");
+    world.run(&["doctor"]).ok().says("backup");
+}
+
+#[test]
+fn nothing_is_written_with_read_only() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    world.run(&["--read-only", "put", "lamp", "2"]).exit(2).says("--read-only");
+    world.run(&["--read-only", "serve"]).exit(2).says("--read-only");
+    world.run(&["new-node-key", "--yes", "--read-only"]).exit(2).says("--read-only");
+    for args in [&["get", "lamp"][..], &["log", "lamp"], &["ls"], &["verify"], &["export"], &["stats"], &["doctor"]] {
+        world.run(&[&["--read-only"], args].concat()).ok();
+    }
+}
+
+#[test]
+fn a_backup_follows_beside_a_server() {
+    let world = World::new();
+    let mut server = world.thingdb(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    let dest = world.path("backup").display().to_string();
+    let mut watch =
+        world.thingdb(&["backup", &dest, "--watch", "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    for n in 0..3 {
+        world.run(&["put", "lamp", &n.to_string()]).ok();
+        let shown = loop {
+            let line = lines.next().unwrap().unwrap();
+            let shown = world.run(&["--db", &dest, "--read-only", "get", "lamp", "--format", "raw"]);
+            if shown.code == 0 && shown.stdout == n.to_string() {
+                break line;
+            }
+        };
+        assert!(!shown.is_empty());
+        assert_eq!(world.run(&["--read-only", "get", "lamp", "--format", "raw"]).ok().stdout, n.to_string());
+    }
+    world.run(&["backup", "verify", &dest]).ok().says("has the same");
+    let _ = watch.kill();
+    let _ = server.kill();
+    let _ = (watch.wait(), server.wait());
+}
