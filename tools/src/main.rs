@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod local;
+mod panics;
 mod server;
 mod sync;
 
@@ -12,5 +13,6 @@ fn main() -> ExitCode {
     // Keys are in memory, and a system that forbids this keeps them otherwise;
     // `serve` says so if it does not.
     let _ = thingdb::forbid_dumps();
+    panics::silence_sled();
     cli::run(std::env::args_os())
 }
