@@ -30,6 +30,7 @@ use crate::client::pace::Pace;
 use crate::client::question::Question;
 use crate::client::refusal::Refusal;
 use crate::client::{Client, Head as AnswerHead};
+use crate::foreign;
 
 /// How often a server that does not answer is tried.
 const TRIES: u32 = 3;
@@ -146,7 +147,7 @@ impl Server {
     }
 
     fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
-        serde_json::from_slice(bytes).map_err(|problem| self.bad(problem))
+        foreign::decode(bytes).map_err(|fault| self.bad(fault))
     }
 
     /// Says, once, that a token for a part of the things shows no more than

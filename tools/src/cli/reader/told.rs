@@ -10,6 +10,7 @@ use crate::cli::entry::State;
 use crate::cli::fork::WriterJson;
 use crate::cli::original::OriginalJson;
 use crate::cli::record::WholeJson;
+use crate::foreign;
 
 /// An entry, as a server tells of it.
 #[derive(Debug, Deserialize)]
@@ -40,19 +41,19 @@ pub(crate) struct Told {
 impl Told {
     /// What is told in JSON.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let told: Self = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        let told: Self = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
         told.sound()
     }
 
     /// All that is told of one entry.
     pub(crate) fn parse_whole(bytes: &[u8]) -> Result<Self, String> {
-        let whole: WholeJson = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        let whole: WholeJson = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
         Ok(Self { whole: Some(whole), ..Self::parse(bytes)? })
     }
 
     /// What is told of several.
     pub(crate) fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, String> {
-        let told: Vec<Self> = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        let told: Vec<Self> = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
         told.into_iter().map(Self::sound).collect()
     }
 
