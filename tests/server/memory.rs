@@ -179,3 +179,40 @@ fn imports_of_a_megabyte_stay_within_what_is_held() {
     table.end();
     server.stop();
 }
+
+/// Each asks for memory for one large line at a time, and gets its turn.
+#[test]
+fn imports_of_lines_that_are_too_long_all_come_to_their_end() {
+    let world = World::new();
+    let other = Running::token(&world, "other", &["--scope", "import"]);
+    let (server, token) = served(world, &["--max-held", "96"]);
+    let long = [&vec![b'x'; 56 << 20][..], b"\n"].concat().repeat(3);
+    // What was received is enough for what it unpacks to.
+    let body = zstd::encode_all(&[&noise(2 << 20)[..], b"\n", &long].concat()[..], 1).unwrap();
+    at_once(3, |number| {
+        let bearer = format!("Bearer {}", if number == 0 { &other } else { &token });
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("connection", "close"),
+            ("content-type", "application/x-ndjson"),
+            ("content-encoding", "zstd"),
+        ];
+        let lines = server.client.send("POST", "/import", &headers, &body).unwrap().is(200).lines();
+        let summary = lines.last().unwrap();
+        assert_eq!((&summary["refused"], &summary["stream"]), (&4.into(), &"bare".into()), "{summary}");
+    });
+    server.stop();
+}
+
+/// Bytes that do not compress.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // No line end.
+        state as u8 | 0x80
+    };
+    (0..bytes).map(|_| next()).collect()
+}
