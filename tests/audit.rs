@@ -420,7 +420,7 @@ fn a_change_of_the_node_key_that_was_broken_off_can_be_gone_on_from() {
     assert_eq!(former(&dir), std::slice::from_ref(&kept), "it is kept once");
 
     // Afterwards, before anything was signed with the new key.
-    let dir = stage("keys", &["checkpoint.former-1", "keyring"]);
+    let dir = stage("keys", &["checkpoint.former-1", "keyring", "keyring.copy"]);
     let db = open(&dir);
     assert_eq!(db.node_key(), new);
     assert!(matches!(&db.warnings()[..], [Warning::Checkpoint(text)] if text.contains("broken off")), "{db:?}");
@@ -436,7 +436,7 @@ fn a_change_of_the_node_key_that_was_broken_off_can_be_gone_on_from() {
 
     // The same where the keys were changed because the ledger was cut: it can
     // be repeated, and only then the cut is taken for what is.
-    let dir = stage("cut", &["checkpoint.former-1", "keyring"]);
+    let dir = stage("cut", &["checkpoint.former-1", "keyring", "keyring.copy"]);
     Rows::edit(&dir, |rows| rows.delete(&rows.all(b"L").pop().unwrap().0));
     for _ in 0..2 {
         let db = open(&dir);

@@ -489,7 +489,7 @@ fn an_import_of_altered_lines_adds_the_entry_or_nothing() {
     check(&other, summary);
     // The node itself, and it opens what is sealed to it.
     let copy = scratch();
-    for name in ["VERSION", "keyring"] {
+    for name in ["VERSION", "keyring", "keyring.copy"] {
         std::fs::copy(db.dir().join(name), copy.path().join(name)).unwrap();
     }
     let own = relaxed().open(copy.path(), &passphrase()).unwrap();

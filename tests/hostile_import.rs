@@ -375,7 +375,7 @@ fn copies_of_an_entry_in_one_stream_complete_each_other() {
     for copies in [vec![&stub, &full], vec![&sealed, &full], vec![&stub, &sealed, &full], vec![&sealed, &stub, &full]] {
         // A node with the same keys and nothing in it.
         let dir = scratch();
-        for name in ["VERSION", "keyring"] {
+        for name in ["VERSION", "keyring", "keyring.copy"] {
             std::fs::copy(db.dir().join(name), dir.path().join(name)).unwrap();
         }
         let node = relaxed().open(dir.path(), &passphrase()).unwrap();

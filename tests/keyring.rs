@@ -40,6 +40,16 @@ impl Fixture {
     fn bytes(&self) -> Vec<u8> {
         fs::read(&self.path).unwrap()
     }
+
+    fn copy(&self) -> PathBuf {
+        self.dir.path().join("keyring.copy")
+    }
+
+    /// Writes both files.
+    fn write(&self, bytes: &[u8]) {
+        fs::write(&self.path, bytes).unwrap();
+        fs::write(self.copy(), bytes).unwrap();
+    }
 }
 
 fn passphrase(text: &str) -> Passphrase {
@@ -86,20 +96,20 @@ fn every_damaged_byte_and_every_cut_is_damage_and_not_a_wrong_passphrase() {
             for change in [0x01, 0x80, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[byte] ^= change;
-                fs::write(&fixture.path, &damaged).unwrap();
+                fixture.write(&damaged);
                 let refusal = fixture.open(text).unwrap_err();
                 assert!(matches!(refusal, KeyringError::Damaged { .. }), "byte {byte}: {refusal}");
             }
         }
         for len in 0..whole.len() {
-            fs::write(&fixture.path, &whole[..len]).unwrap();
+            fixture.write(&whole[..len]);
             let refusal = fixture.open(text).unwrap_err();
             assert!(matches!(refusal, KeyringError::Damaged { .. }), "{len} bytes: {refusal}");
         }
-        fs::write(&fixture.path, [&whole[..], b"\n"].concat()).unwrap();
+        fixture.write(&[&whole[..], b"\n"].concat());
         assert!(matches!(fixture.open(text), Err(KeyringError::Damaged { .. })));
     }
-    fs::write(&fixture.path, &whole).unwrap();
+    fixture.write(&whole);
     assert!(matches!(fixture.open("wrong horse"), Err(KeyringError::WrongPassphrase)));
     assert!(fixture.open("correct horse").is_ok());
 }
@@ -108,9 +118,11 @@ fn every_damaged_byte_and_every_cut_is_damage_and_not_a_wrong_passphrase() {
 fn what_is_no_keyring_is_named() {
     let (fixture, keyring) = Fixture::new();
     drop(keyring);
+    fs::remove_file(fixture.copy()).unwrap();
     fs::write(&fixture.path, b"#!/bin/sh\n").unwrap();
-    let refusal = fixture.open("correct horse").unwrap_err();
-    assert!(refusal.to_string().ends_with("keyring is damaged: it does not begin like a keyring"), "{refusal}");
+    let refusal = fixture.open("correct horse").unwrap_err().to_string();
+    let expected = "keyring is damaged: it does not begin like a keyring; and its copy is missing";
+    assert!(refusal.ends_with(expected), "{refusal}");
 
     fs::remove_file(&fixture.path).unwrap();
     assert!(matches!(fixture.open("correct horse"), Err(KeyringError::NotFound { .. })));
@@ -125,7 +137,9 @@ fn file_beyond_its_bound_is_not_read() {
     let (fixture, keyring) = Fixture::new();
     drop(keyring);
     // Sparse: a terabyte that takes no room, and would not fit into memory.
-    fs::OpenOptions::new().write(true).open(&fixture.path).unwrap().set_len(1 << 40).unwrap();
+    for path in [&fixture.path, &fixture.copy()] {
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    }
     let refusal = fixture.open("correct horse").unwrap_err();
     assert!(refusal.to_string().ends_with("at most 67108864 are allowed"), "{refusal}");
 }
@@ -225,7 +239,7 @@ fn change_of_passphrase_keeps_every_secret_and_the_choice() {
     assert_eq!(everything(&opened), all);
     assert_eq!(opened.segment_key(1).unwrap().open(b"row 7", &sealed).unwrap(), b"record");
     assert!(matches!(opened.slots()[0].kind, SlotKind::Passphrase { explicit: true, .. }));
-    assert_eq!(fs::read_dir(fixture.dir.path()).unwrap().count(), 1, "only the keyring is there");
+    assert_eq!(fs::read_dir(fixture.dir.path()).unwrap().count(), 2, "only the keyring and its copy are there");
 }
 
 #[test]
@@ -280,7 +294,7 @@ fn crash_between_the_temporary_file_and_the_rename_leaves_the_old_keyring() {
     drop(keyring);
     let tmp = fixture.dir.path().join(".keyring.4711.0.new");
     for len in 0..=after.len() {
-        fs::write(&fixture.path, &before).unwrap();
+        fixture.write(&before);
         fs::write(&tmp, &after[..len]).unwrap();
         assert_eq!(fixture.open("correct horse").unwrap().actors().len(), 0, "{len} bytes were written");
     }
@@ -333,7 +347,7 @@ fn file_shows_no_name_and_no_key() {
     keyring.set_default_actor("alice", &mut rand::rng()).unwrap();
     let again = fixture.bytes();
     assert_eq!(again.len(), bytes.len());
-    let same = again.iter().zip(&bytes).skip(109).filter(|(a, b)| a == b).count();
+    let same = again.iter().zip(&bytes).skip(133).filter(|(a, b)| a == b).count();
     assert!(same < bytes.len() / 50, "{same} bytes are as before");
 }
 
@@ -461,7 +475,7 @@ fn file_of_version_1_opens() {
     drop(keyring);
     let bytes: Vec<u8> =
         (0..VERSION_1.len()).step_by(2).map(|at| u8::from_str_radix(&VERSION_1[at..at + 2], 16).unwrap()).collect();
-    fs::write(&fixture.path, &bytes).unwrap();
+    fixture.write(&bytes);
     let text = "TDBREC1-SJAK-BE7W-DG4R-CK35-4WNN-864S-KNMG-Y459-9Q0M-R5H7-SYV2-7WQQ-DGV0-BG2Z";
     let opened = fixture.open_with(&RecoveryKey::parse(text).unwrap()).unwrap();
     let by_passphrase = fixture.open("correct horse").unwrap();

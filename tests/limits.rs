@@ -120,10 +120,17 @@ fn a_refused_creation_can_be_made_good() {
     assert!(relaxed().create(&dir, &passphrase()).unwrap_err().is_already_exists());
     // Without its keyring nobody reads it, and nobody makes another over it.
     let keyring = std::fs::read(dir.join("keyring")).unwrap();
-    std::fs::remove_file(dir.join("keyring")).unwrap();
-    assert!(relaxed().open(&dir, &passphrase()).unwrap_err().is_no_database());
-    let problem = relaxed().create(&dir, &passphrase()).unwrap_err();
-    assert!(problem.is_damaged(), "{problem}");
+    for name in ["keyring", "keyring.copy"] {
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+    for checkpoint in [true, false] {
+        let problem = relaxed().create(&dir, &passphrase()).unwrap_err();
+        assert!(problem.is_damaged(), "{problem}");
+        let problem = relaxed().open(&dir, &passphrase()).unwrap_err();
+        assert!(if checkpoint { problem.is_damaged() } else { problem.is_no_database() }, "{problem}");
+        // What the ledger says counts as well as what the checkpoint says.
+        let _ = std::fs::remove_file(dir.join("checkpoint"));
+    }
     std::fs::write(dir.join("keyring"), keyring).unwrap();
     assert_eq!(text(&relaxed().open(&dir, &passphrase()).unwrap().get("lamp").unwrap().unwrap()), "1");
 }
@@ -321,7 +328,7 @@ fn large_data_comes_back_after_reopening_and_travelling() {
     // The node itself can read what it exported, with its keys and no more.
     let copy = scratch.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
-    for name in ["VERSION", "keyring"] {
+    for name in ["VERSION", "keyring", "keyring.copy"] {
         std::fs::copy(dir.join(name), copy.join(name)).unwrap();
     }
     let copy = relaxed().open(&copy, &passphrase()).unwrap();

@@ -173,7 +173,7 @@ fn a_ledger_written_anew_with_the_same_keys_shows_against_a_kept_checkpoint() {
     for count in [ENTRIES - 1, ENTRIES, ENTRIES + 1] {
         let dir = ledger.scratch.path().join(format!("anew {count}"));
         fs::create_dir(&dir).unwrap();
-        for name in ["VERSION", "keyring"] {
+        for name in ["VERSION", "keyring", "keyring.copy"] {
             fs::copy(ledger.dir.join(name), dir.join(name)).unwrap();
         }
         let db = relaxed().open(&dir, &passphrase()).unwrap();

@@ -1,7 +1,6 @@
 //! The database: what it is made of, how it is opened and closed.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,32 +9,30 @@ use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 use crate::actors::unix_now;
 use crate::committer::Committer;
 use crate::directory;
-use crate::disk::{self, Access};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Room;
-use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Unlock};
+use crate::fit;
+use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Opening, Unlock};
 use crate::lock::{DirLock, LockError};
 use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
 use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
-use crate::schema;
 use crate::standing::{self, Kept, Standing};
+use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
-use crate::storage::{Direction, Storage};
 use crate::store::Store;
 use crate::things::Catalogue;
 use crate::tokens::Tokens;
+use crate::unfinished;
+use crate::version::{self, Version};
 
 /// Version of the layout of the directory and of the rows.
 pub const STORE_VERSION: u64 = 2;
 
-const VERSION_FILE: &str = "VERSION";
 const KEYRING_FILE: &str = "keyring";
-/// A keyring that is being made. The first keyring that is written removes it
-/// if a crash left it.
-const UNFINISHED_KEYRING_FILE: &str = ".keyring.unfinished.new";
 
 /// A database: one directory, one node.
 ///
@@ -94,6 +91,9 @@ pub enum Warning {
     Damaged(String),
     /// Something that follows from the ledger was damaged and made anew.
     Repaired(String),
+    /// One of the two files of the keyring was damaged, missing or old, or keys
+    /// are missing in it.
+    Keyring(String),
     /// The keyring can be read by others.
     KeyringMode(String),
     /// The directory can be written to by others.
@@ -109,6 +109,7 @@ impl std::fmt::Display for Warning {
             Self::Checkpoint(text)
             | Self::Damaged(text)
             | Self::Repaired(text)
+            | Self::Keyring(text)
             | Self::KeyringMode(text)
             | Self::DirectoryMode(text)
             | Self::KdfUpgrade(text) => f.write_str(text),
@@ -134,43 +135,73 @@ impl Db {
         Options::new().open(dir, passphrase)
     }
 
-    pub(crate) fn create_with(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Self> {
+    pub(crate) fn create_with<E: From<Error>>(
+        dir: &Path,
+        passphrase: &Passphrase,
+        options: &Options,
+        prepare: impl FnOnce(&Self) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        let db = Self::draft(dir, passphrase, options)?;
+        prepare(&db)?;
+        // From here on it is a database.
+        db.store.keyring().publish(&mut rand::rng()).map_err(Error::from)?;
+        Ok(db)
+    }
+
+    /// A database but for its keyring, without which a directory is none: the
+    /// keyring is in memory.
+    fn draft(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Self> {
         directory::check(dir)?;
-        if has_keyring(dir) {
-            return Err(Error::AlreadyExists { dir: dir.to_owned() });
-        }
+        let refuse_other =
+            || if Self::exists(dir) { Err(Error::AlreadyExists { dir: dir.to_owned() }) } else { Ok(()) };
+        refuse_other()?;
         // Refused before anything is made.
         passphrase.check_new()?;
         disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
         let lock = lock(dir, options)?;
         // Whoever held the lock may have made one.
-        if has_keyring(dir) {
-            return Err(Error::AlreadyExists { dir: dir.to_owned() });
-        }
-        sweep(dir)?;
-        let version = format!("thingdb {STORE_VERSION}\n");
-        let version_file = dir.join(VERSION_FILE);
-        disk::replace_file(&version_file, version.as_bytes(), 0o644)
-            .map_err(Error::file(&version_file, "cannot be written"))?;
-        let storage = open_storage(dir, options)?;
-        if storage.scan(&schema::blocks(), Direction::Forward).next().transpose()?.is_some() {
-            return Err(Error::damaged(dir.display().to_string(), "it holds entries, and their keyring is missing"));
-        }
-        let keyring = create_keyring(dir, passphrase, options)?;
-        Self::assemble(dir, lock, storage, keyring, options)
+        refuse_other()?;
+        unfinished::sweep(dir)?;
+        version::write(dir)?;
+        let (storage, told) = unfinished::storage(dir, || open_storage(dir, options))?;
+        let keyring = draft_keyring(dir, passphrase, options)?;
+        Self::assemble(dir, lock, storage, keyring, told, options)
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
         directory::check(dir)?;
-        check_version(dir)?;
+        let version = version::read(dir)?;
+        if !Self::exists(dir) {
+            return Err(unfinished::without_keyring(dir));
+        }
         let lock = lock(dir, options)?;
-        let keyring = Keyring::open(&dir.join(KEYRING_FILE), unlock, &mut rand::rng());
+        let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
+        let opening = Opening { is_right: &is_right, ..Opening::default() };
+        let keyring = Keyring::open_with(&dir.join(KEYRING_FILE), unlock, &opening, &mut rand::rng());
         let keyring = keyring.map_err(|problem| match problem {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
         })?;
         let storage = open_storage(dir, options)?;
-        Self::assemble(dir, lock, storage, keyring, options)
+        let db = Self::assemble(dir, lock, storage, keyring, None, options)?;
+        db.mend_version(&version);
+        Ok(db)
+    }
+
+    /// Writes the file `VERSION` anew if it was lost. That everything else opens
+    /// says that it is of this version.
+    fn mend_version(&self, found: &Version) {
+        let fact = match found {
+            Version::Known => return,
+            Version::Missing => "VERSION is missing".to_owned(),
+            Version::Damaged(detail) => format!("VERSION is damaged ({detail})"),
+        };
+        let done = if self.is_writable() { Some(version::write(self.dir())) } else { None };
+        self.warn(Warning::Repaired(match done {
+            Some(Ok(())) => format!("{fact}, and was made anew"),
+            Some(Err(problem)) => format!("{fact}, and cannot be made anew: {problem}"),
+            None => format!("{fact}, and is made anew once the database can be written to"),
+        }));
     }
 
     fn assemble(
@@ -178,9 +209,12 @@ impl Db {
         lock: DirLock,
         storage: Box<dyn Storage>,
         keyring: Keyring,
+        told: Option<Warning>,
         options: &Options,
     ) -> Result<Self> {
-        let mut warnings: Vec<Warning> = keyring.mode_warning().map(Warning::KeyringMode).into_iter().collect();
+        let mut warnings: Vec<Warning> = told.into_iter().collect();
+        warnings.extend(keyring.mode_warning().map(Warning::KeyringMode));
+        warnings.extend(keyring.mending().map(|mending| Warning::Keyring(mending.to_string())));
         warnings.extend(directory::mode_warning(dir).map(Warning::DirectoryMode));
         if let KdfUpgrade::Failed { cause } = keyring.kdf_upgrade() {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
@@ -189,6 +223,7 @@ impl Db {
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
         let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
+        warnings.extend(fit::check(&store)?);
         let mut recovered = recover(&store, options.rebuild)?;
         let kept = standing::load(dir, &store.keyring());
         let standing = match &kept {
@@ -324,6 +359,12 @@ impl Db {
         directory::check(dir.as_ref())
     }
 
+    /// Whether there is a database in `dir`: a keyring, or its copy. A directory
+    /// without one is none, or one that was not finished.
+    pub fn exists(dir: impl AsRef<Path>) -> bool {
+        Keyring::there(&dir.as_ref().join(KEYRING_FILE)).is_some()
+    }
+
     /// The names in a directory that are not those of files that a database has in
     /// it, sorted. What is left of a database that was not finished is not named:
     /// [`Options::create`] can be repeated.
@@ -381,22 +422,17 @@ impl Drop for Db {
     }
 }
 
-/// Makes the keyring, which comes last: a directory without it is no database
-/// yet. Under its name it appears with everything in it.
-fn create_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Keyring> {
-    let (unfinished, path) = (dir.join(UNFINISHED_KEYRING_FILE), dir.join(KEYRING_FILE));
+/// A keyring in memory, and the checkpoint of an empty ledger.
+fn draft_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Keyring> {
     let mut rng = rand::rng();
-    let mut keyring = Keyring::create(&unfinished, passphrase, options.kdf, &mut rng)?;
+    let mut keyring = Keyring::draft(&dir.join(KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
     keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
     keyring.create_segment_key(0, &mut rng)?;
     if options.write_only {
         peers::set_write_only(&mut keyring)?;
     }
     standing::sign(dir, keyring.node_key(), 0, thingdb_format::merkle::root([]))?;
-    std::fs::rename(&unfinished, &path)
-        .and_then(|()| disk::sync_directory(dir))
-        .map_err(Error::file(&path, "cannot be written"))?;
-    Ok(Keyring::open(&path, Unlock::Passphrase(passphrase), &mut rng)?)
+    Ok(keyring)
 }
 
 /// How the ledger stands against the own checkpoint. Rows of the tree that do
@@ -423,21 +459,6 @@ fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
         Err(problem) => problem.to_string(),
     };
     Some(Warning::Checkpoint(text))
-}
-
-fn has_keyring(dir: &Path) -> bool {
-    std::fs::symlink_metadata(dir.join(KEYRING_FILE)).is_ok()
-}
-
-/// Removes what was being made when an earlier process ended.
-fn sweep(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))? {
-        let entry = entry.map_err(Error::file(dir, "cannot be listed"))?;
-        if entry.file_name().to_str().is_some_and(directory::is_unfinished) {
-            std::fs::remove_file(entry.path()).map_err(Error::file(entry.path(), "cannot be removed"))?;
-        }
-    }
-    Ok(())
 }
 
 fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
@@ -469,34 +490,4 @@ fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
 /// Lets every sync from the `at`-th on fail.
 fn failing_sync(at: u64) -> SyncHook {
     Arc::new(move |n| if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) })
-}
-
-/// Refuses a directory that is no database, or one of a newer version.
-fn check_version(dir: &Path) -> Result<()> {
-    let path: PathBuf = dir.join(VERSION_FILE);
-    let damaged = |detail: &str| Error::damaged(path.display().to_string(), detail);
-    let read = disk::open_file(&path, Access::Read).and_then(|file| {
-        let mut text = Vec::new();
-        // More than a version has.
-        file.take(1 << 10).read_to_end(&mut text)?;
-        Ok(text)
-    });
-    let text = match read {
-        Ok(text) => text,
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-            return Err(if has_keyring(dir) {
-                damaged("it is missing")
-            } else {
-                Error::NoDatabase { dir: dir.to_owned() }
-            });
-        }
-        Err(problem) => return Err(Error::file(&path, "cannot be read")(problem)),
-    };
-    let digits = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix("thingdb "));
-    match digits.and_then(|digits| digits.trim_end().parse::<u64>().ok()) {
-        Some(STORE_VERSION) => Ok(()),
-        Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
-        Some(found) => Err(Error::OlderVersion { found, known: STORE_VERSION }),
-        _ => Err(damaged("it does not hold a version")),
-    }
 }

@@ -22,6 +22,7 @@ use std::path::Path;
 
 use crate::disk::{self, Foreign};
 use crate::error::{Error, Result};
+use crate::storage::journal;
 
 /// Where it is kept how other nodes contradicted themselves.
 const EVIDENCE: &str = "evidence";
@@ -55,6 +56,7 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
     let store = dir.join("store");
     each(&store, user, in_store)?;
     each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
+    each(&dir.join(journal::DIRECTORY), user, |name| journal::is_file_name(name).then_some(Kind::Replaced))?;
     each(&dir.join(EVIDENCE), user, |_| Some(Kind::Replaced))
 }
 
@@ -90,26 +92,29 @@ pub(crate) fn mode_warning(dir: &Path) -> Option<String> {
 /// a process ended: `.NAME.PID.N.new`.
 pub(crate) fn is_unfinished(name: &str) -> bool {
     let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")) else { return false };
-    if inner == "keyring.unfinished" {
-        return true;
-    }
     let mut parts = inner.rsplitn(3, '.');
     let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
     if !is_number(parts.next()) || !is_number(parts.next()) {
         return false;
     }
     let Some(of) = parts.next() else { return false };
-    matches!(of, "VERSION" | "keyring" | "checkpoint" | ".keyring.unfinished.new")
-        || of.starts_with("checkpoint.former-")
+    matches!(of, "VERSION" | "keyring" | "keyring.copy" | "checkpoint") || of.starts_with("checkpoint.former-")
 }
 
 fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
-        "VERSION" | "keyring" | "checkpoint" => Some(Kind::Replaced),
-        "store" | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "VERSION" | "keyring" | "keyring.copy" | "checkpoint" => Some(Kind::Replaced),
+        "store" | journal::DIRECTORY | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
-        name if name.starts_with("checkpoint.former-") || is_unfinished(name) => Some(Kind::Replaced),
+        name if name.starts_with("checkpoint.former-")
+            || name.starts_with("keyring.aside-")
+            || name.starts_with("keyring.copy.aside-")
+            || is_unfinished(name) =>
+        {
+            Some(Kind::Replaced)
+        }
+        name if name.starts_with("store.aside-") => Some(Kind::Directory),
         // It is not ours, and not touched.
         _ => None,
     }
@@ -119,6 +124,7 @@ fn in_store(name: &str) -> Option<Kind> {
     match name {
         "blobs" => Some(Kind::Directory),
         "db" | "conf" => Some(Kind::Written),
+        "left" => Some(Kind::Replaced),
         name if name.starts_with("snap.") || name.starts_with("aside.") => Some(Kind::Written),
         _ => None,
     }
@@ -175,8 +181,7 @@ mod tests {
             ".keyring.1.22.new",
             ".checkpoint.9.9.new",
             ".checkpoint.former-2.9.9.new",
-            ".keyring.unfinished.new",
-            "..keyring.unfinished.new.7.0.new",
+            ".keyring.copy.1.22.new",
         ] {
             assert!(is_unfinished(name), "{name}");
         }

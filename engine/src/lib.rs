@@ -61,6 +61,7 @@ mod draft;
 mod dumps;
 mod error;
 mod exchange;
+mod fit;
 mod forks;
 mod heads;
 mod history;
@@ -94,7 +95,9 @@ mod things;
 mod tls;
 mod tokens;
 pub mod trust;
+mod unfinished;
 mod verify;
+mod version;
 mod write;
 
 pub use actors::{OwnActor, TrustedActor};

@@ -5,7 +5,7 @@ use std::path::Path;
 use thingdb_format::Suite;
 
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
 use crate::passphrase::Passphrase;
 
@@ -207,7 +207,33 @@ impl Options {
     /// [`Error::is_already_exists`](crate::Error::is_already_exists) among
     /// others.
     pub fn create(&self, dir: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Db> {
-        Db::create_with(dir.as_ref(), passphrase, self)
+        self.create_prepared(dir, passphrase, |_| Ok(()))
+    }
+
+    /// Makes a database that has its settings from its first moment on: peers,
+    /// audience, tokens. Until `prepare` has returned there is no database in
+    /// `dir`; whatever ends it before, it can be made again. It is not for
+    /// entries.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let dir = tmp.path().join("things");
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let options = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest());
+    /// let db = options.create_prepared(&dir, &passphrase, |db| db.new_actor("press").map(drop))?;
+    /// assert_eq!(db.own_actors().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Options::create`], and what `prepare` returns.
+    pub fn create_prepared<E: From<Error>>(
+        &self,
+        dir: impl AsRef<Path>,
+        passphrase: &Passphrase,
+        prepare: impl FnOnce(&Db) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Db, E> {
+        Db::create_with(dir.as_ref(), passphrase, self, prepare)
     }
 
     /// Opens the database in `dir`.

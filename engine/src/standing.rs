@@ -91,6 +91,12 @@ pub(crate) fn load(dir: &Path, keyring: &Keyring) -> Result<Kept> {
     }
 }
 
+/// The entries that the checkpoint in `dir` counts, whoever signed it.
+pub(crate) fn claimed_size(dir: &Path) -> Option<u64> {
+    let text = read(&path(dir)).ok().flatten()?;
+    Some(SignedCheckpoint::parse(std::str::from_utf8(&text).ok()?).ok()?.claimed().size)
+}
+
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let read = disk::open_file(path, Access::Read).and_then(|file| {
         let mut bytes = Vec::new();

@@ -76,7 +76,7 @@ fn nothing_is_opened_through_what_lies_in_the_place_of_a_file() {
     let snap = snap.into_iter().find_map(|name| name.into_string().ok().filter(|name| name.starts_with("snap.")));
     let written = ["LOCK", "reserve", "store/db", "store/conf", "store/blobs/7"].map(str::to_owned);
     let written = written.into_iter().chain(snap.map(|snap| format!("store/{snap}")));
-    let replaced = ["VERSION", "keyring", "checkpoint", "checkpoint.former-1", ".keyring.1.2.new"];
+    let replaced = ["VERSION", "keyring", "keyring.copy", "checkpoint", "checkpoint.former-1", ".keyring.1.2.new"];
     let names = written.map(|name| (name, true)).chain(replaced.map(|name| (name.to_owned(), false)));
     for (name, is_written) in names {
         let path = db.join(&name);
@@ -275,13 +275,7 @@ fn an_init_that_was_killed_can_be_repeated() {
     for args in [&init, &if_absent] {
         let db = world.path("db");
         fs::create_dir(&db).unwrap();
-        for name in [
-            "LOCK",
-            ".VERSION.123.0.new",
-            ".checkpoint.9.1.new",
-            ".keyring.unfinished.new",
-            "..keyring.unfinished.new.7.0.new",
-        ] {
+        for name in ["LOCK", ".VERSION.123.0.new", ".checkpoint.9.1.new", ".keyring.7.0.new", ".keyring.copy.7.0.new"] {
             fs::write(db.join(name), "half").unwrap();
         }
         world.run(args).ok();

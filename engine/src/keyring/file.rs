@@ -2,11 +2,32 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::KeyringError;
 use super::layout::MAX_FILE_BYTES;
 use crate::disk::{self, Access, Foreign};
+
+/// Where the copy of a keyring lies.
+pub(super) fn copy_of(path: &Path) -> PathBuf {
+    named(path, ".copy")
+}
+
+/// Moves what cannot be used out of the way, whatever it is, under a name that
+/// is free: it may be all that there is of a newer keyring.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, KeyringError> {
+    let free = |n: &u32| named(path, &format!(".aside-{n}"));
+    let aside = (1..).map(|n| free(&n)).find(|aside| aside.symlink_metadata().is_err());
+    let aside = aside.expect("there are more numbers than names in a directory");
+    fs::rename(path, &aside).map_err(|source| KeyringError::Io { action: "rename", path: path.to_owned(), source })?;
+    Ok(aside)
+}
+
+fn named(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
 
 /// Reads a keyring file of bounded size, and its mode where there are modes.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<u32>), KeyringError> {

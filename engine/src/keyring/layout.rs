@@ -2,21 +2,26 @@
 //! `docs/keyring.md` has it byte by byte.
 //!
 //! ```text
-//! magic 16 ‖ version 1 ‖ slot count 1 ‖ slots ‖ salt 32 ‖ sealed secrets ‖ checksum 32
-//! └───────────── bound to the sealed secrets ─────────┘
+//! magic 16 ‖ version 1 ‖ id 16 ‖ generation 8 ‖ slot count 1 ‖ slots ‖ salt 32 ‖ sealed secrets ‖ checksum 32
+//! └──────────────────────── bound to the sealed secrets ──────────────────────┘
 //! ```
+//!
+//! Version 1 had neither id nor generation; it is read, and not written.
 
 use rand::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::Keyring;
 use super::codec::{Flaw, Reader, ascending};
 use super::seal::{SealKey, Secret};
 use super::secrets::Secrets;
 use super::slot::Slot;
 
 pub(super) const MAGIC: &[u8; 16] = b"thingdb keyring\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before: without id and generation.
+const VERSION_1: u8 = 1;
 pub(super) const MAX_SLOTS: usize = 16;
 /// Largest file that is read or written.
 pub(super) const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
@@ -26,6 +31,9 @@ const SECRETS_LABEL: &[u8] = b"thingdb/1/keyring-secrets";
 /// A keyring that was read and not opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Locked<'a> {
+    /// Zeros in version 1.
+    pub(super) id: [u8; 16],
+    pub(super) generation: u64,
     pub(super) slots: Vec<Slot>,
     clear: &'a [u8],
     salt: &'a [u8; 32],
@@ -50,13 +58,15 @@ impl<'a> Locked<'a> {
         let mut r = Reader::new(body);
         r.take(MAGIC.len(), "magic")?;
         let version = r.u8("version")?;
-        if version != VERSION {
-            return Err(Flaw::Newer { field: "version", found: u64::from(version) });
-        }
+        let (id, generation) = match version {
+            VERSION => (*r.array("id")?, r.u64("generation")?),
+            VERSION_1 => ([0; 16], 0),
+            found => return Err(Flaw::Newer { field: "version", found: u64::from(found) }),
+        };
         let slots = read_slots(&mut r)?;
         let salt = r.array("salt of the secrets")?;
         let (clear, sealed) = body.split_at(body.len() - r.left());
-        Ok(Self { slots, clear, salt, sealed })
+        Ok(Self { id, generation, slots, clear, salt, sealed })
     }
 
     /// Opens the secrets. That the root key is right and the seal does not
@@ -85,17 +95,19 @@ fn read_slots(r: &mut Reader<'_>) -> Result<Vec<Slot>, Flaw> {
 }
 
 /// The whole file, with the secrets sealed under a fresh key.
-pub(super) fn encode(slots: &[Slot], root: &Secret, secrets: &Secrets, rng: &mut impl CryptoRng) -> Vec<u8> {
+pub(super) fn encode(keyring: &Keyring, rng: &mut impl CryptoRng) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.push(VERSION);
-    out.push(u8::try_from(slots.len()).expect("there are at most 16 slots"));
-    for slot in slots {
+    out.extend_from_slice(&keyring.id);
+    out.extend_from_slice(&keyring.generation.to_be_bytes());
+    out.push(u8::try_from(keyring.slots.len()).expect("there are at most 16 slots"));
+    for slot in &keyring.slots {
         slot.write(&mut out);
     }
     let mut salt = [0; 32];
     rng.fill_bytes(&mut salt);
     out.extend_from_slice(&salt);
-    let sealed = secrets_key(root, &salt).seal(&out, &secrets.encode(), rng);
+    let sealed = secrets_key(&keyring.root, &salt).seal(&out, &keyring.secrets.encode(), rng);
     out.extend_from_slice(&sealed);
     let checksum = Sha256::digest(&out);
     out.extend_from_slice(&checksum);

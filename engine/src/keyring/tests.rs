@@ -4,7 +4,10 @@
 use std::fs;
 use std::time::Instant;
 
+use thingdb_format::{SigningKey, Time};
+
 use super::*;
+use crate::trust::How;
 
 fn tiny() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
@@ -29,12 +32,18 @@ fn open(path: &Path, text: &str) -> Result<Keyring, KeyringError> {
     Keyring::open(path, Unlock::Passphrase(&passphrase(text)), &mut rand::rng())
 }
 
-/// The file with a change that whoever made it hid from the checksum.
+/// Writes both files.
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::write(file::copy_of(path), bytes).unwrap();
+}
+
+/// Both files with a change that whoever made it hid from the checksum.
 fn plant(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     layout::repair_checksum(&mut bytes);
-    fs::write(path, bytes).unwrap();
+    write(path, &bytes);
 }
 
 /// While this lives, a directory stands where the keyring was, and no file can
@@ -60,8 +69,8 @@ impl Drop for SavesFail<'_> {
     }
 }
 
-const COUNT: usize = 17;
-const SLOT: usize = 18;
+const COUNT: usize = 41;
+const SLOT: usize = 42;
 const CHOICE: usize = SLOT + 2;
 const MEMORY: usize = SLOT + 3;
 
@@ -92,7 +101,7 @@ fn planted_parameters_are_refused_before_memory_is_taken() {
         (MEMORY + 8, 2),
         (MEMORY + 8, u32::MAX),
     ] {
-        fs::write(&path, &whole).unwrap();
+        write(&path, &whole);
         plant(&path, |bytes| bytes[at..at + 4].copy_from_slice(&number.to_be_bytes()));
         let start = Instant::now();
         let refusal = open(&path, "correct horse").unwrap_err();
@@ -112,7 +121,7 @@ fn what_a_newer_version_wrote_is_told_apart_from_damage() {
     for (at, field) in [(16, "version"), (SLOT + 1, "slot kind"), (CHOICE, "slot choice")] {
         let mut damaged = whole.clone();
         damaged[at] = 9;
-        fs::write(&path, &damaged).unwrap();
+        write(&path, &damaged);
         assert!(matches!(open(&path, "correct horse"), Err(KeyringError::Damaged { .. })), "{field}");
         plant(&path, |_| ());
         let refusal = open(&path, "correct horse").unwrap_err();
@@ -145,7 +154,7 @@ fn slot_list_that_was_tampered_with_is_noticed_after_unlock() {
         ("salt of the secrets", Box::new(move |bytes| bytes[SLOT + 2 * slot_bytes] ^= 1)),
     ];
     for (what, change) in changes {
-        fs::write(&path, &whole).unwrap();
+        write(&path, &whole);
         plant(&path, change);
         let planted = fs::read(&path).unwrap();
         let refusal = open(&path, "correct horse").unwrap_err();
@@ -160,7 +169,6 @@ fn every_planted_byte_is_refused() {
     let (path, keyring) = create(&dir);
     drop(keyring);
     let whole = fs::read(&path).unwrap();
-    let right = passphrase("correct horse");
     for at in 0..whole.len() - 32 {
         let mut planted = whole.clone();
         planted[at] ^= 1;
@@ -169,7 +177,8 @@ fn every_planted_byte_is_refused() {
         if (MEMORY..MEMORY + 8).contains(&at) {
             continue;
         }
-        let refusal = Keyring::from_bytes(&path, &planted, None, Unlock::Passphrase(&right)).unwrap_err();
+        write(&path, &planted);
+        let refusal = open(&path, "correct horse").unwrap_err();
         let of_the_slot = (CHOICE + 1..SLOT + 15 + 16 + 60).contains(&at);
         match refusal {
             KeyringError::WrongPassphrase => assert!(of_the_slot, "byte {at}"),
@@ -193,7 +202,8 @@ fn weak_default_slot_is_upgraded_at_unlock() {
 
     let right = passphrase("correct horse");
     let stronger = KdfParams::new(16, 2, 1).unwrap();
-    let reopened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), stronger, rng).unwrap();
+    let reopened =
+        Keyring::open_with_default(&path, Unlock::Passphrase(&right), &Opening::default(), stronger, rng).unwrap();
     assert!(matches!(reopened.kdf_upgrade(), KdfUpgrade::Done { from, to } if *from == tiny() && *to == stronger));
     assert_eq!(reopened.slots()[0].kind, SlotKind::Passphrase { params: stronger, explicit: false });
     assert_eq!(*reopened.secrets.encode(), *secrets);
@@ -202,7 +212,8 @@ fn weak_default_slot_is_upgraded_at_unlock() {
     // Once is enough, and a program with a weaker default leaves it.
     let bytes = fs::read(&path).unwrap();
     for default in [stronger, tiny()] {
-        let again = Keyring::open_with_default(&path, Unlock::Passphrase(&right), default, rng).unwrap();
+        let again =
+            Keyring::open_with_default(&path, Unlock::Passphrase(&right), &Opening::default(), default, rng).unwrap();
         assert!(matches!(again.kdf_upgrade(), KdfUpgrade::NotNeeded));
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
@@ -226,7 +237,8 @@ fn keyring_that_cannot_be_upgraded_still_opens() {
     let right = passphrase("correct horse");
     let old = Slot::for_passphrase(SlotId(1), &keyring.root, &right, (tiny(), false), rng).unwrap();
     keyring.put_slot(old, rng).unwrap();
-    let mut opened = Keyring::open_with_default(&path, Unlock::Passphrase(&right), tiny(), rng).unwrap();
+    let mut opened =
+        Keyring::open_with_default(&path, Unlock::Passphrase(&right), &Opening::default(), tiny(), rng).unwrap();
     let saves = SavesFail::of(&path);
     let stronger = KdfParams::new(16, 2, 1).unwrap();
     opened.upgrade = opened.upgrade_opened_slot(Unlock::Passphrase(&right), stronger, rng);

@@ -21,6 +21,7 @@
 //!   never retried: the kernel may have dropped the pages that it could not
 //!   write, and a second sync would report success for bytes that are gone.
 
+pub mod journal;
 pub mod memory;
 pub mod sled;
 
@@ -142,7 +143,7 @@ pub enum Direction {
 }
 
 /// A key and its new value, or no value for a deletion.
-type Change = (Vec<u8>, Option<Vec<u8>>);
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// What one commit changes, and what it takes for granted.
 ///

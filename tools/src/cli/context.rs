@@ -261,6 +261,7 @@ fn say(console: &Console, warning: &Warning) {
         Warning::Standing(Standing::Truncated { .. }) => "truncated",
         Warning::Standing(_) => "rolled-back",
         Warning::Checkpoint(_) => "checkpoint",
+        Warning::Keyring(_) => "keyring",
         Warning::KeyringMode(_) => "keyring-mode",
         Warning::DirectoryMode(_) => "directory-mode",
         _ => "open",

@@ -93,10 +93,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     };
     context::reachable(dir)?;
     thingdb::Db::check_directory(dir)?;
-    if dir.join("keyring").exists() {
+    if thingdb::Db::exists(dir) {
         if args.if_absent {
             context.console.note(&format!("{} is a database already, and stays as it is", dir.display()));
-            return Ok(());
+            return tell_missing_recovery_key(context, &args);
         }
         return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
             .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
@@ -112,14 +112,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;
     }
-    let db = options.create(dir, &passphrase)?;
-    certificate::of_node(&db)?;
-    for (name, card) in &peers {
-        db.add_peer(name, card)?;
-    }
-    if !peers.is_empty() {
-        let default = peers.into_iter().map(|(name, _)| name).collect();
-        db.set_audience(Audience { default, ..Audience::default() })?;
+    // All of it is there from the first moment, or nothing: it can be repeated
+    // whenever it was broken off.
+    let db = options.create_prepared(dir, &passphrase, |db| {
+        certificate::of_node(db)?;
+        for (name, card) in &peers {
+            db.add_peer(name, card)?;
+        }
+        if !peers.is_empty() {
+            let default = peers.iter().map(|(name, _)| name.clone()).collect();
+            db.set_audience(Audience { default, ..Audience::default() })?;
+        }
+        Ok::<(), Failure>(())
+    })?;
+    context.did(format!("the database {} is made", printable(&dir.display().to_string())));
+    for warning in db.warnings() {
+        context.console.warning("open", warning.to_string()).say();
     }
     let recovery_key = keep.as_ref().map(|keep| recovery_key::make(&db, keep)).transpose()?;
     let created = Created {
@@ -135,8 +143,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         recovery_key: keep.as_ref().zip(recovery_key.as_ref()).and_then(|(keep, key)| keep.shown(key.as_str())),
     };
     db.close()?;
-    context.did(format!("the database {} is made", printable(&created.db)));
     say(context, &created)
+}
+
+/// An `init` that was broken off after it made the database has made no
+/// recovery key: its file is written last.
+fn tell_missing_recovery_key(context: &Context, args: &Args) -> Outcome {
+    if let Some(path) = args.recovery_key.as_deref().filter(|path| *path != Path::new("-") && !path.exists()) {
+        context
+            .console
+            .warning("recovery-key", format!("{} is not there", path.display()))
+            .hint(format!("thingdb recovery-key -o {}", find::quoted_path(path)))
+            .say();
+    }
+    Ok(())
 }
 
 /// Refuses a directory that holds what is not ours: a database among other

@@ -1,0 +1,135 @@
+//! Syncs: one for all that wait, and what a failed one ends.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::super::StorageError;
+use super::{Journal, lock};
+
+/// Why nothing is appended any more.
+#[derive(Clone, Debug)]
+pub(super) enum Stopped {
+    SyncFailed(String),
+    ReadOnly(String),
+    Closed,
+}
+
+impl Stopped {
+    pub(super) fn error(&self) -> StorageError {
+        match self {
+            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
+            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
+            Self::Closed => StorageError::Closed,
+        }
+    }
+}
+
+/// Whose turn it is to sync for all that wait. They sleep here and not on the
+/// lock of the syncer: a lock would wake them one after the other, each only to
+/// find that it is served.
+#[derive(Default)]
+pub(super) struct Turn {
+    taken: Mutex<bool>,
+    ended: Condvar,
+}
+
+/// While it lives the turn is taken.
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    /// Waits until the turn is free, and takes it, or until `is_served`.
+    fn take_unless(&self, mut is_served: impl FnMut() -> bool) -> Option<Taken<'_>> {
+        let mut taken = lock(&self.taken);
+        loop {
+            if is_served() {
+                return None;
+            }
+            if !*taken {
+                *taken = true;
+                return Some(Taken(self));
+            }
+            taken = self.ended.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.taken) = false;
+        self.0.ended.notify_all();
+    }
+}
+
+impl Journal {
+    /// Returns when the commit with this sequence, and all before it, would
+    /// survive a power cut. Threads that wait at the same time share one sync.
+    ///
+    /// # Errors
+    /// [`StorageError::SyncFailed`] if a sync failed, now or earlier: none is
+    /// tried again. What is durable stays so and is answered with `Ok`.
+    pub fn sync(&self, sequence: u64) -> Result<(), StorageError> {
+        let is_durable = || self.durable() >= sequence;
+        if is_durable() {
+            return Ok(());
+        }
+        let Some(_turn) = self.turn.take_unless(|| is_durable() || self.stopped().is_some()) else {
+            return if is_durable() { Ok(()) } else { self.check_not_stopped() };
+        };
+        self.sync_up_to(sequence)
+    }
+
+    /// As [`Journal::sync`], for those who hold `tail` or the turn.
+    pub(super) fn sync_up_to(&self, sequence: u64) -> Result<(), StorageError> {
+        let mut count = lock(&self.syncer);
+        if self.durable() >= sequence {
+            return Ok(());
+        }
+        self.check_not_stopped()?;
+        self.sync_file(&mut count)
+    }
+
+    /// A sync whatever is durable.
+    pub(super) fn sync_now(&self) -> Result<(), StorageError> {
+        let mut count = lock(&self.syncer);
+        self.check_not_stopped()?;
+        self.sync_file(&mut count)
+    }
+
+    /// `fdatasync` of the file that is written to. Files before it were synced
+    /// when it was made.
+    fn sync_file(&self, count: &mut u64) -> Result<(), StorageError> {
+        // In this order: what was appended by now is in this file or before it.
+        let covered = self.appended.load(Ordering::Acquire);
+        let file = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        *count += 1;
+        let hooked = self.options.sync_hook.as_ref().map_or(Ok(()), |hook| hook(*count));
+        match hooked.and_then(|()| file.sync_data()) {
+            Ok(()) => {
+                self.durable.store(covered, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => Err(self.stop(Stopped::SyncFailed(error.to_string()))),
+        }
+    }
+
+    /// After an error in the middle of a write nothing more is written.
+    pub(super) fn end_writing(&self, action: &'static str, path: &Path, error: io::Error) -> StorageError {
+        self.stop(Stopped::ReadOnly(format!("cannot {action} '{}': {error}", path.display())))
+    }
+
+    /// Ends writing. The first reason stays; it is what is returned.
+    pub(super) fn stop(&self, why: Stopped) -> StorageError {
+        let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
+        stopped.get_or_insert(why).error()
+    }
+
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn check_not_stopped(&self) -> Result<(), StorageError> {
+        self.stopped().map_or(Ok(()), |stopped| Err(stopped.error()))
+    }
+}
