@@ -18,6 +18,9 @@ struct Tried {
     table: Table,
 }
 
+/// Where to, with which headers, and what.
+type Posted<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<u8>);
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
 const FRAMES: (&str, &str) = ("content-type", "application/vnd.thingdb.stream");
@@ -34,14 +37,14 @@ const SHOWN_BYTES: usize = 256 << 10;
 const IDS_BYTES: usize = 1 << 20;
 
 impl Tried {
-    /// Ordinary requests of each kind come first, and `more` of them.
-    fn new(world: World, more: &[(&str, &[(&str, &str)], Vec<u8>)]) -> Option<Self> {
-        Self::with(world, &[], more)
+    /// Ordinary requests of each kind come first.
+    fn new(world: World, ordinary: &[Posted<'_>]) -> Option<Self> {
+        Self::with(world, &[], ordinary)
     }
 
-    fn with(world: World, args: &[&str], more: &[(&str, &[(&str, &str)], Vec<u8>)]) -> Option<Self> {
+    fn with(world: World, args: &[&str], ordinary: &[Posted<'_>]) -> Option<Self> {
         let (server, token) = served(world, args);
-        for (path, headers, body) in more {
+        for (path, headers, body) in ordinary {
             let reply = server.ask(&token, "POST", path, headers, body);
             assert!(matches!(reply.status, 200 | 201), "{path}: {}", reply.text());
         }
@@ -125,7 +128,7 @@ fn greedy_window() -> Vec<u8> {
 fn the_worst_questions_take_little() {
     let world = furnished();
     let id = "ab".repeat(32);
-    let ordinary: [(&str, &[(&str, &str)], Vec<u8>); 4] = [
+    let ordinary: [Posted<'_>; 4] = [
         ("/have", &[JSON], format!("[\"{id}\"]").into_bytes()),
         ("/sync/have", &[BYTES], vec![1; 16]),
         ("/sync/locate", &[BYTES], vec![1; 16]),
