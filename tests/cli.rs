@@ -30,6 +30,7 @@ mod cli {
     mod memory;
     mod passphrase;
     mod prompts;
+    mod proof;
     mod real_input;
     mod renamed;
     mod screens;
