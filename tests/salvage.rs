@@ -131,7 +131,7 @@ fn what_a_damaged_log_has_left_is_taken_and_the_rest_is_named() {
         assert_eq!(salvaged.entries, ENTRIES, "{salvaged:?}");
         // With another directory of the same database nothing is missing at all.
         fs::remove_dir_all(&out).unwrap();
-        let salvaged = salvage(&damaged, &out, &[dir.clone()], &[]);
+        let salvaged = salvage(&damaged, &out, std::slice::from_ref(&dir), &[]);
         assert!(salvaged.is_whole(), "{salvaged:?}");
         assert_all(&out, &dir);
         for path in [damaged, out] {
