@@ -1,6 +1,14 @@
 //! The command `thingdb` as scripts and people use it: the built program, real
 //! files, real pipes.
 
+// By their paths: nothing depends on the package of the tests.
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/peak.rs"]
+mod peak;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/shapes.rs"]
+mod shapes;
+
 mod cli {
     pub(crate) mod world;
     // The tests of the server need more of it.
@@ -10,6 +18,7 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod damaged;
     mod environment;
     mod errors;
     mod exit_codes;
@@ -31,4 +40,5 @@ mod cli {
     mod terminal;
     mod transcripts;
     mod waiting;
+    mod worst_files;
 }

@@ -496,7 +496,7 @@ fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
         .map_err(|problem| Error::of_lock(dir, problem))
 }
 
-fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
+pub(crate) fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
     if options.in_memory {
         return Ok(Box::new(MemoryStorage::new()));
     }
