@@ -142,7 +142,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         recovery_key_file: keep.as_ref().and_then(Keep::file),
         recovery_key: keep.as_ref().zip(recovery_key.as_ref()).and_then(|(keep, key)| keep.shown(key.as_str())),
     };
-    db.close()?;
+    if let Err(problem) = db.close() {
+        context::warn_of_closing(&context.console, problem);
+    }
     say(context, &created)
 }
 
