@@ -124,6 +124,7 @@ fn in_store(name: &str) -> Option<Kind> {
     match name {
         "blobs" => Some(Kind::Directory),
         "db" | "conf" => Some(Kind::Written),
+        "left" => Some(Kind::Replaced),
         name if name.starts_with("snap.") || name.starts_with("aside.") => Some(Kind::Written),
         _ => None,
     }

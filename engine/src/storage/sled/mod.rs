@@ -8,7 +8,8 @@
 //!     db         the log, in segments of 512 KiB; every commit goes here
 //!     blobs/N    a page of more than 128 KiB
 //!     snap.N     where the pages are; written while opening
-//!     aside.*    a snapshot that could not be opened, kept for inspection
+//!     left       how it was left, so that the next opening knows what to expect
+//!     aside.*    a snapshot that does not read, kept for inspection
 //! ```
 //!
 //! *Commits of several rows.* sled's own batches close two buffers each and
@@ -44,6 +45,9 @@
 //! and held alone while a small batch goes to its places. The order is
 //! `writer`, `syncer`, `whole`, `db`.
 //!
+//! *What is opened.* sled writes over what it does not understand. So it opens
+//! nothing that `preflight` has not understood before: see there.
+//!
 //! *Panics.* sled asserts its invariants, and a damaged page breaks them. Every
 //! call into it is caught, becomes [`StorageError::Corrupt`], and ends writing.
 //! The panic hook of the program still runs first, so a line about a panic in
@@ -53,9 +57,14 @@
 mod fault;
 mod files;
 mod journal;
+mod left;
+mod log;
+mod pages;
+pub(crate) mod preflight;
 mod room;
 mod sync;
 mod trees;
+mod walk;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +78,7 @@ use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, panic_text};
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
+use preflight::{Look, Seen};
 use room::{allocated_bytes, free_bytes, release_reserve};
 use sync::{Alarm, AlarmState, Syncer, Turn};
 use trees::{Trees, drop_sled, open_sled};
@@ -212,8 +222,19 @@ impl SledStorage {
     ///
     /// What was created is durable on return: the files, their directories and
     /// the name of `directory` itself in its parent.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if something that was written does not read.
+    /// Nothing was changed then.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, StorageError> {
+        let seen = preflight::look(&directory.join("store"))?;
+        Self::open_seen(directory, options, &seen)
+    }
+
+    /// Opens a storage that was looked at just now.
+    pub(crate) fn open_seen(directory: &Path, options: SledOptions, seen: &Seen) -> Result<Self, StorageError> {
         let store = directory.join("store");
+        seen.check(&store)?;
         create_private_directory(&store).map_err(io_error("create", &store))?;
         let db_path = store.join("db");
         // What a killed process wrote may be in memory only. It has to be on
@@ -226,8 +247,20 @@ impl SledStorage {
         if free_bytes(directory)? < options.free_floor_bytes {
             release_reserve(directory)?;
         }
+        left::sweep(&store).map_err(io_error("list", &store))?;
+        preflight::move_unreadable_aside(&store)?;
         let can_order = options.ordered_writes && order_writes(&db_path)?;
+        let note_open = || seen.note_open(&store).map_err(io_error("note how it is left in", &store));
+        let is_fresh = seen.look == Look::Fresh;
+        if !is_fresh {
+            note_open()?;
+        }
         let trees = open_sled(directory, &store, &options)?;
+        // Only now is there something that could be missed.
+        if is_fresh && let Err(problem) = note_open() {
+            let _ = drop_sled(Some(trees), &store);
+            return Err(problem);
+        }
         let log = open_file(&db_path, Access::Write).map_err(io_error("open", &db_path));
         let opened = log.and_then(|log| Ok((log, sync_everything(directory, &store)?)));
         let (log, blobs) = match opened {
@@ -446,7 +479,11 @@ impl Core {
         drop(writer);
         let dropped = drop_sled(trees, &self.store());
         synced?;
-        dropped
+        if dropped? {
+            // Without the note the next opening reads more, nothing else.
+            let _ = preflight::note_closed(&self.store());
+        }
+        Ok(())
     }
 
     /// Calls into sled with nothing between its errors, its panics and ours.

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::super::StorageError;
 use super::SledOptions;
-use super::fault::{convert, io_error, panic_text};
-use super::files::names_in;
+use super::fault::{convert, panic_text};
 use super::journal::repeat_journal;
 use super::room::{release_reserve, reserve_path};
-use crate::disk::{Access, open_file, sync_directory};
+use crate::disk::{Access, open_file};
 
 /// How long an opening waits for a lock that a closed handle still holds.
-const LOCK_PATIENCE: Duration = Duration::from_millis(1200);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_millis(1200);
 
 /// sled's handles, dropped together.
 pub(super) struct Trees {
@@ -26,11 +25,9 @@ pub(super) struct Trees {
     pub(super) journal: sled::Tree,
 }
 
-/// Opens sled, waits for a lock that is about to go, and tries once more
-/// without the snapshots if they are what is damaged.
+/// Opens sled, and waits for a lock that is about to go.
 pub(super) fn open_sled(directory: &Path, store: &Path, options: &SledOptions) -> Result<Trees, StorageError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut moved_snapshots = false;
     loop {
         match try_open_sled(store, options) {
             Ok(trees) => return Ok(trees),
@@ -38,10 +35,6 @@ pub(super) fn open_sled(directory: &Path, store: &Path, options: &SledOptions) -
                 // There is nothing to wait on: the last handle is dropped by a
                 // thread of sled.
                 thread::sleep(Duration::from_millis(10));
-            }
-            Err(StorageError::Corrupt { .. }) if !moved_snapshots => {
-                moved_snapshots = true;
-                move_snapshots_aside(store)?;
             }
             Err(StorageError::Io { source, .. })
                 if source.kind() == io::ErrorKind::StorageFull
@@ -77,40 +70,27 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
 }
 
 /// Lets go of sled, which writes when it is dropped and panics if that fails.
-pub(super) fn drop_sled(trees: Option<Trees>, store: &Path) -> Result<(), StorageError> {
+/// Says whether nothing of it is left that could write.
+pub(super) fn drop_sled(trees: Option<Trees>, store: &Path) -> Result<bool, StorageError> {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
-    wait_for_lock(&store.join("db"));
-    dropped.map_err(|panic| StorageError::SyncFailed {
+    let is_gone = wait_for_lock(&store.join("db"));
+    dropped.map(|()| is_gone).map_err(|panic| StorageError::SyncFailed {
         cause: format!("sled panicked while closing: {}", panic_text(&*panic)),
     })
 }
 
-/// sled reads the snapshot whose name sorts last, even one that it had not
-/// finished writing. Without any it reads the whole log instead. It takes every
-/// name that begins with `snap.` for one, hence the new names.
-fn move_snapshots_aside(store: &Path) -> Result<(), StorageError> {
-    let names = names_in(store).map_err(io_error("list", store))?;
-    for name in names {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("snap.")) else {
-            continue;
-        };
-        let from = store.join(name);
-        let to = (0_u32..)
-            .map(|n| store.join(format!("aside.{n}.{name}")))
-            .find(|to| fs::symlink_metadata(to).is_err())
-            .expect("a directory holds fewer than 2^32 files");
-        fs::rename(&from, &to).map_err(io_error("move aside", &from))?;
-    }
-    sync_directory(store).map_err(io_error("sync", store))
-}
-
-/// Waits until sled has let go of its lock, for as long as an opening would.
-fn wait_for_lock(db: &Path) {
+/// Waits until sled has let go of its lock, for as long as an opening would; says
+/// whether it has.
+fn wait_for_lock(db: &Path) -> bool {
     let deadline = Instant::now() + LOCK_PATIENCE;
     while let Ok(file) = open_file(db, Access::Read) {
-        if file.try_lock().is_ok() || Instant::now() >= deadline {
-            return;
+        if file.try_lock().is_ok() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            break;
         }
         thread::sleep(Duration::from_millis(1));
     }
+    false
 }
