@@ -114,7 +114,10 @@ pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
-pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind};
+pub use keyring::{
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
+    SlotKind, Unlock,
+};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
 pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};

@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show, stats,
-    sync, token, verify,
+    import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show,
+    stats, sync, token, verify,
 };
 use super::environment;
 use super::error::Outcome;
@@ -340,6 +340,9 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
+    /// Keep the keyring elsewhere too, and put it back
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Go on as another node: for copies and restored backups
     NewNodeKey(new_node_key::Args),
     /// Count what is stored

@@ -211,6 +211,9 @@ fn say(context: &Context, created: &Created<'_>) -> Outcome {
             context.console.note(recovery_key::SHOWN_ONCE);
         }
     }
+    if context.output.is_terminal() {
+        context.console.hint("thingdb keyring export -o FILE, and keep it where this disk is not");
+    }
     let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {
         context.console.hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
