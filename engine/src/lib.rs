@@ -65,6 +65,7 @@ mod fit;
 mod forks;
 mod heads;
 mod history;
+mod holes;
 mod index;
 mod json;
 #[doc(hidden)]
@@ -87,6 +88,7 @@ mod replica;
 mod schema;
 mod share;
 mod standing;
+mod states;
 #[doc(hidden)]
 pub mod storage;
 mod store;
@@ -114,6 +116,7 @@ pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
+pub use holes::Hole;
 pub use keyring::{
     KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
     SlotKind, Unlock,
