@@ -337,10 +337,17 @@ impl Db {
         self.committer.check_open().is_ok()
     }
 
-    /// What was noticed when the database was opened.
+    /// What was noticed when the database was opened, and what is wrong now.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        self.warnings.lock().expect("no thread panics while it holds the warnings").clone()
+        let mut warnings = self.warnings.lock().expect("no thread panics while it holds the warnings").clone();
+        if let Some(problem) = self.store.keyring().copy_problem() {
+            let fact = format!(
+                "the copy of the keyring is older than the keyring: {problem}; it is written with the next change"
+            );
+            warnings.push(Warning::Keyring(fact));
+        }
+        warnings
     }
 
     /// There is one more.

@@ -170,6 +170,46 @@ fn doctor_puts_right_what_loses_nothing() {
     assert!(!found(&healthy, "directory", "warn"), "{healthy:?}");
 }
 
+/// An old keyring lacks the keys of what was begun since: the rest can be read,
+/// and what cannot be is named, until a newer one is put back. It takes its time:
+/// a segment has 65,536 entries.
+#[test]
+fn an_old_keyring_opens_what_it_has_keys_for_and_names_the_rest() {
+    let world = World::new();
+    let lines =
+        |count: u64| -> String { (0..count).map(|n| format!("{{\"thing\":\"t{}\",\"data\":{n}}}\n", n % 3)).collect() };
+    // Up to the last entry of the first segment.
+    world.feed(&["append"], lines(65_536)).ok();
+    world.run(&["keyring", "export", "-o", "old"]).ok();
+    world.feed(&["append"], lines(9)).ok();
+    world.run(&["keyring", "export", "-o", "new"]).ok();
+    for name in ["keyring", "keyring.copy"] {
+        fs::remove_file(world.path("db").join(name)).unwrap();
+    }
+    world.run(&["keyring", "import", "old"]).ok();
+
+    let warning = "lacks the keys of segments 1: entries from position 65536 on";
+    let answer =
+        world.run(&["export", "-o", "part.tdbs", "--binary", "--json"]).exit(6).says("error[holes]").says(warning);
+    let summary = answer.json();
+    assert_eq!((&summary["entries"], &summary["lost"]), (&json!(65_536), &json!(9)), "{summary}");
+    let hole = &summary["holes"][0];
+    assert_eq!((&hole["first_position"], &hole["last_position"]), (&json!(65_536), &json!(65_544)), "{summary}");
+    assert_eq!(hole["entries"].as_array().unwrap().len(), 9, "the index knows them: {summary}");
+    // Its newest entries cannot be read, the others are listed.
+    let log = world.run(&["log", "t1", "-n", "10"]).exit(6).says("3 entries cannot be read");
+    assert_eq!(log.stdout.lines().count(), 7, "{log:?}");
+    world.run(&["verify", "--json"]).exit(4);
+    world.run(&["put", "t1", "1"]).exit(4);
+    let told = checks(&world, &[]);
+    assert!(found(&told, "keyring", "warn"), "{told:?}");
+
+    world.run(&["keyring", "import", "new"]).ok();
+    world.run(&["put", "t1", "1"]).ok();
+    let whole = world.run(&["export", "-o", "whole.tdbs", "--binary", "--json"]).ok().json();
+    assert_eq!(whole["entries"], 65_546);
+}
+
 /// Killed at each call to the system that changes files, an init can be
 /// repeated. It takes its time: every kill is a process that is traced.
 #[test]

@@ -112,8 +112,16 @@ impl KeyringFile {
         })
     }
 
-    fn is_of_other_than(&self, other: &Self) -> bool {
-        pair::is_other(self.id, other.id)
+    /// Why this one, which is at `path`, is not replaced by `kept` unless that is
+    /// said.
+    fn beside(&self, kept: &Self, path: &Path) -> Option<KeyringError> {
+        let (present, given) = (self.generation, kept.generation);
+        match self {
+            same if same == kept => None,
+            other if pair::is_other(other.id, kept.id) => Some(KeyringError::OtherPresent { path: path.to_owned() }),
+            _ if present >= given => Some(KeyringError::NewerPresent { path: path.to_owned(), present, given }),
+            _ => None,
+        }
     }
 }
 
@@ -149,29 +157,15 @@ impl Db {
         }
         let mut aside = Vec::new();
         for (path, present) in files.iter().zip(&present) {
-            match present {
-                Some(present) if present == kept => continue,
-                Some(present) if present.is_of_other_than(kept) => {
-                    if !replace {
-                        return Err(KeyringError::OtherPresent { path: path.clone() }.into());
-                    }
-                }
-                Some(present) if present.generation >= kept.generation => {
-                    if !replace {
-                        let (present, given) = (present.generation, kept.generation);
-                        return Err(KeyringError::NewerPresent { path: path.clone(), present, given }.into());
-                    }
-                }
-                // An older one of the same keyring has nothing that this one lacks.
-                Some(_) => continue,
-                // Nothing that is good.
-                None => {}
-            }
-            if path.symlink_metadata().is_ok() {
-                aside.push(path.clone());
+            match present.as_ref().map(|present| present.beside(kept, path)) {
+                // It has nothing that this one lacks.
+                Some(None) => {}
+                Some(Some(refusal)) if !replace => return Err(refusal.into()),
+                _ if path.symlink_metadata().is_ok() => aside.push(path),
+                _ => {}
             }
         }
-        let aside = aside.iter().map(|path| file::set_aside(path)).collect::<std::result::Result<_, _>>()?;
+        let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<std::result::Result<_, _>>()?;
         for path in &files {
             file::write(path, &kept.bytes)?;
         }
