@@ -1,6 +1,14 @@
 //! The command `thingdb` as scripts and people use it: the built program, real
 //! files, real pipes.
 
+// By their paths: nothing depends on the package of the tests.
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/peak.rs"]
+mod peak;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/shapes.rs"]
+mod shapes;
+
 mod cli {
     pub(crate) mod world;
     // The tests of the server need more of it.
@@ -22,6 +30,7 @@ mod cli {
     mod memory;
     mod passphrase;
     mod prompts;
+    mod proof;
     mod real_input;
     mod renamed;
     mod screens;
@@ -31,4 +40,5 @@ mod cli {
     mod terminal;
     mod transcripts;
     mod waiting;
+    mod worst_files;
 }

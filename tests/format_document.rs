@@ -288,3 +288,11 @@ fn refusals_have_the_codes_and_kinds_of_the_document() {
         thingdb::RefusalCode::ALL.iter().map(|code| (code.as_str().to_owned(), code.kind().as_str())).collect();
     assert_eq!(written, known);
 }
+
+#[test]
+fn a_proof_file_has_the_bounds_of_the_code() {
+    use thingdb_format::proof::{MAX_EARLIER, MAX_ENTRIES, MEDIA_TYPE};
+    let text = section("## Proof file");
+    assert!(text.contains(&format!("1 to {MAX_ENTRIES} entry lines")) && text.contains(MEDIA_TYPE));
+    assert!(text.contains(&format!("1 to {MAX_EARLIER} objects")));
+}

@@ -12,8 +12,13 @@ use thingdb_tests::vector::Vector;
 /// Neighbours of a seed that are tried; more would take longer than they are
 /// worth.
 fn most(target: &str) -> usize {
-    // Each input gets a database of its own.
-    if target == "import" { 12 } else { 1000 }
+    match target {
+        // Each input gets a database of its own.
+        "import" => 12,
+        // Each line has a card, checkpoints or an entry to verify.
+        "proof" => 100,
+        _ => 1000,
+    }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

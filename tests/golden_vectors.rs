@@ -10,7 +10,9 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, Weight};
+use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::frame::{Decoder, Encoder};
+use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
     NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Time, Verifier, envelope, line, merkle,
@@ -42,6 +44,11 @@ type Examine = fn(&Vector) -> Result<(), thingdb::Error>;
 
 const EVIDENCE: [(&str, Examine); 2] = [("equivocation", equivocation), ("evidence", evidence)];
 
+/// What is looked at as a whole: the word for the first thing that is wrong.
+type Judge = fn(&Vector) -> Option<Problem>;
+
+const JUDGED: [(&str, Judge); 1] = [("proof", proof)];
+
 fn main() {
     let arguments = Arguments::from_args();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
@@ -58,7 +65,14 @@ fn main() {
             Box::new(move |v: &Vector| check(v).map_err(Refused::from)) as Box<dyn Fn(&Vector) -> _ + Send + Sync>,
         )
     });
-    for (subject, check) in of_format.into_iter().chain(of_engine) {
+    let judged = JUDGED.map(|(subject, judge)| {
+        let check = move |v: &Vector| match judge(v) {
+            Some(problem) => Err(Refused(problem.fault.as_str(), problem.detail)),
+            None => Ok(()),
+        };
+        (subject, Box::new(check) as Box<dyn Fn(&Vector) -> _ + Send + Sync>)
+    });
+    for (subject, check) in of_format.into_iter().chain(of_engine).chain(judged) {
         let check: Arc<dyn Fn(&Vector) -> _ + Send + Sync> = check.into();
         let files = files_of(&root.join(subject));
         assert!(!files.is_empty(), "there are no vectors of {subject}");
@@ -393,4 +407,20 @@ fn evidence(v: &Vector) -> Result<(), thingdb::Error> {
     let sizes = [&evidence.remembered, &evidence.shown].map(|note| note.claimed().size.to_string());
     same(v, "sizes", sizes.join(" "));
     Ok(())
+}
+
+fn proof(v: &Vector) -> Option<Problem> {
+    let (mut check, mut memos, mut states) = (ProofCheck::new(), Memos::default(), Vec::new());
+    for (line, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        states.extend(check.take(examine(line, number, &mut memos)).map(|proven| proven.content.as_str()));
+    }
+    let mut report = check.finish();
+    if !report.problems.is_empty() {
+        assert!(!report.is_good());
+        return Some(report.problems.remove(0));
+    }
+    same(v, "entries", report.entries);
+    same(v, "states", states.join(" "));
+    same(v, "heads", report.heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
+    None
 }

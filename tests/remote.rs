@@ -1,6 +1,14 @@
 //! Commands that read a server of which they have the URL, a token and the
 //! card: the built program twice, as a server and as its reader.
 
+// By their paths: nothing depends on the package of the tests.
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/peak.rs"]
+mod peak;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/shapes.rs"]
+mod shapes;
+
 // The other tests need more of it.
 #[allow(dead_code)]
 #[path = "cli/world.rs"]
@@ -17,6 +25,11 @@ mod running;
 #[path = "support/prototype.rs"]
 mod prototype;
 
+// The tests of the command need more of it.
+#[allow(dead_code)]
+#[path = "cli/worst.rs"]
+mod worst_streams;
+
 #[path = "remote/choice.rs"]
 mod choice;
 #[path = "remote/liar.rs"]
@@ -27,3 +40,5 @@ mod reading;
 mod refusals;
 #[path = "remote/same_answer.rs"]
 mod same_answer;
+#[path = "remote/worst.rs"]
+mod worst;

@@ -1,6 +1,14 @@
 //! The peer server as its clients see it: real processes, real TLS, on
 //! loopback.
 
+// By their paths: nothing depends on the package of the tests.
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/peak.rs"]
+mod peak;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/shapes.rs"]
+mod shapes;
+
 // The other tests need more of it.
 #[allow(dead_code)]
 #[path = "cli/world.rs"]
@@ -9,7 +17,7 @@ mod world;
 // The tests of the command need more of it.
 #[allow(dead_code)]
 #[path = "cli/worst.rs"]
-mod worst;
+mod worst_streams;
 
 #[path = "server/client.rs"]
 mod client;
@@ -41,3 +49,5 @@ mod peers;
 mod routes;
 #[path = "server/secrecy.rs"]
 mod secrecy;
+#[path = "server/worst.rs"]
+mod worst;

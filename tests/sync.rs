@@ -3,11 +3,22 @@
 
 // By their paths: nothing depends on the package of the tests.
 #[allow(dead_code, unreachable_pub)]
+#[path = "support/peak.rs"]
+mod peak;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/shapes.rs"]
+mod shapes;
+#[allow(dead_code, unreachable_pub)]
 #[path = "support/stranger.rs"]
 mod stranger;
 #[allow(dead_code, unreachable_pub)]
 #[path = "support/world.rs"]
 mod world;
+
+// The tests of the command need more of it.
+#[allow(dead_code)]
+#[path = "cli/worst.rs"]
+mod worst_streams;
 
 #[path = "sync/bad_line.rs"]
 mod bad_line;
@@ -35,3 +46,5 @@ mod sums;
 mod waiting;
 #[path = "sync/watch.rs"]
 mod watch;
+#[path = "sync/worst.rs"]
+mod worst;

@@ -176,6 +176,18 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
+    /// There is no such entry of the thing, or no such thing.
+    #[error("there is no such entry of {thing} here")]
+    NothingToProve {
+        /// The thing.
+        thing: thingdb_format::ThingId,
+    },
+    /// More entries than a proof file can have.
+    #[error("more entries than the {most} that a proof file can have")]
+    TooManyToProve {
+        /// The most.
+        most: u64,
+    },
     /// No peer of this name is known.
     #[error("no peer named {name} is known here")]
     NoSuchPeer {
@@ -463,6 +475,7 @@ impl Error {
             | Self::ActorWithdrawn { .. }
             | Self::NoReader
             | Self::BeyondLedger { .. }
+            | Self::TooManyToProve { .. }
             | Self::TokenExists { .. }
             | Self::TooManyTokens
             | Self::NoSuchScope { .. }
@@ -487,13 +500,22 @@ impl Error {
     pub const fn is_not_found(&self) -> bool {
         matches!(
             self,
-            Self::NoSuchActor { .. } | Self::NoSuchPeer { .. } | Self::NotAHead { .. } | Self::NotReadable { .. }
+            Self::NoSuchActor { .. }
+                | Self::NoSuchPeer { .. }
+                | Self::NotAHead { .. }
+                | Self::NotReadable { .. }
+                | Self::NothingToProve { .. }
         )
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, action, source: Arc::new(source) }
+    }
+
+    /// A stream that the caller gave could not be written.
+    pub(crate) fn written(source: std::io::Error) -> Self {
+        Self::Stream { action: "written", source: Arc::new(source) }
     }
 
     pub(crate) fn damaged(what: impl Into<String>, detail: impl fmt::Display) -> Self {

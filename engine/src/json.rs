@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         while let Some(name) = map.next_key_seed(Name)? {
             if count < FEW {
                 if kept.contains(&name) {
-                    return Err(A::Error::custom(format_args!("the member {name:?} is repeated")));
+                    return Err(repeated(&name));
                 }
                 kept.push(name);
             } else {
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 }
                 if self.0.is_kept(&name) {
                     if kept.contains(&name) {
-                        return Err(A::Error::custom(format_args!("the member {name:?} is repeated")));
+                        return Err(repeated(&name));
                     }
                     kept.push(name);
                 }
@@ -203,6 +203,17 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
+/// Says of a name that it is there twice. A long one is not quoted whole: it
+/// may have as many bytes as all of the data, and six letters for each.
+fn repeated<E: serde::de::Error>(name: &str) -> E {
+    const MOST: usize = 64;
+    if name.len() <= MOST {
+        return E::custom(format_args!("the member {name:?} is repeated"));
+    }
+    let start: String = name.chars().take(MOST / 4).collect();
+    E::custom(format_args!("a member is repeated whose name begins with {start:?}"))
+}
+
 /// Whether `text` is one JSON value at all, members repeated or not.
 #[cfg(test)]
 fn is_json(text: &str) -> bool {
@@ -229,6 +240,18 @@ mod tests {
         let long: Vec<String> = (0..40).map(|n| format!("\"m{n}\":0")).collect();
         assert!(check(format!("{{{},\"m33\":1}}", long.join(",")).as_bytes()).is_err());
         assert!(check(format!("{{{}}}", long.join(",")).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_long_name_is_not_quoted_whole() {
+        let names = ["a", "é", "\u{7f}"].map(|letter| letter.repeat(1 << 20));
+        for name in names {
+            let (.., problem) = problem(&format!("{{\"{name}\":1,\"{name}\":2}}"));
+            assert!(
+                problem.starts_with("a member is repeated whose name begins with") && problem.len() < 200,
+                "{problem}"
+            );
+        }
     }
 
     #[test]

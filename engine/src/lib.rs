@@ -80,6 +80,7 @@ mod peers;
 mod postings;
 mod progress;
 mod prototype;
+mod prove;
 mod provenance;
 mod read;
 mod record;
@@ -129,6 +130,7 @@ pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
     Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
+pub use prove::{ProveOptions, ProveSummary};
 pub use provenance::Sender;
 pub use read::Stats;
 pub use record::{Content, Head, Receipt, Record, Signed};

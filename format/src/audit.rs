@@ -64,7 +64,7 @@ pub struct Memos {
 }
 
 impl Memos {
-    fn verify(&mut self, entry: Entry) -> Result<EntryId, Error> {
+    pub(crate) fn verify(&mut self, entry: Entry) -> Result<EntryId, Error> {
         let actor = entry.header.actor;
         if !self.verifiers.contains_key(&actor) {
             if self.verifiers.len() >= MAX_VERIFIERS {
@@ -150,6 +150,9 @@ pub enum Fault {
     RolledBack,
     /// The checkpoint is not that of a node that is trusted.
     OtherNode,
+    /// The entries do not stand where it is claimed in the ledger of the
+    /// checkpoint.
+    NotInLedger,
 }
 
 impl Fault {
@@ -166,6 +169,7 @@ impl Fault {
             Self::Truncated => "truncated",
             Self::RolledBack => "rolled back",
             Self::OtherNode => "other node",
+            Self::NotInLedger => "not in the ledger",
         }
     }
 
@@ -645,7 +649,8 @@ impl Audit {
     }
 }
 
-fn fault_of(problem: &Error) -> Fault {
+/// The word for what an error says of a line.
+pub(crate) fn fault_of(problem: &Error) -> Fault {
     match problem {
         Error::Line { problem, .. } => fault_of(problem),
         problem if problem.is_newer_version() => Fault::Newer,

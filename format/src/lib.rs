@@ -31,6 +31,7 @@ pub mod label;
 pub mod line;
 pub mod merkle;
 pub mod payload;
+pub mod proof;
 mod recipients;
 pub mod signature;
 pub mod stream;

@@ -191,23 +191,28 @@ fn push_list<T>(out: &mut Vec<u8>, items: &[T], push: impl Fn(&mut Vec<u8>, &T))
 /// [`Error::Line`] with `number`, the column and what is wrong there.
 pub fn decode(line: &[u8], number: u64) -> Result<Entry, Error> {
     let (claimed, entry) = read_line::<WireEntry>(line, number).map_err(|error| newer_or(line, error))?;
+    check(&claimed, &entry, line, number)?;
+    Ok(entry)
+}
+
+/// Checks what can be without a key to verify with: the claimed id, and the
+/// payload if it is there.
+pub(crate) fn check(claimed: &EntryId, entry: &Entry, line: &[u8], number: u64) -> Result<(), Error> {
     let at = |member: &str, problem| Error::Line {
         line: number,
         column: column_of(line, member),
         problem: Box::new(problem),
     };
     let computed = entry.id();
-    if claimed != computed {
+    if *claimed != computed {
         let (found, computed) = (claimed.to_string(), computed.to_string());
         return Err(at("\"id\"", Error::BadHash { field: "id", found, computed }));
     }
-    if let Some(bytes) = &entry.payload {
-        payload::check(&entry.header, bytes).map_err(|error| match error {
-            Error::BadHash { .. } => at("\"payload_hash\"", error),
-            _ => at("\"payload_len\"", error),
-        })?;
-    }
-    Ok(entry)
+    let Some(bytes) = &entry.payload else { return Ok(()) };
+    payload::check(&entry.header, bytes).map_err(|error| match error {
+        Error::BadHash { .. } => at("\"payload_hash\"", error),
+        _ => at("\"payload_len\"", error),
+    })
 }
 
 /// Where a member stands. A quote within a string is escaped, so that the
@@ -216,7 +221,7 @@ fn column_of(line: &[u8], quoted: &str) -> usize {
     line.windows(quoted.len()).position(|window| window == quoted.as_bytes()).map_or(1, |at| at.saturating_add(1))
 }
 
-struct WireEntry;
+pub(crate) struct WireEntry;
 
 impl Object for WireEntry {
     const NAME: &'static str = "entry";

@@ -27,6 +27,9 @@ pub use digest::{Digest, hash_of_line};
 /// Version of the header and of the trailer line.
 pub const VERSION: u64 = 1;
 
+/// The members that hold it.
+const VERSION_MEMBERS: [&str; 2] = ["thingdb", "thingdb_end"];
+
 /// The members of the header line, in the order in which they are written.
 pub const HEADER_MEMBERS: [&str; 3] = ["thingdb", "card", "checkpoint"];
 
@@ -69,7 +72,7 @@ impl StreamHeader {
     /// # Errors
     /// [`Error::Line`] with `number`.
     pub fn decode(line: &[u8], number: u64) -> Result<Self, Error> {
-        read_line::<WireHeader>(line, number).map_err(|error| newer_or("thingdb", line, error))
+        read_line::<WireHeader>(line, number).map_err(|error| newer_or("thingdb", &VERSION_MEMBERS, line, error))
     }
 }
 
@@ -119,7 +122,7 @@ impl Trailer {
     /// # Errors
     /// [`Error::Line`] with `number`.
     pub fn decode(line: &[u8], number: u64) -> Result<Self, Error> {
-        read_line::<WireTrailer>(line, number).map_err(|error| newer_or("thingdb_end", line, error))
+        read_line::<WireTrailer>(line, number).map_err(|error| newer_or("thingdb_end", &VERSION_MEMBERS, line, error))
     }
 }
 
@@ -179,15 +182,17 @@ fn version(field: &'static str, found: u64) -> Result<(), Error> {
     if found == VERSION { Ok(()) } else { Err(Error::NewerVersion { field, found }) }
 }
 
-/// A newer version may have members that we do not know before its number.
-fn newer_or(member: &'static str, text: &[u8], error: Error) -> Error {
+/// A newer version may have members that we do not know before its number. The
+/// number of this version is 1 in every kind of file; it is the first of `names`
+/// that is there, and stands for `member` in the error.
+pub(crate) fn newer_or(member: &'static str, names: &[&'static str], text: &[u8], error: Error) -> Error {
     let Error::Line { line, column, .. } = error else { return error };
     if text.len() > MAX_LINE_BYTES {
         return error;
     }
     let mut number = None;
     let mut keep = |found| number = number.or(Some(found));
-    let reads = ["thingdb", "thingdb_end"].into_iter().all(|name| walk(text, &[Step::Optional(name)], &mut keep));
+    let reads = names.iter().all(|name| walk(text, &[Step::Optional(name)], &mut keep));
     match number.filter(|_| reads).map(|found| version(member, found)) {
         Some(Err(newer)) => Error::Line { line, column, problem: Box::new(newer) },
         _ => error,

@@ -17,7 +17,9 @@ mod import;
 
 pub use import::import;
 
+use thingdb_format::audit::Memos;
 use thingdb_format::frame::{Decoder, Encoder};
+use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, examine};
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
     stream::hash_of_line,
@@ -27,7 +29,7 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("body", body),
     ("card", card),
     ("frame", frame),
@@ -36,6 +38,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("keyring", thingdb::keyring::fuzz_keyring),
     ("line", line),
     ("note", note),
+    ("proof", proof),
     ("stored", thingdb::fuzz_stored),
     ("stream", stream),
 ];
@@ -92,6 +95,27 @@ pub fn note(bytes: &[u8]) {
         let again = checkpoint.sign(&key).expect("what verifies can be signed");
         assert_eq!(again.claimed(), checkpoint);
     }
+}
+
+/// A proof file.
+pub fn proof(bytes: &[u8]) {
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    let (mut check, mut memos) = (ProofCheck::new(), Memos::default());
+    for (line, number) in lines.iter().zip(1..) {
+        if let Ok(read) = ProofEntry::decode(line, number) {
+            let mut out = Vec::new();
+            read.encode(&mut out);
+            assert_eq!(ProofEntry::decode(&out, number).as_ref(), Ok(&read));
+        }
+        if let Ok(read) = ProofHeader::decode(line, number) {
+            let mut out = Vec::new();
+            read.encode(&mut out);
+            assert_eq!(ProofHeader::decode(&out, number).as_ref(), Ok(&read));
+        }
+        check.take(examine(line, number, &mut memos));
+    }
+    let report = check.finish();
+    assert!(report.is_good() || report.problems_total > 0);
 }
 
 /// The line of an entry.

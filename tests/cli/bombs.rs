@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::memory::peak;
 use super::world::{Answer, World, skip};
+use crate::shapes::zstd_of_one;
 
 /// What an import may take, whatever it reads: a line may have 24 MiB, and some
 /// are under way at once.
@@ -14,20 +15,6 @@ const MOST_MIB: u64 = 300;
 
 /// Bytes of a block of zstd.
 const BLOCK: usize = 128 << 10;
-
-/// A zstd frame (RFC 8878) that is one byte again and again: four bytes for each
-/// block.
-fn zstd_bomb(byte: u8, blocks: usize) -> Vec<u8> {
-    // The magic, no flags, a window of 8 MiB.
-    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x68];
-    for left in (0..blocks).rev() {
-        // Whether it is the last, the type "one byte repeated", the size.
-        let header = u32::from(left == 0) | 1 << 1 | (BLOCK as u32) << 3;
-        frame.extend_from_slice(&header.to_le_bytes()[..3]);
-        frame.push(byte);
-    }
-    frame
-}
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
@@ -87,7 +74,7 @@ fn assert_kept(world: &World) {
 fn one_endless_line_takes_bounded_memory_and_refuses_that_line_only() {
     // 8 GiB from 256 KiB, 2 GiB from 2 MiB.
     let endless: [(&str, Vec<u8>); 2] =
-        [("bomb.zst", zstd_bomb(b'a', 65_536)), ("bomb.gz", gzip(&vec![b'a'; 64 << 20]).repeat(32))];
+        [("bomb.zst", zstd_of_one(b'a', 65_536)), ("bomb.gz", gzip(&vec![b'a'; 64 << 20]).repeat(32))];
     for (file, bomb) in endless {
         let (world, lines) = furnished();
         let pack = if file == "bomb.zst" { zstd } else { gzip };
@@ -124,7 +111,7 @@ fn endless_short_lines_take_bounded_memory() {
     }
     // Nothing but line ends is nothing at all.
     let (world, lines) = furnished();
-    world.write("bomb.zst", [zstd(&lines), zstd_bomb(b'\n', 32), zstd(b"{}\n")].concat());
+    world.write("bomb.zst", [zstd(&lines), zstd_of_one(b'\n', 32), zstd(b"{}\n")].concat());
     let answer = import(&world, "bomb.zst").exit(6).says("1 line refused, 3 stored");
     assert_eq!(answer.json()["reasons"][0]["line"], 4 + 32 * BLOCK);
     assert_kept(&world);
@@ -137,7 +124,7 @@ fn an_endless_element_of_an_array_takes_bounded_memory() {
         let (world, lines) = furnished();
         world.write("good", &lines);
         world.run(&["import", "good", "--trust", "all"]).ok();
-        world.write("bomb.zst", [zstd(start), zstd_bomb(b'a', 4096)].concat());
+        world.write("bomb.zst", [zstd(start), zstd_of_one(b'a', 4096)].concat());
         import(&world, "bomb.zst").exit(6).says("the array has no end");
         assert_kept(&world);
     }
@@ -149,7 +136,7 @@ fn a_frame_that_asks_for_memory_gets_none() {
     let (world, lines) = furnished();
     world.write("good", &lines);
     world.run(&["import", "good", "--trust", "all"]).ok();
-    let mut greedy = zstd_bomb(b'a', 1);
+    let mut greedy = zstd_of_one(b'a', 1);
     // A window of 2 GiB.
     greedy[5] = (31 - 10) << 3;
     world.write("greedy.zst", greedy);

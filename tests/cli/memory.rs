@@ -2,31 +2,16 @@
 //! file, whatever a megabyte holds.
 
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use super::world::{Answer, World, skip};
 use super::worst::{self, INPUT_BYTES, Worst};
-
-/// What a command may take beyond what it takes anyway.
-const MOST_KIB: u64 = 64 << 10;
+use crate::peak::{Table, Watch};
 
 /// Runs a command, and watches how much memory it takes at most.
 pub(crate) fn peak(world: &World, args: &[&str]) -> (Answer, Option<u64>) {
     let child = world.thingdb(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let watch = thread::spawn(move || {
-        let mut peak = None;
-        // There until it has ended, and without memory from then on.
-        while let Ok(text) = std::fs::read_to_string(&status) {
-            let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { break };
-            peak = peak.max(line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-            thread::sleep(Duration::from_millis(1));
-        }
-        peak
-    });
-    let answer = Answer::wait(child);
-    (answer, watch.join().unwrap())
+    let watch = Watch::of(child.id());
+    (Answer::wait(child), watch.end())
 }
 
 fn fresh() -> World {
@@ -63,21 +48,17 @@ fn all_take_little_beyond(ordinary: Option<u64>, inputs: impl IntoIterator<Item 
     let Some(ordinary) = ordinary else {
         return skip("this system does not tell how much memory a process takes");
     };
-    let mut greedy = Vec::new();
+    let mut table = Table::new(ordinary);
     for (name, bytes) in inputs {
         assert!(bytes.len() <= INPUT_BYTES, "{name}: {} bytes", bytes.len());
         let world = fresh();
         world.write("worst", &bytes);
         let (answer, peak) = peak(&world, &[&["import", "worst", "--json"], args].concat());
         assert!([0, 1, 4, 6, 15].contains(&answer.code), "{name}: {answer:?}");
-        let more = peak.unwrap_or(0).saturating_sub(ordinary);
-        println!("{name}, {} KiB, {args:?}: {} MiB more, exit {}", bytes.len() >> 10, more >> 10, answer.code);
-        if more >= MOST_KIB {
-            greedy.push((name, more));
-        }
+        table.add(&format!("{name}, {} KiB, {args:?}, exit {}", bytes.len() >> 10, answer.code), peak);
         assert_eq!(world.run(&["get", "here", "--field", ""]).ok().stdout, "1\n");
     }
-    assert!(greedy.is_empty(), "{greedy:?}");
+    table.end();
 }
 
 fn as_they_are() -> impl Iterator<Item = (String, Vec<u8>)> {

@@ -13,7 +13,7 @@ use super::running::Running;
 use super::world::World;
 
 /// Answers every request with what `answer` makes of its target.
-fn liar(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
+pub(super) fn liar(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
@@ -40,13 +40,13 @@ fn liar(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String
     url
 }
 
-fn say(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
+pub(super) fn say(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
     // The other side may have heard enough.
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::empty();
     keep(&world, "token", "tdb_something");
     world
@@ -111,7 +111,7 @@ fn nonsense_is_told_and_not_shown() {
 }
 
 /// What a server would tell of an entry.
-fn entry() -> Value {
+pub(super) fn entry() -> Value {
     json!({
         "thing": "part-42", "seq": 5, "id": "ab".repeat(32), "time": "2026-11-22T06:01:12.000000Z",
         "actor": {"name": "alice\u{1b}[31m", "key": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",

@@ -6,7 +6,6 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::client::{Reply, head};
-use super::hostile::peak_kib;
 use super::http2::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, frame,
     request,
@@ -14,6 +13,7 @@ use super::http2::{
 use super::routes::{furnished, served};
 use super::running::Running;
 use super::world::{World, skip};
+use crate::peak;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
@@ -36,12 +36,12 @@ struct Before {
 impl Before {
     fn of(server: &Running) -> Self {
         server.client.send("GET", "/healthz", &[("connection", "close")], b"").unwrap().is(200);
-        Self { kib: peak_kib(server.pid()), descriptors: descriptors(server.pid()) }
+        Self { kib: peak::kib(server.pid()), descriptors: descriptors(server.pid()) }
     }
 
     fn holds(&self, server: &Running, most_kib: u64) {
         server.client.send("GET", "/healthz", &[("connection", "close")], b"").unwrap().is(200);
-        let (Some(kib), Some(before)) = (peak_kib(server.pid()), self.kib) else {
+        let (Some(kib), Some(before)) = (peak::kib(server.pid()), self.kib) else {
             return skip("the system does not tell how much memory a process takes");
         };
         assert!(kib - before <= most_kib, "it took {} KiB", kib - before);

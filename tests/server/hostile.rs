@@ -6,13 +6,7 @@ use super::client::{Reply, chunk, head, read_head};
 use super::routes::{furnished, served};
 use super::running::Running;
 use super::world::World;
-
-/// The most that a process has taken of memory, in KiB, where the system tells.
-pub(crate) fn peak_kib(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
+use crate::peak;
 
 fn all_files(world: &World) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -219,7 +213,7 @@ fn hostile_imports_take_bounded_memory() {
     assert_eq!(summary["refused"], 1 << 20);
     let unlisted = summary["unlisted"].as_u64().unwrap_or(0);
     assert_eq!(lines.len() as u64 - 1 + unlisted, 1 << 20);
-    match peak_kib(server.pid()) {
+    match peak::kib(server.pid()) {
         Some(kib) => assert!(kib < 600 << 10, "it took {kib} KiB"),
         None => super::world::skip("the system does not tell how much memory a process takes"),
     }

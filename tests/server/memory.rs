@@ -4,12 +4,12 @@ use std::io::{BufReader, Write};
 use std::sync::{Barrier, Mutex};
 
 use super::client::{Client, head, read_head};
-use super::hostile::peak_kib;
 use super::http2::{END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, request};
 use super::routes::served;
 use super::running::Running;
 use super::world::{World, skip};
-use super::worst::{self, Worst};
+use super::worst_streams::{self as streams, Worst};
+use crate::peak::{self, Table};
 
 /// Connections at once.
 const CLIENTS: usize = 64;
@@ -34,16 +34,10 @@ const CONNECTION_KIB: u64 = 256;
 
 /// Tells how much a server takes beyond what it took before, at most.
 fn is_bounded(server: &Running, before: Option<u64>, most: u64) {
-    match (before, peak_kib(server.pid())) {
+    match (before, peak::kib(server.pid())) {
         (Some(before), Some(after)) => assert!(after - before < most, "{} KiB, more than {most}", after - before),
         _ => skip("the system does not tell how much memory a process takes"),
     }
-}
-
-/// Lets the system count the most that a process takes anew.
-fn count_anew(server: &Running) -> Option<u64> {
-    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").ok()?;
-    peak_kib(server.pid())
 }
 
 /// Does something on many connections at once.
@@ -87,7 +81,7 @@ fn many_large_bodies_at_once_take_bounded_memory() {
     let (server, token) = served(world, &HELD);
     let json = [("content-type", "application/json")];
     assert_eq!(post(&server.client, &token, "/things/warm/entries", &json, b"1"), Some(201));
-    let before = peak_kib(server.pid());
+    let before = peak::kib(server.pid());
     let names = names();
     let twice = names.replace("\"last\"", "\"0\"");
     let empty = format!("[{}\"\"]", "\"\",".repeat(1_398_000));
@@ -116,7 +110,7 @@ fn answers_that_nobody_reads_take_bounded_memory() {
     world.feed(&["put", "large", "-"], format!("\"{}\"", "x".repeat(256 << 10))).ok();
     let (server, token) = served(world, &HELD);
     server.client.send("GET", "/healthz", &[("connection", "close")], b"").unwrap().is(200);
-    let before = peak_kib(server.pid());
+    let before = peak::kib(server.pid());
     let bearer = format!("Bearer {token}");
     // All stay open until the end.
     let open = Mutex::new(Vec::new());
@@ -164,10 +158,13 @@ fn imports_of_a_megabyte_stay_within_what_is_held() {
     let (server, token) = served(world, &MIB);
     let lines = [("content-type", "application/x-ndjson")];
     assert_eq!(post(&server.client, &token, "/import", &lines, b"{}\n"), Some(200));
-    let mut greedy = Vec::new();
-    for Worst { name, form, bytes } in worst::packed() {
-        let body = worst::zstd(&bytes);
-        let before = count_anew(&server);
+    let Some(before) = peak::count_anew(server.pid()) else {
+        return skip("the system does not tell how much memory a process takes");
+    };
+    let mut table = Table::new(before).at_most(KIB);
+    for Worst { name, form, bytes } in streams::packed() {
+        let body = streams::zstd(&bytes);
+        peak::count_anew(server.pid());
         at_once(3, |number| {
             let token = if number == 0 { &other } else { &token };
             let headers = [("content-type", form.media_type()), ("content-encoding", "zstd")];
@@ -177,14 +174,45 @@ fn imports_of_a_megabyte_stay_within_what_is_held() {
                 "{name}: {status:?}"
             );
         });
-        let (Some(before), Some(after)) = (before, peak_kib(server.pid())) else {
-            return skip("the system does not tell how much memory a process takes");
-        };
-        println!("{name}: {} MiB more", (after - before) >> 10);
-        if after - before > KIB {
-            greedy.push((name, after - before));
-        }
+        table.add(name, peak::kib(server.pid()));
     }
-    assert!(greedy.is_empty(), "{greedy:?}");
+    table.end();
     server.stop();
+}
+
+/// Each asks for memory for one large line at a time, and gets its turn.
+#[test]
+fn imports_of_lines_that_are_too_long_all_come_to_their_end() {
+    let world = World::new();
+    let other = Running::token(&world, "other", &["--scope", "import"]);
+    let (server, token) = served(world, &["--max-held", "96"]);
+    let long = [&vec![b'x'; 56 << 20][..], b"\n"].concat().repeat(3);
+    // What was received is enough for what it unpacks to.
+    let body = zstd::encode_all(&[&noise(2 << 20)[..], b"\n", &long].concat()[..], 1).unwrap();
+    at_once(3, |number| {
+        let bearer = format!("Bearer {}", if number == 0 { &other } else { &token });
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("connection", "close"),
+            ("content-type", "application/x-ndjson"),
+            ("content-encoding", "zstd"),
+        ];
+        let lines = server.client.send("POST", "/import", &headers, &body).unwrap().is(200).lines();
+        let summary = lines.last().unwrap();
+        assert_eq!((&summary["refused"], &summary["stream"]), (&4.into(), &"bare".into()), "{summary}");
+    });
+    server.stop();
+}
+
+/// Bytes that do not compress.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // No line end.
+        state as u8 | 0x80
+    };
+    (0..bytes).map(|_| next()).collect()
 }

@@ -41,6 +41,8 @@ pub(crate) enum Said {
     /// These bytes, head and all, without asking for the body; then the
     /// connection ends.
     Raw(Vec<u8>),
+    /// The same, once the body is read.
+    Instead(Vec<u8>),
     /// Nothing: the body is read, and the connection ends.
     Silence,
     /// Nothing, as long as somebody waits for it.
@@ -189,6 +191,12 @@ fn body(line: &mut impl BufRead, asked: &Asked) -> Option<Vec<u8>> {
 fn answer(line: &mut Line, asked: &Asked, said: Said, port: u16, notes: &Mutex<Notes>) -> Option<()> {
     match said {
         Said::Raw(bytes) => {
+            line.get_mut().write_all(&bytes).ok()?;
+            line.get_mut().flush().ok()?;
+            None
+        }
+        Said::Instead(bytes) => {
+            body(line, asked)?;
             line.get_mut().write_all(&bytes).ok()?;
             line.get_mut().flush().ok()?;
             None

@@ -61,6 +61,14 @@ impl Node {
         command
     }
 
+    /// The same node as it is now, in a directory of its own.
+    pub(crate) fn copied(&self, name: &'static str) -> Self {
+        let other = Self { name, ..self.clone() };
+        let _ = fs::remove_dir_all(other.db());
+        copy(&self.db(), &other.db());
+        other
+    }
+
     pub(crate) fn db(&self) -> PathBuf {
         self.dir.join(self.name)
     }

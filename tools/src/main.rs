@@ -2,6 +2,7 @@
 
 mod cli;
 mod client;
+mod foreign;
 mod local;
 mod server;
 mod sync;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
 
 use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
@@ -254,7 +253,7 @@ impl Db {
             form.trailer(&Trailer { entries, root, digest, checkpoint }, &mut stream.buffer);
         }
         stream.flush()?;
-        stream.out.flush().map_err(written)?;
+        stream.out.flush().map_err(Error::written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
         let lost = holes.entries();
         Ok(ExportSummary {
@@ -479,13 +478,9 @@ struct Out<W> {
 
 impl<W: Write> Out<W> {
     fn flush(&mut self) -> Result<()> {
-        self.out.write_all(&self.buffer).map_err(written)?;
+        self.out.write_all(&self.buffer).map_err(Error::written)?;
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
-}
-
-fn written(source: std::io::Error) -> Error {
-    Error::Stream { action: "written", source: Arc::new(source) }
 }

@@ -57,7 +57,8 @@ impl<'a, R: BufRead> Lines<'a, R> {
         let start = bytes.len();
         let mut read = self.input.by_ref().take(LARGE_BYTES as u64).read_until(b'\n', bytes).map(drop);
         if read.is_ok() && bytes.len() - start == LARGE_BYTES && bytes.last() != Some(&b'\n') {
-            self.room = (self.ask)();
+            // Who has room asks for no other: it could be the last.
+            self.room = self.room.take().or_else(self.ask);
             if self.room.is_none() {
                 bytes.truncate(start);
                 self.broken = Some(Broken::cut());
@@ -74,6 +75,8 @@ impl<'a, R: BufRead> Lines<'a, R> {
                 // What is left of it is passed over without being kept.
                 bytes.truncate(start + 1024);
                 bytes.shrink_to_fit();
+                // That takes as long as the sender likes.
+                self.room = None;
                 got += self.input.skip_until(b'\n')? as u64;
             }
             Ok(())
@@ -236,4 +239,43 @@ fn size(line: &Line, frame: usize) -> usize {
     };
     // Packets take up to half as much more than in their frame.
     frame + frame / 2 + named + ENTRY_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// The one room that there is, given back when it is dropped.
+    struct Only(Arc<AtomicBool>);
+
+    impl Drop for Only {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Who asks for a second one would wait for itself.
+    #[test]
+    fn a_stream_asks_for_no_room_while_it_has_one() {
+        let is_taken = Arc::new(AtomicBool::new(false));
+        let ask = || -> Option<Room> {
+            let was_free = !is_taken.swap(true, Ordering::Relaxed);
+            was_free.then(|| Box::new(Only(Arc::clone(&is_taken))) as Room)
+        };
+        let (too_long, large) = (line::MAX_LINE_BYTES + 10, 2 * LARGE_BYTES);
+        let lengths = [too_long, too_long, large, 10, large, large, too_long, 10];
+        let stream: Vec<u8> =
+            lengths.into_iter().flat_map(|length| [&vec![b'x'; length][..], b"\n"].concat()).collect();
+        let mut lines = Lines::new(&stream[..], &ask);
+        let mut seen = Vec::new();
+        while let Some(chunk) = lines.chunk().unwrap() {
+            let Items::Lines { ends, .. } = chunk.items else { panic!("no room after {} lines", seen.len()) };
+            seen.extend(ends.into_iter().map(|(_, too_long)| too_long));
+        }
+        assert_eq!(seen, lengths.map(|length| length == too_long));
+        assert!(!is_taken.load(Ordering::Relaxed));
+    }
 }

@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, put, recovery_key, serve, share, show,
-    stats, sync, token, verify,
+    import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, serve, share,
+    show, stats, sync, token, verify, verify_proof,
 };
 use super::environment;
 use super::error::Outcome;
@@ -289,6 +289,10 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Sign the state of the ledger, to be kept elsewhere
     Checkpoint(checkpoint::Args),
+    /// Write a file by which a stranger believes the history of a thing
+    Prove(prove::Args),
+    /// Check such a file, without a database
+    VerifyProof(verify_proof::Args),
     /// Write entries as a stream that another database can import
     Export(export::Args),
     /// Read a stream of entries, checking each
@@ -416,6 +420,7 @@ impl Command {
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
+                | Self::VerifyProof(_)
                 | Self::Serve(_)
                 | Self::Demo(_)
                 | Self::Completions(_)

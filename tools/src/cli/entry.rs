@@ -147,7 +147,7 @@ impl Entry {
     pub(crate) fn original(&self) -> Option<OriginalJson> {
         match self {
             Self::Held(record) => OriginalJson::of(record),
-            Self::Told(told) => told.original.clone(),
+            Self::Told(told) => told.original.as_deref().cloned(),
         }
     }
 
@@ -222,7 +222,7 @@ impl Entry {
     pub(crate) fn whole(&self) -> Option<WholeJson> {
         match self {
             Self::Held(record) => Some(WholeJson::new(record)),
-            Self::Told(told) => told.whole.clone(),
+            Self::Told(told) => told.whole.as_deref().cloned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use thingdb::format::{MAX_ACTION_BYTES, MAX_NAME_BYTES};
 use thingdb::{Actor, EntryId, Equivocation, Fork, ForkHead, Origin, ThingId, Time};
 use utoipa::ToSchema;
 
@@ -42,6 +43,7 @@ pub(crate) struct EndJson {
     #[schema(value_type = Vec<String>)]
     pub(crate) prev: Vec<EntryId>,
     /// What was done to the thing; null unless it is readable.
+    #[serde(default, deserialize_with = "as_text::short::<MAX_ACTION_BYTES, _>")]
     pub(crate) action: Option<String>,
     /// Whether the node can read its data.
     pub(crate) readable: bool,
@@ -51,6 +53,7 @@ pub(crate) struct EndJson {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = ForkActor)]
 pub(crate) struct WriterJson {
+    #[serde(default, deserialize_with = "as_text::short::<MAX_NAME_BYTES, _>")]
     pub(crate) name: Option<String>,
     #[serde(with = "as_text")]
     #[schema(value_type = String)]

@@ -19,6 +19,7 @@ mod database;
 pub(crate) mod entry;
 pub(crate) mod environment;
 pub(crate) mod error;
+mod examine;
 mod excerpt;
 pub(crate) mod find;
 pub(crate) mod fork;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use thingdb::format::MAX_NAME_BYTES;
 use thingdb::{Actor, Hash, Head, ImportSummary, Origin, Receipt, Record, Refusal, Signed, ThingInfo, Time};
 use utoipa::ToSchema;
 
@@ -174,7 +175,11 @@ pub(crate) struct WholeJson {
     pub(crate) recipients: u64,
     /// The name that the actor had when it signed, if it is another one than
     /// that by which the database knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "as_text::short::<MAX_NAME_BYTES, _>"
+    )]
     pub(crate) signed_as: Option<String>,
     /// What goes with the data, such as the original of a migrated entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use thingdb::Draft;
 use thingdb::format::Body;
 
+use crate::foreign::{self, Fault};
+
 /// A line, well formed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +44,7 @@ pub(crate) struct Refused {
 /// first of `actors`, which are the actors of the database.
 pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
     is_object(line)?;
-    let members: Members<'_> = serde_json::from_slice(line).map_err(|problem| not_json(line, &problem))?;
+    let members: Members<'_> = foreign::decode(line).map_err(|fault| not_json(line, fault))?;
     let at = |part: &str, reason: String| Refused { column: column(line, part), reason };
     let actor = members
         .actor
@@ -51,7 +53,7 @@ pub(crate) fn draft(line: &[u8], actors: &[String]) -> Result<Draft, Refused> {
         .or_else(|| actors.first().map(String::as_str))
         .unwrap_or_default();
     if !actors.iter().any(|own| own == actor) {
-        return Err(at(actor, format!("no actor of this database is named {actor:?}")));
+        return Err(at(actor, format!("no actor of this database is named {}", foreign::quoted(actor))));
     }
     let prefix = claim(line, &members)?;
     let text = match &prefix {
@@ -98,13 +100,11 @@ fn is_object(line: &[u8]) -> Result<(), Refused> {
     Err(Refused { column: start.saturating_add(1), reason: reason.to_owned() })
 }
 
-fn not_json(line: &[u8], problem: &serde_json::Error) -> Refused {
-    let text = problem.to_string();
-    let mut reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
+fn not_json(line: &[u8], Fault { fact: mut reason, column, .. }: Fault) -> Refused {
     if line.trim_ascii() == b"{" {
         reason.push_str(": the object goes on in the next line; jq -c . makes one line of each");
     }
-    Refused { column: problem.column().max(1), reason }
+    Refused { column: column.max(1), reason }
 }
 
 /// The column of a part of `line`, if it was borrowed from there; else 1.

@@ -7,7 +7,7 @@ use super::args::Cli;
 use super::find::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "actor",
     "append",
     "audience",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 32] = [
     "new-node-key",
     "passwd",
     "peer",
+    "prove",
     "prove-fork",
     "pull",
     "push",
@@ -127,7 +128,8 @@ mod tests {
         for name in COMMANDS.into_iter().chain(READERS) {
             assert!(all.find_subcommand(name).is_some(), "{name}");
         }
-        let rest = ["init", "card", "verify-evidence", "verify-fork", "demo", "completions", "man", "help"];
+        let rest =
+            ["init", "card", "verify-evidence", "verify-fork", "verify-proof", "demo", "completions", "man", "help"];
         for command in all.get_subcommands() {
             let name = command.get_name();
             assert!(COMMANDS.contains(&name) != rest.contains(&name), "{name}");

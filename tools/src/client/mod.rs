@@ -37,6 +37,8 @@ use pace::{Pace, Traffic};
 use question::Question;
 use refusal::Refusal;
 
+use crate::foreign;
+
 pub(crate) use http::{Head, Make};
 
 /// Longest description of a problem.
@@ -119,7 +121,7 @@ impl Client {
 
     /// Asks until it is answered, in JSON.
     pub(crate) fn json<T: DeserializeOwned>(&mut self, question: &Question<'_>) -> Outcome<T> {
-        serde_json::from_slice(&self.bytes(question)?).map_err(Fault::answer)
+        foreign::decode(&self.bytes(question)?).map_err(Fault::answer)
     }
 
     /// Asks until it is answered.
@@ -157,7 +159,7 @@ impl Client {
     /// Sends once what `make` writes, and gives the answer, which is JSON.
     pub(crate) fn send<T: DeserializeOwned>(&mut self, question: &Question<'_>, make: &mut Make<'_>) -> Outcome<T> {
         self.once(question, Body::Made(make), |_, answer| {
-            serde_json::from_slice(&answer.bytes(question.most_bytes)?).map_err(Fault::answer)
+            foreign::decode(&answer.bytes(question.most_bytes)?).map_err(Fault::answer)
         })
     }
 

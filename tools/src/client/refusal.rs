@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::http::Head;
+use crate::foreign;
 
 /// Characters of what a server says that are told.
 const MAX_TOLD: usize = 1000;
@@ -47,7 +48,7 @@ impl Refusal {
     /// no problem document is told by its status.
     pub(super) fn new(head: &Head, body: &[u8]) -> Self {
         let status = head.status;
-        let Problem { title, code, detail, hint, candidates } = serde_json::from_slice(body).unwrap_or_default();
+        let Problem { title, code, detail, hint, candidates } = foreign::decode(body).unwrap_or_default();
         let told = [detail, title].into_iter().find(|told| !told.is_empty());
         let clipped = |told: String| told.chars().take(MAX_TOLD).collect();
         Self {

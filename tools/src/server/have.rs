@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::call::{Answer, Call, json};
 use super::encoding::{self, JSON};
 use super::problem::Problem;
+use crate::foreign;
 
 /// Ids in one request, at most; each is 64 digits, quotes and a comma.
 const MAX_IDS: usize = 50_000;
@@ -39,13 +40,13 @@ pub(crate) async fn have(mut call: Call) -> Answer {
 }
 
 fn ids(body: &[u8]) -> Result<Vec<EntryId>, Problem> {
-    let asked: Asked = serde_json::from_slice(body).map_err(|problem| {
-        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no array of ids: {problem}"))
-            .at(problem.line() as u64, Some(problem.column()))
+    let asked: Asked = foreign::decode(body).map_err(|fault| {
+        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no array of ids: {fault}"))
+            .at(fault.line as u64, Some(fault.column))
     })?;
     match asked {
         Asked { count, .. } if count > MAX_IDS => Err(Problem::too_large(format!("more than {MAX_IDS} ids"))),
-        Asked { wrong: Some(text), .. } => Err(Problem::invalid(format!("{text:?} is no entry id"))),
+        Asked { wrong: Some(text), .. } => Err(Problem::invalid(format!("{text} is no entry id"))),
         Asked { ids, .. } => Ok(ids),
     }
 }
@@ -56,7 +57,7 @@ fn ids(body: &[u8]) -> Result<Vec<EntryId>, Problem> {
 struct Asked {
     ids: Vec<EntryId>,
     count: usize,
-    /// The first text that is none.
+    /// The first text that is none, as it is quoted.
     wrong: Option<String>,
 }
 
@@ -77,18 +78,43 @@ impl<'de> Visitor<'de> for AskedVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Asked, A::Error> {
         let mut asked = Asked::default();
-        while let Some(text) = seq.next_element::<String>()? {
+        while let Some(Id { id, wrong }) = seq.next_element()? {
             asked.count = asked.count.saturating_add(1);
             if asked.count > MAX_IDS {
                 continue;
             }
-            match text.parse() {
-                Ok(id) => asked.ids.push(id),
-                Err(_) => {
-                    asked.wrong.get_or_insert(text);
-                }
-            }
+            asked.ids.extend(id);
+            asked.wrong = asked.wrong.or(wrong);
         }
         Ok(asked)
+    }
+}
+
+/// A text, as an id or as it is quoted.
+struct Id {
+    id: Option<EntryId>,
+    wrong: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(IdVisitor)
+    }
+}
+
+struct IdVisitor;
+
+impl Visitor<'_> for IdVisitor {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Id, E> {
+        Ok(match text.parse() {
+            Ok(id) => Id { id: Some(id), wrong: None },
+            Err(_) => Id { id: None, wrong: Some(foreign::quoted(text)) },
+        })
     }
 }

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::room::Room;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::cli::compress::{self, Compression};
+use crate::foreign;
 use crate::sync::sorted::{self, First};
 use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
 use crate::sync::{answer, reconcile, stream};
@@ -279,8 +280,9 @@ async fn checkpoint(mut call: Call) -> Answer {
     };
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {
-        let shown: Shown = serde_json::from_slice(&body).map_err(|problem| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {problem}"))
+        let shown: Shown = foreign::decode(&body).map_err(|fault| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {fault}"))
+                .at(fault.line as u64, Some(fault.column))
         })?;
         let shows = shown.node.parse().map_err(thingdb::Error::from)?;
         if shows != node {

@@ -13,6 +13,7 @@ mod evidence;
 mod frame;
 mod key;
 mod latest;
+mod proof;
 mod sealed;
 mod signed;
 mod stream;
@@ -24,13 +25,14 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 7] = [
+const SEEDED: [(&str, &str); 8] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
     ("frame", "frame"),
     ("header", "header"),
     ("line", "line"),
+    ("proof", "proof"),
     ("stream", "stream"),
 ];
 
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
     evidence::equivocation(&mut writer);
     evidence::evidence(&mut writer);
     latest::latest(&mut writer);
+    proof::proof(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

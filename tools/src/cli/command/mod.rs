@@ -24,6 +24,7 @@ pub(crate) mod migrate;
 pub(crate) mod new_node_key;
 pub(crate) mod passwd;
 pub(crate) mod peer;
+pub(crate) mod prove;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
 pub(crate) mod serve;
@@ -34,6 +35,7 @@ pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod verify;
 mod verify_files;
+pub(crate) mod verify_proof;
 
 use super::args::Command;
 use super::context::Context;
@@ -61,6 +63,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Push(args) => sync::run(context, sync::Way::Push, &args),
         Command::Pull(args) => sync::run(context, sync::Way::Pull, &args),
         Command::Sync(args) => sync::run(context, sync::Way::Both, &args),
+        Command::Prove(args) => prove::run(context, &args),
+        Command::VerifyProof(args) => verify_proof::run(context, &args),
         Command::VerifyEvidence(args) => evidence::run(context, &args),
         Command::Audience { command } => audience::run(context, command.as_ref()),
         Command::Share(args) => share::run(context, &args),

@@ -1,25 +1,19 @@
 //! `thingdb verify FILE…`: a stream is checked without a database.
 
 use std::io::{BufRead, ErrorKind, Read};
-use std::num::NonZero;
-use std::thread;
 
 use serde::Serialize;
 use thingdb::SignedCheckpoint;
-use thingdb::format::audit::{Audit, Examined, Memos, Report, Standing, Whole, examine, examine_read};
+use thingdb::format::audit::{Audit, Report, Standing, Whole, examine, examine_read};
 use thingdb::format::frame::{Decoder, MAGIC};
-use thingdb::format::line::MAX_LINE_BYTES;
 use thingdb::format::{Card, Error, Hash, Line};
 
 use crate::cli::card::{self, Whence};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
 use crate::cli::output::{counted, grouped, printable};
 use crate::cli::{compress, unwrap};
-
-/// Lines that are examined at once, on all cores, and their bytes.
-const MAX_ITEMS: usize = 2048;
-const MAX_ITEM_BYTES: usize = 4 << 20;
 
 /// Problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -92,12 +86,11 @@ pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: O
         sources.push((name, lines.map_err(|problem| Failure::file(name, &problem))?));
     }
     audit = audit.rewritten(sources.iter().any(|(_, (_, is_array))| *is_array));
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut reading = Reading { context, audit, memos: (0..threads).map(|_| Memos::default()).collect(), numbered: 0 };
+    let mut reading = Reading { context, audit, examiners: Examiners::new() };
     // Lines are numbered through all files, and named by their own.
     let mut starts = Vec::new();
     for (name, (mut source, _)) in sources {
-        starts.push((name.clone(), reading.numbered));
+        starts.push((name.clone(), reading.examiners.numbered()));
         let front = source.fill_buf().map_or(0, |front| {
             let len = front.len().min(MAGIC.len() - 1);
             if len > 0 && front.get(..len) == MAGIC.get(..len) { len } else { 0 }
@@ -118,24 +111,15 @@ enum Item {
 struct Reading<'a> {
     context: &'a Context,
     audit: Audit,
-    memos: Vec<Memos>,
-    /// Lines and frames so far.
-    numbered: u64,
+    /// They count lines and frames.
+    examiners: Examiners,
 }
 
 impl Reading<'_> {
     fn lines(&mut self, name: &str, mut source: impl BufRead) -> Outcome {
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
-            let mut line = Vec::new();
-            let most = MAX_LINE_BYTES as u64 + 2;
-            let read = source.by_ref().take(most).read_until(b'\n', &mut line);
-            let is_long = line.len() as u64 == most && !line.ends_with(b"\n");
-            let read = if is_long { read.and_then(|_| source.skip_until(b'\n')) } else { read };
-            if is_long {
-                // It is refused, and is not the last one.
-                line.push(b'\n');
-            }
+            let (line, read) = next_line(&mut source);
             let is_end = line.is_empty() || read.is_err();
             // A line that was torn is none.
             if !line.is_empty() && (read.is_ok() || line.ends_with(b"}")) {
@@ -177,14 +161,14 @@ impl Reading<'_> {
             buffer.drain(..done);
             self.examine(std::mem::take(&mut items))?;
             if let Some(problem) = refused {
-                self.audit.broken(self.numbered + 1, &problem);
+                self.audit.broken(self.examiners.numbered() + 1, &problem);
                 return Ok(());
             }
             match read {
                 Err(problem) => return self.broken(name, &problem),
                 Ok(0) if buffer.is_empty() => return Ok(()),
                 Ok(0) => {
-                    self.audit.broken(self.numbered + 1, &Error::Cut { entries: 0 });
+                    self.audit.broken(self.examiners.numbered() + 1, &Error::Cut { entries: 0 });
                     return Ok(());
                 }
                 Ok(_) => {}
@@ -200,34 +184,11 @@ impl Reading<'_> {
         if items.is_empty() {
             return Ok(());
         }
-        let first = self.numbered + 1;
-        self.numbered += items.len() as u64;
-        let each = items.len().div_ceil(self.memos.len()).max(1);
-        let mut items = items.into_iter();
-        let mut parts = Vec::new();
-        let mut at = first;
-        while items.len() > 0 {
-            let part: Vec<Item> = items.by_ref().take(each).collect();
-            let start = at;
-            at += part.len() as u64;
-            parts.push((start, part));
-        }
-        let examined: Vec<Vec<Examined>> = thread::scope(|scope| {
-            let work = |(start, part): (u64, Vec<Item>), memos: &mut Memos| -> Vec<Examined> {
-                let examine = |(number, item)| match item {
-                    Item::Line(line) => examine(&line, number, memos),
-                    Item::Frame(line, hash) => examine_read(*line, hash, number, memos),
-                };
-                (start..).zip(part).map(examine).collect()
-            };
-            let workers: Vec<_> = parts
-                .into_iter()
-                .zip(&mut self.memos)
-                .map(|(part, memos)| scope.spawn(move || work(part, memos)))
-                .collect();
-            workers.into_iter().map(|worker| worker.join().expect("no line makes it panic")).collect()
+        let examined = self.examiners.all(items, |item, number, memos| match item {
+            Item::Line(line) => examine(&line, number, memos),
+            Item::Frame(line, hash) => examine_read(*line, hash, number, memos),
         });
-        examined.into_iter().flatten().for_each(|one| self.audit.take(one));
+        examined.into_iter().for_each(|one| self.audit.take(one));
         Ok(())
     }
 
@@ -238,7 +199,7 @@ impl Reading<'_> {
             ErrorKind::InvalidData => Error::Damaged { problem: problem.to_string() },
             _ => return Err(Failure::file(name, problem)),
         };
-        self.audit.broken(self.numbered + 1, &problem);
+        self.audit.broken(self.examiners.numbered() + 1, &problem);
         Ok(())
     }
 }

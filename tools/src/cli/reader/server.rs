@@ -30,6 +30,7 @@ use crate::client::pace::Pace;
 use crate::client::question::Question;
 use crate::client::refusal::Refusal;
 use crate::client::{Client, Head as AnswerHead};
+use crate::foreign;
 
 /// How often a server that does not answer is tried.
 const TRIES: u32 = 3;
@@ -37,9 +38,16 @@ const TRIES: u32 = 3;
 /// The greatest page that a server gives.
 const MAX_PAGE: usize = 1000;
 
-/// Longest page that is read: a page ends after some 8 MiB of data, which
-/// become a third longer, but not between entries of one seq.
-const MAX_PAGE_BYTES: usize = 128 << 20;
+/// Longest page that is read. A page ends after some 8 MiB of data, but not
+/// between entries of one seq: two of the largest behind them, a third longer in
+/// base64. Larger forks are read by their ids.
+const MAX_PAGE_BYTES: usize = 56 << 20;
+
+/// Forks in one page: each has at least two heads, and may have thousands.
+const FORKS: usize = 100;
+
+/// Longest page of things or forks.
+const MAX_LISTING_BYTES: usize = 32 << 20;
 
 /// Longest answer with one entry.
 const MAX_ENTRY_BYTES: usize = 32 << 20;
@@ -146,7 +154,7 @@ impl Server {
     }
 
     fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
-        serde_json::from_slice(bytes).map_err(|problem| self.bad(problem))
+        foreign::decode(bytes).map_err(|fault| self.bad(fault))
     }
 
     /// Says, once, that a token for a part of the things shows no more than
@@ -230,7 +238,7 @@ impl Server {
                 target.push_str(&format!("&{name}={}", escaped(value)));
             }
         }
-        let (head, bytes) = self.must(&Question::get(target).at_most(MAX_PAGE_BYTES))?;
+        let (head, bytes) = self.must(&Question::get(target).at_most(MAX_LISTING_BYTES))?;
         self.remark(&head, listing.prefix);
         let page: Vec<ThingInfo> = self.read::<Vec<ToldThing>>(&bytes)?.into_iter().map(ThingInfo::from).collect();
         let mut before = after;
@@ -252,7 +260,7 @@ impl Server {
 
     fn fork_page(&self, after: Option<&str>) -> Outcome<Page<ForkJson, String>> {
         let after_part = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
-        let question = Question::get(format!("/forks?limit={MAX_PAGE}{after_part}")).at_most(MAX_PAGE_BYTES);
+        let question = Question::get(format!("/forks?limit={FORKS}{after_part}")).at_most(MAX_LISTING_BYTES);
         let (head, bytes) = self.must(&question)?;
         self.remark(&head, "");
         let page: Vec<ForkJson> = self.read(&bytes)?;

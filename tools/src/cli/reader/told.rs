@@ -1,8 +1,11 @@
 //! What a server tells of an entry. What does not read as an entry is refused
 //! while it is read, so that nothing of it is shown.
 
-use serde::de::Error as _;
+use std::fmt;
+
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
+use thingdb::format::{MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES};
 use thingdb::{EntryId, ThingId, Time};
 
 use crate::cli::as_text;
@@ -10,6 +13,7 @@ use crate::cli::entry::State;
 use crate::cli::fork::WriterJson;
 use crate::cli::original::OriginalJson;
 use crate::cli::record::WholeJson;
+use crate::foreign;
 
 /// An entry, as a server tells of it.
 #[derive(Debug, Deserialize)]
@@ -22,37 +26,40 @@ pub(crate) struct Told {
     #[serde(with = "as_text")]
     pub(crate) time: Time,
     pub(crate) actor: WriterJson,
+    #[serde(default, deserialize_with = "as_text::short::<MAX_ACTION_BYTES, _>")]
     pub(crate) action: Option<String>,
     #[serde(with = "as_text::list")]
     pub(crate) prev: Vec<EntryId>,
     pub(crate) heads: u64,
     pub(crate) content: State,
+    #[serde(default, deserialize_with = "as_text::short::<MAX_MEDIA_TYPE_BYTES, _>")]
     pub(crate) media_type: Option<String>,
     #[serde(deserialize_with = "base64")]
     pub(crate) data: Option<Vec<u8>>,
+    /// Apart, as few entries have one, and a page may have many entries.
     #[serde(default)]
-    pub(crate) original: Option<OriginalJson>,
+    pub(crate) original: Option<Box<OriginalJson>>,
     /// Where it was asked for by its id.
     #[serde(skip)]
-    pub(crate) whole: Option<WholeJson>,
+    pub(crate) whole: Option<Box<WholeJson>>,
 }
 
 impl Told {
     /// What is told in JSON.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let told: Self = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        let told: Self = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
         told.sound()
     }
 
     /// All that is told of one entry.
     pub(crate) fn parse_whole(bytes: &[u8]) -> Result<Self, String> {
-        let whole: WholeJson = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
-        Ok(Self { whole: Some(whole), ..Self::parse(bytes)? })
+        let whole: WholeJson = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
+        Ok(Self { whole: Some(Box::new(whole)), ..Self::parse(bytes)? })
     }
 
     /// What is told of several.
     pub(crate) fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, String> {
-        let told: Vec<Self> = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
+        let told: Vec<Self> = foreign::decode(bytes).map_err(|fault| fault.to_string())?;
         told.into_iter().map(Self::sound).collect()
     }
 
@@ -74,8 +81,30 @@ impl Told {
 }
 
 fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| data_encoding::BASE64.decode(text.as_bytes()).map_err(D::Error::custom)).transpose()
+    /// Of a string as it stands there: no copy of it is made.
+    struct Base64(Vec<u8>);
+
+    struct Base64Visitor;
+
+    impl Visitor<'_> for Base64Visitor {
+        type Value = Base64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string in base64")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Base64, E> {
+            data_encoding::BASE64.decode(text.as_bytes()).map(Base64).map_err(E::custom)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Base64 {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(Base64Visitor)
+        }
+    }
+
+    Ok(Option::<Base64>::deserialize(deserializer)?.map(|data| data.0))
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! How an exchange begins: both sides show how their ledgers stand, and each
 //! has to have grown out of what the other one remembers.
 
-use thingdb::{Observation, SignedCheckpoint};
+use thingdb::{Observation, SignedCheckpoint, ThingId};
 
 use super::Session;
 use crate::client::fault::Fault as ClientFault;
+use crate::foreign;
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::wire::{self, Shown, State};
+
+/// Letters of the peer's word for a contradiction.
+const MAX_WORD: usize = 40;
 
 /// The peer as it was when the exchange began.
 pub(super) struct Greeting {
@@ -56,7 +60,7 @@ impl Session<'_> {
 
     fn checkpoint_of(&self, state: &State) -> Outcome<SignedCheckpoint> {
         if state.origin != self.origin.to_string() {
-            let detail = format!("it is the node {}, not {}", state.origin, self.origin);
+            let detail = format!("it is the node {}, not {}", foreign::quoted(&state.origin), self.origin);
             return Err(Fault::wrong_peer(detail));
         }
         let note = SignedCheckpoint::parse(&state.checkpoint).map_err(Fault::answer)?;
@@ -68,6 +72,10 @@ impl Session<'_> {
     /// Takes over the prefix of the token if it is the longer one: cursors for
     /// more than the peer shows would be wrong.
     fn narrow(&mut self, state: &State) -> Outcome {
+        // With a longer one nothing begins, and each question would carry it.
+        if state.things.len() > ThingId::MAX_BYTES {
+            return Err(Fault::answer("a token for things whose ids are longer than any"));
+        }
         if state.things.starts_with(&self.prefix) {
             self.prefix.clone_from(&state.things);
         } else if !self.prefix.starts_with(&state.things) {
@@ -102,7 +110,10 @@ impl Session<'_> {
                 }
                 Err(Fault::OwnRollback(standing))
             }
-            _ => seen.or_else(|| state.contradiction.clone()).map_or(Ok(()), |word| Err(Fault::Accused(word))),
+            _ => {
+                let told = || state.contradiction.as_deref().map(|word| word.chars().take(MAX_WORD).collect());
+                seen.or_else(told).map_or(Ok(()), |word| Err(Fault::Accused(word)))
+            }
         }
     }
 

@@ -1,0 +1,180 @@
+//! `thingdb prove` and `thingdb verify-proof`.
+
+use serde_json::json;
+
+use super::world::{World, members};
+
+/// Ten entries of `part-42` among those of another thing, and the node's card.
+fn furnished() -> World {
+    let world = World::new();
+    let line = |n: usize| {
+        let thing = if n.is_multiple_of(3) { "part-42" } else { "other" };
+        format!("{{\"thing\":\"{thing}\",\"data\":{{\"n\":{n}}}}}\n")
+    };
+    world.feed(&["append"], (0..30).map(line).collect::<String>()).ok();
+    let card = world.run(&["card"]).ok().stdout;
+    world.write("plant.card", card);
+    world
+}
+
+/// Commands of an auditor: no database, no passphrase.
+fn auditor(world: &World, args: &[&str]) -> super::world::Answer {
+    let mut command = world.command(env!("CARGO_BIN_EXE_thingdb"));
+    command.env_remove("THINGDB_DIR").env_remove("THINGDB_PASSPHRASE_FILE").env_remove("THINGDB_PASSPHRASE");
+    command.args(args);
+    super::world::Answer::of(command)
+}
+
+#[test]
+fn a_stranger_checks_a_history_with_the_file_alone() {
+    let world = furnished();
+    let summary = world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok().json();
+    assert_eq!(members(&summary), ["bytes", "entries", "origin", "root", "shown", "size", "undecryptable", "withheld"]);
+    assert_eq!((&summary["entries"], &summary["shown"], &summary["size"]), (&json!(10), &json!(10), &json!(30)));
+    assert_eq!(std::fs::metadata(world.path("p.tdbproof")).unwrap().len(), summary["bytes"].as_u64().unwrap());
+    world.shell("rm -rf db").ok();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card"]).ok().json();
+    assert_eq!(told["ok"], true);
+    assert_eq!((&told["thing"], &told["subject"]["kind"]), (&json!("part-42"), &json!("history")));
+    assert_eq!((&told["ledger"]["trusted"], &told["ledger"]["size"]), (&json!(true), &json!(30)));
+    assert_eq!(told["ledger"]["root"], summary["root"]);
+    // Without a card it is consistent with itself, and says that this is little.
+    let told = auditor(&world, &["verify-proof", "p.tdbproof"]).ok().json();
+    assert_eq!(told["ledger"]["trusted"], false);
+    assert!(told["not_told"][0].as_str().unwrap().contains("you have not said whom you trust"));
+}
+
+#[test]
+fn every_entry_comes_with_what_it_says() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "--withhold", "2", "-o", "p.tdbproof"]).ok();
+    let answer = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card", "--entries"]).ok();
+    let lines = answer.lines();
+    assert_eq!(lines.len(), 11);
+    for (n, entry) in lines[..10].iter().enumerate() {
+        assert_eq!((&entry["seq"], &entry["place"]), (&json!(n + 1), &json!(n * 3)));
+        assert_eq!(entry["actor"]["name"], "alice");
+        if n == 1 {
+            assert_eq!((&entry["content"], entry.get("data")), (&json!("withheld"), None));
+        } else {
+            assert_eq!((&entry["content"], &entry["data"]), (&json!("shown"), &json!({"n": n * 3})));
+        }
+    }
+    assert_eq!((&lines[10]["ok"], &lines[10]["withheld"]), (&json!(true), &json!(1)));
+    let text = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card", "--format", "table"]).ok();
+    for words in ["the history of part-42: 10 entries", "(withheld)", "not told:", "as on the card"] {
+        assert!(text.stdout.contains(words), "{words}: {text:?}");
+    }
+}
+
+#[test]
+fn what_is_withheld_is_not_in_the_file() {
+    let world = furnished();
+    world.run(&["put", "part-42", "\"CANARY-3141592653\""]).ok();
+    world.run(&["prove", "part-42", "--stubs-only", "-o", "p.tdbproof"]).ok();
+    world.run(&["prove", "part-42", "--withhold", "11", "-o", "q.tdbproof"]).ok();
+    let whole = world.run(&["prove", "part-42"]).ok().stdout;
+    let last = whole.lines().nth(11).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(last).unwrap();
+    for name in ["p.tdbproof", "q.tdbproof"] {
+        let file = std::fs::read_to_string(world.path(name)).unwrap();
+        for secret in [entry["cek"].as_str().unwrap(), entry["entry"]["payload"].as_str().unwrap()] {
+            assert!(!file.contains(secret), "{name}");
+        }
+        auditor(&world, &["verify-proof", name, "--card", "@plant.card"]).ok();
+    }
+    // The content of one entry does not open another one.
+    assert!(!whole.contains("CANARY"), "what is shown is sealed under the key that stands beside it");
+}
+
+#[test]
+fn content_can_be_for_one_reader_only() {
+    let world = furnished();
+    world.run(&["-d", "auditor", "init", "--actor", "bob"]).ok();
+    let card = world.run(&["-d", "auditor", "card"]).ok().stdout;
+    world.write("auditor.card", card);
+    world.run(&["prove", "part-42", "--to", "@auditor.card", "-o", "p.tdbproof"]).ok();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card"]).ok().json();
+    assert_eq!((&told["sealed"], &told["shown"]), (&json!(10), &json!(0)));
+    let file = std::fs::read_to_string(world.path("p.tdbproof")).unwrap();
+    assert!(
+        !file.contains("\"cek\":\"")
+            || file.lines().all(|line| !line.contains("\",\"cek\":\"") || line.contains("envelopes"))
+    );
+    let first: serde_json::Value = serde_json::from_str(file.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(first.get("cek"), None);
+    assert_eq!(first["entry"]["envelopes"].as_array().unwrap().len(), 1);
+    assert_eq!(first["entry"]["envelopes"][0]["recipients"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_part_of_a_history_is_told_as_such() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "--since", "3", "--until", "5", "-o", "p.tdbproof"]).ok();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card"]).ok().json();
+    assert_eq!((&told["entries"], &told["subject"]), (&json!(3), &json!({"kind": "range", "from": 3, "to": 5})));
+    let id =
+        world.run(&["log", "part-42", "--since", "4", "--until", "4"]).ok().json()["id"].as_str().unwrap().to_owned();
+    world.run(&["prove", "part-42", "--entry", &id[..10], "-o", "p.tdbproof"]).ok();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card"]).ok().json();
+    assert_eq!((&told["entries"], &told["subject"]["kind"]), (&json!(1), &json!("entries")));
+    world.run(&["prove", "part-43"]).exit(3).says("no thing named part-43");
+    world.run(&["prove", "other", "--entry", &id]).exit(2).says("is an entry of part-42");
+    world.run(&["prove", "part-42", "--since", "5", "--until", "3"]).exit(2);
+    world.run(&["prove", "part-42", "--since", "500"]).exit(3);
+}
+
+#[test]
+fn a_kept_checkpoint_is_followed_to_the_ledger_of_the_file() {
+    let world = furnished();
+    world.run(&["checkpoint", "-o", "kept"]).ok();
+    world.run(&["put", "part-42", "1"]).ok();
+    let verify = |file: &str| auditor(&world, &["verify-proof", file, "--card", "@plant.card", "--checkpoint", "kept"]);
+    world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok();
+    verify("p.tdbproof").exit(6).says("hint: at the node: thingdb prove THING --checkpoint FILE");
+    world.run(&["prove", "part-42", "--checkpoint", "kept", "-o", "p.tdbproof"]).ok();
+    assert_eq!(verify("p.tdbproof").ok().json()["kept"], "holds");
+    // A node that was set back, and went on otherwise.
+    world.shell("rm -rf older && cp -R db older").ok();
+    world.run(&["put", "part-42", "2"]).ok();
+    world.run(&["checkpoint", "-o", "kept2"]).ok();
+    world.run(&["-d", "older", "put", "part-42", "3"]).ok();
+    world.run(&["-d", "older", "prove", "part-42", "-o", "q.tdbproof"]).ok();
+    auditor(&world, &["verify-proof", "q.tdbproof", "--card", "@plant.card", "--checkpoint", "kept2"])
+        .exit(4)
+        .says("the node signed two ledgers of 32 entries");
+    world.run(&["-d", "older", "prove", "part-42", "--checkpoint", "kept2"]).exit(4).says("did not grow out of");
+}
+
+#[test]
+fn what_was_altered_cut_or_is_none_is_4() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok();
+    let file = std::fs::read_to_string(world.path("p.tdbproof")).unwrap();
+    let lines: Vec<&str> = file.split_inclusive('\n').collect();
+    let verify = |text: String| {
+        world.write("q.tdbproof", text);
+        auditor(&world, &["verify-proof", "q.tdbproof", "--card", "@plant.card"]).exit(4)
+    };
+    verify(lines[..6].concat()).says("the last line did not come");
+    verify([&lines[..4], &lines[5..]].concat().concat());
+    verify(file.replace("\"seq\":3", "\"seq\":4"));
+    verify(String::new()).says("the first line of a proof file did not come");
+    verify(world.run(&["export"]).ok().stdout);
+    world.run(&["-d", "stranger", "init", "--actor", "bob"]).ok();
+    let card = world.run(&["-d", "stranger", "card"]).ok().stdout;
+    world.write("stranger.card", card);
+    auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@stranger.card"]).exit(4).says("which no card is of");
+    auditor(&world, &["verify-proof", "absent.tdbproof"]).exit(2);
+}
+
+#[test]
+fn a_packed_file_and_a_pipe_are_read() {
+    let world = furnished();
+    let file = world.run(&["prove", "part-42"]).ok().stdout;
+    std::fs::write(world.path("p.tdbproof"), &file).unwrap();
+    world.shell("gzip -k p.tdbproof && head -c 900 p.tdbproof.gz > cut.gz").ok();
+    auditor(&world, &["verify-proof", "p.tdbproof.gz", "--card", "@plant.card"]).ok();
+    auditor(&world, &["verify-proof", "cut.gz", "--card", "@plant.card"]).exit(4);
+    world.shell("thingdb prove part-42 | thingdb verify-proof - --card @plant.card").ok();
+}

@@ -1,0 +1,478 @@
+//! `thingdb verify-proof`: a proof file is checked without a database.
+
+use std::io::{BufRead, BufReader, ErrorKind};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thingdb::format::audit::Standing;
+use thingdb::format::proof::{Anchor, Content, ProofCheck, ProofReport, Proven, Subject, examine};
+use thingdb::format::{Body, Card};
+
+use crate::cli::card::{self, Whence};
+use crate::cli::command::prove::read_note;
+use crate::cli::context::Context;
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
+use crate::cli::output::{Format, List, Text, counted, grouped, printable, shorten};
+use crate::cli::paint::Painted;
+use crate::cli::table::Table;
+use crate::cli::{compress, when};
+
+/// Entries and problems that are shown on a terminal.
+const MAX_SHOWN: usize = 20;
+
+/// Rows of a table that are laid out together.
+const PAGE: usize = 100;
+
+/// Arguments of `thingdb verify-proof`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb verify-proof part-42.tdbproof --card @plant.card
+  thingdb verify-proof part-42.tdbproof --card @plant.card --checkpoint kept.checkpoint
+  thingdb verify-proof part-42.tdbproof --card @plant.card --entries
+  thingdb verify-proof - --card @plant.card --json < part-42.tdbproof
+
+Needs no database, no passphrase and no network. --card says whom you trust: get
+it by a safe way, and compare its fingerprint. Without it the file is only
+consistent with itself. --checkpoint takes what you kept of that node: the
+ledger must have grown out of it.
+
+It says what holds, and what a file like this cannot show. Exit code 4 if
+anything does not hold; 6 if nothing is wrong and the kept checkpoint cannot be
+compared; 15 if a newer version wrote it.")]
+pub(crate) struct Args {
+    /// The proof file, - for stdin; .zst and .gz are unpacked
+    #[arg(value_name = "FILE|-")]
+    file: String,
+
+    /// The card of a node that you trust, @FILE to read it from a file
+    #[arg(long, value_name = "CARD")]
+    card: Vec<String>,
+
+    /// A checkpoint of the node that you kept
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<String>,
+
+    /// Print every entry with its content before the verdict; one object a line in a pipe
+    #[arg(long)]
+    entries: bool,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Serialize)]
+struct ReportJson {
+    ok: bool,
+    thing: Option<String>,
+    subject: Option<SubjectJson>,
+    entries: u64,
+    shown: u64,
+    sealed: u64,
+    withheld: u64,
+    heads: Vec<String>,
+    first_time: Option<String>,
+    last_time: Option<String>,
+    ledger: Option<LedgerJson>,
+    kept: Option<&'static str>,
+    problems: Vec<ProblemJson>,
+    problems_total: u64,
+    not_told: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SubjectJson {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct LedgerJson {
+    origin: String,
+    fingerprint: String,
+    trusted: bool,
+    size: u64,
+    root: String,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    verdict: &'static str,
+    line: Option<u64>,
+    id: Option<String>,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct EntryJson {
+    place: u64,
+    id: String,
+    thing: String,
+    seq: u64,
+    time: String,
+    actor: ActorJson,
+    prev: Vec<String>,
+    content: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct ActorJson {
+    key: String,
+    /// As a card names the key.
+    name: Option<String>,
+    /// As the entry itself says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_as: Option<String>,
+}
+
+/// Checks the file, without a database.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let console = &context.console;
+    let trusted = |argument: &String| match card::read(console, argument)? {
+        (card, Whence::Card) => Ok(card),
+        (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
+            .hint("at the node: thingdb card > NAME.card, and a safe way from there")),
+    };
+    let cards = args.card.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
+    let mut check = cards.iter().fold(ProofCheck::new(), ProofCheck::trust);
+    if let Some(path) = &args.checkpoint {
+        check = check.kept(read_note(context, path)?);
+    }
+    let name = if args.file == "-" { "stdin" } else { &args.file };
+    let source = console.source(&args.file)?;
+    let source = compress::reader(source).map_err(|problem| Failure::file(name, &problem))?;
+    let mut shown = Entries::new(context, args.entries);
+    read(context, name, BufReader::new(source), &mut check, &mut shown)?;
+    let report = check.finish();
+    say(context, &report, &cards, shown)?;
+    conclude(&report, args)
+}
+
+fn read(
+    context: &Context,
+    name: &str,
+    mut source: impl BufRead,
+    check: &mut ProofCheck,
+    shown: &mut Entries,
+) -> Outcome {
+    let mut examiners = Examiners::new();
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    loop {
+        let (line, read) = next_line(&mut source);
+        let is_end = line.is_empty() || read.is_err();
+        if !line.is_empty() {
+            bytes += line.len();
+            lines.push(line);
+        }
+        if is_end || lines.len() >= MAX_ITEMS || bytes >= MAX_ITEM_BYTES {
+            if context.console.is_interrupted() {
+                return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; nothing was checked to its end"));
+            }
+            bytes = 0;
+            let lines = std::mem::take(&mut lines);
+            for line in examiners.all(lines, |line: Vec<u8>, number, memos| examine(&line, number, memos)) {
+                if let Some(proven) = check.take(line) {
+                    shown.take(&proven)?;
+                }
+            }
+        }
+        match read {
+            // What is missing of a packed file is missing of the file.
+            Err(problem) if matches!(problem.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
+                return Ok(());
+            }
+            Err(problem) => return Err(Failure::file(name, &problem)),
+            Ok(()) if is_end => return Ok(()),
+            Ok(()) => {}
+        }
+    }
+}
+
+const COLUMNS: usize = 6;
+
+/// Where entries go as they are checked.
+enum Entries {
+    Rows { text: Text, table: Box<Table<COLUMNS>>, page: Vec<[Painted; COLUMNS]>, most: usize, left: u64 },
+    Objects(List),
+    Nowhere,
+}
+
+impl Entries {
+    fn new(context: &Context, are_all: bool) -> Self {
+        match context.output.format() {
+            Format::Table => {
+                let header = ["seq", "time", "actor", "action", "content", "id"];
+                let table = Box::new(context.output.table(header, Some(4)));
+                let most = if are_all { usize::MAX } else { MAX_SHOWN };
+                Self::Rows { text: context.output.text(), table, page: Vec::new(), most, left: 0 }
+            }
+            Format::Ndjson if are_all => Self::Objects(context.output.list()),
+            _ => Self::Nowhere,
+        }
+    }
+
+    fn take(&mut self, proven: &Proven) -> Outcome {
+        match self {
+            Self::Rows { left, most: 0, .. } => {
+                *left += 1;
+                Ok(())
+            }
+            Self::Rows { text, table, page, most, .. } => {
+                *most -= 1;
+                page.push(row(proven));
+                if page.len() >= PAGE {
+                    text.line(&table.page(page.drain(..)))?;
+                }
+                Ok(())
+            }
+            Self::Objects(list) => list.item(&object(proven)),
+            Self::Nowhere => Ok(()),
+        }
+    }
+}
+
+/// The name that a card gives the key, or the start of the key.
+fn actor(proven: &Proven) -> String {
+    let key = || proven.header.actor.to_string().chars().take(8).collect();
+    proven.name.as_deref().map_or_else(key, |name| printable(name).into_owned())
+}
+
+fn row(proven: &Proven) -> [Painted; COLUMNS] {
+    let (action, content) = match &proven.content {
+        Content::Shown(body) => (printable(body.action()).into_owned(), excerpt(body)),
+        hidden => (String::new(), format!("({})", hidden.as_str())),
+    };
+    [
+        proven.header.seq.to_string().into(),
+        when::short(proven.header.time).into(),
+        actor(proven).into(),
+        action.into(),
+        content.into(),
+        Painted::id(&proven.id),
+    ]
+}
+
+fn excerpt(body: &Body) -> String {
+    match std::str::from_utf8(body.data()) {
+        Ok(text) => shorten(&printable(&text.replace(['\n', '\r', '\t'], " ")), 72).into_owned(),
+        Err(_) => format!("{}, {} bytes", printable(body.media_type()), body.data().len()),
+    }
+}
+
+fn object(proven: &Proven) -> EntryJson {
+    let header = &proven.header;
+    let body = if let Content::Shown(body) = &proven.content { Some(body) } else { None };
+    let signed_as = body.map(Body::actor_name).filter(|name| proven.name.as_deref() != Some(name));
+    EntryJson {
+        place: proven.place,
+        id: proven.id.to_string(),
+        thing: header.thing.to_string(),
+        seq: header.seq,
+        time: header.time.to_string(),
+        actor: ActorJson {
+            key: header.actor.to_string(),
+            name: proven.name.clone(),
+            signed_as: signed_as.map(str::to_owned),
+        },
+        prev: header.prev.iter().map(ToString::to_string).collect(),
+        content: proven.content.as_str(),
+        action: body.map(|body| body.action().to_owned()),
+        media_type: body.map(|body| body.media_type().to_owned()),
+        data: body.and_then(data),
+    }
+}
+
+/// JSON as it was put, other data as a string of base64.
+fn data(body: &Body) -> Option<Box<RawValue>> {
+    let is_json = body.media_type() == thingdb::JSON;
+    let text = std::str::from_utf8(body.data()).ok().filter(|_| is_json);
+    let as_json = text.and_then(|text| serde_json::from_str(text).ok());
+    as_json.or_else(|| {
+        let text = data_encoding::BASE64.encode(body.data());
+        RawValue::from_string(format!("\"{text}\"")).ok()
+    })
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Holds => "holds",
+        Standing::Contradicted => "contradicted",
+        Standing::Smaller => "smaller",
+        Standing::Unknown => "unknown",
+    }
+}
+
+fn json(report: &ProofReport) -> ReportJson {
+    let header = report.header.as_ref();
+    let (from, to) = match header.map(|header| &header.subject) {
+        Some(Subject::Range { from, to, .. }) => (Some(*from), Some(*to)),
+        _ => (None, None),
+    };
+    ReportJson {
+        ok: report.is_good(),
+        thing: header.map(|header| header.subject.thing().to_string()),
+        subject: header.map(|header| SubjectJson { kind: header.subject.kind(), from, to }),
+        entries: report.entries,
+        shown: report.shown,
+        sealed: report.sealed,
+        withheld: report.withheld,
+        heads: report.heads.iter().take(64).map(ToString::to_string).collect(),
+        first_time: report.times.map(|(first, _)| first.to_string()),
+        last_time: report.times.map(|(_, last)| last.to_string()),
+        ledger: header.map(|header| {
+            let claimed = header.checkpoint.claimed();
+            LedgerJson {
+                origin: header.card.node_key.origin().to_string(),
+                fingerprint: header.card.node_key.fingerprint().to_string(),
+                trusted: report.anchor == Some(Anchor::Trusted),
+                size: claimed.size,
+                root: claimed.root.to_string(),
+            }
+        }),
+        kept: report.kept.map(standing),
+        problems: report
+            .problems
+            .iter()
+            .map(|problem| ProblemJson {
+                verdict: problem.fault.as_str(),
+                line: problem.line,
+                id: problem.id.as_ref().map(ToString::to_string),
+                detail: problem.detail.clone(),
+            })
+            .collect(),
+        problems_total: report.problems_total,
+        not_told: not_told(report),
+    }
+}
+
+/// What cannot be told, in whole sentences.
+fn not_told(report: &ProofReport) -> Vec<String> {
+    let Some(header) = &report.header else { return Vec::new() };
+    let mut said = Vec::new();
+    if report.anchor == Some(Anchor::None) {
+        said.push(
+            "whose keys these are: the file is consistent with itself, and you have not said whom you trust \
+             (--card @CARD, got by a safe way)"
+                .to_owned(),
+        );
+    }
+    let size = grouped(header.checkpoint.claimed().size);
+    match &header.subject {
+        Subject::History { .. } => said.push(format!(
+            "whether the ledger of {size} has a newer entry of this thing that none of these follows: only whoever has \
+             the whole ledger sees that"
+        )),
+        Subject::Range { from, to, .. } => {
+            said.push(format!("what stands before seq {from} and after {to}"));
+            said.push("whether there are other entries with these seqs, where the thing has forked".to_owned());
+        }
+        Subject::Entries { .. } => {
+            said.push("what else there is of this thing: the file has some entries only".to_owned())
+        }
+    }
+    said.push("when it was, but by the word of the writers: the times are theirs".to_owned());
+    said.push(format!("what was written after the checkpoint of {size} entries"));
+    for (count, what) in [
+        (report.withheld, "the content that is withheld, which may exist elsewhere"),
+        (report.sealed, "the content that is sealed: it is here, and for other readers"),
+    ] {
+        if count > 0 {
+            said.push(format!("{what} ({})", counted(count, "entry", "entries")));
+        }
+    }
+    if report.kept == Some(Standing::Unknown) {
+        said.push(
+            "whether the ledger grew out of the kept checkpoint: at the node, thingdb prove THING --checkpoint FILE \
+             puts that in"
+                .to_owned(),
+        );
+    }
+    said
+}
+
+fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) -> Outcome {
+    let told = json(report);
+    let mut text = match shown {
+        Entries::Objects(mut list) => {
+            list.item(&told)?;
+            return list.end();
+        }
+        Entries::Nowhere => return context.output.object(&told),
+        Entries::Rows { mut text, mut table, page, left, .. } => {
+            if !page.is_empty() {
+                text.line(&table.page(page))?;
+            }
+            if left > 0 {
+                text.line(&format!("and {} more; --entries shows all", grouped(left)))?;
+            }
+            text
+        }
+    };
+    for problem in told.problems.iter().take(MAX_SHOWN) {
+        let place = problem.line.map(|line| format!("  line {line}")).unwrap_or_default();
+        text.line(&format!("{}{place}", problem.verdict))?;
+        text.line(&format!("    {}", printable(&problem.detail)))?;
+    }
+    let more = told.problems_total.saturating_sub(MAX_SHOWN as u64);
+    if more > 0 {
+        text.line(&format!("and {} more; --json lists the first thousand", grouped(more)))?;
+    }
+    let verdict = if told.ok { "ok" } else { "NOT ok" };
+    let entries = counted(report.entries, "entry", "entries");
+    let thing = told.thing.as_deref().map(|thing| printable(thing).into_owned()).unwrap_or_default();
+    let what = match report.header.as_ref().map(|header| &header.subject) {
+        Some(Subject::History { .. }) => format!("the history of {thing}: {entries}, each prev among them"),
+        Some(Subject::Range { from, to, .. }) => format!("{thing}, seq {from} to {to}: {entries}"),
+        Some(Subject::Entries { .. }) => format!("{entries} of {thing}"),
+        None => "no proof file".to_owned(),
+    };
+    text.line(&format!("{verdict}  {what}"))?;
+    if let Some(ledger) = &told.ledger {
+        let name = cards.iter().find(|card| card.node_key.fingerprint().to_string() == ledger.fingerprint);
+        let name = name.map(|card| card.name.as_str()).filter(|name| !name.is_empty());
+        let name = name.map(|name| format!(" ({})", printable(name))).unwrap_or_default();
+        let trusted = if ledger.trusted { ", as on the card" } else { "" };
+        text.line(&format!("    in the ledger of the node {}{name}{trusted}", ledger.origin))?;
+        text.line(&format!("    fingerprint {}", ledger.fingerprint))?;
+        text.line(&format!("    ledger size {}, root {}", ledger.size, ledger.root))?;
+    }
+    match report.kept {
+        Some(Standing::Holds) => text.line("    the kept checkpoint holds: the ledger grew out of it")?,
+        Some(Standing::Contradicted) => text.line("    the kept checkpoint does NOT hold")?,
+        Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
+        _ => {}
+    }
+    if report.heads.len() > 1 {
+        text.line(&format!("    it has forked: {} heads", report.heads.len()))?;
+    }
+    text.line("not told:")?;
+    told.not_told.iter().try_for_each(|line| text.line(&format!("    {line}")))?;
+    text.end()
+}
+
+fn conclude(report: &ProofReport, args: &Args) -> Outcome {
+    use thingdb::format::audit::Fault;
+    if report.problems.iter().any(|problem| problem.fault == Fault::Newer) {
+        return Err(Failure::newer("a newer version wrote this proof file, or a line of it"));
+    }
+    if !report.is_good() {
+        let count = counted(report.problems_total, "problem", "problems");
+        let failure = Failure::new(Exit::NotVerified, "not-verified", format!("the proof does not hold: {count}"));
+        let first = report.problems.iter().take(1).map(|problem| problem.detail.clone());
+        return Err(failure.causes(first).hint("keep the file as it is, and ask for another copy"));
+    }
+    if args.checkpoint.is_some() && report.kept != Some(Standing::Holds) {
+        let fact = "all that the file claims holds; the kept checkpoint could not be compared";
+        return Err(Failure::new(Exit::Partly, "not-compared", fact)
+            .hint("at the node: thingdb prove THING --checkpoint FILE -o FILE, with the kept checkpoint"));
+    }
+    Ok(())
+}
