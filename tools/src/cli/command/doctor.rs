@@ -213,7 +213,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
     }
     names.sort();
     let fact = format!("kept from before something was mended: {}", names.join(", "));
-    let paths = names.iter().map(|name| find::quoted_path(&dir.join(name)).to_string()).collect::<Vec<_>>().join(" ");
+    let paths = names.iter().map(|name| find::quoted_path(&dir.join(name))).collect::<Vec<_>>().join(" ");
     Some(
         Check::new("aside", State::Warn, fact)
             .hint(format!("thingdb verify; if all entries are there, nothing needs them: rm -r {paths}")),
