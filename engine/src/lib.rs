@@ -86,6 +86,7 @@ mod read;
 mod record;
 mod recover;
 mod replica;
+mod salvage;
 mod schema;
 mod share;
 mod standing;
@@ -140,6 +141,7 @@ pub use replica::exchanges::Exchanges;
 pub use replica::here::{ShortId, short_id};
 pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use salvage::{Missing, Salvage, Salvaged};
 pub use share::{Reader, ShareSummary};
 pub use standing::Standing;
 #[doc(hidden)]

@@ -382,6 +382,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         thingdb::Error::Keyring(_) if problem.is_damaged() => {
             (Exit::NotVerified, "damaged", "thingdb keyring import FILE puts back one that was kept; thingdb doctor")
         }
+        p @ thingdb::Error::Storage(_) if p.is_damaged() => (
+            Exit::NotVerified,
+            "damaged",
+            "copy the directory away, then: thingdb salvage DIR --out NEW, which takes what can still be read",
+        ),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
         _ => (Exit::Unexpected, "unexpected", ""),
