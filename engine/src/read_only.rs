@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::db::{Db, KEYRING_FILE, Warning};
+use crate::db::{Db, Warning};
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError, Opening, Unlock};
 use crate::options::Options;
@@ -20,7 +20,7 @@ use crate::storage::view::View;
 
 /// Opens a database and writes nothing; others may write.
 pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Db> {
-    let path = dir.join(KEYRING_FILE);
+    let path = dir.join(Db::KEYRING_FILE);
     let which = || fs::metadata(&path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
     let before = which();
     let keyring = keyring(dir, unlock)?;
@@ -45,7 +45,8 @@ pub(crate) fn open_there(dir: &Path, unlock: Unlock<'_>, options: &Options) -> R
 fn keyring(dir: &Path, unlock: Unlock<'_>) -> Result<Keyring> {
     let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
     let opening = Opening { may_write: false, is_right: &is_right };
-    Keyring::open_with(&dir.join(KEYRING_FILE), unlock, &opening, &mut rand::rng()).map_err(|problem| match problem {
+    Keyring::open_with(&dir.join(Db::KEYRING_FILE), unlock, &opening, &mut rand::rng()).map_err(|problem| match problem
+    {
         KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
         problem => problem.into(),
     })

@@ -32,7 +32,7 @@ use std::time::Duration;
 use thingdb_format::{Checkpoint, Time};
 
 use crate::actors::unix_now;
-use crate::db::{Db, KEYRING_FILE};
+use crate::db::Db;
 use crate::directory;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
@@ -118,13 +118,13 @@ pub fn backup(dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<Backup> {
     let _lock = DirLock::acquire_within(dest, LOCK_WAIT).map_err(|problem| Error::of_lock(dest, problem))?;
     // Another backup may have gone on until the lock was free.
     let plan = Plan::new(&journal, &copy, u64::MAX)?;
-    let keyring = Keyring::newest_bytes(&dir.join(KEYRING_FILE))?;
+    let keyring = Keyring::newest_bytes(&dir.join(Db::KEYRING_FILE))?;
     crate::unfinished::sweep(dest)?;
     if known.is_none() {
         mark.write(dest)?;
     }
     version::write(dest)?;
-    Keyring::put_bytes(&dest.join(KEYRING_FILE), &keyring)?;
+    Keyring::put_bytes(&dest.join(Db::KEYRING_FILE), &keyring)?;
     let Copied { bytes, next, holes } = plan.run()?;
     small.write(dest)?;
     let time = unix_now();

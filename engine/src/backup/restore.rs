@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::mark::Mark;
 use super::{Small, in_words, is_empty};
-use crate::db::{Db, KEYRING_FILE};
+use crate::db::Db;
 use crate::directory;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     version::read(src)?;
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
     let cut = cut(&from, entries)?;
-    let keyring = Keyring::newest_bytes(&src.join(KEYRING_FILE))?;
+    let keyring = Keyring::newest_bytes(&src.join(Db::KEYRING_FILE))?;
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
@@ -65,7 +65,7 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     let plan = Plan::new(&from, &to, cut.until)?;
     let Copied { next, holes, .. } = plan.run()?;
     small.write(dir)?;
-    Keyring::put_bytes(&dir.join(KEYRING_FILE), &keyring)?;
+    Keyring::put_bytes(&dir.join(Db::KEYRING_FILE), &keyring)?;
     Ok(Restored { commits: next - 1, entries: cut.entries, missing: holes.iter().map(in_words).collect() })
 }
 

@@ -17,6 +17,7 @@ mod codec;
 mod error;
 mod file;
 mod kdf;
+mod kept;
 mod keys;
 mod layout;
 mod pair;
@@ -42,6 +43,7 @@ use crate::trust::TrustStore;
 
 pub use error::KeyringError;
 pub use kdf::KdfChoice;
+pub use kept::{KeyringContents, KeyringFile, PutBack};
 pub use pair::{Fault, Mending};
 pub use recovery::{RecoveryKey, RecoveryText};
 pub use seal::{SealKey, Secret};
@@ -188,7 +190,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::NotFound`], [`KeyringError::Damaged`], [`KeyringError::Io`].
     pub(crate) fn newest_bytes(path: &Path) -> Result<Vec<u8>, KeyringError> {
-        pair::newest_bytes(path)
+        pair::newest(path)
     }
 
     /// Writes such bytes, and the copy of them.

@@ -158,17 +158,17 @@ pub(super) fn open(
     Ok(keyring)
 }
 
-/// The bytes of the newer of the two that is whole, without its passphrase.
-pub(super) fn newest_bytes(path: &Path) -> Result<Vec<u8>, KeyringError> {
+/// The bytes of the newer one of the two that is whole.
+pub(super) fn newest(path: &Path) -> Result<Vec<u8>, KeyringError> {
     let files = [OnDisk::read(path.to_owned())?, OnDisk::read(file::copy_of(path))?];
     let [first, second] = files.each_ref().map(OnDisk::state);
     let states = [first?, second?];
-    let whole = states.iter().enumerate().filter_map(|(at, state)| Some((at, state.as_ref().ok()?.generation)));
-    // Of two of one generation the first.
-    match whole.rev().max_by_key(|(_, generation)| *generation) {
-        Some((at, _)) => Ok(files[at].bytes().to_vec()),
-        None => Err(refusal(states.map(Result::err), files)),
+    let generation = |state: &Result<Locked<'_>, State>| state.as_ref().ok().map(|locked| locked.generation);
+    let at = usize::from(generation(&states[1]) > generation(&states[0]));
+    if states[at].is_err() {
+        return Err(refusal(states.map(Result::err), files));
     }
+    Ok(files[at].bytes().to_vec())
 }
 
 /// Writes the other file anew. What could hold keys that the good one lacks is
@@ -399,7 +399,7 @@ impl Locked<'_> {
 }
 
 /// Whether two ids are of different databases; version 1 has none.
-fn is_other(one: [u8; 16], other: [u8; 16]) -> bool {
+pub(super) fn is_other(one: [u8; 16], other: [u8; 16]) -> bool {
     one != other && one != [0; 16] && other != [0; 16]
 }
 
