@@ -414,12 +414,14 @@ impl Command {
         if let Self::Verify(args) = self {
             return !args.is_of_files();
         }
+        if let Self::VerifyProof(args) = self {
+            return args.opens_database();
+        }
         !matches!(
             self,
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
-                | Self::VerifyProof(_)
                 | Self::Serve(_)
                 | Self::Demo(_)
                 | Self::Completions(_)
