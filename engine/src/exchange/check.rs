@@ -84,19 +84,32 @@ pub(super) enum Came {
 }
 
 impl Came {
-    /// Writes it as a line.
-    pub(super) fn write_to(&self, out: &mut dyn Write) -> std::io::Result<()> {
+    /// Writes it as a line. One that came in a frame goes without its envelopes
+    /// if it takes more than `most` bytes with them. Gives the bytes that it
+    /// took, and whether it has lost envelopes.
+    pub(super) fn write_to(&self, out: &mut dyn Write, most: u64) -> std::io::Result<(u64, bool)> {
         let mut encoded = Vec::new();
-        let line = match self {
-            Self::NotKept => return Ok(()),
-            Self::Line(raw) => raw,
+        let (line, is_bare) = match self {
+            Self::NotKept => return Ok((0, false)),
+            Self::Line(raw) => (&raw[..], false),
             Self::Entry(entry) => {
-                line::encode(entry, &mut encoded);
-                &encoded[..]
+                let is_bare = !entry.envelopes.is_empty() && {
+                    line::encode(entry, &mut encoded);
+                    encoded.len() as u64 > most
+                };
+                if is_bare || encoded.is_empty() {
+                    encoded.clear();
+                    let Entry { header, signature, payload, .. } = &**entry;
+                    let (header, signature, payload) = (header.clone(), signature.clone(), payload.clone());
+                    line::encode(&Entry { header, signature, payload, envelopes: Vec::new() }, &mut encoded);
+                }
+                (&encoded[..], is_bare)
             }
         };
+        let end: &[u8] = if line.ends_with(b"\n") { b"" } else { b"\n" };
         out.write_all(line)?;
-        out.write_all(if line.ends_with(b"\n") { b"" } else { b"\n" })
+        out.write_all(end)?;
+        Ok((line.len().saturating_add(end.len()) as u64, is_bare))
     }
 }
 
