@@ -18,6 +18,7 @@ mod cli {
     mod append;
     mod bombs;
     mod commands;
+    mod damaged;
     mod environment;
     mod errors;
     mod exit_codes;

@@ -280,6 +280,16 @@ fn the_files_beside_the_log() {
     }
 }
 
+/// Who copies files may leave empty directories out.
+#[test]
+fn a_store_without_its_empty_directory() {
+    let gone = |store: &Path, _: &mut Dice| fs::remove_dir(store.join("blobs")).unwrap();
+    for killed in [false, true] {
+        let outcomes = damage("blobs", killed, false, gone);
+        assert_eq!(outcomes.whole, rounds(12), "{outcomes:?}");
+    }
+}
+
 #[test]
 fn a_log_that_is_gone() {
     let gone = |store: &Path, _: &mut Dice| fs::remove_file(store.join("db")).unwrap();

@@ -473,7 +473,7 @@ fn lock_problem(dir: &Path, problem: LockError) -> Error {
     }
 }
 
-fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
+pub(crate) fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
     if options.in_memory {
         return Ok(Box::new(MemoryStorage::new()));
     }

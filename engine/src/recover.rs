@@ -276,7 +276,7 @@ fn write_due(store: &Store, index: &Index, end: u64) -> Result<()> {
 }
 
 /// Calls `act` for each record from the block at `position` on.
-fn for_each_record(
+pub(crate) fn for_each_record(
     store: &Store,
     position: u64,
     mut act: impl FnMut(u64, Result<crate::store::Located>) -> Result<()>,

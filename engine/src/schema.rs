@@ -245,6 +245,19 @@ pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
+/// Whether a salvage keeps a row of this key: not what follows from the ledger,
+/// nor what was under way with other nodes.
+pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
+    match key.first() {
+        Some(b'L' | b'O' | b'U' | b'V') => key.len() == 9,
+        Some(b'P') => key.len() == 11,
+        Some(b'M') => key.len() == 10,
+        Some(b'K' | b'R') => key.len() == 17,
+        Some(b'S') => key == ORIGINALS || key == IDS_LOST,
+        _ => false,
+    }
+}
+
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(space);

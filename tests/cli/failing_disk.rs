@@ -172,8 +172,8 @@ fn a_sync_that_fails_is_told_and_takes_nothing_that_was_acknowledged() {
             told.push(acknowledged(&answer));
             break;
         }
-        // sled, too, may say what it thinks of it; then this is the last word.
         let answer = answer.exit(1);
+        assert!(!answer.stderr.contains("panicked at"), "{answer:?}");
         let last = &answer.stderr[answer.stderr.rfind("error[").unwrap_or_else(|| panic!("{answer:?}"))..];
         assert!(last.contains("Input/output error"), "{answer:?}");
         assert_eq!(answer.stdout, "", "what is not durable is not acknowledged");

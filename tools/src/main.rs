@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod foreign;
 mod local;
+mod panics;
 mod server;
 mod sync;
 
@@ -13,5 +14,6 @@ fn main() -> ExitCode {
     // Keys are in memory, and a system that forbids this keeps them otherwise;
     // `serve` says so if it does not.
     let _ = thingdb::forbid_dumps();
+    panics::silence_sled();
     cli::run(std::env::args_os())
 }

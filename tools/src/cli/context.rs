@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thingdb::{Db, Options, Passphrase, Standing, Warning};
+use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
 
 use super::args::Global;
 use super::console::Console;
@@ -178,6 +178,31 @@ impl Context {
     /// Starts to show the progress of an operation.
     pub(crate) fn meter(&self, operation: &'static str) -> Meter {
         Meter::new(self.progress, operation, &self.console)
+    }
+
+    /// Does something with what opens the keyring of the database in `dir`; who
+    /// types it may try again.
+    pub(crate) fn with_unlock<T>(
+        &self,
+        dir: &Path,
+        mut act: impl FnMut(Unlock<'_>) -> thingdb::Result<T>,
+    ) -> Outcome<T> {
+        for attempt in 1_u32.. {
+            let secret = self.sources.unlock(dir)?;
+            let done = match &secret {
+                Secret::Given(passphrase) | Secret::Typed(passphrase) => act(Unlock::Passphrase(passphrase)),
+                Secret::RecoveryKey(key) => act(Unlock::RecoveryKey(key)),
+            };
+            match done {
+                Err(problem)
+                    if problem.is_wrong_passphrase() && matches!(secret, Secret::Typed(_)) && attempt < ATTEMPTS =>
+                {
+                    self.console.plain("wrong passphrase, try again");
+                }
+                done => return Ok(done?),
+            }
+        }
+        unreachable!("the loop ends at the last attempt")
     }
 
     fn unlock(&self, dir: &Path, options: &Options) -> Outcome<Db> {

@@ -384,6 +384,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),
         p if p.is_disk_full() => (Exit::DiskFull, DISK_FULL, MAKE_ROOM),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
+        p @ thingdb::Error::Storage(_) if p.is_damaged() => (
+            Exit::NotVerified,
+            "damaged",
+            "copy the directory away, then: thingdb salvage DIR --out NEW, which takes what can still be read",
+        ),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
         _ => (Exit::Unexpected, "unexpected", ""),

@@ -4,6 +4,8 @@
 use clap::ValueEnum;
 use tracing::Level;
 
+use crate::panics::is_of_sled;
+
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -45,6 +47,9 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) {
     };
     // What a panic says may hold data; where it was is enough.
     std::panic::set_hook(Box::new(|panic| {
+        if is_of_sled(panic) {
+            return;
+        }
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "a panic: please report it");
     }));

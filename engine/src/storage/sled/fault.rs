@@ -41,11 +41,14 @@ pub(super) fn describe(error: &StorageError) -> String {
     }
 }
 
+/// What stands before an error that sled takes for impossible.
+const UNWRAPPED: &str = "called `Result::unwrap()` on an `Err` value: ";
+
 pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     match text {
         // Some of sled's panics print a whole tree.
-        Some(text) => text.chars().take(200).collect(),
+        Some(text) => text.strip_prefix(UNWRAPPED).unwrap_or(text).chars().take(200).collect(),
         None => "sled panicked".into(),
     }
 }

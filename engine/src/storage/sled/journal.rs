@@ -49,7 +49,7 @@ pub(super) fn journal_row(changes: &[Change]) -> Vec<u8> {
 }
 
 /// The changes in a journal row, or `None` if it is none.
-fn read_journal_row(mut row: &[u8]) -> Option<Vec<Change>> {
+pub(super) fn read_journal_row(mut row: &[u8]) -> Option<Vec<Change>> {
     fn field(row: &mut &[u8]) -> Option<Vec<u8>> {
         let (length, rest) = row.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

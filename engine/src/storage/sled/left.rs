@@ -81,7 +81,12 @@ impl Closed {
         }
         let mut blobs = Vec::new();
         let directory = log.store.join("blobs");
-        for name in names_in(&directory)? {
+        // Who copied the store may have left an empty directory out.
+        let names = match names_in(&directory) {
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names?,
+        };
+        for name in names {
             match fs::symlink_metadata(directory.join(&name)) {
                 Ok(found) => blobs.push((name, found.len())),
                 Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}

@@ -150,6 +150,13 @@ pub(super) fn end_of_unread(segment: &[u8], at: usize, number: u64) -> Option<us
     (at + bytes.len() - rest.len()).checked_add(length)
 }
 
+/// The number of the segment that the message at `at` is of, if it has a header.
+pub(super) fn number_of(segment: &[u8], at: usize) -> Option<u64> {
+    let mut rest = segment.get(at + 5..)?;
+    varint(&mut rest)?;
+    varint(&mut rest)
+}
+
 /// The next whole message of the segment numbers that `of` takes, at `from` or
 /// behind it; its place.
 pub(super) fn next_message(segment: &[u8], from: usize, of: impl Fn(u64) -> bool) -> Option<usize> {

@@ -52,7 +52,7 @@
 //! call into it is caught, becomes [`StorageError::Corrupt`], and ends writing.
 //! The panic hook of the program still runs first, so a line about a panic in
 //! sled may show on standard error: silencing it would mean replacing the hook
-//! of the whole process, which is not ours to do.
+//! of the whole process, which is not ours to do. The command `thingdb` does.
 
 mod fault;
 mod files;
@@ -61,6 +61,7 @@ mod left;
 mod log;
 mod pages;
 pub(crate) mod preflight;
+pub(crate) mod raw;
 mod room;
 mod sync;
 mod trees;

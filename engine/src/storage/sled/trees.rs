@@ -75,7 +75,7 @@ pub(super) fn drop_sled(trees: Option<Trees>, store: &Path) -> Result<bool, Stor
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(trees)));
     let is_gone = wait_for_lock(&store.join("db"));
     dropped.map(|()| is_gone).map_err(|panic| StorageError::SyncFailed {
-        cause: format!("sled panicked while closing: {}", panic_text(&*panic)),
+        cause: format!("sled could not write what it had when it was closed: {}", panic_text(&*panic)),
     })
 }
 

@@ -272,7 +272,15 @@ fn of_the_text(w: &mut Writer) {
             file.text()
         }),
         ("empty-earlier", unreadable, "an empty list", with(&text, 0, "\"card\":", "\"earlier\":[],\"card\":")),
-        ("empty-gap", unreadable, "an empty gap is left out", with(&text, 1, ",\"cek\"", ",\"gap\":\"\",\"cek\"")),
+        ("empty-gap", unreadable, "an empty gap is left out", {
+            framed_anew(&text, |n, line| {
+                let Some((before, after)) = line.split_once("\"gap\":\"").filter(|_| n == 1) else {
+                    return line.to_owned();
+                };
+                let (_, after) = after.split_once('"').expect("the string ends");
+                format!("{before}\"gap\":\"\"{after}")
+            })
+        }),
         ("unknown-kind", unreadable, "a kind that is none", with(&text, 0, "\"history\"", "\"whole\"")),
         ("range-backwards", unreadable, "a range that ends before it begins", {
             with(&text, 0, "\"kind\":\"history\"", "\"kind\":\"range\",\"from\":3,\"to\":2")

@@ -26,6 +26,7 @@ pub(crate) mod peer;
 pub(crate) mod prove;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
+pub(crate) mod salvage;
 pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod show;
@@ -78,6 +79,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
         Command::NewNodeKey(args) => new_node_key::run(context, &args),
+        Command::Salvage(args) => salvage::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),

@@ -1,0 +1,71 @@
+//! A database whose log is damaged: no command makes it worse, each says what to
+//! do, and that does it.
+
+use std::fs;
+
+use super::world::{Answer, World};
+
+/// A database of some size, its export, and the bytes of its log.
+fn world() -> (World, Vec<u8>) {
+    let world = World::new();
+    let lines: String =
+        (0..3000).map(|n| format!("{{\"thing\":\"t/{}\",\"data\":\"{n}{}\"}}\n", n % 97, "a".repeat(300))).collect();
+    world.feed(&["append"], &lines).ok();
+    world.run(&["put", "x", "1"]).ok();
+    world.run(&["export", "-o", "export.ndjson"]).ok();
+    // It would heal what is damaged here.
+    let _ = fs::remove_dir_all(world.path("db/journal"));
+    let log = fs::read(world.path("db/store/db")).unwrap();
+    (world, log)
+}
+
+fn no_word_of_a_panic(answer: Answer) -> Answer {
+    assert!(!answer.stderr.contains("panicked at"), "{answer:?}");
+    answer
+}
+
+#[test]
+fn no_command_makes_a_damaged_log_worse() {
+    let (world, log) = world();
+    let path = world.path("db/store/db");
+    for kept in [log.len() - 1, log.len() - 300_000, log.len() / 2, 70_000, 1] {
+        fs::write(&path, &log[..kept]).unwrap();
+        for command in [&["stats"][..], &["verify"], &["export"], &["get", "x"], &["put", "x", "2"]] {
+            let answer = no_word_of_a_panic(world.run(command)).exit(4).says("error[damaged]: ");
+            let answer = answer.says("nothing in it was changed").says("thingdb salvage");
+            assert_eq!(answer.stdout, "", "{kept}: {command:?}");
+            assert!(fs::read(&path).unwrap() == log[..kept], "{kept}: {command:?}");
+        }
+    }
+    fs::write(&path, &log).unwrap();
+    assert_eq!(world.run(&["stats", "--json"]).ok().json()["entries"], 3001);
+}
+
+#[test]
+fn a_salvage_names_what_is_missing_and_an_export_has_it() {
+    let (world, log) = world();
+    fs::write(world.path("db/store/db"), &log[..log.len() / 3]).unwrap();
+    let answer = no_word_of_a_panic(world.run(&["salvage", "db", "--out", "new", "--json"])).exit(6);
+    let salvaged = answer.json();
+    let missing = salvaged["missing"].as_u64().unwrap();
+    assert!(missing > 0 && salvaged["missing_entries"].as_array().unwrap().len() as u64 == missing.min(1000));
+    assert_eq!(salvaged["entries"].as_u64().unwrap() + missing, 3001);
+    assert!(answer.stderr.contains("--from"), "{answer:?}");
+    // What is there opens and goes on.
+    world.run(&["-d", "new", "put", "y", "1"]).ok();
+
+    world.run(&["salvage", "db", "--out", "new"]).exit(2).says("exists");
+    let again = world.run(&["salvage", "db", "--out", "whole", "--from", "export.ndjson", "--json"]);
+    let again = again.json();
+    assert_eq!(again["entries"], 3001, "{again}");
+    world.run(&["-d", "whole", "get", "x"]).ok();
+
+    // The keyring and an export alone.
+    fs::create_dir(world.path("bare")).unwrap();
+    fs::copy(world.path("db/keyring"), world.path("bare/keyring")).unwrap();
+    let made = world.run(&["salvage", "bare", "--out", "again", "--from", "export.ndjson"]).ok().json();
+    assert_eq!((&made["entries"], &made["missing"]), (&3001.into(), &0.into()), "{made}");
+    assert!(made["node_key"].is_string(), "{made}");
+    world.run(&["-d", "again", "verify"]).ok();
+    world.run(&["salvage", "nothing", "--out", "none"]).exit(10).says("no keyring");
+}

@@ -1,0 +1,160 @@
+//! Salvage: whatever is left anywhere comes into a new database, what is not is
+//! named, and the damaged directory stays as it was.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Cursor;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use thingdb::{Db, Draft, ExportOptions, Salvaged, Unlock, VerifyOptions};
+use thingdb_tests::database::{
+    Dice, assert_intact, copy_directory, files_in, options, passphrase, relaxed, rounds, scratch, seed,
+};
+
+const ENTRIES: u64 = 700;
+
+/// A closed database with histories, batches and large payloads, and an export
+/// of it.
+fn whole() -> (TempDir, PathBuf, Vec<u8>) {
+    let scratch = scratch();
+    let dir = scratch.path().join("whole");
+    let db = relaxed().create(&dir, &passphrase()).unwrap();
+    for n in 0..ENTRIES / 7 {
+        let batch = (0..6).map(|k| Draft::json(&format!("thing {k}"), format!("\"{k} {n}\"")).unwrap());
+        db.write_batch(batch.collect()).unwrap();
+        let size = if n % 10 == 0 { 30_000 } else { 900 };
+        db.put("single", &format!("\"{}\"", "s".repeat(size))).unwrap();
+    }
+    let mut export = Vec::new();
+    db.export(ExportOptions::new(), &mut export).unwrap();
+    db.close().unwrap();
+    (scratch, dir, export)
+}
+
+/// The journal would heal what is to be salvaged.
+fn without_journal(dir: &Path) {
+    let _ = fs::remove_dir_all(dir.join("journal"));
+}
+
+fn salvage(dir: &Path, out: &Path, backups: &[PathBuf], exports: &[&[u8]]) -> Salvaged {
+    let before: Vec<_> = files_in(dir).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let passphrase = passphrase();
+    let salvage = options().salvage(dir, out, Unlock::Passphrase(&passphrase), backups).unwrap();
+    assert!(!out.exists(), "it appears when it is done");
+    for export in exports {
+        salvage.import(Cursor::new(*export)).unwrap();
+    }
+    let salvaged = salvage.finish().unwrap();
+    let after: Vec<_> = files_in(dir).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    assert!(before == after, "the damaged directory stays as it was");
+    salvaged
+}
+
+fn ids(db: &Db) -> BTreeSet<String> {
+    db.find_ids("", usize::MAX).unwrap().into_iter().map(|id| id.to_string()).collect()
+}
+
+fn assert_all(out: &Path, of: &Path) {
+    let db = options().open(out, &passphrase()).unwrap();
+    assert_eq!(db.stats().unwrap().entries, ENTRIES);
+    assert_intact(&db);
+    assert!(db.is_writable());
+    let original = options().open(of, &passphrase()).unwrap();
+    assert_eq!(ids(&db), ids(&original));
+    db.put("after", "1").unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn nothing_is_missing_of_a_database_without_damage() {
+    let (scratch, dir, _) = whole();
+    let out = scratch.path().join("out");
+    let salvaged = salvage(&dir, &out, &[], &[]);
+    assert!(salvaged.is_whole(), "{salvaged:?}");
+    assert_eq!((salvaged.entries, salvaged.node_key), (ENTRIES, None));
+    assert_all(&out, &dir);
+}
+
+#[test]
+fn an_export_and_the_keyring_make_the_node_again() {
+    let (scratch, dir, export) = whole();
+    for (n, keeps) in [&["keyring"][..], &["keyring.copy"], &["keyring", "checkpoint"]].into_iter().enumerate() {
+        let (bare, out) = (scratch.path().join(format!("bare {n}")), scratch.path().join(format!("out {n}")));
+        fs::create_dir(&bare).unwrap();
+        for name in keeps {
+            fs::copy(dir.join(name), bare.join(name)).unwrap();
+        }
+        let salvaged = salvage(&bare, &out, &[], &[&export]);
+        assert!(salvaged.is_whole(), "{salvaged:?}");
+        assert!(salvaged.node_key.is_some(), "the old key has signed for more than is known here");
+        assert_all(&out, &dir);
+    }
+}
+
+/// The log in pieces: each entry is there or named, and with an export none is
+/// missing.
+#[test]
+fn what_a_damaged_log_has_left_is_taken_and_the_rest_is_named() {
+    let (scratch, dir, export) = whole();
+    let mut dice = Dice::new(seed("salvage"));
+    let mut lost = 0;
+    for round in 0..rounds(4) {
+        let (damaged, out) = (scratch.path().join("damaged"), scratch.path().join("out"));
+        copy_directory(&dir, &damaged);
+        without_journal(&damaged);
+        let file = fs::OpenOptions::new().read(true).write(true).open(damaged.join("store/db")).unwrap();
+        let length = file.metadata().unwrap().len();
+        match round % 4 {
+            0 => file.set_len(dice.roll(length / 2)).unwrap(),
+            1 => file.write_all_at(&vec![0; 1 << 16], dice.roll(length)).unwrap(),
+            2 => (0..20).for_each(|_| file.write_all_at(&[0xa5], dice.roll(length)).unwrap()),
+            // Every header.
+            _ => (0..length).step_by(512 << 10).for_each(|at| file.write_all_at(&[0xa5; 20], at).unwrap()),
+        }
+        let salvaged = salvage(&damaged, &out, &[], &[]);
+        println!("round {round}: {} entries, {} missing", salvaged.entries, salvaged.missing_total);
+        assert!(salvaged.entries + salvaged.missing_total >= ENTRIES, "{salvaged:?}");
+        if round % 4 == 3 {
+            assert_eq!(salvaged.missing_total, 0, "what is left of messages needs no header");
+        }
+        lost += salvaged.missing_total;
+        let db = options().open(&out, &passphrase()).unwrap();
+        assert!(db.is_writable());
+        db.put("after", "1").unwrap();
+        db.verify(VerifyOptions::new()).unwrap();
+        db.close().unwrap();
+        fs::remove_dir_all(&out).unwrap();
+
+        let salvaged = salvage(&damaged, &out, &[], &[&export]);
+        assert_eq!(salvaged.entries, ENTRIES, "{salvaged:?}");
+        // With another directory of the same database nothing is missing at all.
+        fs::remove_dir_all(&out).unwrap();
+        let salvaged = salvage(&damaged, &out, std::slice::from_ref(&dir), &[]);
+        assert!(salvaged.is_whole(), "{salvaged:?}");
+        assert_all(&out, &dir);
+        for path in [damaged, out] {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
+    assert!(lost > 0, "the damage costs something");
+}
+
+#[test]
+fn a_salvage_touches_nothing_that_is_there() {
+    let (scratch, dir, _) = whole();
+    let passphrase = passphrase();
+    let unlock = Unlock::Passphrase(&passphrase);
+    let begin = |dir: &Path, out: &Path| options().salvage(dir, out, unlock, &[]).unwrap_err();
+    assert!(begin(&dir, &dir).is_already_exists());
+    let wrong = thingdb::Passphrase::new("none of these");
+    let out = scratch.path().join("out");
+    let problem = options().salvage(&dir, &out, Unlock::Passphrase(&wrong), &[]).unwrap_err();
+    assert!(problem.is_wrong_passphrase(), "{problem}");
+    assert!(begin(&scratch.path().join("nothing"), &out).is_no_database());
+    let db = options().open(&dir, &passphrase).unwrap();
+    assert!(begin(&dir, &out).is_locked());
+    db.close().unwrap();
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing half made is left");
+}

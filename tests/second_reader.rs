@@ -1,0 +1,218 @@
+//! The reader of proof files in Python, written from the document alone, says
+//! the same as this one, of every vector and of files that were changed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use thingdb_format::Hash;
+use thingdb_format::audit::Memos;
+use thingdb_format::proof::{Content, ProofCheck, ProofEnd, examine};
+use thingdb_format::stream::{Digest, hash_of_line};
+use thingdb_tests::vector::Vector;
+
+/// Files that are changed and read twice; more with `THINGDB_TEST_MUTATIONS`.
+const MUTATIONS: u64 = 3_000;
+
+/// What a file says: each entry with its place, its id, the word for its content
+/// and the hash of its body.
+type Meaning = Vec<(u64, String, String, Option<String>)>;
+
+fn here(file: &[u8]) -> Option<Meaning> {
+    let (mut check, mut memos, mut found) = (ProofCheck::new(), Memos::default(), Vec::new());
+    for (line, number) in file.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+        if let Some(proven) = check.take(examine(line, number, &mut memos)) {
+            let word = proven.content.as_str().to_owned();
+            let body = match &proven.content {
+                Content::Shown(body) => Some(Hash::of(body.as_bytes()).to_string()),
+                _ => None,
+            };
+            found.push((proven.place, proven.id.to_string(), word, body));
+        }
+    }
+    check.finish().is_good().then_some(found)
+}
+
+struct Python {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Python {
+    /// Nothing where it is not to be had, which is counted as a skip.
+    fn new() -> Option<Self> {
+        let python = std::env::var("THINGDB_PYTHON").unwrap_or_else(|_| "python3".into());
+        let has_package = Command::new(&python).args(["-c", "import cryptography"]).stderr(Stdio::null()).status();
+        if !has_package.is_ok_and(|status| status.success()) {
+            println!("skipped: there is no python3 with the package cryptography");
+            return None;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/verifier/verify_proof.py");
+        let mut command = Command::new(python);
+        command.arg(script).arg("--lengths").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it was there a moment ago");
+        let stdin = child.stdin.take().expect("it has one");
+        let stdout = BufReader::new(child.stdout.take().expect("it has one"));
+        Some(Self { child, stdin, stdout })
+    }
+
+    fn read(&mut self, file: &[u8]) -> Option<Meaning> {
+        writeln!(self.stdin, "{}", file.len()).expect("it reads");
+        self.stdin.write_all(file).and_then(|()| self.stdin.flush()).expect("it reads");
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it answers");
+        let found: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let entry = |entry: &serde_json::Value| {
+            let word = text(&entry["content"]).expect("it is a word");
+            (
+                entry["place"].as_u64().expect("it is a number"),
+                text(&entry["id"]).expect("it is hex"),
+                word,
+                text(&entry["body"]),
+            )
+        };
+        let entries = || found["entries"].as_array().expect("there are some").iter().map(entry).collect();
+        found["ok"].as_bool().expect("it is one").then(entries)
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn vectors() -> Vec<(String, Vector)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/proof");
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).expect("it is there").map(|file| file.expect("it can be read").path()).collect();
+    files.sort();
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_stem().expect("it is a file").to_string_lossy().into_owned();
+        (name, Vector::parse(&std::fs::read(path).expect("it is there")))
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn both_say_the_same_of_every_vector() {
+    let Some(mut python) = Python::new() else { return };
+    for (name, vector) in vectors() {
+        let found = python.read(&vector.input);
+        assert_eq!(found.is_some(), vector.value("expect") == "ok", "{name}");
+        assert_eq!(found, here(&vector.input), "{name}");
+    }
+}
+
+#[test]
+fn both_say_the_same_of_files_that_were_changed() {
+    let Some(mut python) = Python::new() else { return };
+    let good: Vec<_> = vectors().into_iter().filter(|(_, vector)| vector.value("expect") == "ok").collect();
+    let seed = rand::rng().random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let rounds = std::env::var("THINGDB_TEST_MUTATIONS").map_or(MUTATIONS, |n| n.parse().expect("a number"));
+    let mut still_good = 0;
+    for round in 0..rounds {
+        let (name, vector) = &good[rng.random_range(0..good.len())];
+        let mut file = vector.input.clone();
+        for _ in 0..rng.random_range(1..=3) {
+            change(&mut file, &mut rng);
+        }
+        // Half of them with a last line that fits, so that it is not the digest
+        // that says no.
+        if rng.random() {
+            framed_anew(&mut file);
+        }
+        let (found, expected) = (python.read(&file), here(&file));
+        still_good += u32::from(expected.is_some());
+        assert_eq!(found, expected, "seed {seed}, round {round}, from {name}: {}", String::from_utf8_lossy(&file));
+    }
+    println!("{rounds} files, {still_good} of them good");
+}
+
+/// Texts that mean something in a file, put in the place of others.
+const WORDS: [&str; 20] = [
+    "\"gap\":",
+    "\"cek\":",
+    "\"place\":",
+    "\"entry\":",
+    "\"payload\":",
+    "\"prev\":[]",
+    "\"seq\":1",
+    "\"seq\":2",
+    "null",
+    "-0",
+    "1.0",
+    "1e0",
+    "9007199254740992",
+    "\\u0061",
+    "\"history\"",
+    "\"entries\"",
+    "{}",
+    "[]",
+    " ",
+    "=",
+];
+
+fn change(file: &mut Vec<u8>, rng: &mut StdRng) {
+    if file.len() < 2 {
+        return;
+    }
+    let at = rng.random_range(0..file.len() - 1);
+    let lines =
+        |file: &[u8]| -> Vec<Vec<u8>> { file.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect() };
+    match rng.random_range(0..7) {
+        0 => file[at] ^= 1 << rng.random_range(0..8),
+        1 => drop(file.remove(at)),
+        2 => file.insert(at, *b"\"{}[],:0 1aA\\".get(rng.random_range(0..13)).expect("it is in range")),
+        3 => {
+            let word = WORDS[rng.random_range(0..WORDS.len())];
+            let end = (at + word.len()).min(file.len());
+            file.splice(at..end, word.bytes());
+        }
+        // A digit for a digit: other numbers, places, seqs and bytes of hex.
+        4 => {
+            let digits: Vec<usize> = (0..file.len()).filter(|at| file[*at].is_ascii_digit()).collect();
+            let at = digits[rng.random_range(0..digits.len())];
+            file[at] = rng.random_range(b'0'..=b'9');
+        }
+        5 => {
+            let mut lines = lines(file);
+            let (a, b) = (rng.random_range(0..lines.len()), rng.random_range(0..lines.len()));
+            lines.swap(a, b);
+            *file = lines.concat();
+        }
+        _ => {
+            let mut lines = lines(file);
+            let line = lines.remove(rng.random_range(0..lines.len()));
+            if rng.random() {
+                let at = rng.random_range(0..=lines.len());
+                lines.insert(at, line.clone());
+                lines.insert(at, line);
+            }
+            *file = lines.concat();
+        }
+    }
+}
+
+/// The last line made anew, if it is one.
+fn framed_anew(file: &mut Vec<u8>) {
+    let without_cr = |line| <[u8]>::strip_suffix(line, b"\r").unwrap_or(line);
+    let lines = file.split(|byte| *byte == b'\n').map(without_cr);
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+    let Some((last, before)) = lines.split_last() else { return };
+    let Ok(mut end) = ProofEnd::decode(last, 1) else { return };
+    let mut digest = Digest::default();
+    before.iter().for_each(|line| digest.push(&hash_of_line(line)));
+    end.digest = digest.value();
+    end.entries = before.len().saturating_sub(1).max(1) as u64;
+    let mut out = before.join(&b'\n');
+    out.push(b'\n');
+    end.encode(&mut out);
+    *file = out;
+}

@@ -1,0 +1,166 @@
+//! `thingdb salvage`: a new database from what is left of a damaged one.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thingdb::{Db, ImportSummary, Options, Salvage, Salvaged};
+
+use crate::cli::context::{self, Context};
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::find::quoted_path;
+use crate::cli::output::{counted, grouped};
+use crate::cli::{compress, unwrap};
+use crate::server::certificate;
+
+/// Missing entries and problems that are told on stderr.
+const MAX_SHOWN: usize = 10;
+
+/// Arguments of `thingdb salvage`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb salvage things --out new
+  thingdb salvage things --out new --from backup --from export.ndjson.zst
+
+Whatever can still be read is read: the journal, the log of the storage with what
+it has left of earlier states, backups, exports. Each entry is verified. Only the
+keyring has to be whole; from it and an export alone it makes the node again.
+
+Nothing in the damaged directory is changed. Keep it until all is there.
+
+If something is missing, or nobody can say that nothing is, the node goes on under
+a new node key, because the old one has signed for what was. Peers need its new
+card then.
+
+Exit code 0 if nothing is missing; 6 if something is, and it is named.")]
+pub(crate) struct Args {
+    /// The directory of the damaged database; else that of --db
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// The new directory
+    #[arg(long, value_name = "NEW")]
+    out: PathBuf,
+
+    /// An export, or a directory with a backup of the same database
+    #[arg(long, value_name = "FILE|DIR")]
+    from: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct SalvagedJson {
+    db: String,
+    entries: u64,
+    missing: u64,
+    missing_entries: Vec<MissingJson>,
+    problems: Vec<String>,
+    problems_total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_key: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MissingJson {
+    position: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+}
+
+/// Salvages the database.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if context.is_in_server() {
+        return Err(Failure::usage("a server does not salvage"));
+    }
+    let dir = match &args.dir {
+        Some(dir) => dir,
+        None => context.dir()?,
+    };
+    context::reachable(dir)?;
+    let (backups, exports): (Vec<_>, Vec<_>) = args.from.iter().cloned().partition(|from| from.is_dir());
+    if !Db::exists(dir) {
+        let fact = format!("no keyring in {}: without it nothing can be read", dir.display());
+        return Err(Failure::new(Exit::NoDatabase, "no-database", fact)
+            .hint("put the keyring there that you kept elsewhere, then run the command again"));
+    }
+    let salvage = context.with_unlock(dir, |unlock| Options::new().salvage(dir, &args.out, unlock, &backups))?;
+    for export in &exports {
+        import(context, &salvage, export)?;
+    }
+    if salvage.node_key().is_some() {
+        certificate::renew(salvage.db())?;
+    }
+    let salvaged = salvage.finish()?;
+    context.did(format!("{} made", quoted_path(&args.out)));
+    say(context, args, &salvaged)?;
+    context.told();
+    conclude(dir, args, &salvaged)
+}
+
+fn import(context: &Context, salvage: &Salvage, path: &Path) -> Outcome<ImportSummary> {
+    let name = path.display().to_string();
+    let source = context.console.source(&name)?;
+    let (lines, _) =
+        compress::reader(source).and_then(unwrap::lines).map_err(|problem| Failure::file(&name, &problem))?;
+    let imported = salvage.import(lines)?;
+    let fact = format!("{name}: {}", counted(imported.added, "entry that was missing", "entries that were missing"));
+    context.console.note(&fact);
+    if imported.refused > 0 {
+        let fact = format!("{name}: {} refused", counted(imported.refused, "line is", "lines are"));
+        context.console.warning("bad-lines", fact).say();
+    }
+    Ok(imported)
+}
+
+fn say(context: &Context, args: &Args, salvaged: &Salvaged) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(&SalvagedJson {
+            db: args.out.display().to_string(),
+            entries: salvaged.entries,
+            missing: salvaged.missing_total,
+            missing_entries: salvaged
+                .missing
+                .iter()
+                .map(|one| MissingJson { position: one.position, id: one.id.map(|id| id.to_string()) })
+                .collect(),
+            problems: salvaged.problems.iter().map(ToString::to_string).collect(),
+            problems_total: salvaged.problems_total,
+            node_key: salvaged.node_key.map(|key| key.to_string()),
+        });
+    }
+    let out = args.out.display();
+    context.output.line(&format!("salvaged {} into {out}", counted(salvaged.entries, "entry", "entries")))?;
+    if let Some(key) = salvaged.node_key {
+        context.output.line(&format!("the node has the new key {}", key.fingerprint()))?;
+        context.console.note("hand the new card to peers: thingdb card");
+    }
+    Ok(())
+}
+
+fn conclude(dir: &Path, args: &Args, salvaged: &Salvaged) -> Outcome {
+    if salvaged.is_whole() {
+        return Ok(());
+    }
+    let missing = salvaged.missing_total;
+    let fact = match missing {
+        0 => format!("{} not whole", counted(salvaged.problems_total, "entry is", "entries are")),
+        missing => format!("{} missing", counted(missing, "entry is", "entries are")),
+    };
+    let mut causes: Vec<_> = salvaged
+        .missing
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|one| match one.id {
+            Some(id) => format!("position {}: {id}", one.position),
+            None => format!("position {}", one.position),
+        })
+        .collect();
+    if missing > MAX_SHOWN as u64 {
+        causes.push(format!("and {} more", grouped(missing - MAX_SHOWN as u64)));
+    }
+    causes.extend(salvaged.problems.iter().take(MAX_SHOWN).map(ToString::to_string));
+    let failure = Failure::new(Exit::Partly, "incomplete", fact).causes(causes);
+    let (dir, out) = (quoted_path(dir), quoted_path(&args.out));
+    Err(failure
+        .hint(format!("a backup, an export or a peer may have them: thingdb salvage {dir} --out {out} --from FILE|DIR"))
+        .hint(format!("keep {dir} until all is there")))
+}
