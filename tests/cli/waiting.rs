@@ -97,7 +97,7 @@ fn an_interrupted_wait_has_an_exit_code() {
     let world = World::new();
     let _lock = hold(&world);
     for (signal, args) in [("-INT", &["get", "lamp"][..]), ("-TERM", &["put", "lamp", "1"])] {
-        let child = piped(world.thingdb(&[&["--wait", "100"], args].concat()));
+        let mut child = piped(world.thingdb(&[&["--wait", "100"], args].concat()));
         // Once it takes signals; before, they end it as they end all.
         let takes = |line: &str| {
             let mask = u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok()?;
@@ -106,6 +106,8 @@ fn an_interrupted_wait_has_an_exit_code() {
         let status = format!("/proc/{}/status", child.id());
         loop {
             let Ok(text) = std::fs::read_to_string(&status) else {
+                child.kill().unwrap();
+                child.wait().unwrap();
                 return skip("the system does not tell which signals a process takes");
             };
             match text.lines().find_map(takes) {
