@@ -37,6 +37,7 @@ mod cli {
     mod renamed;
     mod screens;
     mod secret_files;
+    mod small_files;
     mod streams;
     mod terminal;
     mod transcripts;

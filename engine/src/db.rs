@@ -32,8 +32,6 @@ use crate::version::{self, Version};
 /// Version of the layout of the directory and of the rows.
 pub const STORE_VERSION: u64 = 2;
 
-const KEYRING_FILE: &str = "keyring";
-
 /// A database: one directory, one node.
 ///
 /// All methods take `&self`; share it between threads by reference or in an
@@ -119,6 +117,8 @@ impl std::fmt::Display for Warning {
 
 /// Making, opening, closing.
 impl Db {
+    pub(crate) const KEYRING_FILE: &'static str = "keyring";
+
     /// Makes a database in `dir` with the default [`Options`].
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Db {
         let lock = lock(dir, options)?;
         let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
         let opening = Opening { is_right: &is_right, ..Opening::default() };
-        let keyring = Keyring::open_with(&dir.join(KEYRING_FILE), unlock, &opening, &mut rand::rng());
+        let keyring = Keyring::open_with(&dir.join(Self::KEYRING_FILE), unlock, &opening, &mut rand::rng());
         let keyring = keyring.map_err(|problem| match problem {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
@@ -337,10 +337,17 @@ impl Db {
         self.committer.check_open().is_ok()
     }
 
-    /// What was noticed when the database was opened.
+    /// What was noticed when the database was opened, and what is wrong now.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        self.warnings.lock().expect("no thread panics while it holds the warnings").clone()
+        let mut warnings = self.warnings.lock().expect("no thread panics while it holds the warnings").clone();
+        if let Some(problem) = self.store.keyring().copy_problem() {
+            let fact = format!(
+                "the copy of the keyring is older than the keyring: {problem}; it is written with the next change"
+            );
+            warnings.push(Warning::Keyring(fact));
+        }
+        warnings
     }
 
     /// There is one more.
@@ -362,7 +369,7 @@ impl Db {
     /// Whether there is a database in `dir`: a keyring, or its copy. A directory
     /// without one is none, or one that was not finished.
     pub fn exists(dir: impl AsRef<Path>) -> bool {
-        Keyring::there(&dir.as_ref().join(KEYRING_FILE)).is_some()
+        Keyring::there(&dir.as_ref().join(Self::KEYRING_FILE)).is_some()
     }
 
     /// The names in a directory that are not those of files that a database has in
@@ -373,6 +380,29 @@ impl Db {
     /// [`Error::File`] if the directory cannot be listed.
     pub fn strangers_in(dir: impl AsRef<Path>) -> Result<Vec<std::ffi::OsString>> {
         directory::strangers(dir.as_ref())
+    }
+
+    /// The names of files that a process which was killed left half written.
+    /// Nothing reads them. One that is being written in this moment can be among
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the directory cannot be listed.
+    pub fn unfinished(&self) -> Result<Vec<String>> {
+        let _keyring = self.store.keyring();
+        let _checkpoint = self.checkpointed.lock().expect("no thread panics while it signs");
+        unfinished::files(self.dir())
+    }
+
+    /// Removes them, and tells their names.
+    ///
+    /// # Errors
+    /// [`Error::File`] if one cannot be removed.
+    pub fn remove_unfinished(&self) -> Result<Vec<String>> {
+        // Nobody writes such a file meanwhile.
+        let _keyring = self.store.keyring();
+        let _checkpoint = self.checkpointed.lock().expect("no thread panics while it signs");
+        unfinished::sweep(self.dir())
     }
 
     /// Whether another process, or another handle of this one, has the database
@@ -425,7 +455,7 @@ impl Drop for Db {
 /// A keyring in memory, and the checkpoint of an empty ledger.
 fn draft_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Result<Keyring> {
     let mut rng = rand::rng();
-    let mut keyring = Keyring::draft(&dir.join(KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
+    let mut keyring = Keyring::draft(&dir.join(Db::KEYRING_FILE), passphrase, options.kdf, &mut rng)?;
     keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
     keyring.create_segment_key(0, &mut rng)?;
     if options.write_only {
@@ -464,6 +494,11 @@ fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
 fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
     DirLock::acquire_within(dir, Duration::from_millis(options.lock_timeout_ms))
         .map_err(|problem| lock_problem(dir, problem))
+}
+
+/// The lock of a directory that is not opened.
+pub(crate) fn lock_for(dir: &Path) -> Result<DirLock> {
+    lock(dir, &Options::new())
 }
 
 fn lock_problem(dir: &Path, problem: LockError) -> Error {

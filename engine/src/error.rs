@@ -407,7 +407,7 @@ impl Error {
     pub fn is_damaged(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
-            Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. }),
+            Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. } | KeyringError::Lost { .. }),
             Self::Storage(problem) => matches!(**problem, StorageError::Corrupt { .. }),
             _ => false,
         }

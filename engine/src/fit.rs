@@ -59,8 +59,14 @@ fn lacking(store: &Store, last: u64) -> Vec<RangeInclusive<u64>> {
 /// The first position of the last block.
 fn last_position(store: &Store) -> Result<Option<u64>> {
     for row in store.storage.scan(&schema::blocks(), Direction::Backward) {
-        if let Some(first) = schema::first_of_block(&row?.0) {
-            return Ok(Some(first));
+        match row {
+            Ok((key, _)) => {
+                if let Some(first) = schema::first_of_block(&key) {
+                    return Ok(Some(first));
+                }
+            }
+            // That the end cannot be read is told where the ledger is loaded.
+            Err(_) => return Ok(None),
         }
     }
     Ok(None)

@@ -65,6 +65,7 @@ mod fit;
 mod forks;
 mod heads;
 mod history;
+mod holes;
 mod index;
 mod json;
 #[doc(hidden)]
@@ -89,6 +90,7 @@ mod salvage;
 mod schema;
 mod share;
 mod standing;
+mod states;
 #[doc(hidden)]
 pub mod storage;
 mod store;
@@ -116,7 +118,11 @@ pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
-pub use keyring::{KdfChoice, KeyringError, RecoveryKey, RecoveryText, SlotId, SlotInfo, SlotKind, Unlock};
+pub use holes::Hole;
+pub use keyring::{
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
+    SlotKind, Unlock,
+};
 pub use options::{Durability, Options};
 pub use passphrase::Passphrase;
 pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use thingdb_format::proof::{Earlier, MAX_EARLIER, MAX_ENTRIES, ProofEncoder, ProofHeader, Subject};
+use thingdb_format::proof::{Earlier, MAX_EARLIER, MAX_ENTRIES, ProofEncoder, ProofHeader, ProofReader, Subject};
 use thingdb_format::{
     EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
 };
@@ -238,6 +238,12 @@ impl Db {
         out.flush().map_err(Error::written)?;
         progress::tell(&mut options.progress, count, count, summary.bytes);
         Ok(summary)
+    }
+
+    /// What opens the content of proof files that were made for this node's card.
+    #[must_use]
+    pub fn proof_reader(&self) -> ProofReader {
+        ProofReader::new(self.store.keyring().decryption_key().duplicate())
     }
 
     /// The entries that are wanted, in ledger order.

@@ -6,10 +6,13 @@
 //! records of the ledger's end do not open, nobody can say what the next entry
 //! would stand on: reading goes on, and writing is refused.
 
+use std::ops::ControlFlow;
+
 use thingdb_format::EntryId;
 
 use crate::committer::id8;
 use crate::error::{Error, Result};
+use crate::holes;
 use crate::index::{self, Index, Indexed, IndexedRow};
 use crate::ledger::{self, Ledger, WIDTH};
 use crate::postings::Posting;
@@ -69,7 +72,10 @@ pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
 /// before it: it is damaged. Elsewhere it is none of ours.
 fn ledger_size(store: &Store, recovered: &mut Recovered) -> Result<Option<u64>> {
     for row in store.storage.scan(&schema::blocks(), Direction::Backward) {
-        let (key, bytes) = row?;
+        let (key, bytes) = match row {
+            Ok(row) => row,
+            Err(problem) => return end_past_holes(store, problem.into(), recovered),
+        };
         let (first, problem) = match schema::first_of_block(&key) {
             None => (None, Error::damaged("the ledger", "a row among its blocks is none")),
             Some(first) => match opens(store, first, &bytes) {
@@ -87,6 +93,26 @@ fn ledger_size(store: &Store, recovered: &mut Recovered) -> Result<Option<u64>> 
         }
     }
     Ok(None)
+}
+
+/// The end of a ledger whose last rows cannot be read: it is behind what can, and
+/// behind what the index lists.
+fn end_past_holes(store: &Store, problem: Error, recovered: &mut Recovered) -> Result<Option<u64>> {
+    if !holes::is_of_a_place(&problem) {
+        return Err(problem);
+    }
+    recovered.read_only.get_or_insert(problem);
+    let mut end = index::indexed(&*store.storage, &store.rows).map_or(0, |indexed| indexed.position);
+    holes::each_row(&*store.storage, &schema::blocks(), |row| {
+        let Ok((key, bytes)) = row else { return Ok(ControlFlow::Continue(())) };
+        if let Some(first) = schema::first_of_block(&key)
+            && let Ok(block) = Block::from_bytes(first, &bytes)
+        {
+            end = end.max(first.saturating_add(block.len() as u64));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((end > 0).then_some(end))
 }
 
 /// The position behind a block, if one of its records opens.
@@ -281,15 +307,16 @@ pub(crate) fn for_each_record(
     position: u64,
     mut act: impl FnMut(u64, Result<crate::store::Located>) -> Result<()>,
 ) -> Result<()> {
-    for row in store.storage.scan(&schema::blocks_between(position, u64::MAX), Direction::Forward) {
-        let (key, bytes) = row?;
+    holes::each_row(&*store.storage, &schema::blocks_between(position, u64::MAX), |row| {
+        // What is not there is missing at its position.
+        let Ok((key, bytes)) = row else { return Ok(ControlFlow::Continue(())) };
         // A row of another shape is told by `verify`.
-        let Some(first) = schema::first_of_block(&key) else { continue };
+        let Some(first) = schema::first_of_block(&key) else { return Ok(ControlFlow::Continue(())) };
         let block = match Block::from_bytes(first, &bytes) {
             Ok(block) => block,
             Err(problem) => {
                 act(first, Err(problem))?;
-                continue;
+                return Ok(ControlFlow::Continue(()));
             }
         };
         for (position, slot) in (first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
@@ -299,6 +326,6 @@ pub(crate) fn for_each_record(
             };
             act(position, located)?;
         }
-    }
-    Ok(())
+        Ok(ControlFlow::Continue(()))
+    })
 }

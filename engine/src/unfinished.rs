@@ -3,12 +3,14 @@
 //! so it is made over, and what could be more is set aside.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::db::Warning;
 use crate::directory;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::keyring::KeyringError;
 use crate::schema;
 use crate::standing;
 use crate::storage::{Batch, Direction, KeyRange, Storage};
@@ -19,15 +21,30 @@ const STORE: &str = "store";
 /// Rows that one commit deletes.
 const ROWS: usize = 512;
 
-/// Removes files that were being written.
-pub(crate) fn sweep(dir: &Path) -> Result<()> {
+/// The names of files that were being written. The caller holds the lock.
+pub(crate) fn files(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))? {
         let entry = entry.map_err(Error::file(dir, "cannot be listed"))?;
-        if entry.file_name().to_str().is_some_and(directory::is_unfinished) {
-            fs::remove_file(entry.path()).map_err(Error::file(entry.path(), "cannot be removed"))?;
+        names.extend(entry.file_name().into_string().ok().filter(|name| directory::is_unfinished(name)));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Removes files that were being written.
+pub(crate) fn sweep(dir: &Path) -> Result<Vec<String>> {
+    let names = files(dir)?;
+    for name in &names {
+        let path = dir.join(name);
+        match fs::remove_file(&path) {
+            Err(problem) if problem.kind() != ErrorKind::NotFound => {
+                return Err(Error::file(path, "cannot be removed")(problem));
+            }
+            _ => {}
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Opens a storage without rows. One that holds entries is refused: they wait
@@ -68,8 +85,7 @@ fn refuse_entries(dir: &Path) -> Result<()> {
 }
 
 fn lost_keyring(dir: &Path) -> Error {
-    let detail = "it holds entries, and both files of their keyring are missing; one that was kept can be put back";
-    Error::damaged(dir.display().to_string(), detail)
+    KeyringError::Lost { dir: dir.to_owned() }.into()
 }
 
 /// Deletes rows of a keyring that never came to be: no other opens them.

@@ -25,7 +25,7 @@ use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
 pub use check::{Anchor, ProofCheck, ProofReport, Proven};
 pub use encode::ProofEncoder;
-pub use examine::{Content, ProofLine, examine};
+pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
 
 /// Version of the first and of the last line.

@@ -13,12 +13,11 @@ use super::own_seal::{ArchiveSeal, OwnSeal};
 use super::packets;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::holes::{self, Hole, Holes};
 use crate::passphrase::Passphrase;
 use crate::progress::{self, Progress};
-use crate::schema::{self, Tag};
-use crate::storage::Direction;
+use crate::schema::Tag;
 use crate::store::{Located, Paths};
-use crate::stored::Block;
 
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -45,6 +44,7 @@ pub struct ExportOptions<'a> {
     since: u64,
     until: Option<u64>,
     bare: bool,
+    past_holes: bool,
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
@@ -81,6 +81,16 @@ impl<'a> ExportOptions<'a> {
     #[must_use]
     pub const fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
+        self
+    }
+
+    /// Goes on behind entries that cannot be read: [`ExportSummary::holes`] names
+    /// them. One of which only the payload or the envelopes are lost goes out as a
+    /// stub. The stream is seen to be a part: its trailer counts fewer entries than
+    /// its checkpoint. Without this such an entry ends it.
+    #[must_use]
+    pub const fn past_holes(mut self, past_holes: bool) -> Self {
+        self.past_holes = past_holes;
         self
     }
 
@@ -148,7 +158,7 @@ impl std::fmt::Debug for ExportOptions<'_> {
 }
 
 /// What was exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportSummary {
     /// Entries that were written.
@@ -157,6 +167,10 @@ pub struct ExportSummary {
     pub bytes: u64,
     /// From where the next export goes on.
     pub next_position: u64,
+    /// Entries that could not be read: they are not in the stream, or as stubs.
+    pub lost: u64,
+    /// Where they are: the first thousand places.
+    pub holes: Vec<Hole>,
 }
 
 impl Db {
@@ -192,24 +206,47 @@ impl Db {
             Some(to) => Some(self.addressed(to, since, size, options.is_wanted)?),
             None => None,
         };
-        self.each_record(since, size, |located| {
+        let mut holes = Holes::default();
+        let _ = holes::each_record(&self.store, since, size, |found| {
             progress::go_on(options.is_wanted)?;
+            let located = match found {
+                Ok(located) => located,
+                Err(hole) if options.past_holes => {
+                    holes.add(hole);
+                    return Ok(ControlFlow::Continue(()));
+                }
+                Err(hole) => return Err(hole.into_error()),
+            };
             let header = &located.header;
             let position = located.position;
             let skipped = !header.thing.as_str().starts_with(&options.prefix)
                 || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&self.store.tag(&header.thing)));
             if skipped {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             let id = located.id;
-            let Some(entry) = dress.entry(self, located, &mut paths)? else { return Ok(()) };
+            let dressed = match dress.entry(self, &located, &mut paths) {
+                Err(problem) if options.past_holes && holes::is_of_a_place(&problem) => {
+                    let detail = holes::detail_of(&problem);
+                    holes.add(Hole { positions: position..position + 1, entries: Vec::new(), detail });
+                    // What follows it links to it: as a stub it still verifies.
+                    self.store.signature(&located, &mut paths).ok().map(|signature| Entry {
+                        header: located.header.clone(),
+                        signature,
+                        payload: None,
+                        envelopes: Vec::new(),
+                    })
+                }
+                dressed => dressed?,
+            };
+            let Some(entry) = dressed else { return Ok(ControlFlow::Continue(())) };
             digest.push(&form.entry(&entry, &id, &mut stream.buffer)?);
             ids.push(merkle::leaf(&id));
             if stream.buffer.len() >= BUFFER_BYTES {
                 stream.flush()?;
                 progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if !options.bare {
             let (entries, root, digest) = (ids.size(), ids.root(), Some(digest.value()));
@@ -218,7 +255,14 @@ impl Db {
         stream.flush()?;
         stream.out.flush().map_err(Error::written)?;
         progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
-        Ok(ExportSummary { entries: ids.size(), bytes: stream.bytes, next_position: size })
+        let lost = holes.entries();
+        Ok(ExportSummary {
+            entries: ids.size(),
+            bytes: stream.bytes,
+            next_position: size,
+            lost,
+            holes: holes.named(&self.store),
+        })
     }
 
     /// Refuses a position behind the ledger's end. The end itself is fine: it is
@@ -251,7 +295,7 @@ impl Db {
             let (start, end) = (range.start, range.end.min(size));
             let flow = self.each_record_while(start, end, |located| {
                 let (position, id) = (located.position, located.id);
-                match dress.entry(self, located, &mut paths)? {
+                match dress.entry(self, &located, &mut paths)? {
                     Some(entry) => act(Outgoing { position, id, entry }),
                     None => Ok(ControlFlow::Continue(())),
                 }
@@ -272,16 +316,21 @@ impl Db {
         is_wanted: progress::Wanted<'_>,
     ) -> Result<HashSet<Tag>> {
         let mut tags = HashSet::new();
-        self.each_record(since, size, |located| {
+        let _ = holes::each_record(&self.store, since, size, |found| {
             progress::go_on(is_wanted)?;
+            // One that cannot be read is told when the entries go out.
+            let Ok(located) = found else { return Ok(ControlFlow::Continue(())) };
             let tag = self.store.tag(&located.header.thing);
             if !tags.contains(&tag) {
-                let envelopes = self.store.envelopes(&located)?;
+                let envelopes = match self.store.envelopes(&located) {
+                    Err(problem) if holes::is_of_a_place(&problem) => return Ok(ControlFlow::Continue(())),
+                    envelopes => envelopes?,
+                };
                 if envelopes.iter().any(|(envelope, _)| packet_to(envelope, to).is_some()) {
                     tags.insert(tag);
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(tags)
     }
@@ -291,30 +340,14 @@ impl Db {
         self.each_record_while(since, size, |located| act(located).map(ControlFlow::Continue)).map(drop)
     }
 
-    /// The same for as long as `act` says.
+    /// The same for as long as `act` says. A hole ends it.
     fn each_record_while(
         &self,
         since: u64,
         size: u64,
         mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
-        if since >= size {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let range = schema::blocks_between(self.store.block_of(since)?.0, size);
-        for row in self.store.storage.scan(&range, Direction::Forward) {
-            let (key, bytes) = row?;
-            // A row of another shape is none of the ledger's.
-            let Some(first) = schema::first_of_block(&key) else { continue };
-            let block = Block::from_bytes(first, &bytes)?;
-            let slots = (first..size).zip(0..=u8::MAX).take(block.len());
-            for (_, slot) in slots.filter(|(at, _)| *at >= since) {
-                if act(self.store.located_in(&block, first, slot)?)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+        holes::each_record(&self.store, since, size, |found| act(found.map_err(Hole::into_error)?))
     }
 }
 
@@ -364,9 +397,9 @@ impl Dress {
         })
     }
 
-    fn entry(&mut self, db: &Db, located: Located, paths: &mut Paths) -> Result<Option<Entry>> {
-        let signature = db.store.signature(&located, paths)?;
-        let mut envelopes = db.store.envelopes(&located)?;
+    fn entry(&mut self, db: &Db, located: &Located, paths: &mut Paths) -> Result<Option<Entry>> {
+        let signature = db.store.signature(located, paths)?;
+        let mut envelopes = db.store.envelopes(located)?;
         let mut payload = None;
         match &self.to {
             Some(to) => {
@@ -377,13 +410,13 @@ impl Dress {
                 });
                 envelopes = addressed.collect::<std::result::Result<_, _>>()?;
                 if !envelopes.is_empty() {
-                    payload = db.store.payload(&located)?;
+                    payload = db.store.payload(located)?;
                 } else if self.only_addressed {
                     return Ok(None);
                 }
             }
             None => {
-                payload = db.store.payload(&located)?;
+                payload = db.store.payload(located)?;
                 if let Some(cek) = located.stored.cek() {
                     self.own.add(db, &mut envelopes, located.position, &located.id, &cek)?;
                     if let Some(archive) = &self.archive {
@@ -393,7 +426,7 @@ impl Dress {
             }
         }
         let envelopes = envelopes.into_iter().map(|(envelope, _)| envelope).collect();
-        Ok(Some(Entry { header: located.header, signature, payload, envelopes }))
+        Ok(Some(Entry { header: located.header.clone(), signature, payload, envelopes }))
     }
 }
 

@@ -1,7 +1,11 @@
 //! Reads and writes the fields of the keyring. The reader takes and never
 //! indexes, and names the field in each flaw.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
+
+use super::KeyringError;
 
 /// Why bytes are not a keyring.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +17,14 @@ pub(super) enum Flaw {
 impl Flaw {
     pub(super) fn damaged(detail: impl Into<String>) -> Self {
         Self::Damaged(detail.into())
+    }
+
+    /// What is wrong with the file at `path`.
+    pub(super) fn of(self, path: &Path) -> KeyringError {
+        match self {
+            Self::Damaged(detail) => KeyringError::Damaged { path: path.to_owned(), detail },
+            Self::Newer { field, found } => KeyringError::NewerVersion { field, found },
+        }
     }
 }
 

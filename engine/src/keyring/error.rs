@@ -154,6 +154,28 @@ pub enum KeyringError {
         /// When trust was withdrawn.
         at: thingdb_format::Time,
     },
+    /// Both files are gone, and there is something that they open.
+    #[error("{} holds entries, and both files of its keyring are missing", dir.display())]
+    Lost {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A keyring was to be put back, and a good one is there that is as new.
+    #[error("{} is newer: it counts {present} changes, that one {given}", path.display())]
+    NewerPresent {
+        /// The one that is there.
+        path: PathBuf,
+        /// How often it was changed.
+        present: u64,
+        /// How often the other was changed.
+        given: u64,
+    },
+    /// A keyring was to be put back, and a good one of another database is there.
+    #[error("{} is the keyring of another database than that one", path.display())]
+    OtherPresent {
+        /// The one that is there.
+        path: PathBuf,
+    },
     /// A key is not in the trust store, so trust in it cannot be withdrawn.
     #[error("the key {key} is not known")]
     NotKnown {

@@ -17,6 +17,7 @@ mod codec;
 mod error;
 mod file;
 mod kdf;
+mod kept;
 mod keys;
 mod layout;
 mod pair;
@@ -42,6 +43,7 @@ use crate::trust::TrustStore;
 
 pub use error::KeyringError;
 pub use kdf::KdfChoice;
+pub use kept::{KeyringContents, KeyringFile, PutBack};
 pub use pair::{Fault, Mending};
 pub use recovery::{RecoveryKey, RecoveryText};
 pub use seal::{SealKey, Secret};

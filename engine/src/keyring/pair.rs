@@ -158,6 +158,19 @@ pub(super) fn open(
     Ok(keyring)
 }
 
+/// The bytes of the newer one of the two that is whole.
+pub(super) fn newest(path: &Path) -> Result<Vec<u8>, KeyringError> {
+    let files = [OnDisk::read(path.to_owned())?, OnDisk::read(file::copy_of(path))?];
+    let [first, second] = files.each_ref().map(OnDisk::state);
+    let states = [first?, second?];
+    let generation = |state: &Result<Locked<'_>, State>| state.as_ref().ok().map(|locked| locked.generation);
+    let at = usize::from(generation(&states[1]) > generation(&states[0]));
+    if states[at].is_err() {
+        return Err(refusal(states.map(Result::err), files));
+    }
+    Ok(files[at].bytes().to_vec())
+}
+
 /// Writes the other file anew. What could hold keys that the good one lacks is
 /// kept.
 fn mend(
@@ -385,7 +398,7 @@ impl Locked<'_> {
 }
 
 /// Whether two ids are of different databases; version 1 has none.
-fn is_other(one: [u8; 16], other: [u8; 16]) -> bool {
+pub(super) fn is_other(one: [u8; 16], other: [u8; 16]) -> bool {
     one != other && one != [0; 16] && other != [0; 16]
 }
 

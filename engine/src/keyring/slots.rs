@@ -100,7 +100,7 @@ impl Keyring {
         Ok(key)
     }
 
-    fn recovery_slot(&self) -> Option<SlotId> {
+    pub(super) fn recovery_slot(&self) -> Option<SlotId> {
         self.slots.iter().find(|slot| slot.kind == SlotKind::RecoveryKey).map(|slot| slot.id)
     }
 

@@ -10,17 +10,18 @@ use super::fingerprint;
 use super::report::{Problem, Report, Verdict};
 use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
 use crate::committer::id8;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::heads::{Heads, OfEntry};
-use crate::index::{self, HeadPosting, State};
+use crate::holes;
+use crate::index::HeadPosting;
 use crate::ledger::{self, Ledger};
 use crate::postings;
 use crate::progress;
 use crate::prototype::{self, Chains};
 use crate::recover::UNREADABLE;
-use crate::schema::{self, Tag};
+use crate::schema::Tag;
 use crate::standing::{self, Standing};
-use crate::storage::Direction;
+use crate::states;
 use crate::store::Store;
 
 /// Ids of missing entries that are read from the tree's rows at once.
@@ -409,7 +410,7 @@ impl<'a> Links<'a> {
     /// holds, and names the entries that cannot be read.
     fn compare_index(&mut self) -> Result<()> {
         let Self { store, report, tips, lost, size, .. } = self;
-        for_each_state(store, |tag, state| {
+        states::each(store, |tag, state| {
             let state = match state {
                 Ok(state) => state,
                 Err(detail) => {
@@ -523,41 +524,6 @@ fn find_before(store: &Store, tag: &Tag, id: &EntryId, position: u64) -> Result<
     Ok(found.map_or(Followed::Missing, |found| Followed::Found(found.header.seq, found.header.time)))
 }
 
-/// Calls `act` for each state, in rows or not yet. One that does not open is
-/// given as the text that says so.
-fn for_each_state(
-    store: &Store,
-    mut act: impl FnMut(Option<&Tag>, std::result::Result<&State, String>) -> Result<()>,
-) -> Result<()> {
-    let mut seen = HashSet::new();
-    for (tag, state) in store.index.unwritten_states() {
-        act(Some(&tag), Ok(&state))?;
-        seen.insert(tag);
-    }
-    for row in store.storage.scan(&schema::states(), Direction::Forward) {
-        let (key, sealed) = row?;
-        let Some(tag) = schema::tag_of_state(&key) else {
-            act(None, Err("a row among the states of things is none".to_owned()))?;
-            continue;
-        };
-        if seen.contains(&tag) {
-            continue;
-        }
-        // Memory may be ahead of the row that was just read.
-        let state = match store.state(&tag) {
-            Ok(Some(state)) => Ok(state),
-            Ok(None) => index::open_state(&*store.storage, &store.rows, &tag, &sealed).map(std::sync::Arc::new),
-            Err(problem) => Err(problem),
-        };
-        match state {
-            Ok(state) => act(Some(&tag), Ok(&state))?,
-            Err(problem @ Error::Damaged { .. }) => act(Some(&tag), Err(problem.to_string()))?,
-            Err(problem) => return Err(problem),
-        }
-    }
-    Ok(())
-}
-
 /// Verifies the history of one thing, as the index lists it. With a checkpoint
 /// also that the ledger has grown out of it, and that what the index lists is
 /// in it; not that the index lists everything.
@@ -573,7 +539,16 @@ pub(super) fn thing(
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
     let mut memo = Memo::default();
     for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
-        for posting in store.chunk(&tag, &state, chunk)?.iter() {
+        let listed = match store.chunk(&tag, &state, chunk) {
+            Err(problem) if holes::is_of_a_place(&problem) => {
+                let detail = format!("a part of the index: {}", holes::detail_of(&problem));
+                let thing = Some(thing.clone());
+                links.report.add(Problem { thing, ..Problem::of_ledger(Verdict::BadIndex, detail) });
+                continue;
+            }
+            listed => listed?,
+        };
+        for posting in listed.iter() {
             progress::go_on(is_wanted)?;
             match store.located_of(&state, posting) {
                 Ok(located) => {
@@ -587,7 +562,8 @@ pub(super) fn thing(
                         links.tree.push_with(&seen.id, |_, _, _| {});
                     }
                 }
-                Err(Error::Damaged { detail, .. }) => {
+                Err(problem) if holes::is_of_a_place(&problem) => {
+                    let detail = holes::detail_of(&problem);
                     links.report.entries += 1;
                     links.report.add(Problem {
                         thing: Some(thing.clone()),

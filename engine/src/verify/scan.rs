@@ -5,7 +5,7 @@
 //! that whoever checks a unit has all ids that a batch signature covers.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
+use crate::holes;
 use crate::progress;
 use crate::prototype;
 use crate::schema::{self, Tag};
-use crate::storage::Direction;
 use crate::store::{Located, Store};
 use crate::stored::{BatchHead, Block, StoredPayload};
 
@@ -129,39 +129,39 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
     let mut unit = Unit { number: 0, blocks: Vec::new() };
     let mut gaps = Vec::new();
     let mut expected = 0;
-    let mut reason = NO_BLOCK;
+    let mut reason = NO_BLOCK.to_owned();
     // Until where the batch at hand goes on.
     let mut batch_end = 0;
-    for row in store.storage.scan(&schema::blocks_between(0, size), Direction::Forward) {
+    let walked = holes::each_row(&*store.storage, &schema::blocks_between(0, size), |row| {
         let (key, bytes) = match row {
             Ok(row) => row,
             Err(problem) => {
-                let _ = to_workers.send(Err(problem.into()));
-                return;
+                reason = holes::unreadable(&problem);
+                return Ok(ControlFlow::Continue(()));
             }
         };
         let Some(first) = schema::first_of_block(&key) else {
             let detail = "a row among the blocks is none".to_owned();
             gaps.push(Gap { positions: expected..expected, detail });
-            continue;
+            return Ok(ControlFlow::Continue(()));
         };
         if first > expected {
-            gaps.push(Gap { positions: expected..first, detail: reason.to_owned() });
+            gaps.push(Gap { positions: expected..first, detail: reason.clone() });
         }
         expected = expected.max(first);
         let Ok(block) = Block::from_bytes(first, &bytes) else {
             // A gap as far as the next block.
-            reason = "the layout of its block does not decode";
-            continue;
+            "the layout of its block does not decode".clone_into(&mut reason);
+            return Ok(ControlFlow::Continue(()));
         };
-        reason = NO_BLOCK;
+        NO_BLOCK.clone_into(&mut reason);
         let len = block.len() as u64;
         let head = store.segment_key(first).ok().and_then(|key| block.head(&key, first).ok().flatten());
         if unit.blocks.len() >= UNIT_BLOCKS && first >= batch_end {
             let number = unit.number + 1;
             let full = std::mem::replace(&mut unit, Unit { number, blocks: Vec::new() });
             if to_workers.send(Ok((full, std::mem::take(&mut gaps)))).is_err() {
-                return;
+                return Ok(ControlFlow::Break(()));
             }
         }
         if let Some(head) = head.filter(|head| head.first == first) {
@@ -169,9 +169,14 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
         }
         expected = expected.max(first.saturating_add(len));
         unit.blocks.push((first, bytes));
+        Ok(ControlFlow::Continue(()))
+    });
+    if let Err(problem) = walked {
+        let _ = to_workers.send(Err(problem));
+        return;
     }
     if expected < size {
-        gaps.push(Gap { positions: expected..size, detail: reason.to_owned() });
+        gaps.push(Gap { positions: expected..size, detail: reason });
     }
     let _ = to_workers.send(Ok((unit, gaps)));
 }

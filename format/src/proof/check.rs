@@ -53,7 +53,9 @@ pub struct ProofReport {
     pub entries: u64,
     /// Entries whose content is shown.
     pub shown: u64,
-    /// Entries whose payload is here without its key.
+    /// Entries whose content was sealed to the reader, and opened.
+    pub opened: u64,
+    /// Entries whose payload is here without a key to it.
     pub sealed: u64,
     /// Entries whose header alone is here.
     pub withheld: u64,
@@ -287,6 +289,7 @@ impl ProofCheck {
         self.link(number, &id, place, &header);
         let count = match &content {
             Content::Shown(_) => &mut self.report.shown,
+            Content::Opened(_) => &mut self.report.opened,
             Content::Sealed => &mut self.report.sealed,
             Content::Withheld => &mut self.report.withheld,
         };

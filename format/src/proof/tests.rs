@@ -3,8 +3,8 @@ use crate::audit::{Fault, Memos, Standing};
 use crate::merkle;
 use crate::stream::{Digest, hash_of_line};
 use crate::{
-    Body, CardFields, Checkpoint, DecryptionKey, EntryId, Fields, Header, Signature, SigningKey, Suite, Time, payload,
-    signature,
+    Body, CardFields, Checkpoint, DecryptionKey, EntryId, Envelope, Fields, Header, Kek, KekPacket, Signature,
+    SigningKey, Suite, Time, envelope, payload, signature,
 };
 
 fn node() -> SigningKey {
@@ -202,6 +202,34 @@ fn what_is_withheld_or_sealed_is_told_apart() {
     assert!(report.is_good());
     assert_eq!((report.shown, report.sealed, report.withheld), (1, 1, 1));
     assert_eq!(proven.iter().map(|found| found.content.as_str()).collect::<Vec<_>>(), ["shown", "sealed", "withheld"]);
+}
+
+#[test]
+fn what_is_sealed_to_a_reader_opens_for_it_alone() {
+    let world = World::new(9);
+    let (key, other) = (DecryptionKey::from_bytes([6; 32]), DecryptionKey::from_bytes([7; 32]));
+    let (from, kek) = (node().node_key().origin(), Kek::from_bytes([4; 32]));
+    let packet = KekPacket::seal_x25519(&kek, from, &key.encryption_key(), &mut rand::rng()).unwrap();
+    let mut out = Vec::new();
+    let mut encoder = ProofEncoder::new(&world.header(history("a")), &mut out);
+    for place in [0, 3, 6] {
+        let mut entry = world.entries[place as usize].clone();
+        // The last one has an envelope that does not open it.
+        let sealed = envelope::seal_cek(&kek, &entry.id(), &cek(if place == 6 { 99 } else { place }));
+        entry.envelopes.push(Envelope::new(from, sealed, vec![packet.clone()]).unwrap());
+        encoder.entry(&world.leaves[..], place, None, entry, &mut out).unwrap();
+    }
+    encoder.end(&world.leaves[..], &mut out).unwrap();
+    for (key, words) in [(key, ["opened", "opened", "sealed"]), (other, ["sealed"; 3])] {
+        let (reader, mut check, mut memos) = (ProofReader::new(key), ProofCheck::new(), Memos::default());
+        let mut found = Vec::new();
+        for (line, number) in lines(&out).iter().zip(1..) {
+            found.extend(check.take(examine_as(line, number, &mut memos, Some(&reader))));
+        }
+        assert!(check.finish().is_good());
+        assert_eq!(found.iter().map(|found| found.content.as_str()).collect::<Vec<_>>(), words);
+    }
+    assert!(check(&out).1.is_good());
 }
 
 #[test]

@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::command::{
     actor, append, audience, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get, help,
-    import, init, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, salvage, serve, share,
-    show, stats, sync, token, verify, verify_proof,
+    import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, salvage, serve,
+    share, show, stats, sync, token, verify, verify_proof,
 };
 use super::environment;
 use super::error::Outcome;
@@ -344,6 +344,9 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
     RecoveryKey(recovery_key::Args),
+    /// Keep the keyring elsewhere too, and put it back
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Go on as another node: for copies and restored backups
     NewNodeKey(new_node_key::Args),
     /// Make a new database from what can still be read of a damaged one
@@ -414,12 +417,14 @@ impl Command {
         if let Self::Verify(args) = self {
             return !args.is_of_files();
         }
+        if let Self::VerifyProof(args) = self {
+            return args.opens_database();
+        }
         !matches!(
             self,
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
-                | Self::VerifyProof(_)
                 | Self::Serve(_)
                 | Self::Demo(_)
                 | Self::Completions(_)

@@ -170,6 +170,15 @@ impl Context {
         Ok(db)
     }
 
+    /// Closes the database after what was done in it is durable. What goes wrong
+    /// then, such as the checkpoint that is signed last, takes nothing of that: it
+    /// is a warning.
+    pub(crate) fn close(&self, db: Database) {
+        if let Err(problem) = db.close() {
+            warn_of_closing(&self.console, problem);
+        }
+    }
+
     /// Has another passphrase read than the one that opens the database.
     pub(crate) fn ask(&self, question: &Question) -> Outcome<Passphrase> {
         self.console.answer(&self.sources, question).map(passphrase::passphrase)
@@ -279,6 +288,15 @@ fn locate(failure: Failure, dir: &Path) -> Failure {
         }
         _ => failure,
     }
+}
+
+/// Says that a database was not closed as it should be.
+pub(crate) fn warn_of_closing(console: &Console, problem: thingdb::Error) {
+    let failure = Failure::from(problem);
+    let mut warning =
+        console.warning("close", format!("the database could not be closed as it should be: {}", failure.whole()));
+    warning = warning.cause("what was asked for is done and durable; the node's own checkpoint does not count it yet");
+    warning.hint("thingdb doctor").say();
 }
 
 fn say(console: &Console, warning: &Warning) {

@@ -379,6 +379,9 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         thingdb::Error::Cancelled => (Exit::Interrupted, "interrupted", ""),
         p if p.is_disk_full() => (Exit::DiskFull, DISK_FULL, MAKE_ROOM),
         p if p.is_read_only() => (Exit::Unexpected, "read-only", "thingdb doctor"),
+        thingdb::Error::Keyring(_) if problem.is_damaged() => {
+            (Exit::NotVerified, "damaged", "thingdb keyring import FILE puts back one that was kept; thingdb doctor")
+        }
         p @ thingdb::Error::Storage(_) if p.is_damaged() => (
             Exit::NotVerified,
             "damaged",

@@ -55,6 +55,7 @@ pub(crate) mod talk;
 pub(crate) mod text;
 mod times;
 mod unescape;
+mod unreadable;
 pub(crate) mod unwrap;
 mod usage;
 pub(crate) mod user;

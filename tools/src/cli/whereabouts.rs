@@ -7,7 +7,7 @@ use super::args::Cli;
 use super::find::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "actor",
     "append",
     "audience",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 32] = [
     "forks",
     "get",
     "import",
+    "keyring",
     "log",
     "ls",
     "migrate",

@@ -215,7 +215,7 @@ fn tell_who_signs(context: &Context, db: &Db, gone: &Known) -> Outcome {
 
 fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
     let known = all(&db)?.into_iter().find(|known| known.id == *key);
-    db.close()?;
+    context.close(db);
     context.did(CHANGED);
     known.map_or(Ok(()), |known| show(context, &known))
 }

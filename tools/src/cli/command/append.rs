@@ -121,7 +121,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let end = append.read(&Lines::spawn(source));
     let mut summary = append.end()?;
     summary.interrupted = end.as_ref().is_ok_and(|end| *end == End::Interrupted);
-    let end = end.and_then(|end| db.close().map(|()| end).map_err(Failure::from));
+    let end = if args.speed.relaxed {
+        end.and_then(|end| db.close().map(|()| end).map_err(Failure::from))
+    } else {
+        context.close(db);
+        end
+    };
     context.did(format!("{} stored", counted(summary.added, "entry is", "entries are")));
     say(context, &summary, start.elapsed())?;
     context.told();

@@ -101,7 +101,7 @@ pub(crate) fn unshare(context: &Context, args: &Unshare) -> Outcome {
 
 fn finish(context: &Context, db: Database) -> Outcome {
     let audience = db.audience()?;
-    db.close()?;
+    context.close(db);
     print(context, &audience)
 }
 

@@ -47,11 +47,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
     if args.certificate {
         let certificate = certificate::of_node(&db)?;
-        db.close()?;
+        context.close(db);
         return context.output.line(certificate::pem(&certificate).trim_end());
     }
     let card = db.card()?;
-    db.close()?;
+    context.close(db);
     if context.output.chosen().is_none() || !context.output.is_json() {
         return context.output.line(&card.to_string());
     }

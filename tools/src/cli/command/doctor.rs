@@ -1,9 +1,11 @@
 //! `thingdb doctor`: what is wrong or unwise, and what to do about it.
 
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::{Db, SlotKind, Time};
+use thingdb::{Db, KeyringFile, SlotKind, Time, Warning};
 
 use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
@@ -20,10 +22,17 @@ const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
 Examples:
   thingdb doctor
   thingdb doctor --json
+  thingdb doctor --fix
 
 It looks at what surrounds the entries: files, modes, space, clock, keys.
-Whether the entries are genuine is what thingdb verify finds out.")]
-pub(crate) struct Args {}
+Whether the entries are genuine is what thingdb verify finds out. With --fix it
+does what loses nothing: it takes away modes that let others in, removes files
+that were left half written, and signs a checkpoint if there is none.")]
+pub(crate) struct Args {
+    /// Put right what can be without losing anything
+    #[arg(long)]
+    fix: bool,
+}
 
 /// The members of the JSON.
 #[derive(Serialize)]
@@ -45,16 +54,19 @@ struct Check {
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
+    /// It was wrong.
+    Fixed,
     Warn,
     Fail,
 }
 
 /// Examines the database and its surroundings.
-pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (dir, console) = (context.dir()?, &context.console);
     let mut checks = Vec::new();
-    checks.extend(context.sources.file().and_then(|path| passphrase_file(console, path)));
-    checks.push(keyring_mode(console, dir));
+    checks.extend(context.sources.file().and_then(|path| passphrase_file(console, path, args.fix)));
+    checks.extend(keyring_files(console, dir, args.fix));
+    checks.extend(set_aside(dir));
     checks.push(space(console, dir));
     if context.is_in_server() {
         checks.push(Check::new(
@@ -66,13 +78,15 @@ pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
     let opened = context.open();
     let failure = match &opened {
         Ok(db) => {
-            checks.extend(contents(db)?);
+            checks.extend(contents(db, args.fix)?);
+            checks.push(left_over(db, args.fix)?);
             None
         }
         // A server will say it all.
         Err(_) if context.is_handed_over() => return Err(Failure::silent()),
         Err(failure) => {
-            checks.push(Check::new("open", State::Fail, failure.fact()));
+            let check = Check::new("open", State::Fail, failure.whole());
+            checks.push(failure.hints().iter().filter(|hint| *hint != "thingdb doctor").fold(check, Check::hint));
             Some(failure)
         }
     };
@@ -93,6 +107,7 @@ fn say(context: &Context, findings: &Findings) -> Outcome {
     for check in &findings.checks {
         let state = match check.state {
             State::Ok => "ok  ",
+            State::Fixed => "done",
             State::Warn => "warn",
             State::Fail => "FAIL",
         };
@@ -109,33 +124,117 @@ impl Check {
         Self { check, state, detail: detail.into(), hint: None }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hints) => format!("{hints}; {}", hint.as_ref()),
+            None => hint.as_ref().to_owned(),
+        });
         self
+    }
+
+    /// A file that others can read: with `fix` they cannot any more.
+    fn of_mode(check: &'static str, path: &Path, fact: String, fix: bool) -> Self {
+        if fix {
+            let permissions = std::fs::Permissions::from_mode(0o600);
+            return match std::fs::set_permissions(path, permissions) {
+                Ok(()) => Self::new(check, State::Fixed, format!("{fact}; it has mode 600 now")),
+                Err(problem) => Self::new(check, State::Warn, format!("{fact}, and that cannot be changed: {problem}")),
+            };
+        }
+        Self::new(check, State::Warn, fact).hint(format!("chmod 600 {}", find::quoted_path(path)))
     }
 }
 
-fn passphrase_file(console: &Console, path: &Path) -> Option<Check> {
+fn passphrase_file(console: &Console, path: &Path, fix: bool) -> Option<Check> {
     let file = console.open(path, Access::Read).ok()?;
     let name = path.display();
     Some(if passphrase::is_readable_by_others(file.file()) {
-        Check::new("passphrase", State::Warn, format!("{name} is readable by other users"))
-            .hint(format!("chmod 600 {}", find::quoted_path(path)))
+        Check::of_mode("passphrase", path, format!("{name} is readable by other users"), fix)
     } else {
         Check::new("passphrase", State::Ok, format!("{name} is readable by its owner only"))
     })
 }
 
-fn keyring_mode(console: &Console, dir: &Path) -> Check {
-    let path = dir.join("keyring");
-    match console.open(&path, Access::Read) {
-        Err(problem) => Check::new("keyring", State::Fail, format!("{}: {problem}", path.display())),
-        Ok(file) if passphrase::is_readable_by_others(file.file()) => {
-            Check::new("keyring", State::Warn, "readable by other users, who can then try passphrases on it")
-                .hint(format!("chmod 600 {}", find::quoted_path(&path)))
+/// The two files of the keyring, before an opening mends one of them.
+fn keyring_files(console: &Console, dir: &Path, fix: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut contents = Vec::new();
+    for name in ["keyring", "keyring.copy"] {
+        let path = dir.join(name);
+        let bytes = console.open(&path, Access::Read).and_then(|mut file| {
+            if passphrase::is_readable_by_others(file.file()) {
+                let fact = format!("{name} is readable by other users, who can then try passphrases on it");
+                checks.push(Check::of_mode("keyring", &path, fact, fix));
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        let read = bytes.map_err(|problem| problem.to_string());
+        let parsed = read.and_then(|bytes| KeyringFile::from_bytes(bytes).map_err(|problem| problem.to_string()));
+        match parsed {
+            Ok(file) => contents.push(file),
+            // Opening makes it anew from the other one.
+            Err(problem) => {
+                let problem = problem.replace("the keyring that was given", "it");
+                checks.push(Check::new("keyring", State::Warn, format!("{}: {problem}", path.display())));
+            }
         }
-        Ok(_) => Check::new("keyring", State::Ok, "readable by its owner only"),
     }
+    match &contents[..] {
+        [] => checks.push(
+            Check::new("keyring", State::Fail, "neither of its two files is whole: nothing can be read")
+                .hint("thingdb keyring import FILE, with one that was kept elsewhere"),
+        ),
+        [keyring, copy] if keyring == copy && checks.is_empty() => {
+            checks.push(
+                Check::new("keyring", State::Ok, "there twice, and readable by its owner only")
+                    .hint("keep a third one where this disk is not: thingdb keyring export -o FILE"),
+            );
+        }
+        [keyring, copy] if keyring != copy => {
+            checks.push(Check::new(
+                "keyring",
+                State::Warn,
+                "its two files differ: the newer one opens, the other is mended",
+            ));
+        }
+        _ => {}
+    }
+    checks
+}
+
+/// What was put out of the way when something was mended or made anew.
+fn set_aside(dir: &Path) -> Option<Check> {
+    let names = std::fs::read_dir(dir).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.contains(".aside-")).collect();
+    if names.is_empty() {
+        return None;
+    }
+    names.sort();
+    let fact = format!("kept from before something was mended: {}", names.join(", "));
+    let paths = names.iter().map(|name| find::quoted_path(&dir.join(name))).collect::<Vec<_>>().join(" ");
+    Some(
+        Check::new("aside", State::Warn, fact)
+            .hint(format!("thingdb verify; if all entries are there, nothing needs them: rm -r {paths}")),
+    )
+}
+
+/// What a process that was killed left half written.
+fn left_over(db: &Db, fix: bool) -> Outcome<Check> {
+    let names = if fix { db.remove_unfinished()? } else { db.unfinished()? };
+    let fact = |state: &str| {
+        format!(
+            "{} half written when a process was killed{state}: {}",
+            counted(names.len() as u64, "file was", "files were"),
+            names.join(", ")
+        )
+    };
+    Ok(match (names.is_empty(), fix) {
+        (true, _) => Check::new("left over", State::Ok, "nothing is half written"),
+        (false, true) => Check::new("left over", State::Fixed, fact(", and removed now")),
+        (false, false) => Check::new("left over", State::Warn, fact("")).hint("thingdb doctor --fix"),
+    })
 }
 
 fn space(console: &Console, dir: &Path) -> Check {
@@ -155,7 +254,7 @@ fn space(console: &Console, dir: &Path) -> Check {
 }
 
 /// What can be known once the database is open.
-fn contents(db: &Db) -> Outcome<Vec<Check>> {
+fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
     let stats = db.stats()?;
     let counts = format!(
         "store version {}, {}, {}",
@@ -164,11 +263,9 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
         counted(stats.things, "thing", "things")
     );
     let mut checks = vec![Check::new("open", State::Ok, counts)];
-    checks.extend(
-        db.warnings()
-            .iter()
-            .map(|warning| Check::new("ledger", State::Warn, warning.to_string()).hint("thingdb verify")),
-    );
+    for warning in db.warnings() {
+        checks.push(noticed(db, &warning, fix)?);
+    }
     checks.push(signer(db));
     checks.extend(contradictions(db)?);
     checks.extend(exchanges(db)?);
@@ -176,6 +273,35 @@ fn contents(db: &Db) -> Outcome<Vec<Check>> {
     checks.push(recovery(db));
     checks.push(clock(db)?);
     Ok(checks)
+}
+
+/// What was noticed when the database was opened.
+fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
+    let fact = warning.to_string();
+    Ok(match warning {
+        // It is mended, or says what to do.
+        Warning::Keyring(_) => Check::new("keyring", State::Warn, fact),
+        Warning::Repaired(_) => Check::new("repaired", State::Fixed, fact),
+        Warning::KeyringMode(_) => Check::new("keyring", State::Warn, fact).hint("thingdb doctor --fix"),
+        Warning::DirectoryMode(_) if fix => {
+            let mode = std::fs::metadata(db.dir()).map(|found| found.permissions().mode() & 0o755);
+            let done = mode.and_then(|mode| std::fs::set_permissions(db.dir(), std::fs::Permissions::from_mode(mode)));
+            match done {
+                Ok(()) => Check::new("directory", State::Fixed, format!("{fact}; they cannot any more")),
+                Err(problem) => Check::new("directory", State::Warn, format!("{fact}; {problem}")),
+            }
+        }
+        Warning::DirectoryMode(_) => Check::new("directory", State::Warn, fact).hint("thingdb doctor --fix"),
+        Warning::Checkpoint(_) if fix && db.is_writable() => {
+            let note = db.checkpoint()?;
+            let size = counted(note.claimed().size, "entry", "entries");
+            Check::new("checkpoint", State::Fixed, format!("{fact}; one of {size} is signed now"))
+                .hint("thingdb verify --checkpoint NOTE, with one that was kept elsewhere, shows whether some are gone")
+        }
+        Warning::Checkpoint(_) => Check::new("checkpoint", State::Warn, fact)
+            .hint("thingdb verify --checkpoint NOTE, with one that was kept elsewhere; then thingdb doctor --fix"),
+        _ => Check::new("ledger", State::Warn, fact).hint("thingdb verify"),
+    })
 }
 
 /// Who signs if nobody is named.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::cli::array::Array;
 use crate::cli::compress::{Compression, Compressor};
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{counted, grouped};
+use crate::cli::error::{Exit, Failure, Outcome};
+use crate::cli::output::{counted, grouped, printable};
 use crate::cli::passphrase::Question;
 use crate::cli::reader::{Exported, Reader, Wanted};
 use crate::cli::remote::RemoteArgs;
@@ -78,7 +78,34 @@ struct Summary {
     entries: u64,
     bytes: u64,
     next_position: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    lost: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<HoleJson>,
 }
+
+/// Entries that could not be read.
+#[derive(Serialize)]
+struct HoleJson {
+    first_position: u64,
+    last_position: u64,
+    detail: String,
+    /// Those that the index knows.
+    entries: Vec<LostJson>,
+}
+
+#[derive(Serialize)]
+struct LostJson {
+    thing: String,
+    seq: u64,
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Holes that are shown.
+const MAX_SHOWN: usize = 8;
 
 /// Writes the stream.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
@@ -88,16 +115,45 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let mut out = BufWriter::new(context.console.stdout());
             let summary = export(context, &*source, args, "stdout", &mut out)?;
             context.console.note(&sentence(&summary));
-            Ok(())
+            conclude(&summary)
         }
         Some(path) => {
             let mut file = BufWriter::new(context.console.replace(path)?);
             let name = path.display().to_string();
             let summary = export(context, &*source, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
-            say(context, &summary)
+            say(context, &summary)?;
+            conclude(&summary)
         }
     }
+}
+
+/// What could not be read is named, and is not in the stream.
+fn conclude(summary: &Summary) -> Outcome {
+    if summary.lost == 0 {
+        return Ok(());
+    }
+    let named = |hole: &HoleJson| {
+        let entries =
+            hole.entries.iter().take(MAX_SHOWN).map(|lost| format!("{} #{}", printable(&lost.thing), lost.seq));
+        let entries = entries.collect::<Vec<_>>().join(", ");
+        let places = match hole.last_position.saturating_sub(hole.first_position) {
+            0 => format!("position {}", hole.first_position),
+            _ => format!("positions {} to {}", hole.first_position, hole.last_position),
+        };
+        if entries.is_empty() {
+            format!("{places}: {}", hole.detail)
+        } else {
+            format!("{places} ({entries}): {}", hole.detail)
+        }
+    };
+    let lost = counted(summary.lost, "entry", "entries");
+    let failure = Failure::new(Exit::Partly, "holes", format!("{lost} cannot be read, and the stream is a part"));
+    let failure = failure.causes(summary.holes.iter().take(MAX_SHOWN).map(named));
+    let more = summary.holes.len().saturating_sub(MAX_SHOWN);
+    let failure = if more > 0 { failure.cause(format!("and {more} more places")) } else { failure };
+    Err(failure
+        .hint("thingdb doctor tells how to get them back; import this stream elsewhere only beside a better one"))
 }
 
 fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {
@@ -144,10 +200,16 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
     if let Some(problem) = problem {
         return Err(Failure::file(name, &problem));
     }
-    let Exported { entries, next_position, bytes: streamed } = exported?;
+    let Exported { entries, next_position, bytes: streamed, lost, holes } = exported?;
     out.flush().map_err(|problem| Failure::file(name, &problem))?;
     meter.end(entries, streamed);
-    Ok(Summary { entries, bytes, next_position })
+    let holes = holes.into_iter().map(|hole| HoleJson {
+        first_position: hole.positions.start,
+        last_position: hole.positions.end.saturating_sub(1),
+        detail: hole.detail,
+        entries: hole.entries.into_iter().map(|(thing, seq)| LostJson { thing: thing.to_string(), seq }).collect(),
+    });
+    Ok(Summary { entries, bytes, next_position, lost, holes: holes.collect() })
 }
 
 fn say(context: &Context, summary: &Summary) -> Outcome {
@@ -155,7 +217,7 @@ fn say(context: &Context, summary: &Summary) -> Outcome {
 }
 
 fn sentence(summary: &Summary) -> String {
-    let Summary { entries, bytes, next_position } = summary;
+    let Summary { entries, bytes, next_position, .. } = summary;
     let entries = counted(*entries, "entry", "entries");
     format!("exported {entries}, {} bytes; the next time: --since {next_position}", grouped(*bytes))
 }

@@ -158,7 +158,7 @@ pub(crate) fn resolve(context: &Context, args: &ResolveArgs) -> Outcome {
     let keep = head(&db, &args.thing, &args.keep)?;
     let receipt = db.resolve(&args.thing, &keep, &args.reason, args.actor.as_deref())?;
     context.did(format!("the entry is stored: {} #{} {}", printable(receipt.thing.as_str()), receipt.seq, receipt.id));
-    db.close()?;
+    context.close(db);
     if context.output.is_json() {
         #[derive(Serialize)]
         struct Resolved {

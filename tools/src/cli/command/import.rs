@@ -89,15 +89,28 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (lines, is_array) = unpacked.map_err(|problem| Failure::file(&args.input, &problem))?;
     let db = context.open()?;
     let _patience = console.patience();
-    let imported = import(context, &db, args, (lines, is_array), rejects.as_mut())?;
+    let before = db.stats()?.entries;
+    let imported = import(context, &db, args, (lines, is_array), rejects.as_mut());
+    let imported = imported.map_err(|failure| tell_taken(context, &db, before, failure))?;
     let hints = card::hints(context, &db, &args.input, &imported.reasons)?;
-    db.close()?;
+    context.close(db);
     context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
     rejects.map_or(Ok(()), Rejects::end)?;
     let summary = ImportedJson::new(&imported, console.is_interrupted());
     say(context, args, &summary, &imported)?;
     context.told();
     conclude(args, &summary, &imported, hints)
+}
+
+/// An import that ended early says how far it came. In a server others write,
+/// too, and nobody counts whose entries are whose.
+fn tell_taken(context: &Context, db: &Db, before: u64, failure: Failure) -> Failure {
+    let taken = db.stats().map_or(0, |stats| stats.entries.saturating_sub(before));
+    if taken == 0 || context.is_in_server() {
+        return failure;
+    }
+    let taken = counted(taken, "entry was", "entries were");
+    failure.cause(format!("{taken} taken in before that; the same command again takes the rest"))
 }
 
 fn import(

@@ -142,7 +142,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         recovery_key_file: keep.as_ref().and_then(Keep::file),
         recovery_key: keep.as_ref().zip(recovery_key.as_ref()).and_then(|(keep, key)| keep.shown(key.as_str())),
     };
-    db.close()?;
+    if let Err(problem) = db.close() {
+        context::warn_of_closing(&context.console, problem);
+    }
     say(context, &created)
 }
 
@@ -208,6 +210,9 @@ fn say(context: &Context, created: &Created<'_>) -> Outcome {
         if created.recovery_key.is_some() {
             context.console.note(recovery_key::SHOWN_ONCE);
         }
+    }
+    if context.output.is_terminal() {
+        context.console.hint("thingdb keyring export -o FILE, and keep it where this disk is not");
     }
     let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {

@@ -12,6 +12,7 @@ use crate::cli::remote::RemoteArgs;
 use crate::cli::span::Span;
 use crate::cli::table::Table;
 use crate::cli::times::{self, Times, TimesArgs};
+use crate::cli::unreadable::Unreadable;
 use crate::cli::{find, heads, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
@@ -79,7 +80,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let reader = &*source;
     let most = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let part = Part { span, newest_first: !args.reverse, most };
-    let mut entries = reader.history(&args.thing, part)?.ok_or_else(|| find::no_thing(reader, &args.thing))?;
+    let unreadable = Unreadable::default();
+    let entries = reader.history(&args.thing, part)?.ok_or_else(|| find::no_thing(reader, &args.thing))?;
+    let mut entries = unreadable.past(entries);
     let first = entries.next().transpose()?;
     if first.as_ref().is_some_and(|entry| entry.heads() > 1)
         && let Some(latest) = reader.latest(&args.thing)?
@@ -88,11 +91,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let mut entries = first.into_iter().map(Ok).chain(entries);
     if args.graph {
-        return draw(context, entries);
+        draw(context, entries)?;
+        return unreadable.conclude();
     }
     let mut out = Printer::new(context, reader, args);
     entries.try_for_each(|entry| out.take(entry?))?;
-    out.end()
+    out.end()?;
+    drop(entries);
+    unreadable.conclude()
 }
 
 /// Draws entries, newest first.

@@ -11,6 +11,7 @@ use crate::cli::reader::Listing;
 use crate::cli::record::ThingJson;
 use crate::cli::remote::RemoteArgs;
 use crate::cli::times::{self, Times, TimesArgs};
+use crate::cli::unreadable::Unreadable;
 
 const PAGE: usize = 100;
 
@@ -65,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     let mut things = source.things(listing)?;
     let mut last = None;
-    let page = things.by_ref().take(limit).inspect(|thing| {
+    let unreadable = Unreadable::default();
+    let page = unreadable.past(things.by_ref().take(limit)).inspect(|thing| {
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
     });
     match context.output.format() {
@@ -76,7 +78,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
         context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
     }
-    Ok(())
+    unreadable.conclude()
 }
 
 fn json(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {

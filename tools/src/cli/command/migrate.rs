@@ -126,7 +126,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         what: args.dir.clone(),
     })?;
     let report = migrate(context, &db, args, &old)?;
-    db.close()?;
+    context.close(db);
     context.did("what could be brought over is stored");
     say(context, &report)?;
     context.told();

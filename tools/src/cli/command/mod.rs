@@ -16,6 +16,7 @@ pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -78,6 +79,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Outcome {
         Command::Token(command) => token::run(context, &command),
         Command::Passwd(args) => passwd::run(context, args),
         Command::RecoveryKey(args) => recovery_key::run(context, &args),
+        Command::Keyring(command) => keyring::run(context, &command),
         Command::NewNodeKey(args) => new_node_key::run(context, &args),
         Command::Salvage(args) => salvage::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),

@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         what: dir.to_owned(),
     })?;
     replace(&db, &new)?;
-    db.close()?;
+    context.close(db);
     context.did(CHANGED);
     let dir = dir.display().to_string();
     if context.output.is_json() {

@@ -176,7 +176,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 db.set_peer_address(name, address)?;
             }
             let peer = known(&db, &db.peer(name)?)?;
-            db.close()?;
+            context.close(db);
             context.did(CHANGED);
             show(context, &peer)
         }
@@ -187,7 +187,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             })?;
             db.set_peer_address(name, &address)?;
             let peer = known(&db, &db.peer(name)?)?;
-            db.close()?;
+            context.close(db);
             context.did(CHANGED);
             show(context, &peer)
         }
@@ -195,7 +195,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let peer = db.peer(name)?;
             db.forget_checkpoint(&peer.origin())?;
             let peer = known(&db, &peer)?;
-            db.close()?;
+            context.close(db);
             context.did(CHANGED);
             context.console.note("the evidence stays where it is; the next exchange compares everything anew");
             show(context, &peer)
@@ -208,7 +208,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Rm { name } => {
             let peer = known(&db, &db.peer(name)?)?;
             let gone = db.remove_peer(name)?;
-            db.close()?;
+            context.close(db);
             context.did(CHANGED);
             removed(context, peer, &gone)
         }

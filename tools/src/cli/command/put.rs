@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         stored();
     } else {
         stored();
-        db.close()?;
+        context.close(db);
     }
     say(context, &receipt, &signer)
 }

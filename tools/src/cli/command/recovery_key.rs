@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let keep = Keep::new(context, args.output.as_deref())?;
     let db = context.open()?;
     let text = make(&db, &keep)?;
-    db.close()?;
+    context.close(db);
     context.did(match keep.file() {
         Some(file) => format!("the recovery key is in {}", printable(&file)),
         None => "the recovery key is made, and nobody has seen it: run the command again for another".to_owned(),

@@ -84,7 +84,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (None, Some(prefix)) => db.share_prefix(prefix, &to, args.since)?,
         (None, None) => return Err(Failure::usage("neither a thing nor --prefix is given")),
     };
-    db.close()?;
+    context.close(db);
     let ShareSummary { shared, known, undecryptable, full, displaced, .. } = summary;
     context.did(format!("{} sealed to {}", counted(shared, "entry is", "entries are"), printable(&to.join(", "))));
     if context.output.is_json() {

@@ -133,7 +133,7 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
         return Err(failure);
     }
     let peers = db.peers()?;
-    db.close()?;
+    context.close(db);
     context.did(match keep.file() {
         Some(file) => format!("the token is in {}", printable(&file)),
         None => {
@@ -156,7 +156,7 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
 fn list(context: &Context) -> Outcome {
     let db = context.open()?;
     let (tokens, peers) = (db.tokens(), db.peers()?);
-    db.close()?;
+    context.close(db);
     match context.output.format() {
         Format::Json | Format::Ndjson => {
             let mut list = context.output.list();
@@ -195,7 +195,7 @@ fn row(token: &Token, peers: &[Peer]) -> [String; 7] {
 fn remove(context: &Context, name: &str) -> Outcome {
     let db = context.open()?;
     let removed = db.remove_token(name)?;
-    db.close()?;
+    context.close(db);
     if !removed {
         return Err(Failure::not_found(format!("no token named {}", printable(name))).hint("thingdb token ls"));
     }

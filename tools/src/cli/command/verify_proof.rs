@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thingdb::format::audit::Standing;
-use thingdb::format::proof::{Anchor, Content, ProofCheck, ProofReport, Proven, Subject, examine};
+use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject, examine_as};
 use thingdb::format::{Body, Card};
 
 use crate::cli::card::{self, Whence};
@@ -31,9 +31,10 @@ Examples:
   thingdb verify-proof part-42.tdbproof --card @plant.card
   thingdb verify-proof part-42.tdbproof --card @plant.card --checkpoint kept.checkpoint
   thingdb verify-proof part-42.tdbproof --card @plant.card --entries
+  thingdb --db mine verify-proof part-42.tdbproof --card @plant.card --open   sealed to me
   thingdb verify-proof - --card @plant.card --json < part-42.tdbproof
 
-Needs no database, no passphrase and no network. --card says whom you trust: get
+Needs no database, no passphrase and no network, but for --open. --card says whom you trust: get
 it by a safe way, and compare its fingerprint. Without it the file is only
 consistent with itself. --checkpoint takes what you kept of that node: the
 ledger must have grown out of it.
@@ -54,9 +55,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
 
+    /// Open content that is sealed to the node of the database here
+    #[arg(long)]
+    open: bool,
+
     /// Print every entry with its content before the verdict; one object a line in a pipe
     #[arg(long)]
     entries: bool,
+}
+
+impl Args {
+    /// Whether a database is opened, for the key of its node.
+    pub(crate) const fn opens_database(&self) -> bool {
+        self.open
+    }
 }
 
 /// The result, and the members of its JSON.
@@ -67,6 +79,7 @@ struct ReportJson {
     subject: Option<SubjectJson>,
     entries: u64,
     shown: u64,
+    opened: u64,
     sealed: u64,
     withheld: u64,
     heads: Vec<String>,
@@ -149,8 +162,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
     let source = compress::reader(source).map_err(|problem| Failure::file(name, &problem))?;
+    let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
     let mut shown = Entries::new(context, args.entries);
-    read(context, name, BufReader::new(source), &mut check, &mut shown)?;
+    read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut shown)?;
     let report = check.finish();
     say(context, &report, &cards, shown)?;
     conclude(&report, args)
@@ -160,6 +174,7 @@ fn read(
     context: &Context,
     name: &str,
     mut source: impl BufRead,
+    reader: Option<&ProofReader>,
     check: &mut ProofCheck,
     shown: &mut Entries,
 ) -> Outcome {
@@ -178,7 +193,7 @@ fn read(
             }
             bytes = 0;
             let lines = std::mem::take(&mut lines);
-            for line in examiners.all(lines, |line: Vec<u8>, number, memos| examine(&line, number, memos)) {
+            for line in examiners.all(lines, |line: Vec<u8>, number, memos| examine_as(&line, number, memos, reader)) {
                 if let Some(proven) = check.take(line) {
                     shown.take(&proven)?;
                 }
@@ -246,9 +261,9 @@ fn actor(proven: &Proven) -> String {
 }
 
 fn row(proven: &Proven) -> [Painted; COLUMNS] {
-    let (action, content) = match &proven.content {
-        Content::Shown(body) => (printable(body.action()).into_owned(), excerpt(body)),
-        hidden => (String::new(), format!("({})", hidden.as_str())),
+    let (action, content) = match proven.content.body() {
+        Some(body) => (printable(body.action()).into_owned(), excerpt(body)),
+        None => (String::new(), format!("({})", proven.content.as_str())),
     };
     [
         proven.header.seq.to_string().into(),
@@ -269,7 +284,7 @@ fn excerpt(body: &Body) -> String {
 
 fn object(proven: &Proven) -> EntryJson {
     let header = &proven.header;
-    let body = if let Content::Shown(body) = &proven.content { Some(body) } else { None };
+    let body = proven.content.body();
     let signed_as = body.map(Body::actor_name).filter(|name| proven.name.as_deref() != Some(name));
     EntryJson {
         place: proven.place,
@@ -322,6 +337,7 @@ fn json(report: &ProofReport) -> ReportJson {
         subject: header.map(|header| SubjectJson { kind: header.subject.kind(), from, to }),
         entries: report.entries,
         shown: report.shown,
+        opened: report.opened,
         sealed: report.sealed,
         withheld: report.withheld,
         heads: report.heads.iter().take(64).map(ToString::to_string).collect(),

@@ -106,7 +106,8 @@ impl Reader for Db {
     ) -> Outcome<Exported> {
         let mut progress = |progress: thingdb::Progress| tell(progress.done, progress.total, progress.bytes);
         let form = if wanted.binary { StreamForm::Binary } else { StreamForm::Lines };
-        let mut options = ExportOptions::new().form(form).progress(&mut progress).while_wanted(wanted.is_wanted);
+        let mut options =
+            ExportOptions::new().form(form).past_holes(true).progress(&mut progress).while_wanted(wanted.is_wanted);
         if let Some(since) = wanted.since {
             options = options.since(since);
         }
@@ -120,6 +121,12 @@ impl Reader for Db {
             options = options.passphrase(archive, KdfParams::DEFAULT);
         }
         let exported = Self::export(self, options, out)?;
-        Ok(Exported { entries: exported.entries, next_position: exported.next_position, bytes: exported.bytes })
+        Ok(Exported {
+            entries: exported.entries,
+            next_position: exported.next_position,
+            bytes: exported.bytes,
+            lost: exported.lost,
+            holes: exported.holes,
+        })
     }
 }

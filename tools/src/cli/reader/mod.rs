@@ -76,7 +76,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// What was written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Exported {
     /// Entries in the stream.
     pub(crate) entries: u64,
@@ -84,6 +84,10 @@ pub(crate) struct Exported {
     pub(crate) next_position: u64,
     /// Bytes of the stream.
     pub(crate) bytes: u64,
+    /// Entries that could not be read.
+    pub(crate) lost: u64,
+    /// Where they are.
+    pub(crate) holes: Vec<thingdb::Hole>,
 }
 
 /// The entries that an abbreviated id names.

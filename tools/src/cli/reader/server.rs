@@ -314,7 +314,9 @@ impl Server {
                 Broken::Newer(why) => Fault::Newer(why).into(),
                 Broken::Out(problem) => Stopped::Failure(Failure::output(&problem)),
             })?;
-            Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes })
+            // A server that cannot read an entry ends the stream there.
+            let (lost, holes) = (0, Vec::new());
+            Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes, lost, holes })
         })
     }
 }

@@ -175,7 +175,7 @@ pub(crate) fn run(context: &Context, way: Way, args: &Args) -> Outcome {
         None => once(context, &db, &peer, way, args),
         Some(every) => watch(context, &db, &peer, way, args, every),
     };
-    db.close()?;
+    context.close(db);
     done
 }
 
