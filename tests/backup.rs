@@ -59,7 +59,6 @@ fn assert_prefix(db: &Db, dest: &Path) -> u64 {
 }
 
 #[test]
-#[ignore = "databases have no journal yet"]
 fn a_backup_grows_with_the_database_and_is_restored() {
     let (scratch, db) = fresh();
     let (dest, new) = (scratch.path().join("backup"), scratch.path().join("new"));
@@ -96,7 +95,6 @@ fn a_backup_grows_with_the_database_and_is_restored() {
 }
 
 #[test]
-#[ignore = "databases have no journal yet"]
 fn a_backup_is_not_written_to_and_other_directories_are_left_alone() {
     let (scratch, db) = fresh();
     db.put("thing", "1").unwrap();
@@ -121,7 +119,6 @@ fn a_backup_is_not_written_to_and_other_directories_are_left_alone() {
 
 /// A database that was set back must not take the place of what the backup has.
 #[test]
-#[ignore = "databases have no journal yet"]
 fn a_database_that_was_set_back_is_refused() {
     let (scratch, db) = fresh();
     let at = |name: &str| scratch.path().join(name);
@@ -147,7 +144,6 @@ fn a_database_that_was_set_back_is_refused() {
 }
 
 #[test]
-#[ignore = "databases have no journal yet"]
 fn a_database_is_restored_as_it_was_before() {
     let (scratch, db) = fresh();
     let at = |name: &str| scratch.path().join(name);
@@ -188,7 +184,6 @@ fn a_database_is_restored_as_it_was_before() {
 
 /// Reading beside a writer: a prefix, nothing written, nobody waits.
 #[test]
-#[ignore = "databases have no journal yet"]
 fn reading_only_writes_nothing_beside_a_writer_and_after_it() {
     let (_scratch, db) = fresh();
     let dir = db.dir().to_owned();
@@ -220,7 +215,6 @@ fn reading_only_writes_nothing_beside_a_writer_and_after_it() {
 }
 
 #[test]
-#[ignore = "databases have no journal yet"]
 fn readers_and_backups_beside_writers_have_prefixes() {
     let (scratch, db) = fresh();
     let dest = scratch.path().join("backup");
@@ -258,7 +252,6 @@ fn readers_and_backups_beside_writers_have_prefixes() {
 /// Wherever a backup or a restore is killed, the backup has a prefix, and both can
 /// be done again.
 #[test]
-#[ignore = "databases have no journal yet"]
 fn backups_and_restores_that_are_killed_can_be_repeated() {
     let mut dice = Dice::new(seed("backup killed"));
     // In memory where that can be had: a kill leaves what a disk would have, too,
@@ -307,7 +300,6 @@ fn backups_and_restores_that_are_killed_can_be_repeated() {
 }
 
 #[test]
-#[ignore = "databases have no journal yet"]
 fn a_full_disk_leaves_the_backup_as_it_was() {
     let (scratch, db) = fresh();
     let disk = match Tmpfs::new(scratch.path(), "1m") {
@@ -342,7 +334,6 @@ fn a_full_disk_leaves_the_backup_as_it_was() {
 /// One file of the backup cut, flipped or gone: the next backup mends it, or says
 /// what it is, and nothing that opens is silently less.
 #[test]
-#[ignore = "databases have no journal yet"]
 fn damage_of_a_backup_is_told_or_mended() {
     let (scratch, db) = fresh();
     let dest = scratch.path().join("backup");

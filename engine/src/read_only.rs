@@ -16,6 +16,7 @@ use crate::keyring::{Keyring, KeyringError, Opening, Unlock};
 use crate::options::Options;
 use crate::standing::{self, Kept};
 use crate::storage::journal::{self, Hole};
+use crate::storage::open::Opened;
 use crate::storage::view::View;
 
 /// Opens a database and writes nothing; others may write.
@@ -28,7 +29,8 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     let view = Arc::new(View::open(&dir.join(journal::DIRECTORY), None)?);
     let mut keyring = if which() == before { keyring } else { self::keyring(dir, unlock)? };
     keyring.refuse_changes();
-    let db = Db::assemble(dir, None, Box::new(Arc::clone(&view)), keyring, None, Some(kept), options)?;
+    let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new() };
+    let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
     db.committer.close(Error::OpenedReadOnly);
     view.seal();
     view.holes().iter().filter_map(told).for_each(|warning| db.warn(warning));

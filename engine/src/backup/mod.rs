@@ -74,7 +74,7 @@ pub struct Backup {
 /// this or another process. What is new since the last one is copied. The first
 /// makes the directory, which has to be new or empty.
 ///
-/// ```no_run
+/// ```
 /// use thingdb::{Db, Passphrase};
 /// # let tmp = tempfile::tempdir()?;
 /// # let (dir, dest, new) = (tmp.path().join("things"), tmp.path().join("backup"), tmp.path().join("new"));
