@@ -111,7 +111,8 @@ impl Plan {
         let mut next = 1;
         for at in 0..files.len() {
             let (first, path, file, head, file_bytes) = &files[at];
-            if *first > until {
+            // The first file also says of which database the journal is.
+            if at > 0 && *first > until {
                 break;
             }
             let limit = files.get(at + 1).map(|(first, ..)| *first);
