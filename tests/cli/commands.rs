@@ -261,6 +261,15 @@ fn actors_are_made_listed_and_trusted() {
     // It is known that it is not trusted, and since when.
     assert!(world.run(&["actor", "show", "hq"]).ok().json()["withdrawn"].is_string());
     world.run(&["actor", "untrust", "hq"]).exit(3);
+    // The name can be given to others, who are told whose it was.
+    let whose = format!("hq is also the name of the key {}, in which trust was withdrawn", key.trim());
+    for args in [&["actor", "new", "hq"][..], &["actor", "rename", "press-7", "hq"]] {
+        let hint = format!("thingdb actor rename {} OTHER-NAME", key.trim());
+        world.run(args).ok().says(&whose).says(&hint);
+        world.run(&["actor", "rename", "hq", if args.len() == 3 { "hq-2" } else { "press-7" }]).ok();
+    }
+    let taken = world.run(&["actor", "trust", "alice", key.trim()]).exit(2);
+    taken.says("the name 'alice' is taken").says("thingdb actor ls").says("choose another name");
     world.run(&["actor", "show", "nobody"]).exit(3);
     world.run(&["actor", "trust", "x", "abc"]).exit(2);
 

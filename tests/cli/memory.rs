@@ -3,6 +3,8 @@
 
 use std::process::Stdio;
 
+use thingdb::format::Line;
+
 use super::world::{Answer, World, skip};
 use super::worst::{self, INPUT_BYTES, Worst};
 use crate::peak::{Table, Watch};
@@ -90,6 +92,34 @@ fn a_megabyte_that_unpacks_to_much_takes_little_memory() {
 #[test]
 fn what_is_kept_of_a_stream_takes_little_memory() {
     all_take_little(compressed(worst::plain(64 << 10)), &["--rejects", "rejects"]);
+}
+
+/// Their envelopes, which the frames name once, are left out where they would
+/// fill the disk.
+#[test]
+fn what_is_kept_of_frames_does_not_fill_the_disk() {
+    let world = fresh();
+    let Worst { bytes, .. } = worst::plain(256 << 10).into_iter().next().unwrap();
+    world.write("worst", &bytes);
+    let answer = world.run(&["import", "worst", "--json", "--rejects", "rejects"]).exit(6);
+    let refused = answer.json()["refused"].as_u64().unwrap();
+    let bare = answer.stderr.split(" entries are kept without envelopes").next().unwrap().rsplit('"').next().unwrap();
+    // Some stand beside the number so that it can be read.
+    let bare: u64 = bare.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
+    assert!(bare > 100 && bare < refused, "{bare} of {refused}");
+    let kept = std::fs::read(world.path("rejects")).unwrap();
+    assert!(kept.len() < 80 << 20, "{} bytes", kept.len());
+    let lines: Vec<&[u8]> = kept.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len() as u64, refused);
+    // Each is an entry all the same.
+    let envelopes = |line: &&[u8]| match Line::parse(line, 1).unwrap() {
+        Line::Entry(entry) => entry.envelopes.len(),
+        other => panic!("{other:?}"),
+    };
+    let counts: Vec<usize> = lines.iter().map(envelopes).collect();
+    println!("{bare} of {refused}, {} bytes, {counts:?}", kept.len());
+    assert_eq!(counts.iter().filter(|count| **count == 0).count() as u64, bare);
+    assert_eq!(counts.iter().filter(|count| **count == 8).count() as u64, refused - bare);
 }
 
 #[test]

@@ -91,6 +91,36 @@ fn an_interrupt_ends_the_wait() {
     child.wait().unwrap();
 }
 
+/// A program that started it learns of an exit code, not of a signal.
+#[test]
+fn an_interrupted_wait_has_an_exit_code() {
+    let world = World::new();
+    let _lock = hold(&world);
+    for (signal, args) in [("-INT", &["get", "lamp"][..]), ("-TERM", &["put", "lamp", "1"])] {
+        let mut child = piped(world.thingdb(&[&["--wait", "100"], args].concat()));
+        // Once it takes signals; before, they end it as they end all.
+        let takes = |line: &str| {
+            let mask = u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok()?;
+            Some(mask & 1 << 1 != 0 && mask & 1 << 14 != 0)
+        };
+        let status = format!("/proc/{}/status", child.id());
+        loop {
+            let Ok(text) = std::fs::read_to_string(&status) else {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return skip("the system does not tell which signals a process takes");
+            };
+            match text.lines().find_map(takes) {
+                Some(true) => break,
+                Some(false) => std::thread::yield_now(),
+                None => panic!("it ended: {:?}", Answer::wait(child)),
+            }
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        Answer::wait(child).exit(130);
+    }
+}
+
 /// The loop that everybody writes.
 #[test]
 fn a_loop_over_what_ls_prints_can_read_each_thing() {

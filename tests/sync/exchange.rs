@@ -380,19 +380,7 @@ fn what_is_shared_while_it_is_sent_is_sent_again() {
 #[test]
 fn an_entry_that_waited_for_what_is_sent_is_fetched_later() {
     let place = Place::new();
-    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
-    for (one, other) in [(&a, &b), (&a, &c), (&b, &c)] {
-        one.knows(other);
-    }
-    // c's entry comes to b before the one of a that it follows.
-    a.put("door", "1");
-    let file = place.path("door.ndjson");
-    let file = file.to_str().unwrap();
-    a.ok(&["export", "-o", file]);
-    c.ok(&["import", file]);
-    c.put("door", "2");
-    c.ok(&["export", "--since", "1", "-o", file]);
-    assert_eq!(b.json(&["import", file])["pending"], 1);
+    let (a, b, _) = place.one_waits();
     let server = b.serve();
     a.reaches(&b, &server.url, BOTH);
     a.ok(&["sync", "b"]);

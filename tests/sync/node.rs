@@ -24,6 +24,24 @@ impl Place {
         self.0.path().join(name)
     }
 
+    /// Three nodes that know each other. An entry of the third one waits at the
+    /// second one for one of the first, about the thing `door`.
+    pub(crate) fn one_waits(&self) -> (Node, Node, Node) {
+        let (a, b, c) = (self.node("a"), self.node("b"), self.node("c"));
+        for (one, other) in [(&a, &b), (&a, &c), (&b, &c)] {
+            one.knows(other);
+        }
+        a.put("door", "1");
+        let file = self.path("door.ndjson");
+        let file = file.to_str().unwrap();
+        a.ok(&["export", "-o", file]);
+        c.ok(&["import", file]);
+        c.put("door", "2");
+        c.ok(&["export", "--since", "1", "-o", file]);
+        assert_eq!(b.json(&["import", file])["pending"], 1);
+        (a, b, c)
+    }
+
     /// A new node.
     pub(crate) fn node(&self, name: &'static str) -> Node {
         let node = Node { dir: self.0.path().to_owned(), name, space: None };

@@ -113,19 +113,7 @@ fn a_push_that_was_stopped_and_went_on_counts_what_arrived_once() {
 #[test]
 fn what_went_on_there_beside_what_was_sent_is_not_taken_for_known() {
     let place = Place::new();
-    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
-    for (one, other) in [(&a, &b), (&a, &c), (&b, &c)] {
-        one.knows(other);
-    }
-    // An entry of c waits at b for one of a.
-    a.put("door", "1");
-    let file = place.path("door.ndjson");
-    let file = file.to_str().unwrap();
-    a.ok(&["export", "-o", file]);
-    c.ok(&["import", file]);
-    c.put("door", "2");
-    c.ok(&["export", "--since", "1", "-o", file]);
-    assert_eq!(b.json(&["import", file])["pending"], 1);
+    let (a, b, _) = place.one_waits();
     // An entry of a will wait there for one that b refuses.
     a.ok(&["actor", "new", "carol"]);
     a.ok(&["put", "lamp", "1", "--actor", "carol"]);

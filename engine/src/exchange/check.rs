@@ -1,23 +1,23 @@
 //! Checks lines by themselves, on all cores. Cheap checks come first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::{ControlFlow, Deref, Range};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
-    Cek, DecryptionKey, Entry, EntryId, Envelope, Hash, Header, Kek, KekPacket, Line, Origin, RecipientId,
-    StreamHeader, Trailer, Verified, envelope, line, payload,
+    Entry, EntryId, Envelope, Hash, Header, Line, Origin, StreamHeader, Trailer, line,
     signature::BatchMemo,
     stream::{LineKind, hash_of_line},
 };
 
 use super::framing::Broken;
 use super::import::{Room, TrustPolicy};
-use super::packets::{self, PacketsMemo};
+use super::opening::Opener;
+use super::packets::PacketsMemo;
 use super::refusal::{Cause, Refusal, RefusalCode};
-use crate::committer::{Arrived, Opened, Packed};
+use crate::committer::Arrived;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::passphrase::Passphrase;
@@ -39,16 +39,6 @@ const AHEAD_CHUNKS: usize = 8;
 
 /// What an entry takes beside the bytes in which it came, while it is under way.
 pub(super) const ENTRY_BYTES: usize = 1024;
-
-/// Opened KEKs that are kept.
-const MAX_KEKS: usize = 1024;
-
-/// Packets of one envelope that name this node and are tried.
-const MAX_NAMED_PACKETS: usize = 4;
-
-/// Passphrase packets that are tried: each costs memory and time that whoever
-/// wrote the stream chose.
-const MAX_PASSPHRASE_PACKETS: usize = 16;
 
 /// A line as it came. It keeps the whole chunk in which it came.
 #[derive(Clone)]
@@ -84,19 +74,32 @@ pub(super) enum Came {
 }
 
 impl Came {
-    /// Writes it as a line.
-    pub(super) fn write_to(&self, out: &mut dyn Write) -> std::io::Result<()> {
+    /// Writes it as a line. One that came in a frame goes without its envelopes
+    /// if it takes more than `most` bytes with them. Gives the bytes that it
+    /// took, and whether it has lost envelopes.
+    pub(super) fn write_to(&self, out: &mut dyn Write, most: u64) -> std::io::Result<(u64, bool)> {
         let mut encoded = Vec::new();
-        let line = match self {
-            Self::NotKept => return Ok(()),
-            Self::Line(raw) => raw,
+        let (line, is_bare) = match self {
+            Self::NotKept => return Ok((0, false)),
+            Self::Line(raw) => (&raw[..], false),
             Self::Entry(entry) => {
-                line::encode(entry, &mut encoded);
-                &encoded[..]
+                let is_bare = !entry.envelopes.is_empty() && {
+                    line::encode(entry, &mut encoded);
+                    encoded.len() as u64 > most
+                };
+                if is_bare || encoded.is_empty() {
+                    encoded.clear();
+                    let Entry { header, signature, payload, .. } = &**entry;
+                    let (header, signature, payload) = (header.clone(), signature.clone(), payload.clone());
+                    line::encode(&Entry { header, signature, payload, envelopes: Vec::new() }, &mut encoded);
+                }
+                (&encoded[..], is_bare)
             }
         };
+        let end: &[u8] = if line.ends_with(b"\n") { b"" } else { b"\n" };
         out.write_all(line)?;
-        out.write_all(if line.ends_with(b"\n") { b"" } else { b"\n" })
+        out.write_all(end)?;
+        Ok((line.len().saturating_add(end.len()) as u64, is_bare))
     }
 }
 
@@ -354,15 +357,9 @@ pub(super) struct Checker<'a> {
     keeps: bool,
     origins: Vec<Origin>,
     trusted_origins: Vec<Origin>,
-    /// This node's keys, former ones too, and how envelopes name them.
-    keys: Vec<(RecipientId, Arc<DecryptionKey>)>,
-    passphrase: Option<&'a Passphrase>,
     /// Who brings the stream.
     hand: Hand,
-    /// KEKs that were opened, by the hash of their packet.
-    keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
-    /// The same for those under a passphrase, which have a bound of their own.
-    archive_keks: Mutex<HashMap<Hash, Option<Arc<Kek>>>>,
+    opener: Opener<'a>,
 }
 
 impl<'a> Checker<'a> {
@@ -371,9 +368,8 @@ impl<'a> Checker<'a> {
         let former = keyring.former_nodes();
         let mut origins = vec![keyring.node_key().node_key().origin()];
         origins.extend(former.iter().map(|node| node.node_key.origin()));
-        let mut keys = vec![Arc::clone(keyring.decryption_key())];
-        keys.extend(former.iter().map(|node| Arc::clone(&node.decryption_key)));
-        let keys = keys.into_iter().map(|key| (key.encryption_key().recipient_id(), key)).collect();
+        let keys = std::iter::once(keyring.decryption_key()).chain(former.iter().map(|node| &node.decryption_key));
+        let opener = Opener::new(&db.store, keys.map(Arc::clone), passphrase);
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
         let trusted_origins = known.map(|known| known.key.origin()).collect();
         drop(keyring);
@@ -384,11 +380,8 @@ impl<'a> Checker<'a> {
             keeps: false,
             origins,
             trusted_origins,
-            keys,
-            passphrase,
             hand: Hand::unknown(),
-            keks: Mutex::default(),
-            archive_keks: Mutex::default(),
+            opener,
         }
     }
 
@@ -508,10 +501,10 @@ impl<'a> Checker<'a> {
         let mut coming = Vec::with_capacity(entry.envelopes.len());
         for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
-            if stored.cek.is_some() && packets.clone().all(|packet| self.is_own(packet)) {
+            if stored.cek.is_some() && packets.clone().all(|packet| self.opener.is_own(packet)) {
                 continue;
             }
-            if stored.cek.is_none() && packets.any(|packet| self.may_open(packet)) {
+            if stored.cek.is_none() && packets.any(|packet| self.opener.may_open(packet)) {
                 return false;
             }
             let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
@@ -541,10 +534,6 @@ impl<'a> Checker<'a> {
         // followed to the root, and the signature over that is checked once.
         let verifier = self.store.verifier(&entry.header.actor)?;
         entry.signature.verify_with(&verifier, &entry.header.to_bytes(), id, &mut memos.batch)
-    }
-
-    fn may_open(&self, packet: &KekPacket) -> bool {
-        self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
     /// Refuses an entry if trust in its actor or origin was withdrawn: one that
@@ -586,7 +575,7 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
-        let opened = self.open(&entry, &envelopes, &hand, found);
+        let opened = self.opener.open(&entry, &envelopes, &hand, found);
         let arrived = Arrived::new(entry, tag, opened, hand);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
@@ -618,123 +607,4 @@ impl<'a> Checker<'a> {
         }
         Ok(())
     }
-
-    /// The CEK, if an envelope is addressed to this node, and the envelopes
-    /// that are kept. One that is addressed to us and does not open the entry
-    /// is dropped. It says nothing of the entry: envelopes are not signed, and
-    /// whoever carries an entry can add one. If it were held against the entry,
-    /// its whole history could be kept from us.
-    ///
-    /// The payload may be here and the envelope comes, or the other way round.
-    fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand, here: Option<&Located>) -> Opened {
-        let here = here.filter(|here| here.stored.cek.is_none());
-        let held = here.filter(|_| entry.payload.is_none()).and_then(|here| self.store.payload(here).ok().flatten());
-        let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
-        let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
-        let payload = entry.payload.as_ref().or(held.as_ref()).filter(|_| !self.store.readers().write_only);
-        let Some(payload) = payload else {
-            found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
-            return found;
-        };
-        for envelope in envelopes {
-            match self.cek(entry, envelope, payload) {
-                Some(Some(cek)) => found.cek = Some(cek),
-                Some(None) => {
-                    found.empty += 1;
-                    continue;
-                }
-                None => {
-                    found.envelopes.push(packed(envelope, false));
-                    continue;
-                }
-            }
-            // From here on the record has the CEK. What serves nobody else is
-            // not kept, or each import of an own export would add another
-            // envelope.
-            if envelope.recipients.iter().any(|packet| !self.is_own(packet)) {
-                found.envelopes.push(packed(envelope, true));
-            }
-        }
-        if let (None, None, Some(here)) = (&found.cek, &held, here) {
-            let stored = self.store.envelopes(here).unwrap_or_default();
-            found.cek = stored.iter().find_map(|(envelope, _)| self.cek(entry, envelope, payload)?);
-        }
-        found
-    }
-
-    /// The CEK that an envelope gives this node: nothing if it is not addressed
-    /// to it, `Some(None)` if it is and opens nothing.
-    fn cek(&self, entry: &Verified, envelope: &Envelope, payload: &[u8]) -> Option<Option<Cek>> {
-        let mut is_addressed = false;
-        let opened = self.keks(envelope).find_map(|kek| {
-            is_addressed = true;
-            let cek = envelope::open_cek(&*kek?, &entry.id(), &envelope.cek).ok()?;
-            Some((payload::open(&entry.header, &cek, payload).ok()?, cek))
-        });
-        let Some((body, cek)) = opened else { return is_addressed.then_some(None) };
-        if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
-            self.store.originals.note_arrival();
-        }
-        Some(Some(cek))
-    }
-
-    fn is_own(&self, packet: &KekPacket) -> bool {
-        matches!(packet, KekPacket::X25519 { id, .. }
-            if self.keys.iter().any(|(own, _)| own == id))
-    }
-
-    /// The KEKs that an envelope has for this node: none if it is not addressed
-    /// to it, nothing for one that does not open. Several packets can bear one
-    /// name: it is short, and anybody can write it.
-    fn keks<'e>(&'e self, envelope: &'e Envelope) -> impl Iterator<Item = Option<Arc<Kek>>> + 'e {
-        let own = |packet: &'e KekPacket| match packet {
-            KekPacket::X25519 { id, .. } => Some((packet, self.keys.iter().find(|(own, _)| own == id)?)),
-            _ => None,
-        };
-        let named = envelope.recipients.iter().filter_map(own).take(MAX_NAMED_PACKETS);
-        let named = named.map(|(packet, (_, key))| self.kek(envelope, packet, key));
-        let archived = self.passphrase.into_iter().flat_map(move |passphrase| {
-            let packets = envelope.recipients.iter();
-            let packets = packets.filter(|packet| matches!(packet, KekPacket::Passphrase { .. }));
-            packets.filter_map(move |packet| self.archive_kek(envelope, packet, passphrase)).map(Some)
-        });
-        named.chain(archived)
-    }
-
-    /// The KEK in a packet that names a key of this node.
-    fn kek(&self, envelope: &Envelope, packet: &KekPacket, key: &DecryptionKey) -> Option<Arc<Kek>> {
-        let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
-        if let Some(known) = lock(&self.keks).get(&name) {
-            return known.clone();
-        }
-        let opened = packet.open_x25519(envelope.from, key).ok().map(Arc::new);
-        let mut keks = lock(&self.keks);
-        if keks.len() >= MAX_KEKS {
-            keks.clear();
-        }
-        keks.insert(name, opened.clone());
-        opened
-    }
-
-    /// The KEK in a packet that is sealed to the passphrase. One that does not
-    /// open may be meant for another passphrase.
-    fn archive_kek(&self, envelope: &Envelope, packet: &KekPacket, passphrase: &Passphrase) -> Option<Arc<Kek>> {
-        // All of the packet: a copy with other parameters must not answer for it.
-        let name = Hash::of(&[&envelope.from.0[..], &packets::encode(std::slice::from_ref(packet))].concat());
-        // Held while it is stretched: other workers want the same one.
-        let mut keks = lock(&self.archive_keks);
-        if let Some(known) = keks.get(&name) {
-            return known.clone();
-        }
-        if keks.len() >= MAX_PASSPHRASE_PACKETS {
-            return None;
-        }
-        let opened = packet.open_passphrase(envelope.from, passphrase.as_bytes()).ok().map(Arc::new);
-        keks.insert(name, opened.clone());
-        opened
-    }
-}
-
-fn lock<T>(keks: &Mutex<T>) -> MutexGuard<'_, T> {
-    keks.lock().expect("no thread panics while it holds the keys")
 }

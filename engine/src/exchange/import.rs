@@ -113,7 +113,9 @@ impl<'a> ImportOptions<'a> {
     }
 
     /// Where lines go that are refused, as they came; entries of a binary
-    /// stream go there as lines.
+    /// stream go there as lines. Those of all of them together take no more than
+    /// 64 MiB and 32 times what the stream has: above it they go without their
+    /// envelopes ([`ImportSummary::kept_bare`]).
     #[must_use]
     pub fn rejects(mut self, out: &'a mut dyn Write) -> Self {
         self.rejects = Some(out);
@@ -202,6 +204,10 @@ pub struct ImportSummary {
     /// that lost their place are counted, too. The entries are as good as
     /// before.
     pub envelopes_dropped: u64,
+    /// Refused entries of a binary stream that went to
+    /// [`rejects`](ImportOptions::rejects) without their envelopes: as lines they
+    /// would take far more than the stream.
+    pub kept_bare: u64,
     /// Why, for the first thousand of them. A frame that does not decode ends
     /// its stream: it has its reason here and is counted nowhere else.
     pub reasons: Vec<Refusal>,

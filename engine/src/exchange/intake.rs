@@ -29,6 +29,12 @@ const SYNC_ENTRIES: u64 = 32_768;
 /// Reasons that a summary lists one by one.
 const MAX_REASONS: usize = 1000;
 
+/// What refused entries of frames may take as lines, as a multiple of what came,
+/// and without being asked. Frames name the packets of envelopes once for all:
+/// as lines, each entry has them, up to four thousand times as much.
+const REJECTS_RATIO: u64 = 32;
+const REJECTS_FREE_BYTES: u64 = 64 << 20;
+
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
@@ -54,6 +60,8 @@ pub(super) struct Intake<'a, 'o> {
     unsynced: u64,
     lines: u64,
     bytes: u64,
+    /// Bytes of refused lines that somebody keeps.
+    kept_bytes: u64,
     summary: ImportSummary,
 }
 
@@ -83,6 +91,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             unsynced: 0,
             lines: 0,
             bytes: 0,
+            kept_bytes: 0,
             summary: ImportSummary::default(),
         };
         if intake.dry_run.is_none() {
@@ -446,7 +455,10 @@ impl<'a, 'o> Intake<'a, 'o> {
         self.summary.kinds.count(&refusal);
         self.tell(refusal);
         if let Some(out) = &mut self.options.rejects {
-            came.write_to(out).map_err(rejects)?;
+            let most = self.bytes.saturating_mul(REJECTS_RATIO).saturating_add(REJECTS_FREE_BYTES);
+            let (written, is_bare) = came.write_to(out, most.saturating_sub(self.kept_bytes)).map_err(rejects)?;
+            self.kept_bytes = self.kept_bytes.saturating_add(written);
+            self.summary.kept_bare += u64::from(is_bare);
         }
         Ok(())
     }

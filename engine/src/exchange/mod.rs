@@ -7,6 +7,7 @@ pub(crate) mod framing;
 mod have;
 pub(crate) mod import;
 mod intake;
+mod opening;
 mod own_seal;
 pub(crate) mod packets;
 pub(crate) mod refusal;

@@ -347,6 +347,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_conflict() => (Exit::Conflict, "conflict", ""),
         p if p.is_forked() => (Exit::Conflict, "forked", ""),
         thingdb::Error::NotReadable { .. } => (Exit::Partly, NOT_READABLE, ASK_ANOTHER),
+        thingdb::Error::Keyring(p) if matches!(**p, thingdb::KeyringError::NameTaken { .. }) => (
+            Exit::Usage,
+            "invalid-input",
+            "thingdb actor ls and thingdb peer ls tell whose it is; choose another name, or first thingdb actor rename KEY OTHER-NAME",
+        ),
         thingdb::Error::NoSuchPeer { .. } => (Exit::NotFound, "not-found", "thingdb peer ls"),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::ActorWithdrawn { .. } => (

@@ -32,6 +32,12 @@ fn handle() {
     });
 }
 
+/// From here on a signal ends the process with our exit code, unless somebody is
+/// to be asked first.
+pub(crate) fn listen() {
+    handle();
+}
+
 /// While the result lives, Ctrl-C is meant for another program on this terminal.
 pub(crate) fn leave_to_another() -> Away {
     handle();

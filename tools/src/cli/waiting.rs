@@ -10,7 +10,7 @@ use thingdb::Db;
 
 use super::console::Console;
 use super::error::{Exit, Failure, Outcome};
-use super::find;
+use super::{find, interrupt};
 use crate::local::Client;
 
 /// After this long a person is told what the command waits for.
@@ -31,6 +31,8 @@ pub(crate) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     /// Begins to wait for the database in `dir`.
     pub(crate) fn new(dir: &'a Path, patience: Duration, console: &'a Console) -> Self {
+        // A signal that nobody takes kills the process: scripts want its exit code.
+        interrupt::listen();
         Self { dir, console, began: Instant::now(), patience, is_told: false }
     }
 

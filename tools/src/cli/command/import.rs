@@ -197,6 +197,13 @@ fn conclude(args: &Args, summary: &ImportedJson, imported: &ImportSummary, hints
         let fact = format!("{} refused, {} stored", counted(summary.refused, "line", "lines"), grouped(summary.added));
         let failure = with_reasons(Failure::new(Exit::Partly, "bad-lines", fact), summary);
         let failure = hints.into_iter().fold(failure, Failure::hint);
+        let failure = match imported.kept_bare {
+            0 => failure,
+            bare => failure.cause(format!(
+                "{} kept without envelopes, which would take far more than the stream has",
+                counted(bare, "entry is", "entries are")
+            )),
+        };
         return Err(match &args.rejects {
             Some(path) => failure.hint(format!("the refused lines are in {path}; the others need no repeating")),
             None => failure.hint("--rejects FILE keeps the refused lines"),

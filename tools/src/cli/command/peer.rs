@@ -8,6 +8,7 @@ use thingdb::trust::How;
 use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
+use super::actor::tell_namesake;
 use crate::cli::confirm;
 use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
@@ -165,6 +166,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             }
             let introduction = db.introduce(name, &card)?;
             warn(&context.console, &introduction);
+            for (key, name) in &introduction.actors {
+                tell_namesake(context, &db, name, key);
+            }
             if !yes {
                 confirm(context, &introduction)?;
             }
