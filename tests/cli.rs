@@ -23,6 +23,7 @@ mod cli {
     mod errors;
     mod exit_codes;
     mod failing_disk;
+    mod faults;
     mod foreign_directory;
     mod given_files;
     mod hints;

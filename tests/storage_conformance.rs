@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use thingdb::storage::journaled::{JournaledOptions, JournaledStorage};
 use thingdb::storage::memory::MemoryStorage;
 use thingdb::storage::sled::{SledOptions, SledStorage};
 use thingdb::storage::{Batch, Direction, Health, KeyRange, Row, Storage, StorageError};
@@ -269,8 +270,8 @@ const CLAIMS: &[Claim] = &[
     ("closed", a_closed_storage_says_so),
 ];
 
-fn small() -> SledOptions {
-    let mut options = SledOptions::default();
+fn small() -> JournaledOptions {
+    let mut options = JournaledOptions::default();
     options.reserve_bytes = 64 << 10;
     options.cache_bytes = 8 << 20;
     options
@@ -289,7 +290,19 @@ fn sled_holds_the_contract() {
     for (name, claim) in CLAIMS {
         println!("{name}");
         let directory = tempfile::tempdir().unwrap();
-        claim(&SledStorage::open(directory.path(), small()).unwrap());
+        let mut options = SledOptions::default();
+        options.reserve_bytes = 64 << 10;
+        options.cache_bytes = 8 << 20;
+        claim(&SledStorage::open(directory.path(), options).unwrap());
+    }
+}
+
+#[test]
+fn journaled_holds_the_contract() {
+    for (name, claim) in CLAIMS {
+        println!("{name}");
+        let directory = tempfile::tempdir().unwrap();
+        claim(&JournaledStorage::open(directory.path(), small()).unwrap());
     }
 }
 
@@ -298,7 +311,7 @@ fn what_was_committed_is_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let mut model = BTreeMap::new();
     for round in 0..8_u64 {
-        let storage = SledStorage::open(directory.path(), small()).unwrap();
+        let storage = JournaledStorage::open(directory.path(), small()).unwrap();
         let stored: BTreeMap<_, _> = rows(&storage, &KeyRange::all(), Direction::Forward).into_iter().collect();
         assert_eq!(stored, model);
         let mut batch = Batch::new();
@@ -319,7 +332,7 @@ fn what_was_committed_is_there_after_reopening() {
 fn rows_of_any_size_come_back() {
     let directory = tempfile::tempdir().unwrap();
     let sizes = [0, 1, 7000, 70_000, 200_000, 3 << 20];
-    let storage = SledStorage::open(directory.path(), small()).unwrap();
+    let storage = JournaledStorage::open(directory.path(), small()).unwrap();
     for size in sizes {
         let key = (size as u64).to_be_bytes();
         let ticket = storage.commit(put(&key, &vec![7; size])).unwrap();
@@ -327,7 +340,7 @@ fn rows_of_any_size_come_back() {
     }
     assert!(storage.disk_bytes().unwrap() > 3 << 20);
     drop(storage);
-    let storage = SledStorage::open(directory.path(), small()).unwrap();
+    let storage = JournaledStorage::open(directory.path(), small()).unwrap();
     for size in sizes {
         let value = storage.get(&(size as u64).to_be_bytes()).unwrap().unwrap();
         assert_eq!(value, vec![7; size]);
@@ -337,11 +350,11 @@ fn rows_of_any_size_come_back() {
 #[test]
 fn a_store_that_is_open_cannot_be_opened_again() {
     let directory = tempfile::tempdir().unwrap();
-    let storage = SledStorage::open(directory.path(), small()).unwrap();
-    let error = SledStorage::open(directory.path(), small()).err().unwrap();
+    let storage = JournaledStorage::open(directory.path(), small()).unwrap();
+    let error = JournaledStorage::open(directory.path(), small()).err().unwrap();
     assert!(matches!(error, StorageError::Locked { .. }), "{error}");
     storage.close().unwrap();
-    SledStorage::open(directory.path(), small()).unwrap();
+    JournaledStorage::open(directory.path(), small()).unwrap();
 }
 
 /// One failed sync ends all writing, for good and for everyone; what was
@@ -363,7 +376,7 @@ fn a_failed_sync_is_never_retried() {
             Ok(())
         })
     });
-    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let storage = JournaledStorage::open(directory.path(), options).unwrap();
     let mut durable = Vec::new();
     for n in 0..2_u8 {
         let ticket = storage.commit(put(&[n], b"durable")).unwrap();
@@ -389,7 +402,7 @@ fn a_failed_sync_is_never_retried() {
     assert!(matches!(error, StorageError::SyncFailed { .. }), "{error}");
     assert_eq!(calls.load(Ordering::SeqCst), 3, "a failed sync is not retried");
     drop(storage);
-    let storage = SledStorage::open(directory.path(), small()).unwrap();
+    let storage = JournaledStorage::open(directory.path(), small()).unwrap();
     assert_eq!(storage.get(&[1]).unwrap().as_deref(), Some(&b"durable"[..]));
     storage.commit(put(&[3], b"accepted again")).unwrap();
 }
@@ -407,7 +420,7 @@ fn a_commit_without_a_wait_is_synced_in_the_background() {
             Ok(())
         })
     });
-    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let storage = JournaledStorage::open(directory.path(), options).unwrap();
     assert!(syncs.recv_timeout(Duration::from_millis(100)).is_err());
     for n in 1..4_u64 {
         storage.commit(put(b"a", &n.to_be_bytes())).unwrap();
@@ -430,7 +443,7 @@ fn a_failed_background_sync_shows() {
         let _ = sender.send(n);
         Err(std::io::Error::from_raw_os_error(5))
     }));
-    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let storage = JournaledStorage::open(directory.path(), options).unwrap();
     let ticket = storage.commit(put(b"a", b"1")).unwrap();
     syncs.recv_timeout(Duration::from_secs(10)).unwrap();
     // The lock of the syncer orders us behind the sync that is failing now.
@@ -453,7 +466,7 @@ fn waiting_threads_share_a_sync() {
             Ok(())
         })
     });
-    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let storage = JournaledStorage::open(directory.path(), options).unwrap();
     let tickets: Vec<_> = (0..100_u64).map(|n| storage.commit(put(&n.to_be_bytes(), b"x")).unwrap()).collect();
     thread::scope(|scope| {
         for ticket in tickets {
@@ -479,7 +492,7 @@ fn a_sync_that_fails_is_told_to_all_who_wait_for_it() {
         may_go_on.lock().unwrap().recv().unwrap();
         Err(std::io::Error::other("the disk is gone"))
     }));
-    let storage = SledStorage::open(directory.path(), options).unwrap();
+    let storage = JournaledStorage::open(directory.path(), options).unwrap();
     let tickets: Vec<_> = (0..64_u64).map(|n| storage.commit(put(&n.to_be_bytes(), b"x")).unwrap()).collect();
     thread::scope(|scope| {
         let waiting: Vec<_> = tickets
@@ -509,7 +522,7 @@ fn many_threads_do_not_deadlock() {
         let mut options = small();
         options.cache_bytes = 1 << 20;
         options.sync_interval_ms = 5;
-        let storage = SledStorage::open(directory.path(), options).unwrap();
+        let storage = JournaledStorage::open(directory.path(), options).unwrap();
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             for thread in 0..8_u64 {

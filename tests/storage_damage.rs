@@ -29,7 +29,7 @@ const SEGMENT: u64 = 512 << 10;
 const COMMITS: u64 = 3000;
 
 fn open(directory: &Path) -> Result<SledStorage, StorageError> {
-    SledStorage::open(directory, storage_script::options())
+    SledStorage::open(directory, storage_script::sled_options())
 }
 
 /// A store that was opened three times, so that it has a snapshot, and then closed
@@ -55,7 +55,7 @@ fn store(directory: &Path, killed: bool) -> u64 {
 fn kill_a_writer(directory: &Path, commits_per_wait: &str, more: u64, later: Duration) -> u64 {
     let mut child = Command::new(env!("CARGO_BIN_EXE_storage_writer"))
         .arg(directory)
-        .args([commits_per_wait, "true"])
+        .args([commits_per_wait, "true", "sled"])
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
@@ -326,7 +326,7 @@ fn a_kill_is_no_damage() {
         if round % 3 == 2 {
             let mut child = Command::new(env!("CARGO_BIN_EXE_storage_writer"))
                 .arg(&directory)
-                .args(["5000", "true"])
+                .args(["5000", "true", "sled"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use thingdb::storage::sled::{SledOptions, SledStorage};
+use thingdb::storage::journaled::{JournaledOptions, JournaledStorage};
 use thingdb::storage::{Batch, Health, Storage, StorageError, Ticket};
 
 struct Tmpfs(PathBuf);
@@ -38,8 +38,8 @@ fn mount(arguments: &[&str], path: &Path) -> bool {
     Command::new("mount").args(arguments).arg(path).output().is_ok_and(|output| output.status.success())
 }
 
-fn options() -> SledOptions {
-    let mut options = SledOptions::default();
+fn options() -> JournaledOptions {
+    let mut options = JournaledOptions::default();
     options.cache_bytes = 4 << 20;
     options.free_floor_bytes = 1 << 20;
     options.reserve_bytes = 1 << 20;
@@ -86,7 +86,7 @@ fn writes_stop_below_the_floor_and_go_on_with_room() {
     };
     let database = disk.0.join("database");
     fs::create_dir(&database).unwrap();
-    let storage = SledStorage::open(&database, options()).unwrap();
+    let storage = JournaledStorage::open(&database, options()).unwrap();
     assert!(fs::metadata(database.join("reserve")).unwrap().len() == 1 << 20);
     let (count, error) = fill(&storage, 0);
     assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
@@ -102,7 +102,7 @@ fn writes_stop_below_the_floor_and_go_on_with_room() {
     storage.close().unwrap();
 
     // The reserve pays for opening a disk that is full.
-    let storage = SledStorage::open(&database, options()).unwrap();
+    let storage = JournaledStorage::open(&database, options()).unwrap();
     assert!(!database.join("reserve").exists());
     assert_rows(&storage, count);
     let error = put(&storage, count).unwrap_err();
@@ -117,7 +117,7 @@ fn writes_stop_below_the_floor_and_go_on_with_room() {
     let (count, error) = fill(&storage, count + 1);
     assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
     storage.close().unwrap();
-    let storage = SledStorage::open(&database, options()).unwrap();
+    let storage = JournaledStorage::open(&database, options()).unwrap();
     assert_rows(&storage, count);
 }
 
@@ -134,7 +134,7 @@ fn an_error_of_sled_ends_writing_until_reopening() {
     fs::create_dir(&database).unwrap();
     let mut options = options();
     options.free_floor_bytes = 0;
-    let storage = SledStorage::open(&database, options.clone()).unwrap();
+    let storage = JournaledStorage::open(&database, options.clone()).unwrap();
     put(&storage, 0).unwrap();
     // The first look at the free space is not repeated for a while.
     fill_file(&disk.0.join("others"));
@@ -145,7 +145,7 @@ fn an_error_of_sled_ends_writing_until_reopening() {
     disk.resize("16m");
     assert!(put(&storage, count).is_err(), "sled's errors last");
     let _ = storage.close();
-    let storage = SledStorage::open(&database, options).unwrap();
+    let storage = JournaledStorage::open(&database, options).unwrap();
     assert_rows(&storage, count);
     put(&storage, count).unwrap();
 }

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use thingdb::storage::Storage;
-use thingdb::storage::sled::SledStorage;
+use thingdb::storage::journaled::JournaledStorage;
 
 /// An ext4 image on a loop device, unmounted when dropped.
 struct Disk {
@@ -162,7 +162,7 @@ fn power_cuts(writer: Writer) {
         child.wait().unwrap();
         disk.unmount().unwrap();
         disk.mount().unwrap();
-        let checked = SledStorage::open(&database, storage_script::options())
+        let checked = JournaledStorage::open(&database, storage_script::options())
             .map_err(|error| format!("cannot open: {error}"))
             .and_then(|storage| {
                 let checked = storage_script::check_prefix(&storage, last);

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use thingdb::storage::Storage;
-use thingdb::storage::sled::SledStorage;
+use thingdb::storage::journaled::JournaledStorage;
 
 const COMMITS: u64 = 1200;
 
@@ -26,7 +26,7 @@ fn closed_store(directory: &Path) -> PathBuf {
     // Two openings, so that there is a snapshot with something in it.
     let mut n = 0;
     for until in [COMMITS / 2, COMMITS] {
-        let storage = SledStorage::open(&store, storage_script::options()).unwrap();
+        let storage = JournaledStorage::open(&store, storage_script::options()).unwrap();
         while n < until {
             n += 1;
             storage.commit(storage_script::commit(n)).unwrap();
@@ -80,30 +80,33 @@ fn places() -> u64 {
     std::env::var("THINGDB_TORN_FILES").map_or(12, |n| n.parse().expect("a number of places"))
 }
 
-/// Damages one copy after the other.
-fn damage_everywhere(file: &str, damage: impl Fn(&fs::File, u64)) {
+/// Damages one copy after the other. The other copy of the rows makes it good: at
+/// once, or, where the damage is met while reading, at the next opening.
+fn damage_everywhere(of: &str, file: &str, damage: impl Fn(&fs::File, u64)) {
     let directory = tempfile::tempdir().unwrap();
     let intact = closed_store(directory.path());
-    let (mut whole, mut errors, mut bad) = (0, 0, Vec::new());
+    let (mut whole, mut met, mut bad) = (0, 0, Vec::new());
     for place in 0..places() {
         let copied = directory.path().join("copy");
         copy(&intact, &copied);
-        let path = newest(&copied.join("store"), file);
+        let path = newest(&copied.join(of), file);
         let damaged = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let length = damaged.metadata().unwrap().len();
         let offset = length * place / places() + place * 37 % 512;
         damage(&damaged, offset.min(length - 1));
-        match open_in_a_child(&copied) {
+        let mut told = open_in_a_child(&copied);
+        if told.as_ref().is_ok_and(|said| said.contains("is damaged") && !said.starts_with("error ")) {
+            met += 1;
+            told = open_in_a_child(&copied);
+        }
+        match told {
             Ok(said) if said == format!("prefix {COMMITS}") => whole += 1,
-            Ok(said) if said.starts_with("error ") => errors += 1,
-            // The page that was hit reads as damaged.
-            Ok(said) if said.contains("is damaged") => errors += 1,
             Ok(said) => bad.push(format!("at {offset}: {said}")),
             Err(said) => bad.push(format!("at {offset}: {said}")),
         }
         fs::remove_dir_all(&copied).unwrap();
     }
-    println!("{file}: {whole} whole, {errors} errors");
+    println!("{file}: {whole} whole, {met} of them at the second opening");
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
@@ -128,31 +131,41 @@ fn garble(file: &fs::File, offset: u64) {
 
 #[test]
 fn a_log_that_was_cut() {
-    damage_everywhere("db", |file, at| file.set_len(at).unwrap());
+    damage_everywhere("store", "db", |file, at| file.set_len(at).unwrap());
 }
 
 #[test]
 fn a_log_that_was_garbled() {
-    damage_everywhere("db", garble);
+    damage_everywhere("store", "db", garble);
 }
 
 /// The log has everything that a snapshot has, so nothing is lost.
 #[test]
 fn a_snapshot_that_was_cut() {
-    damage_everywhere("snap.", |file, at| file.set_len(at).unwrap());
+    damage_everywhere("store", "snap.", |file, at| file.set_len(at).unwrap());
 }
 
 #[test]
 fn a_snapshot_that_was_garbled() {
-    damage_everywhere("snap.", garble);
+    damage_everywhere("store", "snap.", garble);
 }
 
 #[test]
 fn a_configuration_that_was_cut() {
-    damage_everywhere("conf", |file, at| file.set_len(at).unwrap());
+    damage_everywhere("store", "conf", |file, at| file.set_len(at).unwrap());
 }
 
 #[test]
 fn a_configuration_that_was_garbled() {
-    damage_everywhere("conf", garble);
+    damage_everywhere("store", "conf", garble);
+}
+
+#[test]
+fn a_journal_that_was_cut() {
+    damage_everywhere("journal", "0", |file, at| file.set_len(at).unwrap());
+}
+
+#[test]
+fn a_journal_that_was_garbled() {
+    damage_everywhere("journal", "0", garble);
 }

@@ -160,10 +160,10 @@ fn torn_files_of_the_storage_are_told_and_hide_nothing() {
     }
 }
 
-/// One bit of the log that rotted hides what is behind it, and opening must
-/// not make that worse: who puts the bit right has everything again.
+/// One bit of the log that rotted: the store is moved aside as it was, and built
+/// anew from the journal.
 #[test]
-fn opening_a_garbled_log_destroys_nothing() {
+fn a_garbled_log_costs_nothing_and_is_kept() {
     let (scratch, dir) = whole();
     let log = dir.join("store/db");
     let used = fs::read(&log).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
@@ -172,14 +172,31 @@ fn opening_a_garbled_log_destroys_nothing() {
         copy_directory(&dir, &copy);
         damage(&copy.join("store/db"), at as u64, Damage::OneByte);
         let garbled = fs::read(copy.join("store/db")).unwrap();
-        for _ in 0..2 {
-            let problem = options().open(&copy, &passphrase()).unwrap_err();
-            assert!(problem.is_damaged(), "at {at}: {problem}");
-            assert!(fs::read(copy.join("store/db")).unwrap() == garbled, "at {at}: {problem}");
-        }
-        damage(&copy.join("store/db"), at as u64, Damage::OneByte);
+        let db = options().open(&copy, &passphrase()).unwrap();
+        assert_eq!(db.stats().unwrap().entries, ENTRIES, "at {at}");
+        let told = db.warnings();
+        assert!(
+            matches!(&told[..], [Warning::Repaired(text)] if text.contains("built anew from the journal")),
+            "{told:?}"
+        );
+        assert!(fs::read(copy.join("store.aside-1/db")).unwrap() == garbled, "at {at}");
+        assert!(verify(&db).is_ok());
+        db.close().unwrap();
         let db = options().open(&copy, &passphrase()).unwrap();
         assert_eq!((db.stats().unwrap().entries, db.warnings()), (ENTRIES, Vec::new()), "at {at}");
+    }
+}
+
+/// Without either copy there is nothing, and that is said: no empty database is
+/// made in the place of one that was lost.
+#[test]
+fn a_database_without_both_copies_is_refused() {
+    let (_scratch, dir) = whole();
+    fs::remove_dir_all(dir.join("store")).unwrap();
+    fs::remove_dir_all(dir.join("journal")).unwrap();
+    for _ in 0..2 {
+        let problem = options().open(&dir, &passphrase()).unwrap_err();
+        assert!(problem.is_damaged() && problem.to_string().contains("restore a backup"), "{problem}");
     }
 }
 
@@ -234,7 +251,7 @@ fn every_cut_of_the_small_files_is_told() {
         assert_eq!(fs::read(copy.join("VERSION")).unwrap(), bytes, "{damaged:?}");
         db.close().unwrap();
     }
-    for newer in ["thingdb 3\n", "thingdb 18446744073709551615\n"] {
+    for newer in ["thingdb 4\n", "thingdb 18446744073709551615\n"] {
         fs::write(copy.join("VERSION"), newer).unwrap();
         assert!(options().open(&copy, &passphrase()).unwrap_err().is_newer_version(), "{newer}");
     }

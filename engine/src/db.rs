@@ -19,10 +19,10 @@ use crate::options::Options;
 use crate::passphrase::Passphrase;
 use crate::peers;
 use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
+use crate::schema;
 use crate::standing::{self, Kept, Standing};
-use crate::storage::Storage;
-use crate::storage::memory::MemoryStorage;
-use crate::storage::sled::{SledOptions, SledStorage, SyncHook};
+use crate::storage::open::{self, Opened, With};
+use crate::storage::sled::SyncHook;
 use crate::store::Store;
 use crate::things::Catalogue;
 use crate::tokens::Tokens;
@@ -30,7 +30,7 @@ use crate::unfinished;
 use crate::version::{self, Version};
 
 /// Version of the layout of the directory and of the rows.
-pub const STORE_VERSION: u64 = 2;
+pub const STORE_VERSION: u64 = 3;
 
 /// A database: one directory, one node.
 ///
@@ -163,9 +163,9 @@ impl Db {
         refuse_other()?;
         unfinished::sweep(dir)?;
         version::write(dir)?;
-        let (storage, told) = unfinished::storage(dir, || open_storage(dir, options))?;
+        let (opened, told) = unfinished::storage(dir, || open_storage(dir, options, true))?;
         let keyring = draft_keyring(dir, passphrase, options)?;
-        Self::assemble(dir, lock, storage, keyring, told, options)
+        Self::assemble(dir, lock, opened, keyring, told, options)
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
@@ -182,8 +182,12 @@ impl Db {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
         })?;
-        let storage = open_storage(dir, options)?;
-        let db = Self::assemble(dir, lock, storage, keyring, None, options)?;
+        if matches!(version, Version::WithoutJournal) {
+            // From here on a program that knows no journal must not write.
+            version::write(dir)?;
+        }
+        let opened = open_storage(dir, options, false)?;
+        let db = Self::assemble(dir, lock, opened, keyring, None, options)?;
         db.mend_version(&version);
         Ok(db)
     }
@@ -192,7 +196,7 @@ impl Db {
     /// says that it is of this version.
     fn mend_version(&self, found: &Version) {
         let fact = match found {
-            Version::Known => return,
+            Version::Known | Version::WithoutJournal => return,
             Version::Missing => "VERSION is missing".to_owned(),
             Version::Damaged(detail) => format!("VERSION is damaged ({detail})"),
         };
@@ -207,7 +211,7 @@ impl Db {
     fn assemble(
         dir: &Path,
         lock: DirLock,
-        storage: Box<dyn Storage>,
+        opened: Opened,
         keyring: Keyring,
         told: Option<Warning>,
         options: &Options,
@@ -222,7 +226,7 @@ impl Db {
         let node = keyring.node_key().node_key();
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), storage, keyring, index_capacity)?;
+        let store = Store::new(dir.to_owned(), opened.storage, keyring, index_capacity)?;
         warnings.extend(fit::check(&store)?);
         let mut recovered = recover(&store, options.rebuild)?;
         let kept = standing::load(dir, &store.keyring());
@@ -231,6 +235,7 @@ impl Db {
             _ => None,
         };
         let committer = Committer::new(node.origin(), options.clock, options.future_tolerance_ms);
+        warnings.extend(opened.notices.into_iter().map(Warning::Repaired));
         warnings.extend(recovered.repaired.into_iter().map(Warning::Repaired));
         if let Some(problem) = recovered.read_only {
             warnings.push(Warning::Damaged(format!("{problem}; reading goes on, writing is refused")));
@@ -508,18 +513,20 @@ fn lock_problem(dir: &Path, problem: LockError) -> Error {
     }
 }
 
-pub(crate) fn open_storage(dir: &Path, options: &Options) -> Result<Box<dyn Storage>> {
-    if options.in_memory {
-        return Ok(Box::new(MemoryStorage::new()));
-    }
-    let with = SledOptions {
+pub(crate) fn open_storage(dir: &Path, options: &Options, create: bool) -> Result<Opened> {
+    let with = With {
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
         reserve_bytes: options.reserve_bytes,
         sync_hook: options.fail_sync_at.map(failing_sync),
-        ..SledOptions::default()
+        is_derived: schema::is_derived,
+        is_permanent: schema::is_permanent,
+        keep: options.journal,
+        heal: options.heal,
+        create,
+        in_memory: options.in_memory,
     };
-    Ok(Box::new(SledStorage::open(dir, with)?))
+    Ok(open::open(dir, with)?)
 }
 
 /// Lets every sync from the `at`-th on fail.

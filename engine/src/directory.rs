@@ -105,7 +105,7 @@ fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
         "VERSION" | "keyring" | "keyring.copy" | "checkpoint" => Some(Kind::Replaced),
-        "store" | journal::DIRECTORY | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "store" | journal::DIRECTORY | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")
@@ -114,7 +114,7 @@ fn in_database(name: &str) -> Option<Kind> {
         {
             Some(Kind::Replaced)
         }
-        name if name.starts_with("store.aside-") => Some(Kind::Directory),
+        name if name.starts_with("store.aside-") || name.starts_with("journal.aside-") => Some(Kind::Directory),
         // It is not ours, and not touched.
         _ => None,
     }
@@ -124,7 +124,7 @@ fn in_store(name: &str) -> Option<Kind> {
     match name {
         "blobs" => Some(Kind::Directory),
         "db" | "conf" => Some(Kind::Written),
-        "left" => Some(Kind::Replaced),
+        "left" | "damaged" => Some(Kind::Replaced),
         name if name.starts_with("snap.") || name.starts_with("aside.") => Some(Kind::Written),
         _ => None,
     }

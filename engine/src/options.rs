@@ -8,6 +8,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
 use crate::passphrase::Passphrase;
+use crate::storage::journaled::Keep;
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Options {
     pub(crate) lock_timeout_ms: u64,
     pub(crate) write_only: bool,
     pub(crate) rebuild: bool,
+    pub(crate) heal: bool,
+    pub(crate) journal: Keep,
     pub(crate) fail_sync_at: Option<u64>,
     pub(crate) in_memory: bool,
     pub(crate) clock: fn() -> u64,
@@ -68,6 +71,8 @@ impl Default for Options {
             lock_timeout_ms: 1_000,
             write_only: false,
             rebuild: false,
+            heal: false,
+            journal: Keep::All,
             fail_sync_at: None,
             in_memory: false,
             clock: system_clock,
@@ -172,6 +177,22 @@ impl Options {
     #[must_use]
     pub const fn rebuild(mut self, rebuild: bool) -> Self {
         self.rebuild = rebuild;
+        self
+    }
+
+    /// Reads the whole journal at opening and holds the store against it: what one
+    /// of them has lost comes from the other, and is written back. Takes time in
+    /// proportion to the database, and 100 bytes of memory a row.
+    #[must_use]
+    pub const fn heal(mut self, heal: bool) -> Self {
+        self.heal = heal;
+        self
+    }
+
+    /// How much of the journal is kept; all of it by default.
+    #[must_use]
+    pub const fn journal(mut self, keep: Keep) -> Self {
+        self.journal = keep;
         self
     }
 

@@ -155,7 +155,7 @@ impl Options {
         let claimed = kept.map(|note| (note.claimed().size, note.claimed().root));
         version::write(new)?;
         {
-            let storage = crate::db::open_storage(new, self)?;
+            let storage = crate::db::open_storage(new, self, true)?.storage;
             let mut rows = Rows { storage: &*storage, keyring: &keyring, batch: Batch::new(), blocks: HashMap::new() };
             for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
                 rows.take_all(from)?;

@@ -245,6 +245,22 @@ pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
+/// Whether a row follows from the ledger, so that it can be made anew: the index.
+/// The tree's rows follow from it as well, but hold ids that damaged records
+/// have lost.
+pub(crate) fn is_derived(key: &[u8]) -> bool {
+    match (key.first(), key.len()) {
+        (Some(b'T'), 17) | (Some(b'C'), 25 | 29) | (Some(b'H'), 25) => true,
+        _ => key == INDEXED,
+    }
+}
+
+/// Whether a row is never deleted: blocks of records, parts of payloads, the
+/// ledger's tree.
+pub(crate) fn is_permanent(key: &[u8]) -> bool {
+    matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
+}
+
 /// Whether a salvage keeps a row of this key: not what follows from the ledger,
 /// nor what was under way with other nodes.
 pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {

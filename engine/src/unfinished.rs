@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::keyring::KeyringError;
 use crate::schema;
 use crate::standing;
-use crate::storage::{Batch, Direction, KeyRange, Storage};
+use crate::storage::open::Opened;
+use crate::storage::{Batch, Direction, KeyRange, Storage, journal};
 
 /// Where the storage lies.
 const STORE: &str = "store";
@@ -50,23 +51,20 @@ pub(crate) fn sweep(dir: &Path) -> Result<Vec<String>> {
 /// Opens a storage without rows. One that holds entries is refused: they wait
 /// for their keyring. One that does not open is set aside if no entry was ever
 /// counted here.
-pub(crate) fn storage(
-    dir: &Path,
-    open: impl Fn() -> Result<Box<dyn Storage>>,
-) -> Result<(Box<dyn Storage>, Option<Warning>)> {
+pub(crate) fn storage(dir: &Path, open: impl Fn() -> Result<Opened>) -> Result<(Opened, Option<Warning>)> {
     refuse_entries(dir)?;
     match open() {
-        Ok(storage) => {
-            if storage.scan(&schema::blocks(), Direction::Forward).next().transpose()?.is_some() {
+        Ok(opened) => {
+            if opened.storage.scan(&schema::blocks(), Direction::Forward).next().transpose()?.is_some() {
                 return Err(lost_keyring(dir));
             }
-            clear(&*storage)?;
-            Ok((storage, None))
+            clear(&*opened.storage)?;
+            Ok((opened, None))
         }
         Err(problem) if problem.is_damaged() => {
             let aside = set_aside(dir)?;
             let fact = format!(
-                "a storage that was begun and never used does not open ({problem}); it is {aside} now, and can be removed"
+                "a storage that was begun and never used does not open ({problem}); it was moved to {aside}, which can be removed"
             );
             Ok((open()?, Some(Warning::Repaired(fact))))
         }
@@ -102,13 +100,21 @@ fn clear(storage: &dyn Storage) -> Result<()> {
     }
 }
 
+/// Both copies, as far as they are there.
 fn set_aside(dir: &Path) -> Result<String> {
-    let path = dir.join(STORE);
-    let free =
-        (1_u32..).map(|n| dir.join(format!("{STORE}.aside-{n}"))).find(|aside| aside.symlink_metadata().is_err());
-    let aside = free.expect("there are more numbers than names in a directory");
-    fs::rename(&path, &aside)
-        .and_then(|()| disk::sync_directory(dir))
-        .map_err(Error::file(&path, "cannot be renamed"))?;
-    Ok(aside.display().to_string())
+    let mut moved = Vec::new();
+    for name in [STORE, journal::DIRECTORY] {
+        let path = dir.join(name);
+        if path.symlink_metadata().is_err() {
+            continue;
+        }
+        let free =
+            (1_u32..).map(|n| dir.join(format!("{name}.aside-{n}"))).find(|aside| aside.symlink_metadata().is_err());
+        let aside = free.expect("there are more numbers than names in a directory");
+        fs::rename(&path, &aside)
+            .and_then(|()| disk::sync_directory(dir))
+            .map_err(Error::file(&path, "cannot be renamed"))?;
+        moved.push(aside.display().to_string());
+    }
+    Ok(moved.join(" and "))
 }

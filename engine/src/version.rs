@@ -1,7 +1,7 @@
 //! The file `VERSION`: how the directory and its rows are laid out.
 //!
 //! ```text
-//! thingdb 2 64a2b9c5      program, version, first 4 bytes of SHA-256 of what stands before
+//! thingdb 3 1cd86f77      program, version, first 4 bytes of SHA-256 of what stands before
 //! ```
 //!
 //! The check tells a damaged number from another version. A file without it is
@@ -17,6 +17,9 @@ use crate::db::STORE_VERSION;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 
+/// The version of databases without a journal: opening one writes it.
+const WITHOUT_JOURNAL: u64 = 2;
+
 const FILE: &str = "VERSION";
 
 /// More than a version has.
@@ -26,6 +29,8 @@ const MAX_BYTES: u64 = 1 << 10;
 pub(crate) enum Version {
     /// The version of this program.
     Known,
+    /// The version before, which had no journal.
+    WithoutJournal,
     Missing,
     /// What is wrong with it.
     Damaged(String),
@@ -52,6 +57,7 @@ pub(crate) fn read(dir: &Path) -> Result<Version> {
     };
     match parse(&bytes) {
         Some(STORE_VERSION) => Ok(Version::Known),
+        Some(WITHOUT_JOURNAL) => Ok(Version::WithoutJournal),
         Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
         Some(found) => Err(Error::OlderVersion { found, known: STORE_VERSION }),
         None => Ok(Version::Damaged("it does not hold a version".to_owned())),

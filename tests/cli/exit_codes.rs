@@ -140,7 +140,7 @@ fn a_damaged_keyring_is_4_and_not_12() {
 fn newer_versions_are_15() {
     let world = World::new();
     let version = fs::read(world.path("db/VERSION")).unwrap();
-    fs::write(world.path("db/VERSION"), "thingdb 3\n").unwrap();
+    fs::write(world.path("db/VERSION"), "thingdb 4\n").unwrap();
     world.run(&["ls"]).exit(15).says("error[newer-version]");
     // Of before the first release.
     fs::write(world.path("db/VERSION"), "thingdb 1\n").unwrap();

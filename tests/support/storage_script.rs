@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use thingdb::storage::journaled::JournaledOptions;
 use thingdb::storage::sled::SledOptions;
 use thingdb::storage::{Batch, Direction, KeyRange, Storage, StorageError};
 
@@ -102,7 +103,16 @@ pub(crate) fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u
 }
 
 /// Small enough for small disks.
-pub(crate) fn options() -> SledOptions {
+pub(crate) fn options() -> JournaledOptions {
+    let mut options = JournaledOptions::default();
+    options.cache_bytes = 16 << 20;
+    options.reserve_bytes = 256 << 10;
+    options.free_floor_bytes = 2 << 20;
+    options
+}
+
+/// The same for the store alone.
+pub(crate) fn sled_options() -> SledOptions {
     let mut options = SledOptions::default();
     options.cache_bytes = 16 << 20;
     options.reserve_bytes = 256 << 10;

@@ -22,7 +22,10 @@
 //!   write, and a second sync would report success for bytes that are gone.
 
 pub mod journal;
+pub mod journaled;
 pub mod memory;
+pub(crate) mod open;
+mod room;
 pub mod sled;
 
 use std::path::PathBuf;

@@ -6,11 +6,11 @@ mod storage_script;
 use std::path::Path;
 
 use thingdb::storage::Storage;
-use thingdb::storage::sled::SledStorage;
+use thingdb::storage::journaled::JournaledStorage;
 
 fn main() {
     let directory = std::env::args().nth(1).expect("a directory");
-    let storage = match SledStorage::open(Path::new(&directory), storage_script::options()) {
+    let storage = match JournaledStorage::open(Path::new(&directory), storage_script::options()) {
         Ok(storage) => storage,
         Err(error) => return println!("error {error}"),
     };

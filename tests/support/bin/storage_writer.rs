@@ -1,6 +1,6 @@
 //! Writes numbered commits into a storage until it is cut off.
 //!
-//! `storage_writer DIRECTORY COMMITS_PER_WAIT ORDERED` goes on behind the last commit
+//! `storage_writer DIRECTORY COMMITS_PER_WAIT ORDERED [sled]` goes on behind the last commit
 //! that it finds and prints the number of each commit that it waited for. What
 //! commit `n` does depends on `n` alone, see `storage_script.rs`.
 
@@ -11,18 +11,30 @@ use std::io::Write;
 use std::path::Path;
 
 use thingdb::storage::Storage;
+use thingdb::storage::journaled::JournaledStorage;
 use thingdb::storage::sled::SledStorage;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, directory, commits_per_wait, ordered] = arguments.as_slice() else {
+    let [_, directory, commits_per_wait, ordered, alone @ ..] = arguments.as_slice() else {
         panic!("expected a directory, a number and true or false");
     };
-    let mut options = storage_script::options();
-    options.ordered_writes = ordered.parse().expect("true or false");
+    let ordered = ordered.parse().expect("true or false");
     let commits_per_wait: u64 = commits_per_wait.parse().expect("a number");
-    let storage = SledStorage::open(Path::new(directory), options).expect("open");
-    let mut n = storage_script::last_commit(&storage).expect("read");
+    let directory = Path::new(directory);
+    if alone.is_empty() {
+        let mut options = storage_script::options();
+        options.ordered_writes = ordered;
+        write(&JournaledStorage::open(directory, options).expect("open"), commits_per_wait)
+    } else {
+        let mut options = storage_script::sled_options();
+        options.ordered_writes = ordered;
+        write(&SledStorage::open(directory, options).expect("open"), commits_per_wait)
+    }
+}
+
+fn write(storage: &dyn Storage, commits_per_wait: u64) -> ! {
+    let mut n = storage_script::last_commit(storage).expect("read");
     let mut out = std::io::stdout();
     loop {
         n += 1;

@@ -311,6 +311,16 @@ pub fn exists(dir: &Path) -> Result<bool, StorageError> {
     }
 }
 
+/// The database that the journal in `dir` is of; nothing if no file of it has a
+/// header that is whole.
+///
+/// # Errors
+/// [`StorageError::Io`], and [`StorageError::Corrupt`] if the files are of several
+/// databases.
+pub fn database(dir: &Path) -> Result<Option<[u8; 16]>, StorageError> {
+    Ok(reader::Reader::new(dir, u64::MAX)?.database())
+}
+
 /// The sequence that follows if the file ends with a frame that says that the
 /// journal was closed.
 fn closed_with(file: &File, head: &FileHead, file_bytes: u64) -> io::Result<Option<u64>> {

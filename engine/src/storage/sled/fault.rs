@@ -32,7 +32,7 @@ pub(super) fn convert(error: sled::Error, store: &Path) -> StorageError {
 }
 
 /// An error with its cause, in one line, for a text that outlives it.
-pub(super) fn describe(error: &StorageError) -> String {
+pub(in crate::storage) fn describe(error: &StorageError) -> String {
     match error {
         StorageError::Io { source, .. } => format!("{error}: {source}"),
         StorageError::ReadOnly { reason } => reason.clone(),
@@ -53,7 +53,10 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
+pub(in crate::storage) fn io_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let path = path.to_path_buf();
     move |source| StorageError::Io { action, path, source }
 }

@@ -54,7 +54,8 @@
 //! sled may show on standard error: silencing it would mean replacing the hook
 //! of the whole process, which is not ours to do. The command `thingdb` does.
 
-mod fault;
+pub(super) mod fault;
+mod feed;
 mod files;
 mod journal;
 mod left;
@@ -62,7 +63,6 @@ mod log;
 mod pages;
 pub(crate) mod preflight;
 pub(crate) mod raw;
-mod room;
 mod sync;
 mod trees;
 mod walk;
@@ -74,13 +74,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
+use super::room::{self, Room, allocated_bytes, free_bytes, release_reserve};
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, panic_text};
+pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
 use preflight::{Look, Seen};
-use room::{allocated_bytes, free_bytes, release_reserve};
 use sync::{Alarm, AlarmState, Syncer, Turn};
 use trees::{Trees, drop_sled, open_sled};
 
@@ -190,10 +191,7 @@ struct Core {
 
 /// Owned by whoever commits.
 struct Writer {
-    /// How much may be committed before free space is looked up again.
-    unchecked_budget: u64,
-    /// The last look found the disk full.
-    full: bool,
+    room: Room,
     /// What the log may have grown by since sled wrote its buffers.
     unflushed_bytes: u64,
     /// The journal holds the last commit.
@@ -277,13 +275,7 @@ impl SledStorage {
             options,
             db: RwLock::new(Some(trees)),
             whole: RwLock::new(()),
-            writer: Mutex::new(Writer {
-                unchecked_budget: 0,
-                // Makes the first commit look, and fill the reserve.
-                full: true,
-                unflushed_bytes: 0,
-                journal_used: false,
-            }),
+            writer: Mutex::new(Writer { room: Room::unknown(), unflushed_bytes: 0, journal_used: false }),
             can_order,
             synchronous: AtomicBool::new(can_order),
             unsynced_bytes: AtomicU64::new(0),
@@ -307,7 +299,7 @@ impl SledStorage {
             .map_err(io_error("start the thread that syncs", directory))?;
         // A disk without room for the reserve is no reason not to open: reads
         // work, and writes say what is wrong.
-        let _ = room::refill(&core.directory, &core.options);
+        let _ = room::refill(directory, core.options.free_floor_bytes, core.options.reserve_bytes);
         Ok(Self { core, background: Mutex::new(Some(background)) })
     }
 }
@@ -397,7 +389,8 @@ impl Core {
             }
         }
         if !batch.is_empty() {
-            self.check_room(&mut writer, bytes)?;
+            let (floor, reserve) = (self.options.free_floor_bytes, self.options.reserve_bytes);
+            writer.room.check(&self.directory, floor, reserve, bytes.saturating_mul(LOG_BYTES_PER_BYTE), 0)?;
             self.keep_order(bytes)?;
             self.store_changes(&mut writer, bytes, batch.changes).map_err(|error| self.stop_writing(error))?;
         }
@@ -432,36 +425,6 @@ impl Core {
         }
         writer.unflushed_bytes += BATCH_LOG_BYTES;
         self.with_sled(|trees| apply_many(&trees.rows, changes))
-    }
-
-    /// Refuses a commit of `bytes` if the disk is full, without asking the
-    /// kernel each time.
-    fn check_room(&self, writer: &mut Writer, bytes: u64) -> Result<(), StorageError> {
-        let need = bytes.saturating_mul(LOG_BYTES_PER_BYTE);
-        if !writer.full && need <= writer.unchecked_budget {
-            writer.unchecked_budget -= need;
-            return Ok(());
-        }
-        let floor = self.options.free_floor_bytes;
-        let free = free_bytes(&self.directory)?;
-        if free < floor.saturating_add(need) {
-            writer.full = true;
-            return Err(StorageError::DiskFull {
-                free,
-                floor: floor.saturating_add(need),
-                path: self.directory.clone(),
-            });
-        }
-        if writer.full {
-            writer.full = false;
-            // The next opening of a full disk will need it again. If there is
-            // no room for it yet, the one after the next refusal may have it.
-            let _ = room::refill(&self.directory, &self.options);
-        }
-        // A quarter of what is left leaves room for other writers on the same
-        // disk; 64 MiB bounds how late we notice them.
-        writer.unchecked_budget = ((free - floor - need) / 4).min(64 << 20);
-        Ok(())
     }
 
     fn close(&self) -> Result<(), StorageError> {

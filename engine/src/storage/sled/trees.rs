@@ -8,10 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::StorageError;
+use super::super::room::{release_reserve, reserve_path};
 use super::SledOptions;
 use super::fault::{convert, panic_text};
 use super::journal::repeat_journal;
-use super::room::{release_reserve, reserve_path};
 use crate::disk::{Access, open_file};
 
 /// How long an opening waits for a lock that a closed handle still holds.
@@ -23,6 +23,8 @@ pub(super) struct Trees {
     pub(super) rows: sled::Db,
     /// At most one row, under the empty key: the last commit.
     pub(super) journal: sled::Tree,
+    /// What the journal above needs to know; see `feed.rs`.
+    pub(super) marks: sled::Tree,
 }
 
 /// Opens sled, and waits for a lock that is about to go.
@@ -57,7 +59,8 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
     let open = || {
         let rows = config.open()?;
         let journal = rows.open_tree("journal")?;
-        let trees = Trees { rows, journal };
+        let marks = rows.open_tree("marks")?;
+        let trees = Trees { rows, journal, marks };
         repeat_journal(&trees)?;
         trees.rows.flush()?;
         Ok(trees)

@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::StorageError;
-use super::SledOptions;
-use super::fault::io_error;
+use super::StorageError;
+use super::sled::fault::io_error;
 use crate::disk::sync_directory;
 
 pub(super) fn reserve_path(directory: &Path) -> PathBuf {
@@ -23,17 +22,65 @@ pub(super) fn release_reserve(directory: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// What is known of the room for those who write, without asking the kernel each
+/// time.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// How much may be written before free space is looked up again.
+    unchecked: u64,
+    /// The last look found the disk full.
+    is_full: bool,
+}
+
+impl Room {
+    /// Makes the first check look, and fill the reserve.
+    pub(super) const fn unknown() -> Self {
+        Self { unchecked: 0, is_full: true }
+    }
+
+    /// Refuses to write `need` bytes if fewer than `floor` would be left.
+    /// `pending` bytes are promised to those who wrote before.
+    pub(super) fn check(
+        &mut self,
+        directory: &Path,
+        floor: u64,
+        reserve: u64,
+        need: u64,
+        pending: u64,
+    ) -> Result<(), StorageError> {
+        if !self.is_full && need <= self.unchecked {
+            self.unchecked -= need;
+            return Ok(());
+        }
+        let free = free_bytes(directory)?;
+        let floor_and_need = floor.saturating_add(need).saturating_add(pending);
+        if free < floor_and_need {
+            self.is_full = true;
+            return Err(StorageError::DiskFull { free, floor: floor_and_need, path: directory.to_path_buf() });
+        }
+        if self.is_full {
+            self.is_full = false;
+            // The next opening of a full disk will need it again. If there is
+            // no room for it yet, the one after the next refusal may have it.
+            let _ = refill(directory, floor, reserve);
+        }
+        // A quarter of what is left leaves room for other writers on the same
+        // disk; 64 MiB bounds how late we notice them.
+        self.unchecked = ((free - floor_and_need) / 4).min(64 << 20);
+        Ok(())
+    }
+}
+
 /// Makes the reserve as large as it should be, if there is room for it above
 /// the floor.
-pub(super) fn refill(directory: &Path, options: &SledOptions) -> Result<(), StorageError> {
-    let size = options.reserve_bytes;
+pub(super) fn refill(directory: &Path, floor: u64, size: u64) -> Result<(), StorageError> {
     let path = reserve_path(directory);
     let present = fs::symlink_metadata(&path).map_or(0, |found| if found.is_file() { found.len() } else { 0 });
     if size == 0 || present >= size {
         return Ok(());
     }
     let free = free_bytes(directory)?;
-    if free < options.free_floor_bytes.saturating_add(size - present) {
+    if free < floor.saturating_add(size - present) {
         return Ok(());
     }
     fill(&path, size).and_then(|()| sync_directory(directory)).map_err(|error| {

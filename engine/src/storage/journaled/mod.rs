@@ -1,0 +1,488 @@
+//! The storage of databases on disk: a journal that is the truth after a crash,
+//! sled that is read, and between them what sled does not have yet.
+//!
+//! ```text
+//! DIRECTORY/
+//!   journal/    every commit, in order; what was acknowledged is durable there
+//!   store/      the same rows by key, kept by sled; what it lacks or has lost
+//!               comes from the journal
+//!   store.aside-N   a store that was not understood, untouched
+//!   reserve     room that is given up so that a full disk can be opened
+//! ```
+//!
+//! *A commit* is appended to the journal and put into the [overlay](overlay): it
+//! is visible, and survives the end of the process. Whoever waits for it waits
+//! for a sync of the journal, which threads share.
+//!
+//! *The feeder* is a thread that gives sled what the overlay holds, many commits
+//! at once and by key, with plain inserts: a crash in between is made good by the
+//! journal, from which the next opening repeats everything behind sled's mark.
+//! What is fed is durable in the journal before: sled never has what the journal
+//! could lose in a power cut.
+//!
+//! *Rows that follow from others* (see [`JournaledOptions::is_derived`]) are not
+//! in the journal. They go to sled as one batch, which is whole, behind the rows
+//! that they follow from.
+//!
+//! *Who holds which lock.* `writer` is held for the whole of a commit, so that
+//! frames, tickets and the overlay have one order. Then `overlay`, for moments.
+//! The feeder takes `writer` never, so that a commit may wait for it.
+
+mod feeder;
+mod opening;
+mod overlay;
+mod reconcile;
+mod scan;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, JoinHandle};
+
+use super::journal::Journal;
+use super::room::{Room, free_bytes};
+use super::sled::SledStorage;
+pub use super::sled::SyncHook;
+use super::sled::fault::{describe, io_error};
+use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
+use feeder::Bell;
+use overlay::Overlay;
+use scan::Merged;
+
+/// What the disk needs for each byte of a commit at the most: sled's log, and
+/// the journal.
+const DISK_BYTES_PER_BYTE: u64 = 5;
+
+/// Commits wait while so many bytes, and what the feeder is at, are not in sled.
+const MOST_FRESH_BYTES: u64 = 4 << 20;
+
+/// How much of the journal is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keep {
+    /// All of it: the store can be built anew from it.
+    #[default]
+    All,
+    /// What the store may lose in a power cut: files of which the store has
+    /// everything on the disk are removed.
+    Recent,
+}
+
+/// How a [`JournaledStorage`] is opened.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct JournaledOptions {
+    /// The size that sled keeps its pages in memory below.
+    pub cache_bytes: u64,
+    /// The longest that a commit for which nobody waits stays off the disk.
+    pub sync_interval_ms: u64,
+    /// The room on the disk below which commits are refused.
+    pub free_floor_bytes: u64,
+    /// The size of the reserve file; 0 for none.
+    pub reserve_bytes: u64,
+    /// Uses the attribute `S` of sled's log where the file system has it. Off
+    /// only to test what happens where it has not.
+    pub ordered_writes: bool,
+    /// Which rows follow from others and are not written to the journal: they
+    /// are made anew where sled was built anew. None by default.
+    pub is_derived: fn(&[u8]) -> bool,
+    /// Which rows are never deleted: one that only the journal has was lost by the
+    /// store, also where the journal is damaged and may lack its deletion. None by
+    /// default.
+    pub is_permanent: fn(&[u8]) -> bool,
+    /// How much of the journal is kept.
+    pub keep: Keep,
+    /// Reads the whole journal when it is opened, holds the store against it and
+    /// makes good what one of them has lost. Takes time in proportion to them, and
+    /// 100 bytes of memory a row.
+    pub heal: bool,
+    /// Makes a storage where there is none, which is the default; otherwise that
+    /// is damage.
+    pub create: bool,
+    /// Lets syncs of the journal fail, for tests.
+    pub sync_hook: Option<SyncHook>,
+}
+
+impl Default for JournaledOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 128 << 20,
+            sync_interval_ms: 500,
+            free_floor_bytes: 16 << 20,
+            reserve_bytes: 4 << 20,
+            ordered_writes: true,
+            is_derived: |_| false,
+            is_permanent: |_| false,
+            keep: Keep::All,
+            heal: false,
+            create: true,
+            sync_hook: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for JournaledOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournaledOptions")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("sync_interval_ms", &self.sync_interval_ms)
+            .field("free_floor_bytes", &self.free_floor_bytes)
+            .field("reserve_bytes", &self.reserve_bytes)
+            .field("ordered_writes", &self.ordered_writes)
+            .field("keep", &self.keep)
+            .field("heal", &self.heal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A storage in a directory: a journal, and sled.
+///
+/// Dropping it closes it, without a word if that fails; [`Storage::close`]
+/// tells.
+pub struct JournaledStorage {
+    core: Arc<Core>,
+    /// Taken by the first close.
+    feeder: Mutex<Option<JoinHandle<()>>>,
+    notices: Vec<String>,
+    /// The directory, locked until everything else is let go of.
+    lock: Mutex<Option<File>>,
+}
+
+/// What the callers and the feeder share.
+struct Core {
+    directory: PathBuf,
+    options: JournaledOptions,
+    journal: Journal,
+    sled: SledStorage,
+    /// What the journal's frames and sled's marks are of.
+    database: [u8; 16],
+    overlay: RwLock<Overlay>,
+    /// What `overlay.fresh` holds, in bytes.
+    fresh_bytes: AtomicU64,
+    /// What was fed since files of the journal were dropped, in bytes.
+    fed_bytes: AtomicU64,
+    writer: Mutex<Writer>,
+    /// Why writing is over, once it is. Set once and never taken back.
+    stopped: RwLock<Option<Stopped>>,
+    bell: Bell,
+}
+
+/// Owned by whoever commits.
+struct Writer {
+    room: Room,
+    /// The last frame.
+    sequence: u64,
+    /// The commits since then that needed none.
+    without_frame: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Stopped {
+    SyncFailed(String),
+    ReadOnly(String),
+    Closed,
+}
+
+impl Stopped {
+    fn error(&self) -> StorageError {
+        match self {
+            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
+            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
+            Self::Closed => StorageError::Closed,
+        }
+    }
+}
+
+/// A ticket is the last frame, and how many commits came since then: those take
+/// part in the order and have nothing to wait for but what was before them.
+const COUNT_BITS: u32 = 16;
+
+fn ticket(writer: &Writer) -> Ticket {
+    Ticket(writer.sequence << COUNT_BITS | writer.without_frame.min((1 << COUNT_BITS) - 1))
+}
+
+impl JournaledStorage {
+    /// Opens the storage in `directory`, which has to exist, and creates it if
+    /// the directory holds none.
+    ///
+    /// What the journal has and sled lacks is given to sled. A store that is not
+    /// there, or is damaged, is built anew from the journal, and a journal that
+    /// is not there from the store; [`notices`](Self::notices) tells.
+    ///
+    /// What was created is durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`], [`StorageError::Corrupt`] if neither has what
+    /// the other lacks, [`StorageError::Io`].
+    pub fn open(directory: &Path, options: JournaledOptions) -> Result<Self, StorageError> {
+        let lock = lock_directory(directory)?;
+        let opened = opening::open(directory, &options)?;
+        let sequence = opened.journal.next() - 1;
+        let core = Arc::new(Core {
+            directory: directory.to_path_buf(),
+            options,
+            database: opened.journal.database(),
+            journal: opened.journal,
+            sled: opened.sled,
+            fresh_bytes: AtomicU64::new(opened.fresh.bytes),
+            fed_bytes: AtomicU64::new(0),
+            overlay: RwLock::new(Overlay { fresh: opened.fresh, ..Overlay::default() }),
+            writer: Mutex::new(Writer { room: Room::unknown(), sequence, without_frame: 0 }),
+            stopped: RwLock::new(None),
+            bell: Bell::default(),
+        });
+        let feeder = thread::Builder::new()
+            .name("thingdb-feed".into())
+            .spawn({
+                let core = Arc::clone(&core);
+                move || core.feed_when_due()
+            })
+            .map_err(io_error("start the thread that feeds", directory))?;
+        if core.fresh_bytes.load(Ordering::Relaxed) > 0 {
+            core.ring(true);
+        }
+        Ok(Self { core, feeder: Mutex::new(Some(feeder)), notices: opened.notices, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// What was found and made good when it was opened, in words.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+}
+
+impl Storage for JournaledStorage {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.core.get(key)
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction) -> Rows<'_> {
+        Box::new(Merged::new(&self.core, range.clone(), direction))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
+        self.core.commit(batch)
+    }
+
+    fn wait(&self, ticket: Ticket) -> Result<(), StorageError> {
+        self.core.sync(ticket.0 >> COUNT_BITS)
+    }
+
+    fn health(&self) -> Health {
+        match &*self.core.stopped() {
+            Some(Stopped::Closed) => return Health::Closed,
+            Some(stopped) => return Health::ReadOnly(stopped.error().to_string()),
+            None => {}
+        }
+        let floor = self.core.options.free_floor_bytes;
+        match free_bytes(&self.core.directory) {
+            Ok(free) if free < floor => Health::DiskFull { free, floor },
+            _ => Health::Writable,
+        }
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        Ok(self.core.sled.disk_bytes()?.saturating_add(self.core.journal.bytes()?))
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        // From here on no commit begins, and none is under way.
+        let _writer = lock(&self.core.writer);
+        if matches!(*self.core.stopped(), Some(Stopped::Closed)) {
+            return Ok(());
+        }
+        self.core.bell.end();
+        if let Some(feeder) = lock(&self.feeder).take()
+            && feeder.join().is_err()
+        {
+            self.core.stop(Stopped::ReadOnly("the thread that feeds the store panicked".into()));
+        }
+        let closed = self.core.close();
+        drop(lock(&self.lock).take());
+        closed
+    }
+}
+
+impl Drop for JournaledStorage {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+impl Core {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        if let Some(known) = self.overlay_of_open()?.get(key) {
+            return Ok(known.cloned());
+        }
+        self.sled.get(key).map_err(|problem| self.told(problem))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
+        let bytes = batch.bytes();
+        let mut writer = lock(&self.writer);
+        self.wait_for_room_in_memory()?;
+        for (key, expected) in &batch.guards {
+            if self.get(key)?.as_ref() != expected.as_ref() {
+                return Err(StorageError::Conflict { key: key.clone() });
+            }
+        }
+        if batch.is_empty() {
+            writer.without_frame += 1;
+            return Ok(ticket(&writer));
+        }
+        self.check_room(&mut writer, bytes)?;
+        let (derived, own): (Vec<Change>, Vec<Change>) =
+            batch.changes.into_iter().partition(|(key, _)| (self.options.is_derived)(key));
+        if own.is_empty() {
+            writer.without_frame += 1;
+        } else {
+            writer.sequence = self.journal.append(&own).map_err(|problem| self.stop_unless_full(problem))?;
+            writer.without_frame = 0;
+        }
+        let fresh_bytes = {
+            let mut overlay = self.write_overlay();
+            overlay.fresh.put(own);
+            overlay.fresh.put(derived);
+            overlay.fresh.sequence = writer.sequence;
+            self.fresh_bytes.store(overlay.fresh.bytes, Ordering::Release);
+            overlay.fresh.bytes
+        };
+        let ticket = ticket(&writer);
+        drop(writer);
+        self.ring(fresh_bytes >= feeder::FEED_BYTES);
+        Ok(ticket)
+    }
+
+    /// Refuses a commit of `bytes` if the disk is full. What sled was not given
+    /// yet needs room, too; if that is what is short, it is given now.
+    fn check_room(&self, writer: &mut Writer, bytes: u64) -> Result<(), StorageError> {
+        let (floor, reserve) = (self.options.free_floor_bytes, self.options.reserve_bytes);
+        let need = bytes.saturating_mul(DISK_BYTES_PER_BYTE);
+        let pending = {
+            let overlay = self.read_overlay();
+            (overlay.fresh.bytes + overlay.feeding.bytes).saturating_mul(DISK_BYTES_PER_BYTE)
+        };
+        match writer.room.check(&self.directory, floor, reserve, need, pending) {
+            Err(StorageError::DiskFull { .. }) if pending > 0 => {
+                self.wait_until_fed()?;
+                writer.room.check(&self.directory, floor, reserve, need, 0)
+            }
+            found => found,
+        }
+    }
+
+    /// Makes all frames up to `sequence` durable, unless they already are.
+    fn sync(&self, sequence: u64) -> Result<(), StorageError> {
+        if self.journal.durable() >= sequence {
+            return Ok(());
+        }
+        if let Some(stopped @ (Stopped::Closed | Stopped::SyncFailed(_))) = &*self.stopped() {
+            return Err(stopped.error());
+        }
+        match self.journal.sync(sequence) {
+            Ok(()) => Ok(()),
+            // It was closed meanwhile.
+            Err(StorageError::Closed) => Err(StorageError::Closed),
+            Err(StorageError::SyncFailed { cause }) => Err(self.stop(Stopped::SyncFailed(cause))),
+            Err(problem) => Err(self.stop(Stopped::SyncFailed(describe(&problem)))),
+        }
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        let written = match &*self.stopped() {
+            None => Ok(()),
+            // What is durable in the journal is not lost.
+            Some(_) if self.journal.durable() + 1 >= self.journal.next() => Ok(()),
+            Some(stopped) => Err(stopped.error()),
+        };
+        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
+        // The store first: an end that the journal calls clean is one of both.
+        let marks = self.sled.marks();
+        let store = self.sled.close();
+        if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.options.keep, marks, &store) {
+            self.journal.drop_before(marks.sequence + 1)?;
+        }
+        let journal = self.journal.close();
+        written?;
+        store?;
+        journal
+    }
+
+    /// What the overlay holds, unless the storage is closed.
+    fn overlay_of_open(&self) -> Result<RwLockReadGuard<'_, Overlay>, StorageError> {
+        if matches!(*self.stopped(), Some(Stopped::Closed)) {
+            return Err(StorageError::Closed);
+        }
+        Ok(self.read_overlay())
+    }
+
+    fn read_overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_overlay(&self) -> RwLockWriteGuard<'_, Overlay> {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on a problem of sled. Damage ends writing, and the next opening
+    /// builds the store anew.
+    fn told(&self, problem: StorageError) -> StorageError {
+        if matches!(problem, StorageError::Corrupt { .. }) {
+            let reason = describe(&problem);
+            let is_news = self.stopped().is_none();
+            self.stop(Stopped::ReadOnly(reason.clone()));
+            if is_news {
+                // Without the mark the next opening finds the damage by itself,
+                // or when the same row is read again.
+                let _ = opening::mark_damaged(&self.directory, &reason);
+            }
+        }
+        problem
+    }
+
+    fn stop_unless_full(&self, problem: StorageError) -> StorageError {
+        match problem {
+            StorageError::DiskFull { .. } | StorageError::Closed => problem,
+            StorageError::SyncFailed { cause } => self.stop(Stopped::SyncFailed(cause)),
+            other => self.stop(Stopped::ReadOnly(describe(&other))),
+        }
+    }
+
+    /// Ends writing. The first reason stays; it is what is returned.
+    fn stop(&self, why: Stopped) -> StorageError {
+        let error = {
+            let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
+            stopped.get_or_insert(why).error()
+        };
+        // Whoever waits for the feeder waits no longer.
+        self.bell.turned();
+        error
+    }
+
+    fn stopped(&self) -> RwLockReadGuard<'_, Option<Stopped>> {
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_not_stopped(&self) -> Result<(), StorageError> {
+        match &*self.stopped() {
+            Some(stopped) => Err(stopped.error()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Locks the directory itself: before anything in it is opened.
+fn lock_directory(directory: &Path) -> Result<File, StorageError> {
+    let file = File::open(directory).map_err(io_error("open", directory))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { path: directory.to_path_buf() }),
+        Err(std::fs::TryLockError::Error(problem)) => Err(io_error("lock", directory)(problem)),
+    }
+}
+
+/// No lock of this storage is held while something panics half way through a
+/// change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,405 @@
+//! How journal and store are brought together when they are opened.
+//!
+//! | journal | store | |
+//! |---|---|---|
+//! | not there | not there | both are made |
+//! | there | there, of this journal | what it lacks is repeated from the journal |
+//! | there | not there, damaged, or of nobody knows what | it is moved aside and built anew from the journal |
+//! | not there | there | the journal is written anew from the store |
+//! | ends before what the store has | there | the journal takes from the store what it lacks |
+//! | of one database | of another | refused |
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::journal::{self, Hole, Journal, JournalOptions, Piece};
+use super::super::sled::fault::io_error;
+use super::super::sled::preflight::{self, Look};
+use super::super::sled::{Marks, SledOptions, SledStorage};
+use super::super::{Change, Direction, KeyRange, Storage, StorageError};
+use super::overlay::Layer;
+use super::reconcile::{Healed, Kinds, Trust, reconcile};
+use super::{JournaledOptions, MOST_FRESH_BYTES};
+use crate::disk::{self, parent_of, sync_directory};
+
+/// So much is given to sled at once while it is built.
+const BUILD_BYTES: u64 = 8 << 20;
+
+/// So much goes into one frame of a journal that is written from a store.
+const FRAME_BYTES: u64 = 1 << 20;
+
+/// sled is synced as rarely: what it loses in a power cut the journal repeats.
+const SLED_SYNC_INTERVAL_MS: u64 = 5000;
+
+const JOURNAL: &str = "journal";
+/// A journal that is being written from a store.
+const UNFINISHED_JOURNAL: &str = "journal.new";
+const STORE: &str = "store";
+/// In the store: it is damaged, and to be built anew. Holds why, for people.
+const DAMAGED: &str = "damaged";
+
+/// Both, as they were found or made.
+pub(super) struct Opened {
+    pub(super) journal: Journal,
+    pub(super) sled: SledStorage,
+    /// What sled still lacks.
+    pub(super) fresh: Layer,
+    pub(super) notices: Vec<String>,
+}
+
+/// The store has to be built anew at the next opening.
+pub(super) fn mark_damaged(directory: &Path, reason: &str) -> io::Result<()> {
+    disk::replace_file(&directory.join(STORE).join(DAMAGED), format!("{reason}\n").as_bytes(), 0o600)
+}
+
+pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
+    let unfinished = directory.join(UNFINISHED_JOURNAL);
+    if fs::symlink_metadata(&unfinished).is_ok() {
+        fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
+    }
+    let mut opening = Opening { directory, options, notices: Vec::new() };
+    let path = opening.journal();
+    if !journal::exists(&path)? {
+        return opening.without_journal();
+    }
+    if journal::database(&path)?.is_none() {
+        opening.set_journal_aside()?;
+        return opening.without_journal();
+    }
+    opening.beside_journal()
+}
+
+struct Opening<'a> {
+    directory: &'a Path,
+    options: &'a JournaledOptions,
+    notices: Vec<String>,
+}
+
+impl Opening<'_> {
+    fn journal(&self) -> PathBuf {
+        self.directory.join(JOURNAL)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.join(STORE)
+    }
+
+    fn corrupt(&self, detail: String) -> StorageError {
+        StorageError::Corrupt { path: self.store(), detail }
+    }
+
+    fn journal_options(&self) -> JournalOptions {
+        JournalOptions {
+            free_floor_bytes: self.options.free_floor_bytes,
+            sync_hook: self.options.sync_hook.clone(),
+            ..JournalOptions::default()
+        }
+    }
+
+    fn sled_options(&self) -> SledOptions {
+        SledOptions {
+            cache_bytes: self.options.cache_bytes,
+            sync_interval_ms: self.options.sync_interval_ms.max(SLED_SYNC_INTERVAL_MS),
+            free_floor_bytes: self.options.free_floor_bytes,
+            reserve_bytes: self.options.reserve_bytes,
+            ordered_writes: self.options.ordered_writes,
+            ..SledOptions::default()
+        }
+    }
+
+    fn beside_journal(mut self) -> Result<Opened, StorageError> {
+        let (journal, found) = Journal::open(&self.journal(), self.journal_options())?;
+        let (sled, marks) = self.sled_of(&journal)?;
+        let last = journal.next() - 1;
+        // A killed process may have left in memory what is read from here on.
+        journal.sync(last)?;
+        let mut fresh = Layer { sequence: marks.sequence, ..Layer::default() };
+        let mut holes = found.holes;
+        let trust = if marks.sequence > last { Trust::Store } else { Trust::Newer };
+        if trust == Trust::Newer {
+            self.replay(&journal, &sled, marks, &mut fresh)?;
+        }
+        if self.options.heal {
+            holes = self.all_holes()?;
+        }
+        if trust == Trust::Store || !holes.is_empty() || self.options.heal {
+            self.feed(&sled, &mut fresh, marks)?;
+            let healed = self.heal(&journal, &sled, &holes, trust, &mut fresh)?;
+            if trust == Trust::Store {
+                self.notices
+                    .push(format!("the journal ended with commit {last}, the store had {}: {healed}", marks.sequence));
+            } else if let Some(hole) = holes.first() {
+                self.notices.push(format!(
+                    "the journal was damaged in '{}' at byte {}: {healed}",
+                    hole.file.display(),
+                    hole.offset
+                ));
+            } else if healed != Healed::default() {
+                self.notices.push(format!("journal and store differed: {healed}"));
+            }
+        }
+        Ok(Opened { journal, sled, fresh, notices: self.notices })
+    }
+
+    /// The holes of all files.
+    fn all_holes(&self) -> Result<Vec<Hole>, StorageError> {
+        let mut holes = Vec::new();
+        for piece in journal::read(&self.journal(), 0)? {
+            if let Piece::Hole(hole) = piece? {
+                holes.push(hole);
+            }
+        }
+        Ok(holes)
+    }
+
+    /// Brings journal and store to what they have together, and then writes the
+    /// damaged files anew without their holes.
+    fn heal(
+        &self,
+        journal: &Journal,
+        sled: &SledStorage,
+        holes: &[Hole],
+        trust: Trust,
+        fresh: &mut Layer,
+    ) -> Result<Healed, StorageError> {
+        let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
+        let healed = reconcile(journal, &self.journal(), sled, kinds, trust)?;
+        for hole in holes {
+            journal.mend(hole)?;
+        }
+        fresh.sequence = journal.next() - 1;
+        sled.set_marks(Marks { database: journal.database(), sequence: fresh.sequence })?;
+        Ok(healed)
+    }
+
+    /// The store of a journal: the one that is there, or one that is to be built
+    /// from it.
+    fn sled_of(&mut self, journal: &Journal) -> Result<(SledStorage, Marks), StorageError> {
+        let database = journal.database();
+        let refused = match self.known_sled(journal.first() == 1) {
+            Ok((sled, Some(marks))) if marks.database == database => {
+                if marks.sequence + 1 >= journal.first() {
+                    return Ok((sled, marks));
+                }
+                sled.close()?;
+                format!(
+                    "it has commits up to {}, and the journal begins with commit {}",
+                    marks.sequence,
+                    journal.first()
+                )
+            }
+            Ok((sled, Some(_))) => {
+                sled.close()?;
+                return Err(self.corrupt(
+                    "it is of another database than the journal beside it: put back the one that belongs to the other"
+                        .into(),
+                ));
+            }
+            Ok((sled, None)) if sled.is_empty()? && journal.first() == 1 => {
+                if journal.next() > 1 {
+                    self.notices.push(format!(
+                        "the store was missing and is built anew from the journal's {} commits",
+                        journal.next() - 1
+                    ));
+                }
+                let marks = Marks { database, sequence: 0 };
+                sled.set_marks(marks)?;
+                return Ok((sled, marks));
+            }
+            Ok((sled, None)) => {
+                sled.close()?;
+                "it does not say to which journal it belongs".into()
+            }
+            Err(StorageError::Corrupt { detail, .. }) => detail,
+            Err(problem) => return Err(problem),
+        };
+        if journal.first() > 1 {
+            return Err(self.corrupt(format!(
+                "{refused}; the journal keeps recent commits only, so that the store cannot be built from it: restore a \
+                 backup"
+            )));
+        }
+        let aside = self.move_aside(STORE)?;
+        self.notices.push(format!(
+            "the store was damaged ({refused}): it was moved aside to '{}' and built anew from the journal's {} commits; \
+             remove it when nothing is missing",
+            aside.display(),
+            journal.next() - 1
+        ));
+        let sled = SledStorage::open(self.directory, self.sled_options())?;
+        let marks = Marks { database, sequence: 0 };
+        sled.set_marks(marks)?;
+        Ok((sled, marks))
+    }
+
+    /// The store as it is, if it is not known to be damaged. One that was copied
+    /// while it was open may have less than it says: it counts as damaged if it
+    /// `can_be_built`.
+    fn known_sled(&self, can_be_built: bool) -> Result<(SledStorage, Option<Marks>), StorageError> {
+        let mark = self.store().join(DAMAGED);
+        match fs::read_to_string(&mark) {
+            Ok(reason) => return Err(self.corrupt(reason.trim_end().chars().take(300).collect())),
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => return Err(io_error("read", &mark)(problem)),
+        }
+        let seen = preflight::look(&self.store())?;
+        if can_be_built && seen.look == Look::Copied {
+            return Err(self.corrupt("it was copied while it was open".into()));
+        }
+        let sled = SledStorage::open_seen(self.directory, self.sled_options(), &seen)?;
+        let marks = sled.marks()?;
+        Ok((sled, marks))
+    }
+
+    /// A journal that says of no file what it is. Its frames may be read some day;
+    /// a store that knows its journal has what was in it, but for the last commits
+    /// if it was not closed.
+    fn set_journal_aside(&mut self) -> Result<(), StorageError> {
+        let no_header = || StorageError::Corrupt {
+            path: self.journal(),
+            detail:
+                "no file of the journal has a header that is whole, and the store cannot stand in for it: restore a \
+                     backup"
+                    .into(),
+        };
+        let (sled, marks) = self.known_sled(false).map_err(|problem| match problem {
+            StorageError::Corrupt { .. } => no_header(),
+            other => other,
+        })?;
+        sled.close()?;
+        if marks.is_none() {
+            return Err(no_header());
+        }
+        let aside = self.move_aside(JOURNAL)?;
+        self.notices.push(format!(
+            "no file of the journal had a header that is whole: it was moved aside to '{}'; what was committed last may \
+             be missing if the database was not closed",
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    fn move_aside(&self, name: &str) -> Result<PathBuf, StorageError> {
+        let from = self.directory.join(name);
+        let to = (1_u32..)
+            .map(|n| self.directory.join(format!("{name}.aside-{n}")))
+            .find(|to| fs::symlink_metadata(to).is_err())
+            .expect("a directory holds fewer than 2^32 names");
+        fs::rename(&from, &to).map_err(io_error("move aside", &from))?;
+        sync_directory(self.directory).map_err(io_error("sync", self.directory))?;
+        Ok(to)
+    }
+
+    /// Repeats what sled lacks. The last of it is left to the feeder.
+    fn replay(
+        &mut self,
+        journal: &Journal,
+        sled: &SledStorage,
+        marks: Marks,
+        fresh: &mut Layer,
+    ) -> Result<(), StorageError> {
+        if marks.sequence + 1 >= journal.next() {
+            return Ok(());
+        }
+        for piece in journal::read(&self.journal(), marks.sequence + 1)? {
+            match piece? {
+                Piece::Frame { sequence, changes } => {
+                    fresh.put(changes);
+                    fresh.sequence = sequence;
+                }
+                Piece::Hole(hole) if hole.sequences.is_empty() => {}
+                Piece::Hole(hole) => {
+                    fresh.sequence = *hole.sequences.end();
+                    self.notices.push(format!(
+                        "commits {} to {} are lost: the journal is damaged in '{}' at byte {}, and the store did not \
+                         have them yet",
+                        hole.sequences.start(),
+                        hole.sequences.end(),
+                        hole.file.display(),
+                        hole.offset
+                    ));
+                }
+            }
+            if fresh.bytes >= BUILD_BYTES {
+                self.feed(sled, fresh, marks)?;
+            }
+        }
+        if fresh.bytes >= MOST_FRESH_BYTES {
+            self.feed(sled, fresh, marks)?;
+        }
+        Ok(())
+    }
+
+    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: Marks) -> Result<(), StorageError> {
+        let layer = std::mem::take(fresh);
+        fresh.sequence = layer.sequence;
+        sled.feed(&layer.rows, self.options.is_derived, Marks { sequence: layer.sequence, ..marks })
+    }
+
+    fn without_journal(mut self) -> Result<Opened, StorageError> {
+        let is_nothing = fs::symlink_metadata(self.store().join("db")).is_err();
+        if is_nothing && !self.options.create {
+            return Err(self.corrupt("it is missing, and so is its journal: restore a backup".into()));
+        }
+        let (sled, marks) = self.known_sled(false).map_err(|problem| match problem {
+            StorageError::Corrupt { detail, .. } => {
+                self.corrupt(format!("{detail}; its journal is missing, too, from which it could be built anew"))
+            }
+            other => other,
+        })?;
+        let is_new = marks.is_none() && sled.is_empty()?;
+        let database = match marks {
+            Some(marks) => marks.database,
+            None => rand::random(),
+        };
+        let path = self.journal();
+        if is_new {
+            let journal = Journal::create(&path, database, self.journal_options())?;
+            sled.set_marks(Marks { database, sequence: 0 })?;
+            return Ok(Opened { journal, sled, fresh: Layer::default(), notices: self.notices });
+        }
+        let unfinished = self.directory.join(UNFINISHED_JOURNAL);
+        let rows = self.write_journal(&sled, &unfinished, database)?;
+        // What lies there holds no journal.
+        match fs::remove_dir_all(&path) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(problem));
+            }
+            _ => {}
+        }
+        fs::rename(&unfinished, &path).map_err(io_error("rename", &unfinished))?;
+        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
+        let (journal, _) = Journal::open(&path, self.journal_options())?;
+        let sequence = journal.next() - 1;
+        sled.set_marks(Marks { database, sequence })?;
+        if marks.is_some() {
+            self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
+        }
+        Ok(Opened { journal, sled, fresh: Layer { sequence, ..Layer::default() }, notices: self.notices })
+    }
+
+    fn write_journal(&self, sled: &SledStorage, path: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
+        let journal = Journal::create(path, database, self.journal_options())?;
+        let (mut changes, mut bytes, mut rows): (Vec<Change>, u64, u64) = (Vec::new(), 0, 0);
+        for row in sled.scan(&KeyRange::all(), Direction::Forward) {
+            let (key, value) = row?;
+            if (self.options.is_derived)(&key) {
+                continue;
+            }
+            bytes += (key.len() + value.len()) as u64;
+            rows += 1;
+            changes.push((key, Some(value)));
+            if bytes >= FRAME_BYTES {
+                journal.append(&std::mem::take(&mut changes))?;
+                bytes = 0;
+            }
+        }
+        if !changes.is_empty() {
+            journal.append(&changes)?;
+        }
+        journal.sync(journal.next() - 1)?;
+        journal.close()?;
+        Ok(rows)
+    }
+}

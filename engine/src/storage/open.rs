@@ -1,0 +1,61 @@
+//! What the storage of a directory is opened as.
+
+use std::path::Path;
+
+use super::journaled::{JournaledOptions, JournaledStorage, Keep};
+use super::memory::MemoryStorage;
+use super::sled::SyncHook;
+use super::{Storage, StorageError};
+
+/// What it is opened with.
+pub(crate) struct With {
+    /// Memory that the storage takes for pages that were read.
+    pub(crate) cache_bytes: u64,
+    /// The room on the disk below which nothing is written.
+    pub(crate) free_floor_bytes: u64,
+    /// The size of the file that is given up when the disk is full.
+    pub(crate) reserve_bytes: u64,
+    /// Lets syncs fail, for tests.
+    pub(crate) sync_hook: Option<SyncHook>,
+    /// Which rows can be made anew from others.
+    pub(crate) is_derived: fn(&[u8]) -> bool,
+    /// Which rows are never deleted.
+    pub(crate) is_permanent: fn(&[u8]) -> bool,
+    /// How much of the journal is kept.
+    pub(crate) keep: Keep,
+    /// The whole journal is read, and what it or the store has lost made good.
+    pub(crate) heal: bool,
+    /// One is made where there is none.
+    pub(crate) create: bool,
+    /// Nothing is kept on the disk, for tests.
+    pub(crate) in_memory: bool,
+}
+
+/// A storage, and what its user should know.
+pub(crate) struct Opened {
+    pub(crate) storage: Box<dyn Storage>,
+    /// What was damaged and made good, in words.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Opens the storage of a directory.
+pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError> {
+    if with.in_memory {
+        return Ok(Opened { storage: Box::new(MemoryStorage::new()), notices: Vec::new() });
+    }
+    let options = JournaledOptions {
+        cache_bytes: with.cache_bytes,
+        free_floor_bytes: with.free_floor_bytes,
+        reserve_bytes: with.reserve_bytes,
+        sync_hook: with.sync_hook,
+        is_derived: with.is_derived,
+        is_permanent: with.is_permanent,
+        keep: with.keep,
+        heal: with.heal,
+        create: with.create,
+        ..JournaledOptions::default()
+    };
+    let storage = JournaledStorage::open(directory, options)?;
+    let notices = storage.notices().to_vec();
+    Ok(Opened { storage: Box::new(storage), notices })
+}

@@ -1,0 +1,127 @@
+//! What sled is given by the journal above it: rows that are safe there, and up
+//! to where.
+//!
+//! ```text
+//! the tree `marks`, under the empty key
+//!   [16] which journal the rows come from
+//!   [8]  the last frame of which sled has everything, big-endian
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use super::super::{Change, StorageError};
+use super::journal::{apply_many, apply_one};
+use super::{BATCH_LOG_BYTES, LOG_BYTES_PER_BYTE, SledStorage, UNFLUSHED_LOG_BYTES, lock};
+
+/// After how many bytes of rows the order of writes is looked after.
+const PIECE_BYTES: u64 = 32 << 10;
+
+/// What sled knows of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Which journal the rows come from.
+    pub(crate) database: [u8; 16],
+    /// The last frame of which everything is here.
+    pub(crate) sequence: u64,
+}
+
+impl Marks {
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&self.database);
+        bytes[16..].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (database, sequence) = bytes.split_first_chunk()?;
+        Some(Self { database: *database, sequence: u64::from_be_bytes(sequence.try_into().ok()?) })
+    }
+}
+
+impl SledStorage {
+    /// The marks, if there are any.
+    pub(crate) fn marks(&self) -> Result<Option<Marks>, StorageError> {
+        let Some(bytes) = self.core.with_sled(|trees| trees.marks.get(b""))? else { return Ok(None) };
+        let malformed = || StorageError::Corrupt {
+            path: self.core.store(),
+            detail: format!("the marks of its journal, {} bytes, are malformed", bytes.len()),
+        };
+        Marks::from_bytes(&bytes).map(Some).ok_or_else(|| self.core.damage(malformed()))
+    }
+
+    /// Sets the marks; durable on return.
+    pub(crate) fn set_marks(&self, marks: Marks) -> Result<(), StorageError> {
+        self.core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()))?;
+        self.sync_all()
+    }
+
+    /// Whether there is any row.
+    pub(crate) fn is_empty(&self) -> Result<bool, StorageError> {
+        self.core.with_sled(|trees| trees.rows.iter().next().transpose()).map(|first| first.is_none())
+    }
+
+    /// Takes the newest values of many keys. They may come again after a crash,
+    /// which may have left some of them; so the rows need not be whole, except
+    /// those that nobody would bring again: these are, and come last.
+    pub(crate) fn feed(
+        &self,
+        rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        is_derived: fn(&[u8]) -> bool,
+        marks: Marks,
+    ) -> Result<(), StorageError> {
+        let core = &self.core;
+        let mut writer = lock(&core.writer);
+        core.check_not_stopped()?;
+        let mut derived: Vec<Change> = Vec::new();
+        let mut bytes = 0;
+        for (key, value) in rows {
+            if is_derived(key) {
+                derived.push((key.clone(), value.clone()));
+                continue;
+            }
+            bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            core.with_sled(|trees| match value {
+                Some(value) => trees.rows.insert(key, value.as_slice()).map(drop),
+                None => trees.rows.remove(key).map(drop),
+            })?;
+            if bytes >= PIECE_BYTES {
+                self.made_way(&mut writer.unflushed_bytes, std::mem::take(&mut bytes))?;
+            }
+        }
+        bytes +=
+            derived.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum::<u64>();
+        match &derived[..] {
+            [] => {}
+            [change] => core.with_sled(|trees| apply_one(&trees.rows, change))?,
+            _ => {
+                writer.unflushed_bytes += BATCH_LOG_BYTES;
+                core.with_sled(|trees| apply_many(&trees.rows, derived))?;
+            }
+        }
+        core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()))?;
+        self.made_way(&mut writer.unflushed_bytes, bytes)?;
+        core.committed.fetch_add(1, Ordering::AcqRel);
+        drop(writer);
+        core.arm();
+        Ok(())
+    }
+
+    /// Keeps the order of writes, and memory within bounds, after so many bytes.
+    fn made_way(&self, unflushed_bytes: &mut u64, bytes: u64) -> Result<(), StorageError> {
+        *unflushed_bytes += bytes.saturating_mul(LOG_BYTES_PER_BYTE);
+        if *unflushed_bytes >= UNFLUSHED_LOG_BYTES {
+            self.core.with_sled(|trees| trees.rows.flush())?;
+            *unflushed_bytes = 0;
+        }
+        self.core.keep_order(bytes)
+    }
+
+    /// Makes everything durable that was fed so far.
+    pub(crate) fn sync_all(&self) -> Result<(), StorageError> {
+        // Whatever is here counts as one commit more, so that there is one.
+        let ticket = self.core.committed.fetch_add(1, Ordering::AcqRel) + 1;
+        self.core.sync_up_to(ticket)
+    }
+}

@@ -1,0 +1,406 @@
+//! Journal and store are two copies: what one loses comes from the other.
+//!
+//! One of the two is damaged, taken away or set back; the storage opens with
+//! every row, says what it found, and both are whole again afterwards: each is
+//! then taken away once more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use thingdb::storage::journaled::{JournaledOptions, JournaledStorage, Keep};
+use thingdb::storage::sled::{SledOptions, SledStorage};
+use thingdb::storage::{Batch, Direction, Health, KeyRange, Storage, StorageError};
+use thingdb_tests::database::{Dice, copy_directory, seed};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn options() -> JournaledOptions {
+    let mut options = JournaledOptions::default();
+    options.reserve_bytes = 0;
+    options.cache_bytes = 8 << 20;
+    options.is_derived = is_derived;
+    options
+}
+
+fn is_derived(key: &[u8]) -> bool {
+    key.starts_with(b"derived")
+}
+
+fn open(directory: &Path) -> JournaledStorage {
+    JournaledStorage::open(directory, options()).unwrap()
+}
+
+fn rows(storage: &dyn Storage) -> Model {
+    storage.scan(&KeyRange::all(), Direction::Forward).collect::<Result<_, _>>().unwrap()
+}
+
+fn own_rows(storage: &dyn Storage) -> Model {
+    rows(storage).into_iter().filter(|(key, _)| !is_derived(key)).collect()
+}
+
+/// Commits batches of rows that are put, put again and deleted, some derived.
+fn write(storage: &dyn Storage, model: &mut Model, dice: &mut Dice, commits: u64) {
+    for _ in 0..commits {
+        let mut batch = Batch::new();
+        for _ in 0..=dice.roll(6) {
+            let key = format!("{}{}", ["row ", "row ", "row ", "derived "][dice.roll(4) as usize], dice.roll(400));
+            if dice.roll(5) == 0 {
+                batch.delete(key.clone());
+                model.remove(key.as_bytes());
+            } else {
+                let value = vec![dice.roll(256) as u8; dice.roll(900) as usize];
+                batch.put(key.clone(), value.clone());
+                model.insert(key.into_bytes(), value);
+            }
+        }
+        storage.commit(batch).unwrap();
+    }
+}
+
+/// A closed storage with so many commits, and what is in it.
+fn closed(directory: &Path, dice: &mut Dice, commits: u64) -> Model {
+    let mut model = Model::new();
+    let storage = open(directory);
+    write(&storage, &mut model, dice, commits);
+    assert_same(&rows(&storage), &model, "as written");
+    storage.close().unwrap();
+    model
+}
+
+fn own(model: &Model) -> Model {
+    model.iter().filter(|(key, _)| !is_derived(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Opens, and finds all rows that are not derived; then each copy alone has them.
+fn assert_whole(directory: &Path, model: &Model, notice: &str) {
+    let storage = open(directory);
+    assert!(storage.notices().iter().any(|told| told.contains(notice)), "{:?}", storage.notices());
+    assert_same(&own_rows(&storage), &own(model), "");
+    storage.close().unwrap();
+    let storage = open(directory);
+    assert_eq!(storage.notices(), [""; 0]);
+    assert_same(&own_rows(&storage), &own(model), "opened again");
+    storage.close().unwrap();
+    let copy = directory.with_extension("copy");
+    for lost in ["store", "journal"] {
+        copy_directory(directory, &copy);
+        fs::remove_dir_all(copy.join(lost)).unwrap();
+        let storage = open(&copy);
+        assert_same(&own_rows(&storage), &own(model), &format!("without {lost}"));
+        assert!(storage.notices()[0].contains(&format!("the {lost} was missing")), "{:?}", storage.notices());
+        assert_eq!(storage.health(), Health::Writable);
+        storage.close().unwrap();
+        fs::remove_dir_all(&copy).unwrap();
+    }
+}
+
+/// Rows are too long to be printed all.
+fn assert_same(found: &Model, expected: &Model, what: &str) {
+    let keys: std::collections::BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+    let differ: Vec<_> = keys.into_iter().filter(|key| found.get(*key) != expected.get(*key)).collect();
+    let named: Vec<_> = differ.iter().take(5).map(|key| String::from_utf8_lossy(key)).collect();
+    assert!(differ.is_empty(), "{what}: {} rows differ, as {named:?}", differ.len());
+}
+
+fn scratch() -> (tempfile::TempDir, PathBuf) {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("database");
+    fs::create_dir(&directory).unwrap();
+    (scratch, directory)
+}
+
+/// The only file of the journal.
+fn journal_file(directory: &Path) -> PathBuf {
+    directory.join("journal").join(format!("{:020}", 1))
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+}
+
+#[test]
+fn a_store_that_is_gone_is_built_anew() {
+    let mut dice = Dice::new(seed("journaled store"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 500);
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    assert_whole(&directory, &model, "the store was missing");
+}
+
+#[test]
+fn a_journal_that_is_gone_is_written_anew() {
+    let mut dice = Dice::new(seed("journaled journal"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 500);
+    fs::remove_dir_all(directory.join("journal")).unwrap();
+    assert_whole(&directory, &model, "the journal was missing");
+}
+
+/// A database of before there were journals.
+#[test]
+fn a_store_that_never_had_a_journal_gets_one() {
+    let mut dice = Dice::new(seed("journaled before"));
+    let (_scratch, directory) = scratch();
+    let mut model = Model::new();
+    let mut before = SledOptions::default();
+    before.reserve_bytes = 0;
+    let storage = SledStorage::open(&directory, before).unwrap();
+    write(&storage, &mut model, &mut dice, 500);
+    storage.close().unwrap();
+    let storage = open(&directory);
+    assert_eq!(storage.notices(), [""; 0]);
+    assert_same(&rows(&storage), &model, "");
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    assert_whole(&directory, &model, "the store was missing");
+}
+
+#[test]
+fn a_store_that_was_found_damaged_is_moved_aside_and_built_anew() {
+    let mut dice = Dice::new(seed("journaled damaged"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 500);
+    let log = fs::read(directory.join("store/db")).unwrap();
+    fs::write(directory.join("store/damaged"), "a page does not read\n").unwrap();
+    assert_whole(&directory, &model, "a page does not read");
+    assert!(fs::read(directory.join("store.aside-1/db")).unwrap() == log, "what is moved aside is not touched");
+}
+
+/// A store that sled has emptied says nothing of the journal any more.
+#[test]
+fn a_store_without_marks_is_not_trusted() {
+    let mut dice = Dice::new(seed("journaled marks"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 500);
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    let mut foreign = Batch::new();
+    foreign.put(*b"foreign", *b"row");
+    let mut before = SledOptions::default();
+    before.reserve_bytes = 0;
+    let storage = SledStorage::open(&directory, before).unwrap();
+    storage.commit(foreign).unwrap();
+    storage.close().unwrap();
+    assert_whole(&directory, &model, "it does not say to which journal it belongs");
+}
+
+#[test]
+fn halves_of_two_databases_are_refused_and_stay_as_they_are() {
+    let mut dice = Dice::new(seed("journaled two"));
+    let (_one, first) = scratch();
+    let (_two, second) = scratch();
+    let model = closed(&first, &mut dice, 100);
+    closed(&second, &mut dice, 100);
+    fs::rename(first.join("store"), first.join("own")).unwrap();
+    fs::rename(second.join("store"), first.join("store")).unwrap();
+    for _ in 0..2 {
+        let problem = JournaledStorage::open(&first, options()).err().unwrap();
+        assert!(problem.to_string().contains("of another database than the journal beside it"), "{problem}");
+    }
+    fs::rename(first.join("store"), second.join("store")).unwrap();
+    fs::rename(first.join("own"), first.join("store")).unwrap();
+    assert_same(&rows(&open(&first)), &model, "");
+    open(&second);
+}
+
+/// Somebody put an older journal back.
+#[test]
+fn a_journal_that_lost_its_end_gets_it_from_the_store() {
+    let mut dice = Dice::new(seed("journaled end"));
+    let (_scratch, directory) = scratch();
+    let mut model = closed(&directory, &mut dice, 200);
+    let old = directory.with_extension("old");
+    copy_directory(&directory.join("journal"), &old);
+    let storage = open(&directory);
+    write(&storage, &mut model, &mut dice, 200);
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("journal")).unwrap();
+    fs::rename(&old, directory.join("journal")).unwrap();
+    assert_whole(&directory, &model, "the journal ended with commit");
+}
+
+/// Somebody put an older store back: the journal brings it to where it is.
+#[test]
+fn a_store_that_was_set_back_gets_the_rest_from_the_journal() {
+    let mut dice = Dice::new(seed("journaled back"));
+    let (_scratch, directory) = scratch();
+    let mut model = closed(&directory, &mut dice, 200);
+    let old = directory.with_extension("old");
+    copy_directory(&directory.join("store"), &old);
+    let storage = open(&directory);
+    write(&storage, &mut model, &mut dice, 200);
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    fs::rename(&old, directory.join("store")).unwrap();
+    let storage = open(&directory);
+    assert_same(&own_rows(&storage), &own(&model), "");
+}
+
+/// One bit anywhere in the journal: healing finds it, the store has what it cost,
+/// and afterwards the journal alone has everything again.
+#[test]
+fn healing_makes_good_what_the_journal_lost() {
+    let mut dice = Dice::new(seed("journaled heal"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 300);
+    let bytes = fs::metadata(journal_file(&directory)).unwrap().len();
+    let mut found = 0;
+    for _ in 0..10 {
+        let copy = directory.with_extension("heal");
+        copy_directory(&directory, &copy);
+        let at = dice.roll(bytes);
+        flip(&journal_file(&copy), at);
+        let mut heal = options();
+        heal.heal = true;
+        let storage = JournaledStorage::open(&copy, heal.clone()).unwrap();
+        assert_same(&own_rows(&storage), &own(&model), &format!("byte {at}"));
+        found += usize::from(!storage.notices().is_empty());
+        storage.close().unwrap();
+        let storage = JournaledStorage::open(&copy, heal).unwrap();
+        assert_eq!(storage.notices(), [""; 0], "byte {at}: once is enough");
+        storage.close().unwrap();
+        fs::remove_dir_all(copy.join("store")).unwrap();
+        let storage = open(&copy);
+        assert_same(&own_rows(&storage), &own(&model), &format!("byte {at}, without the store"));
+        storage.close().unwrap();
+        fs::remove_dir_all(&copy).unwrap();
+    }
+    assert!(found > 6, "{found} of 10 bits lie in frames");
+}
+
+/// Rows that the store lost, whoever took them.
+#[test]
+fn healing_makes_good_what_the_store_lost() {
+    let mut dice = Dice::new(seed("journaled store rows"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 300);
+    let mut below = SledOptions::default();
+    below.reserve_bytes = 0;
+    let storage = SledStorage::open(&directory, below).unwrap();
+    let keys: Vec<_> = own(&model).into_keys().collect();
+    let mut batch = Batch::new();
+    batch.delete(keys[3].clone()).delete(keys[40].clone()).put(keys[77].clone(), *b"garbled").put(*b"row new", *b"?");
+    storage.commit(batch).unwrap();
+    storage.close().unwrap();
+    let mut heal = options();
+    heal.heal = true;
+    let storage = JournaledStorage::open(&directory, heal).unwrap();
+    let told = storage.notices().join("");
+    assert!(told.contains("1 rows were written to the journal from the store, 3 to the store"), "{told}");
+    let mut expected = own(&model);
+    // Nobody can say that it was not committed.
+    expected.insert(b"row new".to_vec(), b"?".to_vec());
+    assert_same(&own_rows(&storage), &expected, "");
+}
+
+/// Rows that are there throughout a scan are in it, wherever they are meanwhile:
+/// they are put again all the time and go from memory into sled.
+#[test]
+fn scans_miss_nothing_while_rows_move_into_sled() {
+    let (_scratch, directory) = scratch();
+    let mut options = options();
+    options.sync_interval_ms = 1;
+    let storage = JournaledStorage::open(&directory, options).unwrap();
+    let key = |n: u64| n.to_be_bytes().to_vec();
+    const ROWS: u64 = 1500;
+    for n in 0..ROWS {
+        let mut batch = Batch::new();
+        batch.put(key(2 * n), [0; 40]);
+        storage.commit(batch).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (storage, done) = (&storage, &done);
+            scope.spawn(move || {
+                let mut dice = Dice::new(thread + 1);
+                while !done.load(Ordering::Relaxed) {
+                    let mut batch = Batch::new();
+                    for _ in 0..=dice.roll(8) {
+                        batch.put(key(2 * dice.roll(ROWS)), vec![1; dice.roll(2000) as usize]);
+                        // Rows between them come and go.
+                        let odd = key(2 * dice.roll(ROWS) + 1);
+                        match dice.roll(2) {
+                            0 => batch.delete(odd),
+                            _ => batch.put(odd, *b"now and then"),
+                        };
+                    }
+                    storage.commit(batch).unwrap();
+                }
+            });
+        }
+        for round in 0..60_u64 {
+            for direction in [Direction::Forward, Direction::Backward] {
+                let range = KeyRange::between(key(round), key(2 * ROWS));
+                let mut seen: Vec<u64> = storage
+                    .scan(&range, direction)
+                    .map(|row| u64::from_be_bytes(row.unwrap().0.try_into().unwrap()))
+                    .collect();
+                if direction == Direction::Backward {
+                    seen.reverse();
+                }
+                assert!(seen.is_sorted() && !seen.windows(2).any(|pair| pair[0] == pair[1]), "each once, in order");
+                seen.retain(|n| n % 2 == 0);
+                let expected: Vec<u64> = (round.div_ceil(2)..ROWS).map(|n| 2 * n).collect();
+                assert!(seen == expected, "round {round}: {} of {} rows", seen.len(), expected.len());
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A journal that keeps recent commits only is small, and says so when it is all
+/// that is left.
+#[test]
+fn a_recent_journal_is_small_and_no_second_copy() {
+    let (_scratch, directory) = scratch();
+    let mut recent = options();
+    recent.keep = Keep::Recent;
+    let storage = JournaledStorage::open(&directory, recent.clone()).unwrap();
+    let value = vec![7; 1 << 20];
+    for n in 0..150_u64 {
+        let mut batch = Batch::new();
+        batch.put(n.to_be_bytes(), value.clone());
+        storage.commit(batch).unwrap();
+    }
+    storage.close().unwrap();
+    let bytes: u64 =
+        fs::read_dir(directory.join("journal")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes < 80 << 20, "{bytes} bytes");
+    let storage = JournaledStorage::open(&directory, recent.clone()).unwrap();
+    assert_eq!((rows(&storage).len(), storage.notices()), (150, &[][..]));
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    let problem = JournaledStorage::open(&directory, recent).err().unwrap();
+    assert!(matches!(problem, StorageError::Corrupt { .. }), "{problem}");
+    assert!(problem.to_string().contains("recent commits only"), "{problem}");
+}
+
+/// A journal without any header: the store has everything, if it knows its
+/// journal. If it does not, nothing is made in the place of what was lost.
+#[test]
+fn a_journal_without_headers_is_kept_and_written_anew() {
+    let mut dice = Dice::new(seed("journaled headers"));
+    let (_scratch, directory) = scratch();
+    let model = closed(&directory, &mut dice, 200);
+    let path = journal_file(&directory);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 8192], 0).unwrap();
+    let garbled = fs::read(&path).unwrap();
+    let copy = directory.with_extension("without");
+    copy_directory(&directory, &copy);
+    fs::remove_dir_all(copy.join("store")).unwrap();
+    for _ in 0..2 {
+        let problem = JournaledStorage::open(&copy, options()).err().unwrap();
+        assert!(problem.to_string().contains("restore a backup"), "{problem}");
+        assert!(fs::read(journal_file(&copy)).unwrap() == garbled);
+    }
+    assert_whole(&directory, &model, "no file of the journal had a header");
+    assert!(fs::read(directory.join("journal.aside-1").join(path.file_name().unwrap())).unwrap() == garbled);
+}
