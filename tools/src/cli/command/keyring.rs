@@ -10,7 +10,6 @@ use thingdb::{Db, Error, KeyringContents, KeyringError, KeyringFile, PutBack, Un
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::output::{counted, printable};
-use crate::cli::passphrase::Secret;
 
 /// The commands below `thingdb keyring`.
 #[derive(Debug, clap::Subcommand)]
@@ -109,9 +108,8 @@ fn import(context: &Context, name: &str, replace: bool) -> Outcome {
         let fact = failure.fact().replace("that was given", &printable(name));
         failure.about(fact).without_hints()
     })?;
-    let secret = context.sources.unlock(dir)?;
-    let done =
-        Db::put_back_keyring(dir, &kept, unlock_with(&secret), replace).map_err(|problem| refused(problem, name))?;
+    let done = with_unlock(context, dir, |unlock| Db::put_back_keyring(dir, &kept, unlock, replace));
+    let done = done?.map_err(|problem| refused(problem, name))?;
     context.did(format!("the keyring of {} is put back", printable(&dir.display().to_string())));
     say(context, dir, &done)
 }
@@ -137,15 +135,21 @@ fn say(context: &Context, dir: &Path, done: &PutBack) -> Outcome {
 }
 
 fn open(context: &Context, dir: &Path, kept: &KeyringFile) -> Outcome<KeyringContents> {
-    let secret = context.sources.unlock(dir)?;
-    kept.open(unlock_with(&secret)).map_err(|problem| refused(problem, &dir.display().to_string()))
+    let opened = with_unlock(context, dir, |unlock| kept.open(unlock));
+    opened?.map_err(|problem| refused(problem, &dir.display().to_string()))
 }
 
-fn unlock_with(secret: &Secret) -> Unlock<'_> {
-    match secret {
-        Secret::Given(passphrase) | Secret::Typed(passphrase) => Unlock::Passphrase(passphrase),
-        Secret::RecoveryKey(key) => Unlock::RecoveryKey(key),
-    }
+/// Asks for a passphrase until it is right. Other errors are for the caller to
+/// explain.
+fn with_unlock<T>(
+    context: &Context,
+    dir: &Path,
+    act: impl Fn(Unlock<'_>) -> thingdb::Result<T>,
+) -> Outcome<thingdb::Result<T>> {
+    context.with_unlock(dir, |unlock| match act(unlock) {
+        Err(problem) if problem.is_wrong_passphrase() => Err(problem),
+        done => Ok(done),
+    })
 }
 
 fn refused(problem: Error, name: &str) -> Failure {

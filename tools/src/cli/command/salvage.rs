@@ -79,8 +79,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (backups, exports): (Vec<_>, Vec<_>) = args.from.iter().cloned().partition(|from| from.is_dir());
     if !Db::exists(dir) {
         let fact = format!("no keyring in {}: without it nothing can be read", dir.display());
-        return Err(Failure::new(Exit::NoDatabase, "no-database", fact)
-            .hint("put the keyring there that you kept elsewhere, then run the command again"));
+        return Err(Failure::new(Exit::NoDatabase, "no-database", fact).hint(
+            "thingdb --db DIR keyring import FILE, with one that you kept elsewhere; then run the command again",
+        ));
     }
     let salvage = context.with_unlock(dir, |unlock| Options::new().salvage(dir, &args.out, unlock, &backups))?;
     for export in &exports {
