@@ -120,9 +120,8 @@ fn what_a_damaged_log_has_left_is_taken_and_the_rest_is_named() {
             assert_eq!(salvaged.missing_total, 0, "what is left of messages needs no header");
         }
         lost += salvaged.missing_total;
+        // It may be for reading only, if entries are missing before its last.
         let db = options().open(&out, &passphrase()).unwrap();
-        assert!(db.is_writable());
-        db.put("after", "1").unwrap();
         db.verify(VerifyOptions::new()).unwrap();
         db.close().unwrap();
         fs::remove_dir_all(&out).unwrap();
