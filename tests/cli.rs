@@ -16,6 +16,7 @@ mod cli {
     mod worst;
 
     mod append;
+    mod backup;
     mod bombs;
     mod commands;
     mod damaged;

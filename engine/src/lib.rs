@@ -68,6 +68,7 @@ mod heads;
 mod history;
 mod holes;
 mod index;
+mod journal_state;
 mod json;
 #[doc(hidden)]
 pub mod keyring;
@@ -122,6 +123,7 @@ pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use history::History;
 pub use holes::Hole;
+pub use journal_state::{JournalState, journal_state};
 pub use keyring::{
     KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
     SlotKind, Unlock,

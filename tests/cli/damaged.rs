@@ -69,3 +69,35 @@ fn a_salvage_names_what_is_missing_and_an_export_has_it() {
     world.run(&["-d", "again", "verify"]).ok();
     world.run(&["salvage", "nothing", "--out", "none"]).exit(10).says("no keyring");
 }
+
+#[test]
+fn either_copy_makes_good_what_the_other_has_lost() {
+    let world = World::new();
+    for round in 0..20 {
+        let lines: String = (0..20).map(|n| format!("{{\"thing\":\"t/{n}\",\"data\":{round}}}\n")).collect();
+        world.feed(&["append"], &lines).ok();
+    }
+    let exported = world.run(&["export"]).ok().stdout;
+    let entries = |world: &World| world.run(&["stats", "--json"]).ok().json()["entries"].as_u64().unwrap();
+    // One commit of the journal does not read: nothing shows, doctor tells.
+    let journal = fs::read_dir(world.path("db/journal")).unwrap().map(|file| file.unwrap().path());
+    let file = journal.filter(|path| path.file_name().is_some_and(|name| name.len() == 20)).min().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[20_000] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    world.run(&["verify"]).ok();
+    let told = world.run(&["doctor", "--format", "table"]).exit(1).stdout;
+    assert!(told.contains("FAIL  journal: it is damaged: commits ") && told.contains("doctor --fix"), "{told}");
+    let told = world.run(&["doctor", "--fix", "--format", "table"]).ok().stdout;
+    assert!(told.contains("done  journal: "), "{told}");
+    let told = world.run(&["doctor", "--format", "table"]).ok().stdout;
+    assert!(told.contains("ok    journal: "), "{told}");
+    // The journal that was mended is whole: the store can be thrown away.
+    fs::remove_dir_all(world.path("db/store")).unwrap();
+    world.run(&["verify"]).ok();
+    assert_eq!(entries(&world), 400);
+    fs::remove_dir_all(world.path("db/journal")).unwrap();
+    world.run(&["verify"]).ok();
+    let id_lines = |text: &str| text.lines().filter(|line| line.contains("\"payload\"")).count();
+    assert_eq!(id_lines(&world.run(&["export"]).ok().stdout), id_lines(&exported));
+}

@@ -158,7 +158,8 @@ impl Context {
             None => {
                 let dir = self.dir()?;
                 require_database(dir)?;
-                Database::Own(Box::new(self.unlock(dir, options).map_err(|failure| locate(failure, dir))?))
+                let options = options.clone().read_only(self.global.read_only);
+                Database::Own(Box::new(self.unlock(dir, &options).map_err(|failure| locate(failure, dir))?))
             }
         };
         for warning in db.warnings() {
@@ -246,7 +247,7 @@ impl Context {
     fn open_in_turn(&self, dir: &Path, options: &Options, secret: &Secret) -> Outcome<thingdb::Result<Db>> {
         let mut waiting = Waiting::new(dir, self.global.wait, &self.console);
         loop {
-            let options = options.clone().lock_timeout_ms(waiting.try_ms()).read_only(self.global.read_only);
+            let options = options.clone().lock_timeout_ms(waiting.try_ms());
             let opened = match secret {
                 Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
                 Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::{Db, KeyringFile, SlotKind, Time, Warning};
+use thingdb::{Db, JournalState, KeyringFile, Options, SlotKind, Time, Warning};
 
 use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
@@ -79,9 +79,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             format!("process {} holds the database, and runs this", std::process::id()),
         ));
     }
-    let opened = context.open();
+    let before = journal(dir);
+    let opened = context.open_with(&Options::new().heal(args.fix));
     let failure = match &opened {
         Ok(db) => {
+            checks.extend(journal_check(dir, before, context.is_in_server()));
             checks.extend(contents(db, args.fix)?);
             checks.push(left_over(db, args.fix)?);
             None
@@ -258,6 +260,28 @@ fn space(console: &Console, dir: &Path) -> Check {
 }
 
 /// When the database was saved last.
+/// What the journal has; nothing if there is none that reads, which the opening
+/// makes good or tells.
+fn journal(dir: &Path) -> Option<JournalState> {
+    thingdb::journal_state(dir).ok()
+}
+
+/// The journal as it was before the database was opened, and as it is now.
+fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -> Option<Check> {
+    let now = journal(dir)?;
+    let words = |state: &JournalState| state.damage.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+    if !now.damage.is_empty() {
+        let check = Check::new("journal", State::Fail, format!("it is damaged: {}", words(&now)));
+        let hint = "thingdb doctor --fix takes what is lost from the store, as long as that has it";
+        return Some(if is_in_server { check.hint("end the server").hint(hint) } else { check.hint(hint) });
+    }
+    let whole = format!("{}, each of which reads", counted(now.commits, "commit", "commits"));
+    Some(match before.filter(|before| !before.damage.is_empty()) {
+        Some(before) => Check::new("journal", State::Fixed, format!("{}; it is written anew: {whole}", words(&before))),
+        None => Check::new("journal", State::Ok, whole),
+    })
+}
+
 fn backups(dir: &Path) -> Outcome<Check> {
     let places = thingdb::last_backups(dir)?;
     let Some(last) = places.first() else {
