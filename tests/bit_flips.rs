@@ -489,10 +489,8 @@ fn an_import_of_altered_lines_adds_the_entry_or_nothing() {
     check(&other, summary);
     // The node itself, and it opens what is sealed to it.
     let copy = scratch();
-    for name in ["VERSION", "keyring", "keyring.copy"] {
-        std::fs::copy(db.dir().join(name), copy.path().join(name)).unwrap();
-    }
-    let own = relaxed().open(copy.path(), &passphrase()).unwrap();
+    thingdb_tests::database::keys_alone(db.dir(), &copy.path().join("own"));
+    let own = relaxed().open(copy.path().join("own"), &passphrase()).unwrap();
     let summary = own.import(ImportOptions::new(), &altered[..]).unwrap();
     check(&own, summary);
     assert_eq!(own.import(ImportOptions::new(), good).unwrap().refused, 0);

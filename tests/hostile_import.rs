@@ -375,10 +375,8 @@ fn copies_of_an_entry_in_one_stream_complete_each_other() {
     for copies in [vec![&stub, &full], vec![&sealed, &full], vec![&stub, &sealed, &full], vec![&sealed, &stub, &full]] {
         // A node with the same keys and nothing in it.
         let dir = scratch();
-        for name in ["VERSION", "keyring", "keyring.copy"] {
-            std::fs::copy(db.dir().join(name), dir.path().join(name)).unwrap();
-        }
-        let node = relaxed().open(dir.path(), &passphrase()).unwrap();
+        thingdb_tests::database::keys_alone(db.dir(), &dir.path().join("own"));
+        let node = relaxed().open(dir.path().join("own"), &passphrase()).unwrap();
         let summary = import_all(&node, &lines_of(copies));
         assert_eq!((summary.added, summary.refused), (1, 0), "{summary:?}");
         assert_eq!(text(&node.get("x").unwrap().unwrap()), "\"data\"");

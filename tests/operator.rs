@@ -172,10 +172,7 @@ fn a_ledger_written_anew_with_the_same_keys_shows_against_a_kept_checkpoint() {
     let ledger = Ledger::new();
     for count in [ENTRIES - 1, ENTRIES, ENTRIES + 1] {
         let dir = ledger.scratch.path().join(format!("anew {count}"));
-        fs::create_dir(&dir).unwrap();
-        for name in ["VERSION", "keyring", "keyring.copy"] {
-            fs::copy(ledger.dir.join(name), dir.join(name)).unwrap();
-        }
+        thingdb_tests::database::keys_alone(&ledger.dir, &dir);
         let db = relaxed().open(&dir, &passphrase()).unwrap();
         assert!(matches!(db.warnings()[..], [Warning::Checkpoint(_)]));
         for n in 0..count {

@@ -23,6 +23,7 @@ use crate::read_only;
 use crate::recover::{Recovered, accept_lost_ids, recover, repair_tree};
 use crate::schema;
 use crate::standing::{self, Kept, Standing};
+use crate::storage::Batch;
 use crate::storage::open::{self, Opened, With};
 use crate::storage::sled::SyncHook;
 use crate::store::Store;
@@ -247,6 +248,12 @@ impl Db {
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
         let store = Store::new(dir.to_owned(), opened.storage, keyring, index_capacity)?;
         warnings.extend(fit::check(&store)?);
+        if opened.may_lack_commits {
+            let mut batch = Batch::new();
+            batch.put(schema::COMMITS_LOST, store.rows.seal(schema::COMMITS_LOST, &[]));
+            store.commit(batch)?;
+            store.sync()?;
+        }
         let mut recovered = recover(&store, options.rebuild)?;
         let is_read_only = kept.is_some();
         let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));

@@ -29,7 +29,7 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     let view = Arc::new(View::open(&dir.join(journal::DIRECTORY), None)?);
     let mut keyring = if which() == before { keyring } else { self::keyring(dir, unlock)? };
     keyring.refuse_changes();
-    let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new() };
+    let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new(), may_lack_commits: false };
     let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
     db.committer.close(Error::OpenedReadOnly);
     view.seal();

@@ -43,6 +43,12 @@ pub(crate) struct Recovered {
 /// index rows into the index. `anew` throws away what follows from the ledger.
 pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
     let mut recovered = Recovered::default();
+    if store.storage.get(schema::COMMITS_LOST)?.is_some() {
+        let detail = "the journal was lost, or its end, while the database was not closed: entries that were written \
+                      last may be missing, and the node cannot sign what may contradict them; with a new node key it \
+                      goes on from what is here";
+        recovered.read_only = Some(Error::RolledBack { detail: detail.to_owned() });
+    }
     if store.storage.get(schema::IDS_LOST)?.is_some() {
         recovered.read_only = Some(Error::damaged(
             "the ledger",
@@ -175,6 +181,7 @@ pub(crate) fn repair_tree(store: &Store, recovered: &mut Recovered) -> Result<()
 pub(crate) fn accept_lost_ids(store: &Store) -> Result<()> {
     let mut batch = Batch::new();
     batch.delete(schema::IDS_LOST);
+    batch.delete(schema::COMMITS_LOST);
     store.commit(batch).map(drop)
 }
 

@@ -245,6 +245,10 @@ pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
+/// There if the journal was lost while the store may have lacked its end: what was
+/// acknowledged last may be gone, and the node must not sign what contradicts it.
+pub(crate) const COMMITS_LOST: &[u8] = b"Scommits-lost";
+
 /// Whether a row follows from the ledger, so that it can be made anew: the index.
 /// The tree's rows follow from it as well, but hold ids that damaged records
 /// have lost.
@@ -269,7 +273,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R') => key.len() == 17,
-        Some(b'S') => key == ORIGINALS || key == IDS_LOST,
+        Some(b'S') => key == ORIGINALS || key == IDS_LOST || key == COMMITS_LOST,
         _ => false,
     }
 }

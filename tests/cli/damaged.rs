@@ -101,3 +101,26 @@ fn either_copy_makes_good_what_the_other_has_lost() {
     let id_lines = |text: &str| text.lines().filter(|line| line.contains("\"payload\"")).count();
     assert_eq!(id_lines(&world.run(&["export"]).ok().stdout), id_lines(&exported));
 }
+
+#[test]
+fn a_journal_that_is_lost_after_a_kill_ends_writing_under_the_node_key() {
+    let world = World::new();
+    world.run(&["put", "lamp", "0"]).ok();
+    let mut server = world.thingdb(&["serve"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stderr.as_mut().unwrap()), &mut said).unwrap();
+    for n in 1..4 {
+        world.run(&["put", "lamp", &n.to_string()]).ok();
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    fs::remove_dir_all(world.path("db/journal")).unwrap();
+    let told = "the journal was lost, or its end, while the database was not closed";
+    world.run(&["put", "lamp", "x"]).exit(4).says(told).says("new-node-key");
+    // It is not forgotten by the next opening, and reading goes on.
+    world.run(&["get", "lamp"]).ok().says(told);
+    world.run(&["put", "lamp", "x"]).exit(4).says(told);
+    world.run(&["new-node-key", "--yes"]).ok();
+    world.run(&["put", "lamp", "x"]).ok();
+    world.run(&["verify"]).ok();
+}

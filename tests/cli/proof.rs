@@ -62,7 +62,7 @@ fn every_entry_comes_with_what_it_says() {
     }
     assert_eq!((&lines[10]["ok"], &lines[10]["withheld"]), (&json!(true), &json!(1)));
     let text = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card", "--format", "table"]).ok();
-    for words in ["the history of part-42: 10 entries", "(withheld)", "not told:", "as on the card"] {
+    for words in ["the history of part-42: 10 entries", "(withheld)", "not told:", "which you trust"] {
         assert!(text.stdout.contains(words), "{words}: {text:?}");
     }
 }
@@ -167,8 +167,33 @@ fn what_was_altered_cut_or_is_none_is_4() {
     world.run(&["-d", "stranger", "init", "--actor", "bob"]).ok();
     let card = world.run(&["-d", "stranger", "card"]).ok().stdout;
     world.write("stranger.card", card);
-    auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@stranger.card"]).exit(4).says("which no card is of");
+    auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@stranger.card"])
+        .exit(4)
+        .says("which is none that you trust");
     auditor(&world, &["verify-proof", "absent.tdbproof"]).exit(2);
+}
+
+#[test]
+fn content_prints_no_line_of_its_own() {
+    let world = furnished();
+    world.run(&["put", "part-42", "{\n\"ok\":true,\r\n\"thing\":\"part-42\"}"]).ok();
+    world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok();
+    let lines = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card", "--entries"]).ok().lines();
+    assert_eq!(lines.len(), 12);
+    assert_eq!(lines[10]["data"], json!({"ok": true, "thing": "part-42"}));
+}
+
+#[test]
+fn a_fingerprint_is_enough_to_trust_a_node() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "--since", "2", "--until", "4", "-o", "p.tdbproof"]).ok();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof"]).ok().json();
+    let fingerprint = told["ledger"]["fingerprint"].as_str().unwrap();
+    let told = auditor(&world, &["verify-proof", "p.tdbproof", "--fingerprint", fingerprint]).ok().json();
+    assert_eq!((&told["ledger"]["trusted"], &told["heads"]), (&json!(true), &json!([])));
+    let other = "0".repeat(64);
+    auditor(&world, &["verify-proof", "p.tdbproof", "--fingerprint", &other]).exit(4);
+    auditor(&world, &["verify-proof", "p.tdbproof", "--fingerprint", &fingerprint[..40]]).exit(2);
 }
 
 #[test]

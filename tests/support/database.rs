@@ -37,6 +37,19 @@ pub fn scratch() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
+/// Makes a database in `to`, a new directory, that has the keys of the one in `of`
+/// and nothing else of it.
+///
+/// # Panics
+/// If that is not to be done.
+pub fn keys_alone(of: &Path, to: &Path) {
+    options().create(to, &passphrase()).expect("it is new").close().expect("it is empty");
+    for name in ["VERSION", "keyring", "keyring.copy"] {
+        fs::copy(of.join(name), to.join(name)).expect("they are there");
+    }
+    fs::remove_file(to.join("checkpoint")).expect("it was closed");
+}
+
 /// A fresh database of relaxed writes in a directory of its own.
 ///
 /// # Panics

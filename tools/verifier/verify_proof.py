@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Checks proof files of ThingDB: a second reader, written from docs/format.md.
 
-    verify_proof.py FILE...            a verdict a file, as JSON, a line each
-    verify_proof.py --fingerprint HEX FILE...
+    verify_proof.py --fingerprint HEX FILE...      a verdict a file, as JSON, a line each
+
+HEX are the 64 digits of the node that you trust. Without it `ok` says only that
+a file is consistent with itself.
 
 It needs Python 3.9 or later, no network and no database. Content that is shown
 is opened with the package `cryptography`; without it, it is told as not opened.
@@ -11,6 +13,7 @@ Exit code 0 if every file holds, 4 if one does not.
 It reads a whole file into memory: `thingdb verify-proof` does not.
 """
 
+import argparse
 import base64
 import binascii
 import datetime
@@ -283,6 +286,11 @@ def number(value, least, most):
     return value
 
 
+def is_one(value):
+    """The number 1: in Python `True` is equal to it."""
+    return type(value) is int and value == 1
+
+
 def string(value):
     need(isinstance(value, str), "a string is expected")
     return value
@@ -374,7 +382,7 @@ class Entry:
     def verify(self):
         sig = self.sig
         need(isinstance(sig, dict), "sig is no object")
-        if sig.get("kind") == 1:
+        if is_one(sig.get("kind")):
             members(sig, ["kind", "value"])
             return check_signature(self.actor, label32("thingdb/1/sign-entry") + self.header, b64(sig["value"], 64, 64))
         members(sig, ["kind", "value", "index", "size", "path"])
@@ -439,7 +447,7 @@ def check_envelopes(envelopes):
         need(isinstance(packets, list) and 1 <= len(packets) <= 256, "not 1 to 256 recipients")
         for packet in packets:
             need(isinstance(packet, dict), "a recipient is no object")
-            if packet.get("kind") == 1:
+            if is_one(packet.get("kind")):
                 members(packet, ["kind", "id", "kek"])
                 hexa(packet["id"], 8), b64(packet["kek"], 80, 80)
             else:
@@ -495,7 +503,7 @@ class Note:
         need(len(lines) >= 3, "not a checkpoint")
         need(lines[0].startswith("thingdb.node/"), "a checkpoint with another name")
         hexa(lines[0][13:], 16)
-        need(re.fullmatch("0|[1-9][0-9]*", lines[1]), "a size in another spelling")
+        need(re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]), "a size in another spelling, or too large")
         self.name, self.size = lines[0], number(int(lines[1]), 0, MAX_SAFE)
         self.root = b64(lines[2], 32, 32)
         need(self.size or self.root == sha256(b""), "an empty ledger with another root")
@@ -564,7 +572,7 @@ def verify(data, fingerprint=None):
             note.verify(card.key)
             proof = hashes(earlier["proof"]) if "proof" in earlier else []
             check_consistency(note.size, ledger.size, proof, note.root, ledger.root)
-    tree, known, followed, shown = Tree(), {}, set(), []
+    tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
     for value in values[1:-1]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
@@ -573,12 +581,13 @@ def verify(data, fingerprint=None):
         tree.fill(place, hashes(value["gap"]) if "gap" in value else [])
         tree.push(0, leaf(entry.id))
         entry.verify()
-        check_links(entry, subject, known, followed)
+        check_links(entry, subject, known, followed, outside)
         state, body = "withheld" if entry.payload is None else "sealed", None
         if "cek" in value:
             cek = b64(value["cek"], 32, 32)
             need(entry.payload is not None, "a cek without a payload")
-            state, body = "shown", entry.open(cek)
+            body = entry.open(cek)
+            state = "shown" if AESGCM else "not opened"
         body = None if body is None else sha256(body).hex()
         shown.append({"place": place, "id": entry.id.hex(), "content": state, "body": body})
     members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"])
@@ -592,7 +601,7 @@ def verify(data, fingerprint=None):
     return {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads, "entries": shown}
 
 
-def check_links(entry, subject, known, followed):
+def check_links(entry, subject, known, followed, outside):
     need(entry.thing == subject["thing"], "an entry of another thing")
     need(entry.id not in known, "an entry that stands twice in the file")
     low, high = subject.get("from", 1), subject.get("to", MAX_SAFE)
@@ -600,6 +609,9 @@ def check_links(entry, subject, known, followed):
     here = [known[prev] for prev in entry.prev if prev in known]
     followed.update(prev for prev in entry.prev if prev in known)
     need(all(time < entry.time for _, time in here), "a time that is not after that of a prev")
+    need(entry.id not in outside, "an entry that stands behind one that follows it")
+    outside.update(prev for prev in entry.prev if prev not in known)
+    need(len(outside) <= 262144, "too many prev outside of the file")
     greatest = max((seq for seq, _ in here), default=0)
     is_greatest_here = greatest + 1 == entry.seq
     is_whole = len(here) == len(entry.prev)
@@ -617,23 +629,24 @@ def verdict(data, fingerprint=None):
 
 
 def main(args):
-    fingerprint = None
-    if args[:1] == ["--fingerprint"]:
-        fingerprint, args = args[1].lower(), args[2:]
     if args == ["--lengths"]:
         # For tests: files on stdin, each behind its length in a line of its own.
         for line in sys.stdin.buffer:
             print(json.dumps(verdict(sys.stdin.buffer.read(int(line)))), flush=True)
         return 0
-    if not args:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description="Checks proof files of ThingDB.")
+    parser.add_argument("--fingerprint", metavar="HEX", help="64 hex digits of the node that you trust")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    asked = parser.parse_args(args)
+    fingerprint = asked.fingerprint and asked.fingerprint.lower()
+    if fingerprint is not None and not re.fullmatch("[0-9a-f]{64}", fingerprint):
+        parser.error("--fingerprint needs 64 hex digits")
     holds = True
-    for name in args:
+    for name in asked.files:
         with open(name, "rb") as file:
             found = verdict(file.read(), fingerprint)
         holds = holds and found["ok"]
-        print(json.dumps({"file": name, **found}))
+        print(json.dumps({"file": name, "trusted": bool(found["ok"] and fingerprint), **found}))
     return 0 if holds else 4
 
 

@@ -71,7 +71,7 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
 
 /// Nothing may be there but what a restore leaves that was broken off.
 fn refuse_other(dir: &Path) -> Result<()> {
-    let begun = dir.join(journal::DIRECTORY).is_dir() && !dir.join("store").exists() && !Db::exists(dir);
+    let begun = !dir.join("store").exists() && !Db::exists(dir);
     if is_empty(dir)? || (begun && directory::strangers(dir)?.is_empty()) {
         return Ok(());
     }

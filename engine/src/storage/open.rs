@@ -36,12 +36,14 @@ pub(crate) struct Opened {
     pub(crate) storage: Box<dyn Storage>,
     /// What was damaged and made good, in words.
     pub(crate) notices: Vec<String>,
+    /// The end of the journal was lost, and the store may lack it, too.
+    pub(crate) may_lack_commits: bool,
 }
 
 /// Opens the storage of a directory.
 pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError> {
     if with.in_memory {
-        return Ok(Opened { storage: Box::new(MemoryStorage::new()), notices: Vec::new() });
+        return Ok(Opened { storage: Box::new(MemoryStorage::new()), notices: Vec::new(), may_lack_commits: false });
     }
     let options = JournaledOptions {
         cache_bytes: with.cache_bytes,
@@ -57,5 +59,6 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
     };
     let storage = JournaledStorage::open(directory, options)?;
     let notices = storage.notices().to_vec();
-    Ok(Opened { storage: Box::new(storage), notices })
+    let may_lack_commits = storage.may_lack_commits();
+    Ok(Opened { storage: Box::new(storage), notices, may_lack_commits })
 }

@@ -1,6 +1,6 @@
 //! Looks at a proof file as a whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::examine::{Content, Examined, ProofLine, What};
 use super::gap::gap_subtrees;
@@ -35,7 +35,8 @@ pub struct Proven {
     pub id: EntryId,
     /// What is signed.
     pub header: Header,
-    /// The name that a trusted card gives the key, or else the card in the file.
+    /// The name that a trusted card gives the key; without such a card, the one in
+    /// the file.
     pub name: Option<String>,
     /// What is here of its content.
     pub content: Content,
@@ -59,6 +60,8 @@ pub struct ProofReport {
     pub sealed: u64,
     /// Entries whose header alone is here.
     pub withheld: u64,
+    /// Entries whose key has no [name](Proven::name).
+    pub nameless: u64,
     /// Entries that no other one follows, in ledger order. More than one: the
     /// thing has forked.
     pub heads: Vec<EntryId>,
@@ -142,6 +145,7 @@ struct Place {
 #[derive(Default)]
 pub struct ProofCheck {
     trusted: Vec<Card>,
+    fingerprints: Vec<Hash>,
     kept: Option<SignedCheckpoint>,
     names: BTreeMap<Actor, String>,
     digest: Digest,
@@ -149,6 +153,8 @@ pub struct ProofCheck {
     /// Whether the tree can still come to the checkpoint's root.
     is_broken: bool,
     places: HashMap<EntryId, Place>,
+    /// Prev that had not come where an entry named them: they must not come later.
+    outside: HashSet<EntryId>,
     /// The earlier states of which the file shows that the ledger grew out of
     /// them.
     earlier: Vec<Checkpoint>,
@@ -176,6 +182,14 @@ impl ProofCheck {
             self.names.insert(*key, name.clone());
         }
         self.trusted.push(card.clone());
+        self
+    }
+
+    /// The file must be of the node whose key has this fingerprint, or of another
+    /// that is trusted.
+    #[must_use]
+    pub fn trust_fingerprint(mut self, fingerprint: Hash) -> Self {
+        self.fingerprints.push(fingerprint);
         self
     }
 
@@ -234,19 +248,22 @@ impl ProofCheck {
 
     fn header(&mut self, number: u64, header: ProofHeader) {
         let node = header.card.node_key;
-        let is_trusted = self.trusted.iter().any(|card| card.node_key == node);
-        let anchor = match (self.trusted.is_empty(), is_trusted) {
+        let is_trusted =
+            self.trusted.iter().any(|card| card.node_key == node) || self.fingerprints.contains(&node.fingerprint());
+        let anchor = match (self.trusted.is_empty() && self.fingerprints.is_empty(), is_trusted) {
             (true, _) => Anchor::None,
             (false, true) => Anchor::Trusted,
             (false, false) => Anchor::Other,
         };
         self.report.anchor = Some(anchor);
         if anchor == Anchor::Other {
-            let detail = format!("the file is of the node {}, which no card is of", node.origin());
+            let detail = format!("the file is of the node {}, which is none that you trust", node.origin());
             self.add(Fault::OtherNode, Some(number), None, detail);
         }
-        for (key, name) in &header.card.actors {
-            self.names.entry(*key).or_insert_with(|| name.clone());
+        // A card that came with the file can give a name that the reader knows to
+        // another key: it counts only where there is no better one.
+        if self.trusted.is_empty() {
+            self.names.extend(header.card.actors.iter().cloned());
         }
         if let Err(problem) = header.checkpoint.verify(&node) {
             self.add(fault_of(&problem), Some(number), None, format!("the checkpoint: {problem}"));
@@ -297,6 +314,7 @@ impl ProofCheck {
         let (first, last) = self.report.times.unwrap_or((header.time, header.time));
         self.report.times = Some((first.min(header.time), last.max(header.time)));
         let name = self.names.get(&header.actor).cloned();
+        self.report.nameless = self.report.nameless.saturating_add(u64::from(name.is_none()));
         Some(Proven { place, id, header, name, content })
     }
 
@@ -362,6 +380,15 @@ impl ProofCheck {
         }
         if let Some(detail) = wrong {
             self.add(Fault::BadLink, Some(number), Some(*id), detail);
+        }
+        if self.outside.contains(id) {
+            let detail = "an entry that follows it stands before it".to_owned();
+            self.add(Fault::BadLink, Some(number), Some(*id), detail);
+        }
+        self.outside.extend(&absent);
+        if self.outside.len() as u64 > MAX_ENTRIES {
+            self.outside.clear();
+            self.unreadable(number, "more prev outside of the file than a proof file can have");
         }
         let may_be_absent = match subject {
             Subject::History { .. } => false,

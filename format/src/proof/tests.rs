@@ -11,16 +11,19 @@ fn node() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
-fn card_of(key: &SigningKey) -> Card {
-    let fields = CardFields {
+fn fields_of(key: &SigningKey) -> CardFields {
+    CardFields {
         time: Time::from_micros(0).unwrap(),
         node_key: key.node_key(),
         encryption_key: DecryptionKey::from_bytes([6; 32]).encryption_key(),
         tls: None,
         name: "plant".into(),
         actors: vec![(key.actor(), "alice".into())],
-    };
-    Card::sign(fields, key).unwrap()
+    }
+}
+
+fn card_of(key: &SigningKey) -> Card {
+    Card::sign(fields_of(key), key).unwrap()
 }
 
 fn cek(n: u64) -> Cek {
@@ -243,6 +246,42 @@ fn a_range_begins_and_ends_where_it_says() {
     assert_eq!(faults(&world.file(&range, &[6, 12, 15])), [Fault::MissingPrev]);
     assert_eq!(faults(&world.file(&range, &[6, 9, 12, 15, 18])), [Fault::BadLink]);
     assert_eq!(faults(&world.file(&range, &[6, 9, 10, 12, 15])), [Fault::BadLink]);
+}
+
+#[test]
+fn an_entry_before_its_prev_shows() {
+    let first = made(5, "a", 1, vec![]);
+    let second = made(1, "a", 2, vec![first.id()]);
+    let world = World::of(vec![second, first]);
+    let thing = ThingId::new("a").unwrap();
+    for subject in [Subject::Entries { thing: thing.clone() }, Subject::Range { thing, from: 2, to: 9 }] {
+        let mut out = Vec::new();
+        let mut encoder = ProofEncoder::new(&world.header(subject), &mut out);
+        for place in [0, 1] {
+            let entry = world.entries[place as usize].clone();
+            encoder.entry(&world.leaves[..], place, None, entry, &mut out).unwrap();
+        }
+        encoder.end(&world.leaves[..], &mut out).unwrap();
+        assert!(faults(&out).contains(&Fault::BadLink));
+    }
+}
+
+#[test]
+fn names_come_from_the_card_that_the_reader_has() {
+    let world = World::new(3);
+    let mut header = world.header(history("a"));
+    let fields = CardFields { actors: vec![(node().actor(), "mallory".into())], ..fields_of(&node()) };
+    header.card = Card::sign(fields, &node()).unwrap();
+    let file = world.file(&header, &[0]);
+    let name = |check| check_with(check, &file).0[0].name.clone();
+    assert_eq!(name(ProofCheck::new().trust(&card_of(&node()))).as_deref(), Some("alice"));
+    assert_eq!(name(ProofCheck::new()).as_deref(), Some("mallory"));
+    let nobody = Card::sign(CardFields { actors: vec![], ..fields_of(&node()) }, &node()).unwrap();
+    assert_eq!(name(ProofCheck::new().trust(&nobody)), None);
+    let trusting = ProofCheck::new().trust_fingerprint(node().node_key().fingerprint());
+    assert_eq!(check_with(trusting, &file).1.anchor, Some(Anchor::Trusted));
+    let other = ProofCheck::new().trust_fingerprint(Hash([1; 32]));
+    assert_eq!(check_with(other, &file).1.problems[0].fault, Fault::OtherNode);
 }
 
 #[test]

@@ -7,10 +7,11 @@ use super::args::Cli;
 use super::find::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 35] = [
     "actor",
     "append",
     "audience",
+    "backup",
     "checkpoint",
     "diff",
     "doctor",
@@ -33,6 +34,7 @@ const COMMANDS: [&str; 33] = [
     "readers",
     "recovery-key",
     "resolve",
+    "salvage",
     "serve",
     "share",
     "show",
@@ -128,8 +130,18 @@ mod tests {
         for name in COMMANDS.into_iter().chain(READERS) {
             assert!(all.find_subcommand(name).is_some(), "{name}");
         }
-        let rest =
-            ["init", "card", "verify-evidence", "verify-fork", "verify-proof", "demo", "completions", "man", "help"];
+        let rest = [
+            "init",
+            "card",
+            "restore",
+            "verify-evidence",
+            "verify-fork",
+            "verify-proof",
+            "demo",
+            "completions",
+            "man",
+            "help",
+        ];
         for command in all.get_subcommands() {
             let name = command.get_name();
             assert!(COMMANDS.contains(&name) != rest.contains(&name), "{name}");

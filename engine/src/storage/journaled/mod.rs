@@ -145,6 +145,7 @@ pub struct JournaledStorage {
     /// Taken by the first close.
     feeder: Mutex<Option<JoinHandle<()>>>,
     notices: Vec<String>,
+    may_lack_commits: bool,
     /// The directory, locked until everything else is let go of.
     lock: Mutex<Option<File>>,
 }
@@ -242,7 +243,20 @@ impl JournaledStorage {
         if core.fresh_bytes.load(Ordering::Relaxed) > 0 {
             core.ring(true);
         }
-        Ok(Self { core, feeder: Mutex::new(Some(feeder)), notices: opened.notices, lock: Mutex::new(Some(lock)) })
+        Ok(Self {
+            core,
+            feeder: Mutex::new(Some(feeder)),
+            notices: opened.notices,
+            may_lack_commits: opened.may_lack_commits,
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// Whether the journal was lost, or its end, when the store had not been closed:
+    /// then it may have had commits that the store never got, although they were
+    /// durable. Which, nobody knows.
+    pub const fn may_lack_commits(&self) -> bool {
+        self.may_lack_commits
     }
 
     /// What was found and made good when it was opened, in words.

@@ -9,6 +9,7 @@
 //! | ends before what the store has | there | the journal takes from the store what it lacks |
 //! | of one database | of another | refused |
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ pub(super) struct Opened {
     /// What sled still lacks.
     pub(super) fresh: Layer,
     pub(super) notices: Vec<String>,
+    /// See [`JournaledStorage::may_lack_commits`](super::JournaledStorage).
+    pub(super) may_lack_commits: bool,
 }
 
 /// The store has to be built anew at the next opening.
@@ -58,7 +61,7 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
     if fs::symlink_metadata(&unfinished).is_ok() {
         fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
     }
-    let mut opening = Opening { directory, options, notices: Vec::new() };
+    let mut opening = Opening { directory, options, notices: Vec::new(), was_open: Cell::new(false) };
     let path = opening.journal();
     if !journal::exists(&path)? {
         return opening.without_journal();
@@ -74,6 +77,8 @@ struct Opening<'a> {
     directory: &'a Path,
     options: &'a JournaledOptions,
     notices: Vec<String>,
+    /// Whether the store had not been closed, the first time that it was looked at.
+    was_open: Cell<bool>,
 }
 
 impl Opening<'_> {
@@ -139,7 +144,8 @@ impl Opening<'_> {
                 self.notices.push(format!("journal and store differed: {healed}"));
             }
         }
-        Ok(Opened { journal, sled, fresh, notices: self.notices })
+        let may_lack_commits = trust == Trust::Store && self.was_open.get();
+        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
     }
 
     /// The holes of all files.
@@ -244,6 +250,9 @@ impl Opening<'_> {
             Err(problem) => return Err(io_error("read", &mark)(problem)),
         }
         let seen = preflight::look(&self.store())?;
+        if !matches!(seen.look, Look::Clean | Look::Fresh) {
+            self.was_open.set(true);
+        }
         if can_be_built && seen.look == Look::Copied {
             return Err(self.corrupt("it was copied while it was open".into()));
         }
@@ -312,8 +321,8 @@ impl Opening<'_> {
                 Piece::Hole(hole) => {
                     fresh.sequence = *hole.sequences.end();
                     self.notices.push(format!(
-                        "commits {} to {} are lost: the journal is damaged in '{}' at byte {}, and the store did not \
-                         have them yet",
+                        "commits {} to {} are lost: the journal is damaged in '{}' at byte {}; a store that was set \
+                         aside may have them (thingdb salvage)",
                         hole.sequences.start(),
                         hole.sequences.end(),
                         hole.file.display(),
@@ -357,7 +366,8 @@ impl Opening<'_> {
         if is_new {
             let journal = Journal::create(&path, database, self.journal_options())?;
             sled.set_marks(Marks { database, sequence: 0 })?;
-            return Ok(Opened { journal, sled, fresh: Layer::default(), notices: self.notices });
+            let (fresh, notices) = (Layer::default(), self.notices);
+            return Ok(Opened { journal, sled, fresh, notices, may_lack_commits: false });
         }
         let unfinished = self.directory.join(UNFINISHED_JOURNAL);
         let rows = self.write_journal(&sled, &unfinished, database)?;
@@ -376,7 +386,9 @@ impl Opening<'_> {
         if marks.is_some() {
             self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
         }
-        Ok(Opened { journal, sled, fresh: Layer { sequence, ..Layer::default() }, notices: self.notices })
+        let may_lack_commits = marks.is_some() && self.was_open.get();
+        let fresh = Layer { sequence, ..Layer::default() };
+        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
     }
 
     fn write_journal(&self, sled: &SledStorage, path: &Path, database: [u8; 16]) -> Result<u64, StorageError> {

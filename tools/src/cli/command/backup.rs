@@ -327,8 +327,14 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
              thingdb --db {dir} new-node-key --yes; thingdb sync PEER tells"
         )
     });
-    // That it is shorter is what was asked for.
-    let is_damage = |problem: &thingdb::Problem| !(is_behind && problem.verdict == Verdict::Truncated);
+    // With --at it is shorter because that was asked for.
+    let is_asked = is_behind && args.at.is_some();
+    let is_damage = |problem: &thingdb::Problem| !(is_asked && problem.verdict == Verdict::Truncated);
+    if is_behind && !is_asked {
+        let fact = "the backup is cut, or older than its checkpoint: not all of it could be restored";
+        return Err(Failure::new(Exit::Partly, "damaged", fact)
+            .hint(format!("keep the backup as it is; thingdb salvage {dir} --out NEW --from ANOTHER-BACKUP")));
+    }
     if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
         return Err(Failure::new(Exit::Partly, "damaged", "the backup is damaged: not all of it could be restored")
             .causes(found.missing)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{Db, ImportSummary, Options, Salvage, Salvaged};
+use thingdb::{Db, ImportSummary, Options, Salvage, Salvaged, StreamState};
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -84,8 +84,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         ));
     }
     let salvage = context.with_unlock(dir, |unlock| Options::new().salvage(dir, &args.out, unlock, &backups))?;
+    let mut not_whole = Vec::new();
     for export in &exports {
-        import(context, &salvage, export)?;
+        let imported = import(context, &salvage, export)?;
+        if matches!(imported.stream, StreamState::Cut | StreamState::Damaged(_)) {
+            not_whole.push(format!("{} is cut or damaged: what it lacks, nobody can tell", export.display()));
+        }
     }
     if salvage.node_key().is_some() {
         certificate::renew(salvage.db())?;
@@ -94,7 +98,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.did(format!("{} made", quoted_path(&args.out)));
     say(context, args, &salvaged)?;
     context.told();
-    conclude(dir, args, &salvaged)
+    conclude(dir, args, &salvaged)?;
+    if not_whole.is_empty() {
+        return Ok(());
+    }
+    let fact = "what is known of is there; a source was not whole";
+    Err(Failure::new(Exit::Partly, "damaged", fact).causes(not_whole).hint("--from FILE, with another copy"))
 }
 
 fn import(context: &Context, salvage: &Salvage, path: &Path) -> Outcome<ImportSummary> {

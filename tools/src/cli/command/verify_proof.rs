@@ -34,9 +34,9 @@ Examples:
   thingdb --db mine verify-proof part-42.tdbproof --card @plant.card --open   sealed to me
   thingdb verify-proof - --card @plant.card --json < part-42.tdbproof
 
-Needs no database, no passphrase and no network, but for --open. --card says whom you trust: get
-it by a safe way, and compare its fingerprint. Without it the file is only
-consistent with itself. --checkpoint takes what you kept of that node: the
+Needs no database, no passphrase and no network, but for --open. --card or
+--fingerprint says whom you trust: get it in another way than the file. Without
+it the file is only consistent with itself. --checkpoint takes what you kept of that node: the
 ledger must have grown out of it.
 
 It says what holds, and what a file like this cannot show. Exit code 4 if
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CARD")]
     card: Vec<String>,
 
+    /// The fingerprint of a node that you trust, 64 hex digits
+    #[arg(long, value_name = "HEX")]
+    fingerprint: Vec<String>,
+
     /// A checkpoint of the node that you kept
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
@@ -59,7 +63,8 @@ pub(crate) struct Args {
     #[arg(long)]
     open: bool,
 
-    /// Print every entry with its content before the verdict; one object a line in a pipe
+    /// Print every entry with its content before the verdict; one object a line in a pipe.
+    /// What is printed is proven only if the verdict is ok
     #[arg(long)]
     entries: bool,
 }
@@ -156,6 +161,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     let cards = args.card.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
     let mut check = cards.iter().fold(ProofCheck::new(), ProofCheck::trust);
+    for text in &args.fingerprint {
+        let fingerprint = text.to_ascii_lowercase().parse();
+        let fingerprint =
+            fingerprint.map_err(|_| Failure::usage(format!("{text:?} is no fingerprint: 64 hex digits")))?;
+        check = check.trust_fingerprint(fingerprint);
+    }
     if let Some(path) = &args.checkpoint {
         check = check.kept(read_note(context, path)?);
     }
@@ -309,7 +320,9 @@ fn object(proven: &Proven) -> EntryJson {
 fn data(body: &Body) -> Option<Box<RawValue>> {
     let is_json = body.media_type() == thingdb::JSON;
     let text = std::str::from_utf8(body.data()).ok().filter(|_| is_json);
-    let as_json = text.and_then(|text| serde_json::from_str(text).ok());
+    // Line feeds stand between tokens only: within strings they are escaped.
+    let one_line = |text: &str| text.replace(['\n', '\r'], " ");
+    let as_json = text.and_then(|text| serde_json::from_str(&one_line(text)).ok());
     as_json.or_else(|| {
         let text = data_encoding::BASE64.encode(body.data());
         RawValue::from_string(format!("\"{text}\"")).ok()
@@ -340,7 +353,7 @@ fn json(report: &ProofReport) -> ReportJson {
         opened: report.opened,
         sealed: report.sealed,
         withheld: report.withheld,
-        heads: report.heads.iter().take(64).map(ToString::to_string).collect(),
+        heads: heads_of(report).iter().take(64).map(ToString::to_string).collect(),
         first_time: report.times.map(|(first, _)| first.to_string()),
         last_time: report.times.map(|(_, last)| last.to_string()),
         ledger: header.map(|header| {
@@ -369,6 +382,14 @@ fn json(report: &ProofReport) -> ReportJson {
     }
 }
 
+/// The heads of a history; of some of its entries nobody knows them.
+fn heads_of(report: &ProofReport) -> &[thingdb::EntryId] {
+    match report.header.as_ref().map(|header| &header.subject) {
+        Some(Subject::History { .. }) => &report.heads,
+        _ => &[],
+    }
+}
+
 /// What cannot be told, in whole sentences.
 fn not_told(report: &ProofReport) -> Vec<String> {
     let Some(header) = &report.header else { return Vec::new() };
@@ -376,7 +397,7 @@ fn not_told(report: &ProofReport) -> Vec<String> {
     if report.anchor == Some(Anchor::None) {
         said.push(
             "whose keys these are: the file is consistent with itself, and you have not said whom you trust \
-             (--card @CARD, got by a safe way)"
+             (--card or --fingerprint, got in another way than the file)"
                 .to_owned(),
         );
     }
@@ -394,11 +415,15 @@ fn not_told(report: &ProofReport) -> Vec<String> {
             said.push("what else there is of this thing: the file has some entries only".to_owned())
         }
     }
-    said.push("when it was, but by the word of the writers: the times are theirs".to_owned());
+    if report.nameless > 0 {
+        let count = counted(report.nameless, "entry", "entries");
+        said.push(format!("who wrote {count}: the keys are on no card that counts here"));
+    }
+    said.push("when it was: the times are what the writers say".to_owned());
     said.push(format!("what was written after the checkpoint of {size} entries"));
     for (count, what) in [
         (report.withheld, "the content that is withheld, which may exist elsewhere"),
-        (report.sealed, "the content that is sealed: it is here, and for other readers"),
+        (report.sealed, "the content that is sealed: only who has a key to it can say what it is"),
     ] {
         if count > 0 {
             said.push(format!("{what} ({})", counted(count, "entry", "entries")));
@@ -445,7 +470,8 @@ fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) 
     let entries = counted(report.entries, "entry", "entries");
     let thing = told.thing.as_deref().map(|thing| printable(thing).into_owned()).unwrap_or_default();
     let what = match report.header.as_ref().map(|header| &header.subject) {
-        Some(Subject::History { .. }) => format!("the history of {thing}: {entries}, each prev among them"),
+        Some(Subject::History { .. }) if told.ok => format!("the history of {thing}: {entries}, each prev among them"),
+        Some(Subject::History { .. }) => format!("the history of {thing}: {entries}"),
         Some(Subject::Range { from, to, .. }) => format!("{thing}, seq {from} to {to}: {entries}"),
         Some(Subject::Entries { .. }) => format!("{entries} of {thing}"),
         None => "no proof file".to_owned(),
@@ -455,7 +481,7 @@ fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) 
         let name = cards.iter().find(|card| card.node_key.fingerprint().to_string() == ledger.fingerprint);
         let name = name.map(|card| card.name.as_str()).filter(|name| !name.is_empty());
         let name = name.map(|name| format!(" ({})", printable(name))).unwrap_or_default();
-        let trusted = if ledger.trusted { ", as on the card" } else { "" };
+        let trusted = if ledger.trusted { ", which you trust" } else { "" };
         text.line(&format!("    in the ledger of the node {}{name}{trusted}", ledger.origin))?;
         text.line(&format!("    fingerprint {}", ledger.fingerprint))?;
         text.line(&format!("    ledger size {}, root {}", ledger.size, ledger.root))?;
@@ -466,17 +492,26 @@ fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) 
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
     }
-    if report.heads.len() > 1 {
+    if heads_of(report).len() > 1 {
         text.line(&format!("    it has forked: {} heads", report.heads.len()))?;
     }
-    text.line("not told:")?;
+    if !told.ok {
+        text.line("    nothing of this file is proven, the entries above included")?;
+    }
+    if !told.not_told.is_empty() {
+        text.line("not told:")?;
+    }
     told.not_told.iter().try_for_each(|line| text.line(&format!("    {line}")))?;
     text.end()
 }
 
 fn conclude(report: &ProofReport, args: &Args) -> Outcome {
     use thingdb::format::audit::Fault;
-    if report.problems.iter().any(|problem| problem.fault == Fault::Newer) {
+    let is_newer = |problem: &thingdb::format::audit::Problem| problem.fault == Fault::Newer;
+    // What comes of a line that cannot be read is no fault of its own.
+    let follows = |problem: &thingdb::format::audit::Problem| problem.line.is_none();
+    let all = |problem| is_newer(problem) || follows(problem);
+    if report.problems.iter().any(is_newer) && report.problems.iter().all(all) {
         return Err(Failure::newer("a newer version wrote this proof file, or a line of it"));
     }
     if !report.is_good() {
