@@ -116,11 +116,11 @@ fn a_journal_that_is_lost_after_a_kill_ends_writing_under_the_node_key() {
     server.wait().unwrap();
     fs::remove_dir_all(world.path("db/journal")).unwrap();
     let told = "the journal was lost, or its end, while the database was not closed";
-    world.run(&["put", "lamp", "x"]).exit(4).says(told).says("new-node-key");
+    world.run(&["put", "lamp", "9"]).exit(4).says(told).says("new-node-key");
     // It is not forgotten by the next opening, and reading goes on.
     world.run(&["get", "lamp"]).ok().says(told);
-    world.run(&["put", "lamp", "x"]).exit(4).says(told);
+    world.run(&["put", "lamp", "9"]).exit(4).says(told);
     world.run(&["new-node-key", "--yes"]).ok();
-    world.run(&["put", "lamp", "x"]).ok();
+    world.run(&["put", "lamp", "9"]).ok();
     world.run(&["verify"]).ok();
 }
