@@ -10,7 +10,7 @@
 //!   reserve     room that is given up so that a full disk can be opened
 //! ```
 //!
-//! *A commit* is appended to the journal and put into the [overlay](overlay): it
+//! *A commit* is appended to the journal and put into the overlay (`overlay.rs`): it
 //! is visible, and survives the end of the process. Whoever waits for it waits
 //! for a sync of the journal, which threads share.
 //!
