@@ -108,7 +108,8 @@ fn entries_with_absent_prev_take_bounded_room_however_many_come() {
     assert_eq!(db.warnings(), []);
     assert_eq!((db.stats().unwrap().entries, db.stats().unwrap().things), (1, 1));
     assert_intact(&db);
-    assert!(db.stats().unwrap().disk_bytes < MOST_WAITING_BYTES * 4, "{:?}", db.stats());
+    // In the store, and once more in the journal.
+    assert!(db.stats().unwrap().disk_bytes < MOST_WAITING_BYTES * 8, "{:?}", db.stats());
     let rest = |stream: &[u8]| String::from_utf8(stream.to_vec()).unwrap().lines().nth(1).map(str::to_owned);
     assert_eq!(rest(&export(&db)), rest(&before));
 
