@@ -51,6 +51,10 @@ fn all_take_little_beyond(ordinary: Option<u64>, inputs: impl IntoIterator<Item 
         return skip("this system does not tell how much memory a process takes");
     };
     let mut table = Table::new(ordinary);
+    if args.contains(&"all") {
+        // What is stored is held by the storage, too, until both copies have it.
+        table = table.at_most(80 << 10);
+    }
     for (name, bytes) in inputs {
         assert!(bytes.len() <= INPUT_BYTES, "{name}: {} bytes", bytes.len());
         let world = fresh();
