@@ -27,6 +27,8 @@ pub mod memory;
 pub(crate) mod open;
 mod room;
 pub mod sled;
+mod stopped;
+mod turn;
 pub mod view;
 
 use std::path::PathBuf;

@@ -10,9 +10,9 @@ use std::sync::{Arc, PoisonError};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::super::{Change, StorageError};
+use super::Stopped;
 use super::file::{FRAMES_AT, FileHead, Unfinished, file_name};
 use super::frame::{HEAD_BYTES, Head, Kind, body_bytes, each_piece, frame_bytes};
-use super::sync::Stopped;
 use super::{Journal, JournalOptions, io_error, lock, new_head};
 
 /// Bodies above it are not copied whole before they are written.

@@ -42,11 +42,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rand::RngExt;
 
 use super::StorageError;
+use super::stopped::Stopped;
+use super::turn::{Turn, lock};
 use crate::disk::{self, Access, open_file, sync_directory};
 use append::Tail;
 pub(crate) use copy::{Copied, Plan};
@@ -56,7 +58,6 @@ use frame::{HEAD_BYTES, Head, Kind};
 use reader::head_of;
 pub use reader::{Hole, Piece, Pieces, read};
 pub(crate) use reader::{Raw, Reader};
-use sync::{Stopped, Turn};
 use walk::{Step, Walk};
 
 /// The directory of the journal in that of a database.
@@ -363,9 +364,4 @@ fn new_head(database: [u8; 16], first: u64, previous: u64) -> FileHead {
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let path = path.to_path_buf();
     move |source| StorageError::Io { action, path, source }
-}
-
-/// Nothing panics while it holds a lock of the journal.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

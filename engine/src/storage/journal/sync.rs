@@ -4,64 +4,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::super::StorageError;
-use super::{Journal, lock};
-
-/// Why nothing is appended any more.
-#[derive(Clone, Debug)]
-pub(super) enum Stopped {
-    SyncFailed(String),
-    ReadOnly(String),
-    Closed,
-}
-
-impl Stopped {
-    pub(super) fn error(&self) -> StorageError {
-        match self {
-            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
-            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
-            Self::Closed => StorageError::Closed,
-        }
-    }
-}
-
-/// Whose turn it is to sync for all that wait. They sleep here and not on the
-/// lock of the syncer: a lock would wake them one after the other, each only to
-/// find that it is served.
-#[derive(Default)]
-pub(super) struct Turn {
-    taken: Mutex<bool>,
-    ended: Condvar,
-}
-
-/// While it lives the turn is taken.
-struct Taken<'a>(&'a Turn);
-
-impl Turn {
-    /// Waits until the turn is free, and takes it, or until `is_served`.
-    fn take_unless(&self, mut is_served: impl FnMut() -> bool) -> Option<Taken<'_>> {
-        let mut taken = lock(&self.taken);
-        loop {
-            if is_served() {
-                return None;
-            }
-            if !*taken {
-                *taken = true;
-                return Some(Taken(self));
-            }
-            taken = self.ended.wait(taken).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.taken) = false;
-        self.0.ended.notify_all();
-    }
-}
+use super::{Journal, Stopped, lock};
 
 impl Journal {
     /// Returns when the commit with this sequence, and all before it, would

@@ -37,7 +37,7 @@ mod scan;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 
 use super::journal::Journal;
@@ -45,6 +45,8 @@ use super::room::{Room, free_bytes};
 use super::sled::SledStorage;
 pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
+use super::stopped::Stopped;
+use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
 use feeder::Bell;
 use overlay::Overlay;
@@ -176,23 +178,6 @@ struct Writer {
     sequence: u64,
     /// The commits since then that needed none.
     without_frame: u64,
-}
-
-#[derive(Clone, Debug)]
-enum Stopped {
-    SyncFailed(String),
-    ReadOnly(String),
-    Closed,
-}
-
-impl Stopped {
-    fn error(&self) -> StorageError {
-        match self {
-            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
-            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
-            Self::Closed => StorageError::Closed,
-        }
-    }
 }
 
 /// A ticket is the last frame, and how many commits came since then: those take
@@ -493,10 +478,4 @@ fn lock_directory(directory: &Path) -> Result<File, StorageError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { path: directory.to_path_buf() }),
         Err(std::fs::TryLockError::Error(problem)) => Err(io_error("lock", directory)(problem)),
     }
-}
-
-/// No lock of this storage is held while something panics half way through a
-/// change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -71,10 +71,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use super::room::{self, Room, allocated_bytes, free_bytes, release_reserve};
+use super::stopped::Stopped;
+use super::turn::{Turn, lock, wait};
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, panic_text};
@@ -82,7 +84,7 @@ pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
 use preflight::{Look, Seen};
-use sync::{Alarm, AlarmState, Syncer, Turn};
+use sync::{Alarm, AlarmState, Syncer};
 use trees::{Trees, drop_sled, open_sled};
 
 /// What the log grows by for each byte of a commit, at the most that was
@@ -196,23 +198,6 @@ struct Writer {
     unflushed_bytes: u64,
     /// The journal holds the last commit.
     journal_used: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Stopped {
-    SyncFailed(String),
-    ReadOnly(String),
-    Closed,
-}
-
-impl Stopped {
-    fn error(&self) -> StorageError {
-        match self {
-            Self::SyncFailed(cause) => StorageError::SyncFailed { cause: cause.clone() },
-            Self::ReadOnly(reason) => StorageError::ReadOnly { reason: reason.clone() },
-            Self::Closed => StorageError::Closed,
-        }
-    }
 }
 
 impl SledStorage {
@@ -538,16 +523,6 @@ impl Iterator for SledRows<'_> {
             }
         }
     }
-}
-
-/// No lock of this file is held while something panics half way through a
-/// change: calls into sled are caught.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -34,42 +34,6 @@ pub(super) struct Syncer {
     pub(super) calm: u32,
 }
 
-/// Whose turn it is to sync for all that wait. They sleep here and not on the
-/// lock of the syncer: a lock would wake them one after the other, each only to
-/// find that it is served, and the next sync would begin after the last of them.
-#[derive(Default)]
-pub(super) struct Turn {
-    taken: Mutex<bool>,
-    ended: Condvar,
-}
-
-/// While it lives the turn is taken.
-struct Taken<'a>(&'a Turn);
-
-impl Turn {
-    /// Waits until the turn is free, and takes it, or until `is_served`.
-    fn take_unless(&self, mut is_served: impl FnMut() -> bool) -> Option<Taken<'_>> {
-        let mut taken = lock(&self.taken);
-        loop {
-            if is_served() {
-                return None;
-            }
-            if !*taken {
-                *taken = true;
-                return Some(Taken(self));
-            }
-            taken = wait(&self.ended, taken);
-        }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.taken) = false;
-        self.0.ended.notify_all();
-    }
-}
-
 /// Wakes the background thread: at the first commit after a sync, and to end.
 pub(super) struct Alarm {
     /// A commit has set `due` and the thread has not yet taken it.
