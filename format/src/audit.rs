@@ -223,6 +223,19 @@ pub enum Standing {
     Unknown,
 }
 
+impl Standing {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Contradicted => "contradicted",
+            Self::Smaller => "smaller",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,9 +9,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
-use crate::Error;
 use crate::codec::within;
 use crate::line::MAX_LINE_BYTES;
+use crate::{Error, Hash};
 
 /// Bytes in lower-case hex.
 pub(crate) fn hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], Error> {
@@ -95,6 +95,16 @@ pub(crate) fn base64_array<const N: usize>(what: &'static str, text: &str) -> Re
     let bytes = base64(what, text, N)?;
     within(what, bytes.len() as u64, N as u64, N as u64)?;
     Ok(bytes.try_into().expect("the length was compared"))
+}
+
+/// A whole number of hashes, of at most `most` bytes, in canonical base64.
+pub(crate) fn hashes(what: &'static str, text: &str, most: usize) -> Result<Vec<Hash>, Error> {
+    let bytes = base64(what, text, most)?;
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(Error::Malformed { what, problem: "is not a whole number of hashes" });
+    }
+    Ok(hashes.iter().copied().map(Hash).collect())
 }
 
 /// Keeps the error of this crate while the parser carries its own.

@@ -29,8 +29,8 @@ use crate::codec::within;
 use crate::envelope::{MAX_ENVELOPES, MAX_RECIPIENTS};
 use crate::header::{MAX_PAYLOAD_BYTES, MAX_PREV};
 use crate::json::{
-    List, Members, Object, Seed, Text, base64, base64_array, escaped_base64, hex, push_base64, push_hex, push_number,
-    push_string, read_line,
+    List, Members, Object, Seed, Text, base64, base64_array, escaped_base64, hashes, hex, push_base64, push_hex,
+    push_number, push_string, read_line,
 };
 use crate::signature::{MAX_BATCH, MIN_BATCH};
 use crate::walk::{Step, walk};
@@ -310,7 +310,7 @@ impl Object for WireSignature {
                 "value" => members.text(name, &mut value, |text| base64_array(name, text))?,
                 "index" => members.number(name, &mut index, |index| number32(name, index))?,
                 "size" => members.number(name, &mut size, |size| number32(name, size))?,
-                _ => members.text(name, &mut path, hashes)?,
+                _ => members.text(name, &mut path, |text| hashes(name, text, 512))?,
             }
         }
         let kind = members.need("kind", kind)?;
@@ -337,15 +337,6 @@ fn known_kind(field: &'static str, found: u64) -> Result<u64, Error> {
 }
 
 /// Concatenated hashes; a batch of the greatest size has paths of 16.
-fn hashes(text: &str) -> Result<Vec<Hash>, Error> {
-    let bytes = base64("path", text, 512)?;
-    let (hashes, rest) = bytes.as_chunks::<32>();
-    if !rest.is_empty() {
-        return Err(Error::Malformed { what: "path", problem: "is not a whole number of hashes" });
-    }
-    Ok(hashes.iter().copied().map(Hash).collect())
-}
-
 fn check_batch(batch: &BatchSignature) -> Result<(), Error> {
     let (index, size) = (u64::from(batch.index), u64::from(batch.size));
     within("size", size, u64::from(MIN_BATCH), u64::from(MAX_BATCH))?;

@@ -7,7 +7,7 @@ use crate::checkpoint::MAX_SIZE;
 use crate::codec::within;
 use crate::header::MAX_SEQ;
 use crate::json::{
-    List, Members, Object, Seed, base64, base64_array, hex, push_base64, push_hex, push_number, push_string, read_line,
+    self, List, Members, Object, Seed, base64_array, hex, push_base64, push_hex, push_number, push_string, read_line,
     strip_line_end,
 };
 use crate::line::{self, MAX_LINE_BYTES, WireEntry};
@@ -128,12 +128,11 @@ fn push_hashes(out: &mut Vec<u8>, name: &str, hashes: &[Hash]) {
 
 /// One or more hashes; a member without any is left out.
 fn hashes(what: &'static str, text: &str) -> Result<Vec<Hash>, Error> {
-    let bytes = base64(what, text, MAX_HASHES.saturating_mul(32))?;
-    let (hashes, rest) = bytes.as_chunks::<32>();
-    if !rest.is_empty() || hashes.is_empty() {
+    let hashes = json::hashes(what, text, MAX_HASHES.saturating_mul(32))?;
+    if hashes.is_empty() {
         return Err(Error::Malformed { what, problem: "is not a whole number of hashes" });
     }
-    Ok(hashes.iter().copied().map(Hash).collect())
+    Ok(hashes)
 }
 
 fn version(field: &'static str, found: u64) -> Result<(), Error> {

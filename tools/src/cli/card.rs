@@ -54,6 +54,17 @@ pub(crate) fn read(console: &Console, argument: &str) -> Outcome<(Card, Whence)>
     }
 }
 
+/// The cards of nodes that are to be trusted. One that came with a stream is no
+/// reason to trust that stream.
+pub(crate) fn trusted(console: &Console, arguments: &[String]) -> Outcome<Vec<Card>> {
+    let trusted = |argument: &String| match read(console, argument)? {
+        (card, Whence::Card) => Ok(card),
+        (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
+            .hint("at the node: thingdb card > NAME.card, and a safe way from there")),
+    };
+    arguments.iter().map(trusted).collect()
+}
+
 fn parse(text: &str) -> Outcome<Card> {
     let text = text.trim();
     if let Some(found) = text.split_once(':').and_then(|(start, _)| text::newer_version(start, CARD)) {

@@ -8,7 +8,7 @@ use thingdb::format::audit::{Audit, Report, Standing, Whole, examine, examine_re
 use thingdb::format::frame::{Decoder, MAGIC};
 use thingdb::format::{Card, Error, Hash, Line};
 
-use crate::cli::card::{self, Whence};
+use crate::cli::card;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
@@ -67,13 +67,7 @@ struct ProblemJson {
 /// was found.
 pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: Option<&str>) -> Outcome {
     let console = &context.console;
-    // A card that came with a stream is no reason to trust that stream.
-    let trusted = |argument: &String| match card::read(console, argument)? {
-        (card, Whence::Card) => Ok(card),
-        (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
-            .hint("at the node: thingdb card > NAME.card, and a safe way from there")),
-    };
-    let cards = cards.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
+    let cards = card::trusted(console, cards)?;
     let mut audit = cards.iter().fold(Audit::new(), Audit::trust);
     if let Some(note) = note {
         let parsed = SignedCheckpoint::parse(note).map_err(|problem| Failure::usage(problem.to_string()))?;
@@ -215,15 +209,6 @@ fn word(stream: &Whole) -> &'static str {
     }
 }
 
-const fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Holds => "holds",
-        Standing::Contradicted => "contradicted",
-        Standing::Smaller => "smaller",
-        Standing::Unknown => "unknown",
-    }
-}
-
 fn json(report: &Report, cards: &[Card], starts: &[(String, u64)]) -> AuditJson {
     let problem = |problem: &thingdb::format::audit::Problem| {
         let start = problem.line.and_then(|line| starts.iter().rev().find(|(_, start)| *start < line));
@@ -247,7 +232,7 @@ fn json(report: &Report, cards: &[Card], starts: &[(String, u64)]) -> AuditJson 
         stream: word(&report.stream),
         not_told: not_told(report, cards, ledger.as_ref()),
         ledger,
-        kept: report.kept.map(standing),
+        kept: report.kept.map(Standing::as_str),
         entries: report.entries,
         repeated: report.repeated,
         things: report.things,

@@ -8,7 +8,7 @@ use thingdb::format::audit::Standing;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject, examine_as};
 use thingdb::format::{Body, Card};
 
-use crate::cli::card::{self, Whence};
+use crate::cli::card;
 use crate::cli::command::prove::read_note;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, Failure, Outcome};
@@ -154,12 +154,7 @@ struct ActorJson {
 /// Checks the file, without a database.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let console = &context.console;
-    let trusted = |argument: &String| match card::read(console, argument)? {
-        (card, Whence::Card) => Ok(card),
-        (_, Whence::Stream) => Err(Failure::usage(format!("{argument} is a stream and no card"))
-            .hint("at the node: thingdb card > NAME.card, and a safe way from there")),
-    };
-    let cards = args.card.iter().map(trusted).collect::<Outcome<Vec<Card>>>()?;
+    let cards = card::trusted(console, &args.card)?;
     let mut check = cards.iter().fold(ProofCheck::new(), ProofCheck::trust);
     for text in &args.fingerprint {
         let fingerprint = text.to_ascii_lowercase().parse();
@@ -329,15 +324,6 @@ fn data(body: &Body) -> Option<Box<RawValue>> {
     })
 }
 
-const fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Holds => "holds",
-        Standing::Contradicted => "contradicted",
-        Standing::Smaller => "smaller",
-        Standing::Unknown => "unknown",
-    }
-}
-
 fn json(report: &ProofReport) -> ReportJson {
     let header = report.header.as_ref();
     let (from, to) = match header.map(|header| &header.subject) {
@@ -366,7 +352,7 @@ fn json(report: &ProofReport) -> ReportJson {
                 root: claimed.root.to_string(),
             }
         }),
-        kept: report.kept.map(standing),
+        kept: report.kept.map(Standing::as_str),
         problems: report
             .problems
             .iter()
