@@ -259,7 +259,6 @@ fn space(console: &Console, dir: &Path) -> Check {
     }
 }
 
-/// When the database was saved last.
 /// What the journal has; nothing if there is none that reads, which the opening
 /// makes good or tells.
 fn journal(dir: &Path) -> Option<JournalState> {
@@ -268,7 +267,11 @@ fn journal(dir: &Path) -> Option<JournalState> {
 
 /// The journal as it was before the database was opened, and as it is now.
 fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -> Option<Check> {
-    let now = journal(dir)?;
+    // It is read again only if that can tell something else.
+    let (now, before) = match before {
+        Some(whole) if whole.damage.is_empty() => (whole, None),
+        before => (journal(dir)?, before),
+    };
     let words = |state: &JournalState| state.damage.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
     if !now.damage.is_empty() {
         let check = Check::new("journal", State::Fail, format!("it is damaged: {}", words(&now)));
@@ -276,12 +279,13 @@ fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -
         return Some(if is_in_server { check.hint("end the server").hint(hint) } else { check.hint(hint) });
     }
     let whole = format!("{}, each of which reads", counted(now.commits, "commit", "commits"));
-    Some(match before.filter(|before| !before.damage.is_empty()) {
+    Some(match before {
         Some(before) => Check::new("journal", State::Fixed, format!("{}; it is written anew: {whole}", words(&before))),
         None => Check::new("journal", State::Ok, whole),
     })
 }
 
+/// When the database was saved last.
 fn backups(dir: &Path) -> Outcome<Check> {
     let places = thingdb::last_backups(dir)?;
     let Some(last) = places.first() else {
