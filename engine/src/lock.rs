@@ -64,7 +64,11 @@ impl DirLock {
         };
         // Shared, so that two who look do not see each other.
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                // As in `drop`: closing alone leaves it to a child that starts.
+                let _ = file.unlock();
+                Ok(None)
+            }
             Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
             Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
         }
@@ -103,8 +107,9 @@ impl DirLock {
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        // A stale number would name the wrong process; closing the file
-        // releases the lock whatever these say.
+        // A stale number would name the wrong process. Closing the file alone
+        // would not do: a child that another thread starts has the file, too,
+        // until it becomes another program.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
     }

@@ -28,13 +28,13 @@
 //! frames, tickets and the overlay have one order. Then `overlay`, for moments.
 //! The feeder takes `writer` never, so that a commit may wait for it.
 
+mod exclusive;
 mod feeder;
 mod opening;
 mod overlay;
 mod reconcile;
 mod scan;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -48,6 +48,7 @@ use super::sled::fault::{describe, io_error};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
+use exclusive::LockedDirectory;
 use feeder::Bell;
 use overlay::Overlay;
 use scan::Merged;
@@ -149,7 +150,7 @@ pub struct JournaledStorage {
     notices: Vec<String>,
     may_lack_commits: bool,
     /// The directory, locked until everything else is let go of.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<LockedDirectory>>,
 }
 
 /// What the callers and the feeder share.
@@ -202,7 +203,7 @@ impl JournaledStorage {
     /// [`StorageError::Locked`], [`StorageError::Corrupt`] if neither has what
     /// the other lacks, [`StorageError::Io`].
     pub fn open(directory: &Path, options: JournaledOptions) -> Result<Self, StorageError> {
-        let lock = lock_directory(directory)?;
+        let lock = LockedDirectory::lock(directory)?;
         let opened = opening::open(directory, &options)?;
         let sequence = opened.journal.next() - 1;
         let core = Arc::new(Core {
@@ -467,15 +468,5 @@ impl Core {
             Some(stopped) => Err(stopped.error()),
             None => Ok(()),
         }
-    }
-}
-
-/// Locks the directory itself: before anything in it is opened.
-fn lock_directory(directory: &Path) -> Result<File, StorageError> {
-    let file = File::open(directory).map_err(io_error("open", directory))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { path: directory.to_path_buf() }),
-        Err(std::fs::TryLockError::Error(problem)) => Err(io_error("lock", directory)(problem)),
     }
 }
