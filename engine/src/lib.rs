@@ -51,11 +51,13 @@
 
 mod access;
 mod backup;
+mod clock;
 mod committer;
 mod db;
 mod directory;
 #[doc(hidden)]
 pub mod disk;
+mod encoding;
 mod entry;
 mod error;
 mod evidence;
@@ -76,7 +78,7 @@ pub use access::actors::{OwnActor, TrustedActor};
 pub use access::address::PeerAddress;
 pub use access::peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use access::tls::TlsIdentity;
-pub use access::tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
+pub use access::tokens::{Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
 pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
 pub use db::forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use db::options::{Durability, Options};
@@ -90,8 +92,8 @@ pub use directory::journal_state::{JournalState, journal_state};
 pub use disk::Foreign;
 #[doc(hidden)]
 pub use disk::lock;
-pub use entry::draft::{Draft, Expect, JSON};
-pub use entry::record::{Content, Head, Receipt, Record, Signed};
+pub use entry::draft::{Draft, JSON};
+pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};
 pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
@@ -99,12 +101,13 @@ pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
 pub use exchange::waiting::{Waiting, WaitingEntry};
+pub use heads::{Expect, Head};
 pub use keyring::dumps::forbid_dumps;
 pub use keyring::passphrase::Passphrase;
 pub use keyring::trust;
 pub use keyring::{
-    KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
-    SlotKind, Unlock,
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, PutBack, RecoveryKey, RecoveryText, SlotId,
+    SlotInfo, SlotKind, Unlock,
 };
 pub use node::standing::Standing;
 pub use progress::Progress;

@@ -3,6 +3,7 @@
 use thingdb_format::{Actor, Card, CardFields, Time};
 
 use super::tls;
+use crate::clock::unix_now;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
@@ -216,10 +217,4 @@ pub(crate) fn check_trusted(keyring: &Keyring, actor: &ActorKey) -> Result<()> {
         Some(at) => Err(Error::ActorWithdrawn { name: actor.name.clone(), at }),
         None => Ok(()),
     }
-}
-
-/// Now, for what the keyring notes.
-pub(crate) fn unix_now() -> Time {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).ok().and_then(|micros| Time::from_micros(micros).ok()).unwrap_or(Time::MAX)
 }

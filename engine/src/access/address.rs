@@ -8,9 +8,9 @@ use thingdb_format::{Hash, Origin};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::store::stored;
 
 const RECORD: &str = "addresses";
 
@@ -50,7 +50,7 @@ fn load(keyring: &Keyring) -> Result<Vec<StoredAddress>> {
     keyring.record(RECORD).map_or_else(
         || Ok(Vec::new()),
         |record| {
-            stored::decode(record).map_err(|problem| Error::damaged("the addresses of peers in the keyring", problem))
+            encoding::decode(record).map_err(|problem| Error::damaged("the addresses of peers in the keyring", problem))
         },
     )
 }
@@ -69,7 +69,7 @@ pub(crate) fn put(keyring: &mut Keyring, node: &Origin, address: Option<&PeerAdd
         token: address.token.to_string(),
         tls: address.tls.map(|hash| hash.0),
     }));
-    Ok(keyring.put_record(RECORD, stored::encode(&stored), &mut rand::rng())?)
+    Ok(keyring.put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?)
 }
 
 /// Addresses.

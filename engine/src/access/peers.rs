@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use bincode::{Decode, Encode};
 use thingdb_format::{Actor, Card, EncryptionKey, Hash, MAX_NAME_BYTES, Origin, Time};
 
-use super::actors::unix_now;
 use super::address;
 use super::tokens::{self, Token};
+use crate::clock::unix_now;
 use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::keyring::trust::{How, KnownActor};
 use crate::keyring::{Keyring, KeyringError};
-use crate::store::stored;
 
 const PEERS: &str = "peers";
 const AUDIENCE: &str = "audience";
@@ -94,7 +94,7 @@ struct StoredAudience {
 pub(crate) fn peers(keyring: &Keyring) -> Result<Vec<Peer>> {
     let Some(record) = keyring.record(PEERS) else { return Ok(Vec::new()) };
     let stored: Vec<StoredPeer> =
-        stored::decode(record).map_err(|problem| Error::damaged("the list of peers in the keyring", problem))?;
+        encoding::decode(record).map_err(|problem| Error::damaged("the list of peers in the keyring", problem))?;
     stored
         .into_iter()
         .map(|peer| {
@@ -116,14 +116,14 @@ fn put_peers(keyring: &mut Keyring, mut peers: Vec<Peer>) -> Result<()> {
             former: peer.former.iter().map(|key| key.0).collect(),
         })
         .collect();
-    Ok(keyring.put_record(PEERS, stored::encode(&stored), &mut rand::rng())?)
+    Ok(keyring.put_record(PEERS, encoding::encode(&stored), &mut rand::rng())?)
 }
 
 /// To whom new entries are sealed.
 pub(crate) fn audience(keyring: &Keyring) -> Result<Audience> {
     let Some(record) = keyring.record(AUDIENCE) else { return Ok(Audience::default()) };
     let stored: StoredAudience =
-        stored::decode(record).map_err(|problem| Error::damaged("the audience in the keyring", problem))?;
+        encoding::decode(record).map_err(|problem| Error::damaged("the audience in the keyring", problem))?;
     Ok(Audience { default: stored.default, prefixes: stored.prefixes })
 }
 
@@ -402,7 +402,7 @@ fn put_audience(keyring: &mut Keyring, mut audience: Audience) -> Result<()> {
     audience.prefixes.retain(|(_, peers)| !peers.is_empty());
     audience.prefixes.sort();
     let stored = StoredAudience { default: audience.default, prefixes: audience.prefixes };
-    Ok(keyring.put_record(AUDIENCE, stored::encode(&stored), &mut rand::rng())?)
+    Ok(keyring.put_record(AUDIENCE, encoding::encode(&stored), &mut rand::rng())?)
 }
 
 fn ignore_unknown(outcome: std::result::Result<(), KeyringError>) -> Result<()> {

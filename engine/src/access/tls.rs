@@ -10,9 +10,9 @@ use zeroize::{Zeroize, Zeroizing};
 use sha2::{Digest, Sha256};
 
 use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::store::stored;
 
 const RECORD: &str = "tls";
 
@@ -58,7 +58,7 @@ fn fingerprint(certificate: &[u8]) -> Hash {
 fn load(keyring: &Keyring) -> Result<Option<TlsIdentity>> {
     let Some(record) = keyring.record(RECORD) else { return Ok(None) };
     let mut stored: StoredIdentity =
-        stored::decode(record).map_err(|problem| Error::damaged("the TLS key in the keyring", problem))?;
+        encoding::decode(record).map_err(|problem| Error::damaged("the TLS key in the keyring", problem))?;
     Ok(Some(TlsIdentity {
         certificate: std::mem::take(&mut stored.certificate),
         key: Zeroizing::new(std::mem::take(&mut stored.key)),
@@ -87,6 +87,6 @@ impl Db {
     /// [`Error::Keyring`] if the keyring cannot be written.
     pub fn set_tls_identity(&self, identity: &TlsIdentity) -> Result<()> {
         let stored = StoredIdentity { certificate: identity.certificate.clone(), key: identity.key.to_vec() };
-        Ok(self.store.keyring().put_record(RECORD, stored::encode(&stored), &mut rand::rng())?)
+        Ok(self.store.keyring().put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?)
     }
 }

@@ -17,15 +17,15 @@ use subtle::ConstantTimeEq;
 use thingdb_format::{MAX_NAME_BYTES, Origin, Time};
 use zeroize::Zeroizing;
 
-use super::actors::unix_now;
+use crate::clock::unix_now;
 use crate::committer::Job;
 use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, MAX_TOKENS};
 use crate::storage::Batch;
 use crate::store::Store;
 use crate::store::schema;
-use crate::store::stored;
 
 const RECORD: &str = "tokens";
 
@@ -35,9 +35,6 @@ const PREFIX: &str = "tdb_";
 /// Random bytes of a token, and the bytes of the checksum behind them.
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
-
-/// Tokens of a database, at most: each check compares with all of them.
-pub const MAX_TOKENS: usize = 1000;
 
 /// A longer text is no token.
 const MAX_TEXT_BYTES: usize = 512;
@@ -313,7 +310,7 @@ impl Tokens {
             .filter(|(_, time)| *time > 0)
             .collect();
         let mut batch = Batch::new();
-        batch.put(schema::TOKENS_USED.to_vec(), store.rows.seal(schema::TOKENS_USED, &stored::encode(&uses)));
+        batch.put(schema::TOKENS_USED.to_vec(), store.rows.seal(schema::TOKENS_USED, &encoding::encode(&uses)));
         batch
     }
 }
@@ -326,8 +323,8 @@ fn load_last_used(store: &Store) -> Vec<([u8; 32], u64)> {
 
 fn stored_tokens(keyring: &Keyring) -> Result<Vec<StoredToken>> {
     let Some(record) = keyring.record(RECORD) else { return Ok(Vec::new()) };
-    let earlier = || stored::decode::<Vec<EarlierToken>>(record).ok();
-    stored::decode(record)
+    let earlier = || encoding::decode::<Vec<EarlierToken>>(record).ok();
+    encoding::decode(record)
         .or_else(|problem| earlier().map(|list| list.into_iter().map(StoredToken::from).collect()).ok_or(problem))
         .map_err(|problem| Error::damaged("the list of tokens in the keyring", problem))
 }
@@ -337,7 +334,7 @@ pub(crate) fn take_of_node(keyring: &mut Keyring, node: &Origin) -> Result<Vec<T
     let stored = stored_tokens(keyring)?;
     let (ended, left): (Vec<_>, Vec<_>) = stored.into_iter().partition(|token| token.node == Some(node.0));
     if !ended.is_empty() {
-        keyring.put_record(RECORD, stored::encode(&left), &mut rand::rng())?;
+        keyring.put_record(RECORD, encoding::encode(&left), &mut rand::rng())?;
     }
     ended.iter().map(token).collect()
 }
@@ -473,7 +470,7 @@ impl Db {
         let made = token(&new)?;
         let held = Held { hash: new.hash, token: made.clone(), last_used: AtomicU64::new(0) };
         stored.push(new);
-        keyring.put_record(RECORD, stored::encode(&stored), &mut rand::rng())?;
+        keyring.put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?;
         self.tokens.write().push(held);
         Ok(made)
     }
@@ -505,7 +502,7 @@ impl Db {
         if stored.len() == before {
             return Ok(false);
         }
-        keyring.put_record(RECORD, stored::encode(&stored), &mut rand::rng())?;
+        keyring.put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?;
         self.tokens.write().retain(|held| held.token.name != name);
         Ok(true)
     }
@@ -594,9 +591,9 @@ mod tests {
         struct Written([u8; 32], &'static str, Vec<String>, &'static str, u64, Option<u64>);
         for count in 1..9_u8 {
             let written = |n| Written([n; 32], "press", vec!["read".to_owned()], "", 1_700_000_000_000_000, None);
-            let record = stored::encode(&(0..count).map(written).collect::<Vec<_>>());
-            assert!(stored::decode::<Vec<StoredToken>>(&record).is_err());
-            let earlier: Vec<EarlierToken> = stored::decode(&record).unwrap();
+            let record = encoding::encode(&(0..count).map(written).collect::<Vec<_>>());
+            assert!(encoding::decode::<Vec<StoredToken>>(&record).is_err());
+            let earlier: Vec<EarlierToken> = encoding::decode(&record).unwrap();
             let read = token(&StoredToken::from(earlier.into_iter().next_back().unwrap())).unwrap();
             assert_eq!((read.id, read.node), (TokenId([count - 1; 4]), None));
         }

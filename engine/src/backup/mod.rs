@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use thingdb_format::{Checkpoint, Time};
 
-use crate::access::actors::unix_now;
+use crate::clock::unix_now;
 use crate::db::Db;
 use crate::directory;
 use crate::directory::version;

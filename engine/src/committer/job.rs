@@ -7,9 +7,9 @@ use thingdb_format::{
 };
 
 use super::envelope::Packed;
-use crate::entry::draft::Expect;
 use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
+use crate::heads::Expect;
 use crate::storage::Batch;
 use crate::store::provenance::Hand;
 use crate::store::schema::Tag;

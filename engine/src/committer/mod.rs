@@ -23,7 +23,7 @@ mod tip;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex};
 
-use thingdb_format::{EncryptionKey, EntryId, Origin};
+use thingdb_format::{EncryptionKey, Origin};
 
 use crate::error::{Error, Result};
 use crate::storage::Ticket;
@@ -189,8 +189,4 @@ fn commit(committer: &Committer, store: &Store, jobs: Vec<Job>) -> Vec<Answer> {
         Err(problem) => return staged.into_iter().map(|_| Err(problem.clone())).collect(),
     };
     staged.into_iter().map(|done| done.map(|done| (done, ticket))).collect()
-}
-
-pub(crate) fn id8(id: &EntryId) -> [u8; 8] {
-    *id.0.first_chunk().expect("ids have 32 bytes")
 }

@@ -6,20 +6,20 @@ use std::sync::atomic::Ordering;
 
 use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header};
 
+use super::Committer;
 use super::envelope::{Joined, Packed, join, seal_to};
 use super::job::{Arrived, Done, Fate, Job, NewEntry, Shared};
 use super::layout::{OpenBlock, Run, RunSignature, runs};
 use super::links::{Links, Verdict};
 use super::tip::{Tip, tip_of};
-use super::{Committer, id8};
-use crate::entry::draft::Expect;
-use crate::entry::record::{Head, Receipt};
+use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
+use crate::heads::{Expect, Head};
 use crate::storage::{Batch, Ticket};
 use crate::store::changes::{self, Changed};
 use crate::store::index::Indexed;
-use crate::store::postings::Posting;
+use crate::store::postings::{Posting, id8};
 use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag, TagMap};
 use crate::store::stored::{

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use thingdb_format::{Actor, Entry, EntryId, Origin, ThingId, Time, Verifier, line};
 
 use super::Db;
-use crate::entry::draft::{Draft, Expect};
+use crate::entry::draft::Draft;
 use crate::entry::record::{Content, Receipt, Record};
 use crate::error::{Error, Result};
+use crate::heads::Expect;
 use crate::store::{Located, Paths};
 
 /// Media type of what a resolution carries.

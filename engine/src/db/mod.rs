@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use thingdb_format::{NodeKey, Origin, SignedCheckpoint};
 
-use crate::access::actors::unix_now;
 use crate::access::peers;
 use crate::access::tokens::Tokens;
 use crate::backup;
+use crate::clock::unix_now;
 use crate::committer::Committer;
 use crate::directory;
 use crate::directory::unfinished;

@@ -5,6 +5,7 @@ use std::path::Path;
 use thingdb_format::Suite;
 
 use super::Db;
+use crate::clock::system_clock;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
@@ -292,10 +293,4 @@ impl Options {
     pub fn open_with_recovery_key(&self, dir: impl AsRef<Path>, key: &RecoveryKey) -> Result<Db> {
         Db::open_with(dir.as_ref(), Unlock::RecoveryKey(key), self)
     }
-}
-
-/// Microseconds since 1970; 0 for a clock that is set before.
-fn system_clock() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

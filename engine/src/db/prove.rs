@@ -271,7 +271,7 @@ impl Db {
                     seq: located.header.seq,
                     position: located.position,
                     slot: located.slot,
-                    id8: crate::committer::id8(&located.id),
+                    id8: postings::id8(&located.id),
                 });
             }
         }

@@ -5,10 +5,10 @@ use std::ops::RangeBounds;
 use thingdb_format::{EntryId, ThingId, Time};
 
 use super::{Db, STORE_VERSION};
-use crate::entry::record::{Head, Record};
+use crate::entry::record::Record;
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
-use crate::heads::Ranked;
+use crate::heads::{Head, Ranked};
 use crate::storage::Direction;
 use crate::store::Located;
 use crate::store::as_of::as_of;

@@ -2,7 +2,6 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::heads::{OfEntry, Ranked};
 use crate::prototype::{CheckedOriginal, Original};
 
 /// One entry of a thing's history.
@@ -245,45 +244,6 @@ impl Record {
             Content::Open(body) => Some(body),
             _ => None,
         }
-    }
-}
-
-/// An entry that no other entry here follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Name of the entry.
-    pub id: EntryId,
-    /// Its place in the history.
-    pub seq: u64,
-    /// Its writer's clock.
-    pub time: Time,
-}
-
-impl Head {
-    pub(crate) const fn rank(&self) -> Rank {
-        Rank { time: self.time, seq: self.seq, id: self.id }
-    }
-}
-
-/// What decides which of several heads is the latest: the greater is. A time
-/// beyond the clock is refused and a claimed length is not, so the time comes
-/// first; `docs/format.md` gives the reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    pub(crate) time: Time,
-    pub(crate) seq: u64,
-    pub(crate) id: EntryId,
-}
-
-impl Ranked for Head {
-    fn rank(&self) -> Rank {
-        Self::rank(self)
-    }
-}
-
-impl OfEntry for Head {
-    fn id(&self) -> EntryId {
-        self.id
     }
 }
 

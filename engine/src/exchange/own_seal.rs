@@ -7,13 +7,14 @@ use zeroize::Zeroizing;
 
 use crate::committer::Job;
 use crate::db::Db;
+use crate::encoding;
 use crate::error::Result;
 use crate::keyring::passphrase::Passphrase;
 use crate::storage::Batch;
 use crate::store::packets;
 use crate::store::provenance::Provenance;
 use crate::store::schema;
-use crate::store::stored::{self, SEGMENT_POSITIONS};
+use crate::store::stored::SEGMENT_POSITIONS;
 
 /// Seals CEKs to this node. The KEK of a segment is made once and kept, so that
 /// every export gives an entry the same envelope: who imports it again has
@@ -87,7 +88,7 @@ impl OwnSeal {
         let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
         let row = OwnKekRow { kek: *kek.as_bytes(), packet: packets::encode(std::slice::from_ref(&packet)) };
         let key = schema::own_kek(segment);
-        let sealed = db.store.rows.seal(&key, &Zeroizing::new(stored::encode(&row)));
+        let sealed = db.store.rows.seal(&key, &Zeroizing::new(encoding::encode(&row)));
         let mut batch = Batch::new();
         batch.put(key, sealed);
         // Where nothing can be written (a full disk, a failed sync, a ledger

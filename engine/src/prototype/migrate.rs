@@ -21,7 +21,7 @@ use super::original::{self, ORIGINAL, Original};
 use super::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer};
 use super::sealed::{Form, Sealed};
 use super::tokens::{self, RawToken};
-use crate::access::actors::unix_now;
+use crate::clock::unix_now;
 use crate::db::Db;
 use crate::entry::draft::Draft;
 use crate::entry::record::Content;

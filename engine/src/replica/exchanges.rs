@@ -3,13 +3,13 @@
 use bincode::{Decode, Encode};
 use thingdb_format::{Origin, Time};
 
-use crate::access::actors::unix_now;
+use crate::clock::unix_now;
 use crate::committer::Job;
 use crate::db::Db;
+use crate::encoding;
 use crate::error::Result;
 use crate::storage::Batch;
 use crate::store::schema;
-use crate::store::stored;
 
 /// Characters of the word for a failure that are kept.
 const MAX_WORD: usize = 64;
@@ -70,7 +70,7 @@ impl Db {
             }
         }
         let row = schema::exchanges(&self.store.tag_of(&node.0));
-        let sealed = self.store.rows.seal(&row, &stored::encode(&value));
+        let sealed = self.store.rows.seal(&row, &encoding::encode(&value));
         let mut batch = Batch::new();
         batch.put(row, sealed);
         self.committer.submit(&self.store, Job::Rows(batch))?;

@@ -13,16 +13,16 @@ use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
 use super::refused::Refused;
-use crate::access::actors::unix_now;
+use crate::clock::unix_now;
 use crate::committer::Job;
 use crate::db::{Db, Warning};
 use crate::disk;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::evidence::checkpoints::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
 use crate::node::standing::{self, Standing};
 use crate::storage::{Batch, Direction};
 use crate::store::schema;
-use crate::store::stored;
 
 const EVIDENCE_DIR: &str = "evidence";
 
@@ -304,7 +304,7 @@ impl Db {
     /// [`Error::is_read_only`], [`Error::is_disk_full`].
     pub fn set_cursors(&self, node: &Origin, prefix: &str, cursors: &Cursors) -> Result<()> {
         let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
-        let sealed = self.store.rows.seal(&row, &stored::encode(cursors));
+        let sealed = self.store.rows.seal(&row, &encoding::encode(cursors));
         let mut batch = Batch::new();
         batch.put(row, sealed);
         self.committer.submit(&self.store, Job::Rows(batch))?;
@@ -362,7 +362,7 @@ impl Db {
     fn remember(&self, node: &Origin, note: &SignedCheckpoint, conflict: Option<(String, String)>) -> Result<()> {
         let row = schema::remembered(&self.store.tag_of(&node.0));
         let value = RememberedRow { checkpoint: Some(note.to_string()), conflict };
-        let sealed = self.store.rows.seal(&row, &stored::encode(&value));
+        let sealed = self.store.rows.seal(&row, &encoding::encode(&value));
         let mut batch = Batch::new();
         batch.put(row, sealed);
         self.committer.submit(&self.store, Job::Rows(batch))?;

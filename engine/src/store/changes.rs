@@ -17,8 +17,8 @@ use thingdb_format::Origin;
 
 use super::Store;
 use super::schema;
-use super::stored;
 use crate::db::Db;
+use crate::encoding;
 use crate::error::Result;
 use crate::storage::{Batch, Direction, Storage};
 
@@ -69,10 +69,10 @@ pub(crate) fn log(store: &Store, changed: Changed, batch: &mut Batch) -> Result<
         }
         revision += 1;
         let row = schema::change(revision);
-        let value = stored::encode(&ChangeRow { position, from: from.map(|origin| origin.0) });
+        let value = encoding::encode(&ChangeRow { position, from: from.map(|origin| origin.0) });
         let sealed = store.rows.seal(&row, &value);
         batch.put(row, sealed);
-        let sealed = store.rows.seal(&row_of_position, &stored::encode(&revision));
+        let sealed = store.rows.seal(&row_of_position, &encoding::encode(&revision));
         batch.put(row_of_position, sealed);
     }
     Ok(revision)

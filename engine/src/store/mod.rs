@@ -14,6 +14,7 @@ pub(crate) mod packets;
 pub(crate) mod postings;
 pub(crate) mod provenance;
 pub(crate) mod recover;
+pub(crate) mod row_seal;
 pub(crate) mod schema;
 pub(crate) mod states;
 pub(crate) mod stored;
@@ -31,7 +32,6 @@ use thingdb_format::{
 };
 
 use crate::access::peers::Readers;
-use crate::committer::id8;
 use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, SealKey};
@@ -41,12 +41,12 @@ use crate::storage::{Batch, Direction, Storage, Ticket};
 use index::{Index, State};
 use ledger::{Ledger, LedgerView};
 use originals::Originals;
-use postings::Posting;
+use postings::{Posting, id8};
 use provenance::Provenance;
+use row_seal::RowSeal;
 use schema::{Tag, Tagger};
 use stored::{
-    BatchHead, Block, PART_BYTES, RowSeal, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord,
-    StoredSignature, at,
+    BatchHead, Block, PART_BYTES, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at,
 };
 
 /// Checked keys that are kept; a check costs as much as a signature.

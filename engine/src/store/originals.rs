@@ -13,12 +13,14 @@ use thingdb_format::{ThingId, Time};
 
 use super::as_of::as_of;
 use super::postings;
+use super::row_seal::RowSeal;
 use super::schema;
-use super::stored::{RowSeal, encode};
 use crate::committer::Job;
 use crate::db::Db;
-use crate::entry::record::{Head, Rank, Record};
+use crate::encoding::encode;
+use crate::entry::record::Record;
 use crate::error::Result;
+use crate::heads::{Head, Rank};
 use crate::storage::{Batch, Storage};
 
 /// Ledger positions, from the first up to before the last.

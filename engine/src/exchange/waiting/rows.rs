@@ -15,12 +15,13 @@ use thingdb_format::{Actor, EntryId, Origin};
 
 use super::{Owner, Parked, ParkedLine, Room};
 use crate::committer::{Committer, Job};
+use crate::encoding;
 use crate::error::Result;
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
 use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag};
-use crate::store::stored::{self, PART_BYTES};
+use crate::store::stored::PART_BYTES;
 
 /// Parts that one line may have.
 const LINE_PARTS: u16 = 8192;
@@ -146,7 +147,7 @@ impl Room {
         let lags = self.shares.entries() > 0 && row.checked.saturating_sub(self.row.checked) >= super::LAG_ENTRIES;
         let same = RoomRow { checked: self.row.checked, ..row.clone() } == self.row;
         if !batch.is_empty() || !same || lags {
-            batch.put(schema::WAITING.to_vec(), store.rows.seal(schema::WAITING, &stored::encode(&row)));
+            batch.put(schema::WAITING.to_vec(), store.rows.seal(schema::WAITING, &encoding::encode(&row)));
             submit(&mut batch)?;
             self.row = row;
         }
@@ -199,6 +200,6 @@ fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &mut Parked) {
         lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.cost, line.len, line.hand)).collect(),
     };
     let key = entry_key(id);
-    let sealed = store.rows.seal(&key, &stored::encode(&row));
+    let sealed = store.rows.seal(&key, &encoding::encode(&row));
     batch.put(key, sealed);
 }
