@@ -9,19 +9,8 @@ use crate::clock::system_clock;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
+use crate::node::Durability;
 use crate::storage::journaled::Keep;
-
-/// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// It survives a power cut.
-    #[default]
-    Durable,
-    /// It is visible. It survives when the database is closed or dropped, and
-    /// 500 ms later whatever happens. What the end of a process or a power cut
-    /// before that takes is the end of what was written, never the middle.
-    Relaxed,
-}
 
 /// Options with defaults, for [`Db::create`] and [`Db::open`].
 ///

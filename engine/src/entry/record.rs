@@ -2,8 +2,6 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::prototype::{CheckedOriginal, Original};
-
 /// One entry of a thing's history.
 ///
 /// ```
@@ -211,35 +209,7 @@ impl Record {
         self.body().and_then(Body::attachment)
     }
 
-    /// The original that a migrated entry keeps, if it is one.
-    #[must_use]
-    pub fn original(&self) -> Option<Original> {
-        self.attachment().and_then(Original::of)
-    }
-
-    /// What the original of a migrated entry says, and whether it holds: the
-    /// same checks as [`Db::verify`](crate::Db::verify) makes, its chain aside.
-    /// Costs a signature check.
-    #[must_use]
-    pub fn checked_original(&self) -> Option<CheckedOriginal> {
-        let mut checked = CheckedOriginal::of(&self.header.thing, self.body()?)?;
-        if let Some(name) = &self.original_name {
-            checked.actor_name = Some(name.clone());
-            checked.is_trusted = true;
-        }
-        Some(checked)
-    }
-
-    /// The time by which the entry counts where people ask for a time: that of
-    /// its original, if it is migrated, the original holds and is not younger
-    /// than the entry; otherwise [its own](Self::time).
-    #[must_use]
-    pub fn dated(&self) -> Time {
-        let original = self.checked_original().filter(|original| original.fault.is_none());
-        original.and_then(|original| original.time).map_or_else(|| self.time(), |time| time.min(self.time()))
-    }
-
-    const fn body(&self) -> Option<&Body> {
+    pub(crate) const fn body(&self) -> Option<&Body> {
         match &self.content {
             Content::Open(body) => Some(body),
             _ => None,

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 pub(crate) mod fit;
 pub(crate) mod history;
 pub(crate) mod holes;
+mod ids;
 pub(crate) mod index;
 pub(crate) mod ledger;
 pub(crate) mod originals;
@@ -31,7 +32,7 @@ use thingdb_format::{
     merkle, payload,
 };
 
-use crate::access::peers::Readers;
+use crate::access::readers::Readers;
 use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, SealKey};
@@ -48,6 +49,7 @@ use schema::{Tag, Tagger};
 use stored::{
     BatchHead, Block, PART_BYTES, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at,
 };
+use things::Catalogue;
 
 /// Checked keys that are kept; a check costs as much as a signature.
 const MAX_VERIFIERS: usize = 4096;
@@ -73,6 +75,7 @@ pub(crate) struct Store {
     pub(crate) revision: AtomicU64,
     /// Where migrated entries may be.
     pub(crate) originals: Originals,
+    pub(crate) catalogue: Catalogue,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -118,6 +121,7 @@ impl Store {
             withdrawn: RwLock::default(),
             readers: RwLock::default(),
             verifiers: RwLock::default(),
+            catalogue: Catalogue::default(),
             last_ticket: Mutex::default(),
         };
         store.take_over(&store.keyring())?;

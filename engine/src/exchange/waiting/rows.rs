@@ -14,9 +14,9 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Actor, EntryId, Origin};
 
 use super::{Owner, Parked, ParkedLine, Room};
-use crate::committer::{Committer, Job};
 use crate::encoding;
 use crate::error::Result;
+use crate::node::Node;
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
 use crate::store::provenance::Hand;
@@ -121,12 +121,13 @@ pub(super) fn load(store: &Store, dead: &mut Vec<Vec<u8>>) -> Result<Vec<(EntryI
 
 impl Room {
     /// Writes what has changed, and nothing else.
-    pub(in crate::exchange) fn flush(&mut self, store: &Store, committer: &Committer) -> Result<()> {
+    pub(in crate::exchange) fn flush(&mut self, node: &Node) -> Result<()> {
         if !self.is_loaded {
             return Ok(());
         }
         let mut batch = Batch::new();
-        let submit = |batch: &mut Batch| committer.submit(store, Job::Rows(std::mem::take(batch))).map(drop);
+        let store = &node.store;
+        let submit = |batch: &mut Batch| node.rows(std::mem::take(batch));
         // Rows that could not be written are tried again.
         let dead = self.dead.len();
         for key in &self.dead {
