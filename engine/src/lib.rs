@@ -109,7 +109,7 @@ mod write;
 
 pub use actors::{OwnActor, TrustedActor};
 pub use address::PeerAddress;
-pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
+pub use backup::{Backup, BackupOptions, LastBackup, Restored, backup, last_backups, restore};
 pub use db::{Db, STORE_VERSION, Warning};
 pub use disk::Foreign;
 pub use draft::{Draft, Expect, JSON};
