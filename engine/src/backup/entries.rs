@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::schema;
 use crate::storage::Change;
 use crate::storage::journal::{self, Piece};
-use crate::stored::Block;
+use crate::store::schema;
+use crate::store::stored::Block;
 
 /// Where the commits that are wanted end.
 pub(super) struct Cut {

@@ -39,17 +39,17 @@ use std::time::Duration;
 
 use thingdb_format::{Checkpoint, SignedCheckpoint, Time};
 
-use crate::actors::unix_now;
+use crate::access::actors::unix_now;
 use crate::db::Db;
 use crate::directory;
+use crate::directory::version;
+use crate::disk::lock::DirLock;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::lock::DirLock;
-use crate::recover::for_each_record;
-use crate::standing::{self, Standing};
+use crate::node::standing::{self, Standing};
 use crate::storage::journal::{self, Copied, Hole};
-use crate::version;
+use crate::store::recover::for_each_record;
 use mark::Mark;
 pub(crate) use mark::{LAST, MARK};
 pub use mark::{LastBackup, last_backups};
@@ -175,7 +175,7 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     target.remove_unfinished()?;
     let plan = target.plan()?;
     let keyring = Keyring::newest_bytes(&dir.join(Db::KEYRING_FILE))?;
-    crate::unfinished::sweep(dest)?;
+    crate::directory::unfinished::sweep(dest)?;
     if !target.is_marked {
         Mark::begun(database).write(dest)?;
     }

@@ -11,12 +11,12 @@ use super::entries::cut;
 use super::{Small, in_words, is_empty, refuse_within};
 use crate::db::Db;
 use crate::directory;
+use crate::directory::version;
 use crate::disk;
+use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::lock::DirLock;
 use crate::storage::journal::{self, Copied, Doubt, Plan};
-use crate::version;
 
 /// What a restore came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn refuse_other(dir: &Path) -> Result<()> {
 
 /// Removes what a restore that was broken off has left.
 fn clear(dir: &Path) -> Result<()> {
-    crate::unfinished::sweep(dir)?;
+    crate::directory::unfinished::sweep(dir)?;
     let journal = dir.join(journal::DIRECTORY);
     match fs::remove_dir_all(&journal) {
         Err(problem) if problem.kind() != ErrorKind::NotFound => {

@@ -8,11 +8,10 @@ use serde::Serialize;
 use thingdb::{Backup, BackupOptions, Db, Report, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::when::{self, When};
+use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
+use crate::text::{counted, grouped, printable, quoted_path};
+use crate::view::when::{self, When};
 
 /// How often a watch looks whether there is something new.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -263,7 +262,7 @@ fn verify(context: &Context, dest: &Path) -> Outcome {
     Err(Failure::new(Exit::NotVerified, "not-verified", format!("the backup in {} is damaged", dest.display())).hint(
         format!(
             "thingdb backup {} --check copies anew what is damaged, while there is the database",
-            find::quoted_path(dest)
+            quoted_path(dest)
         ),
     ))
 }
@@ -359,7 +358,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
             restored.entries + 1
         ));
     }
-    let quoted = find::quoted_path(dir);
+    let quoted = quoted_path(dir);
     context.console.note(&match (claimed, node_key) {
         (Some(claimed), Some(key)) => format!(
             "it ends with entry {}, and the node had signed for {claimed}: so it goes on under the new key {}; hand the \
