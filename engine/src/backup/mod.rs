@@ -267,7 +267,7 @@ fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|known| Some((known, known.canonicalize().ok()?)));
     match there {
-        Some((known, real)) => real.join(path.strip_prefix(known).unwrap_or(Path::new(""))),
+        Some((known, real)) => real.join(path.strip_prefix(known).unwrap_or_else(|_| Path::new(""))),
         None => path,
     }
 }
