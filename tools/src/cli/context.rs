@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
 
-use super::args::Global;
-use super::console::Console;
-use super::database::Database;
-use super::environment;
-use super::error::{Exit, Failure, Outcome};
-use super::find;
-use super::output::{Format, Output};
-use super::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
-use super::progress::{Meter, Progress};
-use super::reader::Source;
+use super::global::Global;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
+use crate::console::output::{Format, Output};
+use crate::console::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
+use crate::console::progress::{Meter, Progress};
+use crate::console::{Console, environment};
+use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
+use crate::reader::Source;
+use crate::reader::database::Database;
+use crate::text::quoted_path;
 
 /// What [`Context::did`] notes of a command that changes a setting.
 pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";
@@ -132,6 +131,11 @@ impl Context {
         self.global.db.as_deref().filter(|_| self.global.is_db_named)
     }
 
+    /// Whether nothing may be written in the directory of the database.
+    pub(crate) const fn is_read_only(&self) -> bool {
+        self.global.read_only
+    }
+
     /// Whether the command runs in the server that holds the database.
     pub(crate) const fn is_in_server(&self) -> bool {
         self.held.is_some()
@@ -178,9 +182,14 @@ impl Context {
 
     /// Opens a database or backup to read only, beside whoever has it open.
     pub(crate) fn open_to_read(&self, dir: &Path) -> Outcome<Db> {
+        self.open_there(dir, true)
+    }
+
+    /// Opens another database than the one that was named.
+    pub(crate) fn open_there(&self, dir: &Path, read_only: bool) -> Outcome<Db> {
         reachable(dir)?;
         require_database(dir)?;
-        let options = Options::new().read_only(true);
+        let options = Options::new().read_only(read_only);
         self.unlock(dir, &options).map_err(|failure| locate(failure, dir))
     }
 
@@ -289,7 +298,7 @@ fn require_database(dir: &Path) -> Outcome {
 
 fn no_database(dir: &Path) -> Failure {
     Failure::new(Exit::NoDatabase, "no-database", format!("no database in {}", dir.display()))
-        .hint(format!("thingdb init {}", find::quoted_path(dir)))
+        .hint(format!("thingdb init {}", quoted_path(dir)))
 }
 
 /// Says which database a failure is about.
