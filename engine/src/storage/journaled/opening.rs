@@ -44,6 +44,8 @@ const DAMAGED: &str = "damaged";
 pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) sled: SledStorage,
+    /// What sled says of itself.
+    pub(super) marks: Marks,
     /// What sled still lacks.
     pub(super) fresh: Layer,
     pub(super) notices: Vec<String>,
@@ -96,9 +98,9 @@ impl Opening<'_> {
 
     fn journal_options(&self) -> JournalOptions {
         JournalOptions {
+            file_bytes: self.options.journal_file_bytes,
             free_floor_bytes: self.options.free_floor_bytes,
             sync_hook: self.options.sync_hook.clone(),
-            ..JournalOptions::default()
         }
     }
 
@@ -115,25 +117,26 @@ impl Opening<'_> {
 
     fn beside_journal(mut self) -> Result<Opened, StorageError> {
         let (journal, found) = Journal::open(&self.journal(), self.journal_options())?;
-        let (sled, marks) = self.sled_of(&journal)?;
+        let (sled, mut marks) = self.sled_of(&journal)?;
         let last = journal.next() - 1;
         // A killed process may have left in memory what is read from here on.
         journal.sync(last)?;
         let mut fresh = Layer { sequence: marks.sequence, ..Layer::default() };
         let mut holes = found.holes;
-        let trust = if marks.sequence > last { Trust::Store } else { Trust::Newer };
+        let had = marks.sequence;
+        let trust = if had > last { Trust::Store } else { Trust::Newer };
         if trust == Trust::Newer {
-            self.replay(&journal, &sled, marks, &mut fresh)?;
+            self.replay(&journal, &sled, &mut marks, &mut fresh)?;
         }
         if self.options.heal {
             holes = self.all_holes()?;
         }
         if trust == Trust::Store || !holes.is_empty() || self.options.heal {
-            self.feed(&sled, &mut fresh, marks)?;
-            let healed = self.heal(&journal, &sled, &holes, trust, &mut fresh)?;
+            self.feed(&sled, &mut fresh, &mut marks)?;
+            let healed = self.heal(&journal, &sled, &holes, trust, &mut marks)?;
+            fresh.sequence = marks.sequence;
             if trust == Trust::Store {
-                self.notices
-                    .push(format!("the journal ended with commit {last}, the store had {}: {healed}", marks.sequence));
+                self.notices.push(format!("the journal ended with commit {last}, the store had {had}: {healed}"));
             } else if let Some(hole) = holes.first() {
                 self.notices.push(format!(
                     "the journal was damaged in '{}' at byte {}: {healed}",
@@ -145,7 +148,7 @@ impl Opening<'_> {
             }
         }
         let may_lack_commits = trust == Trust::Store && self.was_open.get();
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks, fresh, notices: self.notices, may_lack_commits })
     }
 
     /// The holes of all files.
@@ -167,15 +170,15 @@ impl Opening<'_> {
         sled: &SledStorage,
         holes: &[Hole],
         trust: Trust,
-        fresh: &mut Layer,
+        marks: &mut Marks,
     ) -> Result<Healed, StorageError> {
         let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
         let healed = reconcile(journal, &self.journal(), sled, kinds, trust)?;
         for hole in holes {
             journal.mend(hole)?;
         }
-        fresh.sequence = journal.next() - 1;
-        sled.set_marks(Marks { database: journal.database(), sequence: fresh.sequence })?;
+        marks.sequence = journal.next() - 1;
+        sled.set_marks(*marks)?;
         Ok(healed)
     }
 
@@ -185,15 +188,16 @@ impl Opening<'_> {
         let database = journal.database();
         let refused = match self.known_sled(journal.first() == 1) {
             Ok((sled, Some(marks))) if marks.database == database => {
-                if marks.sequence + 1 >= journal.first() {
+                let (has, first, level) = (marks.sequence, journal.first(), journal.level());
+                if has + 1 >= first && !marks.is_before(level) {
                     return Ok((sled, marks));
                 }
                 sled.close()?;
-                format!(
-                    "it has commits up to {}, and the journal begins with commit {}",
-                    marks.sequence,
-                    journal.first()
-                )
+                if has + 1 < first {
+                    format!("it has commits up to {has}, and the journal begins with commit {first}")
+                } else {
+                    format!("it has commits up to {has}, and the journal was compacted up to commit {level}")
+                }
             }
             Ok((sled, Some(_))) => {
                 sled.close()?;
@@ -209,7 +213,7 @@ impl Opening<'_> {
                         journal.next() - 1
                     ));
                 }
-                let marks = Marks { database, sequence: 0 };
+                let marks = Marks::new(database, journal.level());
                 sled.set_marks(marks)?;
                 return Ok((sled, marks));
             }
@@ -234,7 +238,7 @@ impl Opening<'_> {
             journal.next() - 1
         ));
         let sled = SledStorage::open(self.directory, self.sled_options())?;
-        let marks = Marks { database, sequence: 0 };
+        let marks = Marks::new(database, journal.level());
         sled.set_marks(marks)?;
         Ok((sled, marks))
     }
@@ -305,7 +309,7 @@ impl Opening<'_> {
         &mut self,
         journal: &Journal,
         sled: &SledStorage,
-        marks: Marks,
+        marks: &mut Marks,
         fresh: &mut Layer,
     ) -> Result<(), StorageError> {
         if marks.sequence + 1 >= journal.next() {
@@ -334,16 +338,21 @@ impl Opening<'_> {
                 self.feed(sled, fresh, marks)?;
             }
         }
+        // The last commits may have nothing left.
+        fresh.sequence = journal.next() - 1;
         if fresh.bytes >= MOST_FRESH_BYTES {
             self.feed(sled, fresh, marks)?;
         }
         Ok(())
     }
 
-    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: Marks) -> Result<(), StorageError> {
+    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: &mut Marks) -> Result<(), StorageError> {
         let layer = std::mem::take(fresh);
         fresh.sequence = layer.sequence;
-        sled.feed(&layer.rows, self.options.is_derived, Marks { sequence: layer.sequence, ..marks })
+        marks.sequence = layer.sequence;
+        marks.replaced_bytes += layer.replaced_bytes;
+        *marks = sled.feed(&layer.rows, self.options.is_derived, *marks)?;
+        Ok(())
     }
 
     fn without_journal(mut self) -> Result<Opened, StorageError> {
@@ -365,9 +374,10 @@ impl Opening<'_> {
         let path = self.journal();
         if is_new {
             let journal = Journal::create(&path, database, self.journal_options())?;
-            sled.set_marks(Marks { database, sequence: 0 })?;
+            let marks = Marks::new(database, 0);
+            sled.set_marks(marks)?;
             let (fresh, notices) = (Layer::default(), self.notices);
-            return Ok(Opened { journal, sled, fresh, notices, may_lack_commits: false });
+            return Ok(Opened { journal, sled, marks, fresh, notices, may_lack_commits: false });
         }
         let unfinished = self.directory.join(UNFINISHED_JOURNAL);
         let rows = self.write_journal(&sled, &unfinished, database)?;
@@ -382,13 +392,14 @@ impl Opening<'_> {
         sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
         let (journal, _) = Journal::open(&path, self.journal_options())?;
         let sequence = journal.next() - 1;
-        sled.set_marks(Marks { database, sequence })?;
+        let new_marks = Marks { sequence, ..Marks::new(database, 0) };
+        sled.set_marks(new_marks)?;
         if marks.is_some() {
             self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
         }
         let may_lack_commits = marks.is_some() && self.was_open.get();
         let fresh = Layer { sequence, ..Layer::default() };
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks: new_marks, fresh, notices: self.notices, may_lack_commits })
     }
 
     fn write_journal(&self, sled: &SledStorage, path: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
