@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use thingdb_format::ThingId;
 
-use crate::draft::Expect;
+use crate::entry::draft::Expect;
+use crate::entry::record::Head;
 use crate::keyring::KeyringError;
-use crate::record::Head;
 use crate::storage::StorageError;
 
 /// The result of a call into the database.
@@ -276,7 +276,7 @@ pub enum Error {
         name: String,
     },
     /// There are as many tokens as there may be.
-    #[error("there are {} tokens, more are not kept; remove some first", crate::tokens::MAX_TOKENS)]
+    #[error("there are {} tokens, more are not kept; remove some first", crate::access::tokens::MAX_TOKENS)]
     TooManyTokens,
     /// This word is no scope of tokens.
     #[error("{scope} is no scope; there are read, write, export, import and admin")]
@@ -536,10 +536,10 @@ impl Error {
         move |source| Self::File { path, action, source: Arc::new(source) }
     }
 
-    pub(crate) fn of_lock(dir: &std::path::Path, problem: crate::lock::LockError) -> Self {
+    pub(crate) fn of_lock(dir: &std::path::Path, problem: crate::disk::lock::LockError) -> Self {
         match problem {
-            crate::lock::LockError::Locked { holder, .. } => Self::Locked { dir: dir.to_owned(), holder },
-            crate::lock::LockError::Io { path, source } => Self::file(path, "cannot be locked")(source),
+            crate::disk::lock::LockError::Locked { holder, .. } => Self::Locked { dir: dir.to_owned(), holder },
+            crate::disk::lock::LockError::Io { path, source } => Self::file(path, "cannot be locked")(source),
         }
     }
 

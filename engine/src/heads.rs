@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use thingdb_format::EntryId;
 
-use crate::record::Rank;
+use crate::entry::record::Rank;
 
 /// Heads up to which looking at each is cheaper than a tree.
 const FEW: usize = 16;
@@ -214,11 +214,11 @@ mod tests {
         use thingdb_format::Time;
         let head = |n: u64| {
             let id = EntryId(thingdb_format::Hash::of(&n.to_be_bytes()).0);
-            crate::record::Head { id, seq: n % 5, time: Time::from_micros(n * 7 % 13).unwrap() }
+            crate::entry::record::Head { id, seq: n % 5, time: Time::from_micros(n * 7 % 13).unwrap() }
         };
         let mut heads = RankedHeads::default();
-        let mut model: Vec<crate::record::Head> = vec![];
-        let check = |heads: &RankedHeads<crate::record::Head>, model: &[crate::record::Head]| {
+        let mut model: Vec<crate::entry::record::Head> = vec![];
+        let check = |heads: &RankedHeads<crate::entry::record::Head>, model: &[crate::entry::record::Head]| {
             let mut order = model.to_vec();
             order.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
             assert_eq!(heads.latest_first(None).copied().collect::<Vec<_>>(), order);

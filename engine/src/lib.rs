@@ -49,114 +49,82 @@
 //! opens a directory at a time. Writers of many threads share commits and
 //! syncs; readers are not held up by writers.
 
-mod actors;
-mod address;
-mod as_of;
+mod access;
 mod backup;
 mod committer;
 mod db;
 mod directory;
 #[doc(hidden)]
 pub mod disk;
-mod draft;
-mod dumps;
+mod entry;
 mod error;
+mod evidence;
 mod exchange;
-mod fit;
-mod forks;
 mod heads;
-mod history;
-mod holes;
-mod index;
-mod journal_state;
-mod json;
 #[doc(hidden)]
 pub mod keyring;
-mod ledger;
-#[doc(hidden)]
-pub mod lock;
-mod options;
-mod originals;
-mod passphrase;
-mod peers;
-mod postings;
+mod node;
 mod progress;
 mod prototype;
-mod prove;
-mod provenance;
-mod read;
-mod read_only;
-mod record;
-mod recover;
 mod replica;
-mod salvage;
-mod schema;
-mod share;
-mod standing;
-mod states;
 #[doc(hidden)]
 pub mod storage;
 mod store;
-mod stored;
-mod things;
-mod tls;
-mod tokens;
-pub mod trust;
-mod unfinished;
 mod verify;
-mod version;
-mod write;
 
-pub use actors::{OwnActor, TrustedActor};
-pub use address::PeerAddress;
+pub use access::actors::{OwnActor, TrustedActor};
+pub use access::address::PeerAddress;
+pub use access::peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
+pub use access::tls::TlsIdentity;
+pub use access::tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
 pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
+pub use db::forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
+pub use db::options::{Durability, Options};
+pub use db::prove::{ProveOptions, ProveSummary};
+pub use db::read::Stats;
+pub use db::salvage::{Missing, Salvage, Salvaged};
+pub use db::share::{Reader, ShareSummary};
+pub use db::short_ids::{ShortId, short_id};
 pub use db::{Db, STORE_VERSION, Warning};
+pub use directory::journal_state::{JournalState, journal_state};
 pub use disk::Foreign;
-pub use draft::{Draft, Expect, JSON};
-pub use dumps::forbid_dumps;
+#[doc(hidden)]
+pub use disk::lock;
+pub use entry::draft::{Draft, Expect, JSON};
+pub use entry::record::{Content, Head, Receipt, Record, Signed};
+pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};
+pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
-pub use exchange::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use exchange::waiting::{Waiting, WaitingEntry};
-pub use forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
-pub use history::History;
-pub use holes::Hole;
-pub use journal_state::{JournalState, journal_state};
+pub use keyring::dumps::forbid_dumps;
+pub use keyring::passphrase::Passphrase;
+pub use keyring::trust;
 pub use keyring::{
     KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
     SlotKind, Unlock,
 };
-pub use options::{Durability, Options};
-pub use passphrase::Passphrase;
-pub use peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
+pub use node::standing::Standing;
 pub use progress::Progress;
 pub use prototype::{
     ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
     Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
 };
-pub use prove::{ProveOptions, ProveSummary};
-pub use provenance::Sender;
-pub use read::Stats;
-pub use record::{Content, Head, Receipt, Record, Signed};
-pub use replica::change::Changes;
-pub use replica::evidence::{Contradiction, Evidence, Weight};
 pub use replica::exchanges::Exchanges;
-pub use replica::here::{ShortId, short_id};
 pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
-pub use salvage::{Missing, Salvage, Salvaged};
-pub use share::{Reader, ShareSummary};
-pub use standing::Standing;
+pub use store::changes::Changes;
+pub use store::history::History;
+pub use store::holes::Hole;
+pub use store::provenance::Sender;
 #[doc(hidden)]
-pub use stored::fuzz_stored;
+pub use store::stored::fuzz_stored;
+pub use store::things::{ThingInfo, ThingQuery, Things};
 pub use thingdb_format as format;
 pub use thingdb_format::{
     Actor, Card, Checkpoint, EncryptionKey, EntryId, Hash, KdfParams, NodeKey, Origin, SignedCheckpoint, Suite,
     ThingId, Time,
 };
-pub use things::{ThingInfo, ThingQuery, Things};
-pub use tls::TlsIdentity;
-pub use tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
 pub use verify::{OtherLedger, Problem, Report, Verdict, VerifyOptions};

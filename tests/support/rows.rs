@@ -2,7 +2,7 @@
 //!
 //! [`Rows`] is what someone with the directory can do, and with the passphrase
 //! too: the engine's own keyring and storage, and a second spelling of the
-//! layouts in `engine/src/stored.rs` and `engine/src/index.rs`, so that the tests
+//! layouts in `engine/src/store/stored.rs` and `engine/src/store/index.rs`, so that the tests
 //! need no door into the engine.
 
 use std::path::Path;

@@ -1,12 +1,19 @@
 //! The command `thingdb`: see [`cli`] and `docs/cli.md`.
 
+mod bytes;
 mod cli;
 mod client;
+mod console;
+mod error;
 mod foreign;
 mod local;
 mod panics;
+mod reader;
 mod server;
 mod sync;
+mod text;
+mod user;
+mod view;
 
 use std::process::ExitCode;
 

@@ -31,17 +31,17 @@ use std::time::Duration;
 
 use thingdb_format::{Checkpoint, Time};
 
-use crate::actors::unix_now;
+use crate::access::actors::unix_now;
 use crate::db::Db;
 use crate::directory;
+use crate::directory::version;
+use crate::disk::lock::DirLock;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::lock::DirLock;
-use crate::recover::for_each_record;
-use crate::standing::{self, Standing};
+use crate::node::standing::{self, Standing};
 use crate::storage::journal::{self, Copied, Hole, Plan};
-use crate::version;
+use crate::store::recover::for_each_record;
 use mark::Mark;
 pub(crate) use mark::{LAST, MARK};
 pub use mark::{LastBackup, last_backups};
@@ -119,7 +119,7 @@ pub fn backup(dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<Backup> {
     // Another backup may have gone on until the lock was free.
     let plan = Plan::new(&journal, &copy, u64::MAX)?;
     let keyring = Keyring::newest_bytes(&dir.join(Db::KEYRING_FILE))?;
-    crate::unfinished::sweep(dest)?;
+    crate::directory::unfinished::sweep(dest)?;
     if known.is_none() {
         mark.write(dest)?;
     }

@@ -11,14 +11,14 @@ use super::mark::Mark;
 use super::{Small, in_words, is_empty};
 use crate::db::Db;
 use crate::directory;
+use crate::directory::version;
 use crate::disk;
+use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::lock::DirLock;
-use crate::schema;
 use crate::storage::journal::{self, Copied, Piece, Plan};
-use crate::stored::Block;
-use crate::version;
+use crate::store::schema;
+use crate::store::stored::Block;
 
 /// What a restore came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn refuse_other(dir: &Path) -> Result<()> {
 
 /// Removes what a restore that was broken off has left.
 fn clear(dir: &Path) -> Result<()> {
-    crate::unfinished::sweep(dir)?;
+    crate::directory::unfinished::sweep(dir)?;
     let journal = dir.join(journal::DIRECTORY);
     match fs::remove_dir_all(&journal) {
         Err(problem) if problem.kind() != ErrorKind::NotFound => {

@@ -8,12 +8,12 @@ use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, Kek, KekPacket, Orig
 
 use super::Committer;
 use crate::error::Result;
-use crate::exchange::packets;
-use crate::provenance::{self, Hand, Provenance};
-use crate::schema;
 use crate::storage::Batch;
 use crate::store::Store;
-use crate::stored::StoredEnvelope;
+use crate::store::packets;
+use crate::store::provenance::{self, Hand, Provenance};
+use crate::store::schema;
+use crate::store::stored::StoredEnvelope;
 
 /// Entries that share a KEK, at most.
 const KEK_ENTRIES: u64 = 10_000;

@@ -7,13 +7,13 @@ use thingdb_format::{
 };
 
 use super::envelope::Packed;
-use crate::draft::Expect;
-use crate::exchange::refusal::Cause;
-use crate::provenance::Hand;
-use crate::record::Receipt;
-use crate::schema::Tag;
+use crate::entry::draft::Expect;
+use crate::entry::record::Receipt;
+use crate::entry::refusal::Cause;
 use crate::storage::Batch;
-use crate::stored::LooseRecord;
+use crate::store::provenance::Hand;
+use crate::store::schema::Tag;
+use crate::store::stored::LooseRecord;
 
 /// A sealed draft, ready for its place.
 pub(crate) struct NewEntry {

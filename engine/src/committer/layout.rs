@@ -8,10 +8,10 @@ use thingdb_format::{Hash, Signature, merkle, signature};
 use super::stage::{Signing, Staged};
 use crate::error::Result;
 use crate::keyring::SealKey;
-use crate::schema;
 use crate::storage::Batch;
 use crate::store::Store;
-use crate::stored::{self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, BlockBytes, OpenRecord, SEGMENT_POSITIONS};
+use crate::store::schema;
+use crate::store::stored::{self, BLOCK_BYTES, BLOCK_RECORDS, BatchHead, BlockBytes, OpenRecord, SEGMENT_POSITIONS};
 
 /// Entries under one of our own batch signatures: a path of ten hashes.
 const BATCH_ENTRIES: usize = 1024;

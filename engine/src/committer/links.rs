@@ -12,11 +12,11 @@ use std::sync::Arc;
 use thingdb_format::{EntryId, Header, Time};
 
 use super::{Arrived, Committer};
+use crate::entry::refusal::{Cause, RefusalCode};
 use crate::error::{Error, Result};
-use crate::exchange::refusal::{Cause, RefusalCode};
-use crate::index::State;
-use crate::schema::Tag;
 use crate::store::Store;
+use crate::store::index::State;
+use crate::store::schema::Tag;
 
 /// Seq and time of an entry.
 pub(crate) type Place = (u64, Time);
@@ -83,7 +83,7 @@ impl Links {
         for id in ids {
             left.entry(super::id8(id)).or_default().push(*id);
         }
-        for chunk in crate::postings::chunks(1, state.last_seq().min(store.size())).rev() {
+        for chunk in crate::store::postings::chunks(1, state.last_seq().min(store.size())).rev() {
             if left.is_empty() {
                 break;
             }

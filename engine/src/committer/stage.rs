@@ -12,20 +12,20 @@ use super::layout::{OpenBlock, Run, RunSignature, runs};
 use super::links::{Links, Verdict};
 use super::tip::{Tip, tip_of};
 use super::{Committer, id8};
-use crate::draft::Expect;
+use crate::entry::draft::Expect;
+use crate::entry::record::{Head, Receipt};
+use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
-use crate::exchange::refusal::Cause;
-use crate::index::Indexed;
-use crate::postings::Posting;
-use crate::provenance::Hand;
-use crate::record::{Head, Receipt};
-use crate::replica::change::{self, Changed};
-use crate::schema::{self, Tag, TagMap};
 use crate::storage::{Batch, Ticket};
-use crate::store::{Located, Store};
-use crate::stored::{
+use crate::store::changes::{self, Changed};
+use crate::store::index::Indexed;
+use crate::store::postings::Posting;
+use crate::store::provenance::Hand;
+use crate::store::schema::{self, Tag, TagMap};
+use crate::store::stored::{
     self, Block, INLINE_PAYLOAD_BYTES, LooseRecord, OpenRecord, PART_BYTES, StoredPayload, StoredSignature,
 };
+use crate::store::{Located, Store};
 
 /// An entry that waits for the commit.
 pub(super) struct Staged {
@@ -325,7 +325,7 @@ impl<'a> Stage<'a> {
         }
         // What is known of an envelope stays here: nobody else lacks it.
         if changed {
-            change::note(&mut self.changed, position, self.from);
+            changes::note(&mut self.changed, position, self.from);
         }
         Ok(Added { is_completed: changed, joined })
     }
@@ -366,7 +366,7 @@ impl<'a> Stage<'a> {
             self.batch.expect_value(schema::block(first), before);
             self.batch.put(schema::block(first), after);
         }
-        let revision = change::log(self.store, std::mem::take(&mut self.changed), &mut self.batch)?;
+        let revision = changes::log(self.store, std::mem::take(&mut self.changed), &mut self.batch)?;
         let batch = std::mem::take(&mut self.batch);
         let ticket = self.store.commit(batch).inspect_err(|_| {
             // Rows of packets may not have been written after all.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use thingdb_format::EntryId;
 
+use crate::entry::record::{Head, Rank};
 use crate::error::Result;
 use crate::heads::{Heads, RankedHeads};
-use crate::index::{HeadPosting, State};
-use crate::record::{Head, Rank};
-use crate::schema::{Tag, TagMap};
 use crate::store::Store;
+use crate::store::index::{HeadPosting, State};
+use crate::store::schema::{Tag, TagMap};
 
 /// What a thing looks like to the next entry of this commit: as it is in the
 /// store, and what this commit changes. It may have very many heads.

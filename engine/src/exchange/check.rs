@@ -15,17 +15,17 @@ use thingdb_format::{
 use super::framing::Broken;
 use super::import::{Room, TrustPolicy};
 use super::opening::Opener;
-use super::packets::PacketsMemo;
-use super::refusal::{Cause, Refusal, RefusalCode};
 use crate::committer::Arrived;
 use crate::db::Db;
+use crate::entry::refusal::{Cause, Refusal, RefusalCode};
 use crate::error::{Error, Result};
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 use crate::prototype;
-use crate::provenance::{self, Hand};
-use crate::schema::Tag;
+use crate::store::packets::PacketsMemo;
+use crate::store::provenance::{self, Hand};
+use crate::store::schema::Tag;
+use crate::store::stored::{StoredEnvelope, StoredPayload};
 use crate::store::{Located, Store};
-use crate::stored::{StoredEnvelope, StoredPayload};
 
 /// Lines that are handed to a worker at once, at most.
 pub(super) const CHUNK_LINES: usize = 512;

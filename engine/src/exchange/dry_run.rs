@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use thingdb_format::EntryId;
 
-use super::refusal::Cause;
 use super::waiting::Room;
 use crate::committer::{Arrived, Fate, Links, Place, Verdict};
 use crate::db::Db;
+use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
-use crate::schema::Tag;
+use crate::store::schema::Tag;
 
 /// New entries that it remembers, to know what follows them: about 40 bytes
 /// each. It looks no further.

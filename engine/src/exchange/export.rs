@@ -10,13 +10,13 @@ use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{Entry, EntryId, Envelope, Hash, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
 use super::own_seal::{ArchiveSeal, OwnSeal};
-use super::packets;
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::holes::{self, Hole, Holes};
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 use crate::progress::{self, Progress};
-use crate::schema::Tag;
+use crate::store::holes::{self, Hole, Holes};
+use crate::store::packets;
+use crate::store::schema::Tag;
 use crate::store::{Located, Paths};
 
 /// Lines are gathered up to this size before they are written.

@@ -12,8 +12,8 @@ use thingdb_format::{
     Card, EntryId, Error as FormatError, Hash, NodeKey, SignedCheckpoint, StreamCheck, StreamHeader, Trailer,
 };
 
-use super::refusal::{Cause, Refusal};
 use crate::db::Db;
+use crate::entry::refusal::{Cause, Refusal};
 use crate::error::Result;
 use crate::replica::memory::Conflict;
 

@@ -12,14 +12,14 @@ use thingdb_format::Card;
 use super::check::{self, Checker, Flow, Outcome, Seen};
 use super::framing::{Broken, StreamState};
 use super::intake::Intake;
-use super::refusal::{Refusal, RefusalCounts};
 use super::source::{self, Frames, Lines};
 use crate::db::Db;
+use crate::entry::refusal::{Refusal, RefusalCounts};
 use crate::error::Result;
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 use crate::progress::{self, Progress};
-use crate::provenance::{Hand, Sender};
 use crate::replica::memory::Conflict;
+use crate::store::provenance::{Hand, Sender};
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,17 +11,17 @@ use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, S
 use super::dry_run::DryRun;
 use super::framing::{Framing, Unread};
 use super::import::{ImportOptions, ImportSummary};
-use super::refusal::{Cause, Refusal, RefusalKind};
 use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room};
 use crate::committer::{Arrived, Done, Fate, Job};
 use crate::db::Db;
+use crate::db::options::Durability;
+use crate::entry::refusal::{Cause, Refusal, RefusalKind};
 use crate::error::{Error, Result};
-use crate::options::Durability;
-use crate::originals::AtWork;
 use crate::progress;
-use crate::provenance::Hand;
-use crate::schema::Tag;
 use crate::store::Store;
+use crate::store::originals::AtWork;
+use crate::store::provenance::Hand;
+use crate::store::schema::Tag;
 
 /// Entries after which an import makes sure that they are durable.
 const SYNC_ENTRIES: u64 = 32_768;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use thingdb_format::{Cek, DecryptionKey, Envelope, Hash, Kek, KekPacket, RecipientId, Verified, envelope, payload};
 
-use super::packets;
 use crate::committer::{Opened, Packed};
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 use crate::prototype;
-use crate::provenance::Hand;
+use crate::store::packets;
+use crate::store::provenance::Hand;
 use crate::store::{Located, Store};
 
 /// Opened KEKs that are kept.

@@ -5,15 +5,15 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, KdfParams, Kek, KekPacket, Origin, RecipientId, envelope};
 use zeroize::Zeroizing;
 
-use super::packets;
 use crate::committer::Job;
 use crate::db::Db;
 use crate::error::Result;
-use crate::passphrase::Passphrase;
-use crate::provenance::Provenance;
-use crate::schema;
+use crate::keyring::passphrase::Passphrase;
 use crate::storage::Batch;
-use crate::stored::{self, SEGMENT_POSITIONS};
+use crate::store::packets;
+use crate::store::provenance::Provenance;
+use crate::store::schema;
+use crate::store::stored::{self, SEGMENT_POSITIONS};
 
 /// Seals CEKs to this node. The KEK of a segment is made once and kept, so that
 /// every export gives an entry the same envelope: who imports it again has

@@ -6,9 +6,9 @@ use rand::CryptoRng;
 use thingdb_format::{Actor, SigningKey, Time};
 
 use super::secrets::MAX_ACTORS;
+use super::trust::How;
 use super::trusting::{known_actor, put_trusted_actor, refuse_withdrawn};
 use super::{ActorKey, Keyring, KeyringError, check_name};
-use crate::trust::How;
 
 impl Keyring {
     /// Makes an actor with a fresh key, who is trusted. The first one is the

@@ -3,8 +3,8 @@
 use thingdb_format::KdfParams;
 
 use super::KeyringError;
+use super::passphrase::Passphrase;
 use super::seal::Secret;
-use crate::Passphrase;
 
 /// Which parameters a passphrase slot has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

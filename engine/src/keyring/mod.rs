@@ -14,6 +14,7 @@
 mod actors;
 mod change;
 mod codec;
+pub(crate) mod dumps;
 mod error;
 mod file;
 mod kdf;
@@ -21,11 +22,13 @@ mod kept;
 mod keys;
 mod layout;
 mod pair;
+pub(crate) mod passphrase;
 mod recovery;
 mod seal;
 mod secrets;
 mod slot;
 mod slots;
+pub mod trust;
 mod trusting;
 
 use std::fmt;
@@ -35,11 +38,10 @@ use rand::CryptoRng;
 use thingdb_format::KdfParams;
 
 use layout::Locked;
+use passphrase::Passphrase;
 use secrets::Secrets;
 use slot::Slot;
-
-use crate::Passphrase;
-use crate::trust::TrustStore;
+use trust::TrustStore;
 
 pub use error::KeyringError;
 pub use kdf::KdfChoice;

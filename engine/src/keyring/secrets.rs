@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::codec::{Flaw, Reader, Writer, ascending};
 use super::seal::Secret;
-use crate::trust::{How, KnownActor, KnownOrigin, TrustStore};
+use super::trust::{How, KnownActor, KnownOrigin, TrustStore};
 
 /// An actor who can sign here.
 #[derive(Debug)]

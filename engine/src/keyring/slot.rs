@@ -11,9 +11,9 @@ use thingdb_format::KdfParams;
 
 use super::codec::{Flaw, Reader};
 use super::kdf::{is_weaker, stretch};
+use super::passphrase::Passphrase;
 use super::seal::{SealKey, Secret};
 use super::{KeyringError, RecoveryKey};
-use crate::Passphrase;
 
 const WRAPPED_BYTES: usize = 32 + SealKey::OVERHEAD;
 const WRAP_LABEL: &[u8] = b"thingdb/1/keyring-slot";

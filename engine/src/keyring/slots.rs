@@ -4,9 +4,9 @@
 use rand::CryptoRng;
 
 use super::layout::MAX_SLOTS;
+use super::passphrase::Passphrase;
 use super::slot::Slot;
 use super::{KdfChoice, Keyring, KeyringError, RecoveryKey, SlotId, SlotInfo, SlotKind, kind_of};
-use crate::Passphrase;
 
 impl Keyring {
     /// All slots, by number.

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use thingdb_format::{SigningKey, Time};
 
+use super::trust::How;
 use super::*;
-use crate::trust::How;
 
 fn tiny() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()

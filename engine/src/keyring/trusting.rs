@@ -3,8 +3,8 @@
 use rand::CryptoRng;
 use thingdb_format::{Actor, NodeKey, Origin, Time, Verifier};
 
+use super::trust::{How, KnownActor, KnownOrigin, TrustStore};
 use super::{Keyring, KeyringError, check_name};
-use crate::trust::{How, KnownActor, KnownOrigin, TrustStore};
 
 impl Keyring {
     /// Trusts an actor, anew if trust was withdrawn and it is a person who says

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::sealed;
 use crate::error::{Error, Result};
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 
 const SALT_FILE: &str = "salt.bin";
 const NODE_FILE: &str = "node_x25519.enc";

@@ -21,13 +21,13 @@ use super::original::{self, ORIGINAL, Original};
 use super::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer};
 use super::sealed::{Form, Sealed};
 use super::tokens::{self, RawToken};
-use crate::actors::unix_now;
+use crate::access::actors::unix_now;
 use crate::db::Db;
-use crate::draft::Draft;
+use crate::entry::draft::Draft;
+use crate::entry::record::Content;
 use crate::error::{Error, Result};
-use crate::passphrase::Passphrase;
+use crate::keyring::passphrase::Passphrase;
 use crate::progress::{self, Progress};
-use crate::record::Content;
 use crate::store::Store;
 
 /// Entries, and about bytes, that are written at once.

@@ -10,8 +10,8 @@ use thingdb_format::{Actor, Attachment, Body, Hash, ThingId, Time, Verifier};
 use super::chain::Link;
 use super::document::Document;
 use super::sealed::Form;
-use crate::draft::JSON;
-use crate::json;
+use crate::entry::draft::JSON;
+use crate::entry::json;
 use crate::store::Store;
 
 /// Media type of what a migrated entry carries: its original.

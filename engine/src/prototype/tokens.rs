@@ -8,9 +8,9 @@ use thingdb_format::Time;
 use zeroize::Zeroizing;
 
 use super::report::MigrateReport;
+use crate::access::tokens::Inherited;
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::tokens::Inherited;
 
 /// A shorter text can be guessed.
 const LEAST_BYTES: usize = 16;

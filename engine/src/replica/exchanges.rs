@@ -3,13 +3,13 @@
 use bincode::{Decode, Encode};
 use thingdb_format::{Origin, Time};
 
-use crate::actors::unix_now;
+use crate::access::actors::unix_now;
 use crate::committer::Job;
 use crate::db::Db;
 use crate::error::Result;
-use crate::schema;
 use crate::storage::Batch;
-use crate::stored;
+use crate::store::schema;
+use crate::store::stored;
 
 /// Characters of the word for a failure that are kept.
 const MAX_WORD: usize = 64;

@@ -3,7 +3,7 @@
 //!
 //! A ledger only grows. Whatever a node shows next must be proven to have grown
 //! out of what it showed before; if not, both checkpoints are kept as
-//! [evidence](super::evidence), and the exchange stops until somebody has looked
+//! [evidence](crate::evidence::checkpoints), and the exchange stops until somebody has looked
 //! at it.
 
 use std::path::PathBuf;
@@ -12,17 +12,17 @@ use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
-use super::evidence::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
 use super::refused::Refused;
-use crate::actors::unix_now;
+use crate::access::actors::unix_now;
 use crate::committer::Job;
 use crate::db::{Db, Warning};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::schema;
-use crate::standing::{self, Standing};
+use crate::evidence::checkpoints::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
+use crate::node::standing::{self, Standing};
 use crate::storage::{Batch, Direction};
-use crate::stored;
+use crate::store::schema;
+use crate::store::stored;
 
 const EVIDENCE_DIR: &str = "evidence";
 

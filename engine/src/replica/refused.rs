@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bincode::{Decode, Encode};
 
-use crate::exchange::refusal::RefusalKind;
+use crate::entry::refusal::RefusalKind;
 
 /// Ranges that are kept. More are joined where they lie closest.
 const MAX_RANGES: usize = 16;

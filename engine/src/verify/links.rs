@@ -12,17 +12,17 @@ use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
 use crate::committer::id8;
 use crate::error::Result;
 use crate::heads::{Heads, OfEntry};
-use crate::holes;
-use crate::index::HeadPosting;
-use crate::ledger::{self, Ledger};
-use crate::postings;
+use crate::node::standing::{self, Standing};
 use crate::progress;
 use crate::prototype::{self, Chains};
-use crate::recover::UNREADABLE;
-use crate::schema::Tag;
-use crate::standing::{self, Standing};
-use crate::states;
 use crate::store::Store;
+use crate::store::holes;
+use crate::store::index::HeadPosting;
+use crate::store::ledger::{self, Ledger};
+use crate::store::postings;
+use crate::store::recover::UNREADABLE;
+use crate::store::schema::Tag;
+use crate::store::states;
 
 /// Ids of missing entries that are read from the tree's rows at once.
 const IDS_AT_ONCE: u64 = 4096;

@@ -19,9 +19,9 @@ pub use report::{OtherLedger, Problem, Report, Verdict};
 use crate::committer::Job;
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::holes;
 use crate::progress::{self, Progress};
 use crate::storage::Batch;
+use crate::store::holes;
 
 /// What to verify, and against what.
 ///

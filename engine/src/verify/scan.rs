@@ -15,12 +15,12 @@ use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
-use crate::holes;
 use crate::progress;
 use crate::prototype;
-use crate::schema::{self, Tag};
+use crate::store::holes;
+use crate::store::schema::{self, Tag};
+use crate::store::stored::{BatchHead, Block, StoredPayload};
 use crate::store::{Located, Store};
-use crate::stored::{BatchHead, Block, StoredPayload};
 
 const NO_BLOCK: &str = "its block is missing";
 

@@ -2,22 +2,21 @@
 //! definition; each command keeps its own part beside what it does.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
     help, import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, salvage,
     serve, share, show, stats, sync, token, verify, verify_proof,
 };
-use super::environment;
-use super::error::Outcome;
-use super::output::Format;
-use super::progress::Progress;
+use super::context::Context;
+use super::global::Global;
 use super::remote::{Named, RemoteArgs};
+use crate::console::environment;
+use crate::error::Outcome;
+use crate::local::Run;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,6 +107,13 @@ impl Cli {
         }
     }
 
+    /// Whether a person wants what it prints page by page.
+    pub(crate) const fn is_paged(&self) -> bool {
+        use Command::{Diff, Forks, Get, Help, Log, Ls, Show};
+        let is_long = matches!(self.command, Log(_) | Ls(_) | Show(_) | Diff(_) | Get(_) | Forks(_) | Help(_));
+        is_long && !self.global.no_pager && !self.global.no_input
+    }
+
     /// The server that the command reads, if it does not read a database.
     pub(crate) fn server(&self) -> Outcome<Option<&str>> {
         self.command.remote().map_or(Ok(None), |remote| remote.chosen(&self.global))
@@ -145,132 +151,6 @@ fn in_environment(command: clap::Command, variable: &impl Fn(&str) -> Option<OsS
 
 fn lay_out(command: clap::Command) -> clap::Command {
     command.help_template(HELP_OF_COMMANDS).mut_subcommands(lay_out)
-}
-
-/// Options of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// The directory of the database
-    #[arg(short, long, global = true, value_name = "DIR", env = "THINGDB_DIR", hide_env_values = true)]
-    pub(crate) db: Option<PathBuf>,
-
-    /// An argument named it, and not the environment.
-    #[arg(skip)]
-    pub(crate) is_db_named: bool,
-
-    /// Write nothing in the directory, also beside a server that holds it
-    ///
-    /// The database is read from its journal, as it was when the command began. Commands that write
-    /// are refused.
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(crate) read_only: bool,
-
-    /// How data is written; a table on a terminal, ndjson in a pipe
-    ///
-    /// json is one document, ndjson one object a line, raw only the data. THINGDB_FORMAT sets the
-    /// default.
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", conflicts_with = "json")]
-    pub(crate) format: Option<Format>,
-
-    /// Short for --format json
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-
-    /// Only errors and warnings on stderr
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-
-    /// When to use colours
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, hide_short_help = true)]
-    pub(crate) color: Color,
-
-    /// How to show the progress of long work on stderr
-    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = Progress::Auto, hide_short_help = true)]
-    pub(crate) progress: Progress,
-
-    /// How long to wait for another process that has the database open
-    #[arg(long, global = true, value_name = "SECONDS", env = "THINGDB_WAIT", hide_env_values = true,
-          value_parser = wait, default_value = "10", hide_short_help = true)]
-    pub(crate) wait: Duration,
-
-    /// Do not show long output in a pager
-    ///
-    /// log, ls, show, diff, get, forks and help use THINGDB_PAGER, or PAGER, or less, where stdout is a
-    /// terminal.
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(crate) no_pager: bool,
-
-    /// Show tables in full: whole ids, and nothing fitted to the terminal
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(crate) wide: bool,
-
-    /// Never ask anything; fail instead
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(crate) no_input: bool,
-
-    /// Where the passphrase comes from.
-    #[command(flatten)]
-    pub(crate) passphrase: PassphraseArgs,
-}
-
-impl Global {
-    /// The format that an option asks for.
-    pub(crate) fn chosen(&self) -> Option<Format> {
-        if self.json { Some(Format::Json) } else { self.format }
-    }
-}
-
-/// From no time at all to a day.
-fn wait(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
-    if !(0.0..=86_400.0).contains(&seconds) {
-        return Err("0 to 86400 seconds are allowed".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
-}
-
-/// Where the passphrase comes from, if not from the terminal. There is no
-/// argument that is the passphrase: other users of the machine could read it.
-#[derive(Debug, Default, Args)]
-pub(crate) struct PassphraseArgs {
-    /// Read the passphrase from a file
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
-    pub(crate) passphrase_file: Option<PathBuf>,
-
-    /// Read the passphrase from an open file descriptor
-    #[arg(long, global = true, value_name = "N", hide_short_help = true)]
-    pub(crate) passphrase_fd: Option<u32>,
-
-    /// Run a command with sh and take what it prints as the passphrase
-    #[arg(long, global = true, value_name = "COMMAND", hide_short_help = true)]
-    pub(crate) passphrase_command: Option<String>,
-
-    /// Open with the recovery key in a file instead of a passphrase
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
-    pub(crate) recovery_key_file: Option<PathBuf>,
-}
-
-impl PassphraseArgs {
-    /// Whether one of them says where it is.
-    pub(crate) const fn is_given(&self) -> bool {
-        self.passphrase_file.is_some()
-            || self.passphrase_fd.is_some()
-            || self.passphrase_command.is_some()
-            || self.recovery_key_file.is_some()
-    }
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// The commands, in the order of the help.
@@ -378,6 +258,57 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Runs it. `run_in_server` is how `serve` runs the commands of its clients.
+    pub(crate) fn run(self, context: &Context, run_in_server: Run) -> Outcome {
+        match self {
+            Self::Init(args) => init::run(context, args),
+            Self::Put(args) => put::run(context, &args),
+            Self::Append(args) => append::run(context, &args),
+            Self::Get(args) => get::run(context, &args),
+            Self::Log(args) => log::run(context, &args),
+            Self::Show(args) => show::run(context, &args),
+            Self::Ls(args) => ls::run(context, &args),
+            Self::Diff(args) => diff::run(context, &args),
+            Self::Verify(args) => verify::run(context, &args),
+            Self::Checkpoint(args) => checkpoint::run(context, &args),
+            Self::Export(args) => export::run(context, &args),
+            Self::Import(args) => import::run(context, &args),
+            Self::Migrate(args) => migrate::run(context, &args),
+            Self::Actor(command) => actor::run(context, &command),
+            Self::Card(args) => card::run(context, &args),
+            Self::Peer(command) => peer::run(context, &command),
+            Self::Push(args) => sync::run(context, sync::Way::Push, &args),
+            Self::Pull(args) => sync::run(context, sync::Way::Pull, &args),
+            Self::Sync(args) => sync::run(context, sync::Way::Both, &args),
+            Self::Prove(args) => prove::run(context, &args),
+            Self::VerifyProof(args) => verify_proof::run(context, &args),
+            Self::VerifyEvidence(args) => evidence::run(context, &args),
+            Self::Audience { command } => audience::run(context, command.as_ref()),
+            Self::Share(args) => share::run(context, &args),
+            Self::Unshare(args) => audience::unshare(context, &args),
+            Self::Readers(args) => share::readers(context, &args),
+            Self::Forks(args) => forks::run(context, &args),
+            Self::Resolve(args) => forks::resolve(context, &args),
+            Self::ProveFork(args) => forks::prove(context, &args),
+            Self::VerifyFork(args) => forks::verify(context, &args),
+            Self::Serve(args) => serve::run(context, &args, run_in_server),
+            Self::Token(command) => token::run(context, &command),
+            Self::Passwd(args) => passwd::run(context, args),
+            Self::RecoveryKey(args) => recovery_key::run(context, &args),
+            Self::Keyring(command) => keyring::run(context, &command),
+            Self::NewNodeKey(args) => new_node_key::run(context, &args),
+            Self::Backup(args) => backup::run(context, &args),
+            Self::Restore(args) => backup::restore(context, &args),
+            Self::Salvage(args) => salvage::run(context, &args),
+            Self::Stats(args) => stats::run(context, &args),
+            Self::Doctor(args) => doctor::run(context, &args),
+            Self::Demo(args) => demo::run(context, &args),
+            Self::Completions(args) => completions::run(context, &args, Cli::definition()),
+            Self::Man(args) => man::run(context, &args, Cli::definition()),
+            Self::Help(args) => help::run(context, &args, Cli::definition()),
+        }
+    }
+
     /// Which server it reads, if it can read one.
     pub(crate) const fn remote(&self) -> Option<&RemoteArgs> {
         match self {
@@ -476,21 +407,6 @@ impl Command {
     }
 }
 
-/// Writes without waiting for the disk, an option of the writing commands.
-#[derive(Debug, Args)]
-pub(crate) struct Speed {
-    /// Do not wait until the disk has it; a power cut may take the last half second
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub(crate) relaxed: bool,
-}
-
-impl Speed {
-    /// The engine's word for it.
-    pub(crate) const fn durability(&self) -> thingdb::Durability {
-        if self.relaxed { thingdb::Durability::Relaxed } else { thingdb::Durability::Durable }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,5 +437,30 @@ mod tests {
         names(&Cli::definition(), &mut found);
         assert!(found.iter().any(|name| name == "passphrase-file"));
         assert!(!found.iter().any(|name| name == "passphrase" || name == "new-passphrase" || name == "password"));
+    }
+
+    #[test]
+    fn hints_name_the_place_after_every_command_that_opens_a_database() {
+        use crate::console::whereabouts::{COMMANDS, READERS};
+        let all = Cli::definition();
+        for name in COMMANDS.into_iter().chain(READERS) {
+            assert!(all.find_subcommand(name).is_some(), "{name}");
+        }
+        let rest = [
+            "init",
+            "card",
+            "restore",
+            "verify-evidence",
+            "verify-fork",
+            "verify-proof",
+            "demo",
+            "completions",
+            "man",
+            "help",
+        ];
+        for command in all.get_subcommands() {
+            let name = command.get_name();
+            assert!(COMMANDS.contains(&name) != rest.contains(&name), "{name}");
+        }
     }
 }

@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
 
-use super::args::Global;
-use super::console::Console;
-use super::database::Database;
-use super::environment;
-use super::error::{Exit, Failure, Outcome};
-use super::find;
-use super::output::{Format, Output};
-use super::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
-use super::progress::{Meter, Progress};
-use super::reader::Source;
+use super::global::Global;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
+use crate::console::output::{Format, Output};
+use crate::console::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
+use crate::console::progress::{Meter, Progress};
+use crate::console::{Console, environment};
+use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
+use crate::reader::Source;
+use crate::reader::database::Database;
+use crate::text::quoted_path;
 
 /// What [`Context::did`] notes of a command that changes a setting.
 pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";
@@ -289,7 +288,7 @@ fn require_database(dir: &Path) -> Outcome {
 
 fn no_database(dir: &Path) -> Failure {
     Failure::new(Exit::NoDatabase, "no-database", format!("no database in {}", dir.display()))
-        .hint(format!("thingdb init {}", find::quoted_path(dir)))
+        .hint(format!("thingdb init {}", quoted_path(dir)))
 }
 
 /// Says which database a failure is about.

@@ -2,68 +2,18 @@
 //! how it ended.
 //!
 //! Data goes to stdout, talk to stderr. Every failure is an
-//! [`error::Failure`], which knows its exit code.
+//! [`Failure`], which knows its exit code.
 
-pub(crate) mod args;
-mod array;
-mod as_text;
-mod card;
-pub(crate) mod channel;
+mod anew;
+mod args;
 mod command;
-pub(crate) mod compress;
-mod confirm;
-pub(crate) mod console;
 mod context;
-pub(crate) mod counts;
-mod database;
-pub(crate) mod entry;
-pub(crate) mod environment;
-pub(crate) mod error;
-mod examine;
-mod excerpt;
-pub(crate) mod find;
-pub(crate) mod fork;
-mod graph;
-mod heads;
+mod global;
 mod input;
-pub(crate) mod interrupt;
-mod kept;
-mod lines;
-mod media_type;
-mod original;
-mod output;
-mod pager;
-mod paint;
-pub(crate) mod passphrase;
-mod patch;
-mod pointer;
-mod pretty;
-mod progress;
-mod quantity;
-mod reader;
-pub(crate) mod record;
-mod rejects;
 mod remote;
-pub(crate) mod replace;
-mod secret;
-pub(crate) mod similar;
-mod source;
-pub(crate) mod span;
-mod spool;
-mod table;
-pub(crate) mod talk;
-pub(crate) mod text;
-mod times;
-mod unescape;
-mod unreadable;
-pub(crate) mod unwrap;
 mod usage;
-pub(crate) mod user;
 mod waiting;
 mod watch;
-pub(crate) mod when;
-mod whereabouts;
-mod whole;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -71,17 +21,19 @@ use std::sync::Arc;
 
 use thingdb::Db;
 
+use crate::console::output::Format;
+use crate::console::pager::Pager;
+use crate::console::passphrase::Sources;
+use crate::console::spool::Spooling;
+use crate::console::talk::Form;
+use crate::console::whereabouts::Whereabouts;
+use crate::console::{self, Console};
+use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
 use args::Cli;
-use console::Console;
 use context::Context;
-use error::{Exit, Failure, Outcome};
-use output::Format;
-use pager::Pager;
-use spool::Spooling;
-use talk::Form;
+use global::Global;
 use waiting::Waiting;
-use whereabouts::Whereabouts;
 
 /// Runs the command that `args` name and gives its exit code: in the server
 /// that holds the database, or else here.
@@ -95,18 +47,18 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(console) => console.colourful(console::colours(cli.global.color)),
         Err(failure) => return failure.exit().into(),
     };
-    let console = speaking(console, cli.global.chosen()).at(Whereabouts::of(&cli));
+    let console = speaking(console, cli.global.chosen()).at(whereabouts(&cli));
     if let Err(failure) = refuse_to_write(&cli, &args) {
-        failure.say(&console);
+        console.fail(&failure);
         return failure.exit().into();
     }
-    environment::without_passphrase(&cli, &args, &console);
+    anew::without_passphrase(&cli, &args, &console);
     if cli.command.watches() {
         return watch::run(&args, cli, &console);
     }
-    let (console, pager) = Pager::between(console, &cli);
+    let (console, pager) = if cli.is_paged() { Pager::start(console) } else { (console, None) };
     let ran = server(&cli, &console).and_then(|found| match found {
-        Some(client) => client.run(&console, cli.global, &args),
+        Some(client) => run_there(client, cli.global, &console, &args),
         None => run_here(cli, &console, &args),
     });
     let code = ended(ran, &console);
@@ -129,10 +81,16 @@ fn refuse_to_write(cli: &Cli, args: &[OsString]) -> Outcome {
         .hint("leave --read-only out"))
 }
 
+/// Where the arguments name a database, or a server.
+fn whereabouts(cli: &Cli) -> Whereabouts {
+    let dir = cli.global.db.as_deref().filter(|_| cli.global.is_db_named);
+    Whereabouts::new(dir, cli.command.remote().and_then(remote::RemoteArgs::named_options))
+}
+
 /// The exit code, after what there is to be said.
 fn ended(ran: Outcome<ExitCode>, console: &Console) -> ExitCode {
     ran.unwrap_or_else(|failure| {
-        failure.say(console);
+        console.fail(&failure);
         failure.exit().into()
     })
 }
@@ -148,6 +106,12 @@ fn server(cli: &Cli, console: &Console) -> Outcome<Option<Client>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Runs a command in the server that holds the database.
+fn run_there(client: Client, global: Global, console: &Console, args: &[OsString]) -> Outcome<ExitCode> {
+    let sources = Sources::new(global.passphrase, global.no_input, console)?;
+    client.run(console, sources, args)
 }
 
 /// Runs a command in this process; in a server, if one took the database before
@@ -168,29 +132,40 @@ fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcome<ExitCode>
         };
     };
     match Cli::read(args) {
-        Ok(cli) => client.run(&console.rewound()?, cli.global, args),
+        Ok(cli) => run_there(client, cli.global, &console.rewound()?, args),
         Err(problem) => Ok(usage::refuse(&problem, args)),
     }
 }
 
-/// Runs a command in a server, on the database that it holds.
-pub(crate) fn run_in_server(cli: Cli, console: &Console, db: Arc<Db>) -> Exit {
-    let console = &speaking(console.clone(), cli.global.chosen()).at(Whereabouts::of(&cli));
+/// Runs a command in a server, on the database that it holds, with the arguments
+/// and the environment of the server's client.
+fn run_in_server(
+    args: &[OsString],
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    console: &Console,
+    db: Arc<Db>,
+) -> Exit {
+    let cli = match Cli::read_of(args, &variable) {
+        Ok(cli) if cli.command.opens_database() => cli,
+        // The client has read the same arguments, and found nothing wrong.
+        _ => return Exit::Usage,
+    };
+    let console = &speaking(console.clone(), cli.global.chosen()).at(whereabouts(&cli));
     match Context::new(cli.global, console, Some(db)) {
         Ok(context) => execute(&context, cli.command),
         Err(failure) => {
-            failure.say(console);
+            console.fail(&failure);
             failure.exit()
         }
     }
 }
 
 fn execute(context: &Context, command: args::Command) -> Exit {
-    match command::run(context, command) {
+    match command.run(context, run_in_server) {
         Ok(()) => Exit::Done,
         Err(failure) => {
             let failure = context.after(failure);
-            failure.say(&context.console);
+            context.console.fail(&failure);
             failure.exit()
         }
     }

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use thingdb::Hash;
 use zeroize::Zeroizing;
 
-use super::args::Global;
-use super::card;
-use super::console::Console;
-use super::error::{Failure, Outcome};
-use super::find::quoted;
-use super::passphrase;
-use super::reader::{Pin, Server};
-use super::text::after_mark;
+use super::global::Global;
+use super::input::card;
 use crate::client::address::Address;
 use crate::client::can_be_token;
+use crate::console::{Console, passphrase};
+use crate::error::{Failure, Outcome};
+use crate::reader::{Pin, Server};
+use crate::text::{after_mark, quoted};
 
 /// The commands that have [`RemoteArgs`].
 pub(crate) const COMMANDS: &str = "get, log, show, ls, diff, stats, forks, checkpoint, export";

@@ -8,26 +8,25 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::error::ErrorKind;
 
-use super::args::Color;
-use super::console::{self, Console};
-use super::error::{Exit, Failure};
-use super::output::Format;
-use super::pager::Pager;
-use super::talk::Form;
 use super::{remote, speaking};
+use crate::console::output::Format;
+use crate::console::pager::Pager;
+use crate::console::talk::Form;
+use crate::console::{self, Color, Console};
+use crate::error::{Exit, Failure};
 
 /// Says it, and gives the exit code.
 pub(crate) fn refuse(problem: &clap::Error, args: &[OsString]) -> ExitCode {
     let Ok(console) = Console::of_process() else { return Exit::Usage.into() };
     let console = speaking(console, chosen(args));
     if let Some(failure) = remote::misplaced(problem) {
-        failure.say(&console);
+        console.fail(&failure);
         return failure.exit().into();
     }
     let text = problem.render().ansi().to_string();
     if problem.use_stderr() {
         if console.form() == Form::Json {
-            failure(problem).say(&console);
+            console.fail(&failure(problem));
         } else {
             // A stderr that is closed is no reason for another exit code.
             let _ = writeln!(anstream::stderr(), "{}", text.replacen("error:", "error[usage]:", 1).trim_end());
@@ -42,7 +41,7 @@ pub(crate) fn refuse(problem: &clap::Error, args: &[OsString]) -> ExitCode {
         Ok(()) => Exit::Done,
         Err(problem) => {
             let failure = Failure::output(&problem);
-            failure.say(&console);
+            console.fail(&failure);
             failure.exit()
         }
     };

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use thingdb::Db;
 
-use super::console::Console;
-use super::error::{Exit, Failure, Outcome};
-use super::{find, interrupt};
+use crate::console::{Console, interrupt};
+use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
+use crate::text::quoted_path;
 
 /// After this long a person is told what the command waits for.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ impl<'a> Waiting<'a> {
             };
             self.console.note(&format!(
                 "waiting for {who}, which has {} open; {} s more, Ctrl-C ends it",
-                find::quoted_path(self.dir),
+                quoted_path(self.dir),
                 left.as_secs()
             ));
         }

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::args::Cli;
-use super::console::Console;
-use super::error::{Exit, Failure, Outcome};
-use super::{ended, interrupt, run_here, server};
+use super::{ended, run_here, run_there, server};
+use crate::console::{Console, interrupt};
+use crate::error::{Exit, Failure, Outcome};
 use crate::local::SERVER_GONE;
 
 /// How often it is looked whether the server is there again.
@@ -41,7 +41,7 @@ pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
                 if std::mem::take(&mut is_told) {
                     talk.note("the server of this node is there again");
                 }
-                client.run(console, again.global, args)
+                run_there(client, again.global, console, args)
             }
             Ok(None) if was_in_server => Err(server_ends()),
             Ok(None) => return ended(run_here(again, console, args), console),

@@ -12,18 +12,15 @@ use std::time::Duration;
 
 use thingdb::Db;
 
-use super::message::{Command, Greeting, Message};
+use super::message::{self, Command, Greeting, Message};
+use super::socket;
 use super::wire::{Receiver, malformed};
-use super::{message, socket};
-use crate::cli::args::Global;
-use crate::cli::channel::Channel;
-use crate::cli::console::{Console, Patience};
-use crate::cli::environment;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt;
-use crate::cli::passphrase::Sources;
-use crate::cli::replace::{Manner, Pending};
-use crate::cli::user;
+use crate::console::channel::Channel;
+use crate::console::passphrase::Sources;
+use crate::console::replace::{Manner, Pending};
+use crate::console::{Console, Patience, environment, interrupt};
+use crate::error::{Exit, Failure, Outcome};
+use crate::user;
 
 /// How long a server may take to greet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,11 +75,10 @@ impl Client {
         }
     }
 
-    /// Has the server run a command, and gives its exit code.
-    pub(crate) fn run(self, console: &Console, global: Global, args: &[OsString]) -> Outcome<ExitCode> {
-        let no_input = global.no_input;
-        Sources::new(global.passphrase, no_input, console)
-            .and_then(|sources| Errand::new(self.stream, console, sources)?.run(args))
+    /// Has the server run a command, and gives its exit code. Passphrases that it
+    /// asks for come from `sources`.
+    pub(crate) fn run(self, console: &Console, sources: Sources, args: &[OsString]) -> Outcome<ExitCode> {
+        Errand::new(self.stream, console, sources)?.run(args)
     }
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use thingdb::Db;
 
-use super::session::Session;
+use super::session::{Run, Session};
 use super::socket;
-use crate::cli::error::{Exit, Failure};
+use crate::error::{Exit, Failure};
 
 /// Commands that run at once. Each may hold a batch of 16 MiB.
 const MAX_COMMANDS: usize = 64;
@@ -33,11 +33,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Starts to listen in the directory of the database.
+    /// Starts to listen in the directory of the database. Each command that comes
+    /// is run by `run`.
     ///
     /// Threads of its own do the work. They let go of the database before
     /// [`Listener::stop`] returns, unless a command does not end in time.
-    pub(crate) fn start(db: &Arc<Db>) -> io::Result<Self> {
+    pub(crate) fn start(db: &Arc<Db>, run: Run) -> io::Result<Self> {
         let dir = db.dir().to_owned();
         let socket = socket::listen(&dir)?;
         // Nobody else takes from it, but who connects may be gone by then.
@@ -45,8 +46,9 @@ impl Listener {
         let (wake, end) = UnixStream::pair()?;
         let clients = Arc::new(Clients::default());
         let (db, inside) = (Arc::clone(db), Arc::clone(&clients));
-        let accepting =
-            thread::Builder::new().name("local socket".into()).spawn(move || accept(&socket, &end, &inside, &db))?;
+        let accepting = thread::Builder::new()
+            .name("local socket".into())
+            .spawn(move || accept(&socket, &end, &inside, &db, run))?;
         Ok(Self { dir, clients, accepting, wake })
     }
 
@@ -61,7 +63,7 @@ impl Listener {
     }
 }
 
-fn accept(socket: &UnixListener, end: &UnixStream, clients: &Arc<Clients>, db: &Arc<Db>) {
+fn accept(socket: &UnixListener, end: &UnixStream, clients: &Arc<Clients>, db: &Arc<Db>, run: Run) {
     loop {
         let mut waiting = [PollFd::new(socket, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
         let polled = poll(&mut waiting, None);
@@ -69,7 +71,7 @@ fn accept(socket: &UnixListener, end: &UnixStream, clients: &Arc<Clients>, db: &
             return;
         }
         match polled.map_err(io::Error::from).and_then(|_| socket.accept()) {
-            Ok((stream, _)) => take_in(stream, clients, db),
+            Ok((stream, _)) => take_in(stream, clients, db, run),
             Err(problem) if matches!(problem.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             // Too many open files: some will be closed.
             Err(_) => thread::sleep(Duration::from_millis(50)),
@@ -77,7 +79,7 @@ fn accept(socket: &UnixListener, end: &UnixStream, clients: &Arc<Clients>, db: &
     }
 }
 
-fn take_in(stream: UnixStream, clients: &Arc<Clients>, db: &Arc<Db>) {
+fn take_in(stream: UnixStream, clients: &Arc<Clients>, db: &Arc<Db>, run: Run) {
     // What fails here closes the connection, and the client says so.
     let Ok(()) = stream.set_nonblocking(false) else { return };
     let Ok(session) = Session::new(stream).map(Arc::new) else { return };
@@ -90,7 +92,7 @@ fn take_in(stream: UnixStream, clients: &Arc<Clients>, db: &Arc<Db>) {
         let command = session.greet();
         match command {
             Ok(command) if inside.begin(number) => {
-                let failed = session.run(command, Arc::clone(&db));
+                let failed = session.run(command, Arc::clone(&db), run);
                 if let Err(problem) = failed {
                     session.refuse(true, Failure::new(Exit::Unexpected, "unexpected", problem.to_string()));
                 }

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Frame, malformed};
-use crate::cli::console::{Access, Colours};
-use crate::cli::error::Failure;
-use crate::cli::passphrase::{Purpose, Question};
-use crate::cli::replace::Manner;
+use crate::console::passphrase::{Purpose, Question};
+use crate::console::replace::Manner;
+use crate::console::{Access, Colours};
+use crate::error::Failure;
 
 /// The version of the messages. Client and server have to be of one version of
 /// the program anyway; this is for the time before one is released.
@@ -368,7 +368,7 @@ impl<'a> In<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::error::Exit;
+    use crate::error::Exit;
     use crate::local::wire::Receiver;
 
     fn there(message: &Message) -> Message {

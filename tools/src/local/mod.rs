@@ -25,3 +25,4 @@ mod wire;
 
 pub(crate) use client::{Client, SERVER_GONE};
 pub(crate) use listener::Listener;
+pub(crate) use session::Run;

@@ -17,20 +17,23 @@ use thingdb::Db;
 use zeroize::Zeroizing;
 
 use super::message::{Command, Greeting, Message};
-use super::wire;
-use super::{socket, wire::malformed};
-use crate::cli::args::Cli;
-use crate::cli::channel::{Channel, Leash};
-use crate::cli::console::{Access, Console, Host};
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::passphrase::{Question, Sources};
-use crate::cli::replace::{Manner, Pending, Place};
+use super::socket;
+use super::wire::{self, malformed};
+use crate::console::channel::{Channel, Leash};
+use crate::console::passphrase::{Question, Sources};
+use crate::console::replace::{Manner, Pending, Place};
+use crate::console::{Access, Console, Host};
+use crate::error::{Exit, Failure, Outcome};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As large as that of a process's first thread: the same code runs here.
 const STACK_BYTES: usize = 8 << 20;
+
+/// Runs a command on the database: its arguments, the variables of the client's
+/// environment, and what it has around it.
+pub(crate) type Run = fn(&[OsString], &dyn Fn(&str) -> Option<OsString>, &Console, Arc<Db>) -> Exit;
 
 /// A client, from its first word to its exit code.
 pub(crate) struct Session {
@@ -106,11 +109,11 @@ impl Session {
     }
 
     /// Runs the command to its end, or to that of the client.
-    pub(crate) fn run(self: &Arc<Self>, command: Command, db: Arc<Db>) -> io::Result<()> {
+    pub(crate) fn run(self: &Arc<Self>, command: Command, db: Arc<Db>, run: Run) -> io::Result<()> {
         let (answers, waiting) = sync_channel(1);
         let session = Arc::clone(self);
         let work = thread::Builder::new().name("command".into()).stack_size(STACK_BYTES).spawn(move || {
-            let code = session.execute(command, waiting, db);
+            let code = session.execute(command, waiting, db, run);
             // A client that has gone needs no answer.
             let _ = session.send(&Message::Done(code));
             session.cut();
@@ -140,7 +143,7 @@ impl Session {
         }
     }
 
-    fn execute(self: &Arc<Self>, command: Command, answers: Receiver<Message>, db: Arc<Db>) -> u8 {
+    fn execute(self: &Arc<Self>, command: Command, answers: Receiver<Message>, db: Arc<Db>, run: Run) -> u8 {
         let Command { args, dir, variables, colours, paged, streams } = command;
         let client = Client {
             session: Arc::clone(self),
@@ -158,14 +161,10 @@ impl Session {
         let client = Arc::new(client);
         let host = Arc::new(Remote(Arc::clone(&client)));
         let console = Console::new([stdin, stdout, stderr], host).colourful(colours);
-        let ran = catch_unwind(AssertUnwindSafe(|| match Cli::read_of(&args, &|name| client.variable(name)) {
-            Ok(cli) if cli.command.opens_database() => crate::cli::run_in_server(cli, &console, db),
-            // The client has read the same arguments, and found nothing wrong.
-            _ => Exit::Usage,
-        }));
+        let ran = catch_unwind(AssertUnwindSafe(|| run(&args, &|name| client.variable(name), &console, db)));
         let exit = ran.unwrap_or_else(|_| {
-            Failure::new(Exit::Unexpected, "unexpected", "the command broke off in the server; its log tells where")
-                .say(&console);
+            let fact = "the command broke off in the server; its log tells where";
+            console.fail(&Failure::new(Exit::Unexpected, "unexpected", fact));
             Exit::Unexpected
         });
         exit as u8

@@ -21,8 +21,8 @@ use super::places::{Place, Scarce};
 use super::problem::Problem;
 use super::query::Query;
 use super::{encoding, guard, pipe};
-use crate::cli::compress::{self, Compression};
-use crate::cli::find;
+use crate::bytes::compress::{self, Compression};
+use crate::view::id;
 
 /// A request that its token allows.
 pub(crate) struct Call {
@@ -123,7 +123,7 @@ impl Call {
     pub(crate) fn entry(&self) -> Result<&str, Problem> {
         let text = self.id.as_deref().unwrap_or_default();
         let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let length = find::MIN_DIGITS..=2 * EntryId::LEN;
+        let length = id::MIN_DIGITS..=2 * EntryId::LEN;
         if is_hex && length.contains(&text.len()) {
             return Ok(text);
         }

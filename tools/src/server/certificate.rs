@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P2
 use thingdb::{Db, TlsIdentity};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// The names under which the certificate is good without a pin.
 const NAMES: [&str; 4] = ["thingdb", "localhost", "127.0.0.1", "::1"];

@@ -23,11 +23,11 @@ use super::have::Missing;
 use super::info::Info;
 use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
 use super::routes::{self, Content, Id, Kind, Needs, Parameter, Route, Shape};
-use crate::cli::counts::Counts;
-use crate::cli::find::MIN_DIGITS;
-use crate::cli::fork::ForkJson;
-use crate::cli::record::{AllJson, EntryJson, ImportedJson, ReceiptJson, ThingJson};
 use crate::sync::wire;
+use crate::view::counts::Counts;
+use crate::view::fork::ForkJson;
+use crate::view::id::MIN_DIGITS;
+use crate::view::record::{AllJson, EntryJson, ImportedJson, ReceiptJson, ThingJson};
 
 /// The name of the way to show a token.
 const TOKEN: &str = "token";

@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::problem::Problem;
-use crate::cli::compress::Compression;
+use crate::bytes::compress::Compression;
 
 /// The media type of JSON.
 pub(crate) const JSON: &str = "application/json";

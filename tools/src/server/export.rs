@@ -18,7 +18,7 @@ use super::pipe::{self, PIECE_BYTES, Sink};
 use super::places::Scarce;
 use super::problem::Problem;
 use super::routes::{MAX_NUMBER, MAX_WAIT};
-use crate::cli::compress::Compressor;
+use crate::bytes::compress::Compressor;
 
 /// What to give to `since` the next time.
 const NEXT_POSITION: HeaderName = HeaderName::from_static("thingdb-next-position");

@@ -7,7 +7,7 @@ use super::call::{Answer, Call};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::things::{PLAIN, linked, listed, page};
-use crate::cli::fork::ForkJson;
+use crate::view::fork::ForkJson;
 
 /// Things that are looked at for a page: few of many have forked.
 const MAX_LOOKED_AT: usize = 10_000;

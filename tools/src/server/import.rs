@@ -18,8 +18,8 @@ use super::places::Scarce;
 use super::problem::{Problem, ProblemJson};
 use super::room::Room;
 use super::stream::{Form, MEDIA_TYPES};
-use crate::cli::compress::{self, Compression};
-use crate::cli::record::{ImportedJson, RefusalJson};
+use crate::bytes::compress::{self, Compression};
+use crate::view::record::{ImportedJson, RefusalJson};
 
 /// Bytes of refusals that wait for the client to read them. A client that
 /// sends everything before it reads must not bring the import to a halt, so

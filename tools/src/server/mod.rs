@@ -50,7 +50,7 @@ use thingdb::Db;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use config::{Config, Transport};
 use listen::Listener;
 use node::Node;

@@ -8,8 +8,8 @@ use axum::http::{Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::cli::error::{Failure, NEWER_VERSION};
-use crate::cli::record::HeadJson;
+use crate::error::{Failure, NEWER_VERSION};
+use crate::view::record::HeadJson;
 
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";

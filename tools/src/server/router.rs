@@ -16,13 +16,12 @@ use percent_encoding::utf8_percent_encode;
 use tower_http::compression::CompressionLayer;
 
 use super::call::{Answer, Call};
-use super::guard;
 use super::node::{Node, Turn};
-use super::pipe;
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::{self, Needs, Route};
 use super::things::PLAIN;
+use super::{guard, pipe};
 
 /// Names a request in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// The wish to stop. Clones share it; it is not taken back.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! `GET /stats`: what is stored, in numbers.
 
 use super::call::{Answer, Call, json};
-use crate::cli::counts::Counts;
+use crate::view::counts::Counts;
 
 /// Counts. Numbers about everything are not for who may see a part.
 pub(crate) async fn stats(call: Call) -> Answer {

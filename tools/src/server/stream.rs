@@ -4,8 +4,8 @@
 use std::io::{self, BufRead, Read};
 
 use super::encoding::{FRAMES, JSON, NDJSON};
-use crate::cli::text::AfterMark;
-use crate::cli::unwrap;
+use crate::bytes::unwrap;
+use crate::text::AfterMark;
 
 /// A form in which entries are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

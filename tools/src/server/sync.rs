@@ -15,7 +15,7 @@ use super::places::Scarce;
 use super::problem::Problem;
 use super::room::Room;
 use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
-use crate::cli::compress::{self, Compression};
+use crate::bytes::compress::{self, Compression};
 use crate::foreign;
 use crate::sync::sorted::{self, First};
 use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};

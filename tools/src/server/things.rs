@@ -12,11 +12,11 @@ use super::call::{Answer, Call, answer, header_value, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::routes::{MAX_NUMBER, MAX_PAGE};
-use crate::cli::entry::Entry;
-use crate::cli::record::{EntryJson, HeadJson, ThingJson};
-use crate::cli::similar;
-use crate::cli::span::Span;
-use crate::cli::when::{self, When};
+use crate::view::entry::Entry;
+use crate::view::record::{EntryJson, HeadJson, ThingJson};
+use crate::view::similar;
+use crate::view::span::Span;
+use crate::view::when::{self, When};
 
 /// Entries on a page if nobody says how many.
 const PAGE: u64 = 100;

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::certificate;
 use super::config::{TlsFiles, Transport};
 use super::shutdown::Shutdown;
-use crate::cli::error::{Exit, Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -28,10 +28,10 @@ use thingdb_format::{EntryId, Origin};
 
 use super::check::{Came, Candidate, RawLine};
 use crate::error::Result;
-use crate::ledger::WIDTH;
-use crate::provenance::Hand;
-use crate::schema::Tag;
 use crate::store::Store;
+use crate::store::ledger::WIDTH;
+use crate::store::provenance::Hand;
+use crate::store::schema::Tag;
 pub use here::{Waiting, WaitingEntry};
 use rows::RoomRow;
 use shares::{Limits, Owner, Shares};

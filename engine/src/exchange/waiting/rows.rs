@@ -16,11 +16,11 @@ use thingdb_format::{Actor, EntryId, Origin};
 use super::{Owner, Parked, ParkedLine, Room};
 use crate::committer::{Committer, Job};
 use crate::error::Result;
-use crate::provenance::Hand;
-use crate::schema::{self, Tag};
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
-use crate::stored::{self, PART_BYTES};
+use crate::store::provenance::Hand;
+use crate::store::schema::{self, Tag};
+use crate::store::stored::{self, PART_BYTES};
 
 /// Parts that one line may have.
 const LINE_PARTS: u16 = 8192;

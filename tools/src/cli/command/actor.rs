@@ -5,12 +5,13 @@ use serde::Serialize;
 use thingdb::trust::{How, KnownActor};
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
-use crate::cli::confirm;
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::database::Database;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, printable};
-use crate::cli::{find, when};
+use crate::console::confirm;
+use crate::console::output::Format;
+use crate::error::{Failure, Outcome};
+use crate::reader::database::Database;
+use crate::text::{printable, quoted};
+use crate::view::when;
 
 /// What to do with actors.
 #[derive(Debug, Subcommand)]
@@ -189,7 +190,7 @@ fn withdrawn(db: &Db, wanted: &str) -> Outcome<(String, Actor)> {
         Some(known) => Ok((known.name, known.id)),
         None => {
             Err(Failure::usage(format!("which key? no actor {} is known whose trust was withdrawn", printable(wanted)))
-                .hint(format!("thingdb actor trust {} KEY", find::quoted(wanted))))
+                .hint(format!("thingdb actor trust {} KEY", quoted(wanted))))
         }
     }
 }
@@ -203,7 +204,7 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
         .plain("  it signs no more, its entries are not accepted from elsewhere, and verify names those that are here");
     if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage(format!("whether {name} signs no more is for a person to say"))
-            .hint(format!("thingdb actor untrust {} --yes", find::quoted(&known.name))));
+            .hint(format!("thingdb actor untrust {} --yes", quoted(&known.name))));
     }
     if confirm::is_confirmed(&context.console, "Withdraw trust in it?")? {
         return Ok(());
@@ -215,7 +216,7 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
 fn tell_who_signs(context: &Context, db: &Db, gone: &Known) -> Outcome {
     let all = all(db)?;
     let left: Vec<&Known> = all.iter().filter(|known| known.own && known.trusted).collect();
-    let quoted = |known: &Known| find::quoted(&known.name);
+    let quoted = |known: &Known| quoted(&known.name);
     match (left.iter().find(|known| known.default), left.first()) {
         (Some(default), _) => {
             context.console.note(&format!("{} signs by default, as before", printable(&default.name)))

@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use thingdb::{Db, Draft, Durability};
 
-use crate::cli::args::Speed;
-use crate::cli::channel::Channel;
-use crate::cli::command::put;
-use crate::cli::compress::Compression;
-use crate::cli::console::Console;
+use super::put;
+use crate::bytes::compress::Compression;
+use crate::bytes::lines::{Event, Line, Lines};
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
-use crate::cli::lines::{Event, Line, Lines};
-use crate::cli::output::{counted, grouped};
-use crate::cli::progress::{Meter, rate};
-use crate::cli::rejects::Rejects;
-use crate::cli::source::{self, Refused};
+use crate::cli::global::Speed;
+use crate::cli::input::rejects::Rejects;
+use crate::cli::input::source::{self, Refused};
+use crate::console::Console;
+use crate::console::channel::Channel;
+use crate::console::progress::{Meter, rate};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, quoted};
 
 /// A batch is written when it holds this much, however few its lines.
 const BATCH_BYTES: usize = 16 * 1_024 * 1_024;
@@ -157,7 +156,7 @@ fn say(context: &Context, summary: &Summary, elapsed: Duration) -> Outcome {
 fn conclude(args: &Args, compression: Compression, summary: &Summary, end: Outcome<End>) -> Outcome {
     let stored = format!("{} stored", counted(summary.added, "entry is", "entries are"));
     let next = summary.lines.saturating_add(1);
-    let input = find::quoted(&args.input);
+    let input = quoted(&args.input);
     let go_on = match compression {
         Compression::None => format!("tail -n +{next} {input} | thingdb append"),
         Compression::Gzip => format!("gzip -dc {input} | tail -n +{next} | thingdb append"),

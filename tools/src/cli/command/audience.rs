@@ -5,9 +5,10 @@ use serde::Serialize;
 use thingdb::Audience;
 
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::database::Database;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, printable};
+use crate::console::output::Format;
+use crate::error::{Failure, Outcome};
+use crate::reader::database::Database;
+use crate::text::printable;
 
 /// To whom new entries are sealed, beside this node.
 #[derive(Debug, Subcommand)]

@@ -8,10 +8,9 @@ use serde::Serialize;
 use thingdb::{Backup, Db, Report, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::when::{self, When};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, printable, quoted_path};
+use crate::view::when::{self, When};
 
 /// How often a watch looks whether there is something new.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -315,7 +314,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
         context.output.line(&format!("{}: {entries} of {things} read back", printable(&found.db)))?;
     }
     let is_behind = db.warnings().iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
-    let dir = find::quoted_path(dir);
+    let dir = quoted_path(dir);
     context.console.note(&if is_behind {
         format!(
             "it is shorter than its last checkpoint, and only read until it goes on as another node: \

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::error::Outcome;
+use crate::error::Outcome;
 use crate::server::certificate;
 
 /// Arguments of `thingdb card`.

@@ -2,9 +2,8 @@
 
 use clap_complete::Shell;
 
-use crate::cli::args::Cli;
 use crate::cli::context::Context;
-use crate::cli::error::Outcome;
+use crate::error::Outcome;
 
 /// Arguments of `thingdb completions`.
 #[derive(Debug, clap::Args)]
@@ -19,9 +18,9 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Prints the completions.
-pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+/// Prints the completions of `definition`.
+pub(crate) fn run(context: &Context, args: &Args, mut definition: clap::Command) -> Outcome {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::definition(), "thingdb", &mut text);
+    clap_complete::generate(args.shell, &mut definition, "thingdb", &mut text);
     context.output.bytes(&text)
 }

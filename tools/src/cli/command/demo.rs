@@ -14,12 +14,13 @@ use thingdb::{
 };
 
 use crate::cli::context::Context;
-use crate::cli::entry::Entry;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{Format, Text, counted, printable};
-use crate::cli::reader::Reader;
-use crate::cli::record::{self, Step};
-use crate::cli::{find, pretty, when};
+use crate::console::output::{Format, Text};
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::step::Step;
+use crate::reader::{Reader, find};
+use crate::text::{counted, printable};
+use crate::view::entry::Entry;
+use crate::view::{id, pretty, record, when};
 
 /// Arguments of `thingdb demo`.
 #[derive(Debug, clap::Args)]
@@ -146,7 +147,7 @@ impl Demo<'_> {
         self.step("Write: alice creates and updates a part, a press appends readings")?;
         for data in [r#"{"temp":20.1,"site":"plant-3"}"#, r#"{"temp":21.4,"site":"plant-3"}"#] {
             let receipt = db.put(PART, data)?;
-            self.say(&format!("   {PART} #{}  {}  {data}", receipt.seq, find::short(&receipt.id)))?;
+            self.say(&format!("   {PART} #{}  {}  {data}", receipt.seq, id::short(&receipt.id)))?;
         }
         let readings = (0..READINGS).map(|n| {
             let data = format!(r#"{{"stroke":{n},"force_kn":{}.{}}}"#, 80 + n % 7, n % 10);
@@ -184,7 +185,7 @@ impl Demo<'_> {
                 record::trust(&entry).to_owned(),
                 entry.action().unwrap_or_default().to_owned(),
                 step.summary(40).to_string(),
-                find::short(&entry.id()),
+                id::short(&entry.id()),
             ]);
         }
         let header = ["seq", "when (UTC)", "actor", "key", "action", "change", "id"];
@@ -216,7 +217,7 @@ impl Demo<'_> {
         self.say(&format!(
             "   {PART} #{}  {}  an alarm that somebody would rather not have had",
             receipt.seq,
-            find::short(&receipt.id)
+            id::short(&receipt.id)
         ))?;
         let checkpoint = db.checkpoint()?.to_string();
         let mut stream = Vec::new();

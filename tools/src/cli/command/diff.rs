@@ -1,14 +1,15 @@
 //! `thingdb diff`: what changed between two entries of a thing.
 
 use crate::cli::context::Context;
-use crate::cli::entry::Entry;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, printable};
-use crate::cli::paint::{Paint, Painted};
-use crate::cli::patch::{self, Change};
-use crate::cli::reader::Reader;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, heads, record};
+use crate::console::output::Format;
+use crate::error::{Failure, Outcome};
+use crate::reader::{Reader, find, heads};
+use crate::text::{printable, quoted};
+use crate::view::entry::Entry;
+use crate::view::paint::{Paint, Painted};
+use crate::view::patch::{self, Change};
+use crate::view::{id, record};
 
 /// Arguments of `thingdb diff`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +64,7 @@ fn entry(reader: &dyn Reader, args: &Args, text: &str) -> Outcome<Entry> {
     if let Ok(seq) = text.parse::<u64>() {
         let mut found = reader.with_seq(&args.thing, seq)?;
         if found.len() > 1 {
-            let ids = found.iter().map(|entry| find::short(&entry.id()));
+            let ids = found.iter().map(|entry| id::short(&entry.id()));
             return Err(Failure::usage(format!("{thing} is forked, several entries have seq {seq}"))
                 .causes(ids)
                 .hint("name the entry by its id"));
@@ -73,14 +74,14 @@ fn entry(reader: &dyn Reader, args: &Args, text: &str) -> Outcome<Entry> {
         }
         if text.len() < 4 {
             return Err(Failure::not_found(format!("{thing} has no entry with seq {seq}"))
-                .hint(format!("thingdb log {}", find::quoted(&args.thing))));
+                .hint(format!("thingdb log {}", quoted(&args.thing))));
         }
     }
     let entry = find::entry(reader, text)?;
     if entry.thing() == args.thing {
         return Ok(entry);
     }
-    let fact = format!("{} is an entry of {}, not of {thing}", find::short(&entry.id()), printable(entry.thing()));
+    let fact = format!("{} is an entry of {}, not of {thing}", id::short(&entry.id()), printable(entry.thing()));
     Err(Failure::not_found(fact))
 }
 
@@ -89,7 +90,7 @@ fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
         entry.data().ok_or_else(|| entry.not_readable())?;
         entry
             .json_text()
-            .ok_or_else(|| Failure::usage(format!("entry {} holds no JSON to compare", find::short(&entry.id()))))
+            .ok_or_else(|| Failure::usage(format!("entry {} holds no JSON to compare", id::short(&entry.id()))))
     }
     patch::changes(json(old)?, json(new)?).ok_or_else(|| Failure::usage("the data cannot be compared"))
 }

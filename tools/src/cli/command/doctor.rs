@@ -7,11 +7,11 @@ use std::path::Path;
 use serde::Serialize;
 use thingdb::{Db, JournalState, KeyringFile, Options, SlotKind, Time, Warning};
 
-use crate::cli::console::{Access, Console};
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::{find, passphrase, when};
+use crate::console::{Access, Console, passphrase};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, printable, quoted, quoted_path};
+use crate::view::when;
 
 /// Free space below which the disk is called nearly full.
 const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
@@ -147,7 +147,7 @@ impl Check {
                 Err(problem) => Self::new(check, State::Warn, format!("{fact}, and that cannot be changed: {problem}")),
             };
         }
-        Self::new(check, State::Warn, fact).hint(format!("chmod 600 {}", find::quoted_path(path)))
+        Self::new(check, State::Warn, fact).hint(format!("chmod 600 {}", quoted_path(path)))
     }
 }
 
@@ -219,7 +219,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
     }
     names.sort();
     let fact = format!("kept from before something was mended: {}", names.join(", "));
-    let paths = names.iter().map(|name| find::quoted_path(&dir.join(name))).collect::<Vec<_>>().join(" ");
+    let paths = names.iter().map(|name| quoted_path(&dir.join(name))).collect::<Vec<_>>().join(" ");
     Some(
         Check::new("aside", State::Warn, fact)
             .hint(format!("thingdb verify; if all entries are there, nothing needs them: rm -r {paths}")),
@@ -296,7 +296,7 @@ fn backups(dir: &Path) -> Outcome<Check> {
     let is_old =
         when::now().as_second() - i64::try_from(last.time.micros() / 1_000_000).unwrap_or(i64::MAX) > MAX_BACKUP_AGE_S;
     let check = Check::new("backup", if is_old { State::Warn } else { State::Ok }, format!("{ago}, to {place}"));
-    Ok(if is_old { check.hint(format!("thingdb backup {}", find::quoted_path(&last.place))) } else { check })
+    Ok(if is_old { check.hint(format!("thingdb backup {}", quoted_path(&last.place))) } else { check })
 }
 
 /// What can be known once the database is open.
@@ -363,7 +363,7 @@ fn signer(db: &Db) -> Check {
     let fact = format!("trust in {} was withdrawn, and it signs by default: nothing can be put", default.name);
     let check = Check::new("actor", State::Warn, fact);
     match own.iter().find(|actor| is_trusted(&actor.key)) {
-        Some(other) => check.hint(format!("thingdb actor default {}", find::quoted(&other.name))),
+        Some(other) => check.hint(format!("thingdb actor default {}", quoted(&other.name))),
         None => check.hint("thingdb actor new NAME && thingdb actor default NAME"),
     }
 }
@@ -391,7 +391,7 @@ fn contradictions(db: &Db) -> Outcome<Vec<Check>> {
             let fact = format!("{}: {}, see {file}", conflict.evidence.found, printable(&peer.name));
             checks.push(
                 Check::new("peers", State::Warn, fact)
-                    .hint(format!("thingdb verify-evidence {}", find::quoted_path(&conflict.file))),
+                    .hint(format!("thingdb verify-evidence {}", quoted_path(&conflict.file))),
             );
         }
     }
@@ -414,7 +414,7 @@ fn exchanges(db: &Db) -> Outcome<Vec<Check>> {
             None => format!("{}: {well}", peer.name),
         };
         let check = Check::new("exchange", if is_failing { State::Warn } else { State::Ok }, fact);
-        checks.push(if is_failing { check.hint(format!("thingdb sync {}", find::quoted(&peer.name))) } else { check });
+        checks.push(if is_failing { check.hint(format!("thingdb sync {}", quoted(&peer.name))) } else { check });
     }
     Ok(checks)
 }

@@ -5,9 +5,9 @@ use serde::Serialize;
 use thingdb::{Evidence, Weight};
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
 use crate::cli::input;
-use crate::cli::text::newer_version;
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::newer_version;
 
 /// Arguments of `thingdb verify-evidence`.
 #[derive(Debug, clap::Args)]

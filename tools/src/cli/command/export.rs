@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::array::Array;
-use crate::cli::compress::{Compression, Compressor};
+use crate::bytes::array::Array;
+use crate::bytes::compress::{Compression, Compressor};
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::passphrase::Question;
-use crate::cli::reader::{Exported, Reader, Wanted};
 use crate::cli::remote::RemoteArgs;
+use crate::console::passphrase::Question;
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::{Exported, Reader, Wanted};
+use crate::text::{counted, grouped, printable};
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]

@@ -5,14 +5,14 @@ use serde::Serialize;
 use thingdb::{Db, EntryId};
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
-use crate::cli::fork::{EquivocationJson, ForkJson};
 use crate::cli::input;
-use crate::cli::output::{Format, printable};
-use crate::cli::paint::{Paint, Painted};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::times::{self, Times, TimesArgs};
+use crate::console::output::Format;
+use crate::console::times::{self, Times, TimesArgs};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{printable, quoted};
+use crate::view::fork::{EquivocationJson, ForkJson};
+use crate::view::paint::{Paint, Painted};
 
 /// Forks whose table is laid out at once.
 const PAGE: usize = 1000;
@@ -114,7 +114,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Format::Raw | Format::Table => table(context, args.times, forks)?,
     }
     if let Some(thing) = first {
-        let thing = find::quoted(thing.as_str());
+        let thing = quoted(thing.as_str());
         context.console.hint(&format!("thingdb resolve {thing} --keep ID --reason TEXT"));
         context.console.hint(&format!("thingdb put {thing} JSON, which joins all heads, too"));
     }

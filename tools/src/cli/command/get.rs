@@ -1,15 +1,16 @@
 //! `thingdb get`: a thing as it is, or as it was.
 
 use crate::cli::context::Context;
-use crate::cli::entry::{Entry, State};
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, printable};
-use crate::cli::pointer::Pointer;
-use crate::cli::reader::Reader;
-use crate::cli::record::{self, EntryJson};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::when::{self, When};
-use crate::cli::{find, heads, pretty, span};
+use crate::console::output::Format;
+use crate::error::{Failure, Outcome};
+use crate::reader::{Reader, find, heads};
+use crate::text::{printable, quoted};
+use crate::view::entry::{Entry, State};
+use crate::view::pointer::Pointer;
+use crate::view::record::{self, EntryJson};
+use crate::view::when::{self, When};
+use crate::view::{id, pretty, span};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -85,7 +86,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (_, Some(_)) if entry.heads() > 1 => {
             let thing = printable(entry.thing());
             let fact = format!("{thing} had {} heads then, this is the latest", entry.heads());
-            let graph = format!("thingdb log {} --graph", find::quoted(entry.thing()));
+            let graph = format!("thingdb log {} --graph", quoted(entry.thing()));
             context.console.warning("fork", fact).hint(graph).say();
         }
         (_, Some(_)) => {}
@@ -101,13 +102,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 fn entry(context: &Context, reader: &dyn Reader, args: &Args) -> Outcome<Entry> {
     let name = printable(&args.thing);
-    let log = format!("thingdb log {}", find::quoted(&args.thing));
+    let log = format!("thingdb log {}", quoted(&args.thing));
     if let Some(text) = &args.id {
         let entry = find::entry(reader, text)?;
         if entry.thing() == args.thing {
             return Ok(entry);
         }
-        let fact = format!("{} is an entry of {}, not of {name}", find::short(&entry.id()), printable(entry.thing()));
+        let fact = format!("{} is an entry of {}, not of {name}", id::short(&entry.id()), printable(entry.thing()));
         return Err(Failure::not_found(fact).hint(log));
     }
     let latest = || reader.latest(&args.thing)?.ok_or_else(|| find::no_thing(reader, &args.thing));
@@ -139,7 +140,7 @@ fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outc
         context
             .console
             .warning("forked", format!("{} entries of {} have seq {seq}", found.len(), printable(&args.thing)))
-            .hint(format!("thingdb log {} --since {seqs} --until {seqs}", find::quoted(&args.thing)))
+            .hint(format!("thingdb log {} --since {seqs} --until {seqs}", quoted(&args.thing)))
             .say();
     }
     Ok(found.into_iter().max_by_key(|entry| (entry.time(), entry.id())))
@@ -160,7 +161,7 @@ fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
             "{} bytes of {}; thingdb get {} --raw > FILE",
             data.len(),
             printable(entry.media_type().unwrap_or_default()),
-            find::quoted(entry.thing())
+            quoted(entry.thing())
         ))?,
         (None, None) => text.line(&format!("({})", entry.state().word()))?,
     }
@@ -169,7 +170,7 @@ fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
 
 fn print_data(context: &Context, entry: &Entry) -> Outcome {
     let data = entry.data().ok_or_else(|| entry.not_readable())?;
-    context.output.data(data, || format!("thingdb get {} --raw > FILE", find::quoted(entry.thing())))?;
+    context.output.data(data, || format!("thingdb get {} --raw > FILE", quoted(entry.thing())))?;
     if context.output.is_terminal() && !data.ends_with(b"\n") { context.output.bytes(b"\n") } else { Ok(()) }
 }
 

@@ -1,8 +1,7 @@
 //! `thingdb help`: commands and topics.
 
-use crate::cli::args::Cli;
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// Arguments of `thingdb help`.
 #[derive(Debug, clap::Args)]
@@ -12,26 +11,6 @@ pub(crate) struct Args {
     #[arg(value_name = "COMMAND|TOPIC")]
     subject: Vec<String>,
 }
-
-/// The exit codes and what they mean.
-pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
-    (0, "done; an empty list is done"),
-    (1, "something unexpected: the disk, the operating system, a bug"),
-    (2, "wrong arguments, or input that cannot be stored"),
-    (3, "no such thing, entry, field or actor"),
-    (4, "verification failed: a signature, hash, link or checkpoint does not hold"),
-    (5, "conflict: --expect did not hold, or --strict found several heads"),
-    (6, "partly done: some lines were refused, or entries are here whose data cannot be read"),
-    (10, "no database there"),
-    (11, "another process has the database open"),
-    (12, "wrong passphrase"),
-    (13, "token refused, or its scope does not reach"),
-    (14, "peer not reachable, or not the one that was pinned"),
-    (15, "written by a newer version, or a database from before the first release"),
-    (16, "a disk is full: what was reported as stored is stored"),
-    (17, "the database, or a file in its directory, is not this user's own"),
-    (130, "interrupted; what was reported as stored is stored"),
-];
 
 const FORMATS: &str = "\
 Data goes to stdout, everything else to stderr.
@@ -71,20 +50,20 @@ THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
 
 A variable that is empty counts as one that is not set.";
 
-/// Prints the help.
-pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+/// Prints the help. `definition` is that of all commands.
+pub(crate) fn run(context: &Context, args: &Args, definition: clap::Command) -> Outcome {
     let text = match args.subject.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["exit-codes"] => exit_codes(),
         ["formats"] => FORMATS.to_owned(),
         ["passphrase"] => passphrase(),
         ["environment"] => ENVIRONMENT.to_owned(),
-        path => of_command(path)?,
+        path => of_command(definition, path)?,
     };
     context.output.line(text.trim_end())
 }
 
 fn exit_codes() -> String {
-    let lines: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code:>4}  {meaning}")).collect();
+    let lines: Vec<String> = Exit::ALL.iter().map(|exit| format!("{:>4}  {}", *exit as u8, exit.meaning())).collect();
     format!("Exit codes; treat one that is not listed as a failure.\n\n{}", lines.join("\n"))
 }
 
@@ -114,8 +93,7 @@ A passphrase that is lost is lost, unless there is a recovery key:
     )
 }
 
-fn of_command(path: &[&str]) -> Outcome<String> {
-    let mut command = Cli::definition();
+fn of_command(mut command: clap::Command, path: &[&str]) -> Outcome<String> {
     command.build();
     let mut found = &mut command;
     for name in path {
@@ -129,11 +107,12 @@ fn of_command(path: &[&str]) -> Outcome<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Cli;
 
     #[test]
     fn every_command_has_help() {
         for command in Cli::definition().get_subcommands() {
-            let text = of_command(&[command.get_name()]).unwrap();
+            let text = of_command(Cli::definition(), &[command.get_name()]).unwrap();
             assert!(text.contains("Usage:"), "{}", command.get_name());
         }
     }

@@ -5,15 +5,16 @@ use std::io::{self, BufRead, Read};
 use clap::ValueEnum;
 use thingdb::{Db, ImportOptions, ImportSummary, KnownAs, StreamState, TrustPolicy};
 
-use crate::cli::console::Console;
+use crate::bytes::{compress, unwrap};
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, grouped};
-use crate::cli::passphrase::Question;
-use crate::cli::record::{ImportedJson, RefusalJson};
-use crate::cli::rejects::Rejects;
-use crate::cli::whole::{contradiction, sentence};
-use crate::cli::{card, compress, unwrap};
+use crate::cli::input::card;
+use crate::cli::input::rejects::Rejects;
+use crate::console::Console;
+use crate::console::passphrase::Question;
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped};
+use crate::view::record::{ImportedJson, RefusalJson};
+use crate::view::whole::{contradiction, sentence};
 
 /// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;

@@ -6,14 +6,13 @@ use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
 use super::recovery_key;
-use crate::cli::card;
 use crate::cli::context::{self, Context};
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find;
-use crate::cli::output::printable;
-use crate::cli::record::ActorJson;
-use crate::cli::secret::Keep;
+use crate::cli::input::card;
+use crate::console::secret::Keep;
+use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
+use crate::text::{printable, quoted, quoted_path};
+use crate::view::record::ActorJson;
 
 /// Arguments of `thingdb init`.
 #[derive(Debug, clap::Args)]
@@ -99,11 +98,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             return tell_missing_recovery_key(context, &args);
         }
         return Err(Failure::new(Exit::Usage, "already-exists", format!("{} is a database already", dir.display()))
-            .hint(format!("thingdb --db {} stats", find::quoted_path(dir))));
+            .hint(format!("thingdb --db {} stats", quoted_path(dir))));
     }
     refuse_strangers(dir)?;
     let keep = match &args.recovery_key {
-        Some(path) => Some(Keep::new(context, Some(path))?),
+        Some(path) => Some(Keep::new(&context.console, Some(path))?),
         None => None,
     };
     let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
@@ -155,7 +154,7 @@ fn tell_missing_recovery_key(context: &Context, args: &Args) -> Outcome {
         context
             .console
             .warning("recovery-key", format!("{} is not there", path.display()))
-            .hint(format!("thingdb recovery-key -o {}", find::quoted_path(path)))
+            .hint(format!("thingdb recovery-key -o {}", quoted_path(path)))
             .say();
     }
     Ok(())
@@ -174,10 +173,8 @@ fn refuse_strangers(dir: &Path) -> Outcome {
     strangers.truncate(MAX_NAMED);
     let more = if count > 0 { format!(" and {count} more") } else { String::new() };
     let fact = format!("{} is not empty: it holds {}{more}", dir.display(), strangers.join(", "));
-    Err(Failure::new(Exit::Usage, "not-empty", fact).hint(format!(
-        "give the database a directory of its own: thingdb init {}",
-        find::quoted_path(&dir.join("things"))
-    )))
+    Err(Failure::new(Exit::Usage, "not-empty", fact)
+        .hint(format!("give the database a directory of its own: thingdb init {}", quoted_path(&dir.join("things")))))
 }
 
 /// A peer and its card, as `--to` names them.
@@ -216,7 +213,7 @@ fn say(context: &Context, created: &Created<'_>) -> Outcome {
     }
     let set = context.console.variable("THINGDB_DIR").is_some_and(|dir| dir == created.db.as_str());
     if context.output.is_terminal() && !set {
-        context.console.hint(&format!("export THINGDB_DIR={}", find::quoted(&created.db)));
+        context.console.hint(&format!("export THINGDB_DIR={}", quoted(&created.db)));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use thingdb::{Db, Error, KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, printable};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, printable};
 
 /// The commands below `thingdb keyring`.
 #[derive(Debug, clap::Subcommand)]

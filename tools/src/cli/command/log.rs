@@ -1,19 +1,21 @@
 //! `thingdb log`: the history of a thing, as it comes from the disk.
 
 use crate::cli::context::Context;
-use crate::cli::entry::Entry;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::graph::Graph;
-use crate::cli::output::{Format, List, Output, Text, printable};
-use crate::cli::paint::Painted;
-use crate::cli::reader::{Part, Reader};
-use crate::cli::record::{self, EntryJson, Step};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::span::Span;
-use crate::cli::table::Table;
-use crate::cli::times::{self, Times, TimesArgs};
-use crate::cli::unreadable::Unreadable;
-use crate::cli::{find, heads, when};
+use crate::console::output::{Format, List, Output, Text};
+use crate::console::times::{self, Times, TimesArgs};
+use crate::error::{Failure, Outcome};
+use crate::reader::step::Step;
+use crate::reader::unreadable::Unreadable;
+use crate::reader::{Part, Reader, find, heads};
+use crate::text::{printable, quoted};
+use crate::view::entry::Entry;
+use crate::view::graph::Graph;
+use crate::view::paint::Painted;
+use crate::view::record::{self, EntryJson};
+use crate::view::span::Span;
+use crate::view::table::Table;
+use crate::view::{id, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
 /// history.
@@ -109,7 +111,7 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
         let entry = entry?;
         let (line, after) = graph.entry(entry.id(), entry.prev());
         let (time, name, _) = record::by_whom(&entry);
-        let (id, time) = (find::short(&entry.id()), when::short(time));
+        let (id, time) = (id::short(&entry.id()), when::short(time));
         let action = printable(entry.action().unwrap_or("(undecryptable)"));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
@@ -201,7 +203,7 @@ impl<'a> Printer<'a> {
                 print_patch(&self.output, text, &step()?)
             }
             To::Raw => {
-                let way_out = || format!("thingdb log {} --format raw > FILE", find::quoted(entry.thing()));
+                let way_out = || format!("thingdb log {} --format raw > FILE", quoted(entry.thing()));
                 self.output.data(entry.data().unwrap_or_default(), way_out)?;
                 self.output.bytes(b"\n")
             }

@@ -3,15 +3,15 @@
 use thingdb::ThingInfo;
 
 use crate::cli::context::Context;
-use crate::cli::error::Outcome;
-use crate::cli::find;
-use crate::cli::output::{self, Format, printable};
-use crate::cli::paint::{Paint, Painted};
-use crate::cli::reader::Listing;
-use crate::cli::record::ThingJson;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::times::{self, Times, TimesArgs};
-use crate::cli::unreadable::Unreadable;
+use crate::console::output::Format;
+use crate::console::times::{self, Times, TimesArgs};
+use crate::error::Outcome;
+use crate::reader::Listing;
+use crate::reader::unreadable::Unreadable;
+use crate::text::{grouped, printable, quoted};
+use crate::view::paint::{Paint, Painted};
+use crate::view::record::ThingJson;
 
 const PAGE: usize = 100;
 
@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Format::Table | Format::Raw => names(context, page)?,
     }
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
-        context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", find::quoted(&last)));
+        context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", quoted(&last)));
     }
     unreadable.conclude()
 }
@@ -137,7 +137,7 @@ fn row(thing: &ThingInfo, times: Times) -> [Painted; 4] {
     let latest = thing.heads.iter().map(|head| head.time).max();
     [
         printable(thing.thing.as_str()).into_owned().into(),
-        output::grouped(thing.entries).into(),
+        grouped(thing.entries).into(),
         latest.map(|time| times.cell(time)).unwrap_or_default(),
         match marks(thing) {
             Some(marks) => heads.and(Paint::Doubtful, format!(" ({marks})")),

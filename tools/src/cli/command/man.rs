@@ -7,10 +7,8 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli::args::Cli;
-use crate::cli::command::help::EXIT_CODES;
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// Arguments of `thingdb man`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +22,8 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
-/// Prints or writes the pages.
-pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let mut command = Cli::definition();
+/// Prints or writes the pages of `command` and those below it.
+pub(crate) fn run(context: &Context, args: &Args, mut command: clap::Command) -> Outcome {
     command.build();
     let dir = args.output.as_deref().filter(|dir| *dir != Path::new("-"));
     let Some(dir) = dir else { return context.output.bytes(&page(command, "thingdb")?) };
@@ -59,10 +56,10 @@ fn page(command: Command, name: &str) -> Outcome<Vec<u8>> {
 fn exit_codes() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in EXIT_CODES {
+    for exit in Exit::ALL {
         roff.control("TP", []);
-        roff.text([bold(code.to_string())]);
-        roff.text([roman(*meaning)]);
+        roff.text([bold((exit as u8).to_string())]);
+        roff.text([roman(exit.meaning())]);
     }
     roff
 }

@@ -10,9 +10,9 @@ use thingdb::{
 };
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::passphrase::{Purpose, Question};
+use crate::console::passphrase::{Purpose, Question};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, printable};
 
 /// Refused lines that are explained on stderr, and chains that are named.
 const MAX_SHOWN: usize = 10;

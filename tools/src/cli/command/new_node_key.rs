@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome};
 use crate::server::certificate;
 
 /// Arguments of `thingdb new-node-key`.

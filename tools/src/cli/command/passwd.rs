@@ -7,8 +7,8 @@ use serde::Serialize;
 use thingdb::{Db, Passphrase, SlotKind};
 
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::error::Outcome;
-use crate::cli::passphrase::{Purpose, Question};
+use crate::console::passphrase::{Purpose, Question};
+use crate::error::Outcome;
 
 /// Arguments of `thingdb passwd`.
 #[derive(Debug, clap::Args)]

@@ -9,13 +9,14 @@ use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, Remov
 use zeroize::Zeroizing;
 
 use super::actor::tell_namesake;
-use crate::cli::confirm;
-use crate::cli::console::Console;
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{Format, printable};
-use crate::cli::{card, when};
+use crate::cli::input::card;
 use crate::client::address::Address;
+use crate::console::output::Format;
+use crate::console::{Console, confirm};
+use crate::error::{Failure, Outcome};
+use crate::text::printable;
+use crate::view::when;
 
 /// What to do with peers.
 #[derive(Debug, Subcommand)]

@@ -7,11 +7,12 @@ use serde::Serialize;
 use thingdb::format::checkpoint::MAX_NOTE_BYTES;
 use thingdb::{ProveOptions, ProveSummary, SignedCheckpoint};
 
-use crate::cli::card;
 use crate::cli::context::Context;
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::{find, input};
+use crate::cli::input::{self, card};
+use crate::error::{Failure, Outcome};
+use crate::reader::find;
+use crate::text::{counted, grouped, printable};
+use crate::view::id;
 
 /// Arguments of `thingdb prove`.
 #[derive(Debug, clap::Args)]
@@ -112,7 +113,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     for text in &args.withhold {
         // An id that has digits only is one if no seq is so large.
         options = match text.parse() {
-            Ok(seq) if text.len() < find::SHORT_DIGITS => options.withhold_seq(seq),
+            Ok(seq) if text.len() < id::SHORT_DIGITS => options.withhold_seq(seq),
             _ => options.withhold(entry_of(text)?),
         };
     }

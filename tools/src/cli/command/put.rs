@@ -2,13 +2,15 @@
 
 use thingdb::{Db, Draft, Expect, Head, Receipt};
 
-use crate::cli::args::Speed;
-use crate::cli::command::peer;
+use super::peer;
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::printable;
-use crate::cli::record::ReceiptJson;
-use crate::cli::{excerpt, find, input, media_type, when};
+use crate::cli::global::Speed;
+use crate::cli::input::{self, media_type};
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::find;
+use crate::text::{excerpt, printable, quoted};
+use crate::view::record::ReceiptJson;
+use crate::view::{id, when};
 
 /// Arguments of `thingdb put`.
 #[derive(Debug, clap::Args)]
@@ -98,7 +100,7 @@ fn say(context: &Context, receipt: &Receipt, signer: &str) -> Outcome {
         "{} #{}  {}  signed by {}",
         printable(receipt.thing.as_str()),
         receipt.seq,
-        find::short(&receipt.id),
+        id::short(&receipt.id),
         printable(signer)
     ))
 }
@@ -137,7 +139,7 @@ pub(crate) fn signer(db: &Db, named: Option<&str>) -> Outcome<String> {
             let names: Vec<String> = own.iter().map(|actor| printable(&actor.name).into_owned()).collect();
             Err(Failure::not_found(format!("no actor of this database is named {}", printable(name)))
                 .cause(format!("there are: {}", names.join(", ")))
-                .hint(format!("thingdb actor new {}", find::quoted(name))))
+                .hint(format!("thingdb actor new {}", quoted(name))))
         }
         (None, None) => Err(Failure::not_found("this database has no actor").hint("thingdb actor new NAME")),
     }
@@ -149,7 +151,7 @@ fn expect(db: &Db, thing: &str, expected: &str) -> Outcome<Expect> {
     if expected == "none" {
         return Ok(Expect::Absent);
     }
-    let digits = find::digits(expected)?;
+    let digits = id::digits(expected)?;
     if let Ok(id) = digits.parse() {
         return Ok(Expect::Head(id));
     }
@@ -167,7 +169,7 @@ fn explain(db: &Db, problem: thingdb::Error) -> Failure {
     match &problem {
         thingdb::Error::Conflict { thing, expected, heads, .. } => {
             let expected = match expected {
-                Expect::Head(id) => find::short(id),
+                Expect::Head(id) => id::short(id),
                 _ => "none".to_owned(),
             };
             conflict(db, thing.as_str(), &expected, heads)
@@ -185,17 +187,12 @@ fn conflict(db: &Db, thing: &str, expected: &str, heads: &[Head]) -> Failure {
     };
     let failure = Failure::new(Exit::Conflict, "conflict", fact).cause(wanted);
     let failure = failure.causes(heads.iter().map(|head| describe(db, head)));
-    failure.hint(format!("thingdb log {} -n 2 --patch", find::quoted(thing)))
+    failure.hint(format!("thingdb log {} -n 2 --patch", quoted(thing)))
 }
 
 fn describe(db: &Db, head: &Head) -> String {
     let actor = db.get_id(&head.id).ok().flatten();
     let actor =
         actor.as_ref().and_then(|record| record.actor_name()).map(|name| format!("{name}, ")).unwrap_or_default();
-    format!(
-        "the head is       {}  (#{}, {actor}{})",
-        find::short(&head.id),
-        head.seq,
-        when::ago(head.time, when::now())
-    )
+    format!("the head is       {}  (#{}, {actor}{})", id::short(&head.id), head.seq, when::ago(head.time, when::now()))
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use thingdb::{Db, RecoveryText};
 
 use crate::cli::context::Context;
-use crate::cli::error::Outcome;
-use crate::cli::output::{Format, printable};
-use crate::cli::secret::Keep;
+use crate::console::output::Format;
+use crate::console::secret::Keep;
+use crate::error::Outcome;
+use crate::text::printable;
 
 /// Arguments of `thingdb recovery-key`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub(crate) const SHOWN_ONCE: &str =
 
 /// Makes and prints a recovery key.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let keep = Keep::new(context, args.output.as_deref())?;
+    let keep = Keep::new(&context.console, args.output.as_deref())?;
     let db = context.open()?;
     let text = make(&db, &keep)?;
     context.close(db);

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Db, ImportSummary, Options, Salvage, Salvaged, StreamState};
 
+use crate::bytes::{compress, unwrap};
 use crate::cli::context::{self, Context};
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::find::quoted_path;
-use crate::cli::output::{counted, grouped};
-use crate::cli::{compress, unwrap};
+use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
+use crate::text::{counted, grouped, quoted_path};
 
 /// Missing entries and problems that are told on stderr.
 const MAX_SHOWN: usize = 10;

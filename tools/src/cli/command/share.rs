@@ -3,10 +3,11 @@
 use serde::Serialize;
 use thingdb::{Reader, ShareSummary};
 
-use crate::cli::command::peer;
+use super::peer;
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{Format, counted, grouped, printable};
+use crate::console::output::Format;
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, printable};
 
 /// Arguments of `thingdb share`.
 #[derive(Debug, clap::Args)]

@@ -2,13 +2,15 @@
 //! genuine; that is what `thingdb verify` finds out.
 
 use crate::cli::context::Context;
-use crate::cli::entry::{Entry, State};
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::original::AttachmentJson;
-use crate::cli::output::{Format, printable};
-use crate::cli::record::{self, AllJson, EntryJson, WholeJson};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::{find, heads, pretty};
+use crate::console::output::Format;
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::{find, heads};
+use crate::text::printable;
+use crate::view::entry::{Entry, State};
+use crate::view::original::AttachmentJson;
+use crate::view::record::{self, AllJson, EntryJson, WholeJson};
+use crate::view::{id, pretty};
 
 /// Arguments of `thingdb show`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let entry = find::entry(&*source, &args.id)?;
     heads::warn(&context.console, &entry);
     if context.output.format() == Format::Raw && !args.original {
-        let way_out = || format!("thingdb show {} --format raw > FILE", find::short(&entry.id()));
+        let way_out = || format!("thingdb show {} --format raw > FILE", id::short(&entry.id()));
         return context.output.data(entry.data().unwrap_or_default(), way_out);
     }
     let whole = entry
@@ -55,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// Prints the document that was signed, as it was signed.
 fn print_original(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
-    let id = find::short(&entry.id());
+    let id = id::short(&entry.id());
     if entry.state() != State::Open {
         return Err(entry.not_readable());
     }
@@ -117,7 +119,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         if let Some(fault) = &original.fault {
             text.line(&format!("{:<13} {}", "original", printable(fault)))?;
         }
-        text.line(&format!("{:<13} thingdb show {} --original", "document", find::short(&entry.id())))?;
+        text.line(&format!("{:<13} thingdb show {} --original", "document", id::short(&entry.id())))?;
     } else if let Some(attachment) = &whole.attachment {
         let bytes = attachment.bytes().map_or(0, |bytes| bytes.len());
         text.line(&format!("{:<13} {}, {bytes} bytes", "attachment", printable(&attachment.media_type)))?;

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::counts::Counts;
-use crate::cli::error::Outcome;
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::reader::Source;
 use crate::cli::remote::RemoteArgs;
+use crate::error::Outcome;
+use crate::reader::Source;
+use crate::text::{counted, grouped, printable};
+use crate::view::counts::Counts;
 
 /// Arguments of `thingdb stats`.
 #[derive(Debug, clap::Args)]

@@ -8,11 +8,11 @@ use serde::Serialize;
 use thingdb::{Peer, Scope, Time, Token, TokenRequest};
 
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::error::{Failure, Outcome};
-use crate::cli::find;
-use crate::cli::output::{Format, printable};
-use crate::cli::secret::Keep;
-use crate::cli::when::{self, When};
+use crate::console::output::Format;
+use crate::console::secret::Keep;
+use crate::error::{Failure, Outcome};
+use crate::text::{printable, quoted};
+use crate::view::when::{self, When};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -125,7 +125,7 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
         request = request.expires(end(expires)?);
     }
     // Before there is a token: one that nobody could write down would stay.
-    let keep = Keep::new(context, args.output.as_deref())?;
+    let keep = Keep::new(&context.console, args.output.as_deref())?;
     let db = context.open()?;
     let (token, text) = db.new_token(&request)?;
     if let Err(failure) = keep.write(text.as_str()) {
@@ -137,7 +137,7 @@ fn new(context: &Context, args: &NewArgs) -> Outcome {
     context.did(match keep.file() {
         Some(file) => format!("the token is in {}", printable(&file)),
         None => {
-            let name = find::quoted(token.name.as_str());
+            let name = quoted(token.name.as_str());
             format!("the token is made, and nobody has seen it: thingdb token rm {name}")
         }
     });
@@ -230,8 +230,7 @@ fn end(text: &str) -> Outcome<Time> {
         None => {
             When::parse(text, now)
                 .map_err(|_| {
-                    let fact =
-                        format!("{} is no time: write 90s, 15m, 12h, 90d, 4w, or 2027-11-22", find::quoted(text));
+                    let fact = format!("{} is no time: write 90s, 15m, 12h, 90d, 4w, or 2027-11-22", quoted(text));
                     Failure::usage(fact)
                 })?
                 .last

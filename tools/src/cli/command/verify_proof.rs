@@ -8,15 +8,17 @@ use thingdb::format::audit::Standing;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject, examine_as};
 use thingdb::format::{Body, Card};
 
-use crate::cli::card;
-use crate::cli::command::prove::read_note;
+use super::prove::read_note;
+use crate::bytes::compress;
+use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
-use crate::cli::output::{Format, List, Text, counted, grouped, printable, shorten};
-use crate::cli::paint::Painted;
-use crate::cli::table::Table;
-use crate::cli::{compress, when};
+use crate::cli::input::card;
+use crate::console::output::{Format, List, Text};
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::{counted, grouped, printable, shorten};
+use crate::view::paint::Painted;
+use crate::view::table::Table;
+use crate::view::when;
 
 /// Entries and problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;

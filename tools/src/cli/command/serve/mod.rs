@@ -12,14 +12,14 @@ use thingdb::Db;
 use tokio::sync::Notify;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::interrupt;
-use crate::cli::output::printable;
-use crate::local::{Client, Listener};
+use crate::console::interrupt;
+use crate::error::{Exit, Failure, Outcome};
+use crate::local::{Client, Listener, Run};
 use crate::server::config::{Config, TlsFiles, Transport};
 use crate::server::log::{self, LogFormat, LogLevel};
 use crate::server::shutdown::Shutdown;
 use crate::server::{self, Addresses, certificate};
+use crate::text::printable;
 use limits::LimitArgs;
 
 /// How long commands may take to end when the server ends.
@@ -96,7 +96,7 @@ struct Serving {
 }
 
 /// Serves until somebody wants it to end.
-pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args, run: Run) -> Outcome {
     let config = args.config()?;
     let dir = context.dir()?;
     if Client::connect(dir)?.is_some() {
@@ -116,7 +116,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         shutdown.request();
     }
     let socket = |problem| Failure::file(&format!("the socket in {}", dir.display()), &problem);
-    let listener = Listener::start(&db).map_err(socket)?;
+    let listener = Listener::start(&db, run).map_err(socket)?;
     let served = match config {
         Some(config) => reachable(context, args, &db, config, &shutdown),
         None => {

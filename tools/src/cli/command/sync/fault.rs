@@ -2,11 +2,11 @@
 
 use thingdb::Standing;
 
-use crate::cli::error::{Exit, Failure, NEWER_VERSION};
-use crate::cli::output::{counted, printable};
-use crate::cli::whole::contradiction;
 use crate::client::fault::Fault as ClientFault;
+use crate::error::{Exit, Failure, NEWER_VERSION};
 use crate::sync::fault::Fault;
+use crate::text::{counted, printable};
+use crate::view::whole::contradiction;
 
 /// What a fault is to a person.
 pub(super) fn failure(fault: Fault, peer: &str, url: &str) -> Failure {

@@ -4,9 +4,9 @@
 use data_encoding::HEXLOWER;
 use thingdb::ShortId;
 
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, printable};
+use crate::error::{Exit, Failure, Outcome};
 use crate::sync::session::{Count, Summary};
+use crate::text::{counted, printable};
 
 /// Refused entries that are explained on stderr.
 const MAX_SHOWN: usize = 10;

@@ -11,17 +11,18 @@ use serde::Serialize;
 use thingdb::{Db, Peer};
 
 use crate::cli::context::Context;
-use crate::cli::database::Database;
-use crate::cli::error::{Exit, Failure, Outcome};
-use crate::cli::output::{counted, grouped, printable};
-use crate::cli::{quantity, watch};
+use crate::cli::input::quantity;
+use crate::cli::watch;
 use crate::client::Client;
 use crate::client::address::Address;
 use crate::client::pace::Pace;
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::database::Database;
 use crate::sync::news::News;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting, WaitingThere};
 use crate::sync::wire::{MAX_REASONS, Tally};
+use crate::text::{counted, grouped, printable};
 use fault::{failure, unanswered};
 use left::conclude;
 
@@ -221,7 +222,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
         match concluded {
             // Both pass: what is refused may be accepted later, and somebody makes room.
             Err(failure) if failure.exit() == Exit::Partly || failure.word() == "disk-full" => {
-                failure.warn(&context.console);
+                context.console.warn(failure.remark());
             }
             Err(failure) if failure.exit() == Exit::Unreachable => {
                 away = true;

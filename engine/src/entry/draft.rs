@@ -1,0 +1,127 @@
+//! What is to be written: a draft becomes an entry when the engine has sealed
+//! it, given it its place and signed it.
+
+use std::fmt;
+
+use thingdb_format::{EntryId, ThingId};
+
+use super::json;
+use crate::error::Result;
+
+/// The media type of JSON (RFC 8259).
+pub const JSON: &str = "application/json";
+
+/// Something to write about a thing.
+///
+/// ```
+/// use thingdb::Draft;
+/// let draft = Draft::json("part-42", r#"{"temp":20.1}"#)?.action("inspect");
+/// assert_eq!(draft.thing(), "part-42");
+/// assert!(Draft::json("part-42", "{").is_err());
+/// # Ok::<(), thingdb::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Draft {
+    pub(crate) thing: ThingId,
+    pub(crate) media_type: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) action: Option<String>,
+    pub(crate) actor: Option<String>,
+    pub(crate) expect: Option<Expect>,
+    pub(crate) to: Option<Vec<String>>,
+    pub(crate) attachment: Option<(String, Vec<u8>)>,
+}
+
+impl Draft {
+    /// JSON data, kept as the text it is.
+    ///
+    /// # Errors
+    /// [`Error::Json`](crate::Error::Json) with line and column if it is not
+    /// JSON or repeats a member; [`Error::Invalid`](crate::Error::Invalid) for
+    /// the thing's id.
+    pub fn json(thing: &str, text: impl Into<Vec<u8>>) -> Result<Self> {
+        let data = text.into();
+        json::check(&data)?;
+        Self::bytes(thing, JSON, data)
+    }
+
+    /// Data of any media type (RFC 6838), up to about 16 MiB. An id or size
+    /// that is not allowed is refused here or when the draft is written.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid).
+    pub fn bytes(thing: &str, media_type: &str, data: impl Into<Vec<u8>>) -> Result<Self> {
+        Ok(Self {
+            thing: ThingId::new(thing)?,
+            media_type: media_type.into(),
+            data: data.into(),
+            action: None,
+            actor: None,
+            expect: None,
+            to: None,
+            attachment: None,
+        })
+    }
+
+    /// What is done to the thing: `create`, `update`, `retire`, or a word of
+    /// your own. Without it, `create` for the first entry and `update` after.
+    #[must_use]
+    pub fn action(mut self, action: &str) -> Self {
+        self.action = Some(action.into());
+        self
+    }
+
+    /// Who signs, by the name of an actor whose key is in the keyring.
+    /// Without it, the database's first actor.
+    #[must_use]
+    pub fn actor(mut self, name: &str) -> Self {
+        self.actor = Some(name.into());
+        self
+    }
+
+    /// Writes only if the thing is as expected.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = Some(expect);
+        self
+    }
+
+    /// Seals the entry to these peers instead of the audience that is set for
+    /// the thing, and to this node.
+    #[must_use]
+    pub fn to<I: IntoIterator<Item: Into<String>>>(mut self, peers: I) -> Self {
+        self.to = Some(peers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a document that goes with the data and is not data.
+    #[must_use]
+    pub fn attach(mut self, media_type: &str, document: impl Into<Vec<u8>>) -> Self {
+        self.attachment = Some((media_type.into(), document.into()));
+        self
+    }
+
+    /// The thing's id.
+    #[must_use]
+    pub fn thing(&self) -> &str {
+        self.thing.as_str()
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is printed ends up in logs; the data must not.
+        write!(f, "Draft({}, {}, {} bytes)", self.thing, self.media_type, self.data.len())
+    }
+}
+
+/// What a writer takes for granted (optimistic concurrency).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The thing has no entry.
+    Absent,
+    /// The thing has exactly this head.
+    Head(EntryId),
+    /// The thing has exactly these heads, in any order.
+    Heads(Vec<EntryId>),
+}

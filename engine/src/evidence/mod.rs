@@ -1,0 +1,3 @@
+//! Proofs that anyone checks, without a database.
+
+pub(crate) mod checkpoints;

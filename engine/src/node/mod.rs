@@ -1,0 +1,3 @@
+//! What every call works on.
+
+pub(crate) mod standing;

@@ -1,0 +1,753 @@
+//! The index: where the entries of a thing are.
+//!
+//! Everything here follows from the ledger and could be made anew from it.
+//! States of things are kept in memory as a write-back cache: a put changes
+//! memory only, and rows are written for many entries at once. After a crash
+//! the entries since the last written position are read again.
+//!
+//! A thing's *postings* tell for each entry its seq and ledger position, 64
+//! seqs to a chunk. The newest chunk lies in the state row, older ones in rows
+//! of their own, which are not touched any more unless a fork arrives late.
+//!
+//! A fork can be wide: many entries of one seq, and as many heads. No row grows
+//! with it. What is too much for the state row has rows of its own, the newest
+//! chunk as older ones have, heads by their positions. Of these only the rows
+//! that have changed are written.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use bincode::{Decode, Encode};
+use thingdb_format::{EntryId, ThingId, Time};
+
+use super::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
+use super::schema::{self, Tag, TagMap};
+use super::stored::{RowSeal, encode};
+use crate::entry::record::{Head, Rank};
+use crate::error::{Error, Result};
+use crate::heads::{OfEntry, Ranked, RankedHeads};
+use crate::storage::{Batch, Direction, Storage};
+
+/// Postings that the state row holds of the newest chunk. If there are more,
+/// they lie in rows as those of older chunks do.
+const TAIL_POSTINGS: usize = 128;
+
+/// Heads that the state row holds. If there are more, it holds none.
+const ROW_HEADS: usize = 32;
+
+/// Ledger positions whose heads share a row, if heads have rows of their own.
+const HEAD_POSITIONS: u64 = 64;
+
+/// What is put into one commit of rows before it leaves the rest to the next.
+const FLUSH_BYTES: u64 = 4 << 20;
+
+/// Postings that may wait in memory before rows are written.
+const MAX_UNWRITTEN: u64 = 16_384;
+
+/// Things whose rows are written together.
+const FLUSH_THINGS: usize = 256;
+
+/// An entry that no other follows, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct HeadPosting {
+    pub(crate) id: [u8; 32],
+    pub(crate) time: u64,
+    pub(crate) posting: Posting,
+}
+
+impl OfEntry for HeadPosting {
+    fn id(&self) -> EntryId {
+        EntryId(self.id)
+    }
+}
+
+impl HeadPosting {
+    /// The row in which it lies, if heads have rows of their own.
+    const fn row(&self) -> u64 {
+        self.posting.position / HEAD_POSITIONS
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { id: EntryId(self.id), seq: self.posting.seq, time: self.time() }
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time::from_micros(self.time).unwrap_or(Time::MAX)
+    }
+}
+
+impl Ranked for HeadPosting {
+    fn rank(&self) -> Rank {
+        self.head().rank()
+    }
+}
+
+/// The heads of a thing, and which of them are not as the rows have them.
+#[derive(Clone, Debug, Default)]
+struct HeadRows {
+    /// The rows that there are; none as long as the state row holds the heads.
+    present: BTreeSet<u64>,
+    /// Those whose heads have changed.
+    changed: BTreeSet<u64>,
+}
+
+/// What the index knows of one thing.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) thing: ThingId,
+    pub(crate) entries: u64,
+    pub(crate) heads: RankedHeads<HeadPosting>,
+    head_rows: HeadRows,
+    /// Number of the newest chunk.
+    last_chunk: u64,
+    /// Its postings.
+    tail: Chunk,
+    /// Older chunks that have changed since they were last written.
+    older: BTreeMap<u64, Chunk>,
+    /// Position of the first entry that is not in the rows.
+    unwritten_since: Option<u64>,
+    unwritten: u64,
+    /// Whether it has a row.
+    in_rows: bool,
+    used: AtomicU32,
+}
+
+/// The part of a state that lies in its row. Each thing has a head and each
+/// newest chunk a posting: if there are none here, they have rows of their own.
+#[derive(Encode, Decode)]
+struct StateRow {
+    thing: String,
+    entries: u64,
+    heads: Vec<HeadPosting>,
+    last_chunk: u64,
+    tail: Vec<Posting>,
+}
+
+impl Clone for State {
+    fn clone(&self) -> Self {
+        Self {
+            thing: self.thing.clone(),
+            entries: self.entries,
+            heads: self.heads.clone(),
+            head_rows: self.head_rows.clone(),
+            last_chunk: self.last_chunk,
+            tail: self.tail.clone(),
+            older: self.older.clone(),
+            unwritten_since: self.unwritten_since,
+            unwritten: self.unwritten,
+            in_rows: self.in_rows,
+            used: AtomicU32::new(self.used.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl State {
+    fn new(thing: ThingId) -> Self {
+        Self {
+            thing,
+            entries: 0,
+            heads: RankedHeads::default(),
+            head_rows: HeadRows::default(),
+            last_chunk: 0,
+            tail: Chunk::default(),
+            older: BTreeMap::new(),
+            unwritten_since: None,
+            unwritten: 0,
+            in_rows: false,
+            used: AtomicU32::new(0),
+        }
+    }
+
+    fn from_row(row: StateRow, storage: &dyn Storage, rows: &RowSeal, tag: &Tag) -> Result<Self> {
+        let mut state = Self {
+            entries: row.entries,
+            last_chunk: row.last_chunk,
+            in_rows: true,
+            ..Self::new(ThingId::new(&row.thing)?)
+        };
+        let mut heads = row.heads;
+        if heads.is_empty() {
+            for found in storage.scan(&schema::heads(tag), Direction::Forward) {
+                let (key, sealed) = found?;
+                let some: Vec<HeadPosting> = rows.open_value(&key, &sealed)?;
+                state.head_rows.present.extend(some.first().map(HeadPosting::row));
+                heads.extend(some);
+            }
+        }
+        state.heads = heads.into_iter().collect();
+        state.tail = match row.tail.is_empty() {
+            true => Chunk::load(storage, rows, tag, row.last_chunk)?,
+            false => Chunk::new(row.tail, 0),
+        };
+        if state.heads.len() == 0 || state.tail.postings.is_empty() {
+            return Err(Error::damaged("a thing's state row", "rows that belong to it are missing"));
+        }
+        Ok(state)
+    }
+
+    /// Puts its rows into `batch`, those that have changed.
+    fn put(&self, tag: &Tag, rows: &RowSeal, batch: &mut Batch) {
+        for (chunk, postings) in &self.older {
+            postings.put(tag, *chunk, rows, batch);
+        }
+        if self.has_tail_rows() {
+            self.tail.put(tag, self.last_chunk, rows, batch);
+        }
+        let mut by_row: BTreeMap<u64, Vec<HeadPosting>> = BTreeMap::new();
+        if self.has_head_rows() {
+            for head in self.heads.iter() {
+                by_row.entry(head.row()).or_default().push(*head);
+            }
+        }
+        for row in self.head_rows.present.iter().filter(|row| !by_row.contains_key(row)) {
+            batch.delete(schema::head_row(tag, *row));
+        }
+        for (row, heads) in by_row {
+            if self.head_rows.changed.contains(&row) || !self.head_rows.present.contains(&row) {
+                let key = schema::head_row(tag, row);
+                let value = rows.seal(&key, &encode(&heads));
+                batch.put(key, value);
+            }
+        }
+        let row = StateRow {
+            thing: self.thing.as_str().to_owned(),
+            entries: self.entries,
+            heads: if self.has_head_rows() { Vec::new() } else { self.heads.iter().copied().collect() },
+            last_chunk: self.last_chunk,
+            tail: if self.has_tail_rows() { Vec::new() } else { self.tail.postings.clone() },
+        };
+        let key = schema::state(tag);
+        let value = rows.seal(&key, &encode(&row));
+        batch.put(key, value);
+    }
+
+    /// What was put into the batch is in the rows.
+    fn written(&mut self) {
+        self.in_rows = true;
+        self.unwritten = 0;
+        self.unwritten_since = None;
+        self.older.clear();
+        self.tail.in_rows = if self.has_tail_rows() { self.tail.postings.len() } else { 0 };
+        self.head_rows.changed.clear();
+        let has_rows = self.has_head_rows();
+        self.head_rows.present = self.heads.iter().filter(|_| has_rows).map(HeadPosting::row).collect();
+    }
+
+    const fn has_tail_rows(&self) -> bool {
+        self.tail.postings.len() > TAIL_POSTINGS
+    }
+
+    fn has_head_rows(&self) -> bool {
+        self.heads.len() > ROW_HEADS
+    }
+
+    /// Takes in the newest entry: it follows some heads and is one.
+    fn put_head(&mut self, head: HeadPosting, prev: &[EntryId]) {
+        for id in prev {
+            if let Some(joined) = self.heads.remove(id) {
+                self.head_rows.changed.insert(joined.row());
+            }
+        }
+        self.head_rows.changed.insert(head.row());
+        self.heads.insert(head);
+        // Without rows, and far from having them, there is nothing to keep.
+        if self.head_rows.present.is_empty() && !self.has_head_rows() {
+            self.head_rows.changed.clear();
+        }
+    }
+
+    /// The head that every node with the same entries names.
+    pub(crate) fn latest(&self) -> Option<&HeadPosting> {
+        self.heads.latest()
+    }
+
+    /// The entries that no other follows.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = Head> {
+        self.heads.iter().map(HeadPosting::head)
+    }
+
+    /// The same, the latest first.
+    pub(crate) fn ranked_heads(&self) -> Vec<Head> {
+        self.heads.latest_first(None).map(HeadPosting::head).collect()
+    }
+
+    /// Greatest seq.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.tail.postings.last().map_or(0, |posting| posting.seq)
+    }
+}
+
+/// One entry as the index takes it in.
+pub(crate) struct Indexed<'a> {
+    pub(crate) thing: &'a ThingId,
+    pub(crate) tag: Tag,
+    pub(crate) id: EntryId,
+    pub(crate) time: Time,
+    pub(crate) prev: &'a [EntryId],
+    pub(crate) posting: Posting,
+    /// Whether it is known that the thing had no state before these entries.
+    pub(crate) is_new: bool,
+}
+
+/// The states of things, those in use in memory.
+pub(crate) struct Index {
+    states: RwLock<TagMap<Arc<State>>>,
+    /// Grows when states leave memory: what a reader loaded before must not be
+    /// put in their place.
+    evictions: AtomicU64,
+    round: AtomicU32,
+    /// States that memory should hold at most.
+    capacity: usize,
+    unwritten: std::sync::Mutex<Unwritten>,
+    things: AtomicU64,
+    /// Things that came since they were last listed; not noted before that.
+    new: std::sync::Mutex<Option<Vec<ThingId>>>,
+}
+
+/// What is not in the rows yet; touched by the committer only.
+#[derive(Default)]
+struct Unwritten {
+    postings: u64,
+    /// Things that have a row.
+    things_in_rows: u64,
+    order: BTreeSet<(u64, Tag)>,
+}
+
+impl Index {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            states: RwLock::default(),
+            evictions: AtomicU64::new(0),
+            round: AtomicU32::new(0),
+            capacity: capacity.max(1024),
+            unwritten: std::sync::Mutex::default(),
+            things: AtomicU64::new(0),
+            new: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What is known of the thing with `tag`.
+    pub(crate) fn state(&self, storage: &dyn Storage, rows: &RowSeal, tag: &Tag) -> Result<Option<Arc<State>>> {
+        let evictions = self.evictions.load(Ordering::Acquire);
+        if let Some(state) = self.read().get(tag) {
+            state.used.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
+            return Ok(Some(Arc::clone(state)));
+        }
+        let Some(state) = load_state(storage, rows, tag)? else { return Ok(None) };
+        let state = Arc::new(state);
+        let mut states = self.write();
+        if let Some(newer) = states.get(tag) {
+            return Ok(Some(Arc::clone(newer)));
+        }
+        if self.evictions.load(Ordering::Acquire) == evictions {
+            self.make_room(&mut states);
+            states.insert(*tag, Arc::clone(&state));
+        }
+        Ok(Some(state))
+    }
+
+    /// The postings of one chunk of a thing.
+    pub(crate) fn chunk<'s>(
+        &self,
+        storage: &dyn Storage,
+        rows: &RowSeal,
+        tag: &Tag,
+        state: &'s State,
+        chunk: u64,
+    ) -> Result<Cow<'s, [Posting]>> {
+        if chunk == state.last_chunk {
+            return Ok(Cow::Borrowed(&state.tail.postings));
+        }
+        match state.older.get(&chunk) {
+            Some(chunk) => Ok(Cow::Borrowed(&chunk.postings)),
+            None => Ok(Cow::Owned(Chunk::load(storage, rows, tag, chunk)?.postings)),
+        }
+    }
+
+    /// The postings with this seq.
+    pub(crate) fn postings_at<'s>(
+        &self,
+        storage: &dyn Storage,
+        rows: &RowSeal,
+        tag: &Tag,
+        state: &'s State,
+        seq: u64,
+    ) -> Result<Cow<'s, [Posting]>> {
+        Ok(match self.chunk(storage, rows, tag, state, seq / CHUNK_SEQS)? {
+            Cow::Borrowed(postings) => Cow::Borrowed(&postings[at_seq(postings, seq)]),
+            Cow::Owned(mut postings) => Cow::Owned(postings.drain(at_seq(&postings, seq)).collect()),
+        })
+    }
+
+    /// The postings with this seq and these first bytes of an id.
+    pub(crate) fn postings_of(
+        &self,
+        storage: &dyn Storage,
+        rows: &RowSeal,
+        tag: &Tag,
+        state: &State,
+        seq: u64,
+        id8: [u8; 8],
+    ) -> Result<Vec<Posting>> {
+        // A new entry stands behind all that is here: most of those that are
+        // looked for do.
+        if seq > state.last_seq() {
+            return Ok(Vec::new());
+        }
+        let number = seq / CHUNK_SEQS;
+        if number == state.last_chunk {
+            return Ok(state.tail.with_id(seq, id8));
+        }
+        match state.older.get(&number) {
+            Some(chunk) => Ok(chunk.with_id(seq, id8)),
+            None => Ok(Chunk::load(storage, rows, tag, number)?.with_id(seq, id8)),
+        }
+    }
+
+    /// Takes entries in that have just been committed. Those that are here
+    /// already are passed over, so that the ledger can be read again.
+    pub(crate) fn apply(&self, storage: &dyn Storage, rows: &RowSeal, entries: &[Indexed<'_>]) -> Result<()> {
+        // Whatever must be read is read before the lock is taken.
+        let absent: HashSet<Tag> = {
+            let states = self.read();
+            let old = entries.iter().filter(|entry| !entry.is_new);
+            old.map(|entry| entry.tag).filter(|tag| !states.contains_key(tag)).collect()
+        };
+        for tag in absent {
+            self.state(storage, rows, &tag)?;
+        }
+        let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
+        let mut states = self.write();
+        self.make_room(&mut states);
+        for entry in entries {
+            let loaded = match states.entry(entry.tag) {
+                std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    let known = if entry.is_new { None } else { load_state(storage, rows, &entry.tag)? };
+                    let state = match known {
+                        Some(state) => state,
+                        None => {
+                            self.things.fetch_add(1, Ordering::Relaxed);
+                            self.note_new(entry.thing);
+                            State::new(entry.thing.clone())
+                        }
+                    };
+                    free.insert(Arc::new(state))
+                }
+            };
+            let state = Arc::make_mut(loaded);
+            if !insert_posting(storage, rows, state, entry)? {
+                continue;
+            }
+            state.used.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
+            state.entries += 1;
+            state.unwritten += 1;
+            unwritten.postings += 1;
+            if state.unwritten_since.is_none() {
+                state.unwritten_since = Some(entry.posting.block());
+                unwritten.order.insert((entry.posting.block(), entry.tag));
+            }
+            let head = HeadPosting { id: entry.id.0, time: entry.time.micros(), posting: entry.posting };
+            state.put_head(head, entry.prev);
+        }
+        Ok(())
+    }
+
+    /// Rows for what waits in memory, oldest first, if more waits than may.
+    /// `end` is the size of the ledger. The batch must be committed before
+    /// [`Index::written`] is told.
+    pub(crate) fn due_rows(&self, rows: &RowSeal, end: u64) -> Option<Flush> {
+        let waiting = self.unwritten.lock().expect("no thread panics while it holds the index").postings;
+        (waiting > MAX_UNWRITTEN).then(|| self.rows(rows, end, FLUSH_THINGS)).flatten()
+    }
+
+    /// Rows for what waits in memory: the `most` things that have waited
+    /// longest.
+    pub(crate) fn rows(&self, rows: &RowSeal, end: u64, most: usize) -> Option<Flush> {
+        let unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
+        let states = self.read();
+        let mut tags: Vec<Tag> = Vec::new();
+        let mut batch = Batch::new();
+        let mut things = unwritten.things_in_rows;
+        for (_, tag) in unwritten.order.iter().take(most) {
+            if batch.bytes() >= FLUSH_BYTES {
+                break;
+            }
+            tags.push(*tag);
+            let Some(state) = states.get(tag) else { continue };
+            things += u64::from(!state.in_rows);
+            state.put(tag, rows, &mut batch);
+        }
+        let indexed = unwritten.order.iter().nth(tags.len()).map_or(end, |(since, _)| *since);
+        let progress = encode(&IndexedRow { position: indexed, things });
+        batch.put(schema::INDEXED, rows.seal(schema::INDEXED, &progress));
+        (!tags.is_empty()).then_some(Flush { batch, tags })
+    }
+
+    /// The rows for these things were committed.
+    pub(crate) fn written(&self, tags: &[Tag]) {
+        let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
+        let mut states = self.write();
+        for tag in tags {
+            let Some(state) = states.get_mut(tag) else { continue };
+            let state = Arc::make_mut(state);
+            if let Some(since) = state.unwritten_since {
+                unwritten.order.remove(&(since, *tag));
+            }
+            unwritten.postings -= state.unwritten;
+            unwritten.things_in_rows += u64::from(!state.in_rows);
+            state.written();
+        }
+    }
+
+    /// Forgets everything: the rows are gone.
+    pub(crate) fn clear(&self) {
+        let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
+        *unwritten = Unwritten::default();
+        self.evictions.fetch_add(1, Ordering::Release);
+        self.write().clear();
+        self.things.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets states go that were not used for a while, if there are too many.
+    fn make_room(&self, states: &mut TagMap<Arc<State>>) {
+        if states.len() <= self.capacity {
+            return;
+        }
+        let round = self.round.fetch_add(1, Ordering::Relaxed);
+        self.evictions.fetch_add(1, Ordering::Release);
+        states.retain(|_, state| state.unwritten_since.is_some() || state.used.load(Ordering::Relaxed) == round);
+        if states.len() > self.capacity {
+            states.retain(|_, state| state.unwritten_since.is_some());
+        }
+    }
+
+    /// Notes a thing for the next listing, if there was a listing before.
+    fn note_new(&self, thing: &ThingId) {
+        let mut new = self.new.lock().expect("no thread panics while it holds the new things");
+        if let Some(new) = new.as_mut() {
+            new.push(thing.clone());
+        }
+    }
+
+    /// The things that came since this was last called; from the first call on
+    /// they are noted.
+    pub(crate) fn take_new(&self) -> Vec<ThingId> {
+        let mut new = self.new.lock().expect("no thread panics while it holds the new things");
+        new.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Things in the index.
+    pub(crate) fn things(&self) -> u64 {
+        self.things.load(Ordering::Relaxed)
+    }
+
+    /// Takes over how many things have rows, at opening.
+    pub(crate) fn set_things(&self, things: u64) {
+        self.things.store(things, Ordering::Relaxed);
+        self.unwritten.lock().expect("no thread panics while it holds the index").things_in_rows = things;
+    }
+
+    /// The states that are not in the rows yet.
+    pub(crate) fn unwritten_states(&self) -> Vec<(Tag, Arc<State>)> {
+        let states = self.read();
+        states
+            .iter()
+            .filter(|(_, state)| state.unwritten_since.is_some())
+            .map(|(tag, state)| (*tag, Arc::clone(state)))
+            .collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, TagMap<Arc<State>>> {
+        self.states.read().expect("no thread panics while it holds the index")
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, TagMap<Arc<State>>> {
+        self.states.write().expect("no thread panics while it holds the index")
+    }
+}
+
+/// Rows to commit, and the things they are of.
+pub(crate) struct Flush {
+    pub(crate) batch: Batch,
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Whether the posting was not there before.
+fn insert_posting(storage: &dyn Storage, rows: &RowSeal, state: &mut State, entry: &Indexed<'_>) -> Result<bool> {
+    let chunk = entry.posting.seq / CHUNK_SEQS;
+    if state.entries == 0 || chunk > state.last_chunk {
+        if !state.tail.postings.is_empty() {
+            state.older.insert(state.last_chunk, std::mem::take(&mut state.tail));
+        }
+        state.last_chunk = chunk;
+    }
+    let postings = if chunk == state.last_chunk {
+        &mut state.tail
+    } else {
+        match state.older.entry(chunk) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(free) => {
+                let loaded = Chunk::load(storage, rows, &entry.tag, chunk)?;
+                // Reading the ledger again finds what is there; that alone must
+                // not make the chunk one that waits to be written.
+                if loaded.postings.iter().any(|posting| posting.position == entry.posting.position) {
+                    return Ok(false);
+                }
+                free.insert(loaded)
+            }
+        }
+    };
+    Ok(postings.insert(entry.posting))
+}
+
+fn load_state(storage: &dyn Storage, rows: &RowSeal, tag: &Tag) -> Result<Option<State>> {
+    let key = schema::state(tag);
+    storage.get(&key)?.map(|sealed| open_state(storage, rows, tag, &sealed)).transpose()
+}
+
+/// Opens a state row, and the rows that belong to it.
+pub(crate) fn open_state(storage: &dyn Storage, rows: &RowSeal, tag: &Tag, sealed: &[u8]) -> Result<State> {
+    State::from_row(rows.open_value(&schema::state(tag), sealed)?, storage, rows, tag)
+}
+
+/// The thing whose state row this is.
+pub(crate) fn thing_of_state(rows: &RowSeal, key: &[u8], sealed: &[u8]) -> Result<ThingId> {
+    let row: StateRow = rows.open_value(key, sealed)?;
+    Ok(ThingId::new(&row.thing)?)
+}
+
+/// How far the rows go.
+#[derive(Default, Encode, Decode)]
+pub(crate) struct IndexedRow {
+    /// Entries below this position are in the rows.
+    pub(crate) position: u64,
+    /// Things that have a row.
+    pub(crate) things: u64,
+}
+
+/// How far the rows go, as they say.
+pub(crate) fn indexed(storage: &dyn Storage, rows: &RowSeal) -> Result<IndexedRow> {
+    let sealed = storage.get(schema::INDEXED)?;
+    sealed.map_or_else(|| Ok(IndexedRow::default()), |sealed| rows.open_value(schema::INDEXED, &sealed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::SealKey;
+    use crate::storage::memory::MemoryStorage;
+    use crate::store::postings::{CROWDED, chunks};
+    use crate::store::schema::MAX_ROW_BYTES;
+    use thingdb_format::Hash;
+
+    const TAG: Tag = Tag([7; 16]);
+
+    struct Bench {
+        storage: MemoryStorage,
+        rows: RowSeal,
+        index: Index,
+        thing: ThingId,
+        position: u64,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let rows = RowSeal::new(SealKey::new(&[7; 32]));
+            let (storage, index) = (MemoryStorage::new(), Index::new(1024));
+            Self { storage, rows, index, thing: ThingId::new("wide").unwrap(), position: 0 }
+        }
+
+        /// The next entry of the ledger, with this seq and prev.
+        fn put(&mut self, seq: u64, prev: &[EntryId]) -> EntryId {
+            let position = self.position;
+            self.position += 1;
+            let id = EntryId(Hash::of(&position.to_be_bytes()).0);
+            let id8 = *id.0.first_chunk().unwrap();
+            let time = Time::from_micros(position).unwrap();
+            let posting = Posting { seq, position, slot: 0, id8 };
+            let is_new = position == 0;
+            let entry = Indexed { thing: &self.thing, tag: TAG, id, time, prev, posting, is_new };
+            self.index.apply(&self.storage, &self.rows, &[entry]).unwrap();
+            id
+        }
+
+        fn state(&self, index: &Index) -> Arc<State> {
+            index.state(&self.storage, &self.rows, &TAG).unwrap().unwrap()
+        }
+
+        /// Writes rows, and holds what they say against memory. Returns how
+        /// many head rows there are.
+        fn write(&self) -> usize {
+            let flush = self.index.rows(&self.rows, self.position, FLUSH_THINGS).unwrap();
+            self.storage.commit(flush.batch).unwrap();
+            self.index.written(&flush.tags);
+            let reopened = Index::new(1024);
+            let (here, there) = (self.state(&self.index), self.state(&reopened));
+            let heads = |state: &State| {
+                let mut heads: Vec<HeadPosting> = state.heads.iter().copied().collect();
+                heads.sort_unstable_by_key(HeadPosting::rank);
+                heads
+            };
+            assert_eq!(heads(&here), heads(&there));
+            assert_eq!((here.entries, here.last_seq()), (there.entries, there.last_seq()));
+            for chunk in chunks(1, here.last_seq()) {
+                let of = |index: &Index, state| index.chunk(&self.storage, &self.rows, &TAG, state, chunk).unwrap();
+                let listed = of(&reopened, &there).into_owned();
+                assert_eq!(of(&self.index, &here), listed);
+                for posting in listed.first().into_iter().chain(listed.last()) {
+                    let (seq, id8) = (posting.seq, posting.id8);
+                    let found = reopened.postings_of(&self.storage, &self.rows, &TAG, &there, seq, id8).unwrap();
+                    assert_eq!(found, [*posting]);
+                }
+            }
+            let all = self.storage.scan(&crate::storage::KeyRange::all(), Direction::Forward);
+            assert!(all.map(|row| row.unwrap().1.len()).all(|bytes| bytes <= MAX_ROW_BYTES));
+            self.storage.scan(&schema::heads(&TAG), Direction::Forward).count()
+        }
+    }
+
+    #[test]
+    fn a_wide_fork_lies_in_rows_of_bounded_size_and_comes_back() {
+        let mut bench = Bench::new();
+        let root = bench.put(1, &[]);
+        assert_eq!(bench.write(), 0);
+        // Wider than any row: heads, and postings of one seq.
+        let mut heads: Vec<EntryId> = Vec::new();
+        for n in 0..CROWDED + 100 {
+            heads.push(bench.put(2, &[root]));
+            if n % 199 == 0 || (n % 5 == 0 && n < 2 * ROW_HEADS) {
+                bench.write();
+            }
+        }
+        assert!(bench.write() > heads.len() / HEAD_POSITIONS as usize / 2);
+        // The fork goes on, and its postings are those of an older chunk.
+        let mut last = *heads.last().unwrap();
+        for seq in 3..3 * CHUNK_SEQS {
+            last = bench.put(seq, &[last]);
+            if seq % 60 == 0 {
+                bench.write();
+            }
+        }
+        heads.pop();
+        for n in 0..100 {
+            heads.push(bench.put(2, &[root]));
+            if n % 40 == 0 {
+                bench.write();
+            }
+        }
+        heads.push(last);
+        // Joined, it takes up no rows.
+        let mut seq = 3 * CHUNK_SEQS;
+        while heads.len() > 1 {
+            let joined: Vec<EntryId> = heads.drain(heads.len().saturating_sub(20)..).collect();
+            heads.push(bench.put(seq, &joined));
+            seq += 1;
+            let rows = bench.write();
+            assert_eq!(rows == 0, heads.len() <= ROW_HEADS, "{rows} rows for {} heads", heads.len());
+        }
+        assert_eq!(bench.state(&bench.index).heads.len(), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! `thingdb verify`: recomputes everything from the bytes.
+
+mod files;
+
+use std::io::Read;
+
+use serde::Serialize;
+use thingdb::{Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
+
+use crate::cli::command::migrate::{OriginalJson, original_lines};
+use crate::cli::context::Context;
+use crate::cli::input;
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::find;
+use crate::text::{counted, grouped, printable};
+use crate::view::counts::SizeJson;
+use crate::view::id;
+use crate::view::paint::{Paint, Painted};
+use files::is_stream;
+
+/// Longest checkpoint that is read; the format's own limit.
+const MAX_NOTE_BYTES: u64 = 65_536;
+
+/// Problems that are shown on a terminal.
+const MAX_SHOWN: usize = 20;
+
+/// Arguments of `thingdb verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  thingdb verify                               everything
+  thingdb verify part-42                       one thing
+  thingdb checkpoint -o ~/elsewhere/things.checkpoint
+  thingdb verify --checkpoint ~/elsewhere/things.checkpoint
+  thingdb verify part-42 --checkpoint ~/elsewhere/things.checkpoint
+  thingdb verify plant.ndjson.zst --card @plant.card --checkpoint kept.checkpoint
+  ssh plant thingdb export | thingdb verify - --card @plant.card
+
+Without --checkpoint it finds every entry that was altered, and a cut that the
+database itself remembers. That a whole directory was set back to an older
+state shows only against a checkpoint that was kept elsewhere.
+
+With a file of entries (- for stdin, @FILE, or a name that ends as those of
+streams do) no database, passphrase or network is needed: every line is checked,
+the links between entries, and whether it is the whole ledger that its node
+signed. --card says whom you trust. What it cannot tell it lists.
+
+Exit code 4 if anything does not hold; 6 if a file holds and is not the whole
+ledger, or if a checkpoint of another node cannot be compared.")]
+pub(crate) struct Args {
+    /// Only this thing; or files of entries, - for stdin
+    #[arg(value_name = "THING|FILE")]
+    what: Vec<String>,
+
+    /// Only this thing, also if its name is like that of a file
+    #[arg(long, value_name = "THING", conflicts_with_all = ["what", "card"])]
+    thing: Option<String>,
+
+    /// With files: the card of a node that you trust, @FILE to read it from a file
+    #[arg(long, value_name = "CARD", requires = "what")]
+    card: Vec<String>,
+
+    /// Compare with a checkpoint that was kept elsewhere; - for stdin
+    ///
+    /// With a thing, its entries are looked for in it; that none of them is missing only the whole
+    /// ledger shows.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<String>,
+}
+
+/// The result, and the members of its JSON.
+#[derive(Serialize)]
+struct ReportJson<'a> {
+    ok: bool,
+    entries: u64,
+    things: u64,
+    actors: u64,
+    stubs: u64,
+    undecryptable: u64,
+    forked: u64,
+    problems: Vec<ProblemJson>,
+    problems_total: u64,
+    checkpoint: SizeJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<OtherJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<OriginalJson<'a>>,
+}
+
+/// What can be told of the checkpoint of another node.
+#[derive(Serialize)]
+struct OtherJson {
+    origin: String,
+    name: String,
+    size: u64,
+    holds: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    verdict: String,
+    thing: Option<String>,
+    seq: Option<u64>,
+    id: Option<String>,
+    position: Option<u64>,
+    detail: String,
+}
+
+impl Args {
+    /// Whether files are checked, and no database.
+    pub(crate) fn is_of_files(&self) -> bool {
+        !self.card.is_empty() || self.what.iter().any(|what| is_stream(what))
+    }
+
+    fn thing(&self) -> Option<&str> {
+        self.thing.as_deref().or_else(|| self.what.first().map(String::as_str))
+    }
+}
+
+/// Verifies and prints the report.
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
+    if args.is_of_files() {
+        return files::run(context, &args.what, &args.card, note.as_deref());
+    }
+    if args.what.len() > 1 {
+        return Err(Failure::usage("one thing at a time").hint("thingdb verify @FILE @FILE, if these are files"));
+    }
+    let db = context.open()?;
+    if let Some(thing) = args.thing()
+        && db.heads(thing)?.is_empty()
+    {
+        return Err(find::no_thing(&*db, thing));
+    }
+    let mut meter = context.meter("verifying");
+    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let is_wanted = || !context.console.is_interrupted();
+    let mut options = VerifyOptions::new().progress(&mut progress).while_wanted(&is_wanted);
+    if let Some(thing) = args.thing() {
+        options = options.thing(thing);
+    }
+    if let Some(note) = &note {
+        options = options.checkpoint(note);
+    }
+    let report = db.verify(options)?;
+    meter.end(report.entries, 0);
+    let said = say(context, &report);
+    if report.is_ok() {
+        return said.and_then(|()| conclude_other(&report));
+    }
+    // A reader of the output that went away does not make it verify.
+    said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
+    Err(failure(args, &report))
+}
+
+fn say(context: &Context, report: &Report) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(&ReportJson::new(report));
+    }
+    let mut text = context.output.text();
+    for problem in report.problems.iter().take(MAX_SHOWN) {
+        text.line(&context.output.painted(&place(problem)))?;
+        text.line(&format!("    {}", printable(&problem.detail)))?;
+    }
+    let more = report.problems_total.saturating_sub(MAX_SHOWN as u64);
+    if more > 0 {
+        text.line(&format!("and {} more; --json lists the first thousand", grouped(more)))?;
+    }
+    let (paint, verdict) = if report.is_ok() { (Paint::Good, "ok") } else { (Paint::Bad, "NOT ok") };
+    let verdict = Painted::default().and(paint, verdict).and(Paint::Plain, format!("  {}", summary(report)));
+    text.line(&context.output.painted(&verdict))?;
+    text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    if let Some(other) = report.other.as_ref().filter(|other| other.holds) {
+        let (name, size) = (printable(&other.name), counted(other.size, "entry", "entries"));
+        text.line(&format!("    the checkpoint of {name} holds: the {size} that it counts are here, in its order"))?;
+    }
+    let mut original = report.original.iter().flat_map(original_lines);
+    original.try_for_each(|line| text.line(&line))?;
+    text.end()
+}
+
+fn summary(report: &Report) -> String {
+    let mut parts = vec![
+        counted(report.entries, "entry", "entries"),
+        counted(report.things, "thing", "things"),
+        counted(report.actors, "actor", "actors"),
+    ];
+    let mut add = |count: u64, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(counted(count, one, many));
+        }
+    };
+    add(report.forked, "forked thing", "forked things");
+    add(report.stubs, "stub", "stubs");
+    add(report.undecryptable, "entry that this node cannot decrypt", "entries that this node cannot decrypt");
+    add(report.problems_total, "problem", "problems");
+    parts.join(", ")
+}
+
+/// Nothing is wrong here; whether the ledger of another node is here may not be
+/// known.
+fn conclude_other(report: &Report) -> Outcome {
+    let Some(other) = report.other.as_ref().filter(|other| !other.holds) else { return Ok(()) };
+    let name = printable(&other.name);
+    let fact = format!("whether the ledger of {name} grew out of this checkpoint cannot be told from this database");
+    Err(Failure::new(Exit::Partly, "cannot-tell", fact)
+        .cause("its entries are not here in its order, or not all of them")
+        .hint(format!("get an export of everything from {name}: thingdb verify FILE --card @CARD --checkpoint NOTE")))
+}
+
+/// What is wrong and where, as far as it is known.
+fn place(problem: &Problem) -> Painted {
+    let thing = problem.thing.as_ref().map(|thing| printable(thing.as_str()).into_owned());
+    let parts = [
+        Some(String::new()),
+        thing,
+        problem.seq.map(|seq| format!("#{seq}")),
+        problem.id.as_ref().map(id::short),
+        problem.position.map(|position| format!("(ledger position {position})")),
+    ];
+    let place = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
+    Painted::default().and(Paint::Bad, problem.verdict.to_string()).and(Paint::Plain, place)
+}
+
+fn failure(args: &Args, report: &Report) -> Failure {
+    let what = args.thing().unwrap_or("the database");
+    let count = counted(report.problems_total, "problem", "problems");
+    let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
+    if report.problems.iter().all(|problem| problem.verdict == Verdict::WithdrawnActor) {
+        return failure
+            .cause("the signatures hold; trust in who signed was withdrawn, and what is stored stays")
+            .hint("thingdb actor ls tells in whom and when; thingdb actor trust NAME takes it back");
+    }
+    if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
+        return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
+    }
+    failure.hint("keep a copy of the directory as it is, then compare with a backup or a peer")
+}
+
+/// A checkpoint from a file or stdin.
+fn read_note(context: &Context, path: &str) -> Outcome<String> {
+    let mut note = Vec::new();
+    let read = context.console.source(path)?.take(MAX_NOTE_BYTES).read_to_end(&mut note);
+    read.map_err(|problem| Failure::file(path, &problem))?;
+    let name = if path == "-" { "stdin" } else { path };
+    let refused = |problem: String| {
+        Failure::usage(format!("{name} is no checkpoint: {problem}")).hint("thingdb checkpoint -o FILE makes one")
+    };
+    let note = String::from_utf8(input::unmarked(note)?).map_err(|_| refused("it is not text".to_owned()))?;
+    SignedCheckpoint::parse(&note).map_err(|problem| refused(problem.to_string()))?;
+    Ok(note)
+}
+
+impl<'a> ReportJson<'a> {
+    fn new(report: &'a Report) -> Self {
+        let problem = |problem: &Problem| ProblemJson {
+            verdict: problem.verdict.to_string(),
+            thing: problem.thing.as_ref().map(ToString::to_string),
+            seq: problem.seq,
+            id: problem.id.as_ref().map(ToString::to_string),
+            position: problem.position,
+            detail: problem.detail.clone(),
+        };
+        Self {
+            ok: report.is_ok(),
+            entries: report.entries,
+            things: report.things,
+            actors: report.actors,
+            stubs: report.stubs,
+            undecryptable: report.undecryptable,
+            forked: report.forked,
+            problems: report.problems.iter().map(problem).collect(),
+            problems_total: report.problems_total,
+            checkpoint: SizeJson { size: report.size, root: report.root },
+            other: report.other.as_ref().map(|other| OtherJson {
+                origin: other.origin.to_string(),
+                name: other.name.clone(),
+                size: other.size,
+                holds: other.holds.then_some(true),
+            }),
+            original: report.original.as_ref().map(OriginalJson::new),
+        }
+    }
+}

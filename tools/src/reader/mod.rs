@@ -1,0 +1,170 @@
+//! What commands that read ask: the same of a database that is open here and of
+//! a server.
+
+pub(crate) mod database;
+mod failure;
+pub(crate) mod find;
+mod grown;
+pub(crate) mod heads;
+mod here;
+mod pages;
+mod server;
+pub(crate) mod step;
+mod stream;
+pub(crate) mod unreadable;
+
+use std::io::Write;
+use std::ops::Deref;
+
+use thingdb::{EntryId, Passphrase, SignedCheckpoint, ThingInfo, Time};
+
+use crate::error::Outcome;
+use crate::view::counts::Counts;
+use crate::view::entry::Entry;
+use crate::view::fork::ForkJson;
+use crate::view::span::Span;
+use database::Database;
+
+pub(crate) use server::{Pin, Server};
+
+/// Entries, one after the other.
+pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
+
+/// Things, one after the other.
+pub(crate) type Things<'a> = Box<dyn Iterator<Item = Outcome<ThingInfo>> + 'a>;
+
+/// Forks, one after the other, in the order of the things' names.
+pub(crate) type Forks<'a> = Box<dyn Iterator<Item = Outcome<ForkJson>> + 'a>;
+
+/// The part of a history that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// By seq or time.
+    pub(crate) span: Span,
+    /// From which end.
+    pub(crate) newest_first: bool,
+    /// At most this many.
+    pub(crate) most: usize,
+}
+
+/// The things that are wanted, in the order of their names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listing<'a> {
+    /// Their names begin so.
+    pub(crate) prefix: &'a str,
+    /// Only those after this one.
+    pub(crate) after: Option<&'a str>,
+    /// Whether each is retired is to be looked for.
+    pub(crate) retired: bool,
+    /// At most this many.
+    pub(crate) most: usize,
+}
+
+/// The stream that is wanted.
+pub(crate) struct Wanted<'a> {
+    /// From this ledger position on.
+    pub(crate) since: Option<u64>,
+    /// Of things whose names begin so.
+    pub(crate) prefix: Option<&'a str>,
+    /// What this peer may read.
+    pub(crate) to: Option<&'a str>,
+    /// Without the stubs.
+    pub(crate) only_addressed: bool,
+    /// As frames, not lines.
+    pub(crate) binary: bool,
+    /// Sealed to this passphrase, too.
+    pub(crate) archive: Option<&'a Passphrase>,
+    /// Whether somebody still wants it, to be asked now and then.
+    pub(crate) is_wanted: &'a dyn Fn() -> bool,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Exported {
+    /// Entries in the stream.
+    pub(crate) entries: u64,
+    /// What to give to `since` the next time.
+    pub(crate) next_position: u64,
+    /// Bytes of the stream.
+    pub(crate) bytes: u64,
+    /// Entries that could not be read.
+    pub(crate) lost: u64,
+    /// Where they are.
+    pub(crate) holes: Vec<thingdb::Hole>,
+}
+
+/// The entries that an abbreviated id names.
+pub(crate) enum Found {
+    /// None.
+    Nothing,
+    /// This one.
+    One(Box<Entry>),
+    /// Several, by their ids.
+    Several(Vec<EntryId>),
+}
+
+/// Something that can be read.
+pub(crate) trait Reader {
+    /// The latest entry of a thing.
+    fn latest(&self, thing: &str) -> Outcome<Option<Entry>>;
+    /// The entry that was the latest at a time.
+    fn as_of(&self, thing: &str, time: Time) -> Outcome<Option<Entry>>;
+    /// The entries with a seq: several where a thing has forked.
+    fn with_seq(&self, thing: &str, seq: u64) -> Outcome<Vec<Entry>>;
+    /// The entry with an id.
+    fn with_id(&self, id: &EntryId) -> Outcome<Option<Entry>>;
+    /// The entries whose ids begin with these lower-case hex digits.
+    fn find(&self, digits: &str) -> Outcome<Found>;
+    /// A part of the history of a thing; nothing if there is no such thing.
+    fn history(&self, thing: &str, part: Part) -> Outcome<Option<Entries<'_>>>;
+    /// Things by name.
+    fn things(&self, listing: Listing<'_>) -> Outcome<Things<'_>>;
+    /// Names like that of a thing that is not there.
+    fn similar(&self, thing: &str) -> Outcome<Vec<String>>;
+    /// What is stored, in numbers.
+    fn counts(&self) -> Outcome<Counts>;
+    /// The signed state of the ledger.
+    fn checkpoint(&self) -> Outcome<SignedCheckpoint>;
+    /// Why the ledger cannot be what became of a checkpoint that was kept;
+    /// nothing if it can.
+    fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>>;
+    /// Things with several heads, or the one that is named if it has.
+    fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>>;
+    /// Writes a stream of entries. Tells how far it is: entries, of how many,
+    /// bytes.
+    fn export(
+        &self,
+        wanted: &Wanted<'_>,
+        out: &mut dyn Write,
+        tell: &mut dyn FnMut(u64, u64, u64),
+    ) -> Outcome<Exported>;
+}
+
+/// What a command reads.
+pub(crate) enum Source {
+    /// A database that is open here.
+    Here(Database),
+    /// A server.
+    There(Box<Server>),
+}
+
+impl Source {
+    /// Ends reading: what a checkpoint may have written is durable.
+    pub(crate) fn close(self) -> Outcome {
+        match self {
+            Self::Here(db) => Ok(db.close()?),
+            Self::There(_) => Ok(()),
+        }
+    }
+}
+
+impl Deref for Source {
+    type Target = dyn Reader;
+
+    fn deref(&self) -> &(dyn Reader + 'static) {
+        match self {
+            Self::Here(db) => &**db,
+            Self::There(server) => &**server,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! How entries, things, forks, counts and times look, as JSON and as text, and
+//! how people spell them. The server answers with the same JSON.
+
+pub(crate) mod as_text;
+pub(crate) mod counts;
+pub(crate) mod entry;
+pub(crate) mod fork;
+pub(crate) mod graph;
+pub(crate) mod id;
+pub(crate) mod original;
+pub(crate) mod paint;
+pub(crate) mod patch;
+pub(crate) mod pointer;
+pub(crate) mod pretty;
+pub(crate) mod record;
+pub(crate) mod similar;
+pub(crate) mod span;
+pub(crate) mod table;
+pub(crate) mod told;
+pub(crate) mod when;
+pub(crate) mod whole;
