@@ -32,6 +32,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use rand::RngExt;
 use sha2::{Digest, Sha256};
 
 use super::super::StorageError;
@@ -41,7 +42,7 @@ use super::frame::{self, Head, Kind, Place};
 use super::reader::head_of;
 use super::rewrite::Rewrite;
 use super::walk::{Step, Walk};
-use super::{Journal, io_error, lock, new_head};
+use super::{Journal, io_error, lock};
 use crate::disk::{Access, open_file};
 
 /// Keys that are looked at together, unless one file has more: about 64 bytes of
@@ -379,7 +380,7 @@ impl Group<'_> {
         };
         let Some(old) = old else { return Ok(0) };
         self.check_room(&path, old_bytes)?;
-        let head = FileHead { salt: new_head(old.database, old.first, old.previous).salt, ..old };
+        let head = FileHead { salt: rand::rng().random(), ..old };
         let made = Unfinished::create(&self.journal.dir, &head)?;
         let mut out = Rewrite::new(&made, &head, self.until);
         let mut replaced: Option<(u64, u64)> = None;

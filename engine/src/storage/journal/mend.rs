@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::super::StorageError;
-use super::file::{Unfinished, file_name, list};
+use super::file::{FileHead, Unfinished, file_name, list};
 use super::frame::Kind;
 use super::reader::{self, head_of};
 use super::rewrite::Rewrite;
@@ -41,15 +41,17 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let head = new_head(self.database, first, previous);
-        let made = Unfinished::create(&self.dir, &head)?;
         let is_old = old.is_some();
         let walk = match old {
             Some(file) => walk_of(file, first, limit).map_err(io_error("read", &path))?,
             None => None,
         };
+        // That of the newest file counts, which is not this one.
+        let generation = walk.as_ref().map_or(0, |(_, old, _)| old.generation);
+        let head = new_head(self.database, generation, first, previous);
+        let made = Unfinished::create(&self.dir, &head)?;
         match walk {
-            Some((mut walk, level)) => {
+            Some((mut walk, _, level)) => {
                 let mut out = Rewrite::new(&made, &head, level.max(limit - 1));
                 while let Some(step) = walk.step().map_err(io_error("read", &path))? {
                     match step {
@@ -83,15 +85,15 @@ impl Journal {
     }
 }
 
-/// A walk over a file whose header is whole, and its level.
-fn walk_of(file: File, first: u64, limit: u64) -> io::Result<Option<(Walk, u64)>> {
+/// A walk over a file whose header is whole, that header, and the file's level.
+fn walk_of(file: File, first: u64, limit: u64) -> io::Result<Option<(Walk, FileHead, u64)>> {
     let Some(head) = head_of(&file, first)?.0 else { return Ok(None) };
     let level = reader::level(file.try_clone()?, &head, Some(limit))?;
-    Ok(Some((Walk::new(file, &head, Some(limit)), level)))
+    Ok(Some((Walk::new(file, &head, Some(limit)), head, level)))
 }
 
 /// A name under which the file stays when another one takes its place.
-fn keep_damaged(path: &Path) -> Result<(), StorageError> {
+pub(super) fn keep_damaged(path: &Path) -> Result<(), StorageError> {
     for n in 0_u32.. {
         let end = if n == 0 { "damaged".to_owned() } else { format!("damaged-{n}") };
         let kept = path.with_extension(end);

@@ -5,11 +5,12 @@
 //! the tree `marks`, under the empty key
 //!   [16] which journal the rows come from
 //!   [8]  the last frame of which sled has everything, big-endian
+//!   [4]  the generation of the journal, big-endian
 //!   [8]  the level of the journal when sled was built from it, big-endian
 //!   [8]  bytes of rows that were replaced or deleted since the journal was looked
 //!        through for them, big-endian
 //!
-//! The last two were absent once, and are 0 then.
+//! The last three were absent once, and are 0 then.
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(crate) struct Marks {
     pub(crate) database: [u8; 16],
     /// The last frame of which everything is here.
     pub(crate) sequence: u64,
+    /// The generation of the journal in which that frame has this sequence.
+    pub(crate) generation: u32,
     /// The level that the journal had when this was built from it: nothing is here
     /// that was left out up to there.
     pub(crate) level: u64,
@@ -38,22 +41,18 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Of a store that has nothing yet, for a journal of this level.
-    pub(crate) fn new(database: [u8; 16], level: u64) -> Self {
-        Self { database, sequence: 0, level, replaced_bytes: 0 }
-    }
-
     /// Whether a row may be here that the journal says no more to be deleted.
     pub(crate) fn is_before(&self, level: u64) -> bool {
         self.sequence.max(self.level) < level
     }
 
-    fn to_bytes(self) -> [u8; 40] {
-        let mut bytes = [0; 40];
+    fn to_bytes(self) -> [u8; 44] {
+        let mut bytes = [0; 44];
         bytes[..16].copy_from_slice(&self.database);
         bytes[16..24].copy_from_slice(&self.sequence.to_be_bytes());
-        bytes[24..32].copy_from_slice(&self.level.to_be_bytes());
-        bytes[32..].copy_from_slice(&self.replaced_bytes.to_be_bytes());
+        bytes[24..28].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[28..36].copy_from_slice(&self.level.to_be_bytes());
+        bytes[36..].copy_from_slice(&self.replaced_bytes.to_be_bytes());
         bytes
     }
 
@@ -61,12 +60,15 @@ impl Marks {
         let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
         let (database, rest) = bytes.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;
-        let marks = Self { sequence: number(sequence), ..Self::new(*database, 0) };
-        if rest.is_empty() {
-            return Some(marks);
+        let sequence = number(sequence);
+        let mut marks = Self { database: *database, sequence, generation: 0, level: 0, replaced_bytes: 0 };
+        if let Some((generation, rest)) = rest.split_first_chunk() {
+            marks.generation = u32::from_be_bytes(*generation);
+            if let Some((level, rest)) = rest.split_first_chunk() {
+                (marks.level, marks.replaced_bytes) = (number(level), number(rest.try_into().ok()?));
+            }
         }
-        let (level, rest) = rest.split_first_chunk()?;
-        Some(Self { level: number(level), replaced_bytes: number(rest.try_into().ok()?), ..marks })
+        Some(marks)
     }
 }
 

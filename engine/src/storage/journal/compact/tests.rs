@@ -8,7 +8,7 @@ use std::thread;
 
 use super::super::super::view::View;
 use super::super::super::{Change, Direction, KeyRange, Storage};
-use super::super::copy::Plan;
+use super::super::copy::{Doubt, NEXT, Plan};
 use super::super::{Hole, JournalOptions, Piece, read};
 use super::*;
 
@@ -328,7 +328,7 @@ fn a_view_beside_a_compaction_is_of_one_moment() {
             let rows: Model = view.scan(&KeyRange::all(), Direction::Forward).map(Result::unwrap).collect();
             assert_eq!(view.holes(), []);
             assert!(rows == numbered_up_to(view.last()), "up to {}", view.last());
-            let copied = Plan::new(&at("journal"), &at("copy"), u64::MAX).unwrap().run().unwrap();
+            let copied = Plan::new(&at("journal"), &at("copy"), u64::MAX, Doubt::Some(&[])).unwrap().run().unwrap();
             assert_eq!(copied.holes, []);
             assert!(state(&at("copy")) == (numbered_up_to(copied.next - 1), Vec::new()), "up to {}", copied.next);
             copies += 1;
@@ -362,17 +362,17 @@ fn a_copy_of_a_journal_that_is_compacted_meanwhile_comes_to_the_same() {
                 continue;
             }
             // One that was killed has what it had.
-            let plan = Plan::new(&at("journal"), &at("copy"), u64::MAX).unwrap();
+            let plan = Plan::new(&at("journal"), &at("copy"), u64::MAX, Doubt::Some(&[])).unwrap();
             if at("copy").exists() {
                 assert_eq!(state(&at("copy")), was, "round {round}");
-                fs::create_dir(at("copy.new")).unwrap();
-                fs::write(at("copy.new").join(file_name(1)), b"begun").unwrap();
+                fs::create_dir(at(NEXT)).unwrap();
+                fs::write(at(NEXT).join(file_name(1)), b"begun").unwrap();
             }
             let copied = plan.run().unwrap();
             assert_eq!((copied.next, &copied.holes[..]), (journal.next(), &[][..]), "round {round}");
             was = (model.clone(), Vec::new());
             assert_eq!(state(&at("copy")), was, "round {round} of {seed}");
-            assert!(!at("copy.new").exists());
+            assert!(!at(NEXT).exists());
             let (opened, _) = Journal::open(&at("copy"), options()).unwrap();
             assert_eq!(opened.next(), journal.next());
         }
@@ -399,6 +399,6 @@ fn commits_that_a_compacted_file_needs_are_missed() {
     assert_eq!(state(directory.path()).1[0].sequences, written..=2000);
     let error = View::open(directory.path(), Some(1500)).unwrap_err();
     assert!(matches!(error, StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::Unsupported));
-    let error = Plan::new(directory.path(), &directory.path().join("copy"), 1500).err().unwrap();
+    let error = Plan::new(directory.path(), &directory.path().join("copy"), 1500, Doubt::Some(&[])).err().unwrap();
     assert!(matches!(error, StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::Unsupported));
 }
