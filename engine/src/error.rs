@@ -297,6 +297,23 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// The backup that lies there cannot be gone on with: it is of another database,
+    /// or has commits that this one has not.
+    #[error("the backup in {} was left as it is: {detail}", dest.display())]
+    NotItsBackup {
+        /// Where it lies.
+        dest: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// A database and its backup, or what is made of one of them, lie in one another.
+    #[error("{} lies in {}", inner.display(), outer.display())]
+    Within {
+        /// The directory that lies in the other, or is the other.
+        inner: PathBuf,
+        /// The other one.
+        outer: PathBuf,
+    },
     /// No backup lies there.
     #[error("no backup in {}", dir.display())]
     NoBackup {
@@ -427,7 +444,7 @@ impl Error {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         match self {
-            Self::Damaged { .. } => true,
+            Self::Damaged { .. } | Self::NotItsBackup { .. } => true,
             Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. } | KeyringError::Lost { .. }),
             Self::Storage(problem) => matches!(**problem, StorageError::Corrupt { .. }),
             _ => false,

@@ -77,7 +77,7 @@ pub use access::address::PeerAddress;
 pub use access::peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
 pub use access::tls::TlsIdentity;
 pub use access::tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
-pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
+pub use backup::{Backup, BackupOptions, LastBackup, Restored, backup, last_backups, restore};
 pub use db::forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
 pub use db::options::{Durability, Options};
 pub use db::prove::{ProveOptions, ProveSummary};

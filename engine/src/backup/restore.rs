@@ -7,8 +7,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::mark::Mark;
-use super::{Small, in_words, is_empty};
+use super::entries::cut;
+use super::{Small, in_words, is_empty, refuse_within};
 use crate::db::Db;
 use crate::directory;
 use crate::directory::version;
@@ -16,9 +16,7 @@ use crate::disk;
 use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::storage::journal::{self, Copied, Piece, Plan};
-use crate::store::schema;
-use crate::store::stored::Block;
+use crate::storage::journal::{self, Copied, Doubt, Plan};
 
 /// What a restore came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +26,9 @@ pub struct Restored {
     pub commits: u64,
     /// Entries in its ledger.
     pub entries: u64,
+    /// Entries that it had with the next commit, if that was left out because it has
+    /// more than were wanted.
+    pub beyond: Option<u64>,
     /// What cannot be read in the backup, in words.
     pub missing: Vec<String>,
 }
@@ -48,7 +49,8 @@ pub struct Restored {
 pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Restored> {
     let (src, dir) = (src.as_ref(), dir.as_ref());
     directory::check(src)?;
-    if Mark::read(src)?.is_none() {
+    refuse_within(src, dir)?;
+    if !super::is_to_restore(src)? {
         return Err(Error::NoBackup { dir: src.to_owned() });
     }
     version::read(src)?;
@@ -62,11 +64,12 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     refuse_other(dir)?;
     clear(dir)?;
     version::write(dir)?;
-    let plan = Plan::new(&from, &to, cut.until)?;
+    let plan = Plan::new(&from, &to, cut.until, Doubt::Some(&[]))?;
     let Copied { next, holes, .. } = plan.run()?;
     small.write(dir)?;
     Keyring::put_bytes(&dir.join(Db::KEYRING_FILE), &keyring)?;
-    Ok(Restored { commits: next - 1, entries: cut.entries, missing: holes.iter().map(in_words).collect() })
+    let missing = holes.iter().map(in_words).collect();
+    Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.
@@ -88,38 +91,4 @@ fn clear(dir: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where the commits that are wanted end.
-struct Cut {
-    until: u64,
-    entries: u64,
-}
-
-/// The commits before the first with which the ledger has more than `most`
-/// entries.
-fn cut(journal: &Path, most: Option<u64>) -> Result<Cut> {
-    let mut cut = Cut { until: u64::MAX, entries: 0 };
-    for piece in journal::read(journal, 1)? {
-        let Piece::Frame { sequence, changes } = piece? else { continue };
-        let size = changes.iter().filter_map(|(key, value)| end_of_block(key, value.as_deref()?)).max();
-        match (size, most) {
-            (Some(size), Some(most)) if size > most => {
-                cut.until = sequence - 1;
-                return Ok(cut);
-            }
-            (size, _) => cut.entries = cut.entries.max(size.unwrap_or_default()),
-        }
-    }
-    match most.filter(|most| *most > cut.entries) {
-        Some(position) => Err(Error::BeyondLedger { position, size: cut.entries }),
-        None => Ok(cut),
-    }
-}
-
-/// The position behind a block of records.
-fn end_of_block(key: &[u8], value: &[u8]) -> Option<u64> {
-    let first = key.starts_with(b"L").then(|| schema::first_of_block(key)).flatten()?;
-    // Nothing is opened: how many they are is told by the layout.
-    Some(first.saturating_add(Block::from_bytes(first, value).ok()?.len() as u64))
 }

@@ -125,6 +125,7 @@ impl Options {
                 return Err(Error::AlreadyExists { dir: path.to_owned() });
             }
         }
+        crate::backup::refuse_within(dir, out)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
         if begun.is_err() {

@@ -132,6 +132,11 @@ impl Context {
         self.global.db.as_deref().filter(|_| self.global.is_db_named)
     }
 
+    /// Whether nothing may be written in the directory of the database.
+    pub(crate) const fn is_read_only(&self) -> bool {
+        self.global.read_only
+    }
+
     /// Whether the command runs in the server that holds the database.
     pub(crate) const fn is_in_server(&self) -> bool {
         self.held.is_some()
@@ -178,9 +183,14 @@ impl Context {
 
     /// Opens a database or backup to read only, beside whoever has it open.
     pub(crate) fn open_to_read(&self, dir: &Path) -> Outcome<Db> {
+        self.open_there(dir, true)
+    }
+
+    /// Opens another database than the one that was named.
+    pub(crate) fn open_there(&self, dir: &Path, read_only: bool) -> Outcome<Db> {
         reachable(dir)?;
         require_database(dir)?;
-        let options = Options::new().read_only(true);
+        let options = Options::new().read_only(read_only);
         self.unlock(dir, &options).map_err(|failure| locate(failure, dir))
     }
 

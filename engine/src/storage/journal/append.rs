@@ -231,7 +231,9 @@ impl Journal {
     /// Goes on in a new file. Everything before it is durable then.
     pub(super) fn rotate(&self, tail: &mut Tail, bytes: u64) -> Result<(), StorageError> {
         self.sync_up_to(self.appended.load(Ordering::Acquire))?;
-        let head = new_head(self.database, tail.next, tail.head.first);
+        // A file without a commit gives its name to the new one.
+        let previous = if tail.next == tail.head.first { tail.head.previous } else { tail.head.first };
+        let head = new_head(self.database, self.generation(), tail.next, previous);
         let new = match Tail::create(&self.dir, &head, &self.options, bytes) {
             Ok(new) => new,
             Err(StorageError::Io { source, .. }) if is_full(&source) => return Err(self.disk_full(bytes)),

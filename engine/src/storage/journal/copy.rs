@@ -2,16 +2,21 @@
 //!
 //! The copy has at all times a prefix of the commits. A file that it has in full
 //! stays as it is, whatever the journal has made of it since; one that grows is
-//! appended to, frame by frame; another one is put in its place as a whole.
+//! appended to, frame by frame; another one is put in its place as a whole. One
+//! that is damaged is copied anew; what it was is kept beside it if the journal is
+//! damaged there, too.
 
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::super::StorageError;
 use super::file::{FRAMES_AT, FileHead, Unfinished, file_name, list, sweep};
-use super::reader::{head_of, missing};
+use super::frame::Head;
+use super::mend::keep_damaged;
+use super::reader::{Reader, head_of, missing};
 use super::walk::{Step, Walk};
 use super::{Hole, first, io_error};
 use crate::disk::{self, Access, open_file};
@@ -32,6 +37,23 @@ pub(crate) struct Plan {
     database: [u8; 16],
 }
 
+/// Which files of the copy are read through, though they look complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Doubt<'a> {
+    /// Those with one of these commits.
+    Some(&'a [RangeInclusive<u64>]),
+    All,
+}
+
+impl Doubt<'_> {
+    fn is_of(self, first: u64, limit: u64) -> bool {
+        match self {
+            Self::Some(commits) => commits.iter().any(|some| *some.start() < limit && *some.end() >= first),
+            Self::All => true,
+        }
+    }
+}
+
 /// What copying came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Copied {
@@ -40,13 +62,22 @@ pub(crate) struct Copied {
     pub(crate) next: u64,
     /// Commits that the copy lacks because the journal does.
     pub(crate) holes: Vec<Hole>,
+    /// Files of the copy that were damaged and are copied anew.
+    pub(crate) mended: Vec<PathBuf>,
 }
 
 enum Copying {
-    /// The whole file up to `end`.
-    Whole { from: File, head: FileHead, end: u64 },
+    /// The whole file up to `end`, in the place of one that is damaged, or of none.
+    Whole { from: File, head: FileHead, end: u64, damaged: Option<Damaged> },
     /// From `start` to `end`, to a file that is there.
     Append { from: File, first: u64, start: u64, end: u64 },
+}
+
+/// A damaged file of the copy.
+struct Damaged {
+    path: PathBuf,
+    /// It may have what the journal has not.
+    is_kept: bool,
 }
 
 /// A file that was walked through.
@@ -85,7 +116,7 @@ impl Plan {
     /// # Errors
     /// [`StorageError::Corrupt`] if they are of different databases, or the copy
     /// has commits that the journal has not or has others in the place of.
-    pub(crate) fn new(from: &Path, to: &Path, until: u64) -> Result<Self, StorageError> {
+    pub(crate) fn new(from: &Path, to: &Path, until: u64, doubt: Doubt<'_>) -> Result<Self, StorageError> {
         let corrupt = |path: &Path, detail: String| StorageError::Corrupt { path: path.to_owned(), detail };
         let kept = first::first_kept(from)?;
         let mut files = Vec::new();
@@ -107,7 +138,14 @@ impl Plan {
             return Err(io_error("copy the journal in", from)(io::Error::new(io::ErrorKind::Unsupported, text)));
         }
         let mut plan = Self { to: to.to_owned(), steps: Vec::new(), next: there + 1, holes: Vec::new(), database };
-        plan.holes = missing(from, kept)?;
+        for hole in missing(from, kept)? {
+            // What the copy has, it has from before.
+            let limit = hole.sequences.end().saturating_add(1);
+            let copy = Copy::open(to, *hole.sequences.start())?;
+            if !copy.map(|copy| copy.is_complete(None, 0, limit, true)).transpose()?.unwrap_or(false) {
+                plan.holes.push(hole);
+            }
+        }
         let mut next = 1;
         for at in 0..files.len() {
             let (first, path, file, head, file_bytes) = &files[at];
@@ -122,7 +160,7 @@ impl Plan {
             let copy = Copy::open(to, *first)?;
             if let (Some(copy), Some(limit)) = (&copy, limit)
                 && limit <= until.saturating_add(1)
-                && copy.is_complete(head.as_ref(), *file_bytes, limit)?
+                && copy.is_complete(head.as_ref(), *file_bytes, limit, doubt.is_of(*first, limit))?
             {
                 next = limit;
                 continue;
@@ -139,29 +177,50 @@ impl Plan {
             let walked = walk(path, file, head, limit, until)?;
             next = walked.next;
             let from = || file.try_clone().map_err(io_error("open", path));
-            let step = match copy.filter(|copy| copy.head == Some(*head)) {
-                None => Some(Copying::Whole { from: from()?, head: *head, end: walked.end }),
+            let is_whole = walked.holes.is_empty();
+            let mut lacking = None;
+            let whole = |damaged: Option<Damaged>| {
+                Ok(Some(Copying::Whole { from: from()?, head: *head, end: walked.end, damaged }))
+            };
+            let step = match copy {
+                None => whole(None)?,
+                Some(copy) if copy.head != Some(*head) => {
+                    // One without a header has nothing that could be read.
+                    let is_kept =
+                        copy.head.is_some() && (!is_whole || copy.head.map(|had| had.salt) != Some(head.salt));
+                    whole(Some(Damaged { path: copy.path, is_kept }))?
+                }
                 Some(copy) => {
-                    let has = copy.walked()?;
+                    let has = copy.walked(limit)?;
                     if has.next > walked.next && limit.is_none() && until == u64::MAX {
                         return Err(corrupt(to, has_more(has.next - 1, walked.next - 1)));
                     }
-                    if !copy.agrees(file, has.end.min(walked.end)).map_err(io_error("read", &copy.path))? {
+                    let end = has.end.min(walked.end);
+                    if !has.holes.is_empty() {
+                        let (lacks, would_lack) = (lost(&has.holes), lost(&walked.holes));
+                        match lacks > would_lack {
+                            true => whole(Some(Damaged { path: copy.path, is_kept: !is_whole }))?,
+                            false => {
+                                lacking = Some(has.holes);
+                                None
+                            }
+                        }
+                    } else if copy.agrees(file, end).map_err(io_error("read", &copy.path))? {
+                        let (start, end) = (has.end, walked.end);
+                        let is_behind = start < end || copy.file_bytes < end;
+                        let step = || Ok(Copying::Append { from: from()?, first: *first, start, end });
+                        is_behind.then(step).transpose()?
+                    } else if copy.has_the_same(file, head, path, limit)? {
+                        // What fills up frames differs.
+                        whole(Some(Damaged { path: copy.path, is_kept: false }))?
+                    } else {
                         let text =
                             format!("its file {} has other commits than that of the database", file_name(*first));
                         return Err(corrupt(to, text));
                     }
-                    let (start, end) = (has.end, walked.end);
-                    (start < end || copy.file_bytes < end).then_some(Copying::Append {
-                        from: from()?,
-                        first: *first,
-                        start,
-                        end,
-                    })
                 }
             };
-            // What the copy has, it has from before.
-            plan.holes.extend(walked.holes);
+            plan.holes.extend(lacking.unwrap_or(walked.holes));
             plan.steps.extend(step);
         }
         if there >= next && until == u64::MAX {
@@ -180,13 +239,17 @@ impl Plan {
     pub(crate) fn run(self) -> Result<Copied, StorageError> {
         disk::create_private_directory(&self.to).map_err(io_error("create", &self.to))?;
         sweep(&self.to)?;
-        let mut bytes = 0;
+        let (mut bytes, mut mended) = (0, Vec::new());
         for step in self.steps {
             match step {
-                Copying::Whole { from, head, end } => {
+                Copying::Whole { from, head, end, damaged } => {
                     let made = Unfinished::create(&self.to, &head)?;
                     copy_bytes(&from, made.file(), FRAMES_AT, end).map_err(io_error("write", made.temporary()))?;
+                    if damaged.as_ref().is_some_and(|damaged| damaged.is_kept) {
+                        keep_damaged(&self.to.join(file_name(head.first)))?;
+                    }
                     made.finish()?;
+                    mended.extend(damaged.map(|damaged| damaged.path));
                     bytes += end;
                 }
                 Copying::Append { from, first, start, end } => {
@@ -200,7 +263,22 @@ impl Plan {
                 }
             }
         }
-        Ok(Copied { bytes, next: self.next, holes: self.holes })
+        Ok(Copied { bytes, next: self.next, holes: self.holes, mended })
+    }
+}
+
+/// The commits in holes.
+fn lost(holes: &[Hole]) -> u64 {
+    holes.iter().map(|hole| hole.sequences.end().saturating_sub(*hole.sequences.start()).saturating_add(1)).sum()
+}
+
+/// The database of a journal, and its generation; nothing if there is none that
+/// says it.
+pub(crate) fn generation(dir: &Path) -> Result<Option<([u8; 16], u32)>, StorageError> {
+    match Reader::new(dir, u64::MAX) {
+        Ok(reader) => Ok(reader.database().map(|database| (database, reader.generation()))),
+        Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(problem) => Err(problem),
     }
 }
 
@@ -221,7 +299,7 @@ fn copied_up_to(to: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
                 let detail = "it is of another database".to_owned();
                 return Err(StorageError::Corrupt { path: to.to_owned(), detail });
             }
-            Some(_) => return Ok(copy.walked()?.next - 1),
+            Some(_) => return Ok(copy.walked(None)?.next - 1),
             // It is copied anew.
             None => {}
         }
@@ -250,22 +328,50 @@ impl Copy {
     }
 
     /// Whether it has all commits before `limit`. One that is as long as the file
-    /// that it is a copy of has, without being looked through.
-    fn is_complete(&self, of: Option<&FileHead>, of_bytes: u64, limit: u64) -> Result<bool, StorageError> {
+    /// that it is a copy of has, without being looked through, unless it `is_doubted`.
+    fn is_complete(
+        &self,
+        of: Option<&FileHead>,
+        of_bytes: u64,
+        limit: u64,
+        is_doubted: bool,
+    ) -> Result<bool, StorageError> {
         let Some(head) = &self.head else { return Ok(false) };
-        if of == Some(head) && self.file_bytes == of_bytes {
+        if of == Some(head) && self.file_bytes == of_bytes && !is_doubted {
             return Ok(true);
         }
         let found = walk(&self.path, &self.file, head, Some(limit), u64::MAX)?;
         Ok(found.holes.is_empty())
     }
 
-    /// Its frames, up to the first that is not whole.
-    fn walked(&self) -> Result<Walked, StorageError> {
+    /// Its frames, up to its torn tail if no file follows it.
+    fn walked(&self, limit: Option<u64>) -> Result<Walked, StorageError> {
         match &self.head {
-            Some(head) => walk(&self.path, &self.file, head, None, u64::MAX),
+            Some(head) => walk(&self.path, &self.file, head, limit, u64::MAX),
             None => Ok(Walked { end: FRAMES_AT, next: 1, holes: Vec::new() }),
         }
+    }
+
+    /// Whether another file of this header has the same commits, as far as both go.
+    fn has_the_same(
+        &self,
+        other: &File,
+        head: &FileHead,
+        path: &Path,
+        limit: Option<u64>,
+    ) -> Result<bool, StorageError> {
+        let mut heads = [Vec::new(), Vec::new()];
+        for (found, (file, path)) in heads.iter_mut().zip([(&self.file, &*self.path), (other, path)]) {
+            let read = |error| io_error("read", path)(error);
+            let mut walk = Walk::new(file.try_clone().map_err(read)?, head, limit);
+            while let Some(step) = walk.step().map_err(read)? {
+                if let Step::Frame { head: Head { sequence, body_bytes, body_crc, .. }, .. } = step {
+                    found.push((sequence, body_bytes, body_crc));
+                }
+            }
+        }
+        let [here, there] = heads;
+        Ok(here.iter().zip(&there).all(|(one, two)| one == two))
     }
 
     /// Whether it is the same as another file before `end`, as far as it is looked.
@@ -330,7 +436,7 @@ mod tests {
     }
 
     fn copy(from: &Path, to: &Path) -> Result<Copied, StorageError> {
-        Plan::new(from, to, u64::MAX)?.run()
+        Plan::new(from, to, u64::MAX, Doubt::Some(&[]))?.run()
     }
 
     #[test]
@@ -377,6 +483,18 @@ mod tests {
         fs::write(to.join(file_name(1)), &bytes[..bytes.len() / 2]).unwrap();
         copy(&from, &to).unwrap();
         assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
+        // One that is as long as it was is read if that is asked for, or if it is
+        // known to lack something.
+        let damaged = to.join(file_name(1));
+        for doubt in [Doubt::All, Doubt::Some(&[2..=2])] {
+            let mut flipped = bytes.clone();
+            flipped[bytes.len() / 2] ^= 1;
+            fs::write(&damaged, &flipped).unwrap();
+            assert_eq!(copy(&from, &to).unwrap().mended, Vec::<PathBuf>::new());
+            let copied = Plan::new(&from, &to, u64::MAX, doubt).unwrap().run().unwrap();
+            assert_eq!((copied.mended, copied.holes), (vec![damaged.clone()], Vec::new()), "{doubt:?}");
+            assert!(fs::read(&damaged).unwrap() == bytes);
+        }
     }
 
     #[test]
@@ -387,7 +505,7 @@ mod tests {
         (1..=400).for_each(|n| assert_eq!(journal.append(&put(n)).unwrap(), n));
         for until in [0, 1, 2, 100, 150, 399, 400, 500] {
             let to = directory.path().join(format!("to-{until}"));
-            let copied = Plan::new(&from, &to, until).unwrap().run().unwrap();
+            let copied = Plan::new(&from, &to, until, Doubt::Some(&[])).unwrap().run().unwrap();
             assert_eq!(copied.next, until.min(400) + 1);
             assert_eq!(sequences(&to), (1..=until.min(400)).collect::<Vec<_>>());
         }

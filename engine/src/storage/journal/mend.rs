@@ -40,13 +40,15 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let head = new_head(self.database, first, previous);
-        let made = Unfinished::create(&self.dir, &head)?;
-        let mut out = Out { made: &made, seed: head.seed(), at: FRAMES_AT, durable: limit - 1 };
         let old_head = match &old {
             Some(file) => head_of(file, first).map_err(io_error("read", &path))?.0,
             None => None,
         };
+        // That of the newest file counts, which is not this one.
+        let generation = old_head.map_or(0, |head| head.generation);
+        let head = new_head(self.database, generation, first, previous);
+        let made = Unfinished::create(&self.dir, &head)?;
+        let mut out = Out { made: &made, seed: head.seed(), at: FRAMES_AT, durable: limit - 1 };
         match (old, old_head) {
             (Some(file), Some(old_head)) => {
                 let mut walk = Walk::new(file, &old_head, Some(limit));
@@ -78,7 +80,7 @@ impl Journal {
 }
 
 /// A name under which the file stays when another one takes its place.
-fn keep_damaged(path: &Path) -> Result<(), StorageError> {
+pub(super) fn keep_damaged(path: &Path) -> Result<(), StorageError> {
     for n in 0_u32.. {
         let end = if n == 0 { "damaged".to_owned() } else { format!("damaged-{n}") };
         let kept = path.with_extension(end);

@@ -82,6 +82,7 @@ pub(crate) struct Reader {
     /// A hole that was found at the change of files, before the next one.
     pending: Option<Hole>,
     database: Option<[u8; 16]>,
+    generation: u32,
 }
 
 impl Reader {
@@ -90,6 +91,7 @@ impl Reader {
         let from = from.max(first_kept(dir)?);
         let mut files = heads(dir)?;
         let database = one_database(dir, &files)?;
+        let generation = files.iter().filter_map(|file| file.head).map(|head| head.generation).max().unwrap_or(0);
         // What ends before `from` is not needed.
         let begin = files.iter().rposition(|file| file.first <= from).unwrap_or(0);
         files.drain(..begin);
@@ -103,12 +105,18 @@ impl Reader {
             from,
             pending: None,
             database,
+            generation,
         })
     }
 
     /// The database that the journal is of, if it says so anywhere.
     pub(crate) fn database(&self) -> Option<[u8; 16]> {
         self.database
+    }
+
+    /// The newest generation of a file.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The first commit that is kept; 1 if all are.

@@ -147,7 +147,8 @@ impl Core {
             if self.sync(feeding.sequence).is_err() {
                 return;
             }
-            let marks = Marks { database: self.database, sequence: feeding.sequence };
+            let marks =
+                Marks { database: self.database, sequence: feeding.sequence, generation: self.journal.generation() };
             if let Err(problem) = self.sled.feed(&feeding.rows, self.options.is_derived, marks) {
                 self.told_or_stop(problem);
                 return;

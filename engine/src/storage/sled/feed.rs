@@ -5,6 +5,7 @@
 //! the tree `marks`, under the empty key
 //!   [16] which journal the rows come from
 //!   [8]  the last frame of which sled has everything, big-endian
+//!   [4]  the generation of the journal, big-endian; 0 if it is not there
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,19 +25,25 @@ pub(crate) struct Marks {
     pub(crate) database: [u8; 16],
     /// The last frame of which everything is here.
     pub(crate) sequence: u64,
+    /// The generation of the journal in which that frame has this sequence.
+    pub(crate) generation: u32,
 }
 
 impl Marks {
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    fn to_bytes(self) -> [u8; 28] {
+        let mut bytes = [0; 28];
         bytes[..16].copy_from_slice(&self.database);
-        bytes[16..].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.generation.to_be_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (database, sequence) = bytes.split_first_chunk()?;
-        Some(Self { database: *database, sequence: u64::from_be_bytes(sequence.try_into().ok()?) })
+        let (database, rest) = bytes.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        // Marks of before there were generations have none.
+        let generation = if rest.is_empty() { 0 } else { u32::from_be_bytes(rest.try_into().ok()?) };
+        Some(Self { database: *database, sequence: u64::from_be_bytes(*sequence), generation })
     }
 }
 
