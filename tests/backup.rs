@@ -237,7 +237,7 @@ fn a_backup_goes_on_after_a_compaction() {
     let problem = thingdb::restore(at("backup"), at("before"), Some(5)).unwrap_err();
     assert!(!at("before").join("keyring").exists(), "{problem}");
     assert!(format!("{:?}", problem).contains("compacted"), "{problem:?}");
-    assert!(options().read_only(true).open(&at("backup"), &passphrase()).unwrap().compact().is_err());
+    assert!(options().read_only(true).open(at("backup"), &passphrase()).unwrap().compact().is_err());
 }
 
 /// Reading beside a writer: a prefix, nothing written, nobody waits.
