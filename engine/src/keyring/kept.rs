@@ -7,10 +7,11 @@ use thingdb_format::NodeKey;
 
 use super::layout::Locked;
 use super::pair::Locking;
-use super::{KeyringError, Unlock, file, pair};
+use super::{Keyring, KeyringError, Unlock, file, pair};
 use crate::db::{Db, lock_for};
 use crate::directory;
 use crate::error::{Error, Result};
+use crate::store::fit;
 
 /// The bytes of a keyring, as they are kept elsewhere. They are sealed: a
 /// passphrase or the recovery key opens them.
@@ -98,18 +99,23 @@ impl KeyringFile {
     /// [`KeyringError::WrongPassphrase`], [`KeyringError::WrongRecoveryKey`],
     /// [`KeyringError::Damaged`].
     pub fn open(&self, unlock: Unlock<'_>) -> Result<KeyringContents> {
-        let path = Path::new("that was given");
-        let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
-        let keyring = locked.unlock(path, unlock, None).map_err(|problem| match problem {
-            Locking::Damaged { detail, .. } => KeyringError::Damaged { path: path.to_owned(), detail },
-            Locking::Refused(problem) => problem,
-        })?;
+        let keyring = self.unlocked(unlock)?;
         Ok(KeyringContents {
             node_key: keyring.node_key().node_key(),
             generation: keyring.generation,
             segments: keyring.segments().count() as u64,
             has_recovery_key: keyring.recovery_slot().is_some(),
         })
+    }
+
+    fn unlocked(&self, unlock: Unlock<'_>) -> Result<Keyring> {
+        let path = Path::new("that was given");
+        let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
+        let keyring = locked.unlock(path, unlock, None).map_err(|problem| match problem {
+            Locking::Damaged { detail, .. } => KeyringError::Damaged { path: path.to_owned(), detail },
+            Locking::Refused(problem) => problem,
+        })?;
+        Ok(keyring)
     }
 
     /// Why this one, which is at `path`, is not replaced by `kept` unless that is
@@ -131,8 +137,8 @@ impl Db {
     /// only if that is said, and is kept under another name.
     ///
     /// # Errors
-    /// [`KeyringError::NewerPresent`] and [`KeyringError::OtherPresent`], with
-    /// nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
+    /// [`KeyringError::NewerPresent`], [`KeyringError::OtherPresent`] and
+    /// [`KeyringError::OfOtherDatabase`], with nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
     pub fn put_back_keyring(
         dir: impl AsRef<Path>,
         kept: &KeyringFile,
@@ -164,6 +170,10 @@ impl Db {
                 _ if path.symlink_metadata().is_ok() => aside.push(path),
                 _ => {}
             }
+        }
+        if !replace && fit::is_of(dir, &kept.unlocked(unlock)?) == Some(false) {
+            let node = contents.node_key.fingerprint();
+            return Err(KeyringError::OfOtherDatabase { dir: dir.to_owned(), node }.into());
         }
         let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<std::result::Result<_, _>>()?;
         for path in &files {
