@@ -218,6 +218,12 @@ impl Failure {
         Self::new(Exit::Done, "", "")
     }
 
+    /// A watch in a server that ends. The command that waits for it says why, and
+    /// goes on.
+    pub(crate) fn server_ends() -> Self {
+        Self::new(Exit::Locked, "", "")
+    }
+
     /// A server has the database, and the command needs it for itself.
     pub(crate) fn held_by_server(dir: &Path) -> Self {
         Self::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))

@@ -11,13 +11,14 @@ use super::global::Global;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
 use crate::console::output::{Format, Output};
-use crate::console::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
+use crate::console::passphrase::{self, ATTEMPTS, Secret, Sources};
 use crate::console::progress::{Meter, Progress};
-use crate::console::{Console, environment};
+use crate::console::question::Question;
+use crate::console::{Console, Form, environment};
 use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
-use crate::reader::Source;
 use crate::reader::database::Database;
+use crate::reader::source::Source;
 use crate::text::quoted_path;
 
 /// What [`Context::did`] notes of a command that changes a setting.
@@ -228,7 +229,7 @@ impl Context {
 
     /// Has another passphrase read than the one that opens the database.
     pub(crate) fn ask(&self, question: &Question) -> Outcome<Passphrase> {
-        self.console.answer(&self.sources, question).map(passphrase::passphrase)
+        self.sources.ask(question).map(passphrase::passphrase)
     }
 
     /// Starts to show the progress of an operation.
@@ -367,8 +368,16 @@ fn say(console: &Console, warning: &Warning) {
     }
 }
 
+/// The console, talking JSON where a format that is JSON was asked for by name.
+pub(crate) fn speaking(console: Console, chosen: Option<Format>) -> Console {
+    // What the variable says that means nothing is told by the command.
+    let chosen = chosen.or_else(|| format_of_environment(&console).ok().flatten());
+    let is_json = matches!(chosen, Some(Format::Json | Format::Ndjson));
+    console.speaking(if is_json { Form::Json } else { Form::Text })
+}
+
 /// The format that the environment asks for.
-pub(crate) fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
+fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
     use clap::ValueEnum;
     match console.variable("THINGDB_FORMAT").map(std::ffi::OsString::into_string) {
         Some(Ok(text)) => Format::from_str(&text, true)
