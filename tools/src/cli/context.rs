@@ -144,7 +144,7 @@ impl Context {
     /// where nothing can be written.
     pub(crate) fn read_only_medium(&self) -> Option<Failure> {
         let is_there = self.is_medium_read_only.load(Ordering::Relaxed);
-        is_there.then(|| Failure::read_only_medium(self.global.db.as_deref().unwrap_or(Path::new(""))))
+        is_there.then(|| Failure::read_only_medium(self.global.db.as_deref().unwrap_or_else(|| Path::new(""))))
     }
 
     /// Whether nothing may be written in the directory of the database.

@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn an_error_of_the_system_is_no_damage_when_sled_panics_with_it() {
         let of = |error: io::Error| {
-            let failed: Result<(), sled::Error> = Err(sled::Error::Io(error));
-            let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| failed.unwrap())).unwrap_err();
+            let text = format!("{UNWRAPPED}{:?}", sled::Error::Io(error));
+            let panic = std::panic::catch_unwind(|| panic!("{text}")).unwrap_err();
             of_panic(&*panic, Path::new("store"))
         };
         let full = of(io::Error::from_raw_os_error(28));
