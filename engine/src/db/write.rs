@@ -102,6 +102,21 @@ impl Db {
         self.store.sync()
     }
 
+    /// Removes from the journal what was replaced or deleted, as it is done in the
+    /// background when half of a file is: on return no file of it has any of that,
+    /// as far as it can be read. Writing and reading go on meanwhile.
+    ///
+    /// Backups that were made before have it still, and so have the store, until it
+    /// needs the room, and what was set aside.
+    ///
+    /// # Errors
+    /// [`Error::is_disk_full`]: a file is written anew beside the old one.
+    /// [`Error::is_read_only`] if nothing can be written.
+    pub fn compact(&self) -> Result<()> {
+        self.committer.check_open()?;
+        Ok(self.store.storage.compact()?)
+    }
+
     /// Does what closing does and stays open: everything is durable, and the
     /// node's own checkpoint names all of it. Cheap if nothing was written.
     ///

@@ -111,7 +111,7 @@ fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
         "VERSION" | "keyring" | "keyring.copy" | "checkpoint" | backup::MARK | backup::LAST => Some(Kind::Replaced),
-        "store" | journal::DIRECTORY | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "store" | journal::DIRECTORY | journal::NEXT | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")

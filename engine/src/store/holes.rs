@@ -347,6 +347,10 @@ mod tests {
             self.rows.disk_bytes()
         }
 
+        fn compact(&self) -> std::result::Result<(), StorageError> {
+            Ok(())
+        }
+
         fn close(&self) -> std::result::Result<(), StorageError> {
             self.rows.close()
         }
