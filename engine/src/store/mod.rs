@@ -4,7 +4,6 @@
 
 pub(crate) mod as_of;
 pub(crate) mod changes;
-pub(crate) mod fit;
 pub(crate) mod history;
 pub(crate) mod holes;
 mod ids;

@@ -5,14 +5,14 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::Store;
-use super::schema;
-use super::stored::{Block, SEGMENT_POSITIONS};
+use super::standing::{self, Kept};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::node::standing::{self, Kept};
 use crate::storage::Direction;
 use crate::storage::journal::{self, Piece};
+use crate::store::Store;
+use crate::store::schema;
+use crate::store::stored::{Block, SEGMENT_POSITIONS};
 
 /// Blocks at each end of the ledger that are tried.
 const TRIED: usize = 4;
