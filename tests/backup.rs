@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use thingdb::{Db, Error, Restored, Standing, Warning};
+use thingdb::{Db, Error, ImportOptions, Restored, Standing, Warning};
 use thingdb_tests::database::{
     Dice, assert_intact, copy_directory, files_in, fresh, options, passphrase, relaxed, rounds, seed, text,
 };
 use thingdb_tests::disk::Tmpfs;
+use thingdb_tests::stranger::{Stranger, line_of};
 
 const COPIER: &str = env!("CARGO_BIN_EXE_backup_copier");
 
@@ -195,6 +196,48 @@ fn a_database_is_restored_as_it_was_before() {
     }
     assert!(matches!(thingdb::restore(at("backup"), at("more"), Some(31)), Err(Error::BeyondLedger { .. })));
     assert!(!at("more").exists());
+}
+
+/// A compacted journal goes into a backup that has it as it was, and the two come to
+/// the same.
+#[test]
+fn a_backup_goes_on_after_a_compaction() {
+    let (scratch, db) = fresh();
+    let at = |name: &str| scratch.path().join(name);
+    let mut friend = Stranger::new("friend");
+    friend.origin = db.origin();
+    db.trust_actor("friend", friend.actor()).unwrap();
+    let mut last = 0;
+    for round in 0..4_u64 {
+        // What waits goes again, so the journal has something dead.
+        let history = friend.history(&format!("thing {round}"), 1_000, 20);
+        for entry in history.iter().rev() {
+            db.import(ImportOptions::new(), &line_of(entry)[..]).unwrap();
+        }
+        last += 20;
+        if round % 2 == 0 {
+            db.backup(at("backup")).unwrap();
+        }
+        let had = db.stats().unwrap().disk_bytes;
+        db.compact().unwrap();
+        assert!(db.stats().unwrap().disk_bytes <= had + (1 << 20));
+        db.put("own", &format!("{round}")).unwrap();
+        last += 1;
+        let made = db.backup(at("backup")).unwrap();
+        assert_eq!(made.missing, Vec::<String>::new());
+        assert_eq!(assert_prefix(&db, &at("backup")), last);
+        let new = at(&format!("new-{round}"));
+        assert_eq!(thingdb::restore(at("backup"), &new, None).unwrap().entries, last);
+        let restored = options().open(&new, &passphrase()).unwrap();
+        assert_eq!(assert_intact(&restored).size, last);
+        assert_eq!(restored.stats().unwrap().waiting, db.stats().unwrap().waiting);
+        assert_eq!(files_in(&at("backup")).iter().filter(|file| file.to_string_lossy().contains(".new")).count(), 0);
+    }
+    // It was written without what was there between.
+    let problem = thingdb::restore(at("backup"), at("before"), Some(5)).unwrap_err();
+    assert!(!at("before").join("keyring").exists(), "{problem}");
+    assert!(format!("{:?}", problem).contains("compacted"), "{problem:?}");
+    assert!(options().read_only(true).open(at("backup"), &passphrase()).unwrap().compact().is_err());
 }
 
 /// Reading beside a writer: a prefix, nothing written, nobody waits.

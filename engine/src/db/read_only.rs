@@ -6,32 +6,43 @@
 //! read before the journal, and the keyring once more after it if it was replaced.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Db;
 use super::options::Options;
-use super::{Db, Warning};
+use super::warning::Warning;
+use crate::directory;
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError, Opening, Unlock};
 use crate::node::standing::{self, Kept};
+use crate::storage::StorageError;
 use crate::storage::journal::{self, Hole};
 use crate::storage::open::Opened;
 use crate::storage::view::View;
 
 /// Opens a database and writes nothing; others may write.
 pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Db> {
-    let path = dir.join(Db::KEYRING_FILE);
+    let path = dir.join(directory::KEYRING);
     let which = || fs::metadata(&path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
     let before = which();
     let keyring = keyring(dir, unlock)?;
     let kept = standing::load(dir, &keyring);
-    let view = Arc::new(View::open(&dir.join(journal::DIRECTORY), None)?);
+    let path_of_journal = dir.join(journal::DIRECTORY);
+    let view = Arc::new(View::open(&path_of_journal, None).map_err(|problem| match problem {
+        StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            let detail = "it is missing, and a database is opened to read only from its journal";
+            Error::damaged(path_of_journal.display().to_string(), detail)
+        }
+        problem => problem.into(),
+    })?);
     let mut keyring = if which() == before { keyring } else { self::keyring(dir, unlock)? };
     keyring.refuse_changes();
     let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new(), may_lack_commits: false };
     let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
-    db.committer.close(Error::OpenedReadOnly);
+    db.node.committer.close(Error::OpenedReadOnly);
     view.seal();
     view.holes().iter().filter_map(told).for_each(|warning| db.warn(warning));
     Ok(db)
@@ -47,10 +58,11 @@ pub(crate) fn open_there(dir: &Path, unlock: Unlock<'_>, options: &Options) -> R
 fn keyring(dir: &Path, unlock: Unlock<'_>) -> Result<Keyring> {
     let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
     let opening = Opening { may_write: false, is_right: &is_right };
-    Keyring::open_with(&dir.join(Db::KEYRING_FILE), unlock, &opening, &mut rand::rng()).map_err(|problem| match problem
-    {
-        KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
-        problem => problem.into(),
+    Keyring::open_with(&dir.join(directory::KEYRING), unlock, &opening, &mut rand::rng()).map_err(|problem| {
+        match problem {
+            KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
+            problem => problem.into(),
+        }
     })
 }
 

@@ -181,6 +181,7 @@ impl Journal {
     /// over before, or the sync fails. A disk without room for the closing frame
     /// is no error: the next opening looks through the last file.
     pub fn close(&self) -> Result<(), StorageError> {
+        let _alone = lock(&self.compacting);
         let mut tail = lock(&self.tail);
         match self.stopped() {
             Some(Stopped::Closed) => return Ok(()),
@@ -284,7 +285,7 @@ fn allocate(file: &File, path: &Path, at: u64, bytes: u64, options: &JournalOpti
 }
 
 /// The bytes that a program without privileges may still write.
-fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

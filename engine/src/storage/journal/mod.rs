@@ -22,17 +22,23 @@
 //! before it is written, and so that a sync has no length to write. What was
 //! allocated and not used is given back when the file ends.
 //!
+//! *Room that is got back.* Files are compacted, see `compact.rs`: what was replaced
+//! or deleted since is left out.
+//!
 //! *Who holds which lock.* `tail` is held while a frame is written, `syncer` for
-//! the whole of a sync; the order is `tail`, `syncer`. Those who wait for a sync
+//! the whole of a sync, `compacting` while files are compacted or dropped; the order
+//! is `compacting`, `tail`, `syncer`. Those who wait for a sync
 //! sleep on the turn.
 
 mod append;
+mod compact;
 mod copy;
 mod file;
 mod first;
 mod frame;
 mod mend;
 mod reader;
+mod rewrite;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -51,7 +57,8 @@ use super::stopped::Stopped;
 use super::turn::{Turn, lock};
 use crate::disk::{self, Access, open_file, sync_directory};
 use append::Tail;
-pub(crate) use copy::{Copied, Doubt, Plan, generation};
+pub use compact::{Compacted, Which};
+pub(crate) use copy::{Copied, Doubt, NEXT, Plan, generation};
 pub(crate) use file::FileHead;
 use file::{FRAMES_AT, file_name, list, sweep};
 use frame::{HEAD_BYTES, Head, Kind};
@@ -118,6 +125,10 @@ pub struct Journal {
     durable: AtomicU64,
     /// The first commit that is kept.
     first: AtomicU64,
+    /// The last commit with regard to which a file was written anew.
+    level: AtomicU64,
+    /// Held while files are compacted or dropped.
+    compacting: Mutex<()>,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
 }
@@ -170,7 +181,7 @@ impl Journal {
             first::keep_from(dir, head.first)?;
         }
         let tail = Tail::create(dir, &head, &options, 0)?;
-        Ok(Self::with(dir, options, tail, head.first))
+        Ok(Self::with(dir, options, tail, head.first, 0))
     }
 
     /// Opens the journal in `dir` for writing: finds its end and cuts the torn
@@ -197,6 +208,7 @@ impl Journal {
         };
         let generation = reader.generation();
         let mut holes = reader::missing(dir, kept)?;
+        let level = reader::newest_level(dir)?;
         let path = dir.join(file_name(newest));
         let file = open_file(&path, Access::Write).map_err(io_error("open", &path))?;
         let (head, file_bytes) = head_of(&file, newest).map_err(io_error("read", &path))?;
@@ -206,7 +218,7 @@ impl Journal {
             holes.push(Hole { file: path, offset: 0, bytes: file_bytes, sequences: newest..=last });
             let tail = Tail::create(dir, &new_head(database, generation, last + 1, newest), &options, 0)?;
             let found = Found { is_clean: false, cut_bytes: 0, holes };
-            return Ok((Self::with(dir, options, tail, kept.min(newest)), found));
+            return Ok((Self::with(dir, options, tail, kept.min(newest), level), found));
         };
         let mut found = Found { is_clean: true, cut_bytes: 0, holes };
         let next = match closed_with(&file, &head, file_bytes).map_err(io_error("read", &path))? {
@@ -217,6 +229,14 @@ impl Journal {
             }
         };
         let (at, next) = if found.is_clean { (file_bytes, next) } else { end_of(&path, &file, &head, &mut found)? };
+        let needed = reader::level(file.try_clone().map_err(io_error("read", &path))?, &head, None)
+            .map_err(io_error("read", &path))?;
+        if needed >= next {
+            // It was compacted with regard to commits in files that are missing.
+            found.holes.push(Hole { file: path, offset: at, bytes: 0, sequences: next..=needed });
+            let tail = Tail::create(dir, &new_head(database, generation, needed + 1, newest), &options, 0)?;
+            return Ok((Self::with(dir, options, tail, kept.min(newest), level), found));
+        }
         let mut allocated = file_bytes;
         if found.cut_bytes > 0 {
             file.set_len(at).map_err(io_error("cut", &path))?;
@@ -228,10 +248,10 @@ impl Journal {
         sync_directory(dir).map_err(io_error("sync", dir))?;
         let tail = Tail { file: Arc::new(file), path, head, at, allocated, next };
         let first = files.first().map_or(kept, |first| kept.max(*first));
-        Ok((Self::with(dir, options, tail, first), found))
+        Ok((Self::with(dir, options, tail, first, level), found))
     }
 
-    fn with(dir: &Path, options: JournalOptions, tail: Tail, first: u64) -> Self {
+    fn with(dir: &Path, options: JournalOptions, tail: Tail, first: u64, level: u64) -> Self {
         let newest = tail.next - 1;
         Self {
             dir: dir.to_owned(),
@@ -245,6 +265,8 @@ impl Journal {
             appended: AtomicU64::new(newest),
             durable: AtomicU64::new(newest),
             first: AtomicU64::new(first),
+            level: AtomicU64::new(level),
+            compacting: Mutex::new(()),
             stopped: RwLock::new(None),
         }
     }
@@ -298,11 +320,12 @@ impl Journal {
     }
 
     /// Drops the files of which all commits are before `sequence`, oldest first.
-    /// The file that is written to stays.
+    /// The file that is written to stays. Does nothing while files are compacted.
     ///
     /// # Errors
     /// [`StorageError::Io`]; what was dropped until then is gone.
     pub fn drop_before(&self, sequence: u64) -> Result<(), StorageError> {
+        let Ok(_alone) = self.compacting.try_lock() else { return Ok(()) };
         let files = list(&self.dir)?;
         let written = lock(&self.tail).head.first;
         let kept = files.iter().rposition(|first| *first <= sequence.min(written)).unwrap_or(0);

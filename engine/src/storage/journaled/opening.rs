@@ -48,6 +48,8 @@ const DAMAGED: &str = "damaged";
 pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) sled: SledStorage,
+    /// What sled says of itself.
+    pub(super) marks: Marks,
     /// What sled still lacks.
     pub(super) fresh: Layer,
     pub(super) notices: Vec<String>,
@@ -100,9 +102,9 @@ impl Opening<'_> {
 
     fn journal_options(&self) -> JournalOptions {
         JournalOptions {
+            file_bytes: self.options.journal_file_bytes,
             free_floor_bytes: self.options.free_floor_bytes,
             sync_hook: self.options.sync_hook.clone(),
-            ..JournalOptions::default()
         }
     }
 
@@ -119,16 +121,17 @@ impl Opening<'_> {
 
     fn beside_journal(mut self) -> Result<Opened, StorageError> {
         let (journal, found) = Journal::open(&self.journal(), self.journal_options())?;
-        let (sled, marks) = self.sled_of(&journal)?;
+        let (sled, mut marks) = self.sled_of(&journal)?;
         let last = journal.next() - 1;
         // A killed process may have left in memory what is read from here on.
         journal.sync(last)?;
         let mut fresh = Layer { sequence: marks.sequence, ..Layer::default() };
         let mut holes = found.holes;
+        let had = marks.sequence;
         let is_earlier = journal.generation() < marks.generation;
-        let trust = if is_earlier || marks.sequence > last { Trust::Store } else { Trust::Newer };
+        let trust = if is_earlier || had > last { Trust::Store } else { Trust::Newer };
         match trust {
-            Trust::Newer => self.replay(&journal, &sled, marks, &mut fresh)?,
+            Trust::Newer => self.replay(&journal, &sled, &mut marks, &mut fresh)?,
             Trust::Store => begin_generation(&journal, &sled, marks)?,
         }
         if self.options.heal {
@@ -136,14 +139,15 @@ impl Opening<'_> {
         }
         if trust == Trust::Store || !holes.is_empty() || self.options.heal {
             if trust == Trust::Newer {
-                self.feed(&sled, &mut fresh, marks)?;
+                self.feed(&sled, &mut fresh, &mut marks)?;
             }
-            let healed = self.heal(&journal, &sled, &holes, trust, &mut fresh)?;
+            let healed = self.heal(&journal, &sled, &holes, trust, &mut marks)?;
+            fresh.sequence = marks.sequence;
             if trust == Trust::Store {
-                self.notices.push(match marks.sequence {
+                self.notices.push(match had {
                     _ if is_earlier => format!("the journal was of before it was last written anew: {healed}"),
                     MORE_THAN_JOURNAL => format!("the journal ended with commit {last}, the store had more: {healed}"),
-                    sequence => format!("the journal ended with commit {last}, the store had {sequence}: {healed}"),
+                    had => format!("the journal ended with commit {last}, the store had {had}: {healed}"),
                 });
             } else if let Some(hole) = holes.first() {
                 self.notices.push(format!(
@@ -156,7 +160,7 @@ impl Opening<'_> {
             }
         }
         let may_lack_commits = trust == Trust::Store && self.was_open.get();
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks, fresh, notices: self.notices, may_lack_commits })
     }
 
     /// The holes of all files.
@@ -178,15 +182,15 @@ impl Opening<'_> {
         sled: &SledStorage,
         holes: &[Hole],
         trust: Trust,
-        fresh: &mut Layer,
+        marks: &mut Marks,
     ) -> Result<Healed, StorageError> {
         let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
         let healed = reconcile(journal, &self.journal(), sled, kinds, trust)?;
         for hole in holes {
             journal.mend(hole)?;
         }
-        fresh.sequence = journal.next() - 1;
-        sled.set_marks(marks_of(journal, fresh.sequence))?;
+        *marks = Marks { replaced_bytes: marks.replaced_bytes, ..marks_of(journal, journal.next() - 1) };
+        sled.set_marks(*marks)?;
         Ok(healed)
     }
 
@@ -196,18 +200,18 @@ impl Opening<'_> {
         let database = journal.database();
         let refused = match self.known_sled(journal.first() == 1) {
             Ok((sled, Some(marks))) if marks.database == database => {
-                if marks.generation >= journal.generation() && marks.sequence + 1 >= journal.first() {
+                let (has, first, level) = (marks.sequence, journal.first(), journal.level());
+                let is_earlier = marks.generation < journal.generation();
+                if !is_earlier && has + 1 >= first && !marks.is_before(level) {
                     return Ok((sled, marks));
                 }
                 sled.close()?;
-                if marks.generation < journal.generation() {
+                if is_earlier {
                     "it is of before the journal was last written anew".into()
+                } else if has + 1 < first {
+                    format!("it has commits up to {has}, and the journal begins with commit {first}")
                 } else {
-                    format!(
-                        "it has commits up to {}, and the journal begins with commit {}",
-                        marks.sequence,
-                        journal.first()
-                    )
+                    format!("it has commits up to {has}, and the journal was compacted up to commit {level}")
                 }
             }
             Ok((sled, Some(_))) => {
@@ -320,7 +324,7 @@ impl Opening<'_> {
         &mut self,
         journal: &Journal,
         sled: &SledStorage,
-        marks: Marks,
+        marks: &mut Marks,
         fresh: &mut Layer,
     ) -> Result<(), StorageError> {
         if marks.sequence + 1 >= journal.next() {
@@ -349,16 +353,21 @@ impl Opening<'_> {
                 self.feed(sled, fresh, marks)?;
             }
         }
+        // The last commits may have nothing left.
+        fresh.sequence = journal.next() - 1;
         if fresh.bytes >= MOST_FRESH_BYTES {
             self.feed(sled, fresh, marks)?;
         }
         Ok(())
     }
 
-    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: Marks) -> Result<(), StorageError> {
+    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: &mut Marks) -> Result<(), StorageError> {
         let layer = std::mem::take(fresh);
         fresh.sequence = layer.sequence;
-        sled.feed(&layer.rows, self.options.is_derived, Marks { sequence: layer.sequence, ..marks })
+        marks.sequence = layer.sequence;
+        marks.replaced_bytes += layer.replaced_bytes;
+        *marks = sled.feed(&layer.rows, self.options.is_derived, *marks)?;
+        Ok(())
     }
 
     fn without_journal(mut self) -> Result<Opened, StorageError> {
@@ -380,9 +389,10 @@ impl Opening<'_> {
         let path = self.journal();
         if is_new {
             let journal = Journal::create(&path, database, self.journal_options())?;
-            sled.set_marks(marks_of(&journal, 0))?;
+            let marks = marks_of(&journal, 0);
+            sled.set_marks(marks)?;
             let (fresh, notices) = (Layer::default(), self.notices);
-            return Ok(Opened { journal, sled, fresh, notices, may_lack_commits: false });
+            return Ok(Opened { journal, sled, marks, fresh, notices, may_lack_commits: false });
         }
         let unfinished = self.directory.join(UNFINISHED_JOURNAL);
         // Its commits get sequences that others had in the journal that is lost.
@@ -406,7 +416,7 @@ impl Opening<'_> {
         }
         let may_lack_commits = marks.is_some() && self.was_open.get();
         let fresh = Layer { sequence, ..Layer::default() };
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, may_lack_commits })
     }
 
     /// Returns how many rows it has, and the marks of a store that has the same.
@@ -444,7 +454,13 @@ impl Opening<'_> {
 
 /// The marks of a store that has everything of a journal up to a commit.
 fn marks_of(journal: &Journal, sequence: u64) -> Marks {
-    Marks { database: journal.database(), sequence, generation: journal.generation() }
+    Marks {
+        database: journal.database(),
+        sequence,
+        generation: journal.generation(),
+        level: journal.level(),
+        replaced_bytes: 0,
+    }
 }
 
 /// Lets the journal go on from what the store has. Until the marks are set again
