@@ -115,6 +115,7 @@ pub use prototype::{
 pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use storage::journaled::Keep;
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;
