@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use thingdb_format::ThingId;
 
-use crate::entry::draft::Expect;
-use crate::entry::record::Head;
+use crate::heads::{Expect, Head};
 use crate::keyring::KeyringError;
 use crate::storage::StorageError;
 
@@ -276,7 +275,7 @@ pub enum Error {
         name: String,
     },
     /// There are as many tokens as there may be.
-    #[error("there are {} tokens, more are not kept; remove some first", crate::access::tokens::MAX_TOKENS)]
+    #[error("there are {} tokens, more are not kept; remove some first", crate::keyring::MAX_TOKENS)]
     TooManyTokens,
     /// This word is no scope of tokens.
     #[error("{scope} is no scope; there are read, write, export, import and admin")]
@@ -353,16 +352,6 @@ fn ids_of(heads: &[Head]) -> String {
     match heads.len().saturating_sub(MAX_NAMED) {
         0 => ids.join(", "),
         others => format!("{} and {others} others", ids.join(", ")),
-    }
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("no such thing"),
-            Self::Head(id) => write!(f, "the head {id}"),
-            Self::Heads(ids) => write!(f, "{} heads", ids.len()),
-        }
     }
 }
 

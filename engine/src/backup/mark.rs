@@ -23,14 +23,9 @@ use data_encoding::HEXLOWER;
 use thingdb_format::{Hash, Time};
 
 use super::read_small;
+use crate::directory::{BACKUP_MARK, LAST_BACKUP};
 use crate::disk;
 use crate::error::{Error, Result};
-
-/// The file in a backup.
-pub(crate) const MARK: &str = "BACKUP";
-
-/// The file in a database.
-pub(crate) const LAST: &str = "last-backup";
 
 /// Places that are remembered.
 const MAX_PLACES: usize = 16;
@@ -59,7 +54,7 @@ impl Mark {
 
     /// The mark in a directory, if there is one.
     pub(super) fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(MARK);
+        let path = dir.join(BACKUP_MARK);
         let Some(bytes) = read_small(&path)? else { return Ok(None) };
         let mark = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
         mark.map(Some).ok_or_else(|| Error::damaged(path.display().to_string(), "it does not tell of a backup"))
@@ -105,7 +100,7 @@ impl Mark {
             text.push_str(&format!("missing {} {}\n", range.start(), range.end()));
         }
         text.push_str(&check(&text));
-        let path = dir.join(MARK);
+        let path = dir.join(BACKUP_MARK);
         disk::replace_file(&path, text.as_bytes(), 0o600).map_err(Error::file(&path, "cannot be written"))
     }
 }
@@ -136,7 +131,7 @@ pub struct LastBackup {
 /// # Errors
 /// [`Error::File`] if what tells it cannot be read.
 pub fn last_backups(dir: impl AsRef<Path>) -> Result<Vec<LastBackup>> {
-    let bytes = read_small(&dir.as_ref().join(LAST))?.unwrap_or_default();
+    let bytes = read_small(&dir.as_ref().join(LAST_BACKUP))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     // A line that is none tells nothing.
     Ok(text.lines().filter_map(parse).collect())
@@ -177,5 +172,5 @@ pub(super) fn note(dir: &Path, dest: &Path, commits: u64, generation: u32, time:
         Some(format!("{} {} {generation}{place}\n", known.time, known.commits))
     };
     let text: String = places.iter().filter_map(line).take(MAX_PLACES).collect();
-    let _ = disk::replace_file(&dir.join(LAST), text.as_bytes(), 0o600);
+    let _ = disk::replace_file(&dir.join(LAST_BACKUP), text.as_bytes(), 0o600);
 }

@@ -37,26 +37,22 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use thingdb_format::{Checkpoint, SignedCheckpoint, Time};
+use thingdb_format::{SignedCheckpoint, Time};
 
-use crate::access::actors::unix_now;
-use crate::db::Db;
-use crate::directory;
+use crate::clock::unix_now;
 use crate::directory::version;
+use crate::directory::{self, EVIDENCE};
 use crate::disk::lock::DirLock;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::node::standing::{self, Standing};
+use crate::node::standing;
 use crate::storage::journal::{self, Copied, Hole};
-use crate::store::recover::for_each_record;
 use mark::Mark;
-pub(crate) use mark::{LAST, MARK, fetched};
+pub(crate) use mark::fetched;
 pub use mark::{LastBackup, last_backups};
 pub use restore::{Restored, restore};
 use target::Target;
-
-const EVIDENCE: &str = "evidence";
 
 /// More than a checkpoint or evidence has.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
@@ -160,7 +156,7 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     if is_one(dir) {
         return Err(Error::IsBackup { dir: dir.to_owned() });
     }
-    if !Db::exists(dir) {
+    if !directory::is_database(dir) {
         return Err(Error::NoDatabase { dir: dir.to_owned() });
     }
     let small = Small::read(dir)?;
@@ -174,13 +170,13 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     let target = Target::look(dir, dest, options)?;
     target.remove_unfinished()?;
     let plan = target.plan()?;
-    let keyring = Keyring::newest_bytes(&dir.join(Db::KEYRING_FILE))?;
+    let keyring = Keyring::newest_bytes(&dir.join(directory::KEYRING))?;
     crate::directory::unfinished::sweep(dest)?;
     if !target.is_marked {
         Mark::begun(database).write(dest)?;
     }
     version::write(dest)?;
-    Keyring::put_bytes(&dest.join(Db::KEYRING_FILE), &keyring)?;
+    Keyring::put_bytes(&dest.join(directory::KEYRING), &keyring)?;
     let Copied { bytes, next, holes, mended } = plan.run()?;
     let entries = target.entries()?;
     let former = target.finish()?;
@@ -200,54 +196,6 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
         )
     }));
     Ok(Backup { commits, copied_bytes: bytes, time, missing, mended, former })
-}
-
-impl Db {
-    /// Brings a backup in `dest` up to this database, with a checkpoint of what it
-    /// has now. See [`backup`].
-    ///
-    /// # Errors
-    /// As [`backup`].
-    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<Backup> {
-        self.store.sync()?;
-        if self.is_writable() {
-            self.renew_checkpoint(1)?;
-        }
-        backup(self.dir(), dest)
-    }
-}
-
-impl Db {
-    /// How many of the first entries of the ledger are before the first that is
-    /// later than `time`.
-    ///
-    /// # Errors
-    /// If rows cannot be read. An entry that is damaged is passed over.
-    pub fn entries_until(&self, time: Time) -> Result<u64> {
-        let mut until = self.store.size();
-        let walked = for_each_record(&self.store, 0, |position, found| match found {
-            Ok(entry) if entry.header.time > time => {
-                until = position;
-                Err(Error::Cancelled)
-            }
-            _ => Ok(()),
-        });
-        match walked {
-            Err(Error::Cancelled) | Ok(()) => Ok(until),
-            Err(problem) => Err(problem),
-        }
-    }
-
-    /// How this ledger stands against that of a backup of it, which was opened to
-    /// read only: [`Standing::Consistent`] if this one is it, or grew out of it.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`] if the tree of one of them cannot be read.
-    pub fn standing_of_backup(&self, backup: &Self) -> Result<Standing> {
-        let tree = backup.store.tree();
-        let state = Checkpoint::new(backup.origin(), tree.size(), tree.root());
-        standing::compare(&self.store, self.origin(), &state)
-    }
 }
 
 /// Refuses two directories of which one lies in the other.
@@ -285,14 +233,14 @@ fn is_without_mark(dir: &Path) -> Result<bool> {
 fn is_to_restore(dir: &Path) -> Result<bool> {
     match Mark::read(dir) {
         Ok(Some(_)) => Ok(true),
-        Ok(None) | Err(Error::Damaged { .. }) => Ok(is_without_mark(dir)? && Db::exists(dir)),
+        Ok(None) | Err(Error::Damaged { .. }) => Ok(is_without_mark(dir)? && directory::is_database(dir)),
         Err(problem) => Err(problem),
     }
 }
 
 /// Whether a backup lies in a directory.
 pub(crate) fn is_one(dir: &Path) -> bool {
-    fs::symlink_metadata(dir.join(MARK)).is_ok()
+    fs::symlink_metadata(dir.join(directory::BACKUP_MARK)).is_ok()
 }
 
 fn in_words(hole: &Hole) -> String {

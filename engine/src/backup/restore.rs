@@ -9,7 +9,6 @@ use std::path::Path;
 
 use super::entries::cut;
 use super::{Small, in_words, is_empty, refuse_within};
-use crate::db::Db;
 use crate::directory;
 use crate::directory::version;
 use crate::disk;
@@ -40,7 +39,7 @@ pub struct Restored {
 ///
 /// The database goes on under the node key that it had. Where somebody has seen
 /// more of this node than the backup has, the node would contradict itself:
-/// [`Db::new_node_key`] is needed then. A ledger that is shorter than its last
+/// [`Db::new_node_key`](crate::Db::new_node_key) is needed then. A ledger that is shorter than its last
 /// checkpoint is opened to read until that was done.
 ///
 /// # Errors
@@ -56,7 +55,7 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     version::read(src)?;
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
     let cut = cut(&from, entries)?;
-    let keyring = Keyring::newest_bytes(&src.join(Db::KEYRING_FILE))?;
+    let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
@@ -67,14 +66,14 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     let plan = Plan::new(&from, &to, cut.until, Doubt::Some(&[]))?;
     let Copied { next, holes, .. } = plan.run()?;
     small.write(dir)?;
-    Keyring::put_bytes(&dir.join(Db::KEYRING_FILE), &keyring)?;
+    Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
     let missing = holes.iter().map(in_words).collect();
     Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.
 fn refuse_other(dir: &Path) -> Result<()> {
-    let begun = !dir.join("store").exists() && !Db::exists(dir);
+    let begun = !dir.join("store").exists() && !directory::is_database(dir);
     if is_empty(dir)? || (begun && directory::strangers(dir)?.is_empty()) {
         return Ok(());
     }
