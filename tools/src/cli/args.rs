@@ -327,6 +327,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&args.remote),
             Self::Export(args) => Some(&args.remote),
             Self::Forks(args) => Some(&args.remote),
+            Self::Prove(args) => Some(&args.remote),
             Self::Stats(args) => Some(&args.remote),
             _ => None,
         }
@@ -342,6 +343,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&mut args.remote),
             Self::Export(args) => Some(&mut args.remote),
             Self::Forks(args) => Some(&mut args.remote),
+            Self::Prove(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
         }
