@@ -327,6 +327,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&args.remote),
             Self::Export(args) => Some(&args.remote),
             Self::Forks(args) => Some(&args.remote),
+            Self::Prove(args) => Some(&args.remote),
             Self::Stats(args) => Some(&args.remote),
             _ => None,
         }
@@ -342,6 +343,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&mut args.remote),
             Self::Export(args) => Some(&mut args.remote),
             Self::Forks(args) => Some(&mut args.remote),
+            Self::Prove(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
         }
@@ -379,9 +381,8 @@ impl Command {
             | Self::Forks(_)
             | Self::ProveFork(_)
             | Self::Prove(_)
-            | Self::Stats(_) => true,
-            Self::Doctor(args) => !args.fix,
-            Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),
+            | Self::Stats(_)
+            | Self::Doctor(_) => true,
             Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
             Self::Journal { command } => matches!(command, None | Some(journal::Command::Show)),
             Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),
