@@ -2,7 +2,7 @@
 //!
 //! [`Rows`] is what someone with the directory can do, and with the passphrase
 //! too: the engine's own keyring and storage, and a second spelling of the
-//! layouts in `engine/src/store/index.rs` and, in [blocks](crate::blocks), of records, so
+//! layouts in `engine/src/store/state.rs` and, in [blocks](crate::blocks), of records, so
 //! that the tests need no door into the engine.
 
 use std::path::Path;

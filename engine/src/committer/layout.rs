@@ -2,7 +2,7 @@
 
 use thingdb_format::{Hash, Signature, merkle, signature};
 
-use super::stage::{Signing, Staged};
+use super::staged::{Signing, Staged};
 use crate::store::stored::BatchHead;
 
 /// Entries under one of our own batch signatures: a path of ten hashes.

@@ -15,9 +15,9 @@ use super::{Arrived, Committer};
 use crate::entry::refusal::{Cause, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::store::index::State;
 use crate::store::postings::id8;
 use crate::store::schema::Tag;
+use crate::store::state::State;
 
 /// Seq and time of an entry.
 pub(crate) type Place = (u64, Time);

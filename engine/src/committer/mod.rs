@@ -19,6 +19,7 @@ mod job;
 mod layout;
 mod links;
 mod stage;
+mod staged;
 mod tip;
 
 use std::collections::{HashMap, HashSet};

@@ -1,18 +1,16 @@
 //! What one commit will write.
 
 use std::collections::{HashMap, HashSet, hash_map};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thingdb_format::{
-    Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header, payload,
-};
+use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Time, header, payload};
 
 use super::Committer;
 use super::envelope::{Joined, Packed, join, seal_to};
 use super::job::{Arrived, Due, Fate, Imported, Job, NewEntry, Sealed, Shared};
 use super::layout::{Run, RunSignature, runs};
 use super::links::{Links, Verdict};
+use super::staged::{Signing, Staged};
 use super::tip::{Tip, tip_of};
 use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
@@ -28,23 +26,6 @@ use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag, TagMap};
 use crate::store::stored::{INLINE_PAYLOAD_BYTES, LooseRecord, PART_BYTES, StoredPayload, StoredSignature, at};
 use crate::store::{Located, Store};
-
-/// An entry that waits for the commit.
-pub(super) struct Staged {
-    tag: Tag,
-    header: Header,
-    pub(super) id: EntryId,
-    pub(super) signing: Signing,
-    pub(super) record: LooseRecord,
-    /// Whether the store has nothing of its thing.
-    is_new: bool,
-}
-
-pub(super) enum Signing {
-    /// By a key of this node, when it is known what lies together.
-    Due(Arc<SigningKey>),
-    Done(Signature),
-}
 
 /// Everything that one commit will write.
 pub(super) struct Stage<'a> {

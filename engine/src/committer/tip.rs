@@ -8,8 +8,8 @@ use thingdb_format::EntryId;
 use crate::error::Result;
 use crate::heads::{Head, Heads, Rank, RankedHeads};
 use crate::store::Store;
-use crate::store::index::{HeadPosting, State};
 use crate::store::schema::{Tag, TagMap};
+use crate::store::state::{HeadPosting, State};
 
 /// What a thing looks like to the next entry of this commit: as it is in the
 /// store, and what this commit changes. It may have very many heads.

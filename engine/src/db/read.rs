@@ -14,8 +14,8 @@ use crate::storage::journaled::Keep;
 use crate::store::Located;
 use crate::store::as_of::as_of;
 use crate::store::history::History;
-use crate::store::index::HeadPosting;
 use crate::store::originals;
+use crate::store::state::HeadPosting;
 use crate::store::things::{ThingQuery, Things};
 
 /// Reading.

@@ -7,18 +7,17 @@ use std::ops::{ControlFlow, Range};
 use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::stream::{Digest, hash_of_line};
-use thingdb_format::{Entry, EntryId, Envelope, Hash, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
+use thingdb_format::{Entry, EntryId, Hash, KdfParams, RecipientId, StreamHeader, Trailer, line};
 
-use super::own_seal::{ArchiveSeal, OwnSeal};
-use crate::access::{card, peers};
+use super::dress::{Dress, packet_to};
+use crate::access::card;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::node::Node;
 use crate::progress::{self, Progress};
 use crate::store::holes::{self, Hole, Holes};
-use crate::store::packets;
 use crate::store::schema::Tag;
-use crate::store::{Located, Paths, Store};
+use crate::store::{Paths, Store};
 
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -42,17 +41,17 @@ pub enum StreamForm {
 /// ```
 #[derive(Default)]
 pub struct ExportOptions<'a> {
-    since: u64,
-    until: Option<u64>,
-    bare: bool,
-    past_holes: bool,
-    prefix: String,
-    to: Option<String>,
-    only_addressed: bool,
-    form: StreamForm,
-    passphrase: Option<(&'a Passphrase, KdfParams)>,
-    progress: progress::Report<'a>,
-    is_wanted: progress::Wanted<'a>,
+    pub(super) since: u64,
+    pub(super) until: Option<u64>,
+    pub(super) bare: bool,
+    pub(super) past_holes: bool,
+    pub(super) prefix: String,
+    pub(super) to: Option<String>,
+    pub(super) only_addressed: bool,
+    pub(super) form: StreamForm,
+    pub(super) passphrase: Option<(&'a Passphrase, KdfParams)>,
+    pub(super) progress: progress::Report<'a>,
+    pub(super) is_wanted: progress::Wanted<'a>,
 }
 
 impl<'a> ExportOptions<'a> {
@@ -335,65 +334,6 @@ impl Outgoing {
     #[must_use]
     pub fn is_sealed_to(&self, recipient: &RecipientId) -> bool {
         self.entry.envelopes.iter().any(|envelope| packet_to(envelope, recipient).is_some())
-    }
-}
-
-/// The packet of an envelope that is for `to`.
-fn packet_to<'e>(envelope: &'e Envelope, to: &RecipientId) -> Option<&'e KekPacket> {
-    envelope.recipients.iter().find(|packet| packets::recipient(packet).as_ref() == Some(to))
-}
-
-/// Dresses entries for the way: whole signature, the right envelopes, or none
-/// and no payload.
-struct Dress {
-    /// Only what this recipient may read.
-    to: Option<RecipientId>,
-    only_addressed: bool,
-    own: OwnSeal,
-    archive: Option<ArchiveSeal>,
-}
-
-impl Dress {
-    fn new(node: &Node, options: &ExportOptions<'_>) -> Result<Self> {
-        let peer = options.to.as_deref().map(|name| peers::named(&node.store.keyring(), name)).transpose()?;
-        Ok(Self {
-            to: peer.map(|peer| peer.card.encryption_key.recipient_id()),
-            only_addressed: options.only_addressed,
-            own: OwnSeal::new(node),
-            archive: options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(node, passphrase, kdf)).transpose()?,
-        })
-    }
-
-    fn entry(&mut self, node: &Node, located: &Located, paths: &mut Paths) -> Result<Option<Entry>> {
-        let signature = node.store.signature(located, paths)?;
-        let mut envelopes = node.store.envelopes(located)?;
-        let mut payload = None;
-        match &self.to {
-            Some(to) => {
-                let addressed = envelopes.iter().filter_map(|(envelope, provenance)| {
-                    let packet = packet_to(envelope, to)?.clone();
-                    let alone = Envelope::new(envelope.from, envelope.cek, vec![packet]);
-                    Some(alone.map(|envelope| (envelope, *provenance)))
-                });
-                envelopes = addressed.collect::<std::result::Result<_, _>>()?;
-                if !envelopes.is_empty() {
-                    payload = node.store.payload(located)?;
-                } else if self.only_addressed {
-                    return Ok(None);
-                }
-            }
-            None => {
-                payload = node.store.payload(located)?;
-                if let Some(cek) = node.store.cek(located) {
-                    self.own.add(node, &mut envelopes, located.position, &located.id, &cek)?;
-                    if let Some(archive) = &self.archive {
-                        archive.add(&mut envelopes, &located.id, &cek)?;
-                    }
-                }
-            }
-        }
-        let envelopes = envelopes.into_iter().map(|(envelope, _)| envelope).collect();
-        Ok(Some(Entry { header: located.header.clone(), signature, payload, envelopes }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod cores;
+mod dress;
 mod dry_run;
 pub(crate) mod export;
 pub(crate) mod framing;

@@ -13,9 +13,9 @@
 
 use thingdb_format::{ThingId, Time};
 
-use super::index::{HeadPosting, State};
 use super::postings::{self, Posting};
 use super::schema::Tag;
+use super::state::{HeadPosting, State};
 use super::{Located, Store};
 use crate::error::Result;
 use crate::heads::{Heads, Ranked};

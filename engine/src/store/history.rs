@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use thingdb_format::ThingId;
 
-use super::index::State;
 use super::postings::{self, Posting};
 use super::schema::Tag;
+use super::state::State;
 use super::{Located, Store};
 use crate::entry::record::Record;
 use crate::error::Result;

@@ -20,6 +20,7 @@ pub(crate) mod recover;
 pub(crate) mod row_seal;
 pub(crate) mod schema;
 pub(crate) mod seals;
+pub(crate) mod state;
 pub(crate) mod states;
 pub(crate) mod stored;
 pub(crate) mod things;
@@ -44,7 +45,7 @@ use crate::prototype::Original;
 use crate::storage::{Batch, Direction, Storage, Ticket};
 
 use block::{Block, OpenBlock};
-use index::{Index, State};
+use index::Index;
 use layout::Placed;
 use ledger::{Ledger, LedgerView};
 use originals::Originals;
@@ -53,6 +54,7 @@ use provenance::Provenance;
 use row_seal::RowSeal;
 use schema::{Tag, Tagger};
 use seals::Seals;
+use state::State;
 use stored::{BatchHead, PART_BYTES, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at};
 use things::Catalogue;
 

@@ -63,11 +63,13 @@ pub(crate) fn recover(store: &Store, anew: bool) -> Result<Recovered> {
         None => rebuild_tree(store, size, &mut recovered)?,
     };
     *store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
-    let replayed = if anew { Err(Error::Closed) } else { replay_index(store, size, &mut recovered) };
-    match replayed {
-        Ok(()) => {}
-        Err(problem) if problem.is_damaged() || anew => rebuild_index(store, size, &mut recovered)?,
-        Err(problem) => return Err(problem),
+    if anew {
+        rebuild_index(store, size, &mut recovered)?;
+        return Ok(recovered);
+    }
+    match replay_index(store, size, &mut recovered) {
+        Err(problem) if problem.is_damaged() => rebuild_index(store, size, &mut recovered)?,
+        replayed => replayed?,
     }
     Ok(recovered)
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use super::Store;
 use super::holes;
-use super::index::{self, State};
 use super::schema::{self, Tag};
+use super::state::{self, State};
 use crate::error::Result;
 
 /// Calls `act` for each state, in rows or not yet. One that does not open is
@@ -38,7 +38,7 @@ pub(crate) fn each(
         // Memory may be ahead of the row that was just read.
         let state = match store.state(&tag) {
             Ok(Some(state)) => Ok(state),
-            Ok(None) => index::open_state(&*store.storage, &store.rows, &tag, &sealed).map(std::sync::Arc::new),
+            Ok(None) => state::open_state(&*store.storage, &store.rows, &tag, &sealed).map(std::sync::Arc::new),
             Err(problem) => Err(problem),
         };
         match state {

@@ -12,8 +12,8 @@ use std::sync::Mutex;
 use thingdb_format::ThingId;
 
 use super::Store;
-use super::index::{self, State};
 use super::schema;
+use super::state::{self, State};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::storage::Direction;
@@ -134,7 +134,7 @@ fn read_all(store: &Store) -> Result<BTreeSet<ThingId>> {
     let mut names = BTreeSet::new();
     for row in store.storage.scan(&schema::states(), Direction::Forward) {
         let (key, sealed) = row?;
-        names.insert(index::thing_of_state(&store.rows, &key, &sealed)?);
+        names.insert(state::thing_of_state(&store.rows, &key, &sealed)?);
     }
     names.extend(store.index.unwritten_states().into_iter().map(|(_, state)| state.thing.clone()));
     Ok(names)

@@ -16,11 +16,11 @@ use crate::progress;
 use crate::prototype::{self, Chains};
 use crate::store::Store;
 use crate::store::holes;
-use crate::store::index::HeadPosting;
 use crate::store::ledger::{self, Ledger};
-use crate::store::postings::{self, id8};
+use crate::store::postings::{self, Posting, id8};
 use crate::store::recover::UNREADABLE;
 use crate::store::schema::Tag;
+use crate::store::state::{HeadPosting, State};
 use crate::store::states;
 
 /// Ids of missing entries that are read from the tree's rows at once.
@@ -136,6 +136,75 @@ enum Followed {
     /// It is here and cannot be read; that is told where it lies.
     Lost,
     Missing,
+}
+
+/// What the index lists of a thing.
+#[derive(Default)]
+struct Listed {
+    /// Entries that are where the ledger holds some that can be read.
+    entries: u64,
+    /// Sum of the fingerprints of their postings.
+    postings: u64,
+    /// Whether others came after verification began.
+    has_newer: bool,
+    /// Whether others are lost.
+    has_lost: bool,
+}
+
+impl Listed {
+    /// Goes through the postings of a thing, and tells by `add` of those that are
+    /// lost.
+    fn of(
+        store: &Store,
+        tag: &Tag,
+        state: &State,
+        size: u64,
+        lost: &mut Lost,
+        add: &mut impl FnMut(Option<&Posting>, Verdict, String),
+    ) -> Result<Self> {
+        let mut listed = Self::default();
+        for chunk in postings::chunks(1, state.last_seq()) {
+            for posting in store.chunk(tag, state, chunk)?.iter() {
+                // The index lists nothing before the ledger has it.
+                if posting.position >= store.size() {
+                    let detail = "the index lists it, the ledger ends before it".to_owned();
+                    add(Some(posting), Verdict::BadIndex, detail);
+                    listed.has_lost = true;
+                } else if posting.position >= size {
+                    listed.has_newer = true;
+                } else if let Some(range) = lost.at(posting.position) {
+                    range.named += 1;
+                    listed.has_lost = true;
+                    add(Some(posting), Verdict::Unreadable, range.detail.clone());
+                } else {
+                    listed.entries += 1;
+                    let one = fingerprint(posting.position, posting.seq, posting.id8);
+                    listed.postings = listed.postings.wrapping_add(one);
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    /// What is not as the ledger has it.
+    fn compare(&self, state: &State, tip: &Tip) -> Vec<String> {
+        let Self { entries, postings, has_newer, has_lost } = *self;
+        if (entries, postings) != (tip.entries, tip.postings) {
+            return vec![format!("the index lists {entries} entries, the ledger holds {}", tip.entries)];
+        }
+        let mut problems = Vec::new();
+        if has_newer || has_lost {
+            return problems;
+        }
+        let is_listed = |head: &Head| state.heads.get(&head.id).is_some_and(|listed| head.is(listed));
+        if state.heads.len() != tip.heads.len() || !tip.heads.iter().all(is_listed) {
+            problems.push("the index has other heads than the ledger".to_owned());
+        }
+        if state.entries != entries {
+            problems.push(format!("the index counts {} entries and lists {entries}", state.entries));
+        }
+        problems
+    }
 }
 
 impl<'a> Links<'a> {
@@ -410,68 +479,34 @@ impl<'a> Links<'a> {
     fn compare_index(&mut self) -> Result<()> {
         let Self { store, report, tips, lost, size, .. } = self;
         states::each(store, |tag, state| {
+            let tip = tag.and_then(|tag| tips.remove(tag));
             let state = match state {
                 Ok(state) => state,
                 Err(detail) => {
-                    let thing = tag.and_then(|tag| tips.remove(tag)).map(|tip| tip.thing);
+                    let thing = tip.map(|tip| tip.thing);
                     report.add(Problem { thing, ..Problem::of_ledger(Verdict::BadIndex, detail) });
                     return Ok(());
                 }
             };
-            let tip = tag.and_then(|tag| tips.remove(tag)).unwrap_or_else(|| Tip::new(state.thing.clone()));
-            let mut add = |seq, position, verdict, detail| {
-                let thing = Some(state.thing.clone());
+            let mut add = |of: Option<&Posting>, verdict, detail| {
+                let (thing, seq, position) = (Some(state.thing.clone()), of.map(|of| of.seq), of.map(|of| of.position));
                 report.add(Problem { thing, seq, position, ..Problem::of_ledger(verdict, detail) });
             };
             if tag.is_some_and(|tag| store.tag(&state.thing) != *tag) {
-                add(None, None, Verdict::BadIndex, "the row of another thing goes by its id".to_owned());
+                add(None, Verdict::BadIndex, "the row of another thing goes by its id".to_owned());
             }
             // Each seq has an entry: more seqs than entries are not counted.
             if state.last_seq() > store.size() {
                 let detail = format!("the index has a seq {} of this thing", state.last_seq());
-                add(None, None, Verdict::BadIndex, detail);
+                add(None, Verdict::BadIndex, detail);
                 return Ok(());
             }
-            let (mut entries, mut postings, mut newer, mut some_lost) = (0, 0_u64, false, false);
             let Some(tag) = tag else { return Ok(()) };
-            for chunk in postings::chunks(1, state.last_seq()) {
-                let listed = match store.chunk(tag, state, chunk) {
-                    Err(problem) if problem.is_damaged() => {
-                        add(None, None, Verdict::BadIndex, problem.to_string());
-                        return Ok(());
-                    }
-                    listed => listed?,
-                };
-                for posting in listed.iter() {
-                    // The index lists nothing before the ledger has it.
-                    if posting.position >= store.size() {
-                        let detail = "the index lists it, the ledger ends before it".to_owned();
-                        add(Some(posting.seq), Some(posting.position), Verdict::BadIndex, detail);
-                        some_lost = true;
-                    } else if posting.position >= *size {
-                        newer = true;
-                    } else if let Some(range) = lost.at(posting.position) {
-                        range.named += 1;
-                        some_lost = true;
-                        add(Some(posting.seq), Some(posting.position), Verdict::Unreadable, range.detail.clone());
-                    } else {
-                        entries += 1;
-                        let one = fingerprint(posting.position, posting.seq, posting.id8);
-                        postings = postings.wrapping_add(one);
-                    }
-                }
-            }
-            if (entries, postings) != (tip.entries, tip.postings) {
-                let detail = format!("the index lists {entries} entries, the ledger holds {}", tip.entries);
-                add(None, None, Verdict::BadIndex, detail);
-            } else if !newer && !some_lost {
-                let listed = |head: &Head| state.heads.get(&head.id).is_some_and(|listed| head.is(listed));
-                if state.heads.len() != tip.heads.len() || !tip.heads.iter().all(listed) {
-                    add(None, None, Verdict::BadIndex, "the index has other heads than the ledger".to_owned());
-                }
-                if state.entries != entries {
-                    let detail = format!("the index counts {} entries and lists {entries}", state.entries);
-                    add(None, None, Verdict::BadIndex, detail);
+            match Listed::of(store, tag, state, *size, lost, &mut add) {
+                Err(problem) if problem.is_damaged() => add(None, Verdict::BadIndex, problem.to_string()),
+                listed => {
+                    let tip = tip.unwrap_or_else(|| Tip::new(state.thing.clone()));
+                    listed?.compare(state, &tip).into_iter().for_each(|detail| add(None, Verdict::BadIndex, detail));
                 }
             }
             Ok(())

@@ -1,0 +1,25 @@
+//! An entry on its way into the ledger.
+
+use std::sync::Arc;
+
+use thingdb_format::{EntryId, Header, Signature, SigningKey};
+
+use crate::store::schema::Tag;
+use crate::store::stored::LooseRecord;
+
+/// An entry that waits for the commit.
+pub(super) struct Staged {
+    pub(super) tag: Tag,
+    pub(super) header: Header,
+    pub(super) id: EntryId,
+    pub(super) signing: Signing,
+    pub(super) record: LooseRecord,
+    /// Whether the store has nothing of its thing.
+    pub(super) is_new: bool,
+}
+
+pub(super) enum Signing {
+    /// By a key of this node, when it is known what lies together.
+    Due(Arc<SigningKey>),
+    Done(Signature),
+}
