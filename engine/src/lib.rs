@@ -85,9 +85,8 @@ pub use access::token_text::TokenText;
 pub use access::tokens::{Scope, Token, TokenId, TokenRefusal, TokenRequest};
 pub use backup::{Backup, BackupOptions, LastBackup, Restored, backup, last_backups, restore};
 pub use db::Db;
-pub use db::forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
+pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::options::Options;
-pub use db::prove::{ProveOptions, ProveSummary};
 pub use db::read::Stats;
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
@@ -103,9 +102,11 @@ pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};
 pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
+pub use evidence::fork::{Equivocation, verify_fork};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
+pub use exchange::prove::{ProveOptions, ProveSummary};
 pub use exchange::waiting::{Waiting, WaitingEntry};
 pub use heads::{Expect, Head};
 pub use keyring::dumps::forbid_dumps;
@@ -126,12 +127,12 @@ pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
 pub use storage::journaled::Keep;
+#[doc(hidden)]
+pub use store::block::fuzz_stored;
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;
 pub use store::provenance::Sender;
-#[doc(hidden)]
-pub use store::stored::fuzz_stored;
 pub use store::things::{ThingInfo, ThingQuery, Things};
 pub use thingdb_format as format;
 pub use thingdb_format::{
