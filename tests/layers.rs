@@ -43,7 +43,7 @@ const ENGINE: &[&str] = &[
     "entry",
     "directory",
     "progress.rs",
-    "error.rs",
+    "error",
     "heads.rs",
     "encoding.rs",
     "clock.rs",
