@@ -20,6 +20,7 @@ mod body;
 mod card;
 pub mod checkpoint;
 mod codec;
+pub mod cosignature;
 mod entry;
 pub mod envelope;
 mod error;
@@ -30,13 +31,16 @@ mod key;
 pub mod label;
 pub mod line;
 pub mod merkle;
+pub mod note;
 pub mod payload;
+pub mod policy;
 pub mod proof;
 mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
 mod walk;
+pub mod witness;
 
 pub use body::{Attachment, Body, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES};
 pub use card::{Card, CardFields};
@@ -48,7 +52,10 @@ pub use header::{Fields, Header, Suite};
 pub use key::{
     Actor, Cek, DecryptionKey, EncryptionKey, EntryId, Hash, Kek, NodeKey, Origin, RecipientId, SigningKey, Verifier,
 };
+pub use note::VerifierKey;
+pub use policy::Policy;
 pub use recipients::Recipients;
 pub use signature::{BatchSignature, Signature};
 pub use stream::{Line, StreamCheck, StreamHeader, Trailer};
 pub use thing::{ThingId, Time};
+pub use witness::AddCheckpoint;
