@@ -85,6 +85,7 @@ pub use db::read::Stats;
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};
+pub use db::witness::{Cosigned, Cosigning, MAX_WITNESSES, Witness};
 pub use db::{Db, STORE_VERSION, Warning};
 pub use directory::journal_state::{JournalState, journal_state};
 pub use disk::Foreign;

@@ -208,8 +208,9 @@ fn check(checkpoint: &Checkpoint) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name of the ledger of a node in notes.
-pub(crate) fn name(origin: Origin) -> String {
+/// The name of the ledger of a node in notes: its origin line.
+#[must_use]
+pub fn name(origin: Origin) -> String {
     format!("{NAME_PREFIX}{origin}")
 }
 

@@ -8,7 +8,7 @@
 //! signed: "cosignature/v1" LF "time " <seconds> LF <text of the checkpoint>
 //! ```
 
-use crate::checkpoint::MAX_SIGNATURES;
+use crate::codec::within;
 use crate::note::{self, KeyKind, VerifierKey};
 use crate::{Error, SignedCheckpoint, SigningKey, Verifier};
 
@@ -16,6 +16,15 @@ const WHAT: &str = "the cosignature";
 
 /// Latest time of a cosignature, in seconds since 1970: the last second of 9999.
 pub const MAX_SECONDS: u64 = 253_402_300_799;
+
+/// What a witness said of a checkpoint; its signature was good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosignature {
+    /// When, in seconds since 1970, by the clock of the witness.
+    pub seconds: u64,
+    /// The signature line, with its line feed.
+    pub line: String,
+}
 
 impl SignedCheckpoint {
     /// Cosigns the checkpoint at a time, in seconds since 1970, as the witness with
@@ -39,34 +48,45 @@ impl SignedCheckpoint {
     /// # Ok::<(), thingdb_format::Error>(())
     /// ```
     pub fn cosign(&self, witness: &SigningKey, seconds: u64) -> Result<String, Error> {
-        crate::codec::within("time", seconds, 1, MAX_SECONDS)?;
+        within("time", seconds, 1, MAX_SECONDS)?;
         let vkey = witness.node_key().witness_vkey()?;
         let signature = [&seconds.to_be_bytes()[..], &witness.sign(&signed(seconds, self.text()))].concat();
         Ok(note::signature_line(vkey.name(), vkey.id(), &signature))
     }
 
-    /// The time, in seconds since 1970, at which the witness cosigned the
-    /// checkpoint: the earliest, if it did more than once. `None` if it has not.
+    /// What the witness said of the checkpoint: the earliest, if it cosigned more than
+    /// once. `None` if it has not.
     ///
     /// # Errors
     /// [`Error::BadSignature`] if a signature under its name and key id is not good:
     /// such a note is malformed (c2sp.org/signed-note). [`Error::OutOfRange`] for a
     /// time of 0 or beyond [`MAX_SECONDS`], [`Error::UnacceptableKey`].
-    pub fn cosigned_by(&self, witness: &VerifierKey) -> Result<Option<u64>, Error> {
+    pub fn cosignature(&self, witness: &VerifierKey) -> Result<Option<Cosignature>, Error> {
         if witness.kind() != KeyKind::Witness {
             return Ok(None);
         }
         let verifier = Verifier::new(witness.key())?;
-        let mut earliest: Option<u64> = None;
+        let mut earliest: Option<Cosignature> = None;
         for signature in self.signatures_of(witness.name(), witness.id()) {
             let (time, value) = signature.split_first_chunk().ok_or(Error::BadSignature { what: WHAT })?;
             let value: &[u8; 64] = value.try_into().map_err(|_| Error::BadSignature { what: WHAT })?;
             let seconds = u64::from_be_bytes(*time);
-            crate::codec::within("time", seconds, 1, MAX_SECONDS)?;
+            within("time", seconds, 1, MAX_SECONDS)?;
             verifier.verify(&signed(seconds, self.text()), value, WHAT)?;
-            earliest = Some(earliest.map_or(seconds, |known| known.min(seconds)));
+            if earliest.as_ref().is_none_or(|known| seconds < known.seconds) {
+                let line = note::signature_line(witness.name(), witness.id(), &signature);
+                earliest = Some(Cosignature { seconds, line });
+            }
         }
         Ok(earliest)
+    }
+
+    /// The time of [`cosignature`](Self::cosignature), in seconds since 1970.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cosigned_by(&self, witness: &VerifierKey) -> Result<Option<u64>, Error> {
+        Ok(self.cosignature(witness)?.map(|cosignature| cosignature.seconds))
     }
 
     /// The note with the signature lines of others added, each ended by a line feed.
@@ -75,7 +95,7 @@ impl SignedCheckpoint {
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no signature line, [`Error::OutOfRange`] if
-    /// there are more than [`MAX_SIGNATURES`].
+    /// there are more than [`MAX_SIGNATURES`](crate::checkpoint::MAX_SIGNATURES).
     pub fn with_signatures(&self, lines: &str) -> Result<Self, Error> {
         let mut note = self.as_str().to_owned();
         for line in lines.split_terminator('\n') {
@@ -89,23 +109,16 @@ impl SignedCheckpoint {
         Self::parse(&note)
     }
 
-    /// The note with the signatures of its node and of these witnesses only: what
-    /// others have added without being asked takes the places of those who were.
+    /// The note with the signatures under the name of its ledger only: what others
+    /// have added without being asked takes the places of those who were.
     ///
     /// # Errors
-    /// As [`SignedCheckpoint::parse`].
-    #[must_use = "the note itself stays as it is"]
-    pub fn with_only(&self, keys: &[VerifierKey]) -> Result<Self, Error> {
-        let is_of = |line: &&str| {
-            let Ok((name, blob)) = note::signature(line) else { return false };
-            keys.iter().any(|key| key.name() == name && blob.starts_with(&key.id()))
-        };
-        let mut note = format!("{}\n", self.text());
-        for line in self.signature_lines().filter(is_of).take(MAX_SIGNATURES) {
-            note.push_str(line);
-            note.push('\n');
-        }
-        Self::parse(&note)
+    /// As [`SignedCheckpoint::parse`], if there is none.
+    pub fn bare(&self) -> Result<Self, Error> {
+        let name = self.name();
+        let is_own = |line: &&str| note::signature(line).is_ok_and(|(by, _)| by == name);
+        let lines: String = self.signature_lines().filter(is_own).map(|line| format!("{line}\n")).collect();
+        Self::parse(&format!("{}\n{lines}", self.text()))
     }
 }
 
@@ -182,9 +195,7 @@ mod tests {
         let strangers: String = (10..72).map(|seed| note(7).cosign(&key(seed), 5).unwrap()).collect();
         let full = note(7).with_signatures(&(note(7).cosign(&key(2), 5).unwrap() + &strangers)).unwrap();
         assert!(full.with_signatures(&note(7).cosign(&key(3), 5).unwrap()).is_err());
-        let kept = full.with_only(&[key(1).node_key().log_vkey().unwrap(), witness()]).unwrap();
-        assert_eq!(kept.signature_lines().count(), 2);
-        assert_eq!(kept.cosigned_by(&witness()).unwrap(), Some(5));
+        assert_eq!(full.bare().unwrap(), note(7));
         assert!(note(7).with_signatures("no line\n").is_err());
         assert!(note(7).with_signatures("\n").is_err());
     }

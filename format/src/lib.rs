@@ -45,6 +45,7 @@ pub mod witness;
 pub use body::{Attachment, Body, MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES};
 pub use card::{Card, CardFields};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use cosignature::Cosignature;
 pub use entry::{Entry, Verified};
 pub use envelope::{Envelope, KdfParams, KekPacket};
 pub use error::Error;

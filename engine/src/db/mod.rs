@@ -9,6 +9,7 @@ mod read_only;
 pub(crate) mod salvage;
 pub(crate) mod share;
 pub(crate) mod short_ids;
+pub(crate) mod witness;
 pub(crate) mod write;
 
 use std::path::Path;

@@ -175,15 +175,14 @@ impl Db {
     /// ```
     pub fn prove(&self, thing: &str, mut options: ProveOptions<'_>, mut out: impl Write) -> Result<ProveSummary> {
         let thing = ThingId::new(thing)?;
-        let checkpoint = self.checkpoint()?;
+        let mut checkpoint = self.checkpoint()?;
         let size = checkpoint.claimed().size;
         let postings = self.to_prove(&thing, &options, size)?;
         let count = postings.len() as u64;
         let tree = self.store.tree();
         let view = tree.view(&*self.store.storage, &self.store.rows);
         let mut earlier = Vec::new();
-        for note in std::mem::take(&mut options.kept).into_iter().take(MAX_EARLIER) {
-            note.verify(&self.node_key())?;
+        for note in self.earlier(std::mem::take(&mut options.kept), &mut checkpoint)? {
             let claimed = note.claimed();
             if claimed.size > size || view.root_at(claimed.size)? != claimed.root {
                 let detail =
@@ -238,6 +237,28 @@ impl Db {
         out.flush().map_err(Error::written)?;
         progress::tell(&mut options.progress, count, count, summary.bytes);
         Ok(summary)
+    }
+
+    /// The earlier checkpoints that a file shows: those that somebody kept, then those
+    /// that others have cosigned, the newest first. The newest state of the ledger
+    /// takes its cosignatures with it.
+    fn earlier(&self, kept: Vec<SignedCheckpoint>, newest: &mut SignedCheckpoint) -> Result<Vec<SignedCheckpoint>> {
+        let mut notes = kept;
+        for note in &notes {
+            note.verify(&self.node_key())?;
+        }
+        for cosigned in self.cosigned()?.into_iter().rev() {
+            let note = cosigned.checkpoint;
+            if note.text() == newest.text() {
+                *newest = note;
+            } else if let Some(known) = notes.iter_mut().find(|known| known.text() == note.text()) {
+                *known = note;
+            } else {
+                notes.push(note);
+            }
+        }
+        notes.truncate(MAX_EARLIER);
+        Ok(notes)
     }
 
     /// What opens the content of proof files that were made for this node's card.
