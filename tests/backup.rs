@@ -1,7 +1,6 @@
 //! Backups: of a database that is written to, killed at any moment, on a full
 //! disk, damaged, and what is restored from them. And reading beside a writer.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use thingdb::{Db, Error, Restored, Standing, Warning};
+use thingdb::{Db, Error, ImportOptions, Restored, Standing, Warning};
 use thingdb_tests::database::{
     Dice, assert_intact, copy_directory, files_in, fresh, options, passphrase, relaxed, rounds, seed, text,
 };
 use thingdb_tests::disk::Tmpfs;
+use thingdb_tests::stranger::{Stranger, line_of};
 
 const COPIER: &str = env!("CARGO_BIN_EXE_backup_copier");
 
@@ -105,9 +105,25 @@ fn a_backup_is_not_written_to_and_other_directories_are_left_alone() {
     fs::write(at("other").join("file"), "precious").unwrap();
     let before = snapshot(&at("other"));
     assert!(matches!(db.backup(at("other")), Err(Error::NotEmpty { .. })));
-    assert!(matches!(db.backup(db.dir()), Err(Error::NotEmpty { .. })));
     assert!(matches!(thingdb::restore(at("backup"), at("other"), None), Err(Error::NotEmpty { .. })));
     assert!(matches!(thingdb::restore(at("backup"), db.dir(), None), Err(Error::NotEmpty { .. })));
+    assert!(matches!(thingdb::backup(at("backup"), at("second")), Err(Error::IsBackup { .. })));
+    std::os::unix::fs::symlink(db.dir(), at("link")).unwrap();
+    let outside = scratch.path().to_owned();
+    for (of, dest) in [
+        (db.dir().to_owned(), db.dir().to_owned()),
+        (db.dir().to_owned(), db.dir().join("backup")),
+        (db.dir().to_owned(), at("link").join("deep").join("backup")),
+        (at("link"), db.dir().join("backup")),
+        (db.dir().to_owned(), outside),
+    ] {
+        let problem = thingdb::backup(&of, &dest).unwrap_err();
+        assert!(matches!(problem, Error::Within { .. }), "{}: {problem}", dest.display());
+        assert!(!db.dir().join("backup").exists() && !db.dir().join("deep").exists());
+    }
+    for dest in [at("backup"), at("backup").join("new")] {
+        assert!(matches!(thingdb::restore(at("backup"), &dest, None), Err(Error::Within { .. })));
+    }
     assert!(matches!(thingdb::restore(at("other"), at("new"), None), Err(Error::NoBackup { .. })));
     assert_eq!(snapshot(&at("other")), before);
     let other = options().create(at("another"), &passphrase()).unwrap();
@@ -180,6 +196,48 @@ fn a_database_is_restored_as_it_was_before() {
     }
     assert!(matches!(thingdb::restore(at("backup"), at("more"), Some(31)), Err(Error::BeyondLedger { .. })));
     assert!(!at("more").exists());
+}
+
+/// A compacted journal goes into a backup that has it as it was, and the two come to
+/// the same.
+#[test]
+fn a_backup_goes_on_after_a_compaction() {
+    let (scratch, db) = fresh();
+    let at = |name: &str| scratch.path().join(name);
+    let mut friend = Stranger::new("friend");
+    friend.origin = db.origin();
+    db.trust_actor("friend", friend.actor()).unwrap();
+    let mut last = 0;
+    for round in 0..4_u64 {
+        // What waits goes again, so the journal has something dead.
+        let history = friend.history(&format!("thing {round}"), 1_000, 20);
+        for entry in history.iter().rev() {
+            db.import(ImportOptions::new(), &line_of(entry)[..]).unwrap();
+        }
+        last += 20;
+        if round % 2 == 0 {
+            db.backup(at("backup")).unwrap();
+        }
+        let had = db.stats().unwrap().disk_bytes;
+        db.compact().unwrap();
+        assert!(db.stats().unwrap().disk_bytes <= had + (1 << 20));
+        db.put("own", &format!("{round}")).unwrap();
+        last += 1;
+        let made = db.backup(at("backup")).unwrap();
+        assert_eq!(made.missing, Vec::<String>::new());
+        assert_eq!(assert_prefix(&db, &at("backup")), last);
+        let new = at(&format!("new-{round}"));
+        assert_eq!(thingdb::restore(at("backup"), &new, None).unwrap().entries, last);
+        let restored = options().open(&new, &passphrase()).unwrap();
+        assert_eq!(assert_intact(&restored).size, last);
+        assert_eq!(restored.stats().unwrap().waiting, db.stats().unwrap().waiting);
+        assert_eq!(files_in(&at("backup")).iter().filter(|file| file.to_string_lossy().contains(".new")).count(), 0);
+    }
+    // It was written without what was there between.
+    let problem = thingdb::restore(at("backup"), at("before"), Some(5)).unwrap_err();
+    assert!(!at("before").join("keyring").exists(), "{problem}");
+    assert!(format!("{:?}", problem).contains("compacted"), "{problem:?}");
+    assert!(options().read_only(true).open(at("backup"), &passphrase()).unwrap().compact().is_err());
 }
 
 /// Reading beside a writer: a prefix, nothing written, nobody waits.
@@ -331,10 +389,10 @@ fn a_full_disk_leaves_the_backup_as_it_was() {
     assert_eq!(entries, 61);
 }
 
-/// One file of the backup cut, flipped or gone: the next backup mends it, or says
-/// what it is, and nothing that opens is silently less.
+/// One file of the backup cut, flipped or gone: the next backup mends it, and
+/// nothing that opens is silently less.
 #[test]
-fn damage_of_a_backup_is_told_or_mended() {
+fn damage_of_a_backup_is_told_and_mended() {
     let (scratch, db) = fresh();
     let dest = scratch.path().join("backup");
     for n in 0..40 {
@@ -343,48 +401,132 @@ fn damage_of_a_backup_is_told_or_mended() {
     db.backup(&dest).unwrap();
     let whole = scratch.path().join("whole");
     copy_directory(&dest, &whole);
-    let mut outcomes = BTreeSet::new();
     let files: Vec<_> = files_in(&whole).iter().map(|file| file.strip_prefix(&whole).unwrap().to_owned()).collect();
     for file in &files {
-        for how in ["cut", "flipped", "gone"] {
+        let bytes = fs::read(whole.join(file)).unwrap();
+        let flips = [0, 4100, bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(1)];
+        let cuts = flips.map(|at| ("cut", at)).into_iter().chain(flips.map(|at| ("flipped", at)));
+        for (how, at) in cuts.chain([("gone", 0)]) {
+            if at >= bytes.len() && how != "gone" {
+                continue;
+            }
+            let what = format!("{} {how} at {at}", file.display());
             fs::remove_dir_all(&dest).unwrap();
             copy_directory(&whole, &dest);
             let path = dest.join(file);
-            let mut bytes = fs::read(&path).unwrap();
-            let middle = bytes.len() / 2;
+            let mut damaged = bytes.clone();
             match how {
-                "cut" => bytes.truncate(middle),
-                "flipped" if bytes.is_empty() => continue,
-                "flipped" => bytes[middle] ^= 4,
+                "cut" => damaged.truncate(at),
+                "flipped" => damaged[at] ^= 4,
                 _ => {}
             }
-            if how == "gone" {
-                fs::remove_file(&path).unwrap()
-            } else {
-                fs::write(&path, bytes).unwrap()
+            match how {
+                "gone" => fs::remove_file(&path).unwrap(),
+                _ => fs::write(&path, damaged).unwrap(),
             }
-            let told = match options().read_only(true).open(&dest, &passphrase()) {
-                Err(_) => "refused",
-                Ok(backup) => {
-                    let size = backup.stats().unwrap().entries;
-                    let is_told = !backup.warnings().is_empty() || !thingdb_tests::database::verify(&backup).is_ok();
-                    assert!(size == 40 || is_told, "{} {how}: {size} entries", file.display());
-                    if is_told { "told" } else { "whole" }
-                }
-            };
-            let again = thingdb::backup(db.dir(), &dest);
-            let after = match &again {
-                Ok(_) => {
-                    let backup = read(&dest);
-                    let is_whole = backup.stats().unwrap().entries == 40 && backup.warnings().is_empty();
-                    if is_whole { "mended" } else { "as it was" }
-                }
-                Err(_) => "refused",
-            };
-            outcomes.insert(format!("{} {how}: {told}, then {after}", file.display()));
+            if let Ok(backup) = options().read_only(true).open(&dest, &passphrase()) {
+                let size = backup.stats().unwrap().entries;
+                let is_told = !backup.warnings().is_empty() || !thingdb_tests::database::verify(&backup).is_ok();
+                assert!(size == 40 || is_told, "{what}: {size} entries");
+            }
+            let made = thingdb::backup(db.dir(), &dest).unwrap_or_else(|problem| panic!("{what}: {problem}"));
+            assert_eq!(made.missing, Vec::<String>::new(), "{what}");
+            let backup = read(&dest);
+            assert_eq!((backup.warnings(), backup.stats().unwrap().entries), (vec![], 40), "{what}");
+            assert_intact(&backup);
         }
     }
-    for outcome in &outcomes {
-        println!("{outcome}");
+}
+
+/// The journal was lost and written anew, or lost its end: a backup goes on, and
+/// keeps what it had.
+#[test]
+fn a_backup_goes_on_when_the_journal_was_written_anew() {
+    for lost in ["all", "the end", "an old one is there"] {
+        let (scratch, db) = fresh();
+        let at = |name: &str| scratch.path().join(name);
+        let dir = db.dir().to_owned();
+        let put = |db: &Db, n: u64| db.put("thing", &format!("{n}")).unwrap();
+        (0..10).for_each(|n| drop(put(&db, n)));
+        db.close().unwrap();
+        copy_directory(&dir.join("journal"), &at("journal"));
+        let db = options().open(&dir, &passphrase()).unwrap();
+        (10..30).for_each(|n| drop(put(&db, n)));
+        db.backup(at("backup")).unwrap();
+        put(&db, 30);
+        db.close().unwrap();
+        let journal = dir.join("journal");
+        match lost {
+            "all" => fs::remove_dir_all(&journal).unwrap(),
+            "the end" => {
+                for file in files_in(&journal) {
+                    let bytes = fs::read(&file).unwrap();
+                    fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+                }
+            }
+            _ => {
+                fs::remove_dir_all(&journal).unwrap();
+                copy_directory(&at("journal"), &journal);
+            }
+        }
+        for round in 0..2_u64 {
+            let db = options().open(&dir, &passphrase()).unwrap();
+            put(&db, 31 + round);
+            let made = db.backup(at("backup")).unwrap();
+            assert_eq!((made.former.is_some(), &made.missing), (round == 0, &vec![]), "{lost}: {made:?}");
+            if let Some(former) = made.former {
+                assert_eq!(former, at("backup").join("journal.aside-1"));
+                // What it had can still be read.
+                copy_directory(&at("backup"), &at("before"));
+                fs::remove_dir_all(at("before").join("journal")).unwrap();
+                fs::rename(at("before").join("journal.aside-1"), at("before").join("journal")).unwrap();
+                assert_eq!(read(&at("before")).stats().unwrap().entries, 30, "{lost}");
+            }
+            assert_eq!(assert_prefix(&db, &at("backup")), 32 + round, "{lost}");
+            assert_intact(&db);
+            db.close().unwrap();
+        }
+        // The store of before does not go before the journal.
+        fs::remove_dir_all(dir.join("store")).unwrap();
+        let db = options().open(&dir, &passphrase()).unwrap();
+        assert_eq!(db.stats().unwrap().entries, 33, "{lost}");
+        assert_intact(&db);
+        // A database of before the journal was written anew was set back.
+        db.close().unwrap();
+        fs::remove_dir_all(&journal).unwrap();
+        copy_directory(&at("journal"), &journal);
+        fs::remove_dir_all(dir.join("store")).unwrap();
+        let problem = thingdb::backup(&dir, at("backup")).unwrap_err();
+        assert!(problem.to_string().contains("set back"), "{lost}: {problem}");
+    }
+}
+
+/// A journal that is cut, or has a hole, does not have all that the database has.
+#[test]
+fn a_backup_of_a_damaged_journal_says_what_it_lacks_until_it_has_it() {
+    for how in ["cut", "hole"] {
+        let (scratch, db) = fresh();
+        let (dir, dest) = (db.dir().to_owned(), scratch.path().join("backup"));
+        for n in 0..30 {
+            db.put("thing", &format!("[{n},{}]", filler(900))).unwrap();
+        }
+        db.close().unwrap();
+        let journal = files_in(&dir.join("journal")).remove(0);
+        let mut bytes = fs::read(&journal).unwrap();
+        match how {
+            "cut" => bytes.truncate(20_000),
+            _ => bytes[20_000] ^= 1,
+        }
+        fs::write(&journal, bytes).unwrap();
+        for _ in 0..2 {
+            let made = thingdb::backup(&dir, &dest).unwrap();
+            assert!(!made.missing.is_empty(), "{how}");
+            let told = if how == "cut" { "the checkpoint counts them" } else { "the commits " };
+            assert!(made.missing[0].contains(told), "{how}: {:?}", made.missing);
+        }
+        options().heal(true).open(&dir, &passphrase()).unwrap().close().unwrap();
+        let db = options().open(&dir, &passphrase()).unwrap();
+        assert_eq!(db.backup(&dest).unwrap().missing, Vec::<String>::new(), "{how}");
+        assert_eq!(assert_prefix(&db, &dest), 30, "{how}");
     }
 }

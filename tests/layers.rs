@@ -5,9 +5,14 @@
 //! that points up, or a block that the compiler should not have let through,
 //! fails here with its name.
 
+#[path = "layers/rooms.rs"]
+mod rooms;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use rooms::House;
 
 /// Each crate, and the crates of the workspace that it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -17,6 +22,33 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests", &["thingdb-format", "thingdb", "thingdb-tools", "thingdb-fuzz"]),
     ("benches", &["thingdb-format", "thingdb", "thingdb-tools"]),
     ("fuzz", &["thingdb-format", "thingdb", "thingdb-tools"]),
+];
+
+/// The rooms of `tools/src`, top to bottom.
+const TOOLS: &[&str] = &[
+    "main.rs",
+    "cli",
+    "cli/args.rs",
+    "cli/command",
+    "cli/context.rs",
+    "cli/waiting.rs",
+    "cli/recovery.rs",
+    "cli/remote.rs",
+    "cli/input",
+    "cli/global.rs",
+    "reader",
+    "local",
+    "server",
+    "console",
+    "sync",
+    "client",
+    "view",
+    "bytes",
+    "error.rs",
+    "foreign.rs",
+    "panics.rs",
+    "user.rs",
+    "text",
 ];
 
 fn root() -> PathBuf {
@@ -97,6 +129,21 @@ fn the_storage_seam_knows_nothing_of_entries() {
                 assert!(!line.contains(word), "{}: {line}", file.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_rooms_of_the_command_lie_in_order() {
+    let house = House::read(&root().join("tools/src"));
+    house.points_down(TOOLS);
+    house.has_no_circle();
+    // A command knows its context, and no other command; the arguments alone
+    // know all of them.
+    let command = |file: &str| Some(file.strip_prefix("cli/command/")?.split(['/', '.']).next()?.to_owned());
+    for (file, used) in house.arrows() {
+        let Some(other) = command(used) else { continue };
+        let is_own = command(file).is_some_and(|own| own == other);
+        assert!(file == "cli/args.rs" || is_own, "{file} uses {used}");
     }
 }
 

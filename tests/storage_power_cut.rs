@@ -89,6 +89,8 @@ struct Writer {
     commits_per_wait: u64,
     /// Whether the file system keeps the order of its writes.
     ordered: bool,
+    /// Whether the journal is compacted all the time.
+    compacted: bool,
 }
 
 /// A child that writes and reports what is durable.
@@ -97,6 +99,7 @@ fn start_writer(directory: &Path, writer: Writer) -> (Child, mpsc::Receiver<u64>
         .arg(directory)
         .arg(writer.commits_per_wait.to_string())
         .arg(writer.ordered.to_string())
+        .args(writer.compacted.then_some("compact"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -114,6 +117,15 @@ fn start_writer(directory: &Path, writer: Writer) -> (Child, mpsc::Receiver<u64>
 
 fn cuts() -> u64 {
     std::env::var("THINGDB_POWER_CUTS").map_or(4, |n| n.parse().expect("a number of cuts"))
+}
+
+/// The journal alone has the same.
+fn from_journal(database: &Path, expected: u64) -> Result<u64, String> {
+    fs::remove_dir_all(database.join("store")).map_err(|error| error.to_string())?;
+    let storage = JournaledStorage::open(database, storage_script::options()).map_err(|error| error.to_string())?;
+    let found = storage_script::check_prefix(&storage, expected)?;
+    storage.close().map_err(|error| error.to_string())?;
+    if found == expected { Ok(found) } else { Err(format!("the store had {expected} commits, the journal {found}")) }
 }
 
 fn power_cuts(writer: Writer) {
@@ -165,10 +177,11 @@ fn power_cuts(writer: Writer) {
         let checked = JournaledStorage::open(&database, storage_script::options())
             .map_err(|error| format!("cannot open: {error}"))
             .and_then(|storage| {
-                let checked = storage_script::check_prefix(&storage, last);
+                let checked = storage_script::check_prefix(&storage, last)?;
                 storage.close().map_err(|error| error.to_string())?;
-                checked
-            });
+                Ok(checked)
+            })
+            .and_then(|found| if writer.compacted { from_journal(&database, found) } else { Ok(found) });
         match checked {
             Ok(found) => println!("cut {cut}: {last} acknowledged, {found} found"),
             Err(reason) => {
@@ -184,7 +197,7 @@ fn power_cuts(writer: Writer) {
 
 #[test]
 fn durable_commits_survive_power_cuts() {
-    power_cuts(Writer { commits_per_wait: 1, ordered: true });
+    power_cuts(Writer { commits_per_wait: 1, ordered: true, compacted: false });
 }
 
 /// Most commits are waited for by nobody: those that were have to survive
@@ -192,10 +205,15 @@ fn durable_commits_survive_power_cuts() {
 /// 3 of 4 cuts lost the whole store.
 #[test]
 fn relaxed_commits_do_not_endanger_durable_ones() {
-    power_cuts(Writer { commits_per_wait: 5000, ordered: true });
+    power_cuts(Writer { commits_per_wait: 5000, ordered: true, compacted: false });
 }
 
 #[test]
 fn relaxed_commits_do_not_where_the_file_system_keeps_no_order() {
-    power_cuts(Writer { commits_per_wait: 5000, ordered: false });
+    power_cuts(Writer { commits_per_wait: 5000, ordered: false, compacted: false });
+}
+
+#[test]
+fn a_compaction_that_is_cut_off_loses_nothing() {
+    power_cuts(Writer { commits_per_wait: 50, ordered: true, compacted: true });
 }

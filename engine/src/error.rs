@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use thingdb_format::ThingId;
 
-use crate::entry::draft::Expect;
-use crate::entry::record::Head;
+use crate::heads::{Expect, Head};
 use crate::keyring::KeyringError;
 use crate::storage::StorageError;
 
@@ -163,8 +162,11 @@ pub enum Error {
         vkey: thingdb_format::VerifierKey,
     },
     /// No more witnesses are asked.
-    #[error("there are {} witnesses already, which is the most", crate::db::witness::MAX_WITNESSES)]
-    TooManyWitnesses,
+    #[error("there are {most} witnesses already, which is the most")]
+    TooManyWitnesses {
+        /// How many can be asked.
+        most: usize,
+    },
     /// No witness has this name.
     #[error("no witness named {name} is asked")]
     NoSuchWitness {
@@ -293,7 +295,7 @@ pub enum Error {
         name: String,
     },
     /// There are as many tokens as there may be.
-    #[error("there are {} tokens, more are not kept; remove some first", crate::access::tokens::MAX_TOKENS)]
+    #[error("there are {} tokens, more are not kept; remove some first", crate::keyring::MAX_TOKENS)]
     TooManyTokens,
     /// This word is no scope of tokens.
     #[error("{scope} is no scope; there are read, write, export, import and admin")]
@@ -313,6 +315,23 @@ pub enum Error {
     IsBackup {
         /// The directory.
         dir: PathBuf,
+    },
+    /// The backup that lies there cannot be gone on with: it is of another database,
+    /// or has commits that this one has not.
+    #[error("the backup in {} was left as it is: {detail}", dest.display())]
+    NotItsBackup {
+        /// Where it lies.
+        dest: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// A database and its backup, or what is made of one of them, lie in one another.
+    #[error("{} lies in {}", inner.display(), outer.display())]
+    Within {
+        /// The directory that lies in the other, or is the other.
+        inner: PathBuf,
+        /// The other one.
+        outer: PathBuf,
     },
     /// No backup lies there.
     #[error("no backup in {}", dir.display())]
@@ -353,16 +372,6 @@ fn ids_of(heads: &[Head]) -> String {
     match heads.len().saturating_sub(MAX_NAMED) {
         0 => ids.join(", "),
         others => format!("{} and {others} others", ids.join(", ")),
-    }
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("no such thing"),
-            Self::Head(id) => write!(f, "the head {id}"),
-            Self::Heads(ids) => write!(f, "{} heads", ids.len()),
-        }
     }
 }
 
@@ -444,7 +453,7 @@ impl Error {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         match self {
-            Self::Damaged { .. } => true,
+            Self::Damaged { .. } | Self::NotItsBackup { .. } => true,
             Self::Keyring(problem) => matches!(**problem, KeyringError::Damaged { .. } | KeyringError::Lost { .. }),
             Self::Storage(problem) => matches!(**problem, StorageError::Corrupt { .. }),
             _ => false,
@@ -517,7 +526,7 @@ impl Error {
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::WitnessKnown { .. }
-            | Self::TooManyWitnesses
+            | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }
             | Self::TooManyTokens
             | Self::NoSuchScope { .. }

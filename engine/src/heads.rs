@@ -2,11 +2,70 @@
 //! long.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::fmt;
 use std::ops::Deref;
 
-use thingdb_format::EntryId;
+use thingdb_format::{EntryId, Time};
 
-use crate::entry::record::Rank;
+/// An entry that no other entry here follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Name of the entry.
+    pub id: EntryId,
+    /// Its place in the history.
+    pub seq: u64,
+    /// Its writer's clock.
+    pub time: Time,
+}
+
+impl Head {
+    pub(crate) const fn rank(&self) -> Rank {
+        Rank { time: self.time, seq: self.seq, id: self.id }
+    }
+}
+
+/// What decides which of several heads is the latest: the greater is. A time
+/// beyond the clock is refused and a claimed length is not, so the time comes
+/// first; `docs/format.md` gives the reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) time: Time,
+    pub(crate) seq: u64,
+    pub(crate) id: EntryId,
+}
+
+impl Ranked for Head {
+    fn rank(&self) -> Rank {
+        Self::rank(self)
+    }
+}
+
+impl OfEntry for Head {
+    fn id(&self) -> EntryId {
+        self.id
+    }
+}
+
+/// What a writer takes for granted (optimistic concurrency).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The thing has no entry.
+    Absent,
+    /// The thing has exactly this head.
+    Head(EntryId),
+    /// The thing has exactly these heads, in any order.
+    Heads(Vec<EntryId>),
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no such thing"),
+            Self::Head(id) => write!(f, "the head {id}"),
+            Self::Heads(ids) => write!(f, "{} heads", ids.len()),
+        }
+    }
+}
 
 /// Heads up to which looking at each is cheaper than a tree.
 const FEW: usize = 16;
@@ -214,11 +273,11 @@ mod tests {
         use thingdb_format::Time;
         let head = |n: u64| {
             let id = EntryId(thingdb_format::Hash::of(&n.to_be_bytes()).0);
-            crate::entry::record::Head { id, seq: n % 5, time: Time::from_micros(n * 7 % 13).unwrap() }
+            Head { id, seq: n % 5, time: Time::from_micros(n * 7 % 13).unwrap() }
         };
         let mut heads = RankedHeads::default();
-        let mut model: Vec<crate::entry::record::Head> = vec![];
-        let check = |heads: &RankedHeads<crate::entry::record::Head>, model: &[crate::entry::record::Head]| {
+        let mut model: Vec<Head> = vec![];
+        let check = |heads: &RankedHeads<Head>, model: &[Head]| {
             let mut order = model.to_vec();
             order.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
             assert_eq!(heads.latest_first(None).copied().collect::<Vec<_>>(), order);

@@ -51,11 +51,13 @@
 
 mod access;
 mod backup;
+mod clock;
 mod committer;
 mod db;
 mod directory;
 #[doc(hidden)]
 pub mod disk;
+mod encoding;
 mod entry;
 mod error;
 mod evidence;
@@ -63,6 +65,7 @@ mod exchange;
 mod heads;
 #[doc(hidden)]
 pub mod keyring;
+mod migrate;
 mod node;
 mod progress;
 mod prototype;
@@ -74,25 +77,29 @@ mod verify;
 
 pub use access::actors::{OwnActor, TrustedActor};
 pub use access::address::PeerAddress;
-pub use access::peers::{Audience, Claim, Introduction, Peer, RemovedPeer, Withdrawn};
+pub use access::audience::Audience;
+pub use access::introduction::{Claim, Introduction, Withdrawn};
+pub use access::peers::{Peer, RemovedPeer};
 pub use access::tls::TlsIdentity;
-pub use access::tokens::{MAX_TOKENS, Scope, Token, TokenId, TokenRefusal, TokenRequest, TokenText};
-pub use backup::{Backup, LastBackup, Restored, backup, last_backups, restore};
+pub use access::token_text::TokenText;
+pub use access::tokens::{Scope, Token, TokenId, TokenRefusal, TokenRequest};
+pub use backup::{Backup, BackupOptions, LastBackup, Restored, backup, last_backups, restore};
+pub use db::Db;
 pub use db::forks::{Equivocation, Fork, ForkHead, RESOLUTION, Resolution, verify_fork};
-pub use db::options::{Durability, Options};
+pub use db::options::Options;
 pub use db::prove::{ProveOptions, ProveSummary};
 pub use db::read::Stats;
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};
-pub use db::witness::{Cosigned, Cosigning, MAX_WITNESSES, Witness};
-pub use db::{Db, STORE_VERSION, Warning};
+pub use db::warning::Warning;
 pub use directory::journal_state::{JournalState, journal_state};
+pub use directory::version::STORE_VERSION;
 pub use disk::Foreign;
 #[doc(hidden)]
 pub use disk::lock;
-pub use entry::draft::{Draft, Expect, JSON};
-pub use entry::record::{Content, Head, Receipt, Record, Signed};
+pub use entry::draft::{Draft, JSON};
+pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};
 pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
@@ -100,22 +107,26 @@ pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
 pub use exchange::waiting::{Waiting, WaitingEntry};
+pub use heads::{Expect, Head};
 pub use keyring::dumps::forbid_dumps;
 pub use keyring::passphrase::Passphrase;
 pub use keyring::trust;
 pub use keyring::{
-    KdfChoice, KeyringContents, KeyringError, KeyringFile, PutBack, RecoveryKey, RecoveryText, SlotId, SlotInfo,
-    SlotKind, Unlock,
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, PutBack, RecoveryKey, RecoveryText, SlotId,
+    SlotInfo, SlotKind, Unlock,
 };
+pub use migrate::MigrateOptions;
+pub use migrate::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer, RefusedLine};
+pub use node::Durability;
 pub use node::standing::Standing;
 pub use progress::Progress;
-pub use prototype::{
-    ActorOutcome, Chain, ChainVerdict, CheckedOriginal, Form, MigrateOptions, MigrateReport, MigratedActor, ORIGINAL,
-    Original, OriginalReport, PYTHON_JSON, PrototypePeer, RefusedLine,
-};
+pub use prototype::{Chain, ChainVerdict, CheckedOriginal, Form, ORIGINAL, Original, OriginalReport, PYTHON_JSON};
+pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
-pub use replica::memory::{Conflict, Cursors, Observation, Remembered};
+pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use replica::witness::Cosigning;
+pub use replica::witnesses::{Cosigned, MAX_WITNESSES, Witness};
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;

@@ -10,8 +10,10 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 use serde_json::value::RawValue;
 
 use crate::codec::within;
-use crate::line::MAX_LINE_BYTES;
 use crate::{Error, Hash};
+
+/// Longest line without its line feed, in bytes (24 MiB).
+pub const MAX_LINE_BYTES: usize = 25_165_824;
 
 /// Bytes in lower-case hex.
 pub(crate) fn hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], Error> {

@@ -39,11 +39,10 @@ use crate::{
     RecipientId, Signature, Suite, ThingId, Time, merkle, payload,
 };
 
+pub use crate::json::MAX_LINE_BYTES;
+
 /// Version of the line.
 pub const VERSION: u64 = 1;
-
-/// Longest line without its line feed, in bytes (24 MiB).
-pub const MAX_LINE_BYTES: usize = 25_165_824;
 
 /// The members of an entry, in the order in which they are written.
 pub const MEMBERS: [&str; 15] = [

@@ -42,14 +42,21 @@ fn a_backup_is_made_verified_read_and_restored() {
     assert_eq!(world.run(&["--db", &new, "stats", "--json"]).ok().json()["entries"], 3);
     world.run(&["--db", &new, "verify"]).ok();
     let before = world.path("before").display().to_string();
-    world.run(&["restore", &dest, &before, "--at", "1"]).ok().says("shorter than its last checkpoint");
-    world.run(&["--db", &before, "put", "lamp", "5"]).exit(4);
-    world.run(&["--db", &before, "new-node-key", "--yes"]).ok();
+    let restored = world.run(&["restore", &dest, &before, "--at", "1"]).ok();
+    restored.says("ends with entry 1, and the node had signed for 3").says("new key");
+    assert_eq!(world.run(&["--db", &before, "verify"]).ok().json()["entries"], 1);
     world.run(&["--db", &before, "put", "lamp", "5"]).ok();
+    world.run(&["--db", &before, "verify"]).ok();
+    world.feed(&["append"], "{\"thing\":\"a\",\"data\":1}\n{\"thing\":\"b\",\"data\":1}\n").ok();
+    world.run(&["backup", &dest]).ok();
+    let within = world.path("within").display().to_string();
+    let restored = world.run(&["restore", &dest, &within, "--at", "5", "--json"]).ok();
+    assert_eq!(restored.says("entry 5 was committed at once with those from 5 to 6").json()["entries"], 4);
     let never = world.path("never").display().to_string();
     world.run(&["restore", &dest, &never, "--at", "2001-01-01"]).ok();
     assert_eq!(world.run(&["--db", &never, "--read-only", "stats", "--json"]).ok().json()["entries"], 0);
     world.run(&["restore", &new, &world.path("x").display().to_string()]).exit(10).says("no backup");
+    world.run(&["backup", &world.path("db/backup").display().to_string()]).exit(2).says("lies in");
     assert!(world.run(&["doctor", "--format", "table"]).ok().stdout.contains("ok    backup"));
 }
 

@@ -105,6 +105,8 @@ pub(crate) fn check_prefix(storage: &dyn Storage, acknowledged: u64) -> Result<u
 /// Small enough for small disks.
 pub(crate) fn options() -> JournaledOptions {
     let mut options = JournaledOptions::default();
+    // Of many files, so that they are compacted while the commits come.
+    options.journal_file_bytes = 512 << 10;
     options.cache_bytes = 16 << 20;
     options.reserve_bytes = 256 << 10;
     options.free_floor_bytes = 2 << 20;

@@ -207,6 +207,12 @@ impl Failure {
         Self::new(Exit::Done, "", "")
     }
 
+    /// A watch in a server that ends. The command that waits for it says why, and
+    /// goes on.
+    pub(crate) fn server_ends() -> Self {
+        Self::new(Exit::Locked, "", "")
+    }
+
     /// A server has the database, and the command needs it for itself.
     pub(crate) fn held_by_server(dir: &Path) -> Self {
         Self::new(Exit::Locked, "locked", format!("a server holds {} already", dir.display()))
@@ -372,6 +378,14 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::Usage, "backup", "thingdb --read-only … reads it; thingdb restore BACKUP DIR makes a database of it")
         }
         thingdb::Error::NoBackup { .. } => (Exit::NoDatabase, "no-backup", "thingdb backup DEST makes one"),
+        thingdb::Error::NotItsBackup { .. } => (
+            Exit::NotVerified,
+            "other-backup",
+            "thingdb backup OTHER-DEST makes another one; thingdb backup verify DEST tells what this one has",
+        ),
+        thingdb::Error::Within { .. } => {
+            (Exit::Usage, "within", "name a directory that is apart from the other, better on another disk")
+        }
         thingdb::Error::NotEmpty { .. } => (Exit::Usage, "not-empty", "name a directory that is new or empty"),
         p if p.is_already_exists() => (Exit::Usage, "already-exists", ""),
         p if p.is_locked() => (Exit::Locked, "locked", "wait for the other process to end, or ask it to"),

@@ -7,10 +7,9 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Hash, Origin};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::store::stored;
 
 const RECORD: &str = "addresses";
 
@@ -50,7 +49,7 @@ fn load(keyring: &Keyring) -> Result<Vec<StoredAddress>> {
     keyring.record(RECORD).map_or_else(
         || Ok(Vec::new()),
         |record| {
-            stored::decode(record).map_err(|problem| Error::damaged("the addresses of peers in the keyring", problem))
+            encoding::decode(record).map_err(|problem| Error::damaged("the addresses of peers in the keyring", problem))
         },
     )
 }
@@ -69,32 +68,15 @@ pub(crate) fn put(keyring: &mut Keyring, node: &Origin, address: Option<&PeerAdd
         token: address.token.to_string(),
         tls: address.tls.map(|hash| hash.0),
     }));
-    Ok(keyring.put_record(RECORD, stored::encode(&stored), &mut rand::rng())?)
+    Ok(keyring.put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?)
 }
 
-/// Addresses.
-impl Db {
-    /// Notes where the server of a peer is.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPeer`]; [`Error::Keyring`] if the keyring cannot be
-    /// written.
-    pub fn set_peer_address(&self, name: &str, address: &PeerAddress) -> Result<()> {
-        let node = self.peer(name)?.origin();
-        put(&mut self.store.keyring(), &node, Some(address))
-    }
-
-    /// Where the server of a peer is, if that is known.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPeer`], [`Error::is_damaged`].
-    pub fn peer_address(&self, name: &str) -> Result<Option<PeerAddress>> {
-        let node = self.peer(name)?.origin();
-        let found = load(&self.store.keyring())?.into_iter().find(|known| known.node == node.0);
-        Ok(found.map(|known| PeerAddress {
-            url: known.url.clone(),
-            token: Zeroizing::new(known.token.clone()),
-            tls: known.tls.map(Hash),
-        }))
-    }
+/// The address of a node, if it is known.
+pub(crate) fn of(keyring: &Keyring, node: &Origin) -> Result<Option<PeerAddress>> {
+    let found = load(keyring)?.into_iter().find(|known| known.node == node.0);
+    Ok(found.map(|known| PeerAddress {
+        url: known.url.clone(),
+        token: Zeroizing::new(known.token.clone()),
+        tls: known.tls.map(Hash),
+    }))
 }

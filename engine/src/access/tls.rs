@@ -9,10 +9,9 @@ use zeroize::{Zeroize, Zeroizing};
 
 use sha2::{Digest, Sha256};
 
-use crate::db::Db;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::store::stored;
 
 const RECORD: &str = "tls";
 
@@ -55,10 +54,11 @@ fn fingerprint(certificate: &[u8]) -> Hash {
     Hash(Sha256::digest(certificate).into())
 }
 
-fn load(keyring: &Keyring) -> Result<Option<TlsIdentity>> {
+/// The identity, if there is one.
+pub(crate) fn load(keyring: &Keyring) -> Result<Option<TlsIdentity>> {
     let Some(record) = keyring.record(RECORD) else { return Ok(None) };
     let mut stored: StoredIdentity =
-        stored::decode(record).map_err(|problem| Error::damaged("the TLS key in the keyring", problem))?;
+        encoding::decode(record).map_err(|problem| Error::damaged("the TLS key in the keyring", problem))?;
     Ok(Some(TlsIdentity {
         certificate: std::mem::take(&mut stored.certificate),
         key: Zeroizing::new(std::mem::take(&mut stored.key)),
@@ -70,23 +70,8 @@ pub(crate) fn pinned(keyring: &Keyring) -> Result<Option<Hash>> {
     Ok(load(keyring)?.map(|identity| identity.fingerprint()))
 }
 
-/// The server's identity.
-impl Db {
-    /// The certificate and key of this node's server, if it has any.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`].
-    pub fn tls_identity(&self) -> Result<Option<TlsIdentity>> {
-        load(&self.store.keyring())
-    }
-
-    /// Gives this node's server a certificate and key. Peers who have the card
-    /// need the new one: they pin the certificate.
-    ///
-    /// # Errors
-    /// [`Error::Keyring`] if the keyring cannot be written.
-    pub fn set_tls_identity(&self, identity: &TlsIdentity) -> Result<()> {
-        let stored = StoredIdentity { certificate: identity.certificate.clone(), key: identity.key.to_vec() };
-        Ok(self.store.keyring().put_record(RECORD, stored::encode(&stored), &mut rand::rng())?)
-    }
+/// Replaces the identity.
+pub(crate) fn put(keyring: &mut Keyring, identity: &TlsIdentity) -> Result<()> {
+    let stored = StoredIdentity { certificate: identity.certificate.clone(), key: identity.key.to_vec() };
+    Ok(keyring.put_record(RECORD, encoding::encode(&stored), &mut rand::rng())?)
 }

@@ -5,27 +5,26 @@
 //! BACKUP, in a backup:
 //!   thingdb backup 1
 //!   database 3f2a...             32 hex digits, as in the journal
-//!   commits 1024                 absent until the first backup was completed
-//!   time 2026-11-30T10:00:00Z
+//!   commits 1024                 this and what follows: absent until the first
+//!   time 2026-11-30T10:00:00Z    backup was completed
+//!   entries 4711                 of the ledger
+//!   missing 17 20                a line for each range of commits that it lacks
+//!   check 1cd86f77               first 4 bytes of SHA-256 of what stands before
 //!
 //! last-backup, in a database, a line for each place:
 //!   2026-11-30T10:00:00Z 1024 /mnt/backup
 //! ```
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use thingdb_format::Time;
+use thingdb_format::{Hash, Time};
 
 use super::read_small;
+use crate::directory::{BACKUP_MARK, LAST_BACKUP};
 use crate::disk;
 use crate::error::{Error, Result};
-
-/// The file in a backup.
-pub(crate) const MARK: &str = "BACKUP";
-
-/// The file in a database.
-pub(crate) const LAST: &str = "last-backup";
 
 /// Places that are remembered.
 const MAX_PLACES: usize = 16;
@@ -37,27 +36,53 @@ pub(super) struct Mark {
     pub(super) commits: u64,
     /// When it was completed, if it was.
     pub(super) time: Option<Time>,
+    /// Entries that the ledger in it has, if that was noted.
+    pub(super) entries: Option<u64>,
+    /// Commits that it lacks.
+    pub(super) missing: Vec<RangeInclusive<u64>>,
 }
 
+/// Ranges of missing commits that are noted.
+const MAX_MISSING: usize = 1000;
+
 impl Mark {
+    /// One of a backup that was not completed.
+    pub(super) const fn begun(database: [u8; 16]) -> Self {
+        Self { database, commits: 0, time: None, entries: None, missing: Vec::new() }
+    }
+
     /// The mark in a directory, if there is one.
     pub(super) fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(MARK);
+        let path = dir.join(BACKUP_MARK);
         let Some(bytes) = read_small(&path)? else { return Ok(None) };
         let mark = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
         mark.map(Some).ok_or_else(|| Error::damaged(path.display().to_string(), "it does not tell of a backup"))
     }
 
     fn parse(text: &str) -> Option<Self> {
+        let text = match text.rfind("check ").map(|at| text.split_at(at)) {
+            Some((text, end)) if end == check(text) => text,
+            Some(_) => return None,
+            // That of an older program.
+            None => text,
+        };
         let mut lines = text.lines();
         if lines.next()? != TITLE {
             return None;
         }
         let database = HEXLOWER.decode(lines.next()?.strip_prefix("database ")?.as_bytes()).ok()?;
-        let mut mark = Self { database: database.try_into().ok()?, commits: 0, time: None };
-        if let Some(line) = lines.next() {
-            mark.commits = line.strip_prefix("commits ")?.parse().ok()?;
-            mark.time = Some(lines.next()?.strip_prefix("time ")?.parse().ok()?);
+        let mut mark = Self::begun(database.try_into().ok()?);
+        for line in lines {
+            match line.split_once(' ')? {
+                ("commits", commits) => mark.commits = commits.parse().ok()?,
+                ("time", time) => mark.time = Some(time.parse().ok()?),
+                ("entries", entries) => mark.entries = Some(entries.parse().ok()?),
+                ("missing", range) => {
+                    let (first, last) = range.split_once(' ')?;
+                    mark.missing.push(first.parse().ok()?..=last.parse().ok()?);
+                }
+                _ => return None,
+            }
         }
         Some(mark)
     }
@@ -67,9 +92,21 @@ impl Mark {
         if let Some(time) = self.time {
             text.push_str(&format!("commits {}\ntime {time}\n", self.commits));
         }
-        let path = dir.join(MARK);
+        if let Some(entries) = self.entries {
+            text.push_str(&format!("entries {entries}\n"));
+        }
+        for range in self.missing.iter().take(MAX_MISSING) {
+            text.push_str(&format!("missing {} {}\n", range.start(), range.end()));
+        }
+        text.push_str(&check(&text));
+        let path = dir.join(BACKUP_MARK);
         disk::replace_file(&path, text.as_bytes(), 0o600).map_err(Error::file(&path, "cannot be written"))
     }
+}
+
+fn check(text: &str) -> String {
+    let hash = Hash::of(text.as_bytes()).to_string();
+    format!("check {}\n", hash.get(..8).unwrap_or_default())
 }
 
 /// A place to which a database was saved.
@@ -90,7 +127,7 @@ pub struct LastBackup {
 /// # Errors
 /// [`Error::File`] if what tells it cannot be read.
 pub fn last_backups(dir: impl AsRef<Path>) -> Result<Vec<LastBackup>> {
-    let bytes = read_small(&dir.as_ref().join(LAST))?.unwrap_or_default();
+    let bytes = read_small(&dir.as_ref().join(LAST_BACKUP))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     // A line that is none tells nothing.
     Ok(text.lines().filter_map(parse).collect())
@@ -115,5 +152,5 @@ pub(super) fn note(dir: &Path, dest: &Path, commits: u64, time: Time) {
         Some(format!("{} {} {place}\n", known.time, known.commits))
     };
     let text: String = places.iter().filter_map(line).take(MAX_PLACES).collect();
-    let _ = disk::replace_file(&dir.join(LAST), text.as_bytes(), 0o600);
+    let _ = disk::replace_file(&dir.join(LAST_BACKUP), text.as_bytes(), 0o600);
 }

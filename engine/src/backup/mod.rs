@@ -8,6 +8,8 @@
 //!   checkpoint, checkpoint.former-N, evidence/
 //!   keyring, keyring.copy
 //!   journal/      the files of the journal, with a prefix of its commits
+//!   journal.new/  a copy that was begun anew and is not finished
+//!   journal.aside-N/   the copy of before the journal was written anew
 //!   LOCK          one backup at a time
 //! ```
 //!
@@ -20,34 +22,36 @@
 //! the order keyring, journal, checkpoint. So whenever it ends, the backup has a
 //! prefix of the commits, with the keys of all of them, and a checkpoint that
 //! counts no more.
+//!
+//! *A new generation.* A journal that was lost is written anew from the store: then
+//! its commits have other sequences, and the copy is begun anew beside the one that
+//! is there, which may have what the database lost.
 
+mod entries;
 mod mark;
 mod restore;
+mod target;
 
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use thingdb_format::{Checkpoint, Time};
+use thingdb_format::{SignedCheckpoint, Time};
 
-use crate::access::actors::unix_now;
-use crate::db::Db;
-use crate::directory;
+use crate::clock::unix_now;
 use crate::directory::version;
+use crate::directory::{self, EVIDENCE};
 use crate::disk::lock::DirLock;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::node::standing::{self, Standing};
-use crate::storage::journal::{self, Copied, Hole, Plan};
-use crate::store::recover::for_each_record;
+use crate::node::standing;
+use crate::storage::journal::{self, Copied, Hole};
 use mark::Mark;
-pub(crate) use mark::{LAST, MARK};
 pub use mark::{LastBackup, last_backups};
 pub use restore::{Restored, restore};
-
-const EVIDENCE: &str = "evidence";
+use target::Target;
 
 /// More than a checkpoint or evidence has.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
@@ -68,6 +72,50 @@ pub struct Backup {
     /// What the backup lacks because the database cannot read it, in words. The
     /// backup of a database without damage has none.
     pub missing: Vec<String>,
+    /// Files of the backup that were damaged and are copied anew.
+    pub mended: Vec<PathBuf>,
+    /// Where the copy of the journal is that was there before, if one was begun
+    /// anew: the database had lost its journal, or its end.
+    pub former: Option<PathBuf>,
+}
+
+/// How a backup is made; see [`BackupOptions::make`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackupOptions {
+    check: bool,
+    write_nothing: bool,
+}
+
+impl BackupOptions {
+    /// The defaults, which are those of [`backup`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads all of the backup, and copies anew what is damaged in it. Takes time in
+    /// proportion to it. By default files that are complete are not read again.
+    #[must_use]
+    pub const fn check(mut self, check: bool) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// Writes nothing in the directory of the database: it does not remember the
+    /// backup.
+    #[must_use]
+    pub const fn write_nothing(mut self, write_nothing: bool) -> Self {
+        self.write_nothing = write_nothing;
+        self
+    }
+
+    /// Makes the backup, as [`backup`] does.
+    ///
+    /// # Errors
+    /// As [`backup`].
+    pub fn make(self, dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<Backup> {
+        make(dir.as_ref(), dest.as_ref(), self)
+    }
 }
 
 /// Brings a backup in `dest` up to the database in `dir`, which may be open in
@@ -91,100 +139,107 @@ pub struct Backup {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotEmpty`] if something else lies there. [`Error::is_damaged`] if it is
-/// the backup of another database, or has commits that this one has not: then the
-/// database was set back. [`Error::is_disk_full`]; the backup has then what it had,
-/// and can be gone on with.
+/// [`Error::NotEmpty`] if something else lies there, [`Error::Within`] if one of the
+/// two directories lies in the other, [`Error::IsBackup`] if `dir` is a backup.
+/// [`Error::NotItsBackup`] if it is the backup of another database, or has commits
+/// that this one has not: then the database was set back. [`Error::is_disk_full`];
+/// the backup has then what it had, and can be gone on with.
 pub fn backup(dir: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<Backup> {
-    let (dir, dest) = (dir.as_ref(), dest.as_ref());
+    BackupOptions::new().make(dir, dest)
+}
+
+fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     directory::check(dir)?;
     version::read(dir)?;
-    if !Db::exists(dir) {
+    refuse_within(dir, dest)?;
+    if is_one(dir) {
+        return Err(Error::IsBackup { dir: dir.to_owned() });
+    }
+    if !directory::is_database(dir) {
         return Err(Error::NoDatabase { dir: dir.to_owned() });
     }
     let small = Small::read(dir)?;
     directory::check(dest)?;
-    let known = Mark::read(dest)?;
-    if known.is_none() && !is_empty(dest)? {
-        return Err(Error::NotEmpty { dir: dest.to_owned() });
-    }
-    let (journal, copy) = (dir.join(journal::DIRECTORY), dest.join(journal::DIRECTORY));
-    let plan = Plan::new(&journal, &copy, u64::MAX)?;
-    let mark = Mark { database: plan.database(), commits: 0, time: None };
-    if known.as_ref().is_some_and(|known| known.database != mark.database) {
-        return Err(Error::damaged(dest.display().to_string(), "it is the backup of another database"));
-    }
+    let target = Target::look(dir, dest, options)?;
+    // Refused before anything is written.
+    let database = target.plan()?.database();
     disk::create_private_directory(dest).map_err(Error::file(dest, "cannot be created"))?;
     let _lock = DirLock::acquire_within(dest, LOCK_WAIT).map_err(|problem| Error::of_lock(dest, problem))?;
     // Another backup may have gone on until the lock was free.
-    let plan = Plan::new(&journal, &copy, u64::MAX)?;
-    let keyring = Keyring::newest_bytes(&dir.join(Db::KEYRING_FILE))?;
+    let target = Target::look(dir, dest, options)?;
+    target.remove_unfinished()?;
+    let plan = target.plan()?;
+    let keyring = Keyring::newest_bytes(&dir.join(directory::KEYRING))?;
     crate::directory::unfinished::sweep(dest)?;
-    if known.is_none() {
-        mark.write(dest)?;
+    if !target.is_marked {
+        Mark::begun(database).write(dest)?;
     }
     version::write(dest)?;
-    Keyring::put_bytes(&dest.join(Db::KEYRING_FILE), &keyring)?;
-    let Copied { bytes, next, holes } = plan.run()?;
+    Keyring::put_bytes(&dest.join(directory::KEYRING), &keyring)?;
+    let Copied { bytes, next, holes, mended } = plan.run()?;
+    let entries = target.entries()?;
+    let former = target.finish()?;
+    let claimed = small.checkpoint_size();
     small.write(dest)?;
-    let time = unix_now();
-    let commits = next - 1;
-    Mark { commits, time: Some(time), ..mark }.write(dest)?;
-    mark::note(dir, dest, commits, time);
-    Ok(Backup { commits, copied_bytes: bytes, time, missing: holes.iter().map(in_words).collect() })
+    let (time, commits) = (unix_now(), next - 1);
+    let lost = holes.iter().map(|hole| hole.sequences.clone()).collect();
+    Mark { database, commits, time: Some(time), entries: Some(entries), missing: lost }.write(dest)?;
+    if !options.write_nothing {
+        mark::note(dir, dest, commits, time);
+    }
+    let mut missing: Vec<String> = holes.iter().map(in_words).collect();
+    missing.extend(claimed.filter(|claimed| *claimed > entries).map(|claimed| {
+        format!(
+            "the entries from position {entries} to {}: the checkpoint counts them, the journal ends before",
+            claimed - 1
+        )
+    }));
+    Ok(Backup { commits, copied_bytes: bytes, time, missing, mended, former })
 }
 
-impl Db {
-    /// Brings a backup in `dest` up to this database, with a checkpoint of what it
-    /// has now. See [`backup`].
-    ///
-    /// # Errors
-    /// As [`backup`].
-    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<Backup> {
-        self.store.sync()?;
-        if self.is_writable() {
-            self.renew_checkpoint(1)?;
-        }
-        backup(self.dir(), dest)
+/// Refuses two directories of which one lies in the other.
+pub(crate) fn refuse_within(one: &Path, other: &Path) -> Result<()> {
+    let (a, b) = (resolved(one), resolved(other));
+    if a.starts_with(&b) {
+        return Err(Error::Within { inner: one.to_owned(), outer: other.to_owned() });
+    }
+    if b.starts_with(&a) {
+        return Err(Error::Within { inner: other.to_owned(), outer: one.to_owned() });
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|known| Some((known, known.canonicalize().ok()?)));
+    match there {
+        Some((known, real)) => real.join(path.strip_prefix(known).unwrap_or_else(|_| Path::new(""))),
+        None => path,
     }
 }
 
-impl Db {
-    /// How many of the first entries of the ledger are before the first that is
-    /// later than `time`.
-    ///
-    /// # Errors
-    /// If rows cannot be read. An entry that is damaged is passed over.
-    pub fn entries_until(&self, time: Time) -> Result<u64> {
-        let mut until = self.store.size();
-        let walked = for_each_record(&self.store, 0, |position, found| match found {
-            Ok(entry) if entry.header.time > time => {
-                until = position;
-                Err(Error::Cancelled)
-            }
-            _ => Ok(()),
-        });
-        match walked {
-            Err(Error::Cancelled) | Ok(()) => Ok(until),
-            Err(problem) => Err(problem),
-        }
+/// Whether a backup lies in a directory that has lost its mark: nothing is in it
+/// but what a backup has.
+fn is_without_mark(dir: &Path) -> Result<bool> {
+    if dir.join("store").exists() || !dir.join(journal::DIRECTORY).is_dir() {
+        return Ok(false);
     }
+    Ok(directory::strangers(dir)?.iter().all(|name| name == EVIDENCE))
+}
 
-    /// How this ledger stands against that of a backup of it, which was opened to
-    /// read only: [`Standing::Consistent`] if this one is it, or grew out of it.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`] if the tree of one of them cannot be read.
-    pub fn standing_of_backup(&self, backup: &Self) -> Result<Standing> {
-        let tree = backup.store.tree();
-        let state = Checkpoint::new(backup.origin(), tree.size(), tree.root());
-        standing::compare(&self.store, self.origin(), &state)
+/// Whether a backup lies there, marked or not.
+fn is_to_restore(dir: &Path) -> Result<bool> {
+    match Mark::read(dir) {
+        Ok(Some(_)) => Ok(true),
+        Ok(None) | Err(Error::Damaged { .. }) => Ok(is_without_mark(dir)? && directory::is_database(dir)),
+        Err(problem) => Err(problem),
     }
 }
 
 /// Whether a backup lies in a directory.
 pub(crate) fn is_one(dir: &Path) -> bool {
-    fs::symlink_metadata(dir.join(MARK)).is_ok()
+    fs::symlink_metadata(dir.join(directory::BACKUP_MARK)).is_ok()
 }
 
 fn in_words(hole: &Hole) -> String {
@@ -234,6 +289,12 @@ impl Small {
         let name = checkpoint.strip_prefix(dir).expect("it lies in it").to_owned();
         files.extend(read_small(&checkpoint)?.map(|bytes| (name, bytes)));
         Ok(Self { files })
+    }
+
+    /// The entries that the checkpoint counts.
+    fn checkpoint_size(&self) -> Option<u64> {
+        let (_, bytes) = self.files.iter().find(|(name, _)| standing::path(Path::new("")) == *name)?;
+        Some(SignedCheckpoint::parse(std::str::from_utf8(bytes).ok()?).ok()?.claimed().size)
     }
 
     fn write(&self, dest: &Path) -> Result<()> {

@@ -7,18 +7,15 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::mark::Mark;
-use super::{Small, in_words, is_empty};
-use crate::db::Db;
+use super::entries::cut;
+use super::{Small, in_words, is_empty, refuse_within};
 use crate::directory;
 use crate::directory::version;
 use crate::disk;
 use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::storage::journal::{self, Copied, Piece, Plan};
-use crate::store::schema;
-use crate::store::stored::Block;
+use crate::storage::journal::{self, Copied, Doubt, Plan};
 
 /// What a restore came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +25,9 @@ pub struct Restored {
     pub commits: u64,
     /// Entries in its ledger.
     pub entries: u64,
+    /// Entries that it had with the next commit, if that was left out because it has
+    /// more than were wanted.
+    pub beyond: Option<u64>,
     /// What cannot be read in the backup, in words.
     pub missing: Vec<String>,
 }
@@ -39,7 +39,7 @@ pub struct Restored {
 ///
 /// The database goes on under the node key that it had. Where somebody has seen
 /// more of this node than the backup has, the node would contradict itself:
-/// [`Db::new_node_key`] is needed then. A ledger that is shorter than its last
+/// [`Db::new_node_key`](crate::Db::new_node_key) is needed then. A ledger that is shorter than its last
 /// checkpoint is opened to read until that was done.
 ///
 /// # Errors
@@ -48,13 +48,14 @@ pub struct Restored {
 pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Restored> {
     let (src, dir) = (src.as_ref(), dir.as_ref());
     directory::check(src)?;
-    if Mark::read(src)?.is_none() {
+    refuse_within(src, dir)?;
+    if !super::is_to_restore(src)? {
         return Err(Error::NoBackup { dir: src.to_owned() });
     }
     version::read(src)?;
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
     let cut = cut(&from, entries)?;
-    let keyring = Keyring::newest_bytes(&src.join(Db::KEYRING_FILE))?;
+    let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
@@ -62,16 +63,17 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     refuse_other(dir)?;
     clear(dir)?;
     version::write(dir)?;
-    let plan = Plan::new(&from, &to, cut.until)?;
+    let plan = Plan::new(&from, &to, cut.until, Doubt::Some(&[]))?;
     let Copied { next, holes, .. } = plan.run()?;
     small.write(dir)?;
-    Keyring::put_bytes(&dir.join(Db::KEYRING_FILE), &keyring)?;
-    Ok(Restored { commits: next - 1, entries: cut.entries, missing: holes.iter().map(in_words).collect() })
+    Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
+    let missing = holes.iter().map(in_words).collect();
+    Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.
 fn refuse_other(dir: &Path) -> Result<()> {
-    let begun = !dir.join("store").exists() && !Db::exists(dir);
+    let begun = !dir.join("store").exists() && !directory::is_database(dir);
     if is_empty(dir)? || (begun && directory::strangers(dir)?.is_empty()) {
         return Ok(());
     }
@@ -88,38 +90,4 @@ fn clear(dir: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where the commits that are wanted end.
-struct Cut {
-    until: u64,
-    entries: u64,
-}
-
-/// The commits before the first with which the ledger has more than `most`
-/// entries.
-fn cut(journal: &Path, most: Option<u64>) -> Result<Cut> {
-    let mut cut = Cut { until: u64::MAX, entries: 0 };
-    for piece in journal::read(journal, 1)? {
-        let Piece::Frame { sequence, changes } = piece? else { continue };
-        let size = changes.iter().filter_map(|(key, value)| end_of_block(key, value.as_deref()?)).max();
-        match (size, most) {
-            (Some(size), Some(most)) if size > most => {
-                cut.until = sequence - 1;
-                return Ok(cut);
-            }
-            (size, _) => cut.entries = cut.entries.max(size.unwrap_or_default()),
-        }
-    }
-    match most.filter(|most| *most > cut.entries) {
-        Some(position) => Err(Error::BeyondLedger { position, size: cut.entries }),
-        None => Ok(cut),
-    }
-}
-
-/// The position behind a block of records.
-fn end_of_block(key: &[u8], value: &[u8]) -> Option<u64> {
-    let first = key.starts_with(b"L").then(|| schema::first_of_block(key)).flatten()?;
-    // Nothing is opened: how many they are is told by the layout.
-    Some(first.saturating_add(Block::from_bytes(first, value).ok()?.len() as u64))
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use thingdb_format::{
-    Cek, EncryptionKey, Entry, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
+    Actor, Cek, EncryptionKey, Entry, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
 };
 
+use super::answer::Answer;
 use super::envelope::Packed;
-use crate::entry::draft::Expect;
 use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
-use crate::storage::Batch;
+use crate::error::Result;
+use crate::heads::Expect;
+use crate::storage::{Batch, Ticket};
 use crate::store::provenance::Hand;
 use crate::store::schema::Tag;
 use crate::store::stored::LooseRecord;
@@ -78,15 +80,6 @@ impl Arrived {
     }
 }
 
-pub(crate) enum Job {
-    Write(Vec<NewEntry>),
-    /// With the node that sent them, if it is known.
-    Import(Vec<Arrived>, Option<Origin>),
-    Share(Vec<Shared>, Vec<EncryptionKey>),
-    /// Rows that are no entries; sealed by the caller.
-    Rows(Batch),
-}
-
 /// What became of an entry from elsewhere.
 pub(crate) enum Fate {
     Added,
@@ -98,24 +91,75 @@ pub(crate) enum Fate {
     Refused(Cause),
 }
 
-pub(crate) enum Done {
-    Written(Vec<Receipt>),
-    /// With the number of envelopes that were dropped.
-    Imported(Vec<Fate>, u64),
-    /// How many entries took the new envelope, and how many envelopes of others
-    /// gave way to it.
-    Shared(u64, u64),
-    Rows,
+/// What became of the entries of an import.
+pub(crate) struct Imported {
+    pub(crate) fates: Vec<Fate>,
+    /// How many envelopes were dropped.
+    pub(crate) dropped: u64,
+}
+
+/// What became of entries that were to be sealed to more recipients.
+pub(crate) struct Sealed {
+    /// How many took the new envelope.
+    pub(crate) entries: u64,
+    /// How many envelopes of others gave way to it.
+    pub(crate) displaced: u64,
+}
+
+/// What the committer is asked to do, and who waits for what becomes of it.
+pub(super) enum Job {
+    Write(Vec<NewEntry>, Answer<Vec<Receipt>>),
+    /// With the node that sent them, if it is known.
+    Import(Vec<Arrived>, Option<Origin>, Answer<Imported>),
+    Share(Vec<Shared>, Vec<EncryptionKey>, Answer<Sealed>),
+    /// Rows that are no entries; sealed by the caller.
+    Rows(Batch, Answer<()>),
 }
 
 impl Job {
     /// Entries in it.
     pub(super) const fn len(&self) -> usize {
         match self {
-            Self::Write(entries) => entries.len(),
-            Self::Import(entries, _) => entries.len(),
-            Self::Share(entries, _) => entries.len(),
-            Self::Rows(_) => 1,
+            Self::Write(entries, _) => entries.len(),
+            Self::Import(entries, ..) => entries.len(),
+            Self::Share(entries, ..) => entries.len(),
+            Self::Rows(..) => 1,
+        }
+    }
+
+    /// The actor whose entries they are, if this node signs them.
+    pub(super) fn signer(&self) -> Option<Actor> {
+        match self {
+            Self::Write(entries, _) => entries.first().map(|entry| entry.signer.actor()),
+            Self::Import(..) | Self::Share(..) | Self::Rows(..) => None,
+        }
+    }
+}
+
+/// A job that was staged: answered once it is known whether the commit is in.
+pub(super) enum Due {
+    Write(Result<Vec<Receipt>>, Answer<Vec<Receipt>>),
+    Import(Result<Imported>, Answer<Imported>),
+    Share(Result<Sealed>, Answer<Sealed>),
+    Rows(Answer<()>),
+}
+
+impl Due {
+    pub(super) const fn is_refused(&self) -> bool {
+        match self {
+            Self::Write(done, _) => done.is_err(),
+            Self::Import(done, _) => done.is_err(),
+            Self::Share(done, _) => done.is_err(),
+            Self::Rows(_) => false,
+        }
+    }
+
+    pub(super) fn answer(self, committed: &Result<Option<Ticket>>) {
+        match self {
+            Self::Write(done, answer) => answer.give(done, committed),
+            Self::Import(done, answer) => answer.give(done, committed),
+            Self::Share(done, answer) => answer.give(done, committed),
+            Self::Rows(answer) => answer.give(Ok(()), committed),
         }
     }
 }

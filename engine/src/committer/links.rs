@@ -16,6 +16,7 @@ use crate::entry::refusal::{Cause, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::index::State;
+use crate::store::postings::id8;
 use crate::store::schema::Tag;
 
 /// Seq and time of an entry.
@@ -81,7 +82,7 @@ impl Links {
         let Ok(Some(state)) = store.state(tag) else { return Ok(()) };
         let mut left: HashMap<[u8; 8], Vec<EntryId>> = HashMap::new();
         for id in ids {
-            left.entry(super::id8(id)).or_default().push(*id);
+            left.entry(id8(id)).or_default().push(*id);
         }
         for chunk in crate::store::postings::chunks(1, state.last_seq().min(store.size())).rev() {
             if left.is_empty() {

@@ -13,6 +13,7 @@
 //! - A job is accepted as a whole or not at all; one that is refused leaves no
 //!   trace in the jobs committed with it.
 
+mod answer;
 mod envelope;
 mod job;
 mod layout;
@@ -21,16 +22,19 @@ mod stage;
 mod tip;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex};
 
-use thingdb_format::{EncryptionKey, EntryId, Origin};
+use thingdb_format::{EncryptionKey, Origin};
 
+use crate::entry::record::Receipt;
 use crate::error::{Error, Result};
-use crate::storage::Ticket;
+use crate::storage::Batch;
 use crate::store::Store;
+use answer::{Answer, Answered};
 pub(crate) use envelope::Packed;
 use envelope::SharedKek;
-pub(crate) use job::{Arrived, Done, Fate, Job, NewEntry, Opened, Shared};
+pub(crate) use job::{Arrived, Fate, Imported, NewEntry, Opened, Sealed, Shared};
+use job::{Due, Job};
 pub(crate) use links::{Links, Place, Verdict};
 use stage::Stage;
 
@@ -55,15 +59,8 @@ pub(crate) struct Committer {
 
 #[derive(Default)]
 struct Queue {
-    jobs: Vec<Waiting>,
+    jobs: Vec<Job>,
     busy: bool,
-}
-
-type Answer = Result<(Done, Option<Ticket>)>;
-
-struct Waiting {
-    job: Job,
-    answer: Arc<Mutex<Option<Answer>>>,
 }
 
 impl Committer {
@@ -100,15 +97,35 @@ impl Committer {
         self.closed.lock().expect("no thread panics while it holds this").clone().map_or(Ok(()), Err)
     }
 
-    /// Commits `job`, perhaps together with others. When this returns, the
+    /// Gives sealed drafts their places, all or none. When this returns, the
     /// entries are visible; they are durable once the ticket was waited for.
-    pub(crate) fn submit(&self, store: &Store, job: Job) -> Answer {
+    pub(crate) fn write(&self, store: &Store, entries: Vec<NewEntry>) -> Answered<Vec<Receipt>> {
+        self.submit(store, |answer| Job::Write(entries, answer))
+    }
+
+    /// Takes in entries from elsewhere, which the node `from` sent if it is known.
+    pub(crate) fn import(&self, store: &Store, entries: Vec<Arrived>, from: Option<Origin>) -> Answered<Imported> {
+        self.submit(store, |answer| Job::Import(entries, from, answer))
+    }
+
+    /// Seals entries to more recipients.
+    pub(crate) fn share(&self, store: &Store, entries: Vec<Shared>, to: Vec<EncryptionKey>) -> Answered<Sealed> {
+        self.submit(store, |answer| Job::Share(entries, to, answer))
+    }
+
+    /// Writes rows that are no entries.
+    pub(crate) fn rows(&self, store: &Store, rows: Batch) -> Result<()> {
+        self.submit(store, |answer| Job::Rows(rows, answer)).map(drop)
+    }
+
+    /// Commits a job, perhaps together with others.
+    fn submit<T>(&self, store: &Store, job: impl FnOnce(Answer<T>) -> Job) -> Answered<T> {
         self.check_open()?;
-        let answer = Arc::new(Mutex::new(None));
+        let (asked, answer) = answer::pair();
         let mut queue = self.lock();
-        queue.jobs.push(Waiting { job, answer: Arc::clone(&answer) });
+        queue.jobs.push(job(answer));
         loop {
-            if let Some(answer) = answer.lock().expect("answers are only put and taken").take() {
+            if let Some(answer) = asked.take() {
                 return answer;
             }
             if queue.busy {
@@ -118,7 +135,7 @@ impl Committer {
             queue.busy = true;
             let jobs = take_some(&mut queue.jobs);
             drop(queue);
-            Shift { committer: self, jobs: Some(jobs) }.work(store);
+            Shift(self).work(store, jobs);
             queue = self.lock();
         }
     }
@@ -129,68 +146,37 @@ impl Committer {
 }
 
 /// The oldest jobs, up to [`COMMIT_ENTRIES`] or one job.
-fn take_some(jobs: &mut Vec<Waiting>) -> Vec<Waiting> {
+fn take_some(jobs: &mut Vec<Job>) -> Vec<Job> {
     let mut entries = 0;
-    let fits = jobs.iter().take_while(|waiting| {
-        let fits = entries == 0 || entries + waiting.job.len() <= COMMIT_ENTRIES;
-        entries += waiting.job.len();
+    let fits = jobs.iter().take_while(|job| {
+        let fits = entries == 0 || entries + job.len() <= COMMIT_ENTRIES;
+        entries += job.len();
         fits
     });
     let count = fits.count();
     jobs.drain(..count).collect()
 }
 
-/// One committer's turn. Ends in any case with the queue free and an answer
-/// for every job, so that a panic does not leave other threads waiting.
-struct Shift<'a> {
-    committer: &'a Committer,
-    jobs: Option<Vec<Waiting>>,
-}
+/// One committer's turn. Ends in any case with the queue free and an answer for
+/// every job, so that a panic does not leave other threads waiting.
+struct Shift<'a>(&'a Committer);
 
 impl Shift<'_> {
-    fn work(mut self, store: &Store) {
-        let mut jobs = std::mem::take(self.jobs.get_or_insert_default());
+    /// Stages all jobs, commits what was accepted, and answers each.
+    fn work(self, store: &Store, mut jobs: Vec<Job>) {
         // What one actor writes lies together, for one signature over it. The
         // jobs came at the same time, so their order is free.
-        jobs.sort_by_key(|waiting| match &waiting.job {
-            Job::Write(entries) => entries.first().map(|entry| entry.signer.actor()),
-            Job::Import(..) | Job::Share(..) | Job::Rows(_) => None,
-        });
-        let (work, answers): (Vec<Job>, Vec<_>) = jobs.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
-        self.jobs = Some(
-            answers.iter().map(|answer| Waiting { job: Job::Write(vec![]), answer: Arc::clone(answer) }).collect(),
-        );
-        let results = commit(self.committer, store, work);
-        for (answer, result) in answers.iter().zip(results) {
-            *answer.lock().expect("answers are only put and taken") = Some(result);
-        }
+        jobs.sort_by_key(Job::signer);
+        let mut stage = Stage::new(self.0, store);
+        let staged: Vec<Due> = jobs.into_iter().map(|job| stage.job(job)).collect();
+        let committed = stage.commit();
+        staged.into_iter().for_each(|due| due.answer(&committed));
     }
 }
 
 impl Drop for Shift<'_> {
     fn drop(&mut self) {
-        for waiting in self.jobs.iter().flatten() {
-            let mut answer = waiting.answer.lock().expect("answers are only put and taken");
-            if answer.is_none() && std::thread::panicking() {
-                *answer = Some(Err(Error::damaged("the committer", "it stopped in the middle of a commit")));
-            }
-        }
-        self.committer.lock().busy = false;
-        self.committer.changed.notify_all();
+        self.0.lock().busy = false;
+        self.0.changed.notify_all();
     }
-}
-
-/// Stages all jobs, commits what was accepted, and answers each.
-fn commit(committer: &Committer, store: &Store, jobs: Vec<Job>) -> Vec<Answer> {
-    let mut stage = Stage::new(committer, store);
-    let staged: Vec<Result<Done>> = jobs.into_iter().map(|job| stage.job(job)).collect();
-    let ticket = match stage.commit() {
-        Ok(ticket) => ticket,
-        Err(problem) => return staged.into_iter().map(|_| Err(problem.clone())).collect(),
-    };
-    staged.into_iter().map(|done| done.map(|done| (done, ticket))).collect()
-}
-
-pub(crate) fn id8(id: &EntryId) -> [u8; 8] {
-    *id.0.first_chunk().expect("ids have 32 bytes")
 }

@@ -6,20 +6,20 @@ use std::sync::atomic::Ordering;
 
 use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header};
 
+use super::Committer;
 use super::envelope::{Joined, Packed, join, seal_to};
-use super::job::{Arrived, Done, Fate, Job, NewEntry, Shared};
+use super::job::{Arrived, Due, Fate, Imported, Job, NewEntry, Sealed, Shared};
 use super::layout::{OpenBlock, Run, RunSignature, runs};
 use super::links::{Links, Verdict};
 use super::tip::{Tip, tip_of};
-use super::{Committer, id8};
-use crate::entry::draft::Expect;
-use crate::entry::record::{Head, Receipt};
+use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
+use crate::heads::{Expect, Head};
 use crate::storage::{Batch, Ticket};
 use crate::store::changes::{self, Changed};
 use crate::store::index::Indexed;
-use crate::store::postings::Posting;
+use crate::store::postings::{Posting, id8};
 use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag, TagMap};
 use crate::store::stored::{
@@ -89,27 +89,31 @@ impl<'a> Stage<'a> {
         }
     }
 
-    pub(super) fn job(&mut self, job: Job) -> Result<Done> {
+    pub(super) fn job(&mut self, job: Job) -> Due {
         self.undo.clear();
         self.from = None;
         self.dropped = 0;
         let before = self.entries.len();
         self.is_first = before == 0;
-        let done = match job {
-            Job::Write(entries) => {
-                entries.into_iter().map(|entry| self.write(entry)).collect::<Result<_>>().map(Done::Written)
+        let due = match job {
+            Job::Write(entries, answer) => {
+                Due::Write(entries.into_iter().map(|entry| self.write(entry)).collect(), answer)
             }
-            Job::Import(entries, from) => {
+            Job::Import(entries, from, answer) => {
                 self.from = from;
-                self.import_all(entries).map(|fates| Done::Imported(fates, self.dropped))
+                let fates = self.import_all(entries);
+                Due::Import(fates.map(|fates| Imported { fates, dropped: self.dropped }), answer)
             }
-            Job::Share(entries, to) => self.share(entries, &to).map(|shared| Done::Shared(shared, self.dropped)),
-            Job::Rows(rows) => {
+            Job::Share(entries, to, answer) => {
+                let entries = self.share(entries, &to);
+                Due::Share(entries.map(|entries| Sealed { entries, displaced: self.dropped }), answer)
+            }
+            Job::Rows(rows, answer) => {
                 self.batch.append(rows);
-                Ok(Done::Rows)
+                Due::Rows(answer)
             }
         };
-        if done.is_err() {
+        if due.is_refused() {
             for staged in self.entries.drain(before..) {
                 self.by_id.remove(&staged.id);
             }
@@ -118,7 +122,7 @@ impl<'a> Stage<'a> {
                 self.tips.clear();
             }
         }
-        done
+        due
     }
 
     /// Gives a sealed draft its place.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use thingdb_format::EntryId;
 
-use crate::entry::record::{Head, Rank};
 use crate::error::Result;
-use crate::heads::{Heads, RankedHeads};
+use crate::heads::{Head, Heads, Rank, RankedHeads};
 use crate::store::Store;
 use crate::store::index::{HeadPosting, State};
 use crate::store::schema::{Tag, TagMap};

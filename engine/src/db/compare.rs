@@ -12,7 +12,7 @@ impl Db {
     /// How many entries the ledger has: the position of the next one.
     #[must_use]
     pub fn ledger_size(&self) -> u64 {
-        self.store.size()
+        self.node.store.size()
     }
 
     /// Those of `ids` that name no entry here of a thing whose id begins with
@@ -24,7 +24,7 @@ impl Db {
     pub fn missing(&self, ids: &[EntryId], prefix: &str) -> Result<Vec<EntryId>> {
         let mut here: HashMap<EntryId, Option<u64>> = ids.iter().map(|id| (*id, None)).collect();
         let mut left = here.len();
-        self.scan_ids(|position, id| {
+        self.node.store.scan_ids(|position, id| {
             if let Some(found @ None) = here.get_mut(&EntryId(id)) {
                 *found = Some(position);
                 left -= 1;
@@ -34,7 +34,7 @@ impl Db {
         if !prefix.is_empty() {
             for found in here.values_mut() {
                 let Some(position) = *found else { continue };
-                if !self.store.located_at(position)?.header.thing.as_str().starts_with(prefix) {
+                if !self.node.store.located_at(position)?.header.thing.as_str().starts_with(prefix) {
                     *found = None;
                 }
             }
@@ -49,10 +49,10 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn consistency_proof(&self, old_size: u64, new_size: u64) -> Result<Vec<Hash>> {
-        if new_size > self.store.size() {
+        if new_size > self.node.store.size() {
             return Ok(Vec::new());
         }
-        self.store.with_tree(|tree| merkle::consistency_proof(tree, old_size, new_size))
+        self.node.store.with_tree(|tree| merkle::consistency_proof(tree, old_size, new_size))
     }
 }
 

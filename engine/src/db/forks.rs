@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use thingdb_format::{Actor, Entry, EntryId, Origin, ThingId, Time, Verifier, line};
 
 use super::Db;
-use crate::entry::draft::{Draft, Expect};
+use crate::entry::draft::Draft;
 use crate::entry::record::{Content, Receipt, Record};
 use crate::error::{Error, Result};
+use crate::heads::Expect;
 use crate::store::{Located, Paths};
 
 /// Media type of what a resolution carries.
@@ -189,11 +190,11 @@ impl Db {
     /// [`Error::is_damaged`] if an entry is not here.
     pub fn prove_fork(&self, thing: &str, equivocation: &Equivocation) -> Result<String> {
         let thing = ThingId::new(thing)?;
-        let tag = self.store.tag(&thing);
+        let tag = self.node.store.tag(&thing);
         let mut out = Vec::new();
         for id in equivocation.entries {
-            let found = match self.store.state(&tag)? {
-                Some(state) => self.store.find(&tag, &state, &id, None)?,
+            let found = match self.node.store.state(&tag)? {
+                Some(state) => self.node.store.find(&tag, &state, &id, None)?,
                 None => None,
             };
             let located = found.ok_or_else(|| Error::damaged(format!("{thing}"), format!("{id} is not here")))?;
@@ -203,7 +204,7 @@ impl Db {
     }
 
     fn stub(&self, located: Located) -> Result<Entry> {
-        let signature = self.store.signature(&located, &mut Paths::default())?;
+        let signature = self.node.store.signature(&located, &mut Paths::default())?;
         Ok(Entry { header: located.header, signature, payload: None, envelopes: Vec::new() })
     }
 }

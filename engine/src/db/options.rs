@@ -5,22 +5,12 @@ use std::path::Path;
 use thingdb_format::Suite;
 
 use super::Db;
+use crate::clock::system_clock;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
+use crate::node::Durability;
 use crate::storage::journaled::Keep;
-
-/// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// It survives a power cut.
-    #[default]
-    Durable,
-    /// It is visible. It survives when the database is closed or dropped, and
-    /// 500 ms later whatever happens. What the end of a process or a power cut
-    /// before that takes is the end of what was written, never the middle.
-    Relaxed,
-}
 
 /// Options with defaults, for [`Db::create`] and [`Db::open`].
 ///
@@ -292,10 +282,4 @@ impl Options {
     pub fn open_with_recovery_key(&self, dir: impl AsRef<Path>, key: &RecoveryKey) -> Result<Db> {
         Db::open_with(dir.as_ref(), Unlock::RecoveryKey(key), self)
     }
-}
-
-/// Microseconds since 1970; 0 for a clock that is set before.
-fn system_clock() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -179,8 +179,8 @@ impl Db {
         let size = checkpoint.claimed().size;
         let postings = self.to_prove(&thing, &options, size)?;
         let count = postings.len() as u64;
-        let tree = self.store.tree();
-        let view = tree.view(&*self.store.storage, &self.store.rows);
+        let tree = self.node.store.tree();
+        let view = tree.view(&*self.node.store.storage, &self.node.store.rows);
         let mut earlier = Vec::new();
         for note in self.earlier(std::mem::take(&mut options.kept), &mut checkpoint)? {
             let claimed = note.claimed();
@@ -206,13 +206,13 @@ impl Db {
         let mut paths = Paths::default();
         for (posting, done) in postings.iter().zip(1..) {
             progress::go_on(options.is_wanted)?;
-            let located = self.store.located(posting)?;
+            let located = self.node.store.located(posting)?;
             let (place, id) = (located.position, located.id);
-            let signature = self.store.signature(&located, &mut paths)?;
+            let signature = self.node.store.signature(&located, &mut paths)?;
             let is_withheld = options.stubs_only
                 || options.withheld_seqs.contains(&located.header.seq)
                 || options.withheld_ids.contains(&id);
-            let payload = if is_withheld { None } else { self.store.payload(&located)? };
+            let payload = if is_withheld { None } else { self.node.store.payload(&located)? };
             let (mut shown, mut envelopes) = (None, Vec::new());
             match (&payload, located.stored.cek()) {
                 (None, _) => summary.withheld += 1,
@@ -264,20 +264,20 @@ impl Db {
     /// What opens the content of proof files that were made for this node's card.
     #[must_use]
     pub fn proof_reader(&self) -> ProofReader {
-        ProofReader::new(self.store.keyring().decryption_key().duplicate())
+        ProofReader::new(self.node.store.keyring().decryption_key().duplicate())
     }
 
     /// The entries that are wanted, in ledger order.
     fn to_prove(&self, thing: &ThingId, options: &ProveOptions<'_>, size: u64) -> Result<Vec<Posting>> {
-        let tag = self.store.tag(thing);
+        let tag = self.node.store.tag(thing);
         let no_thing = || Error::NothingToProve { thing: thing.clone() };
-        let state = self.store.state(&tag)?.ok_or_else(no_thing)?;
+        let state = self.node.store.state(&tag)?.ok_or_else(no_thing)?;
         let mut found = Vec::new();
         if options.ids.is_empty() {
             let (from, to) = options.seqs.unwrap_or((1, u64::MAX));
             let to = to.min(state.last_seq());
             for chunk in postings::chunks(from.min(to), to) {
-                let postings = self.store.chunk(&tag, &state, chunk)?;
+                let postings = self.node.store.chunk(&tag, &state, chunk)?;
                 let wanted = |posting: &&Posting| posting.seq >= from && posting.seq <= to && posting.position < size;
                 found.extend(postings.iter().filter(wanted).copied());
                 if found.len() as u64 > MAX_ENTRIES {
@@ -286,13 +286,13 @@ impl Db {
             }
         } else {
             for id in &options.ids {
-                let located = self.store.find(&tag, &state, id, None)?.filter(|located| located.position < size);
+                let located = self.node.store.find(&tag, &state, id, None)?.filter(|located| located.position < size);
                 let located = located.ok_or_else(no_thing)?;
                 found.push(Posting {
                     seq: located.header.seq,
                     position: located.position,
                     slot: located.slot,
-                    id8: crate::committer::id8(&located.id),
+                    id8: postings::id8(&located.id),
                 });
             }
         }

@@ -4,18 +4,17 @@ use std::ops::RangeBounds;
 
 use thingdb_format::{EntryId, ThingId, Time};
 
-use super::{Db, STORE_VERSION};
-use crate::entry::record::{Head, Record};
+use super::Db;
+use crate::directory::version::STORE_VERSION;
+use crate::entry::record::Record;
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
-use crate::heads::Ranked;
-use crate::storage::Direction;
+use crate::heads::{Head, Ranked};
 use crate::store::Located;
 use crate::store::as_of::as_of;
 use crate::store::history::History;
 use crate::store::index::HeadPosting;
-use crate::store::ledger::{self, WIDTH};
-use crate::store::schema;
+use crate::store::originals;
 use crate::store::things::{ThingQuery, Things};
 
 /// Reading.
@@ -30,11 +29,11 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`] if it does not open.
     pub fn get(&self, thing: &str) -> Result<Option<Record>> {
-        let tag = self.store.tag(&ThingId::new(thing)?);
-        let Some(state) = self.store.state(&tag)? else { return Ok(None) };
+        let tag = self.node.store.tag(&ThingId::new(thing)?);
+        let Some(state) = self.node.store.state(&tag)? else { return Ok(None) };
         let Some(head) = state.latest() else { return Ok(None) };
-        let located = self.store.located_of(&state, &head.posting)?;
-        self.store.record(located, state.heads.len()).map(Some)
+        let located = self.node.store.located_of(&state, &head.posting)?;
+        self.node.store.record(located, state.heads.len()).map(Some)
     }
 
     /// The one head of a thing, or nothing if there is no such thing: does not
@@ -68,14 +67,14 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`].
     pub fn head_records(&self, thing: &str) -> Result<impl Iterator<Item = Result<Record>>> {
-        let tag = self.store.tag(&ThingId::new(thing)?);
-        let state = self.store.state(&tag)?;
+        let tag = self.node.store.tag(&ThingId::new(thing)?);
+        let state = self.node.store.state(&tag)?;
         let mut heads: Vec<HeadPosting> = state.iter().flat_map(|state| state.heads.iter().copied()).collect();
         heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
         let count = heads.len();
         Ok(heads.into_iter().zip(std::iter::repeat(state)).filter_map(move |(head, state)| {
-            let located = self.store.located_of(state.as_deref()?, &head.posting);
-            Some(located.and_then(|located| self.store.record(located, count)))
+            let located = self.node.store.located_of(state.as_deref()?, &head.posting);
+            Some(located.and_then(|located| self.node.store.record(located, count)))
         }))
     }
 
@@ -103,11 +102,11 @@ impl Db {
     /// As [`Db::get`].
     pub fn get_at(&self, thing: &str, time: Time) -> Result<Option<Record>> {
         let thing = ThingId::new(thing)?;
-        if let Some(migrated) = self.migrated_at(&thing, time)? {
+        if let Some(migrated) = originals::migrated_at(&self.node.store, &thing, time)? {
             return Ok(Some(migrated));
         }
-        let found = as_of(&self.store, &thing, time)?;
-        found.map(|found| self.store.record(found.latest, found.heads)).transpose()
+        let found = as_of(&self.node.store, &thing, time)?;
+        found.map(|found| self.node.store.record(found.latest, found.heads)).transpose()
     }
 
     /// The entry with this id. Takes time in proportion to the ledger (32
@@ -118,14 +117,14 @@ impl Db {
     /// As [`Db::get`].
     pub fn get_id(&self, id: &EntryId) -> Result<Option<Record>> {
         let mut found = None;
-        self.scan_ids(|position, candidate| {
+        self.node.store.scan_ids(|position, candidate| {
             if candidate == id.0 {
                 found = Some(position);
             }
             found.is_none()
         })?;
         let Some(position) = found else { return Ok(None) };
-        let located = self.store.located_at(position)?;
+        let located = self.node.store.located_at(position)?;
         if located.id != *id {
             return Err(Error::damaged("the ledger's tree", format!("it has {id} at the position of {}", located.id)));
         }
@@ -140,7 +139,7 @@ impl Db {
     pub fn find_ids(&self, hex_prefix: &str, limit: usize) -> Result<Vec<EntryId>> {
         let nibbles = nibbles(hex_prefix)?;
         let mut found = Vec::new();
-        self.scan_ids(|_, id| {
+        self.node.store.scan_ids(|_, id| {
             if begins_with(&id, &nibbles) {
                 found.push(EntryId(id));
             }
@@ -159,7 +158,7 @@ impl Db {
     pub fn find_entries(&self, hex_prefix: &str, things: &str, limit: usize) -> Result<Vec<Record>> {
         let nibbles = nibbles(hex_prefix)?;
         let mut positions = Vec::new();
-        self.scan_ids(|position, id| {
+        self.node.store.scan_ids(|position, id| {
             if begins_with(&id, &nibbles) {
                 positions.push(position);
             }
@@ -168,7 +167,7 @@ impl Db {
         })?;
         let mut found = Vec::new();
         for position in positions {
-            let located = self.store.located_at(position)?;
+            let located = self.node.store.located_at(position)?;
             if !begins_with(&located.id.0, &nibbles) {
                 let problem = format!("it has {hex_prefix}… at the position of {}", located.id);
                 return Err(Error::damaged("the ledger's tree", problem));
@@ -185,31 +184,8 @@ impl Db {
 
     /// Opens a record that was found without its thing.
     fn record(&self, located: Located) -> Result<Record> {
-        let state = self.store.state(&self.store.tag(&located.header.thing))?;
-        self.store.record(located, state.map_or(0, |state| state.heads.len()))
-    }
-
-    /// Goes through all ids in ledger order for as long as `act` says.
-    pub(crate) fn scan_ids(&self, mut act: impl FnMut(u64, [u8; 32]) -> bool) -> Result<()> {
-        let tree = self.store.tree();
-        let full = tree.size() / WIDTH;
-        for (index, row) in (0..full).zip(self.store.storage.scan(&schema::tiles(0), Direction::Forward)) {
-            let (key, sealed) = row?;
-            if key != schema::tile(0, index) {
-                return Err(Error::damaged("the ledger's tree", format!("tile {index} is missing")));
-            }
-            for (position, id) in (index * WIDTH..).zip(ledger::open_row(&self.store.rows, &key, &sealed)?) {
-                if !act(position, id) {
-                    return Ok(());
-                }
-            }
-        }
-        for (position, id) in (full * WIDTH..).zip(tree.last_ids()) {
-            if !act(position, *id) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let state = self.node.store.state(&self.node.store.tag(&located.header.thing))?;
+        self.node.store.record(located, state.map_or(0, |state| state.heads.len()))
     }
 
     /// The entries of a thing that no other follows: one, or several if it has
@@ -218,7 +194,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`].
     pub fn heads(&self, thing: &str) -> Result<Vec<Head>> {
-        let state = self.store.state(&self.store.tag(&ThingId::new(thing)?))?;
+        let state = self.node.store.state(&self.node.store.tag(&ThingId::new(thing)?))?;
         Ok(state.map_or_else(Vec::new, |state| state.ranked_heads()))
     }
 
@@ -235,7 +211,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`].
     pub fn history_range(&self, thing: &str, seqs: impl RangeBounds<u64>) -> Result<History<'_>> {
-        History::new(&self.store, &ThingId::new(thing)?, seqs)
+        History::new(&self.node.store, &ThingId::new(thing)?, seqs)
     }
 
     /// All things, ascending by id.
@@ -252,7 +228,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`].
     pub fn things_from(&self, query: &ThingQuery) -> Result<Things<'_>> {
-        self.catalogue.list(&self.store, query)
+        self.node.store.catalogue.list(&self.node.store, query)
     }
 
     /// Counts and sizes.
@@ -261,13 +237,13 @@ impl Db {
     /// If the storage cannot tell its size.
     pub fn stats(&self) -> Result<Stats> {
         let waiting = self.waiting()?;
-        let keyring = self.store.keyring();
+        let keyring = self.node.store.keyring();
         Ok(Stats {
-            entries: self.store.size(),
-            things: self.store.index.things(),
-            disk_bytes: self.store.storage.disk_bytes()?,
+            entries: self.node.store.size(),
+            things: self.node.store.index.things(),
+            disk_bytes: self.node.store.storage.disk_bytes()?,
             actors: keyring.actors().len(),
-            trusted_actors: self.store.trusted().len(),
+            trusted_actors: self.node.store.trusted().len(),
             store_version: STORE_VERSION,
             waiting,
         })

@@ -10,8 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Db;
 use super::options::Options;
-use super::{Db, Warning};
+use super::warning::Warning;
+use crate::directory;
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError, Opening, Unlock};
 use crate::node::standing::{self, Kept};
@@ -21,7 +23,7 @@ use crate::storage::view::View;
 
 /// Opens a database and writes nothing; others may write.
 pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Db> {
-    let path = dir.join(Db::KEYRING_FILE);
+    let path = dir.join(directory::KEYRING);
     let which = || fs::metadata(&path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
     let before = which();
     let keyring = keyring(dir, unlock)?;
@@ -31,7 +33,7 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     keyring.refuse_changes();
     let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new(), may_lack_commits: false };
     let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
-    db.committer.close(Error::OpenedReadOnly);
+    db.node.committer.close(Error::OpenedReadOnly);
     view.seal();
     view.holes().iter().filter_map(told).for_each(|warning| db.warn(warning));
     Ok(db)
@@ -47,10 +49,11 @@ pub(crate) fn open_there(dir: &Path, unlock: Unlock<'_>, options: &Options) -> R
 fn keyring(dir: &Path, unlock: Unlock<'_>) -> Result<Keyring> {
     let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
     let opening = Opening { may_write: false, is_right: &is_right };
-    Keyring::open_with(&dir.join(Db::KEYRING_FILE), unlock, &opening, &mut rand::rng()).map_err(|problem| match problem
-    {
-        KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
-        problem => problem.into(),
+    Keyring::open_with(&dir.join(directory::KEYRING), unlock, &opening, &mut rand::rng()).map_err(|problem| {
+        match problem {
+            KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
+            problem => problem.into(),
+        }
     })
 }
 

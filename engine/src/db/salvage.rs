@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use thingdb_format::{EntryId, Hash, NodeKey};
 use zeroize::Zeroizing;
 
-use super::Db;
 use super::options::Options;
+use super::{Db, open};
 use crate::directory;
 use crate::directory::version;
 use crate::disk::{self, Access};
@@ -125,13 +125,14 @@ impl Options {
                 return Err(Error::AlreadyExists { dir: path.to_owned() });
             }
         }
+        crate::backup::refuse_within(dir, out)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
         if begun.is_err() {
             let _ = fs::remove_dir_all(&unfinished);
         }
         let (mut db, claimed) = begun?;
-        let ids = ids_of(&db, db.store.size())?;
+        let ids = ids_of(&db, db.node.store.size())?;
         let mut node_key = None;
         // The old key has signed for what was: unless that is here, and more.
         if !db.is_writable() || claimed.is_none() {
@@ -155,7 +156,7 @@ impl Options {
         let claimed = kept.map(|note| (note.claimed().size, note.claimed().root));
         version::write(new)?;
         {
-            let storage = crate::db::open_storage(new, self, true)?.storage;
+            let storage = open::open_storage(new, self, true)?.storage;
             let mut rows = Rows { storage: &*storage, keyring: &keyring, batch: Batch::new(), blocks: HashMap::new() };
             for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
                 rows.take_all(from)?;
@@ -215,7 +216,7 @@ impl Salvage {
     /// The ids of the entries that can be read.
     fn here(&self) -> Result<HashSet<EntryId>> {
         let mut here = HashSet::new();
-        for_each_record(&self.db.store, 0, |_, found| {
+        for_each_record(&self.db.node.store, 0, |_, found| {
             here.extend(found.ok().map(|located| located.id));
             Ok(())
         })?;
@@ -229,8 +230,8 @@ impl Salvage {
         // Entries that came in their order are those that were signed for.
         if let Some((size, root)) = self.claimed
             && size >= self.ids.len() as u64
-            && size <= self.db.store.size()
-            && self.db.store.with_tree(|tree| tree.root_at(size))? == root
+            && size <= self.db.node.store.size()
+            && self.db.node.store.with_tree(|tree| tree.root_at(size))? == root
             && ids_of(&self.db, size)?.iter().all(|id| here.contains(id))
         {
             return Ok((missing, 0));
@@ -363,7 +364,7 @@ fn copy_small_files(dir: &Path, new: &Path) -> Result<()> {
 fn ids_of(db: &Db, size: u64) -> Result<Vec<EntryId>> {
     let mut ids = Vec::new();
     for start in (0..size).step_by(IDS_AT_ONCE as usize) {
-        ids.extend(db.store.with_tree(|tree| tree.ids(start, size.min(start + IDS_AT_ONCE)))?);
+        ids.extend(db.node.store.with_tree(|tree| tree.ids(start, size.min(start + IDS_AT_ONCE)))?);
     }
     Ok(ids)
 }

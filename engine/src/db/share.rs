@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use thingdb_format::{Origin, RecipientId};
 
 use super::Db;
-use super::options::Durability;
-use crate::committer::{Done, Job, Shared};
+use crate::committer::Shared;
 use crate::error::Result;
 use crate::store::Located;
 use crate::store::packets;
@@ -78,7 +77,7 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
     pub fn share(&self, thing: &str, to: &[String], since: u64) -> Result<ShareSummary> {
-        let keys = self.store.readers().keys(thing, Some(to))?;
+        let keys = self.node.store.readers().keys(thing, Some(to))?;
         let wanted: Vec<RecipientId> = keys.iter().map(thingdb_format::EncryptionKey::recipient_id).collect();
         let mut summary = ShareSummary::default();
         let mut entries = Vec::new();
@@ -129,17 +128,11 @@ impl Db {
             return Ok(());
         }
         let all = entries.len() as u64;
-        let (done, ticket) = self.committer.submit(&self.store, Job::Share(entries, keys))?;
-        self.settle(ticket, Durability::Relaxed)?;
-        match done {
-            Done::Shared(count, displaced) => {
-                summary.shared += count;
-                summary.full += all - count;
-                summary.displaced += displaced;
-                Ok(())
-            }
-            _ => unreachable!("sharing is answered as sharing"),
-        }
+        let sealed = self.node.share(entries, keys)?;
+        summary.shared += sealed.entries;
+        summary.full += all - sealed.entries;
+        summary.displaced += sealed.displaced;
+        Ok(())
     }
 
     /// Who can open which entries of a thing: what this node knows, and what
@@ -150,7 +143,7 @@ impl Db {
     pub fn readers(&self, thing: &str) -> Result<Vec<Reader>> {
         let peers = self.peers()?;
         let mut found: BTreeMap<Option<RecipientId>, Reader> = BTreeMap::new();
-        let own = self.store.keyring().decryption_key().encryption_key().recipient_id();
+        let own = self.node.store.keyring().decryption_key().encryption_key().recipient_id();
         let origin = self.origin();
         for located in self.history(thing)?.located() {
             let located = located?;
@@ -196,7 +189,7 @@ impl Db {
 
     /// The recipients to whom this node sealed an entry.
     fn sealed_here(&self, located: &Located) -> Result<Vec<RecipientId>> {
-        let envelopes = self.store.envelopes(located)?;
+        let envelopes = self.node.store.envelopes(located)?;
         let here = envelopes.iter().filter(|(_, provenance)| provenance.is(Provenance::HERE));
         Ok(here.flat_map(|(envelope, _)| &envelope.recipients).filter_map(packets::recipient).collect())
     }
@@ -205,7 +198,7 @@ impl Db {
     /// envelope to it.
     fn recipients(&self, located: &Located) -> Result<Vec<Recipient>> {
         let mut recipients: Vec<Recipient> = Vec::new();
-        for (envelope, provenance) in self.store.envelopes(located)? {
+        for (envelope, provenance) in self.node.store.envelopes(located)? {
             for packet in &envelope.recipients {
                 let id = packets::recipient(packet);
                 if recipients.iter().all(|known| known.id != id) {

@@ -23,8 +23,8 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn ids(&self, positions: Range<u64>) -> Result<Vec<EntryId>> {
-        let end = positions.end.min(self.store.size());
-        self.store.with_tree(|tree| tree.ids(positions.start.min(end), end))
+        let end = positions.end.min(self.node.store.size());
+        self.node.store.with_tree(|tree| tree.ids(positions.start.min(end), end))
     }
 
     /// The ledger positions within `range` of the entries of things whose id
@@ -35,10 +35,10 @@ impl Db {
     pub fn positions(&self, prefix: &str, range: Range<u64>) -> Result<Vec<u64>> {
         let mut positions = Vec::new();
         for info in self.things_from(&ThingQuery::new().prefix(prefix))? {
-            let tag = self.store.tag(&info?.thing);
-            let Some(state) = self.store.state(&tag)? else { continue };
-            for chunk in crate::store::postings::chunks(1, state.last_seq().min(self.store.size())) {
-                let postings = self.store.chunk(&tag, &state, chunk)?;
+            let tag = self.node.store.tag(&info?.thing);
+            let Some(state) = self.node.store.state(&tag)? else { continue };
+            for chunk in crate::store::postings::chunks(1, state.last_seq().min(self.node.store.size())) {
+                let postings = self.node.store.chunk(&tag, &state, chunk)?;
                 positions.extend(postings.iter().map(|posting| posting.position).filter(|at| range.contains(at)));
             }
         }
@@ -90,7 +90,7 @@ impl Db {
         if wanted.is_empty() {
             return Ok(found);
         }
-        self.scan_ids(|position, id| {
+        self.node.store.scan_ids(|position, id| {
             let short = short_id(&EntryId(id));
             if wanted.contains(&short) {
                 found.insert(short, position);

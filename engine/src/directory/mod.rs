@@ -24,13 +24,22 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::backup;
 use crate::disk::{self, Foreign};
 use crate::error::{Error, Result};
+use crate::keyring::Keyring;
 use crate::storage::journal;
 
+/// The keyring. Without one a directory is no database.
+pub(crate) const KEYRING: &str = "keyring";
+
+/// What makes a directory a backup.
+pub(crate) const BACKUP_MARK: &str = "BACKUP";
+
+/// Where a database was saved last.
+pub(crate) const LAST_BACKUP: &str = "last-backup";
+
 /// Where it is kept how other nodes contradicted themselves.
-const EVIDENCE: &str = "evidence";
+pub(crate) const EVIDENCE: &str = "evidence";
 
 /// What has to lie under a name, if anything does.
 #[derive(Clone, Copy)]
@@ -63,6 +72,11 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
     each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
     each(&dir.join(journal::DIRECTORY), user, |name| journal::is_file_name(name).then_some(Kind::Replaced))?;
     each(&dir.join(EVIDENCE), user, |_| Some(Kind::Replaced))
+}
+
+/// Whether there is a database in a directory: a keyring, or its copy.
+pub(crate) fn is_database(dir: &Path) -> bool {
+    Keyring::there(&dir.join(KEYRING)).is_some()
 }
 
 /// The names in a directory that are not those of a database's files, sorted;
@@ -103,15 +117,15 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
         return false;
     }
     let Some(of) = parts.next() else { return false };
-    matches!(of, "VERSION" | "keyring" | "keyring.copy" | "checkpoint" | backup::MARK | backup::LAST)
+    matches!(of, "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | LAST_BACKUP)
         || of.starts_with("checkpoint.former-")
 }
 
 fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
-        "VERSION" | "keyring" | "keyring.copy" | "checkpoint" | backup::MARK | backup::LAST => Some(Kind::Replaced),
-        "store" | journal::DIRECTORY | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | LAST_BACKUP => Some(Kind::Replaced),
+        "store" | journal::DIRECTORY | journal::NEXT | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")

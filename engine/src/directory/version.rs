@@ -13,9 +13,11 @@ use std::path::Path;
 
 use thingdb_format::Hash;
 
-use crate::db::STORE_VERSION;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
+
+/// Version of the layout of the directory and of the rows.
+pub const STORE_VERSION: u64 = 3;
 
 /// The version of databases without a journal: opening one writes it.
 const WITHOUT_JOURNAL: u64 = 2;

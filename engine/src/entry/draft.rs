@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-use thingdb_format::{EntryId, ThingId};
+use thingdb_format::ThingId;
 
 use super::json;
 use crate::error::Result;
+use crate::heads::Expect;
 
 /// The media type of JSON (RFC 8259).
 pub const JSON: &str = "application/json";
@@ -113,15 +114,4 @@ impl fmt::Debug for Draft {
         // What is printed ends up in logs; the data must not.
         write!(f, "Draft({}, {}, {} bytes)", self.thing, self.media_type, self.data.len())
     }
-}
-
-/// What a writer takes for granted (optimistic concurrency).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// The thing has no entry.
-    Absent,
-    /// The thing has exactly this head.
-    Head(EntryId),
-    /// The thing has exactly these heads, in any order.
-    Heads(Vec<EntryId>),
 }

@@ -2,9 +2,6 @@
 
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
-use crate::heads::{OfEntry, Ranked};
-use crate::prototype::{CheckedOriginal, Original};
-
 /// One entry of a thing's history.
 ///
 /// ```
@@ -212,78 +209,11 @@ impl Record {
         self.body().and_then(Body::attachment)
     }
 
-    /// The original that a migrated entry keeps, if it is one.
-    #[must_use]
-    pub fn original(&self) -> Option<Original> {
-        self.attachment().and_then(Original::of)
-    }
-
-    /// What the original of a migrated entry says, and whether it holds: the
-    /// same checks as [`Db::verify`](crate::Db::verify) makes, its chain aside.
-    /// Costs a signature check.
-    #[must_use]
-    pub fn checked_original(&self) -> Option<CheckedOriginal> {
-        let mut checked = CheckedOriginal::of(&self.header.thing, self.body()?)?;
-        if let Some(name) = &self.original_name {
-            checked.actor_name = Some(name.clone());
-            checked.is_trusted = true;
-        }
-        Some(checked)
-    }
-
-    /// The time by which the entry counts where people ask for a time: that of
-    /// its original, if it is migrated, the original holds and is not younger
-    /// than the entry; otherwise [its own](Self::time).
-    #[must_use]
-    pub fn dated(&self) -> Time {
-        let original = self.checked_original().filter(|original| original.fault.is_none());
-        original.and_then(|original| original.time).map_or_else(|| self.time(), |time| time.min(self.time()))
-    }
-
-    const fn body(&self) -> Option<&Body> {
+    pub(crate) const fn body(&self) -> Option<&Body> {
         match &self.content {
             Content::Open(body) => Some(body),
             _ => None,
         }
-    }
-}
-
-/// An entry that no other entry here follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Name of the entry.
-    pub id: EntryId,
-    /// Its place in the history.
-    pub seq: u64,
-    /// Its writer's clock.
-    pub time: Time,
-}
-
-impl Head {
-    pub(crate) const fn rank(&self) -> Rank {
-        Rank { time: self.time, seq: self.seq, id: self.id }
-    }
-}
-
-/// What decides which of several heads is the latest: the greater is. A time
-/// beyond the clock is refused and a claimed length is not, so the time comes
-/// first; `docs/format.md` gives the reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    pub(crate) time: Time,
-    pub(crate) seq: u64,
-    pub(crate) id: EntryId,
-}
-
-impl Ranked for Head {
-    fn rank(&self) -> Rank {
-        Self::rank(self)
-    }
-}
-
-impl OfEntry for Head {
-    fn id(&self) -> EntryId {
-        self.id
     }
 }
 

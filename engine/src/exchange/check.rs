@@ -1,11 +1,8 @@
-//! Checks lines by themselves, on all cores. Cheap checks come first.
+//! Checks lines by themselves. Cheap checks come first.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::{ControlFlow, Deref, Range};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use thingdb_format::{
     Entry, EntryId, Envelope, Hash, Header, Line, Origin, StreamHeader, Trailer, line,
     signature::BatchMemo,
@@ -15,10 +12,9 @@ use thingdb_format::{
 use super::framing::Broken;
 use super::import::{Room, TrustPolicy};
 use super::opening::Opener;
+use super::source::{Chunk, ENTRY_BYTES, Items, RawLine};
 use crate::committer::Arrived;
-use crate::db::Db;
 use crate::entry::refusal::{Cause, Refusal, RefusalCode};
-use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::prototype;
 use crate::store::packets::PacketsMemo;
@@ -26,42 +22,6 @@ use crate::store::provenance::{self, Hand};
 use crate::store::schema::Tag;
 use crate::store::stored::{StoredEnvelope, StoredPayload};
 use crate::store::{Located, Store};
-
-/// Lines that are handed to a worker at once, at most.
-pub(super) const CHUNK_LINES: usize = 512;
-
-/// Bytes that are handed to a worker at once, about.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
-
-/// Chunks that are under way for each worker, at most: while a commit waits for
-/// the disk, workers go on.
-const AHEAD_CHUNKS: usize = 8;
-
-/// What an entry takes beside the bytes in which it came, while it is under way.
-pub(super) const ENTRY_BYTES: usize = 1024;
-
-/// A line as it came. It keeps the whole chunk in which it came.
-#[derive(Clone)]
-pub(super) struct RawLine {
-    chunk: Arc<Vec<u8>>,
-    range: Range<usize>,
-}
-
-impl RawLine {
-    /// A line that keeps nothing but itself.
-    pub(super) fn alone(line: Vec<u8>) -> Self {
-        let range = 0..line.len();
-        Self { chunk: Arc::new(line), range }
-    }
-}
-
-impl Deref for RawLine {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.chunk.get(self.range.clone()).unwrap_or_default()
-    }
-}
 
 /// What came, for whoever keeps what is refused.
 #[derive(Clone)]
@@ -130,46 +90,6 @@ impl Candidate {
     }
 }
 
-/// How much is under way at once.
-pub(super) struct Flow {
-    pub(super) threads: usize,
-    /// Bytes of memory that chunks under way take, about: one more is begun
-    /// below it.
-    pub(super) ahead_bytes: usize,
-}
-
-/// A part of a stream for a worker.
-pub(super) struct Chunk {
-    /// Bytes that were read.
-    pub(super) read: u64,
-    /// Bytes of memory that it takes while it is under way, about.
-    pub(super) held: usize,
-    /// Leave to take much: until it is done nothing else is read.
-    pub(super) room: Option<Room>,
-    /// The line or frame before the first one here, counted from 1.
-    pub(super) before: u64,
-    pub(super) items: Items,
-}
-
-/// What stands in a part of a stream.
-pub(super) enum Items {
-    /// Lines side by side.
-    Lines {
-        bytes: Vec<u8>,
-        /// Where each line ends, and whether it was too long to be read.
-        ends: Vec<(usize, bool)>,
-    },
-    /// What frames of a binary stream hold, with the hashes of their bytes, and
-    /// why nothing behind them can be read.
-    Frames(Vec<(Line, Hash)>, Option<Box<Broken>>),
-}
-
-/// Where the parts of a stream come from, one after the other.
-pub(super) trait Source {
-    /// The next part; nothing at the end.
-    fn chunk(&mut self) -> Result<Option<Chunk>>;
-}
-
 /// What a worker made of a line.
 #[expect(
     clippy::large_enum_variant,
@@ -217,94 +137,8 @@ pub(super) struct Outcome {
     pub(super) checked: Vec<Seen>,
 }
 
-/// Reads lines, has them checked by workers, and gives `take` the
-/// results in the order of the stream, for as long as it says.
-pub(super) fn on_all_cores(
-    checker: &Checker<'_>,
-    flow: &Flow,
-    source: &mut dyn Source,
-    take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    let most_under_way = flow.threads * AHEAD_CHUNKS;
-    std::thread::scope(|scope| {
-        let (to_workers, chunks) = bounded::<(u64, Chunk)>(most_under_way);
-        let (results, from_workers) = bounded::<(u64, Outcome)>(most_under_way);
-        for _ in 0..flow.threads {
-            let (chunks, results) = (chunks.clone(), results.clone());
-            scope.spawn(move || work(checker, &chunks, &results));
-        }
-        drop((chunks, results));
-        // The channels are dropped when this returns, also with an error, so
-        // that the workers end.
-        pump(checker, source, to_workers, &from_workers, (most_under_way as u64, flow.ahead_bytes), take)
-    })
-}
-
-fn pump(
-    checker: &Checker<'_>,
-    source: &mut dyn Source,
-    to_workers: Sender<(u64, Chunk)>,
-    from_workers: &Receiver<(u64, Outcome)>,
-    (most_under_way, most_bytes): (u64, usize),
-    mut take: impl FnMut(Outcome) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    let mut early = BTreeMap::new();
-    let (mut sent, mut taken, mut ahead_bytes) = (0_u64, 0_u64, 0_usize);
-    let mut to_workers = Some(to_workers);
-    loop {
-        let mut large = None;
-        if let Some(sender) = &to_workers {
-            match source.chunk()? {
-                Some(chunk) if chunk.room.is_some() => large = Some(chunk),
-                Some(chunk) => {
-                    ahead_bytes += chunk.held;
-                    // Workers end only when this channel is closed.
-                    let _ = sender.send((sent, chunk));
-                    sent += 1;
-                }
-                None => to_workers = None,
-            }
-        }
-        let must_wait = |sent_ahead: u64, ahead_bytes: usize| match &to_workers {
-            Some(_) if large.is_none() => sent_ahead >= most_under_way || (sent_ahead > 0 && ahead_bytes >= most_bytes),
-            _ => sent_ahead > 0,
-        };
-        while must_wait(sent - taken, ahead_bytes) {
-            let Ok((number, outcome)) = from_workers.recv() else {
-                return Err(Error::damaged("the import", "a worker stopped"));
-            };
-            early.insert(number, outcome);
-            while let Some(outcome) = early.remove(&taken) {
-                taken += 1;
-                ahead_bytes -= outcome.held;
-                if take(outcome)?.is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        // What is large goes alone, and here: a worker would keep the memory that
-        // it took.
-        if let Some(chunk) = large
-            && take(check_chunk(checker, chunk, &mut Memos::default()))?.is_break()
-        {
-            return Ok(());
-        }
-        if to_workers.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-fn work(checker: &Checker<'_>, chunks: &Receiver<(u64, Chunk)>, results: &Sender<(u64, Outcome)>) {
-    let mut memos = Memos::default();
-    for (number, chunk) in chunks {
-        if results.send((number, check_chunk(checker, chunk, &mut memos))).is_err() {
-            return;
-        }
-    }
-}
-
-fn check_chunk(checker: &Checker<'_>, chunk: Chunk, memos: &mut Memos) -> Outcome {
+/// Checks a part of a stream.
+pub(super) fn check_chunk(checker: &Checker<'_>, chunk: Chunk, memos: &mut Memos) -> Outcome {
     let Chunk { read, held, room, before, items } = chunk;
     let mut checked = Vec::new();
     match items {
@@ -312,7 +146,7 @@ fn check_chunk(checker: &Checker<'_>, chunk: Chunk, memos: &mut Memos) -> Outcom
             let bytes = Arc::new(bytes);
             let mut start = 0;
             for (line, (end, too_long)) in (before + 1..).zip(ends) {
-                let raw = RawLine { chunk: Arc::clone(&bytes), range: start..end };
+                let raw = RawLine::of(&bytes, start..end);
                 let hash = hash_of_line(&raw);
                 let what = checker.line(line, raw, too_long, memos);
                 checked.extend(what.map(|what| Seen { hash, what }));
@@ -363,18 +197,18 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(db: &'a Db, trust: TrustPolicy, passphrase: Option<&'a Passphrase>) -> Self {
-        let keyring = db.store.keyring();
+    pub(super) fn new(store: &'a Store, trust: TrustPolicy, passphrase: Option<&'a Passphrase>) -> Self {
+        let keyring = store.keyring();
         let former = keyring.former_nodes();
         let mut origins = vec![keyring.node_key().node_key().origin()];
         origins.extend(former.iter().map(|node| node.node_key.origin()));
         let keys = std::iter::once(keyring.decryption_key()).chain(former.iter().map(|node| &node.decryption_key));
-        let opener = Opener::new(&db.store, keys.map(Arc::clone), passphrase);
+        let opener = Opener::new(store, keys.map(Arc::clone), passphrase);
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none());
         let trusted_origins = known.map(|known| known.key.origin()).collect();
         drop(keyring);
         Self {
-            store: &db.store,
+            store,
             trust,
             prefix: String::new(),
             keeps: false,

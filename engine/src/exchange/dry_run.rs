@@ -7,9 +7,9 @@ use thingdb_format::EntryId;
 
 use super::waiting::Room;
 use crate::committer::{Arrived, Fate, Links, Place, Verdict};
-use crate::db::Db;
 use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::store::schema::Tag;
 
 /// New entries that it remembers, to know what follows them: about 40 bytes
@@ -36,20 +36,20 @@ impl DryRun {
     }
 
     /// What would become of entries.
-    pub(super) fn imagine(&mut self, db: &Db, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
+    pub(super) fn imagine(&mut self, node: &Node, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
         let imagined = &self.imagined;
-        self.links.look_for(&db.store, &entries, |id| imagined.contains_key(&short(id)))?;
+        self.links.look_for(&node.store, &entries, |id| imagined.contains_key(&short(id)))?;
         entries
             .into_iter()
-            .map(|arrived| match self.imagine_one(db, arrived) {
+            .map(|arrived| match self.imagine_one(node, arrived) {
                 Err(Error::Damaged { what, detail }) => Ok(Fate::Refused(Cause::damaged_here(&what, &detail))),
                 fate => fate,
             })
             .collect()
     }
 
-    fn imagine_one(&mut self, db: &Db, arrived: Arrived) -> Result<Fate> {
-        let (store, tag, header) = (&db.store, arrived.tag, &arrived.header);
+    fn imagine_one(&mut self, node: &Node, arrived: Arrived) -> Result<Fate> {
+        let (store, tag, header) = (&node.store, arrived.tag, &arrived.header);
         if self.imagined.contains_key(&short(&arrived.id)) {
             return Ok(Fate::Known);
         }
@@ -64,7 +64,7 @@ impl DryRun {
             let other = Tag(tag.0.map(|byte| !byte));
             Some((if *of == first(&tag) { tag } else { other }, *place))
         };
-        match self.links.judge(&db.committer, store, (&tag, header), taken)? {
+        match self.links.judge(&node.committer, store, (&tag, header), taken)? {
             Verdict::Follows => {}
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),

@@ -10,14 +10,15 @@ use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{Entry, EntryId, Envelope, Hash, KdfParams, KekPacket, RecipientId, StreamHeader, Trailer, line};
 
 use super::own_seal::{ArchiveSeal, OwnSeal};
-use crate::db::Db;
+use crate::access::{card, peers};
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
+use crate::node::Node;
 use crate::progress::{self, Progress};
 use crate::store::holes::{self, Hole, Holes};
 use crate::store::packets;
 use crate::store::schema::Tag;
-use crate::store::{Located, Paths};
+use crate::store::{Located, Paths, Store};
 
 /// Lines are gathered up to this size before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -173,182 +174,148 @@ pub struct ExportSummary {
     pub holes: Vec<Hole>,
 }
 
-impl Db {
-    /// Writes entries as a stream with a header and a trailer.
-    /// Each entry can be opened by this node; whoever else gets the stream
-    /// verifies everything and reads nothing, unless an entry has envelopes
-    /// for them.
-    ///
-    /// # Errors
-    /// [`Error::BeyondLedger`] if it should begin behind the ledger's end, with
-    /// nothing written; [`Error::Stream`] if `out` fails, [`Error::is_damaged`] if
-    /// an entry does not open, [`Error::Cancelled`]; the stream ends without a
-    /// trailer then.
-    pub fn export(&self, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
-        self.check_position(options.since)?;
-        let until = options.until.unwrap_or(u64::MAX);
-        // A ledger that was cut, or that cannot be written to, has no new
-        // checkpoint to give; it can still be read.
-        let checkpoint = if options.bare { None } else { self.checkpoint_at(until).ok() };
-        // What is written meanwhile is for the next export: this one ends where
-        // its checkpoint does, so that it can be seen to be whole.
-        let size = checkpoint.as_ref().map_or_else(|| self.store.size(), |note| note.claimed().size).min(until);
-        let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
-        let mut form = Form::new(options.form);
-        if !options.bare {
-            form.header(&StreamHeader { card: Some(self.card()?), checkpoint: checkpoint.clone() }, &mut stream.buffer);
-        }
-        let (mut ids, mut digest) = (Frontier::default(), Digest::default());
-        let mut dress = Dress::new(self, &options)?;
-        let mut paths = Paths::default();
-        let since = options.since.min(size);
-        let wanted = match &dress.to {
-            Some(to) => Some(self.addressed(to, since, size, options.is_wanted)?),
-            None => None,
-        };
-        let mut holes = Holes::default();
-        let _ = holes::each_record(&self.store, since, size, |found| {
-            progress::go_on(options.is_wanted)?;
-            let located = match found {
-                Ok(located) => located,
-                Err(hole) if options.past_holes => {
-                    holes.add(hole);
-                    return Ok(ControlFlow::Continue(()));
-                }
-                Err(hole) => return Err(hole.into_error()),
-            };
-            let header = &located.header;
-            let position = located.position;
-            let skipped = !header.thing.as_str().starts_with(&options.prefix)
-                || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&self.store.tag(&header.thing)));
-            if skipped {
+/// Writes entries as a stream with a header and a trailer.
+pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Write) -> Result<ExportSummary> {
+    check_position(&node.store, options.since)?;
+    let until = options.until.unwrap_or(u64::MAX);
+    // A ledger that was cut, or that cannot be written to, has no new
+    // checkpoint to give; it can still be read.
+    let checkpoint = if options.bare { None } else { node.checkpoint_at(until).ok() };
+    // What is written meanwhile is for the next export: this one ends where
+    // its checkpoint does, so that it can be seen to be whole.
+    let size = checkpoint.as_ref().map_or_else(|| node.store.size(), |note| note.claimed().size).min(until);
+    let mut stream = Out { out, buffer: Vec::with_capacity(BUFFER_BYTES + 4096), bytes: 0 };
+    let mut form = Form::new(options.form);
+    if !options.bare {
+        form.header(
+            &StreamHeader { card: Some(card::card(&node.store.keyring())?), checkpoint: checkpoint.clone() },
+            &mut stream.buffer,
+        );
+    }
+    let (mut ids, mut digest) = (Frontier::default(), Digest::default());
+    let mut dress = Dress::new(node, &options)?;
+    let mut paths = Paths::default();
+    let since = options.since.min(size);
+    let wanted = match &dress.to {
+        Some(to) => Some(addressed(&node.store, to, since, size, options.is_wanted)?),
+        None => None,
+    };
+    let mut holes = Holes::default();
+    let _ = holes::each_record(&node.store, since, size, |found| {
+        progress::go_on(options.is_wanted)?;
+        let located = match found {
+            Ok(located) => located,
+            Err(hole) if options.past_holes => {
+                holes.add(hole);
                 return Ok(ControlFlow::Continue(()));
             }
-            let id = located.id;
-            let dressed = match dress.entry(self, &located, &mut paths) {
-                Err(problem) if options.past_holes && holes::is_of_a_place(&problem) => {
-                    let detail = holes::detail_of(&problem);
-                    holes.add(Hole { positions: position..position + 1, entries: Vec::new(), detail });
-                    // What follows it links to it: as a stub it still verifies.
-                    self.store.signature(&located, &mut paths).ok().map(|signature| Entry {
-                        header: located.header.clone(),
-                        signature,
-                        payload: None,
-                        envelopes: Vec::new(),
-                    })
-                }
-                dressed => dressed?,
+            Err(hole) => return Err(hole.into_error()),
+        };
+        let header = &located.header;
+        let position = located.position;
+        let skipped = !header.thing.as_str().starts_with(&options.prefix)
+            || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&node.store.tag(&header.thing)));
+        if skipped {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let id = located.id;
+        let dressed = match dress.entry(node, &located, &mut paths) {
+            Err(problem) if options.past_holes && holes::is_of_a_place(&problem) => {
+                let detail = holes::detail_of(&problem);
+                holes.add(Hole { positions: position..position + 1, entries: Vec::new(), detail });
+                // What follows it links to it: as a stub it still verifies.
+                node.store.signature(&located, &mut paths).ok().map(|signature| Entry {
+                    header: located.header.clone(),
+                    signature,
+                    payload: None,
+                    envelopes: Vec::new(),
+                })
+            }
+            dressed => dressed?,
+        };
+        let Some(entry) = dressed else { return Ok(ControlFlow::Continue(())) };
+        digest.push(&form.entry(&entry, &id, &mut stream.buffer)?);
+        ids.push(merkle::leaf(&id));
+        if stream.buffer.len() >= BUFFER_BYTES {
+            stream.flush()?;
+            progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !options.bare {
+        let (entries, root, digest) = (ids.size(), ids.root(), Some(digest.value()));
+        form.trailer(&Trailer { entries, root, digest, checkpoint }, &mut stream.buffer);
+    }
+    stream.flush()?;
+    stream.out.flush().map_err(Error::written)?;
+    progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
+    let lost = holes.entries();
+    Ok(ExportSummary {
+        entries: ids.size(),
+        bytes: stream.bytes,
+        next_position: size,
+        lost,
+        holes: holes.named(&node.store),
+    })
+}
+
+/// Refuses a position behind the ledger's end.
+pub(crate) fn check_position(store: &Store, position: u64) -> Result<()> {
+    let size = store.size();
+    if position > size { Err(Error::BeyondLedger { position, size }) } else { Ok(()) }
+}
+
+/// Gives the entries at these ledger positions as they leave this node.
+pub(crate) fn outgoing(
+    node: &Node,
+    positions: impl IntoIterator<Item = Range<u64>>,
+    mut act: impl FnMut(Outgoing) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let size = node.store.size();
+    let mut dress = Dress::new(node, &ExportOptions::new())?;
+    let mut paths = Paths::default();
+    for range in positions {
+        let (start, end) = (range.start, range.end.min(size));
+        let flow = holes::each_readable(&node.store, start, end, |located| {
+            let (position, id) = (located.position, located.id);
+            match dress.entry(node, &located, &mut paths)? {
+                Some(entry) => act(Outgoing { position, id, entry }),
+                None => Ok(ControlFlow::Continue(())),
+            }
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The things of which `to` may read an entry from `since` on.
+fn addressed(
+    store: &Store,
+    to: &RecipientId,
+    since: u64,
+    size: u64,
+    is_wanted: progress::Wanted<'_>,
+) -> Result<HashSet<Tag>> {
+    let mut tags = HashSet::new();
+    let _ = holes::each_record(store, since, size, |found| {
+        progress::go_on(is_wanted)?;
+        // One that cannot be read is told when the entries go out.
+        let Ok(located) = found else { return Ok(ControlFlow::Continue(())) };
+        let tag = store.tag(&located.header.thing);
+        if !tags.contains(&tag) {
+            let envelopes = match store.envelopes(&located) {
+                Err(problem) if holes::is_of_a_place(&problem) => return Ok(ControlFlow::Continue(())),
+                envelopes => envelopes?,
             };
-            let Some(entry) = dressed else { return Ok(ControlFlow::Continue(())) };
-            digest.push(&form.entry(&entry, &id, &mut stream.buffer)?);
-            ids.push(merkle::leaf(&id));
-            if stream.buffer.len() >= BUFFER_BYTES {
-                stream.flush()?;
-                progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if !options.bare {
-            let (entries, root, digest) = (ids.size(), ids.root(), Some(digest.value()));
-            form.trailer(&Trailer { entries, root, digest, checkpoint }, &mut stream.buffer);
-        }
-        stream.flush()?;
-        stream.out.flush().map_err(Error::written)?;
-        progress::tell(&mut options.progress, size - since, size - since, stream.bytes);
-        let lost = holes.entries();
-        Ok(ExportSummary {
-            entries: ids.size(),
-            bytes: stream.bytes,
-            next_position: size,
-            lost,
-            holes: holes.named(&self.store),
-        })
-    }
-
-    /// Refuses a position behind the ledger's end. The end itself is fine: it is
-    /// where whoever has everything goes on. A later one is that of another
-    /// ledger; to take it would leave out what is written until then.
-    ///
-    /// # Errors
-    /// [`Error::BeyondLedger`].
-    pub fn check_position(&self, position: u64) -> Result<()> {
-        let size = self.store.size();
-        if position > size { Err(Error::BeyondLedger { position, size }) } else { Ok(()) }
-    }
-
-    /// Gives the entries at these ledger positions as they leave this node:
-    /// with their whole signature, the envelopes that they have, and one for
-    /// this node itself, so that whoever keeps them keeps a backup. Goes on for
-    /// as long as `act` says; positions behind the ledger's end are left out.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`] if an entry does not open; what `act` returns.
-    pub fn outgoing(
-        &self,
-        positions: impl IntoIterator<Item = Range<u64>>,
-        mut act: impl FnMut(Outgoing) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let size = self.store.size();
-        let mut dress = Dress::new(self, &ExportOptions::new())?;
-        let mut paths = Paths::default();
-        for range in positions {
-            let (start, end) = (range.start, range.end.min(size));
-            let flow = self.each_record_while(start, end, |located| {
-                let (position, id) = (located.position, located.id);
-                match dress.entry(self, &located, &mut paths)? {
-                    Some(entry) => act(Outgoing { position, id, entry }),
-                    None => Ok(ControlFlow::Continue(())),
-                }
-            })?;
-            if flow.is_break() {
-                break;
+            if envelopes.iter().any(|(envelope, _)| packet_to(envelope, to).is_some()) {
+                tags.insert(tag);
             }
         }
-        Ok(())
-    }
-
-    /// The things of which `to` may read an entry from `since` on.
-    fn addressed(
-        &self,
-        to: &RecipientId,
-        since: u64,
-        size: u64,
-        is_wanted: progress::Wanted<'_>,
-    ) -> Result<HashSet<Tag>> {
-        let mut tags = HashSet::new();
-        let _ = holes::each_record(&self.store, since, size, |found| {
-            progress::go_on(is_wanted)?;
-            // One that cannot be read is told when the entries go out.
-            let Ok(located) = found else { return Ok(ControlFlow::Continue(())) };
-            let tag = self.store.tag(&located.header.thing);
-            if !tags.contains(&tag) {
-                let envelopes = match self.store.envelopes(&located) {
-                    Err(problem) if holes::is_of_a_place(&problem) => return Ok(ControlFlow::Continue(())),
-                    envelopes => envelopes?,
-                };
-                if envelopes.iter().any(|(envelope, _)| packet_to(envelope, to).is_some()) {
-                    tags.insert(tag);
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(tags)
-    }
-
-    /// Calls `act` for each record from position `since` up to `size`.
-    pub(crate) fn each_record(&self, since: u64, size: u64, mut act: impl FnMut(Located) -> Result<()>) -> Result<()> {
-        self.each_record_while(since, size, |located| act(located).map(ControlFlow::Continue)).map(drop)
-    }
-
-    /// The same for as long as `act` says. A hole ends it.
-    fn each_record_while(
-        &self,
-        since: u64,
-        size: u64,
-        mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
-        holes::each_record(&self.store, since, size, |found| act(found.map_err(Hole::into_error)?))
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(tags)
 }
 
 /// An entry on its way out.
@@ -387,19 +354,19 @@ struct Dress {
 }
 
 impl Dress {
-    fn new(db: &Db, options: &ExportOptions<'_>) -> Result<Self> {
-        let peer = options.to.as_deref().map(|name| db.peer(name)).transpose()?;
+    fn new(node: &Node, options: &ExportOptions<'_>) -> Result<Self> {
+        let peer = options.to.as_deref().map(|name| peers::named(&node.store.keyring(), name)).transpose()?;
         Ok(Self {
             to: peer.map(|peer| peer.card.encryption_key.recipient_id()),
             only_addressed: options.only_addressed,
-            own: OwnSeal::new(db),
-            archive: options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(db, passphrase, kdf)).transpose()?,
+            own: OwnSeal::new(node),
+            archive: options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(node, passphrase, kdf)).transpose()?,
         })
     }
 
-    fn entry(&mut self, db: &Db, located: &Located, paths: &mut Paths) -> Result<Option<Entry>> {
-        let signature = db.store.signature(located, paths)?;
-        let mut envelopes = db.store.envelopes(located)?;
+    fn entry(&mut self, node: &Node, located: &Located, paths: &mut Paths) -> Result<Option<Entry>> {
+        let signature = node.store.signature(located, paths)?;
+        let mut envelopes = node.store.envelopes(located)?;
         let mut payload = None;
         match &self.to {
             Some(to) => {
@@ -410,15 +377,15 @@ impl Dress {
                 });
                 envelopes = addressed.collect::<std::result::Result<_, _>>()?;
                 if !envelopes.is_empty() {
-                    payload = db.store.payload(located)?;
+                    payload = node.store.payload(located)?;
                 } else if self.only_addressed {
                     return Ok(None);
                 }
             }
             None => {
-                payload = db.store.payload(located)?;
+                payload = node.store.payload(located)?;
                 if let Some(cek) = located.stored.cek() {
-                    self.own.add(db, &mut envelopes, located.position, &located.id, &cek)?;
+                    self.own.add(node, &mut envelopes, located.position, &located.id, &cek)?;
                     if let Some(archive) = &self.archive {
                         archive.add(&mut envelopes, &located.id, &cek)?;
                     }

@@ -12,10 +12,10 @@ use thingdb_format::{
     Card, EntryId, Error as FormatError, Hash, NodeKey, SignedCheckpoint, StreamCheck, StreamHeader, Trailer,
 };
 
-use crate::db::Db;
 use crate::entry::refusal::{Cause, Refusal};
 use crate::error::Result;
-use crate::replica::memory::Conflict;
+use crate::node::Node;
+use crate::replica::memory::{Conflict, Memory};
 
 /// What a stream turned out to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub(super) struct Ended {
 
 /// Follows a stream.
 pub(super) struct Framing<'a> {
-    db: &'a Db,
+    node: &'a Node,
     /// Whether what is found may be remembered.
     remembers: bool,
     check: StreamCheck,
@@ -171,15 +171,15 @@ pub(super) struct Framing<'a> {
 }
 
 impl<'a> Framing<'a> {
-    pub(super) fn new(db: &'a Db, remembers: bool, is_rewritten: bool) -> Self {
-        let keyring = db.store.keyring();
+    pub(super) fn new(node: &'a Node, remembers: bool, is_rewritten: bool) -> Self {
+        let keyring = node.store.keyring();
         let known = keyring.trust().origins().filter(|known| known.withdrawn.is_none()).map(|known| known.key);
         let own = keyring.former_nodes().iter().map(|former| former.node_key);
         let own = own.chain([keyring.node_key().node_key()]);
         let check = StreamCheck::default().knowing(known.chain(own)).rewritten(is_rewritten);
         drop(keyring);
         let problem = StreamState::default();
-        Self { db, remembers, check, problem, cause: None, card: None, conflicts: Vec::new() }
+        Self { node, remembers, check, problem, cause: None, card: None, conflicts: Vec::new() }
     }
 
     pub(super) fn header(&mut self, header: StreamHeader) -> Result<()> {
@@ -190,7 +190,7 @@ impl<'a> Framing<'a> {
                 if let Some(note) = &header.checkpoint {
                     self.observe(&node, note, |_| None)?;
                 }
-                if let Some(remembered) = self.db.remembered(&node.origin())?.checkpoint {
+                if let Some(remembered) = Memory(self.node).remembered(&node.origin())?.checkpoint {
                     self.check.watch(remembered.claimed());
                 }
             }
@@ -254,14 +254,14 @@ impl<'a> Framing<'a> {
 
     /// The stream has ended, or was left.
     pub(super) fn finish(self, was_left: bool) -> Ended {
-        let Self { db, check, problem, cause, card, conflicts, .. } = self;
+        let Self { node: this, check, problem, cause, card, conflicts, .. } = self;
         let state = match (problem, check.finish()) {
             (problem, _) if was_left || problem.gravity() > 0 => problem,
             (_, Err(problem)) => state_of(&problem, problem.to_string()),
             (_, Ok(Outcome::Bare)) => StreamState::Bare,
             (_, Ok(Outcome::Complete { extent, .. })) => match extent {
-                Extent::Whole(claim) => StreamState::Whole(ledger(db, &claim.node, &claim.note)),
-                Extent::Part(claim) => StreamState::Part(Some(ledger(db, &claim.node, &claim.note))),
+                Extent::Whole(claim) => StreamState::Whole(ledger(this, &claim.node, &claim.note)),
+                Extent::Part(claim) => StreamState::Part(Some(ledger(this, &claim.node, &claim.note))),
                 Extent::Unsigned => StreamState::Part(None),
             },
         };
@@ -285,16 +285,16 @@ impl<'a> Framing<'a> {
         note: &SignedCheckpoint,
         root_at: impl Fn(u64) -> Option<Hash>,
     ) -> Result<()> {
-        if self.remembers && matches!(known_as(self.db, node), KnownAs::Peer(_)) {
-            let conflict = self.db.observe_in_stream(node, note, root_at)?;
+        if self.remembers && matches!(known_as(self.node, node), KnownAs::Peer(_)) {
+            let conflict = Memory(self.node).observe_in_stream(node, note, root_at)?;
             self.add(conflict);
         }
         Ok(())
     }
 
     fn contradict(&mut self, node: &NodeKey, earlier: &SignedCheckpoint, note: &SignedCheckpoint) -> Result<()> {
-        if self.remembers && matches!(known_as(self.db, node), KnownAs::Peer(_)) {
-            let conflict = self.db.contradicted_in_stream(node, earlier, note)?;
+        if self.remembers && matches!(known_as(self.node, node), KnownAs::Peer(_)) {
+            let conflict = Memory(self.node).contradicted_in_stream(node, earlier, note)?;
             self.add(Some(conflict));
         }
         Ok(())
@@ -307,15 +307,15 @@ impl<'a> Framing<'a> {
     }
 }
 
-fn ledger(db: &Db, node: &NodeKey, note: &SignedCheckpoint) -> StreamLedger {
+fn ledger(this: &Node, node: &NodeKey, note: &SignedCheckpoint) -> StreamLedger {
     let ledger = note.claimed();
-    let is_here = db.store.size() >= ledger.size
-        && db.store.with_tree(|tree| tree.root_at(ledger.size)).is_ok_and(|root| root == ledger.root);
-    StreamLedger { node: *node, known: known_as(db, node), size: ledger.size, root: ledger.root, is_here }
+    let is_here = this.store.size() >= ledger.size
+        && this.store.with_tree(|tree| tree.root_at(ledger.size)).is_ok_and(|root| root == ledger.root);
+    StreamLedger { node: *node, known: known_as(this, node), size: ledger.size, root: ledger.root, is_here }
 }
 
-fn known_as(db: &Db, node: &NodeKey) -> KnownAs {
-    let keyring = db.store.keyring();
+fn known_as(this: &Node, node: &NodeKey) -> KnownAs {
+    let keyring = this.store.keyring();
     let mut own = keyring.former_nodes().iter().map(|former| former.node_key);
     if *node == keyring.node_key().node_key() || own.any(|former| former == *node) {
         return KnownAs::Own;

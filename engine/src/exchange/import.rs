@@ -5,21 +5,16 @@
 //! checks needs nothing but the entry itself and the trust store; what needs the
 //! entries before it (prev, seq, time) is for the committer.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 use thingdb_format::Card;
 
-use super::check::{self, Checker, Flow, Outcome, Seen};
-use super::framing::{Broken, StreamState};
-use super::intake::Intake;
-use super::source::{self, Frames, Lines};
-use crate::db::Db;
+use super::framing::StreamState;
 use crate::entry::refusal::{Refusal, RefusalCounts};
-use crate::error::Result;
 use crate::keyring::passphrase::Passphrase;
 use crate::progress::{self, Progress};
 use crate::replica::memory::Conflict;
-use crate::store::provenance::{Hand, Sender};
+use crate::store::provenance::Sender;
 
 /// Whose entries are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,12 +55,6 @@ pub struct ImportOptions<'a> {
 /// Leave to hold a large line or frame in memory, for as long as it lives.
 pub type Room = Box<dyn Send>;
 
-/// Bytes that are under way, unless it is said how many.
-const MEMORY_BYTES: usize = 32 << 20;
-
-/// The least that is under way: a few chunks.
-const MIN_MEMORY_BYTES: usize = 4 << 20;
-
 impl<'a> ImportOptions<'a> {
     /// Known actors from known origins only.
     #[must_use]
@@ -102,10 +91,10 @@ impl<'a> ImportOptions<'a> {
         self
     }
 
-    /// Who sends the stream. What a node completes here is not offered to it
-    /// again ([`Db::changes`]). Envelopes that an entry's own origin brings have
-    /// a place before those of others, if it has proven to be that node; those
-    /// that anybody added have one in turn, by who brought them.
+    /// Who sends the stream. What a node completes here is not offered to it again
+    /// ([`Db::changes`](crate::Db::changes)). Envelopes that an entry's own origin
+    /// brings have a place before those of others, if it has proven to be that
+    /// node; those that anybody added have one in turn, by who brought them.
     #[must_use]
     pub const fn from(mut self, sender: Sender) -> Self {
         self.from = sender;
@@ -191,11 +180,11 @@ pub struct ImportSummary {
     /// Entries that were here and lacked their payload, key or envelopes.
     pub completed: u64,
     /// Entries whose prev is not here, since earlier imports too. They are kept
-    /// [aside](Db::waiting) and go on when it comes.
+    /// [aside](crate::Db::waiting) and go on when it comes.
     pub pending: u64,
     /// Of those that waited since earlier imports, how many lost their place in
     /// this one: others took it, or they had waited for too long. The nodes
-    /// that sent them will [know](Db::dropped_from).
+    /// that sent them will [know](crate::Db::dropped_from).
     pub dropped: u64,
     /// Lines that were refused.
     pub refused: u64,
@@ -228,37 +217,4 @@ pub struct ImportSummary {
     /// Whether a dry run was left because it saw as many new entries as it
     /// remembers.
     pub limited: bool,
-}
-
-impl Db {
-    /// Reads a stream of ndjson lines, or a binary one, and adds what is not
-    /// here.
-    ///
-    /// It takes constant memory and can be repeated: entries that are here
-    /// already change nothing. A line that is refused stops no other. Where
-    /// `input` fails the stream is cut, or damaged if the error is of the kind
-    /// `InvalidData`, as that of an unpacker; what came before is stored.
-    ///
-    /// # Errors
-    /// [`Error::is_disk_full`](crate::Error::is_disk_full),
-    /// [`Error::is_read_only`](crate::Error::is_read_only). What was added until then stays.
-    pub fn import(&self, options: ImportOptions<'_>, mut input: impl BufRead) -> Result<ImportSummary> {
-        let keeps = options.rejects.is_some();
-        let checker = Checker::new(self, options.trust, options.passphrase);
-        let checker = checker.only(&options.prefix).from(Hand::of(options.from)).keeping(keeps);
-        let memory = options.memory.unwrap_or(MEMORY_BYTES).max(MIN_MEMORY_BYTES);
-        let flow = Flow { threads: self.options.threads, ahead_bytes: memory / 2 };
-        let room = options.room.unwrap_or(&|| Some(Box::new(())));
-        let mut intake = Intake::new(self, &checker, options, memory / 2)?;
-        let mut take = |outcome| intake.take(outcome);
-        match source::is_binary(&mut input) {
-            Ok(true) => check::on_all_cores(&checker, &flow, &mut Frames::new(input, room), &mut take)?,
-            Ok(false) => check::on_all_cores(&checker, &flow, &mut Lines::new(input, room), &mut take)?,
-            Err(problem) => {
-                let checked = vec![Seen::broken(Box::new(Broken::source(&problem)))];
-                let _ = take(Outcome { read: 0, held: 0, room: None, checked })?;
-            }
-        }
-        intake.finish()
-    }
 }

@@ -2,24 +2,26 @@
 //! committed, lets wait what came before its prev, and counts.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::BufRead;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thingdb_format::{EntryId, Line, Signature};
 
-use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, RawLine, Seen};
+use super::check::{Came, Candidate, Checked, Checker, Memos, Outcome, Seen};
+use super::cores::{Flow, on_all_cores};
 use super::dry_run::DryRun;
-use super::framing::{Framing, Unread};
+use super::framing::{Broken, Framing, Unread};
 use super::import::{ImportOptions, ImportSummary};
-use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room};
-use crate::committer::{Arrived, Done, Fate, Job};
-use crate::db::Db;
-use crate::db::options::Durability;
+use super::source::{self, Frames, Lines, RawLine};
+use super::waiting::{Arrival, Asks, Gone, Parking, Released, ReleasedLine, Room, WaitingRoom};
+use crate::committer::{Arrived, Fate};
 use crate::entry::refusal::{Cause, Refusal, RefusalKind};
 use crate::error::{Error, Result};
+use crate::node::Node;
+use crate::node::originals::AtWork;
 use crate::progress;
 use crate::store::Store;
-use crate::store::originals::AtWork;
 use crate::store::provenance::Hand;
 use crate::store::schema::Tag;
 
@@ -38,8 +40,41 @@ const REJECTS_FREE_BYTES: u64 = 64 << 20;
 /// Entries that are held back until their batch is complete.
 const MAX_HELD: usize = 8192;
 
-pub(super) struct Intake<'a, 'o> {
-    db: &'a Db,
+/// Bytes that are under way, unless it is said how many.
+const MEMORY_BYTES: usize = 32 << 20;
+
+/// The least that is under way: a few chunks.
+const MIN_MEMORY_BYTES: usize = 4 << 20;
+
+/// Reads a stream and adds what is not here.
+pub(crate) fn import(
+    node: &Node,
+    waiting: &WaitingRoom,
+    options: ImportOptions<'_>,
+    mut input: impl BufRead,
+) -> Result<ImportSummary> {
+    let keeps = options.rejects.is_some();
+    let checker = Checker::new(&node.store, options.trust, options.passphrase);
+    let checker = checker.only(&options.prefix).from(Hand::of(options.from)).keeping(keeps);
+    let memory = options.memory.unwrap_or(MEMORY_BYTES).max(MIN_MEMORY_BYTES);
+    let flow = Flow { threads: node.threads, ahead_bytes: memory / 2 };
+    let room = options.room.unwrap_or(&|| Some(Box::new(())));
+    let mut intake = Intake::new((node, waiting), &checker, options, memory / 2)?;
+    let mut take = |outcome| intake.take(outcome);
+    match source::is_binary(&mut input) {
+        Ok(true) => on_all_cores(&checker, &flow, &mut Frames::new(input, room), &mut take)?,
+        Ok(false) => on_all_cores(&checker, &flow, &mut Lines::new(input, room), &mut take)?,
+        Err(problem) => {
+            let checked = vec![Seen::broken(Box::new(Broken::source(&problem)))];
+            let _ = take(Outcome { read: 0, held: 0, room: None, checked })?;
+        }
+    }
+    intake.finish()
+}
+
+struct Intake<'a, 'o> {
+    node: &'a Node,
+    waiting: &'a WaitingRoom,
     checker: &'a Checker<'a>,
     options: ImportOptions<'o>,
     framing: Framing<'a>,
@@ -67,24 +102,25 @@ pub(super) struct Intake<'a, 'o> {
 
 impl<'a, 'o> Intake<'a, 'o> {
     /// What can go on of what waits goes on first.
-    pub(super) fn new(
-        db: &'a Db,
+    fn new(
+        (node, waiting): (&'a Node, &'a WaitingRoom),
         checker: &'a Checker<'a>,
         options: ImportOptions<'o>,
         most_held_bytes: usize,
     ) -> Result<Self> {
         let (dry_run, is_dry, keeps) = (options.dry_run.then(DryRun::new), options.dry_run, options.rejects.is_some());
-        let asks = db.with_waiting_room(|room| Ok(room.begin(keeps)))?;
+        let asks = waiting.with(&node.store, |room| Ok(room.begin(keeps)))?;
         let mut intake = Self {
-            db,
+            node,
+            waiting,
             checker,
-            framing: Framing::new(db, !options.dry_run, options.is_rewritten),
+            framing: Framing::new(node, !options.dry_run, options.is_rewritten),
             options,
             held: Vec::new(),
             held_bytes: 0,
             most_held_bytes,
             dry_run,
-            _stay: (!is_dry).then_some(Stay { db, asks }),
+            _stay: (!is_dry).then_some(Stay { node, waiting, asks }),
             asks,
             parked: Vec::new(),
             originals: None,
@@ -95,15 +131,15 @@ impl<'a, 'o> Intake<'a, 'o> {
             summary: ImportSummary::default(),
         };
         if intake.dry_run.is_none() {
-            let now = db.committer.now();
-            intake.summary.dropped = db.with_waiting_room(|room| room.expire(&db.store, now))?;
+            let now = node.committer.now();
+            intake.summary.dropped = waiting.with(&node.store, |room| room.expire(&node.store, now))?;
             intake.commit(Vec::new())?;
         }
         Ok(intake)
     }
 
     /// Takes the lines of a chunk. Breaks off if it should end here.
-    pub(super) fn take(&mut self, Outcome { read, held, room, checked }: Outcome) -> Result<ControlFlow<()>> {
+    fn take(&mut self, Outcome { read, held, room, checked }: Outcome) -> Result<ControlFlow<()>> {
         self.bytes += read;
         self.held_bytes = self.held_bytes.saturating_add(held);
         for Seen { hash, what } in checked {
@@ -192,7 +228,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         }
         if self.unsynced >= SYNC_ENTRIES {
             self.unsynced = 0;
-            self.db.sync()?;
+            self.node.sync()?;
         }
         if self.dry_run.as_ref().is_some_and(DryRun::is_full) {
             self.summary.limited = true;
@@ -207,9 +243,9 @@ impl<'a, 'o> Intake<'a, 'o> {
         };
         let (whence, entries): (Vec<_>, Vec<Arrived>) = candidates.into_iter().map(whence).unzip();
         let ids: Vec<(EntryId, Tag)> = entries.iter().map(|arrived| (arrived.id, arrived.tag)).collect();
-        let size = self.db.store.size();
+        let size = self.node.store.size();
         let fates = match &mut self.dry_run {
-            Some(dry_run) => dry_run.imagine(self.db, entries)?,
+            Some(dry_run) => dry_run.imagine(self.node, entries)?,
             None => self.submit(entries)?,
         };
         let mut missing = Vec::new();
@@ -239,10 +275,10 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     /// Runs `act` on the room in which this import lets entries wait.
     fn room<T>(&mut self, act: impl FnOnce(&mut Room, &Store) -> Result<T>) -> Result<T> {
-        let store = &self.db.store;
+        let store = &self.node.store;
         match &mut self.dry_run {
             Some(dry_run) => act(&mut dry_run.room, store),
-            None => self.db.with_waiting_room(|room| act(room, store)),
+            None => self.waiting.with(&self.node.store, |room| act(room, store)),
         }
     }
 
@@ -262,11 +298,11 @@ impl<'a, 'o> Intake<'a, 'o> {
         if missing.is_empty() {
             return Ok(());
         }
-        let (from, asks, now) = (self.options.from.says(), self.asks, self.db.committer.now());
+        let (from, asks, now) = (self.options.from.says(), self.asks, self.node.committer.now());
         self.parked.extend(missing.iter().map(|(_, candidate)| candidate.arrived.id));
         if let Some(dry_run) = &mut self.dry_run {
-            let store = &self.db.store;
-            let again = |id: &EntryId| self.db.with_waiting_room(|room| room.has(store, id));
+            let store = &self.node.store;
+            let again = |id: &EntryId| self.waiting.with(&self.node.store, |room| room.has(store, id));
             for (_, candidate) in &missing {
                 if again(&candidate.arrived.id)? {
                     dry_run.moves(candidate.arrived.id);
@@ -313,13 +349,13 @@ impl<'a, 'o> Intake<'a, 'o> {
     fn released(&mut self, added: &[(EntryId, Tag)]) -> Result<Vec<(EntryId, Vec<ReleasedLine>)>> {
         let asks = self.asks;
         let released = match &mut self.dry_run {
-            None => self.db.with_waiting_room(|room| room.catch_up(&self.db.store, asks))?,
+            None => self.waiting.with(&self.node.store, |room| room.catch_up(&self.node.store, asks))?,
             Some(dry_run) => {
-                let store = &self.db.store;
+                let store = &self.node.store;
                 let mut released = Vec::new();
                 for (id, tag) in added {
                     released.extend(dry_run.room.release_imagined(store, id, *tag, asks));
-                    let copies = self.db.with_waiting_room(|room| room.copies(store, id))?;
+                    let copies = self.waiting.with(&self.node.store, |room| room.copies(store, id))?;
                     let copies = copies.into_iter().filter(|(id, ..)| dry_run.moves(*id));
                     released.extend(
                         copies.map(|(id, raw, hand)| Released::Goes(id, vec![ReleasedLine::Stored(raw, hand)])),
@@ -367,7 +403,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     fn reread(&mut self, id: EntryId, raw: Vec<u8>, hand: Hand, memos: &mut Memos) -> Result<Option<Candidate>> {
         // One that decodes no more is as good as lost: whoever sent it has it.
         let Ok(Line::Entry(entry)) = Line::parse(&raw, 0) else { return Ok(None) };
-        let tag = self.db.store.tag(&entry.header.thing);
+        let tag = self.node.store.tag(&entry.header.thing);
         let checked = match self.checker.withdrawn(&entry.header) {
             // Who brought it then is not who sends the stream at hand.
             Ok(()) => self.checker.entry(0, *entry, tag, (hand, None), memos).map_err(|refused| refused.0),
@@ -389,19 +425,13 @@ impl<'a, 'o> Intake<'a, 'o> {
 
     fn submit(&mut self, entries: Vec<Arrived>) -> Result<Vec<Fate>> {
         // One may complete what lies anywhere in the ledger.
-        if self.originals.is_none() && self.db.store.originals.may_arrive() {
-            self.originals = Some(self.db.originals_come(0)?);
+        if self.originals.is_none() && self.node.store.originals.may_arrive() {
+            self.originals = Some(self.node.originals_come(0)?);
         }
         let from = self.options.from.says();
-        let (done, ticket) = self.db.committer.submit(&self.db.store, Job::Import(entries, from))?;
-        self.db.settle(ticket, Durability::Relaxed)?;
-        match done {
-            Done::Imported(fates, dropped) => {
-                self.summary.envelopes_dropped += dropped;
-                Ok(fates)
-            }
-            _ => unreachable!("an import is answered as an import"),
-        }
+        let imported = self.node.import(entries, from)?;
+        self.summary.envelopes_dropped += imported.dropped;
+        Ok(imported.fates)
     }
 
     /// Refuses what came with this import and waits for an entry of another
@@ -418,7 +448,7 @@ impl<'a, 'o> Intake<'a, 'o> {
         let mut tag_of: HashMap<EntryId, Tag> = self
             .room(|room, _| Ok(wanted.iter().filter_map(|prev| room.tag_of(prev).map(|tag| (*prev, tag))).collect()))?;
         let mut places = Vec::new();
-        let scanned = self.db.scan_ids(|position, id| {
+        let scanned = self.node.store.scan_ids(|position, id| {
             places.extend(wanted.get(&EntryId(id)).map(|_| position));
             true
         });
@@ -428,8 +458,8 @@ impl<'a, 'o> Intake<'a, 'o> {
             _ => {}
         }
         for position in places {
-            if let Ok(found) = self.db.store.located_at(position) {
-                tag_of.insert(found.id, self.db.store.tag(&found.header.thing));
+            if let Ok(found) = self.node.store.located_at(position) {
+                tag_of.insert(found.id, self.node.store.tag(&found.header.thing));
             }
         }
         let asks = self.asks;
@@ -447,7 +477,7 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.db.with_waiting_room(|room| room.flush(&self.db.store, &self.db.committer))
+        self.waiting.with(&self.node.store, |room| room.flush(self.node))
     }
 
     fn refuse(&mut self, came: &Came, refusal: Refusal) -> Result<()> {
@@ -473,15 +503,15 @@ impl<'a, 'o> Intake<'a, 'o> {
     }
 
     /// The stream has ended, or was left.
-    pub(super) fn finish(mut self) -> Result<ImportSummary> {
+    fn finish(mut self) -> Result<ImportSummary> {
         self.commit_held()?;
         self.summary.stopped = self.stops() && !self.summary.limited;
         self.refuse_crossed()?;
-        let waiting = self.db.with_waiting_room(|room| Ok(room.len()))?;
+        let waiting = self.waiting.with(&self.node.store, |room| Ok(room.len()))?;
         self.summary.pending = self.dry_run.as_ref().map_or(waiting, |dry_run| dry_run.pending(waiting));
         if self.dry_run.is_none() {
             self.flush()?;
-            self.db.sync()?;
+            self.node.sync()?;
         }
         let was_left = self.stops();
         let ended = self.framing.finish(was_left);
@@ -498,7 +528,8 @@ impl<'a, 'o> Intake<'a, 'o> {
 
 /// An import that takes something out of the waiting room.
 struct Stay<'a> {
-    db: &'a Db,
+    node: &'a Node,
+    waiting: &'a WaitingRoom,
     asks: Asks,
 }
 
@@ -506,9 +537,9 @@ impl Drop for Stay<'_> {
     /// What was let go and did not get its turn goes back, and what waits since
     /// now is kept if it can be.
     fn drop(&mut self) {
-        let _ = self.db.with_waiting_room(|room| {
+        let _ = self.waiting.with(&self.node.store, |room| {
             room.put_back(self.asks);
-            room.flush(&self.db.store, &self.db.committer)
+            room.flush(self.node)
         });
     }
 }

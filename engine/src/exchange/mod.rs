@@ -1,11 +1,12 @@
 //! Streams of entries out of and into the database.
 
 mod check;
+mod cores;
 mod dry_run;
 pub(crate) mod export;
 pub(crate) mod framing;
 pub(crate) mod import;
-mod intake;
+pub(crate) mod intake;
 mod opening;
 mod own_seal;
 mod source;

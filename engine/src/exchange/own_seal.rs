@@ -5,15 +5,15 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, KdfParams, Kek, KekPacket, Origin, RecipientId, envelope};
 use zeroize::Zeroizing;
 
-use crate::committer::Job;
-use crate::db::Db;
+use crate::encoding;
 use crate::error::Result;
 use crate::keyring::passphrase::Passphrase;
+use crate::node::Node;
 use crate::storage::Batch;
 use crate::store::packets;
 use crate::store::provenance::Provenance;
 use crate::store::schema;
-use crate::store::stored::{self, SEGMENT_POSITIONS};
+use crate::store::stored::SEGMENT_POSITIONS;
 
 /// Seals CEKs to this node. The KEK of a segment is made once and kept, so that
 /// every export gives an entry the same envelope: who imports it again has
@@ -33,8 +33,8 @@ struct OwnKekRow {
 }
 
 impl OwnSeal {
-    pub(super) fn new(db: &Db) -> Self {
-        let keyring = db.store.keyring();
+    pub(super) fn new(node: &Node) -> Self {
+        let keyring = node.store.keyring();
         let to = keyring.decryption_key().encryption_key();
         let origin = keyring.node_key().node_key().origin();
         Self { origin, to, own: to.recipient_id(), kek: None }
@@ -44,7 +44,7 @@ impl OwnSeal {
     /// names it is not enough.
     pub(super) fn add(
         &mut self,
-        db: &Db,
+        node: &Node,
         envelopes: &mut Vec<(Envelope, Provenance)>,
         position: u64,
         id: &EntryId,
@@ -57,9 +57,9 @@ impl OwnSeal {
         }
         let segment = position / SEGMENT_POSITIONS;
         if self.kek.as_ref().is_none_or(|(known, ..)| *known != segment) {
-            let (kek, packet) = match self.load(db, segment)? {
+            let (kek, packet) = match self.load(node, segment)? {
                 Some(kept) => kept,
-                None => self.make(db, segment)?,
+                None => self.make(node, segment)?,
             };
             self.kek = Some((segment, kek, packet));
         }
@@ -70,29 +70,29 @@ impl OwnSeal {
         Ok(())
     }
 
-    fn load(&self, db: &Db, segment: u64) -> Result<Option<(Kek, KekPacket)>> {
+    fn load(&self, node: &Node, segment: u64) -> Result<Option<(Kek, KekPacket)>> {
         let key = schema::own_kek(segment);
-        let Some(sealed) = db.store.storage.get(&key)? else { return Ok(None) };
+        let Some(sealed) = node.store.storage.get(&key)? else { return Ok(None) };
         // One that does not open is made anew: no entry needs it to be read.
-        let Ok(row) = db.store.rows.open_value::<OwnKekRow>(&key, &sealed) else { return Ok(None) };
+        let Ok(row) = node.store.rows.open_value::<OwnKekRow>(&key, &sealed) else { return Ok(None) };
         let packet = packets::decode(&row.packet)?.first().cloned();
         // After a change of the node's keys it is another's.
         let packet = packet.filter(|packet| packets::recipient(packet) == Some(self.own));
         Ok(packet.map(|packet| (Kek::from_bytes(row.kek), packet)))
     }
 
-    fn make(&self, db: &Db, segment: u64) -> Result<(Kek, KekPacket)> {
+    fn make(&self, node: &Node, segment: u64) -> Result<(Kek, KekPacket)> {
         let mut rng = rand::rng();
         let kek = Kek::generate(&mut rng);
         let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
         let row = OwnKekRow { kek: *kek.as_bytes(), packet: packets::encode(std::slice::from_ref(&packet)) };
         let key = schema::own_kek(segment);
-        let sealed = db.store.rows.seal(&key, &Zeroizing::new(stored::encode(&row)));
+        let sealed = node.store.rows.seal(&key, &Zeroizing::new(encoding::encode(&row)));
         let mut batch = Batch::new();
         batch.put(key, sealed);
         // Where nothing can be written (a full disk, a failed sync, a ledger
         // that was cut) the next export makes another one.
-        let _ = db.committer.submit(&db.store, Job::Rows(batch));
+        let _ = node.rows(batch);
         Ok((kek, packet))
     }
 }
@@ -106,9 +106,9 @@ pub(super) struct ArchiveSeal {
 }
 
 impl ArchiveSeal {
-    pub(super) fn new(db: &Db, passphrase: &Passphrase, kdf: KdfParams) -> Result<Self> {
+    pub(super) fn new(node: &Node, passphrase: &Passphrase, kdf: KdfParams) -> Result<Self> {
         let mut rng = rand::rng();
-        let origin = db.origin();
+        let origin = node.origin();
         let kek = Kek::generate(&mut rng);
         let packet = KekPacket::seal_passphrase(&kek, origin, passphrase.as_bytes(), kdf, &mut rng)?;
         Ok(Self { origin, kek, packet })

@@ -1,14 +1,84 @@
 //! Streams as they are read: lines of ndjson, or the frames of a binary stream.
 
 use std::io::{BufRead, Read};
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use thingdb_format::frame::{self, Decoder};
 use thingdb_format::{Hash, Line, Signature, line};
 
-use super::check::{CHUNK_BYTES, CHUNK_LINES, Chunk, ENTRY_BYTES, Items, Source};
 use super::framing::Broken;
 use super::import::Room;
 use crate::error::Result;
+
+/// Lines that are handed to a worker at once, at most.
+pub(super) const CHUNK_LINES: usize = 512;
+
+/// Bytes that are handed to a worker at once, about.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// What an entry takes beside the bytes in which it came, while it is under way.
+pub(super) const ENTRY_BYTES: usize = 1024;
+
+/// A line as it came. It keeps the whole chunk in which it came.
+#[derive(Clone)]
+pub(super) struct RawLine {
+    chunk: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl RawLine {
+    /// A line within a chunk.
+    pub(super) fn of(chunk: &Arc<Vec<u8>>, range: Range<usize>) -> Self {
+        Self { chunk: Arc::clone(chunk), range }
+    }
+
+    /// A line that keeps nothing but itself.
+    pub(super) fn alone(line: Vec<u8>) -> Self {
+        let range = 0..line.len();
+        Self { chunk: Arc::new(line), range }
+    }
+}
+
+impl Deref for RawLine {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.chunk.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+/// A part of a stream for a worker.
+pub(super) struct Chunk {
+    /// Bytes that were read.
+    pub(super) read: u64,
+    /// Bytes of memory that it takes while it is under way, about.
+    pub(super) held: usize,
+    /// Leave to take much: until it is done nothing else is read.
+    pub(super) room: Option<Room>,
+    /// The line or frame before the first one here, counted from 1.
+    pub(super) before: u64,
+    pub(super) items: Items,
+}
+
+/// What stands in a part of a stream.
+pub(super) enum Items {
+    /// Lines side by side.
+    Lines {
+        bytes: Vec<u8>,
+        /// Where each line ends, and whether it was too long to be read.
+        ends: Vec<(usize, bool)>,
+    },
+    /// What frames of a binary stream hold, with the hashes of their bytes, and
+    /// why nothing behind them can be read.
+    Frames(Vec<(Line, Hash)>, Option<Box<Broken>>),
+}
+
+/// Where the parts of a stream come from, one after the other.
+pub(super) trait Source {
+    /// The next part; nothing at the end.
+    fn chunk(&mut self) -> Result<Option<Chunk>>;
+}
 
 /// Bytes that are read from a binary stream at once, at least and at most.
 const READ_BYTES: usize = 64 << 10;

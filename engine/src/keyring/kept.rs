@@ -8,9 +8,6 @@ use thingdb_format::NodeKey;
 use super::layout::Locked;
 use super::pair::Locking;
 use super::{KeyringError, Unlock, file, pair};
-use crate::db::{Db, lock_for};
-use crate::directory;
-use crate::error::{Error, Result};
 
 /// The bytes of a keyring, as they are kept elsewhere. They are sealed: a
 /// passphrase or the recovery key opens them.
@@ -66,21 +63,16 @@ pub struct PutBack {
 }
 
 impl KeyringFile {
-    /// The newer good one of the two files in `dir`, as far as that can be told
-    /// without a passphrase. The database may be open.
-    ///
-    /// # Errors
-    /// [`KeyringError::NotFound`], [`KeyringError::Damaged`] if none is whole,
-    /// [`KeyringError::NewerVersion`].
-    pub fn of(dir: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::from_bytes(pair::newest(&dir.as_ref().join(Db::KEYRING_FILE))?)?)
+    /// The newer good one of the two files of the keyring at `path`.
+    pub(crate) fn newest(path: &Path) -> Result<Self, KeyringError> {
+        Self::from_bytes(pair::newest(path)?)
     }
 
     /// Bytes that were kept.
     ///
     /// # Errors
     /// [`KeyringError::Damaged`], [`KeyringError::NewerVersion`].
-    pub fn from_bytes(bytes: Vec<u8>) -> std::result::Result<Self, KeyringError> {
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, KeyringError> {
         let locked = Locked::parse(&bytes).map_err(|flaw| flaw.of(Path::new("that was given")))?;
         let (id, generation) = (locked.id, locked.generation);
         Ok(Self { bytes, id, generation })
@@ -93,11 +85,7 @@ impl KeyringFile {
     }
 
     /// Opens it, to see that it can be.
-    ///
-    /// # Errors
-    /// [`KeyringError::WrongPassphrase`], [`KeyringError::WrongRecoveryKey`],
-    /// [`KeyringError::Damaged`].
-    pub fn open(&self, unlock: Unlock<'_>) -> Result<KeyringContents> {
+    pub(crate) fn contents(&self, unlock: Unlock<'_>) -> Result<KeyringContents, KeyringError> {
         let path = Path::new("that was given");
         let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
         let keyring = locked.unlock(path, unlock, None).map_err(|problem| match problem {
@@ -123,52 +111,34 @@ impl KeyringFile {
             _ => None,
         }
     }
-}
 
-impl Db {
-    /// Puts a keyring back into the directory of a database that is closed. What
-    /// is whole there and as new or newer, or of another database, is replaced
-    /// only if that is said, and is kept under another name.
-    ///
-    /// # Errors
-    /// [`KeyringError::NewerPresent`] and [`KeyringError::OtherPresent`], with
-    /// nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
-    pub fn put_back_keyring(
-        dir: impl AsRef<Path>,
-        kept: &KeyringFile,
-        unlock: Unlock<'_>,
-        replace: bool,
-    ) -> Result<PutBack> {
-        let dir = dir.as_ref();
-        if !dir.is_dir() {
-            return Err(Error::NoDatabase { dir: dir.to_owned() });
-        }
-        directory::check(dir)?;
-        let contents = kept.open(unlock)?;
-        let _lock = lock_for(dir)?;
-        let path = dir.join(Self::KEYRING_FILE);
-        let files = [path.clone(), file::copy_of(&path)];
+    /// Puts it in the place of the keyring at `path`, whose directory the caller
+    /// has locked. What is whole there and as new or newer, or of another database,
+    /// is replaced only if that is said, and is kept under another name. These
+    /// names; nothing if both files were the same already.
+    pub(crate) fn put_back(&self, path: &Path, replace: bool) -> Result<Option<Vec<PathBuf>>, KeyringError> {
+        let files = [path.to_owned(), file::copy_of(path)];
         let present = files.each_ref().map(|path| {
             let bytes = file::read(path).ok().map(|(bytes, _)| bytes);
-            bytes.and_then(|bytes| KeyringFile::from_bytes(bytes).ok())
+            bytes.and_then(|bytes| Self::from_bytes(bytes).ok())
         });
-        if present.iter().all(|present| present.as_ref() == Some(kept)) {
-            return Ok(PutBack { contents, was_there: true, aside: Vec::new() });
+        if present.iter().all(|present| present.as_ref() == Some(self)) {
+            return Ok(None);
         }
         let mut aside = Vec::new();
         for (path, present) in files.iter().zip(&present) {
-            match present.as_ref().map(|present| present.beside(kept, path)) {
+            match present.as_ref().map(|present| present.beside(self, path)) {
                 // It has nothing that this one lacks.
                 Some(None) => {}
-                Some(Some(refusal)) if !replace => return Err(refusal.into()),
+                Some(Some(refusal)) if !replace => return Err(refusal),
                 _ if path.symlink_metadata().is_ok() => aside.push(path),
                 _ => {}
             }
         }
-        let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<std::result::Result<_, _>>()?;
+        let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<Result<_, _>>()?;
         for path in &files {
-            file::write(path, &kept.bytes)?;
+            file::write(path, &self.bytes)?;
         }
-        Ok(PutBack { contents, was_there: false, aside })
+        Ok(Some(aside))
     }
 }

@@ -52,6 +52,9 @@ pub use seal::{SealKey, Secret};
 pub use secrets::{ActorKey, FormerNode};
 pub use slot::{SlotId, SlotInfo, SlotKind};
 
+/// Tokens of a database, at most: each check compares with all of them.
+pub const MAX_TOKENS: usize = 1000;
+
 /// What a keyring is opened with.
 #[derive(Clone, Copy, Debug)]
 pub enum Unlock<'a> {

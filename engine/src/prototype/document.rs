@@ -140,7 +140,7 @@ impl<'a> Document<'a> {
 }
 
 /// The beginning of a text that may be of any length.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(60) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

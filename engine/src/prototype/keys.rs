@@ -15,7 +15,7 @@ use thingdb_format::SigningKey;
 use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
-use super::sealed;
+use super::cipher;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 
@@ -33,26 +33,26 @@ const MAX_FILE_BYTES: u64 = 65_536;
 const MAX_FILES: usize = 1000;
 
 /// What opens the prototype's entries, or why there is nothing.
-pub(super) struct OldKeys {
+pub(crate) struct OldKeys {
     ledger: std::result::Result<Zeroizing<[u8; 32]>, String>,
     node: std::result::Result<StaticSecret, String>,
     /// The files with actors' keys, by name.
-    pub(super) actors: Vec<KeyFile>,
+    pub(crate) actors: Vec<KeyFile>,
     /// Whether the passphrase opened a file, and whether one did not open.
-    pub(super) opened: bool,
-    pub(super) failed: bool,
+    pub(crate) opened: bool,
+    pub(crate) failed: bool,
 }
 
 /// A file with an actor's key.
-pub(super) struct KeyFile {
+pub(crate) struct KeyFile {
     /// Its name in the directory.
-    pub(super) file: String,
-    pub(super) key: std::result::Result<Arc<SigningKey>, String>,
+    pub(crate) file: String,
+    pub(crate) key: std::result::Result<Arc<SigningKey>, String>,
 }
 
 impl OldKeys {
     /// Reads the key files of a prototype directory.
-    pub(super) fn load(dir: &Path, passphrase: &Passphrase) -> Result<Self> {
+    pub(crate) fn load(dir: &Path, passphrase: &Passphrase) -> Result<Self> {
         let mut keys = Self {
             ledger: Err(String::new()),
             node: Err(String::new()),
@@ -78,12 +78,12 @@ impl OldKeys {
     }
 
     /// The key under which legacy entries lie.
-    pub(super) fn ledger(&self) -> std::result::Result<&[u8; 32], String> {
+    pub(crate) fn ledger(&self) -> std::result::Result<&[u8; 32], String> {
         self.ledger.as_deref().map_err(Clone::clone)
     }
 
     /// The key to which entries in envelopes are sealed.
-    pub(super) fn node(&self) -> std::result::Result<&StaticSecret, String> {
+    pub(crate) fn node(&self) -> std::result::Result<&StaticSecret, String> {
         self.node.as_ref().map_err(Clone::clone)
     }
 
@@ -98,7 +98,7 @@ impl OldKeys {
         let parts =
             bytes.split_first_chunk::<16>().and_then(|(salt, rest)| Some((salt, rest.split_first_chunk::<12>()?)));
         let (salt, (nonce, ciphertext)) = parts.ok_or("it is too short to be a key")?;
-        let opened = sealed::open(&stretch(passphrase, salt), nonce, ciphertext);
+        let opened = cipher::open(&stretch(passphrase, salt), nonce, ciphertext);
         self.opened |= opened.is_some();
         self.failed |= opened.is_none();
         opened.ok_or_else(|| "it does not open with the passphrase".to_owned())
@@ -143,7 +143,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 /// The beginning of a file, if it is there.
-pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
+pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
     // Room first, so that no copy of a key is left behind when it grows.
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let file = match File::open(path) {
@@ -155,12 +155,12 @@ pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<
 }
 
 /// Whether a directory looks like the prototype's.
-pub(super) fn is_prototype(dir: &Path) -> bool {
+pub(crate) fn is_prototype(dir: &Path) -> bool {
     [super::LEDGER_FILE, SALT_FILE, NODE_FILE].iter().any(|file| dir.join(file).is_file())
 }
 
 /// The name that a key file tells: `bob` of `actor_bob.enc`.
-pub(super) fn name_of_file(file: &str) -> Option<&str> {
+pub(crate) fn name_of_file(file: &str) -> Option<&str> {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let name = stem.strip_prefix("actor_").unwrap_or(stem);
     let name = name.strip_suffix("_key").unwrap_or(name);

@@ -4,6 +4,8 @@
 //! {"version":1,"form":"envelope","line":3,"ciphertext_hash":"5eed…","prev_hash":"085b…","document":"{\"action\":…"}
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use thingdb_format::{Actor, Attachment, Body, Hash, ThingId, Time, Verifier};
 
@@ -12,7 +14,7 @@ use super::document::Document;
 use super::sealed::Form;
 use crate::entry::draft::JSON;
 use crate::entry::json;
-use crate::store::Store;
+use crate::entry::record::Record;
 
 /// Media type of what a migrated entry carries: its original.
 pub const ORIGINAL: &str = "application/vnd.thingdb.prototype+json";
@@ -59,7 +61,7 @@ impl Original {
         if attachment.media_type == ORIGINAL { Self::decode(attachment.bytes).ok() } else { None }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let kept = Kept {
             version: VERSION,
             form: self.form,
@@ -115,17 +117,17 @@ impl Original {
         Document::cut(&self.document).ok()
     }
 
-    pub(super) fn link(&self) -> Link {
+    pub(crate) fn link(&self) -> Link {
         Link { line: self.line, form: self.form, ciphertext: self.ciphertext_hash, prev: self.prev_hash }
     }
 
     /// What tells whether an original was brought in before.
-    pub(super) fn fingerprint(&self) -> Hash {
+    pub(crate) fn fingerprint(&self) -> Hash {
         Hash::of(&[&self.ciphertext_hash.0[..], self.document.as_bytes()].concat())
     }
 
     /// Whether an entry says what the original says.
-    pub(super) fn check_entry(&self, document: &Document<'_>, thing: &ThingId, body: &Body) -> Result<(), String> {
+    pub(crate) fn check_entry(&self, document: &Document<'_>, thing: &ThingId, body: &Body) -> Result<(), String> {
         let of = document.thing()?;
         if of != thing.as_str() {
             return Err(format!("the original is about {of}"));
@@ -167,8 +169,7 @@ pub struct CheckedOriginal {
 impl CheckedOriginal {
     pub(crate) fn of(thing: &ThingId, body: &Body) -> Option<Self> {
         let attachment = body.attachment().filter(|attachment| attachment.media_type == ORIGINAL)?;
-        let (original, outcome) =
-            checked(attachment, thing, body, |key| Verifier::new(&key.0).map(std::sync::Arc::new));
+        let (original, outcome) = checked(attachment, thing, body, |key| Verifier::new(&key.0).map(Arc::new));
         Some(Self {
             actor: original.as_ref().and_then(Original::actor),
             actor_name: original.as_ref().and_then(Original::actor_name),
@@ -179,12 +180,43 @@ impl CheckedOriginal {
     }
 }
 
+/// Records of migrated entries.
+impl Record {
+    /// The original that a migrated entry keeps, if it is one.
+    #[must_use]
+    pub fn original(&self) -> Option<Original> {
+        self.attachment().and_then(Original::of)
+    }
+
+    /// What the original of a migrated entry says, and whether it holds: the
+    /// same checks as [`Db::verify`](crate::Db::verify) makes, its chain aside.
+    /// Costs a signature check.
+    #[must_use]
+    pub fn checked_original(&self) -> Option<CheckedOriginal> {
+        let mut checked = CheckedOriginal::of(&self.header.thing, self.body()?)?;
+        if let Some(name) = &self.original_name {
+            checked.actor_name = Some(name.clone());
+            checked.is_trusted = true;
+        }
+        Some(checked)
+    }
+
+    /// The time by which the entry counts where people ask for a time: that of
+    /// its original, if it is migrated, the original holds and is not younger
+    /// than the entry; otherwise [its own](Self::time).
+    #[must_use]
+    pub fn dated(&self) -> Time {
+        let original = self.checked_original().filter(|original| original.fault.is_none());
+        original.and_then(|original| original.time).map_or_else(|| self.time(), |time| time.min(self.time()))
+    }
+}
+
 /// An original, and whether it holds.
 fn checked(
     attachment: Attachment<'_>,
     thing: &ThingId,
     body: &Body,
-    verifier: impl FnOnce(&Actor) -> Result<std::sync::Arc<Verifier>, thingdb_format::Error>,
+    verifier: impl FnOnce(&Actor) -> Result<Arc<Verifier>, thingdb_format::Error>,
 ) -> (Option<Original>, Result<(), String>) {
     let original = match Original::decode(attachment.bytes) {
         Ok(original) => original,
@@ -219,7 +251,7 @@ fn time(text: &str) -> Option<Time> {
 }
 
 /// What a text of the prototype is.
-pub(super) fn media_type(data: &str) -> &'static str {
+pub(crate) fn media_type(data: &str) -> &'static str {
     if json::check(data.as_bytes()).is_ok() { JSON } else { PYTHON_JSON }
 }
 
@@ -232,9 +264,13 @@ pub(crate) struct Checked {
 }
 
 /// Checks the original of an entry, if it has one.
-pub(crate) fn check(store: &Store, thing: &ThingId, body: &Body) -> Option<Box<Checked>> {
+pub(crate) fn check(
+    thing: &ThingId,
+    body: &Body,
+    verifier: impl FnOnce(&Actor) -> Result<Arc<Verifier>, thingdb_format::Error>,
+) -> Option<Box<Checked>> {
     let attachment = body.attachment().filter(|attachment| attachment.media_type == ORIGINAL)?;
-    let (original, outcome) = checked(attachment, thing, body, |key| store.verifier(key));
+    let (original, outcome) = checked(attachment, thing, body, verifier);
     // A link that nobody signed for is none.
     let link = original.filter(|_| outcome.is_ok()).map(|original| original.link());
     Some(Box::new(Checked { link, fault: outcome.err() }))

@@ -8,9 +8,6 @@
 
 use std::fmt;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
-use data_encoding::BASE64;
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -18,6 +15,7 @@ use thingdb_format::Hash;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
+use super::cipher::{self, bytes, fixed};
 use super::document::excerpt;
 use super::keys::OldKeys;
 
@@ -27,8 +25,6 @@ const MAX_PIECES: usize = 1000;
 
 /// Recipients of one entry that are tried.
 const MAX_RECIPIENTS: usize = 256;
-
-const TAG_BYTES: usize = 16;
 
 /// Longest line that is told from others, in bytes.
 const MAX_TOLD_BYTES: usize = 256 << 10;
@@ -54,7 +50,7 @@ impl fmt::Display for Form {
 }
 
 /// An entry as it lies in the ledger.
-pub(super) struct Sealed {
+pub(crate) struct Sealed {
     payload: Packet,
     /// Nothing in legacy form.
     recipients: Option<Vec<Recipient>>,
@@ -95,7 +91,7 @@ struct RawRecipient {
 impl Sealed {
     /// The entries of a line: one, unless the line is torn or was glued to
     /// another. What lies between them is told as such.
-    pub(super) fn of_line(line: &[u8]) -> Vec<Result<Self, String>> {
+    pub(crate) fn of_line(line: &[u8]) -> Vec<Result<Self, String>> {
         let mut found = Vec::new();
         let mut rest = line.trim_ascii();
         while !rest.is_empty() {
@@ -132,17 +128,17 @@ impl Sealed {
         Err(format!("neither form of a ledger line: {}", excerpt(&String::from_utf8_lossy(object))))
     }
 
-    pub(super) const fn form(&self) -> Form {
+    pub(crate) const fn form(&self) -> Form {
         if self.recipients.is_some() { Form::Envelope } else { Form::Legacy }
     }
 
     /// By what the chain names it.
-    pub(super) fn ciphertext_hash(&self) -> Hash {
+    pub(crate) fn ciphertext_hash(&self) -> Hash {
         Hash::of(&self.payload.ciphertext)
     }
 
     /// The document, if `keys` open it.
-    pub(super) fn open(&self, keys: &OldKeys) -> Result<Zeroizing<String>, String> {
+    pub(crate) fn open(&self, keys: &OldKeys) -> Result<Zeroizing<String>, String> {
         let plaintext = match &self.recipients {
             None => {
                 let opened = self.payload.open(keys.ledger()?);
@@ -184,7 +180,7 @@ impl Packet {
     }
 
     fn open(&self, key: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
-        open(key, &self.nonce, &self.ciphertext)
+        cipher::open(key, &self.nonce, &self.ciphertext)
     }
 }
 
@@ -201,25 +197,6 @@ impl Recipient {
         let opened = self.cek.open(&kek)?;
         Some(Zeroizing::new(opened.as_slice().try_into().ok()?))
     }
-}
-
-/// Opens AES-256-GCM without associated data.
-pub(super) fn open(key: &[u8; 32], nonce: &[u8; 12], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (ciphertext, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
-    let mut out = Zeroizing::new(ciphertext.to_vec());
-    let cipher = Aes256Gcm::new(key.into());
-    cipher
-        .decrypt_inout_detached(&Nonce::from(*nonce), &[], out.as_mut_slice().into(), &Tag::from(*tag))
-        .ok()
-        .map(|()| out)
-}
-
-fn bytes(what: &str, text: &str) -> Result<Vec<u8>, String> {
-    BASE64.decode(text.as_bytes()).map_err(|_| format!("its {what} is not base64"))
-}
-
-fn fixed<const N: usize>(what: &str, text: &str) -> Result<[u8; N], String> {
-    bytes(what, text)?.try_into().map_err(|_| format!("its {what} is not {N} bytes"))
 }
 
 /// Where the first entry begins that is not the payload within an envelope.

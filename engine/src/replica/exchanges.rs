@@ -3,13 +3,12 @@
 use bincode::{Decode, Encode};
 use thingdb_format::{Origin, Time};
 
-use crate::access::actors::unix_now;
-use crate::committer::Job;
-use crate::db::Db;
+use crate::clock::unix_now;
+use crate::encoding;
 use crate::error::Result;
+use crate::node::Node;
 use crate::storage::Batch;
 use crate::store::schema;
-use crate::store::stored;
 
 /// Characters of the word for a failure that are kept.
 const MAX_WORD: usize = 64;
@@ -40,47 +39,34 @@ struct Row {
     why: String,
 }
 
-/// How exchanges ended.
-impl Db {
-    /// When the exchanges with `node` that this one began ended last. A server
-    /// that only answers knows of none.
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
-    pub fn exchanges(&self, node: &Origin) -> Result<Exchanges> {
-        let Row { succeeded, failed, why } = self.exchanges_row(node)?;
-        let time = |micros| Some(micros).filter(|micros| *micros > 0).and_then(|at| Time::from_micros(at).ok());
-        Ok(Exchanges { succeeded: time(succeeded), failed: time(failed).map(|at| (at, why)) })
-    }
+/// How the exchanges with `node` that this one began ended.
+pub(crate) fn exchanges(this: &Node, node: &Origin) -> Result<Exchanges> {
+    let Row { succeeded, failed, why } = read(this, node)?;
+    let time = |micros| Some(micros).filter(|micros| *micros > 0).and_then(|at| Time::from_micros(at).ok());
+    Ok(Exchanges { succeeded: time(succeeded), failed: time(failed).map(|at| (at, why)) })
+}
 
-    /// Notes that an exchange with `node` ended now: it went through, or did not
-    /// for a reason of which the first 64 characters are kept. It is not synced.
-    ///
-    /// # Errors
-    /// [`Error::is_read_only`](crate::Error::is_read_only),
-    /// [`Error::is_disk_full`](crate::Error::is_disk_full).
-    pub fn note_exchange(&self, node: &Origin, ended: std::result::Result<(), &str>) -> Result<()> {
-        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
-        let mut value = self.exchanges_row(node)?;
-        match ended {
-            Ok(()) => value.succeeded = unix_now().micros(),
-            Err(why) => {
-                value.failed = unix_now().micros();
-                value.why = why.chars().take(MAX_WORD).collect();
-            }
+/// Notes that one ended now.
+pub(crate) fn note(this: &Node, node: &Origin, ended: std::result::Result<(), &str>) -> Result<()> {
+    let _one_at_a_time = this.replica.lock().expect("no thread panics while it holds this");
+    let mut value = read(this, node)?;
+    match ended {
+        Ok(()) => value.succeeded = unix_now().micros(),
+        Err(why) => {
+            value.failed = unix_now().micros();
+            value.why = why.chars().take(MAX_WORD).collect();
         }
-        let row = schema::exchanges(&self.store.tag_of(&node.0));
-        let sealed = self.store.rows.seal(&row, &stored::encode(&value));
-        let mut batch = Batch::new();
-        batch.put(row, sealed);
-        self.committer.submit(&self.store, Job::Rows(batch))?;
-        Ok(())
     }
+    let row = schema::exchanges(&this.store.tag_of(&node.0));
+    let sealed = this.store.rows.seal(&row, &encoding::encode(&value));
+    let mut batch = Batch::new();
+    batch.put(row, sealed);
+    this.rows(batch)
+}
 
-    fn exchanges_row(&self, node: &Origin) -> Result<Row> {
-        let row = schema::exchanges(&self.store.tag_of(&node.0));
-        let sealed = self.store.storage.get(&row)?;
-        // It tells and decides nothing: one that does not open is none.
-        Ok(sealed.and_then(|sealed| self.store.rows.open_value(&row, &sealed).ok()).unwrap_or_default())
-    }
+fn read(this: &Node, node: &Origin) -> Result<Row> {
+    let row = schema::exchanges(&this.store.tag_of(&node.0));
+    let sealed = this.store.storage.get(&row)?;
+    // It tells and decides nothing: one that does not open is none.
+    Ok(sealed.and_then(|sealed| this.store.rows.open_value(&row, &sealed).ok()).unwrap_or_default())
 }

@@ -1,5 +1,5 @@
 //! What this node remembers of others: the newest checkpoint that each of them
-//! showed, and how far the exchange with it is.
+//! showed.
 //!
 //! A ledger only grows. Whatever a node shows next must be proven to have grown
 //! out of what it showed before; if not, both checkpoints are kept as
@@ -9,23 +9,18 @@
 use std::path::PathBuf;
 
 use bincode::{Decode, Encode};
-use sha2::{Digest, Sha256};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
-use super::refused::Refused;
-use crate::access::actors::unix_now;
-use crate::committer::Job;
-use crate::db::witness::cosigned_here;
-use crate::db::{Db, Warning};
+use super::witness::cosigned_here;
+use crate::clock::unix_now;
+use crate::directory::EVIDENCE;
 use crate::disk;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::evidence::checkpoints::{Contradiction, Evidence, MAX_PROOF_HASHES, Weight};
-use crate::node::standing::{self, Standing};
+use crate::node::Node;
 use crate::storage::{Batch, Direction};
 use crate::store::schema;
-use crate::store::stored;
-
-const EVIDENCE_DIR: &str = "evidence";
 
 /// What this node remembers of another one's ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,30 +57,6 @@ pub enum Observation {
     Contradicts(Box<Conflict>),
 }
 
-/// How far the exchange with another node is. Ledgers only grow, so a position
-/// stays true.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Cursors {
-    /// Every entry of its ledger below this position was fetched, or is here.
-    pub pulled: u64,
-    /// Every entry of this ledger below this position was offered to it.
-    pub pushed: u64,
-    /// Completions of its entries up to this revision of its log were fetched.
-    pub pulled_revision: u64,
-    /// Completions of entries here up to this revision were offered to it.
-    pub pushed_revision: u64,
-    /// Size of its ledger when the exchange ended last.
-    pub seen: u64,
-    /// Entries of its ledger that were refused here.
-    pub refused_here: Refused,
-    /// Entries of this ledger that were refused there.
-    pub refused_there: Refused,
-    /// What [`Db::dropped_from`] said of it when its ledger was compared last.
-    pub dropped_here: u64,
-    /// What it said of this node then.
-    pub dropped_there: u64,
-}
-
 #[derive(Default, Encode, Decode)]
 struct RememberedRow {
     checkpoint: Option<String>,
@@ -93,17 +64,19 @@ struct RememberedRow {
     conflict: Option<(String, String)>,
 }
 
-/// What is remembered of other nodes.
-impl Db {
+/// What a node remembers of others.
+pub(crate) struct Memory<'n>(pub(crate) &'n Node);
+
+impl Memory<'_> {
     /// What this node remembers of the ledger of another one.
     ///
     /// # Errors
     /// [`Error::is_damaged`].
-    pub fn remembered(&self, node: &Origin) -> Result<Remembered> {
+    pub(crate) fn remembered(&self, node: &Origin) -> Result<Remembered> {
         let row = self.remembered_row(node)?;
         let checkpoint = row.checkpoint.map(|note| SignedCheckpoint::parse(&note)).transpose()?;
         let conflict = row.conflict.map(|(text, file)| {
-            Ok::<_, Error>(Conflict { evidence: text.parse()?, file: self.dir().join(EVIDENCE_DIR).join(file) })
+            Ok::<_, Error>(Conflict { evidence: text.parse()?, file: self.0.dir().join(EVIDENCE).join(file) })
         });
         Ok(Remembered { checkpoint, conflict: conflict.transpose()? })
     }
@@ -115,12 +88,12 @@ impl Db {
     ///
     /// If the ledger has not grown out of what it was, both checkpoints are
     /// kept in a file in the directory, and every observation says so until
-    /// [`Db::forget_checkpoint`]. Where that is no proof yet, a checkpoint that
+    /// [`Self::forget`]. Where that is no proof yet, a checkpoint that
     /// makes it one is kept in a file of its own and takes its place.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the note is not signed by the node.
-    pub fn observe_checkpoint(
+    pub(crate) fn observe(
         &self,
         node: &NodeKey,
         note: &SignedCheckpoint,
@@ -128,7 +101,7 @@ impl Db {
         proof: &[Hash],
     ) -> Result<Observation> {
         let shown = note.verify(node)?;
-        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         let remembered = self.remembered(&node.origin())?;
         if let Some(conflict) = remembered.conflict {
             return Ok(Observation::Contradicts(Box::new(self.strengthened(conflict, note)?)));
@@ -175,7 +148,7 @@ impl Db {
         root_at: impl Fn(u64) -> Option<Hash>,
     ) -> Result<Option<Conflict>> {
         let shown = note.verify(node)?;
-        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         let remembered = self.remembered(&node.origin())?;
         if let Some(conflict) = remembered.conflict {
             return Ok(Some(self.strengthened(conflict, note)?));
@@ -207,7 +180,7 @@ impl Db {
         earlier: &SignedCheckpoint,
         note: &SignedCheckpoint,
     ) -> Result<Conflict> {
-        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
+        let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         if let Some(conflict) = self.remembered(&node.origin())?.conflict {
             return self.strengthened(conflict, note);
         }
@@ -215,7 +188,7 @@ impl Db {
     }
 
     /// Keeps two checkpoints of one size, which the node has both signed.
-    pub(crate) fn keep_split_view(
+    pub(super) fn keep_split_view(
         &self,
         node: &NodeKey,
         before: &SignedCheckpoint,
@@ -230,7 +203,7 @@ impl Db {
         let file = self.keep_evidence(&evidence)?;
         let conflict = Some((evidence.to_string(), file.clone()));
         self.remember(&evidence.node.origin(), &evidence.remembered, conflict)?;
-        Ok(Conflict { evidence, file: self.dir().join(EVIDENCE_DIR).join(file) })
+        Ok(Conflict { evidence, file: self.0.dir().join(EVIDENCE).join(file) })
     }
 
     /// A node that is known to have set its ledger back may show, later, another
@@ -253,7 +226,7 @@ impl Db {
         let evidence = Evidence { node: known.node, found, seen, remembered, shown, proof: Vec::new() };
         let file = self.keep_evidence(&evidence)?;
         self.remember(&known.node.origin(), &known.remembered, Some((evidence.to_string(), file.clone())))?;
-        Ok(Conflict { evidence, file: self.dir().join(EVIDENCE_DIR).join(file) })
+        Ok(Conflict { evidence, file: self.0.dir().join(EVIDENCE).join(file) })
     }
 
     /// Forgets what another node showed, and how far the exchange with it was:
@@ -262,137 +235,52 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::is_read_only`], [`Error::is_disk_full`].
-    pub fn forget_checkpoint(&self, node: &Origin) -> Result<()> {
-        let _one_at_a_time = self.replica.lock().expect("no thread panics while it holds this");
-        let tag = self.store.tag_of(&node.0);
+    pub(crate) fn forget(&self, node: &Origin) -> Result<()> {
+        let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
+        let tag = self.0.store.tag_of(&node.0);
         let mut batch = Batch::new();
         batch.delete(schema::remembered(&tag));
-        for row in self.store.storage.scan(&schema::all_cursors(&tag), Direction::Forward) {
+        for row in self.0.store.storage.scan(&schema::all_cursors(&tag), Direction::Forward) {
             batch.delete(row?.0);
         }
-        self.committer.submit(&self.store, Job::Rows(batch))?;
-        self.sync()
-    }
-
-    /// How far the exchange of things whose id begins with `prefix` is.
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
-    pub fn cursors(&self, node: &Origin, prefix: &str) -> Result<Cursors> {
-        let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
-        let sealed = self.store.storage.get(&row)?;
-        // A row that does not open costs one comparison of everything.
-        Ok(sealed.and_then(|sealed| self.store.rows.open_value(&row, &sealed).ok()).unwrap_or_default())
-    }
-
-    /// Stands for all actors and nodes whose entries are accepted here, and for
-    /// the version of this program: where it has changed, an entry that was
-    /// refused [for trust or as newer](crate::RefusalKind) may be accepted now.
-    /// The first 8 bytes of a SHA-256 over these keys and the version.
-    #[must_use]
-    pub fn trust_digest(&self) -> [u8; 8] {
-        let keyring = self.store.keyring();
-        let mut hasher = Sha256::new_with_prefix(b"thingdb trust\0");
-        hasher.update(concat!(env!("CARGO_PKG_VERSION"), "\0"));
-        for actor in keyring.trust().actors().filter(|known| known.withdrawn.is_none()) {
-            hasher.update(actor.key.0);
-        }
-        for node in keyring.trust().origins().filter(|known| known.withdrawn.is_none()) {
-            hasher.update(node.key.origin().0);
-        }
-        let digest: [u8; 32] = hasher.finalize().into();
-        *digest.first_chunk().expect("8 is less than 32")
-    }
-
-    /// Notes how far the exchange is.
-    ///
-    /// # Errors
-    /// [`Error::is_read_only`], [`Error::is_disk_full`].
-    pub fn set_cursors(&self, node: &Origin, prefix: &str, cursors: &Cursors) -> Result<()> {
-        let row = schema::cursors(&self.store.tag_of(&node.0), &self.store.tag_of(prefix.as_bytes()));
-        let sealed = self.store.rows.seal(&row, &stored::encode(cursors));
-        let mut batch = Batch::new();
-        batch.put(row, sealed);
-        self.committer.submit(&self.store, Job::Rows(batch))?;
-        Ok(())
-    }
-
-    /// How this ledger stands against a checkpoint of it that another node
-    /// remembers. A ledger that was set back to an older state, its own
-    /// checkpoint included, shows here.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if this node did not sign it.
-    pub fn standing(&self, note: &SignedCheckpoint) -> Result<Standing> {
-        note.verify(&self.node_key())?;
-        standing::compare(&self.store, self.origin(), note.claimed())
-    }
-
-    /// Takes a checkpoint of this ledger that another node has kept for what it
-    /// is. If the ledger did not grow out of it, it was set back, or a copy of
-    /// it went on elsewhere: the checkpoint takes the place of the own last one,
-    /// and nothing is written from now on, as after an opening that finds a
-    /// ledger to be set back. [`Db::new_node_key`] goes on as another node.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if this node did not sign it; [`Error::File`] if it
-    /// cannot be kept.
-    pub fn heed(&self, note: &SignedCheckpoint) -> Result<Standing> {
-        let standing = self.standing(note)?;
-        if !standing.is_consistent() && self.committer.check_open().is_ok() {
-            self.committer.close(Error::RolledBack { detail: standing.to_string() });
-            self.warn(Warning::Standing(standing.clone()));
-            standing::keep(self.dir(), note)?;
-        }
-        Ok(standing)
-    }
-
-    /// The newest state of the ledger, signed: the last checkpoint if nothing
-    /// was added since, else a new one.
-    ///
-    /// # Errors
-    /// As [`Db::checkpoint`].
-    pub fn newest_checkpoint(&self) -> Result<SignedCheckpoint> {
-        match self.last_checkpoint()? {
-            Some(note) if note.claimed().size == self.store.size() && self.committer.check_open().is_ok() => Ok(note),
-            _ => self.checkpoint(),
-        }
+        self.0.rows(batch)?;
+        self.0.sync()
     }
 
     fn remembered_row(&self, node: &Origin) -> Result<RememberedRow> {
-        let row = schema::remembered(&self.store.tag_of(&node.0));
-        let sealed = self.store.storage.get(&row)?;
-        sealed.map_or_else(|| Ok(RememberedRow::default()), |sealed| self.store.rows.open_value(&row, &sealed))
+        let row = schema::remembered(&self.0.store.tag_of(&node.0));
+        let sealed = self.0.store.storage.get(&row)?;
+        sealed.map_or_else(|| Ok(RememberedRow::default()), |sealed| self.0.store.rows.open_value(&row, &sealed))
     }
 
     /// Remembers a checkpoint of another node: cosigned, if nothing speaks against it.
     fn remember(&self, node: &Origin, note: &SignedCheckpoint, conflict: Option<(String, String)>) -> Result<()> {
         if conflict.is_some() {
-            return self.keep_remembered(node, note, conflict);
+            return self.keep(node, note, conflict);
         }
-        let cosigned = cosigned_here(note, self.store.keyring().node_key());
-        self.keep_remembered(node, &cosigned, None)
+        let cosigned = cosigned_here(note, self.0.store.keyring().node_key());
+        self.keep(node, &cosigned, None)
     }
 
     /// Replaces what is remembered of another node. It is durable on return.
-    pub(crate) fn keep_remembered(
+    pub(super) fn keep(
         &self,
         node: &Origin,
         note: &SignedCheckpoint,
         conflict: Option<(String, String)>,
     ) -> Result<()> {
-        let row = schema::remembered(&self.store.tag_of(&node.0));
+        let row = schema::remembered(&self.0.store.tag_of(&node.0));
         let value = RememberedRow { checkpoint: Some(note.to_string()), conflict };
-        let sealed = self.store.rows.seal(&row, &stored::encode(&value));
+        let sealed = self.0.store.rows.seal(&row, &encoding::encode(&value));
         let mut batch = Batch::new();
         batch.put(row, sealed);
-        self.committer.submit(&self.store, Job::Rows(batch))?;
-        self.sync()
+        self.0.rows(batch)?;
+        self.0.sync()
     }
 
     /// Writes a file of its own for the evidence and gives its name.
     fn keep_evidence(&self, evidence: &Evidence) -> Result<String> {
-        let dir = self.dir().join(EVIDENCE_DIR);
+        let dir = self.0.dir().join(EVIDENCE);
         disk::create_private_directory(&dir).map_err(Error::file(&dir, "cannot be created"))?;
         let name = format!("{}-{}.txt", evidence.node.origin(), evidence.seen.micros());
         let path = dir.join(&name);

@@ -1,6 +1,9 @@
-//! What two nodes need to bring each other up to date: what changed, what is
-//! where, and what was seen of another node's ledger.
+//! What this node knows of others: what they showed of their ledgers, how far the
+//! exchange with each is, and how it ended.
 
+pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod memory;
 pub(crate) mod refused;
+pub(crate) mod witness;
+pub(crate) mod witnesses;

@@ -4,8 +4,10 @@
 use std::ops::Range;
 
 use bincode::{Decode, Encode};
+use sha2::{Digest, Sha256};
 
 use crate::entry::refusal::RefusalKind;
+use crate::keyring::Keyring;
 
 /// Ranges that are kept. More are joined where they lie closest.
 const MAX_RANGES: usize = 16;
@@ -131,6 +133,21 @@ impl Refused {
         }
         due
     }
+}
+
+/// Stands for all actors and nodes whose entries are accepted here, and for the
+/// version of this program.
+pub(crate) fn trust_digest(keyring: &Keyring) -> [u8; 8] {
+    let mut hasher = Sha256::new_with_prefix(b"thingdb trust\0");
+    hasher.update(concat!(env!("CARGO_PKG_VERSION"), "\0"));
+    for actor in keyring.trust().actors().filter(|known| known.withdrawn.is_none()) {
+        hasher.update(actor.key.0);
+    }
+    for node in keyring.trust().origins().filter(|known| known.withdrawn.is_none()) {
+        hasher.update(node.key.origin().0);
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    *digest.first_chunk().expect("8 is less than 32")
 }
 
 #[cfg(test)]

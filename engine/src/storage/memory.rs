@@ -103,6 +103,10 @@ impl Storage for MemoryStorage {
         self.read().map(|_| 0)
     }
 
+    fn compact(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn close(&self) -> Result<(), StorageError> {
         self.write().closed = true;
         Ok(())

@@ -1,6 +1,7 @@
 //! What the storage of a directory is opened as.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::journaled::{JournaledOptions, JournaledStorage, Keep};
 use super::memory::MemoryStorage;
@@ -61,4 +62,9 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
     let notices = storage.notices().to_vec();
     let may_lack_commits = storage.may_lack_commits();
     Ok(Opened { storage: Box::new(storage), notices, may_lack_commits })
+}
+
+/// Lets every sync from the `at`-th on fail.
+pub(crate) fn failing_sync(at: u64) -> SyncHook {
+    Arc::new(move |n| if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) })
 }

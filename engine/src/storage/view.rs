@@ -7,7 +7,8 @@
 //! [`View::seal`] ends that.
 //!
 //! The files may have a writer. What counts is what they were when they were
-//! scanned, also if they are dropped or replaced afterwards.
+//! scanned, also if they are dropped, compacted or replaced afterwards; but for files
+//! beyond the first 256, of which an error tells that.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,7 +55,8 @@ impl View {
     /// # Errors
     /// [`StorageError::Io`], with [`io::ErrorKind::NotFound`] if there is no
     /// journal and [`io::ErrorKind::Unsupported`] if its first commits were
-    /// dropped. [`StorageError::Corrupt`] if no file has a header that is whole,
+    /// dropped, or it was compacted with regard to later ones than `until`.
+    /// [`StorageError::Corrupt`] if no file has a header that is whole,
     /// or the files are of several databases.
     pub fn open(dir: &Path, until: Option<u64>) -> Result<Self, StorageError> {
         let mut reader = Reader::new(dir, 1)?;
@@ -110,6 +112,12 @@ impl View {
                     StorageError::Corrupt { path: dir.to_owned(), detail }
                 })?;
             }
+        }
+        if until == u64::MAX {
+            view.last = view.last.max(reader.expected() - 1);
+        } else if reader.needed() > until {
+            let text = format!("it was compacted up to commit {}, and is no more as it was before", reader.needed());
+            return Err(io_error("read the journal in", dir)(io::Error::new(io::ErrorKind::Unsupported, text)));
         }
         view.rows.sort();
         view.rows.shrink();
@@ -171,7 +179,7 @@ impl View {
             Held::Named { path, head } => {
                 let file = open_file(path, Access::Read).map_err(io_error("open", path))?;
                 if FileHead::read(&file).map_err(io_error("read", path))?.as_ref() != Some(head) {
-                    let detail = "it was replaced while it was open".to_owned();
+                    let detail = "it was compacted while it was open: open it again".to_owned();
                     return Err(StorageError::Corrupt { path: path.clone(), detail });
                 }
                 read(&file, path)
@@ -241,6 +249,10 @@ impl Storage for View {
         super::journal::allocated_bytes(&self.dir)
     }
 
+    fn compact(&self) -> Result<(), StorageError> {
+        Err(StorageError::ReadOnly { reason: "it was opened to read only".to_owned() })
+    }
+
     fn close(&self) -> Result<(), StorageError> {
         self.write().is_closed = true;
         Ok(())
@@ -271,6 +283,10 @@ impl Storage for Arc<View> {
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         View::disk_bytes(self)
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        View::compact(self)
     }
 
     fn close(&self) -> Result<(), StorageError> {

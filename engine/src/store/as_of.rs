@@ -2,7 +2,7 @@
 //! latest, and how many heads they have.
 //!
 //! Time grows along every link. So an entry counts only if all that it follows
-//! counts, and the one of greatest [rank](crate::entry::record::Rank) is a head. An
+//! counts, and the one of greatest [rank](crate::heads::Rank) is a head. An
 //! entry of one seq follows one of the seq before it: up to some seq each has
 //! an entry that counts, and beyond it none has.
 //!

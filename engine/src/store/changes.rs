@@ -17,8 +17,7 @@ use thingdb_format::Origin;
 
 use super::Store;
 use super::schema;
-use super::stored;
-use crate::db::Db;
+use crate::encoding;
 use crate::error::Result;
 use crate::storage::{Batch, Direction, Storage};
 
@@ -69,10 +68,10 @@ pub(crate) fn log(store: &Store, changed: Changed, batch: &mut Batch) -> Result<
         }
         revision += 1;
         let row = schema::change(revision);
-        let value = stored::encode(&ChangeRow { position, from: from.map(|origin| origin.0) });
+        let value = encoding::encode(&ChangeRow { position, from: from.map(|origin| origin.0) });
         let sealed = store.rows.seal(&row, &value);
         batch.put(row, sealed);
-        let sealed = store.rows.seal(&row_of_position, &stored::encode(&revision));
+        let sealed = store.rows.seal(&row_of_position, &encoding::encode(&revision));
         batch.put(row_of_position, sealed);
     }
     Ok(revision)
@@ -90,51 +89,28 @@ pub struct Changes {
     pub more: bool,
 }
 
-/// What was completed.
-impl Db {
-    /// The newest revision: it grows whenever an entry that is here is
-    /// completed, by [`Db::share`] or by an import.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        self.store.revision.load(Ordering::Acquire)
-    }
-
-    /// The entries that were completed after revision `since`, of things whose
-    /// id begins with `prefix`, at most `most`, except those whose completion
-    /// came from the node `not_from` alone.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`](crate::Error::is_damaged).
-    pub fn changes(&self, since: u64, prefix: &str, not_from: Option<Origin>, most: usize) -> Result<Changes> {
-        let mut changes = Changes { positions: Vec::new(), revision: since, more: false };
-        let newest = self.revision();
-        for row in self.store.storage.scan(&schema::changes_after(since), Direction::Forward) {
-            let (key, sealed) = row?;
-            // A row of another shape is none of ours.
-            let Some(revision) = schema::revision_of_change(&key).filter(|revision| *revision <= newest) else {
-                continue;
-            };
-            if changes.positions.len() >= most {
-                changes.more = true;
-                return Ok(changes);
-            }
-            changes.revision = revision;
-            let row: ChangeRow = self.store.rows.open_value(&key, &sealed)?;
-            let is_new = row.from.is_none() || row.from.map(Origin) != not_from;
-            if is_new && (prefix.is_empty() || self.is_of(row.position, prefix)?) {
-                changes.positions.push(row.position);
-            }
+/// The entries that were completed after revision `since`, as
+/// [`Db::changes`](crate::Db::changes) has it.
+pub(crate) fn after(store: &Store, since: u64, prefix: &str, not_from: Option<Origin>, most: usize) -> Result<Changes> {
+    let mut changes = Changes { positions: Vec::new(), revision: since, more: false };
+    let newest = store.revision.load(Ordering::Acquire);
+    for row in store.storage.scan(&schema::changes_after(since), Direction::Forward) {
+        let (key, sealed) = row?;
+        // A row of another shape is none of ours.
+        let Some(revision) = schema::revision_of_change(&key).filter(|revision| *revision <= newest) else {
+            continue;
+        };
+        if changes.positions.len() >= most {
+            changes.more = true;
+            return Ok(changes);
         }
-        changes.revision = changes.revision.max(newest);
-        Ok(changes)
+        changes.revision = revision;
+        let row: ChangeRow = store.rows.open_value(&key, &sealed)?;
+        let is_new = row.from.is_none() || row.from.map(Origin) != not_from;
+        if is_new && (prefix.is_empty() || store.is_of(row.position, prefix)?) {
+            changes.positions.push(row.position);
+        }
     }
-
-    /// Whether the entry at a position is of a thing whose id begins with
-    /// `prefix`.
-    ///
-    /// # Errors
-    /// [`Error::is_damaged`](crate::Error::is_damaged).
-    pub fn is_of(&self, position: u64, prefix: &str) -> Result<bool> {
-        Ok(self.store.located_at(position)?.header.thing.as_str().starts_with(prefix))
-    }
+    changes.revision = changes.revision.max(newest);
+    Ok(changes)
 }

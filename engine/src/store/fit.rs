@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use super::Store;
 use super::schema;
 use super::stored::{Block, SEGMENT_POSITIONS};
-use crate::db::Warning;
 use crate::error::{Error, Result};
 use crate::storage::Direction;
 
@@ -15,7 +14,7 @@ use crate::storage::Direction;
 const TRIED: usize = 4;
 
 /// Refuses a keyring that opens nothing here, and tells which keys are missing.
-pub(crate) fn check(store: &Store) -> Result<Option<Warning>> {
+pub(crate) fn check(store: &Store) -> Result<Option<String>> {
     let Some(last) = last_position(store)? else { return Ok(None) };
     let lacking = lacking(store, last);
     if lacking.is_empty() {
@@ -31,10 +30,10 @@ pub(crate) fn check(store: &Store) -> Result<Option<Warning>> {
     });
     let segments = segments.collect::<Vec<_>>().join(", ");
     let first = lacking.first().map_or(0, |range| range.start() * SEGMENT_POSITIONS);
-    Ok(Some(Warning::Keyring(format!(
+    Ok(Some(format!(
         "the keyring lacks the keys of segments {segments}: entries from position {first} on cannot be read with it; \
          it is an old one, and a newer copy of it has them: thingdb keyring import FILE"
-    ))))
+    )))
 }
 
 fn foreign() -> Error {

@@ -253,6 +253,16 @@ pub(crate) fn each_record(
     Ok(flow)
 }
 
+/// The same for those that can be read. A hole ends it.
+pub(crate) fn each_readable(
+    store: &Store,
+    since: u64,
+    size: u64,
+    mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
+) -> Result<ControlFlow<()>> {
+    each_record(store, since, size, |found| act(found.map_err(Hole::into_error)?))
+}
+
 /// What is said of rows that the storage does not read.
 pub(crate) fn unreadable(problem: &StorageError) -> String {
     match problem {
@@ -345,6 +355,10 @@ mod tests {
 
         fn disk_bytes(&self) -> std::result::Result<u64, StorageError> {
             self.rows.disk_bytes()
+        }
+
+        fn compact(&self) -> std::result::Result<(), StorageError> {
+            Ok(())
         }
 
         fn close(&self) -> std::result::Result<(), StorageError> {

@@ -23,11 +23,11 @@ use bincode::{Decode, Encode};
 use thingdb_format::{EntryId, ThingId, Time};
 
 use super::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
+use super::row_seal::RowSeal;
 use super::schema::{self, Tag, TagMap};
-use super::stored::{RowSeal, encode};
-use crate::entry::record::{Head, Rank};
+use crate::encoding::encode;
 use crate::error::{Error, Result};
-use crate::heads::{OfEntry, Ranked, RankedHeads};
+use crate::heads::{Head, OfEntry, Rank, Ranked, RankedHeads};
 use crate::storage::{Batch, Direction, Storage};
 
 /// Postings that the state row holds of the newest chunk. If there are more,

@@ -9,8 +9,8 @@
 use thingdb_format::merkle::{self, Frontier, Subtrees};
 use thingdb_format::{EntryId, Hash};
 
+use super::row_seal::RowSeal;
 use super::schema;
-use super::stored::RowSeal;
 use crate::error::{Error, Result};
 use crate::storage::{Batch, Storage};
 

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 pub(crate) mod fit;
 pub(crate) mod history;
 pub(crate) mod holes;
+mod ids;
 pub(crate) mod index;
 pub(crate) mod ledger;
 pub(crate) mod originals;
@@ -14,6 +15,7 @@ pub(crate) mod packets;
 pub(crate) mod postings;
 pub(crate) mod provenance;
 pub(crate) mod recover;
+pub(crate) mod row_seal;
 pub(crate) mod schema;
 pub(crate) mod states;
 pub(crate) mod stored;
@@ -30,8 +32,7 @@ use thingdb_format::{
     merkle, payload,
 };
 
-use crate::access::peers::Readers;
-use crate::committer::id8;
+use crate::access::readers::Readers;
 use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, SealKey};
@@ -41,13 +42,14 @@ use crate::storage::{Batch, Direction, Storage, Ticket};
 use index::{Index, State};
 use ledger::{Ledger, LedgerView};
 use originals::Originals;
-use postings::Posting;
+use postings::{Posting, id8};
 use provenance::Provenance;
+use row_seal::RowSeal;
 use schema::{Tag, Tagger};
 use stored::{
-    BatchHead, Block, PART_BYTES, RowSeal, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord,
-    StoredSignature, at,
+    BatchHead, Block, PART_BYTES, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at,
 };
+use things::Catalogue;
 
 /// Checked keys that are kept; a check costs as much as a signature.
 const MAX_VERIFIERS: usize = 4096;
@@ -73,6 +75,7 @@ pub(crate) struct Store {
     pub(crate) revision: AtomicU64,
     /// Where migrated entries may be.
     pub(crate) originals: Originals,
+    pub(crate) catalogue: Catalogue,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -118,6 +121,7 @@ impl Store {
             withdrawn: RwLock::default(),
             readers: RwLock::default(),
             verifiers: RwLock::default(),
+            catalogue: Catalogue::default(),
             last_ticket: Mutex::default(),
         };
         store.take_over(&store.keyring())?;

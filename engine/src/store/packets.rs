@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bincode::{Decode, Encode};
 use thingdb_format::{KdfParams, KekPacket, RecipientId, Recipients};
 
-use super::stored;
+use crate::encoding;
 use crate::error::{Error, Result};
 
 #[derive(Encode, Decode)]
@@ -31,7 +31,7 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
             _ => unreachable!("the format decodes no other kinds"),
         })
         .collect();
-    stored::encode(&stored)
+    encoding::encode(&stored)
 }
 
 /// Sets of packets that are remembered: as many as one entry can have.
@@ -60,7 +60,7 @@ impl PacketsMemo {
 /// What was encoded.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Recipients> {
     let stored: Vec<StoredPacket> =
-        stored::decode(bytes).map_err(|problem| Error::damaged("a row of KEK packets", problem))?;
+        encoding::decode(bytes).map_err(|problem| Error::damaged("a row of KEK packets", problem))?;
     let packets = stored
         .into_iter()
         .map(|packet| match packet {

@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bincode::{Decode, Encode};
+use thingdb_format::EntryId;
 
+use super::row_seal::RowSeal;
 use super::schema::{self, Tag};
-use super::stored::{RowSeal, encode};
+use crate::encoding::encode;
 use crate::error::Result;
 use crate::storage::{Batch, Storage};
 
@@ -33,6 +35,11 @@ pub(crate) struct Posting {
     pub(crate) slot: u8,
     /// The first bytes of its id, enough to look for duplicates.
     pub(crate) id8: [u8; 8],
+}
+
+/// The first bytes of an id, as postings have them.
+pub(crate) fn id8(id: &EntryId) -> [u8; 8] {
+    *id.0.first_chunk().expect("ids have 32 bytes")
 }
 
 impl Posting {

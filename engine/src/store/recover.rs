@@ -14,10 +14,9 @@ use super::Store;
 use super::holes;
 use super::index::{self, Index, Indexed, IndexedRow};
 use super::ledger::{self, Ledger, WIDTH};
-use super::postings::Posting;
+use super::postings::{Posting, id8};
 use super::schema;
 use super::stored::{BLOCK_RECORDS, Block, at};
-use crate::committer::id8;
 use crate::error::{Error, Result};
 use crate::storage::{Batch, Direction, KeyRange};
 
@@ -256,7 +255,7 @@ fn replay_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<(
 fn rebuild_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<()> {
     // From here on a crash makes the next opening begin at the first entry.
     let mut batch = Batch::new();
-    batch.put(schema::INDEXED, store.rows.seal(schema::INDEXED, &crate::store::stored::encode(&IndexedRow::default())));
+    batch.put(schema::INDEXED, store.rows.seal(schema::INDEXED, &crate::encoding::encode(&IndexedRow::default())));
     store.commit(batch)?;
     for range in [schema::states(), schema::all_postings(), schema::all_heads()] {
         delete_all(store, &range)?;

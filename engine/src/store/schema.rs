@@ -38,9 +38,6 @@ use crate::storage::KeyRange;
 /// What a row's value should not exceed, in bytes.
 pub(crate) const MAX_ROW_BYTES: usize = 7000;
 
-const _: () =
-    assert!(crate::store::stored::BLOCK_BYTES < MAX_ROW_BYTES && crate::store::stored::PART_BYTES < MAX_ROW_BYTES);
-
 /// Hides a thing's id in keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Tag(pub(crate) [u8; 16]);

@@ -10,14 +10,14 @@
 //! consumed). Nothing that is signed or hashed depends on them: a record keeps
 //! the exact bytes of the header.
 
-use bincode::enc::write::Writer;
 use bincode::{BorrowDecode, Decode, Encode};
 use thingdb_format::{BatchSignature, Cek, Envelope, Hash, Header, Origin, Signature};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::packets;
 use super::provenance::{Bringer, Provenance};
-use super::schema;
+use super::schema::{self, MAX_ROW_BYTES};
+use crate::encoding::{append, decode, decode_borrowed, encode};
 use crate::error::{Error, Result};
 use crate::keyring::SealKey;
 
@@ -36,30 +36,11 @@ pub(crate) const BLOCK_BYTES: usize = 6000;
 /// Most records in a block.
 pub(crate) const BLOCK_RECORDS: usize = 255;
 
+// sled moves pages of larger rows into files of their own.
+const _: () = assert!(BLOCK_BYTES < MAX_ROW_BYTES && PART_BYTES < MAX_ROW_BYTES);
+
 const RECORD_AAD: &[u8; 16] = b"thingdb/1/record";
 const HEAD_AAD: &[u8; 16] = b"thingdb/1/b-head";
-
-/// No stored value is larger than a payload and its envelopes.
-const LIMIT: usize = 32 << 20;
-
-/// bincode as every stored value uses it.
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit::<LIMIT>()
-}
-
-/// Encodes a value to be sealed.
-pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    bincode::encode_to_vec(value, config()).expect("stored values are bounded when made")
-}
-
-/// Decodes a whole value.
-pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> std::result::Result<T, &'static str> {
-    match bincode::decode_from_slice(bytes, config()) {
-        Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok(_) => Err("bytes follow its end"),
-        Err(_) => Err("its layout is not that of this version"),
-    }
-}
 
 /// A record, open.
 #[derive(Encode, Decode)]
@@ -203,8 +184,8 @@ pub(crate) struct Block<'a> {
 
 impl<'a> Block<'a> {
     pub(crate) fn from_bytes(first: u64, bytes: &'a [u8]) -> Result<Self> {
-        match bincode::borrow_decode_from_slice::<Self, _>(bytes, config()) {
-            Ok((block, read)) if read == bytes.len() && !block.records.is_empty() => Ok(block),
+        match decode_borrowed::<Self>(bytes) {
+            Ok(block) if !block.records.is_empty() => Ok(block),
             _ => Err(Error::damaged(format!("the block at position {first}"), "its layout does not decode")),
         }
     }
@@ -350,19 +331,6 @@ impl LooseRecord {
 const LEN_BYTES: usize = 8;
 const VARIANT_BYTES: usize = 4;
 
-/// Appends a value in bincode: the fields of a struct one after the other are
-/// the struct.
-fn append<T: Encode + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    struct To<'a>(&'a mut Vec<u8>);
-    impl Writer for To<'_> {
-        fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), bincode::error::EncodeError> {
-            self.0.extend_from_slice(bytes);
-            Ok(())
-        }
-    }
-    bincode::encode_into_writer(value, To(out), config()).expect("stored values are bounded when made");
-}
-
 /// Room in which one record after the other is laid out before it is sealed.
 /// What is secret in it is wiped.
 #[derive(Default)]
@@ -441,43 +409,6 @@ fn position_aad(label: &[u8; 16], position: u64) -> [u8; 24] {
 /// How errors name a record of which no more is known.
 pub(crate) fn at(position: u64) -> String {
     format!("the entry at ledger position {position}")
-}
-
-/// A row that is sealed under the row key, with its own key as associated
-/// data.
-pub(crate) struct RowSeal(SealKey);
-
-impl RowSeal {
-    pub(crate) const fn new(key: SealKey) -> Self {
-        Self(key)
-    }
-
-    pub(crate) fn seal(&self, row: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        self.0.seal(row, plaintext, &mut rand::rng())
-    }
-
-    pub(crate) fn open(&self, row: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-        self.0.open(row, sealed).ok_or_else(|| Error::damaged(row_in_words(row), "it does not open"))
-    }
-
-    pub(crate) fn open_value<T: Decode<()>>(&self, row: &[u8], sealed: &[u8]) -> Result<T> {
-        let open = Zeroizing::new(self.open(row, sealed)?);
-        decode(&open).map_err(|problem| Error::damaged(row_in_words(row), problem))
-    }
-}
-
-fn row_in_words(row: &[u8]) -> String {
-    let what = match row.first() {
-        Some(b'T') => "a thing's state row",
-        Some(b'C') => "a thing's postings row",
-        Some(b'M') => "a tile of the ledger's tree",
-        Some(b'K') => "a row of KEK packets",
-        Some(b'P') => "a part of a payload",
-        Some(b'U' | b'V') => "a row of the log of changes",
-        Some(b'R' | b'X' | b'E') => "what is remembered of another node",
-        _ => "a row",
-    };
-    what.to_owned()
 }
 
 /// For fuzzing: reads bytes as a block, a record and a batch head. What is read

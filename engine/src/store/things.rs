@@ -14,8 +14,8 @@ use thingdb_format::ThingId;
 use super::Store;
 use super::index::{self, State};
 use super::schema;
-use crate::entry::record::Head;
 use crate::error::Result;
+use crate::heads::Head;
 use crate::storage::Direction;
 
 /// One thing in a listing.

@@ -11,15 +11,17 @@ mod links;
 mod report;
 mod scan;
 
+use std::ops::ControlFlow;
+
 use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::{Checkpoint, SignedCheckpoint, ThingId};
 
 pub use report::{OtherLedger, Problem, Report, Verdict};
 
-use crate::committer::Job;
-use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::progress::{self, Progress};
+use crate::replica::memory::Memory;
 use crate::storage::Batch;
 use crate::store::holes;
 
@@ -52,11 +54,11 @@ impl<'a> VerifyOptions<'a> {
         self
     }
 
-    /// Also against a checkpoint that was kept elsewhere: the text of the note
-    /// that [`Db::checkpoint`] gave. With [`VerifyOptions::thing`], the entries
-    /// of the thing are looked for in it; that none of them is missing only the
-    /// whole ledger shows. Of a node that is known here, [`Report::other`] says
-    /// whether its ledger up to there is here.
+    /// Also against a checkpoint that was kept elsewhere: the text of the note that
+    /// [`Db::checkpoint`](crate::Db::checkpoint) gave. With
+    /// [`VerifyOptions::thing`], the entries of the thing are looked for in it;
+    /// that none of them is missing only the whole ledger shows. Of a node that is
+    /// known here, [`Report::other`] says whether its ledger up to there is here.
     #[must_use]
     pub fn checkpoint(mut self, note: &str) -> Self {
         self.checkpoint = Some(note.into());
@@ -85,122 +87,98 @@ impl std::fmt::Debug for VerifyOptions<'_> {
     }
 }
 
-impl Db {
-    /// Verifies the ledger, or one thing, on all cores.
-    ///
-    /// What is wrong is in the report; an error means that verification itself
-    /// could not go on. Entries that are written while it runs are left out.
-    ///
-    /// ```
-    /// # let tmp = tempfile::tempdir()?;
-    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
-    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
-    /// use thingdb::VerifyOptions;
-    /// db.put("part-42", r#"{"temp":20.1}"#)?;
-    /// let kept_elsewhere = db.checkpoint()?.to_string();
-    /// db.put("part-42", r#"{"temp":21.4}"#)?;
-    ///
-    /// let report = db.verify(VerifyOptions::new().checkpoint(&kept_elsewhere))?;
-    /// assert!(report.is_ok(), "{:?}", report.problems);
-    /// assert_eq!(report.entries, 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if the checkpoint is no note or not signed by its node,
-    /// [`Error::OtherNode`] if that is not known here; [`Error::Cancelled`].
-    pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
-        let (kept, other) = match options.checkpoint.as_deref().map(|note| self.check_note(note)).transpose()? {
-            Some(Kept::Own(kept)) => (Some(kept), None),
-            Some(Kept::Other(name, kept)) => (None, Some((name, kept))),
-            None => (None, None),
-        };
-        let mut report = match &options.thing {
-            Some(thing) => links::thing(&self.store, &ThingId::new(thing)?, kept.as_ref(), options.is_wanted)?,
-            None => self.verify_ledger(kept, options.progress, options.is_wanted)?,
-        };
-        if let Some((name, kept)) = other {
-            self.compare_other(name, &kept, &mut report)?;
-        }
-        report.settle();
-        Ok(report)
+/// Verifies the ledger, or one thing, on all cores.
+pub(crate) fn verify(node: &Node, options: VerifyOptions<'_>) -> Result<Report> {
+    let (kept, other) = match options.checkpoint.as_deref().map(|note| check_note(node, note)).transpose()? {
+        Some(Kept::Own(kept)) => (Some(kept), None),
+        Some(Kept::Other(name, kept)) => (None, Some((name, kept))),
+        None => (None, None),
+    };
+    let mut report = match &options.thing {
+        Some(thing) => links::thing(&node.store, &ThingId::new(thing)?, kept.as_ref(), options.is_wanted)?,
+        None => verify_ledger(node, kept, options.progress, options.is_wanted)?,
+    };
+    if let Some((name, kept)) = other {
+        compare_other(node, name, &kept, &mut report)?;
     }
+    report.settle();
+    Ok(report)
+}
 
-    /// Holds a checkpoint of another node against what is here of its ledger.
-    fn compare_other(&self, name: String, kept: &Checkpoint, report: &mut Report) -> Result<()> {
-        let (origin, size) = (kept.origin, kept.size);
-        let remembered = self.remembered(&origin)?.checkpoint;
-        if remembered.is_some_and(|note| note.claimed().size == size && note.claimed().root != kept.root) {
-            let detail =
-                format!("{name} signed two ledgers of {size} entries: this checkpoint, and the one that it showed");
-            report.add(Problem::of_ledger(Verdict::RolledBack, detail));
-        }
-        let holds = self.is_ledger_of_other(kept)?;
-        report.other = Some(OtherLedger { origin, name, size, holds });
-        Ok(())
+/// Holds a checkpoint of another node against what is here of its ledger.
+fn compare_other(node: &Node, name: String, kept: &Checkpoint, report: &mut Report) -> Result<()> {
+    let (origin, size) = (kept.origin, kept.size);
+    let remembered = Memory(node).remembered(&origin)?.checkpoint;
+    if remembered.is_some_and(|note| note.claimed().size == size && note.claimed().root != kept.root) {
+        let detail =
+            format!("{name} signed two ledgers of {size} entries: this checkpoint, and the one that it showed");
+        report.add(Problem::of_ledger(Verdict::RolledBack, detail));
     }
+    let holds = is_ledger_of_other(node, kept)?;
+    report.other = Some(OtherLedger { origin, name, size, holds });
+    Ok(())
+}
 
-    /// Whether the first entries of the ledger, or else of those that the node
-    /// wrote itself, are those of its checkpoint: a node that takes in what one
-    /// other node wrote has that node's ledger in its order.
-    fn is_ledger_of_other(&self, kept: &Checkpoint) -> Result<bool> {
-        let size = self.store.size();
-        if kept.size > size {
-            return Ok(false);
-        }
-        if self.store.with_tree(|tree| tree.root_at(kept.size))? == kept.root {
-            return Ok(true);
-        }
-        let mut ids = Frontier::default();
-        let walked = self.each_record(0, size, |located| {
-            if located.header.origin == kept.origin && ids.size() < kept.size {
-                ids.push(merkle::leaf(&located.id));
-            }
-            Ok(())
-        });
-        match walked {
-            // What is lost is told of the ledger itself.
-            Err(problem) if holes::is_of_a_place(&problem) => return Ok(false),
-            walked => walked?,
-        }
-        Ok(ids.size() == kept.size && ids.root() == kept.root)
+/// Whether the first entries of the ledger, or else of those that the node
+/// wrote itself, are those of its checkpoint: a node that takes in what one
+/// other node wrote has that node's ledger in its order.
+fn is_ledger_of_other(node: &Node, kept: &Checkpoint) -> Result<bool> {
+    let size = node.store.size();
+    if kept.size > size {
+        return Ok(false);
     }
-
-    fn verify_ledger(
-        &self,
-        kept: Option<Checkpoint>,
-        progress: progress::Report<'_>,
-        is_wanted: progress::Wanted<'_>,
-    ) -> Result<Report> {
-        let mut checkpoints = Vec::new();
-        let mut report = Report::default();
-        match self.last_checkpoint() {
-            Ok(own) => checkpoints.extend(own.map(|note| (note.claimed().clone(), "the node's own last checkpoint"))),
-            Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
-        }
-        checkpoints.extend(kept.map(|kept| (kept, "the checkpoint")));
-        // What is in the tree may be on its way into the index: once the
-        // committer has answered another job, it is there.
-        let tree = self.store.tree();
-        let _ = self.committer.submit(&self.store, Job::Rows(Batch::new()));
-        links::ledger(&self.store, &tree, self.options.threads, checkpoints, (progress, is_wanted), report)
+    if node.store.with_tree(|tree| tree.root_at(kept.size))? == kept.root {
+        return Ok(true);
     }
+    let mut ids = Frontier::default();
+    let walked = holes::each_readable(&node.store, 0, size, |located| {
+        if located.header.origin == kept.origin && ids.size() < kept.size {
+            ids.push(merkle::leaf(&located.id));
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    match walked {
+        // What is lost is told of the ledger itnode.
+        Err(problem) if holes::is_of_a_place(&problem) => return Ok(false),
+        walked => drop(walked?),
+    }
+    Ok(ids.size() == kept.size && ids.root() == kept.root)
+}
 
-    /// A note that this node signed, with its key of now or one before, or that
-    /// another one signed that is known here.
-    fn check_note(&self, note: &str) -> Result<Kept> {
-        let note = SignedCheckpoint::parse(note)?;
-        let keyring = self.store.keyring();
-        let former = keyring.former_nodes().iter().map(|node| node.node_key);
-        let mut keys = std::iter::once(keyring.node_key().node_key()).chain(former);
-        let origin = note.claimed().origin;
-        if let Some(key) = keys.find(|key| key.origin() == origin) {
-            return Ok(Kept::Own(note.verify(&key)?.clone()));
-        }
-        match keyring.trust().origin(&origin) {
-            Some(known) => Ok(Kept::Other(known.name.clone(), note.verify(&known.key)?.clone())),
-            None => Err(Error::OtherNode { found: origin }),
-        }
+fn verify_ledger(
+    node: &Node,
+    kept: Option<Checkpoint>,
+    progress: progress::Report<'_>,
+    is_wanted: progress::Wanted<'_>,
+) -> Result<Report> {
+    let mut checkpoints = Vec::new();
+    let mut report = Report::default();
+    match node.last_checkpoint() {
+        Ok(own) => checkpoints.extend(own.map(|note| (note.claimed().clone(), "the node's own last checkpoint"))),
+        Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
+    }
+    checkpoints.extend(kept.map(|kept| (kept, "the checkpoint")));
+    // What is in the tree may be on its way into the index: once the
+    // committer has answered another job, it is there.
+    let tree = node.store.tree();
+    let _ = node.rows(Batch::new());
+    links::ledger(&node.store, &tree, node.threads, checkpoints, (progress, is_wanted), report)
+}
+
+/// A note that this node signed, with its key of now or one before, or that
+/// another one signed that is known here.
+fn check_note(node: &Node, note: &str) -> Result<Kept> {
+    let note = SignedCheckpoint::parse(note)?;
+    let keyring = node.store.keyring();
+    let former = keyring.former_nodes().iter().map(|node| node.node_key);
+    let mut keys = std::iter::once(keyring.node_key().node_key()).chain(former);
+    let origin = note.claimed().origin;
+    if let Some(key) = keys.find(|key| key.origin() == origin) {
+        return Ok(Kept::Own(note.verify(&key)?.clone()));
+    }
+    match keyring.trust().origin(&origin) {
+        Some(known) => Ok(Kept::Other(known.name.clone(), note.verify(&known.key)?.clone())),
+        None => Err(Error::OtherNode { found: origin }),
     }
 }
 

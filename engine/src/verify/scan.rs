@@ -368,7 +368,7 @@ fn content(
     }
     let Some(cek) = located.stored.cek() else { return (Verdict::Undecryptable, None) };
     match payload::open(&located.header, &cek, bytes) {
-        Ok(body) => (Verdict::Intact, prototype::check(store, &located.header.thing, &body)),
+        Ok(body) => (Verdict::Intact, prototype::check(&located.header.thing, &body, |key| store.verifier(key))),
         Err(problem) => {
             problems.push((Verdict::BadHash, problem.to_string()));
             (Verdict::Intact, None)

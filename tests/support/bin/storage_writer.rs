@@ -1,8 +1,9 @@
 //! Writes numbered commits into a storage until it is cut off.
 //!
-//! `storage_writer DIRECTORY COMMITS_PER_WAIT ORDERED [sled]` goes on behind the last commit
-//! that it finds and prints the number of each commit that it waited for. What
-//! commit `n` does depends on `n` alone, see `storage_script.rs`.
+//! `storage_writer DIRECTORY COMMITS_PER_WAIT ORDERED [sled|compact]` goes on behind the
+//! last commit that it finds and prints the number of each commit that it waited
+//! for. What commit `n` does depends on `n` alone, see `storage_script.rs`. With
+//! `compact` a second thread compacts the storage all the time.
 
 #[path = "../storage_script.rs"]
 mod storage_script;
@@ -22,10 +23,17 @@ fn main() {
     let ordered = ordered.parse().expect("true or false");
     let commits_per_wait: u64 = commits_per_wait.parse().expect("a number");
     let directory = Path::new(directory);
-    if alone.is_empty() {
+    let is_compacted = alone == ["compact"];
+    if alone.is_empty() || is_compacted {
         let mut options = storage_script::options();
         options.ordered_writes = ordered;
-        write(&JournaledStorage::open(directory, options).expect("open"), commits_per_wait)
+        let storage = JournaledStorage::open(directory, options).expect("open");
+        std::thread::scope(|threads| {
+            if is_compacted {
+                threads.spawn(|| while storage.compact().is_ok() {});
+            }
+            write(&storage, commits_per_wait)
+        })
     } else {
         let mut options = storage_script::sled_options();
         options.ordered_writes = ordered;

@@ -10,13 +10,14 @@ use super::global::Global;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
 use crate::console::output::{Format, Output};
-use crate::console::passphrase::{self, ATTEMPTS, Question, Secret, Sources};
+use crate::console::passphrase::{self, ATTEMPTS, Secret, Sources};
 use crate::console::progress::{Meter, Progress};
-use crate::console::{Console, environment};
+use crate::console::question::Question;
+use crate::console::{Console, Form, environment};
 use crate::error::{Exit, Failure, Outcome};
 use crate::local::Client;
-use crate::reader::Source;
 use crate::reader::database::Database;
+use crate::reader::source::Source;
 use crate::text::quoted_path;
 
 /// What [`Context::did`] notes of a command that changes a setting.
@@ -131,6 +132,11 @@ impl Context {
         self.global.db.as_deref().filter(|_| self.global.is_db_named)
     }
 
+    /// Whether nothing may be written in the directory of the database.
+    pub(crate) const fn is_read_only(&self) -> bool {
+        self.global.read_only
+    }
+
     /// Whether the command runs in the server that holds the database.
     pub(crate) const fn is_in_server(&self) -> bool {
         self.held.is_some()
@@ -177,9 +183,14 @@ impl Context {
 
     /// Opens a database or backup to read only, beside whoever has it open.
     pub(crate) fn open_to_read(&self, dir: &Path) -> Outcome<Db> {
+        self.open_there(dir, true)
+    }
+
+    /// Opens another database than the one that was named.
+    pub(crate) fn open_there(&self, dir: &Path, read_only: bool) -> Outcome<Db> {
         reachable(dir)?;
         require_database(dir)?;
-        let options = Options::new().read_only(true);
+        let options = Options::new().read_only(read_only);
         self.unlock(dir, &options).map_err(|failure| locate(failure, dir))
     }
 
@@ -194,7 +205,7 @@ impl Context {
 
     /// Has another passphrase read than the one that opens the database.
     pub(crate) fn ask(&self, question: &Question) -> Outcome<Passphrase> {
-        self.console.answer(&self.sources, question).map(passphrase::passphrase)
+        self.sources.ask(question).map(passphrase::passphrase)
     }
 
     /// Starts to show the progress of an operation.
@@ -333,8 +344,16 @@ fn say(console: &Console, warning: &Warning) {
     }
 }
 
+/// The console, talking JSON where a format that is JSON was asked for by name.
+pub(crate) fn speaking(console: Console, chosen: Option<Format>) -> Console {
+    // What the variable says that means nothing is told by the command.
+    let chosen = chosen.or_else(|| format_of_environment(&console).ok().flatten());
+    let is_json = matches!(chosen, Some(Format::Json | Format::Ndjson));
+    console.speaking(if is_json { Form::Json } else { Form::Text })
+}
+
 /// The format that the environment asks for.
-pub(crate) fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
+fn format_of_environment(console: &Console) -> Outcome<Option<Format>> {
     use clap::ValueEnum;
     match console.variable("THINGDB_FORMAT").map(std::ffi::OsString::into_string) {
         Some(Ok(text)) => Format::from_str(&text, true)

@@ -11,7 +11,7 @@ use crate::client::address::Address;
 use crate::client::can_be_token;
 use crate::console::{Console, passphrase};
 use crate::error::{Failure, Outcome};
-use crate::reader::{Pin, Server};
+use crate::reader::server::{Pin, Server};
 use crate::text::{after_mark, quoted};
 
 /// The commands that have [`RemoteArgs`].

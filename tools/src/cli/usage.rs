@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::error::ErrorKind;
 
-use super::{remote, speaking};
+use super::context::speaking;
+use super::remote;
 use crate::console::output::Format;
 use crate::console::pager::Pager;
-use crate::console::talk::Form;
-use crate::console::{self, Color, Console};
+use crate::console::{self, Color, Console, Form};
 use crate::error::{Exit, Failure};
 
 /// Says it, and gives the exit code.

@@ -10,19 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::args::Cli;
-use super::{ended, run_here, run_there, server};
+use super::run::{ended, run_here, run_there, server};
 use crate::console::{Console, interrupt};
 use crate::error::{Exit, Failure, Outcome};
 use crate::local::SERVER_GONE;
 
 /// How often it is looked whether the server is there again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// What a watch ends with in a server that ends. The command that waits for it
-/// says why, and goes on.
-pub(super) fn server_ends() -> Failure {
-    Failure::new(Exit::Locked, "", "")
-}
 
 /// Runs a command that watches, until somebody wants it to end.
 pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
@@ -43,7 +37,7 @@ pub(super) fn run(args: &[OsString], cli: Cli, console: &Console) -> ExitCode {
                 }
                 run_there(client, again.global, console, args)
             }
-            Ok(None) if was_in_server => Err(server_ends()),
+            Ok(None) if was_in_server => Err(Failure::server_ends()),
             Ok(None) => return ended(run_here(again, console, args), console),
             Err(failure) => Err(failure),
         };

@@ -15,12 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustls::ClientConfig;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use ureq::http::{HeaderMap, HeaderValue, Request, Response, Version};
+use ureq::http::{HeaderValue, Request, Response, Version};
 use ureq::{Agent, BodyReader, SendBody};
 use zeroize::Zeroizing;
 
 use super::address::Address;
 use super::fault::{Fault, Outcome};
+use super::head::Head;
 use super::pace::{Pace, Traffic};
 use super::pipe::{Outlet, pipe};
 use super::question::Question;
@@ -39,21 +40,6 @@ pub(super) enum Body<'a> {
 
 /// Makes a body by writing it.
 pub(crate) type Make<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + Send + 'a;
-
-/// The head of an answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    /// The status.
-    pub(crate) status: u16,
-    headers: HeaderMap,
-}
-
-impl Head {
-    /// The value of a header, by its name in small letters.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
 
 /// A server, and the connection to it, which is used for one request after the
 /// other.

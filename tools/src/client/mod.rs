@@ -12,6 +12,7 @@
 
 pub(crate) mod address;
 pub(crate) mod fault;
+mod head;
 mod http;
 mod link;
 pub(crate) mod pace;
@@ -39,7 +40,8 @@ use refusal::Refusal;
 
 use crate::foreign;
 
-pub(crate) use http::{Head, Make};
+pub(crate) use head::Head;
+pub(crate) use http::Make;
 
 /// Longest description of a problem.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;

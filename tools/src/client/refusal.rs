@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::http::Head;
+use super::head::Head;
 use crate::foreign;
 
 /// Characters of what a server says that are told.

@@ -8,20 +8,24 @@
 pub(crate) mod channel;
 pub(crate) mod confirm;
 pub(crate) mod environment;
+pub(crate) mod host;
 pub(crate) mod interrupt;
 pub(crate) mod output;
 pub(crate) mod pager;
 pub(crate) mod passphrase;
 pub(crate) mod progress;
+pub(crate) mod question;
 pub(crate) mod replace;
 pub(crate) mod secret;
-pub(crate) mod spool;
+mod shown;
+mod spool;
+pub(crate) mod spooling;
 pub(crate) mod talk;
 pub(crate) mod times;
 pub(crate) mod whereabouts;
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -31,39 +35,22 @@ use zeroize::Zeroizing;
 
 use crate::error::{Failure, Outcome};
 use channel::Channel;
-use passphrase::{Question, Sources};
-use progress::Shown;
+use host::Process;
+use question::{Answer, Question};
 use replace::{Manner, Place, Replacement};
-use talk::Form;
+use shown::Shown;
 use whereabouts::Whereabouts;
 
-/// How a file is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// To read what is there.
-    Read,
-    /// To write at its end; it is made if it is not there.
-    Append,
-}
+pub(crate) use host::{Access, Host, Patience};
 
-/// Who a command works for: this process, or a client.
-pub(crate) trait Host: Send + Sync {
-    /// A variable of the environment.
-    fn variable(&self, name: &str) -> Option<OsString>;
-    /// A path as this process can use it.
-    fn path(&self, path: &Path) -> PathBuf;
-    /// Opens a file.
-    fn open(&self, path: &Path, access: Access) -> io::Result<Channel>;
-    /// Starts to write what will be at `path`.
-    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place>;
-    /// Has a passphrase read that is not the one that opens the database.
-    fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>>;
-    /// From here on, or no longer, a signal only asks the command to stop.
-    fn be_patient(&self, patient: bool);
-    /// Whether somebody asked the command to stop.
-    fn is_interrupted(&self) -> bool;
-    /// Whether that is because the server ends in which the command runs.
-    fn is_server_ending(&self) -> bool;
+/// How a command talks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// When to use colours.
@@ -303,15 +290,15 @@ impl Console {
         file.end()
     }
 
-    /// Has a passphrase read that is not the one that opens the database.
-    pub(crate) fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
-        self.host.answer(sources, question)
+    /// Has a passphrase read that is not the one that opens the database; `here`
+    /// reads it in this process.
+    pub(crate) fn answer(&self, question: &Question, here: &dyn Fn() -> Answer) -> Answer {
+        self.host.answer(question, here)
     }
 
     /// While the result lives, a signal only asks the command to stop.
     pub(crate) fn patience(&self) -> Patience {
-        self.host.be_patient(true);
-        Patience(Arc::clone(&self.host))
+        Patience::begin(&self.host)
     }
 
     /// Whether somebody asked the command to stop.
@@ -329,15 +316,6 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// While it is there, a signal only asks.
-pub(crate) struct Patience(Arc<dyn Host>);
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        self.0.be_patient(false);
-    }
-}
-
 /// Where this process has colours: as `--color` says, else as `NO_COLOR`,
 /// `CLICOLOR_FORCE` and the terminals do.
 pub(crate) fn colours(color: Color) -> Colours {
@@ -349,47 +327,5 @@ pub(crate) fn colours(color: Color) -> Colours {
             talk: is_wanted(anstream::AutoStream::choice(&io::stderr())),
             data: is_wanted(anstream::AutoStream::choice(&io::stdout())),
         },
-    }
-}
-
-/// This process.
-pub(crate) struct Process;
-
-impl Host for Process {
-    fn variable(&self, name: &str) -> Option<OsString> {
-        environment::variable(name)
-    }
-
-    fn path(&self, path: &Path) -> PathBuf {
-        path.to_owned()
-    }
-
-    fn open(&self, path: &Path, access: Access) -> io::Result<Channel> {
-        let mut options = OpenOptions::new();
-        match access {
-            Access::Read => options.read(true),
-            Access::Append => options.read(true).append(true).create(true),
-        };
-        options.open(path).map(Channel::own).map_err(|problem| environment::with_working_directory(path, problem))
-    }
-
-    fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
-        replace::beside(path, manner).map_err(|problem| environment::with_working_directory(path, problem))
-    }
-
-    fn answer(&self, sources: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
-        sources.answer(question)
-    }
-
-    fn be_patient(&self, patient: bool) {
-        interrupt::be_patient(patient);
-    }
-
-    fn is_interrupted(&self) -> bool {
-        interrupt::is_requested()
-    }
-
-    fn is_server_ending(&self) -> bool {
-        false
     }
 }

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use thingdb::{Passphrase, RecoveryKey};
 use zeroize::Zeroizing;
 
-use super::{Access, Console};
+use super::Console;
+use super::host::Access;
+use super::question::{Answer, Purpose, Question};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{self, quoted};
 
@@ -85,38 +87,6 @@ pub(crate) struct Sources {
     console: Console,
 }
 
-/// Another passphrase than the one that opens the database.
-#[derive(Clone, Debug)]
-pub(crate) struct Question {
-    /// What it is for.
-    pub(crate) purpose: Purpose,
-    /// A file that holds it.
-    pub(crate) file: Option<PathBuf>,
-    /// A descriptor that it is read from.
-    pub(crate) descriptor: Option<u32>,
-    /// What it opens, as a person is told.
-    pub(crate) what: PathBuf,
-}
-
-impl Question {
-    /// The passphrase of an archive.
-    pub(crate) fn archive(file: &str) -> Self {
-        Self { purpose: Purpose::Archive, file: Some(file.into()), descriptor: None, what: PathBuf::new() }
-    }
-}
-
-/// What a passphrase is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It replaces the one of the database.
-    Replace,
-    /// It is that of a prototype's directory. It is an old one: any length will
-    /// do.
-    Prototype,
-    /// It is that of an archive, and always in a file.
-    Archive,
-}
-
 #[derive(Debug)]
 enum Place {
     File(PathBuf),
@@ -169,9 +139,15 @@ impl Sources {
         }
     }
 
+    /// The passphrase that a question asks for, from whoever the command works
+    /// for.
+    pub(crate) fn ask(&self, question: &Question) -> Answer {
+        self.console.answer(question, &|| self.answer(question))
+    }
+
     /// The passphrase that a question asks for: from a file, a descriptor or
     /// the terminal of this process.
-    pub(crate) fn answer(&self, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
+    pub(crate) fn answer(&self, question: &Question) -> Answer {
         let place = question.file.clone().map(Place::File);
         let given = place.or_else(|| question.descriptor.map(Place::Descriptor)).map(|place| self.read(&place));
         let what = question.what.display();

@@ -1,7 +1,7 @@
 //! Progress of long work: a bar on a terminal, lines of JSON on request.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -28,25 +28,6 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// From this width on there is room for a bar and for numbers.
 const BAR_COLUMNS: u16 = 64;
-
-/// The bar that is on the terminal, so that what is said does not run into it.
-#[derive(Clone, Default)]
-pub(crate) struct Shown(Arc<Mutex<Option<ProgressBar>>>);
-
-impl Shown {
-    /// Runs `body` while the bar is not there.
-    pub(crate) fn aside(&self, body: impl FnOnce()) {
-        let bar = self.lock().clone();
-        match bar {
-            Some(bar) => bar.suspend(body),
-            None => body(),
-        }
-    }
-
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The progress of one command. Its bar goes with it, however the command ends.
 pub(crate) struct Meter {

@@ -14,16 +14,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::os::unix::fs::FileExt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use zeroize::Zeroizing;
-
-use super::Console;
-use super::channel::Channel;
 
 /// What is kept and written together.
 const PIECE_BYTES: usize = 64 << 10;
@@ -41,49 +37,6 @@ struct Bounds {
 }
 
 const BOUNDS: Bounds = Bounds { memory: 4 << 20, disk: 256 << 20 };
-
-/// The writing of what a command says, until all of it is written.
-pub(crate) struct Spooling {
-    spool: Arc<Spool>,
-    thread: JoinHandle<()>,
-}
-
-impl Spooling {
-    /// The console with a stdout that never waits, if its reader could make it
-    /// wait. What is said on stderr keeps its place where both are one pipe.
-    pub(crate) fn between(console: &Console) -> (Console, Option<Self>) {
-        let (stdout, stderr) = (console.stdout(), console.stderr());
-        let Some(pipe) = identity(&stdout) else { return (console.clone(), None) };
-        let spool = Arc::new(Spool::new(BOUNDS));
-        let (inside, out) = (Arc::clone(&spool), stdout.clone());
-        // Without a thread the command waits for its reader.
-        let spawned = thread::Builder::new().name("output".into()).spawn(move || inside.write_out(out));
-        let Ok(thread) = spawned else { return (console.clone(), None) };
-        let is_one = identity(&stderr) == Some(pipe);
-        let mut spooled = console.clone().with_stdout(stdout.spooled(Arc::clone(&spool)));
-        if is_one {
-            spooled = spooled.with_stderr(stderr.spooled(Arc::clone(&spool)));
-        }
-        (spooled, Some(Self { spool, thread }))
-    }
-
-    /// Waits until the reader has taken everything.
-    pub(crate) fn end(self) -> io::Result<()> {
-        self.spool.lock().is_ended = true;
-        self.spool.changed.notify_all();
-        if self.thread.join().is_err() {
-            return Err(io::Error::other("the thread that writes broke off"));
-        }
-        self.spool.lock().failure.map_or(Ok(()), |failure| Err(failure.error()))
-    }
-}
-
-/// Which pipe or socket a channel is, if it is one.
-fn identity(channel: &Channel) -> Option<(u64, u64)> {
-    let found = channel.file().metadata().ok()?;
-    let kind = found.file_type();
-    (kind.is_fifo() || kind.is_socket()).then(|| (found.dev(), found.ino()))
-}
 
 /// What waits to be written.
 #[derive(Debug)]
@@ -135,9 +88,26 @@ impl WriteFailure {
     }
 }
 
+impl Default for Spool {
+    fn default() -> Self {
+        Self::new(BOUNDS)
+    }
+}
+
 impl Spool {
     fn new(bounds: Bounds) -> Self {
         Self { bounds, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.lock().is_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Why not everything was written, if something was not.
+    pub(super) fn failed(&self) -> io::Result<()> {
+        self.lock().failure.map_or(Ok(()), |failure| Err(failure.error()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,7 +146,7 @@ impl Spool {
     }
 
     /// Writes everything, to the end or to the first error.
-    fn write_out(&self, mut out: impl Write) {
+    pub(super) fn write_out(&self, mut out: impl Write) {
         loop {
             let mut state = self.lock();
             let piece = loop {
@@ -297,6 +267,7 @@ fn nonce(number: u64) -> Nonce<<Aes256Gcm as aes_gcm::AeadCore>::NonceSize> {
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+    use std::thread;
 
     use super::*;
 
@@ -326,8 +297,7 @@ mod tests {
                 scope.spawn(|| spool.write_out(writer));
                 scope.spawn(|| {
                     all.chunks(size).for_each(|part| filled(&spool, part).unwrap());
-                    spool.lock().is_ended = true;
-                    spool.changed.notify_all();
+                    spool.end();
                 });
                 let mut found = Vec::new();
                 let mut part = vec![0; read_size];

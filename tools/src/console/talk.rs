@@ -9,9 +9,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::Console;
 use super::output::folded;
 use super::whereabouts::Whereabouts;
+use super::{Console, Form};
 use crate::error::{Failure, Remark};
 use crate::text::{harmless_json, printable};
 
@@ -19,16 +19,6 @@ const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
-
-/// How a command talks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// A JSON object a line.
-    Json,
-}
 
 /// The members of errors and warnings; `docs/cli.md` lists them.
 #[derive(Serialize)]

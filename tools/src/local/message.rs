@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Frame, malformed};
-use crate::console::passphrase::{Purpose, Question};
+use crate::console::question::{Purpose, Question};
 use crate::console::replace::Manner;
 use crate::console::{Access, Colours};
 use crate::error::Failure;

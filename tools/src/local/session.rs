@@ -14,16 +14,15 @@ use std::thread;
 use std::time::Duration;
 
 use thingdb::Db;
-use zeroize::Zeroizing;
 
 use super::message::{Command, Greeting, Message};
 use super::socket;
 use super::wire::{self, malformed};
 use crate::console::channel::{Channel, Leash};
-use crate::console::passphrase::{Question, Sources};
+use crate::console::question::{Answer, Question};
 use crate::console::replace::{Manner, Pending, Place};
 use crate::console::{Access, Console, Host};
-use crate::error::{Exit, Failure, Outcome};
+use crate::error::{Exit, Failure};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -234,7 +233,7 @@ impl Host for Remote {
         Ok(Place { out, pending: is_pending.then(beside) })
     }
 
-    fn answer(&self, _: &Sources, question: &Question) -> Outcome<Zeroizing<Vec<u8>>> {
+    fn answer(&self, question: &Question, _: &dyn Fn() -> Answer) -> Answer {
         let gone = |problem: io::Error| Failure::file("the client", &problem);
         match self.0.ask(&Message::Ask(question.clone())).map_err(gone)? {
             Message::Answer(secret) => Ok(secret),

@@ -6,7 +6,8 @@ use crate::console::Console;
 use crate::console::talk::Warning;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{printable, quoted};
-use crate::view::entry::{Entry, State};
+use crate::view::details::State;
+use crate::view::entry::Entry;
 use crate::view::fork::{EndJson, ForkJson};
 use crate::view::{id, when};
 

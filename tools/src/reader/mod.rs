@@ -8,13 +8,13 @@ mod grown;
 pub(crate) mod heads;
 mod here;
 mod pages;
-mod server;
+pub(crate) mod server;
+pub(crate) mod source;
 pub(crate) mod step;
 mod stream;
 pub(crate) mod unreadable;
 
 use std::io::Write;
-use std::ops::Deref;
 
 use thingdb::{EntryId, Passphrase, SignedCheckpoint, ThingInfo, Time};
 
@@ -23,9 +23,6 @@ use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
 use crate::view::span::Span;
-use database::Database;
-
-pub(crate) use server::{Pin, Server};
 
 /// Entries, one after the other.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
@@ -138,33 +135,4 @@ pub(crate) trait Reader {
         out: &mut dyn Write,
         tell: &mut dyn FnMut(u64, u64, u64),
     ) -> Outcome<Exported>;
-}
-
-/// What a command reads.
-pub(crate) enum Source {
-    /// A database that is open here.
-    Here(Database),
-    /// A server.
-    There(Box<Server>),
-}
-
-impl Source {
-    /// Ends reading: what a checkpoint may have written is durable.
-    pub(crate) fn close(self) -> Outcome {
-        match self {
-            Self::Here(db) => Ok(db.close()?),
-            Self::There(_) => Ok(()),
-        }
-    }
-}
-
-impl Deref for Source {
-    type Target = dyn Reader;
-
-    fn deref(&self) -> &(dyn Reader + 'static) {
-        match self {
-            Self::Here(db) => &**db,
-            Self::There(server) => &**server,
-        }
-    }
 }

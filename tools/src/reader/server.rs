@@ -365,9 +365,9 @@ impl Reader for Server {
     fn history(&self, thing: &str, part: Part) -> Outcome<Option<Entries<'_>>> {
         let Some(first) = self.page(thing, &part, None)? else { return Ok(None) };
         let thing = thing.to_owned();
-        let pages = Pages::new(self, first, move |cursor| {
-            self.page(&thing, &part, Some(cursor))?.ok_or_else(|| self.bad("a thing that went away"))
-        });
+        let fetch =
+            move |cursor| self.page(&thing, &part, Some(cursor))?.ok_or_else(|| self.bad("a thing that went away"));
+        let pages = Pages::new(first, fetch, |why| self.bad(why));
         let entry = |told: Outcome<Told>| told.map(|told| Entry::Told(Box::new(told)));
         Ok(Some(Box::new(pages.take(part.most).map(entry))))
     }
@@ -375,10 +375,10 @@ impl Reader for Server {
     fn things(&self, listing: Listing<'_>) -> Outcome<Things<'_>> {
         let (prefix, most) = (listing.prefix.to_owned(), listing.most);
         let first = self.thing_page(listing, listing.after)?;
-        let pages = Pages::new(self, first, move |after: String| {
+        let fetch = move |after: String| {
             self.thing_page(Listing { prefix: &prefix, after: None, retired: true, most }, Some(&after))
-        });
-        Ok(Box::new(pages.take(most)))
+        };
+        Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why)).take(most)))
     }
 
     fn similar(&self, thing: &str) -> Outcome<Vec<String>> {
@@ -439,7 +439,8 @@ impl Reader for Server {
             return Ok(Box::new(forks.into_iter().map(Ok)));
         }
         let first = self.fork_page(None)?;
-        Ok(Box::new(Pages::new(self, first, |after: String| self.fork_page(Some(&after)))))
+        let fetch = |after: String| self.fork_page(Some(&after));
+        Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why))))
     }
 
     fn export(

@@ -15,12 +15,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 use super::config::Limits;
-use super::flow::Flow;
+use super::encoding;
+use super::flow::{Flow, drain};
 use super::node::{Node, Share};
 use super::places::{Place, Scarce};
 use super::problem::Problem;
 use super::query::Query;
-use super::{encoding, guard, pipe};
 use crate::bytes::compress::{self, Compression};
 use crate::view::id;
 
@@ -159,7 +159,7 @@ impl Call {
         if self.bearer.as_ref().is_none_or(|bearer| bearer.holds(&self.node.db)) {
             return Ok(());
         }
-        Err(guard::refused(&TokenRefusal::Unknown))
+        Err(Problem::refused(&TokenRefusal::Unknown))
     }
 
     /// Takes the body, to be read. What nobody takes is read and thrown away.
@@ -258,7 +258,7 @@ async fn collect(mut body: Body, most: u64, limits: &Limits) -> Result<Vec<u8>, 
         bytes.extend_from_slice(&piece);
         if bytes.len() as u64 > most {
             drop(bytes);
-            pipe::drain(body).await;
+            drain(body).await;
             return Err(too_large(most));
         }
     }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, TEXT};
 use super::problem::Problem;
-use super::routes::MAX_NUMBER;
+use super::route::MAX_NUMBER;
 
 /// A checkpoint.
 #[derive(Serialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! The OpenAPI description, made from the table of routes and from the types
 //! that are sent.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use axum::http::Method;
 use utoipa::ToSchema;
@@ -16,18 +16,20 @@ use utoipa::openapi::{
     ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder,
 };
 
-use super::call::{Answer, Call, answer};
+use super::call::{Answer, answer};
 use super::checkpoint::Checkpoint;
 use super::encoding::JSON;
 use super::have::Missing;
 use super::info::Info;
 use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
-use super::routes::{self, Content, Id, Kind, Needs, Parameter, Route, Shape};
+use super::route::{Content, Id, Kind, Needs, Parameter, Route, Shape};
 use crate::sync::wire;
 use crate::view::counts::Counts;
 use crate::view::fork::ForkJson;
 use crate::view::id::MIN_DIGITS;
-use crate::view::record::{AllJson, EntryJson, ImportedJson, ReceiptJson, ThingJson};
+use crate::view::imported::ImportedJson;
+use crate::view::record::{AllJson, EntryJson, ReceiptJson};
+use crate::view::thing::ThingJson;
 
 /// The name of the way to show a token.
 const TOKEN: &str = "token";
@@ -38,20 +40,19 @@ const ALWAYS: [u16; 2] = [500, 503];
 /// Problems of routes that need a token.
 const WITH_TOKEN: [u16; 2] = [401, 429];
 
-/// The description as it is sent.
-pub(crate) async fn answer_with(_: Call) -> Answer {
-    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| describe().to_json().ok());
-    match TEXT.as_ref() {
+/// The description of all `routes`, as it is sent. It is made once.
+pub(crate) fn answer_with<R: Iterator<Item = &'static Route>>(routes: impl FnOnce() -> R) -> Answer {
+    static TEXT: OnceLock<Option<String>> = OnceLock::new();
+    match TEXT.get_or_init(|| describe(routes()).to_json().ok()) {
         Some(text) => Ok(answer(JSON, text.as_str())),
         None => Err(Problem::unexpected("the description has no JSON")),
     }
 }
 
-/// The description.
-pub(crate) fn describe() -> OpenApi {
+fn describe(routes: impl Iterator<Item = &'static Route>) -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut by_path: Vec<(&str, PathItemBuilder)> = Vec::new();
-    for route in routes::all() {
+    for route in routes {
         let method = if route.method == Method::POST { HttpMethod::Post } else { HttpMethod::Get };
         let item = match by_path.iter().position(|(path, _)| *path == route.path) {
             Some(at) => by_path.swap_remove(at).1,
@@ -225,9 +226,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::server::routes;
 
     fn described() -> Value {
-        serde_json::from_str(&describe().to_json().unwrap()).unwrap()
+        serde_json::from_str(&describe(routes::all()).to_json().unwrap()).unwrap()
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::call::{Answer, Call, header_value, json};
 use super::encoding::{self, JSON};
 use super::problem::Problem;
 use super::things::{Tags, etags, no_thing};
-use crate::view::entry::{Entry, State};
-use crate::view::record::{AllJson, EntryJson, ReceiptJson, WholeJson};
+use crate::view::details::{State, WholeJson};
+use crate::view::entry::Entry;
+use crate::view::record::{AllJson, EntryJson, ReceiptJson};
 
 /// Most entries that are named where an abbreviated id names several.
 const MAX_CANDIDATES: usize = 8;

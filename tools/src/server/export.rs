@@ -17,7 +17,7 @@ use super::node::Node;
 use super::pipe::{self, PIECE_BYTES, Sink};
 use super::places::Scarce;
 use super::problem::Problem;
-use super::routes::{MAX_NUMBER, MAX_WAIT};
+use super::route::{MAX_NUMBER, MAX_WAIT};
 use crate::bytes::compress::Compressor;
 
 /// What to give to `since` the next time.

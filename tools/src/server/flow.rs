@@ -1,7 +1,12 @@
-//! How fast a body must move. A client that sends or takes a byte now and then
-//! would otherwise hold its place for ever.
+//! How a body must move, and what is read of one that nobody wants. A client
+//! that sends or takes a byte now and then would otherwise hold its place for
+//! ever.
 
 use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
 
 use super::config::Limits;
 
@@ -34,6 +39,26 @@ impl Flow {
         let left = self.left.saturating_sub(waited).saturating_add(Duration::from_nanos(nanos));
         self.left = left.min(self.most);
     }
+}
+
+/// What is read of a body that nobody wants.
+const DRAINED_BYTES: usize = 16 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(1);
+
+/// Reads what is left of a body, within bounds: who is still sending would
+/// otherwise see the connection break instead of the answer.
+pub(crate) async fn drain(mut body: Body) {
+    let read = async {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // What was not read in time is not wanted.
+    let _ = tokio::time::timeout(DRAINED_FOR, read).await;
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::call::Bearer;
 use super::node::{Client, Node, Turn};
 use super::problem::Problem;
-use super::routes::Needs;
+use super::route::Needs;
 
 /// Lets a request through, or says why not. Whoever is not known here learns
 /// nothing but that.
@@ -47,35 +47,22 @@ fn known(node: &Node, headers: &HeaderMap) -> Result<(Token, Zeroizing<String>),
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         let detail = "this needs a token: Authorization: Bearer tdb_…";
-        return Err(unknown(detail, "Bearer realm=\"thingdb\""));
+        return Err(Problem::no_token(detail));
     };
     let text = value.to_str().ok().and_then(|text| {
         let (scheme, token) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(token.trim().to_owned()))
     });
     let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Err(unknown("the header is not Authorization: Bearer TOKEN", INVALID));
+        return Err(Problem::bad_token("the header is not Authorization: Bearer TOKEN"));
     };
     match node.db.check_token(&text) {
         Ok(token) => Ok((token, text)),
         Err(TokenRefusal::Malformed) => {
-            Err(unknown("the token is not complete or was mistyped", INVALID).hint("copy it again, all of it"))
+            Err(Problem::bad_token("the token is not complete or was mistyped").hint("copy it again, all of it"))
         }
         // Whether a token was ever known here is nobody's business but that of
         // who once had it: an expired one says so, a removed one does not.
-        Err(refusal) => Err(refused(&refusal)),
+        Err(refusal) => Err(Problem::refused(&refusal)),
     }
-}
-
-/// A token that does not hold, or no longer.
-pub(super) fn refused(refusal: &TokenRefusal) -> Problem {
-    unknown(refusal.to_string(), INVALID)
-}
-
-const INVALID: &str = "Bearer realm=\"thingdb\", error=\"invalid_token\"";
-
-fn unknown(detail: impl Into<String>, challenge: &'static str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "token-refused", detail)
-        .hint("thingdb token new --name NAME --scope read")
-        .header(header::WWW_AUTHENTICATE, challenge)
 }

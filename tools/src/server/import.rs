@@ -19,7 +19,7 @@ use super::problem::{Problem, ProblemJson};
 use super::room::Room;
 use super::stream::{Form, MEDIA_TYPES};
 use crate::bytes::compress::{self, Compression};
-use crate::view::record::{ImportedJson, RefusalJson};
+use crate::view::imported::{ImportedJson, RefusalJson};
 
 /// Bytes of refusals that wait for the client to read them. A client that
 /// sends everything before it reads must not bring the import to a halt, so

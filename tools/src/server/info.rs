@@ -77,7 +77,7 @@ pub(crate) async fn info(call: Call) -> Answer {
         line_bytes: thingdb::format::line::MAX_LINE_BYTES as u64,
         stream_bytes: limits.stream_bytes,
         requests_per_second: limits.rate,
-        page: super::routes::MAX_PAGE,
+        page: super::route::MAX_PAGE,
     };
     call.run(|db| {
         let card = db.card()?;

@@ -31,6 +31,7 @@ mod places;
 mod problem;
 mod query;
 mod room;
+mod route;
 mod router;
 mod routes;
 pub(crate) mod shutdown;

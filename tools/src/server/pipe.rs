@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -16,7 +16,7 @@ use thingdb::Db;
 use tokio::sync::mpsc;
 
 use super::call::{Bearer, Call};
-use super::flow::Flow;
+use super::flow::{Flow, drain};
 use super::node::Node;
 use super::places::Place;
 use super::problem::Problem;
@@ -86,26 +86,6 @@ pub(crate) fn source(node: &Arc<Node>, body: Body, bearer: Option<Bearer>) -> (S
     };
     tokio::spawn(pump(Arc::clone(node), body, sender, ending.clone()));
     (source, ending)
-}
-
-/// What is read of a body that nobody wants.
-const DRAINED_BYTES: usize = 16 << 20;
-const DRAINED_FOR: Duration = Duration::from_secs(1);
-
-/// Reads what is left of a body, within bounds: who is still sending would
-/// otherwise see the connection break instead of the answer.
-pub(crate) async fn drain(mut body: Body) {
-    let read = async {
-        let mut left = DRAINED_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    };
-    // What was not read in time is not wanted.
-    let _ = tokio::time::timeout(DRAINED_FOR, read).await;
 }
 
 async fn pump(node: Arc<Node>, mut body: Body, pieces: mpsc::Sender<Bytes>, ending: Ending) {

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
+use thingdb::TokenRefusal;
 use utoipa::ToSchema;
 
 use crate::error::{Failure, NEWER_VERSION};
-use crate::view::record::HeadJson;
+use crate::view::thing::HeadJson;
 
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -125,6 +126,27 @@ impl Problem {
     pub(crate) fn unexpected(cause: impl Into<String>) -> Self {
         let detail = "something unexpected; the server's log tells more under the request id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", detail).cause(cause)
+    }
+
+    /// There is no token, where one is needed.
+    pub(crate) fn no_token(detail: impl Into<String>) -> Self {
+        Self::unauthorized(detail, "Bearer realm=\"thingdb\"")
+    }
+
+    /// The token is none that holds.
+    pub(crate) fn bad_token(detail: impl Into<String>) -> Self {
+        Self::unauthorized(detail, "Bearer realm=\"thingdb\", error=\"invalid_token\"")
+    }
+
+    /// The token does not hold, or no longer.
+    pub(crate) fn refused(refusal: &TokenRefusal) -> Self {
+        Self::bad_token(refusal.to_string())
+    }
+
+    fn unauthorized(detail: impl Into<String>, challenge: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "token-refused", detail)
+            .hint("thingdb token new --name NAME --scope read")
+            .header(header::WWW_AUTHENTICATE, challenge)
     }
 
     /// Adds what helps.

@@ -9,19 +9,22 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 use futures_util::FutureExt;
 use percent_encoding::utf8_percent_encode;
+use tokio::sync::OwnedSemaphorePermit;
 use tower_http::compression::CompressionLayer;
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Bearer, Call};
+use super::flow::drain;
 use super::node::{Node, Turn};
 use super::problem::Problem;
 use super::query::Query;
-use super::routes::{self, Needs, Route};
+use super::route::{Needs, Route};
 use super::things::PLAIN;
-use super::{guard, pipe};
+use super::{guard, pipe, routes};
 
 /// Names a request in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -82,10 +85,10 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     let method = request.method().clone();
     let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let under_way = node.metrics.begin();
-    let mut token = None;
-    let done = answer(&node, target, request, address, &request_id, &mut token);
-    // A bug must cost one request, not the connection.
-    let done = AssertUnwindSafe(done).catch_unwind().await.unwrap_or_else(|_| Err(Problem::unexpected("a panic")));
+    let (mut parts, body) = request.into_parts();
+    let admitted = caught(admit(&node, target, &mut parts, address)).await;
+    let token = admitted.as_ref().map_or_else(|_| String::new(), Admitted::token);
+    let done = caught(answer(&node, admitted, parts.headers, body, &request_id)).await;
     let (code, cause) = match &done {
         Ok(_) => (None, None),
         Err(problem) => (Some(problem.code().to_owned()), problem.log_cause().map(str::to_owned)),
@@ -101,7 +104,6 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     under_way.end(target.name(), response.status(), took);
     let status = response.status().as_u16();
     let (route, took_us) = (target.name(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    let token = token.unwrap_or_default();
     if status >= 500 {
         tracing::error!(%request_id, %method, route, status, code, cause, took_us, token, peer = %address, "request");
     } else {
@@ -110,24 +112,27 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     response
 }
 
+/// A bug must cost one request, not the connection.
+async fn caught<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Problem::unexpected("a panic")))
+}
+
+/// Has a request done that was let through, or says why it was not. What is left
+/// of its body is read.
 async fn answer(
     node: &Arc<Node>,
-    target: Target,
-    request: Request,
-    address: IpAddr,
+    admitted: Result<Admitted, Problem>,
+    headers: HeaderMap,
+    body: Body,
     request_id: &Arc<str>,
-    token: &mut Option<String>,
 ) -> Answer {
-    let (mut parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(Some(body)));
-    let done = match admit(node, target, &mut parts, address).await {
+    let done = match admitted {
         Err(problem) => Err(problem),
-        Ok((route, bearer, turn, place, id, query)) => {
-            *token = bearer.as_ref().map(|bearer| bearer.token.id.to_string());
+        Ok(Admitted { route, bearer, turn, place, id, query }) => {
             let part = bearer.as_ref().and_then(|bearer| part(&bearer.token.things));
             let (server, request_id) = (Arc::clone(node), Arc::clone(request_id));
-            let (headers, body) = (parts.headers, Arc::clone(&body));
-            let call = Call { node: server, bearer, id, query, headers, body, place, request_id };
+            let call = Call { node: server, bearer, id, query, headers, body: Arc::clone(&body), place, request_id };
             let done = (route.handler)(call).await.map(|mut response| {
                 response.headers_mut().extend(part.map(|part| (THINGS, part)));
                 response
@@ -137,7 +142,7 @@ async fn answer(
     };
     let unread = body.lock().expect("no thread panics while it holds the body").take();
     if let Some(body) = unread.filter(|_| done.is_err()) {
-        pipe::drain(body).await;
+        drain(body).await;
     }
     done
 }
@@ -161,22 +166,25 @@ fn counted(node: &Node, turn: Option<&Turn>, response: Response<Body>) -> Answer
     Ok(response.map(|body| pipe::held(room, body)))
 }
 
-type Admitted = (
-    &'static Route,
-    Option<super::call::Bearer>,
-    Option<Turn>,
-    Option<tokio::sync::OwnedSemaphorePermit>,
-    Option<String>,
-    Query,
-);
+/// A request that was let through.
+struct Admitted {
+    route: &'static Route,
+    bearer: Option<Bearer>,
+    turn: Option<Turn>,
+    place: Option<OwnedSemaphorePermit>,
+    id: Option<String>,
+    query: Query,
+}
+
+impl Admitted {
+    /// The token by its id, for the log.
+    fn token(&self) -> String {
+        self.bearer.as_ref().map(|bearer| bearer.token.id.to_string()).unwrap_or_default()
+    }
+}
 
 /// Everything that can be said of a request before its body is read.
-async fn admit(
-    node: &Arc<Node>,
-    target: Target,
-    parts: &mut axum::http::request::Parts,
-    address: IpAddr,
-) -> Result<Admitted, Problem> {
+async fn admit(node: &Arc<Node>, target: Target, parts: &mut Parts, address: IpAddr) -> Result<Admitted, Problem> {
     // Whoever asks whether the server lives gets an answer however busy it is.
     let place = match target.needs() {
         Needs::Nothing => None,
@@ -194,10 +202,10 @@ async fn admit(
     };
     let known = route.query.iter().map(|parameter| parameter.name);
     let query = Query::parse(parts.uri.query().unwrap_or_default(), known)?;
-    Ok((route, bearer, turn, place, id, query))
+    Ok(Admitted { route, bearer, turn, place, id, query })
 }
 
-fn other_method(parts: &axum::http::request::Parts) -> Problem {
+fn other_method(parts: &Parts) -> Problem {
     let path = parts.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
     let there = routes::all().filter(|route| Some(route.path) == path.as_deref());
     let methods: Vec<&str> = there.flat_map(|route| names(&route.method)).collect();
@@ -209,7 +217,7 @@ fn names(method: &Method) -> Vec<&str> {
     if *method == Method::GET { vec!["GET", "HEAD"] } else { vec![method.as_str()] }
 }
 
-async fn id(parts: &mut axum::http::request::Parts) -> Result<String, Problem> {
+async fn id(parts: &mut Parts) -> Result<String, Problem> {
     let params = RawPathParams::from_request_parts(parts, &()).await;
     let params = params.map_err(|_| Problem::invalid("the path is not UTF-8"))?;
     let id = params.iter().next().map(|(_, id)| id.to_owned());

@@ -2,126 +2,13 @@
 //! The router, the check of scopes and the OpenAPI description are made from
 //! it.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use axum::http::Method;
 use thingdb::Scope;
 
 use super::call::{Answer, Call};
 use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, TEXT};
+use super::route::{Content, Id, Kind, MAX_NUMBER, MAX_PAGE, MAX_WAIT, Needs, Parameter, Reply, Route, Shape, handler};
 use super::{checkpoint, description, entries, export, forks, have, health, import, info, stats, sync, things};
-
-/// Something that can be asked.
-pub(crate) struct Route {
-    /// The method.
-    pub(crate) method: Method,
-    /// The path; `{id}` stands for one part of it, percent-encoded.
-    pub(crate) path: &'static str,
-    /// What a token must allow.
-    pub(crate) needs: Needs,
-    /// A name for logs, metrics and the description.
-    pub(crate) name: &'static str,
-    /// What it is for.
-    pub(crate) about: &'static str,
-    /// What stands in for `{id}`, if the path has it.
-    pub(crate) id: Option<Id>,
-    /// What the query may say.
-    pub(crate) query: &'static [Parameter],
-    /// Headers that matter.
-    pub(crate) headers: &'static [Parameter],
-    /// Media types that the body may have; none for no body.
-    pub(crate) body: &'static [Content],
-    /// What is answered when it goes well.
-    pub(crate) answers: &'static [Reply],
-    /// Statuses of problems beyond those that any route may answer.
-    pub(crate) problems: &'static [u16],
-    /// Who does it.
-    pub(crate) handler: Handler,
-}
-
-/// Does what is asked.
-pub(crate) type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-/// What a route asks of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Needs {
-    /// There need not be one.
-    Nothing,
-    /// Any that holds.
-    Token,
-    /// One with this scope.
-    Scope(Scope),
-}
-
-/// What a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Id {
-    /// A thing.
-    Thing,
-    /// An entry.
-    Entry,
-}
-
-/// Something in the query or a header.
-pub(crate) struct Parameter {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// What it says.
-    pub(crate) about: &'static str,
-}
-
-/// What a parameter is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// Text.
-    Text,
-    /// A number from 0 to this.
-    Number(u64),
-    /// A number from 1 to this.
-    Count(u64),
-    /// `true` or `false`.
-    Flag,
-}
-
-/// A media type and the shape of what it holds.
-pub(crate) struct Content(pub(crate) &'static str, pub(crate) Shape);
-
-/// What is answered.
-pub(crate) struct Reply {
-    /// The status.
-    pub(crate) status: u16,
-    /// What it means.
-    pub(crate) about: &'static str,
-    /// In which forms; none for no body.
-    pub(crate) content: &'static [Content],
-}
-
-/// The shape of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// This schema.
-    One(&'static str),
-    /// An array of this schema.
-    Many(&'static str),
-    /// Text whose lines are of this schema, or anything.
-    Text,
-    /// Any JSON.
-    Any,
-    /// Bytes.
-    Bytes,
-}
-
-/// The greatest page.
-pub(crate) const MAX_PAGE: u64 = 1000;
-
-/// The greatest seq and position: clients know no greater numbers for certain.
-pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
-
-/// The longest wait for new entries, in seconds.
-pub(crate) const MAX_WAIT: u64 = 300;
 
 const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
 const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Count(MAX_PAGE), about: "At most this many; 100" };
@@ -132,20 +19,15 @@ const BASE64: Parameter = Parameter {
 };
 const ACCEPT: Parameter = Parameter { name: "Accept", kind: Kind::Text, about: "In which form to answer" };
 
-/// A value of the table cannot be built by a function of its own kind, so
-/// handlers are named through this.
-macro_rules! handler {
-    ($handler:path) => {
-        |call| Box::pin($handler(call))
-    };
+/// The description of all routes.
+async fn described(_: Call) -> Answer {
+    description::answer_with(all)
 }
 
 /// All routes.
-pub(crate) fn all() -> impl Iterator<Item = &'static Route> + Clone {
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().chain(sync::ROUTES)
 }
-
-pub(crate) use handler;
 
 static ROUTES: &[Route] = &[
     Route {
@@ -202,7 +84,7 @@ static ROUTES: &[Route] = &[
         body: &[],
         answers: &[Reply { status: 200, about: "OpenAPI 3.1", content: &[Content(JSON, Shape::Any)] }],
         problems: &[],
-        handler: handler!(description::answer_with),
+        handler: handler!(described),
     },
     Route {
         method: Method::GET,

@@ -14,10 +14,10 @@ use super::pipe::{self, Sink, Unpacked};
 use super::places::Scarce;
 use super::problem::Problem;
 use super::room::Room;
-use super::routes::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
+use super::route::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler};
 use crate::bytes::compress::{self, Compression};
 use crate::foreign;
-use crate::sync::sorted::{self, First};
+use crate::sync::sorted::{self, First, Sorted};
 use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
 use crate::sync::{answer, reconcile, stream};
 
@@ -296,6 +296,35 @@ async fn checkpoint(mut call: Call) -> Answer {
     .await
 }
 
+/// New entries that are gone through one by one before they are put in order
+/// with the others.
+const NEW: u64 = 16_384;
+
+/// The ids of the first `size` entries, and of more.
+async fn ids_of_first(call: &Call, size: u64) -> Result<Arc<Sorted>, Problem> {
+    let mut newest = call.node.ids.newest().await;
+    if newest.size() >= size {
+        return Ok(Arc::clone(&newest));
+    }
+    // The lock goes with the work: a client that leaves has nobody do it a
+    // second time beside it.
+    call.run(move |db| {
+        let size = db.ledger_size().min(*reconcile::ENTRIES.end()).max(size);
+        *newest = Arc::new(newest.grown(db, size)?);
+        Ok(Arc::clone(&newest))
+    })
+    .await
+}
+
+/// The ids of nearly all entries; nothing if there are too many to keep.
+async fn ids_of_most(call: &Call) -> Result<Option<Arc<Sorted>>, Problem> {
+    let size = call.node.db.ledger_size();
+    if size > *reconcile::ENTRIES.end() {
+        return Ok(None);
+    }
+    ids_of_first(call, size.saturating_sub(NEW)).await.map(Some)
+}
+
 /// Lists ids.
 async fn ids(call: Call) -> Answer {
     let (prefix, since) = (prefix(&call)?, number(&call, "since")?);
@@ -308,7 +337,7 @@ async fn have(mut call: Call) -> Answer {
     must_be(&call, BYTES)?;
     let prefix = prefix(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
-    let sorted = call.node.ids.of_most(&call).await?;
+    let sorted = ids_of_most(&call).await?;
     call.run(move |db| match answer::have(db, sorted.as_deref(), &prefix, &body)? {
         Some(bits) => Ok(respond(BYTES, bits)),
         None => Err(Problem::invalid("each id is 16 bytes")),
@@ -326,7 +355,7 @@ async fn differ(mut call: Call) -> Answer {
         return Err(Problem::invalid("the ledger has fewer entries"));
     }
     let place = call.take(Scarce::Comparisons)?;
-    let ids = call.node.ids.of_first(&call, size).await?;
+    let ids = ids_of_first(&call, size).await?;
     call.run(move |_| {
         let _place = place;
         let answer = reconcile::answer(&First::new(ids, size), &body);
@@ -341,7 +370,7 @@ async fn locate(mut call: Call) -> Answer {
     let prefix = prefix(&call)?;
     let body = call.whole_body(MAX_IDS as u64 * 16).await?;
     let ids = wire::ids_of_bytes(&body).ok_or_else(|| Problem::invalid("each id is 16 bytes"))?;
-    let sorted = call.node.ids.of_most(&call).await?;
+    let sorted = ids_of_most(&call).await?;
     call.run(move |db| {
         let mut positions = Vec::new();
         for position in sorted::positions(db, sorted.as_deref(), &ids)?.into_values() {

@@ -11,11 +11,12 @@ use thingdb::{Db, EntryId, ThingQuery};
 use super::call::{Answer, Call, answer, header_value, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
-use super::routes::{MAX_NUMBER, MAX_PAGE};
+use super::route::{MAX_NUMBER, MAX_PAGE};
 use crate::view::entry::Entry;
-use crate::view::record::{EntryJson, HeadJson, ThingJson};
+use crate::view::record::EntryJson;
 use crate::view::similar;
 use crate::view::span::Span;
+use crate::view::thing::{HeadJson, ThingJson};
 use crate::view::when::{self, When};
 
 /// Entries on a page if nobody says how many.

@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod answer;
+mod clock;
 pub(crate) mod fault;
 pub(crate) mod news;
 pub(crate) mod reconcile;

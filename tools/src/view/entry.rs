@@ -1,13 +1,12 @@
 //! An entry as commands look at it, wherever it was read.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
+use super::details::{State, WholeJson};
 use super::id;
 use super::original::OriginalJson;
-use super::record::WholeJson;
 use super::told::Told;
 use crate::error::Failure;
 
@@ -18,29 +17,6 @@ pub(crate) enum Entry {
     Held(Box<Record>),
     /// One that a server tells of.
     Told(Box<Told>),
-}
-
-/// Whether the body of an entry is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
-    /// It is.
-    Open,
-    /// The payload is not here.
-    Stub,
-    /// The payload is here, the key to it is not.
-    Undecryptable,
-}
-
-impl State {
-    /// The word for it.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Stub => "stub",
-            Self::Undecryptable => "undecryptable",
-        }
-    }
 }
 
 impl Entry {

@@ -3,19 +3,24 @@
 
 pub(crate) mod as_text;
 pub(crate) mod counts;
+pub(crate) mod details;
 pub(crate) mod entry;
 pub(crate) mod fork;
 pub(crate) mod graph;
 pub(crate) mod id;
+pub(crate) mod imported;
 pub(crate) mod original;
+pub(crate) mod original_report;
 pub(crate) mod paint;
 pub(crate) mod patch;
+pub(crate) mod phrase;
 pub(crate) mod pointer;
 pub(crate) mod pretty;
 pub(crate) mod record;
 pub(crate) mod similar;
 pub(crate) mod span;
 pub(crate) mod table;
+pub(crate) mod thing;
 pub(crate) mod told;
 pub(crate) mod when;
 pub(crate) mod whole;

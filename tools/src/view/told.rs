@@ -9,10 +9,9 @@ use thingdb::format::{MAX_ACTION_BYTES, MAX_MEDIA_TYPE_BYTES};
 use thingdb::{EntryId, ThingId, Time};
 
 use super::as_text;
-use super::entry::State;
+use super::details::{State, WholeJson};
 use super::fork::WriterJson;
 use super::original::OriginalJson;
-use super::record::WholeJson;
 use crate::foreign;
 
 /// An entry, as a server tells of it.

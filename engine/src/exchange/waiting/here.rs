@@ -1,12 +1,12 @@
 //! What waits, for those who ask.
 
-use std::sync::MutexGuard;
+use std::sync::{Mutex, PoisonError};
 
 use thingdb_format::{Actor, EntryId, Line, Origin, ThingId, Time};
 
 use super::{Room, rows};
-use crate::db::Db;
 use crate::error::Result;
+use crate::store::Store;
 
 /// How much waits for its prev.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,37 +46,14 @@ pub struct WaitingEntry {
     pub from: Option<Origin>,
 }
 
-/// What waits.
-impl Db {
-    /// How much waits for its prev. Every import, and so every exchange, takes in
-    /// what can go on.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
-    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
-    /// # let options = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest());
-    /// # let db = options.create(&ours, &passphrase)?;
-    /// # let other = options.create(&theirs, &passphrase)?;
-    /// # db.add_peer("other", &other.card()?)?;
-    /// let first = other.put("part-42", "1")?;
-    /// let second = other.put("part-42", "2")?;
-    ///
-    /// // The second entry comes alone.
-    /// let mut stream = Vec::new();
-    /// other.export(thingdb::ExportOptions::new().since(1).bare(true), &mut stream)?;
-    /// db.import(thingdb::ImportOptions::new(), &stream[..])?;
-    ///
-    /// assert_eq!(db.waiting()?.entries, 1);
-    /// let waiting = &db.waiting_entries(10)?[0];
-    /// assert_eq!((waiting.id, waiting.waits_for), (second.id, first.id));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
-    pub fn waiting(&self) -> Result<Waiting> {
-        self.with_waiting_room(|room| {
+/// The waiting room of a database, opened when it is first asked for.
+#[derive(Default)]
+pub(crate) struct WaitingRoom(Mutex<Option<Room>>);
+
+impl WaitingRoom {
+    /// How much waits.
+    pub(crate) fn waiting(&self, store: &Store) -> Result<Waiting> {
+        self.with(store, |room| {
             let (bytes, oldest) =
                 if room.is_loaded { (room.shares.bytes(), room.oldest()) } else { (room.row.bytes, room.row.oldest) };
             Ok(Waiting {
@@ -90,12 +67,8 @@ impl Db {
     }
 
     /// Those who have waited longest, at most `most` of them.
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
-    pub fn waiting_entries(&self, most: usize) -> Result<Vec<WaitingEntry>> {
-        let store = &self.store;
-        self.with_waiting_room(|room| {
+    pub(crate) fn entries(&self, store: &Store, most: usize) -> Result<Vec<WaitingEntry>> {
+        self.with(store, |room| {
             room.load(store)?;
             let mut order: Vec<(u64, EntryId)> = room.parked.iter().map(|(id, parked)| (parked.came, *id)).collect();
             order.sort_unstable();
@@ -127,26 +100,16 @@ impl Db {
         })
     }
 
-    /// How many entries that `node` sent ([`ImportOptions::from`]) were kept to
-    /// wait and then dropped before their prev came: others took their place, or
-    /// they had waited for too long. The number only grows. They were refused
-    /// for now, after the exchange had moved on: where it is another number than
-    /// when the exchange ended last, everything is compared again.
-    ///
-    /// [`ImportOptions::from`]: crate::ImportOptions::from
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
-    pub fn dropped_from(&self, node: &Origin) -> Result<u64> {
-        self.with_waiting_room(|room| Ok(room.dropped_from(node)))
+    /// How many entries that `node` sent were kept to wait and then dropped.
+    pub(crate) fn dropped_from(&self, store: &Store, node: &Origin) -> Result<u64> {
+        self.with(store, |room| Ok(room.dropped_from(node)))
     }
 
-    /// Runs `act` on the waiting room.
-    pub(in crate::exchange) fn with_waiting_room<T>(&self, act: impl FnOnce(&mut Room) -> Result<T>) -> Result<T> {
-        let mut room: MutexGuard<'_, Option<Room>> =
-            self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Runs `act` on the room.
+    pub(in crate::exchange) fn with<T>(&self, store: &Store, act: impl FnOnce(&mut Room) -> Result<T>) -> Result<T> {
+        let mut room = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if room.is_none() {
-            *room = Some(Room::open(&self.store)?);
+            *room = Some(Room::open(store)?);
         }
         act(room.as_mut().expect("it was opened if it was not"))
     }

@@ -26,12 +26,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use sha2::{Digest, Sha256};
 use thingdb_format::{EntryId, Origin};
 
-use super::check::{Came, Candidate, RawLine};
+use super::check::{Came, Candidate};
+use super::source::RawLine;
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::ledger::WIDTH;
 use crate::store::provenance::Hand;
 use crate::store::schema::Tag;
+pub(crate) use here::WaitingRoom;
 pub use here::{Waiting, WaitingEntry};
 use rows::RoomRow;
 use shares::{Limits, Owner, Shares};

@@ -14,13 +14,14 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Actor, EntryId, Origin};
 
 use super::{Owner, Parked, ParkedLine, Room};
-use crate::committer::{Committer, Job};
+use crate::encoding;
 use crate::error::Result;
+use crate::node::Node;
 use crate::storage::{Batch, Direction};
 use crate::store::Store;
 use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag};
-use crate::store::stored::{self, PART_BYTES};
+use crate::store::stored::PART_BYTES;
 
 /// Parts that one line may have.
 const LINE_PARTS: u16 = 8192;
@@ -120,12 +121,13 @@ pub(super) fn load(store: &Store, dead: &mut Vec<Vec<u8>>) -> Result<Vec<(EntryI
 
 impl Room {
     /// Writes what has changed, and nothing else.
-    pub(in crate::exchange) fn flush(&mut self, store: &Store, committer: &Committer) -> Result<()> {
+    pub(in crate::exchange) fn flush(&mut self, node: &Node) -> Result<()> {
         if !self.is_loaded {
             return Ok(());
         }
         let mut batch = Batch::new();
-        let submit = |batch: &mut Batch| committer.submit(store, Job::Rows(std::mem::take(batch))).map(drop);
+        let store = &node.store;
+        let submit = |batch: &mut Batch| node.rows(std::mem::take(batch));
         // Rows that could not be written are tried again.
         let dead = self.dead.len();
         for key in &self.dead {
@@ -146,7 +148,7 @@ impl Room {
         let lags = self.shares.entries() > 0 && row.checked.saturating_sub(self.row.checked) >= super::LAG_ENTRIES;
         let same = RoomRow { checked: self.row.checked, ..row.clone() } == self.row;
         if !batch.is_empty() || !same || lags {
-            batch.put(schema::WAITING.to_vec(), store.rows.seal(schema::WAITING, &stored::encode(&row)));
+            batch.put(schema::WAITING.to_vec(), store.rows.seal(schema::WAITING, &encoding::encode(&row)));
             submit(&mut batch)?;
             self.row = row;
         }
@@ -199,6 +201,6 @@ fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &mut Parked) {
         lines: parked.lines.iter().map(|line| (line.slot, line.hash, line.cost, line.len, line.hand)).collect(),
     };
     let key = entry_key(id);
-    let sealed = store.rows.seal(&key, &stored::encode(&row));
+    let sealed = store.rows.seal(&key, &encoding::encode(&row));
     batch.put(key, sealed);
 }

@@ -181,6 +181,7 @@ impl Journal {
     /// over before, or the sync fails. A disk without room for the closing frame
     /// is no error: the next opening looks through the last file.
     pub fn close(&self) -> Result<(), StorageError> {
+        let _alone = lock(&self.compacting);
         let mut tail = lock(&self.tail);
         match self.stopped() {
             Some(Stopped::Closed) => return Ok(()),
@@ -231,7 +232,9 @@ impl Journal {
     /// Goes on in a new file. Everything before it is durable then.
     pub(super) fn rotate(&self, tail: &mut Tail, bytes: u64) -> Result<(), StorageError> {
         self.sync_up_to(self.appended.load(Ordering::Acquire))?;
-        let head = new_head(self.database, tail.next, tail.head.first);
+        // A file without a commit gives its name to the new one.
+        let previous = if tail.next == tail.head.first { tail.head.previous } else { tail.head.first };
+        let head = new_head(self.database, self.generation(), tail.next, previous);
         let new = match Tail::create(&self.dir, &head, &self.options, bytes) {
             Ok(new) => new,
             Err(StorageError::Io { source, .. }) if is_full(&source) => return Err(self.disk_full(bytes)),
@@ -282,7 +285,7 @@ fn allocate(file: &File, path: &Path, at: u64, bytes: u64, options: &JournalOpti
 }
 
 /// The bytes that a program without privileges may still write.
-fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

@@ -10,7 +10,7 @@
 //! ```text
 //! [8]  "thingjnl"                                          header, 64 bytes
 //! [4]  version 1
-//! [4]  zeros
+//! [4]  generation
 //! [16] id of the database
 //! [8]  salt, random for each file
 //! [8]  first sequence, also its name, in 20 digits
@@ -18,6 +18,9 @@
 //! [4]  zeros
 //! [4]  CRC-32C of the 60 bytes before
 //! ```
+//!
+//! A *generation* begins where the journal goes on from what the store has, because
+//! commits were lost: it gives sequences to commits that had others before.
 //!
 //! Integers are little-endian. A file appears under its name with its header in
 //! it: it is made under another name. So one without a header is damaged.
@@ -42,6 +45,7 @@ pub(super) const FRAMES_AT: u64 = COPY_AT + HEADER_BYTES as u64;
 /// What the header of a file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHead {
+    pub(super) generation: u32,
     pub(super) database: [u8; 16],
     pub(super) salt: [u8; 8],
     pub(super) first: u64,
@@ -59,6 +63,7 @@ impl FileHead {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.generation.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.database);
         bytes[32..40].copy_from_slice(&self.salt);
         bytes[40..48].copy_from_slice(&self.first.to_le_bytes());
@@ -69,13 +74,15 @@ impl FileHead {
     }
 
     fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
-        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(&VERSION.to_le_bytes())?.strip_prefix(&[0; 4])?;
+        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(&VERSION.to_le_bytes())?;
+        let (generation, rest) = rest.split_first_chunk()?;
         let (database, rest) = rest.split_first_chunk()?;
         let (salt, rest) = rest.split_first_chunk()?;
         let (first, rest) = rest.split_first_chunk()?;
         let (previous, rest) = rest.split_first_chunk()?;
         let (crc, _) = rest.strip_prefix(&[0; 4])?.split_first_chunk()?;
         (crc32c::crc32c(&bytes[..60]) == u32::from_le_bytes(*crc)).then_some(Self {
+            generation: u32::from_le_bytes(*generation),
             database: *database,
             salt: *salt,
             first: u64::from_le_bytes(*first),
@@ -205,7 +212,7 @@ mod tests {
     #[test]
     fn one_of_two_headers_is_enough() {
         let directory = tempfile::tempdir().unwrap();
-        let head = FileHead { database: [7; 16], salt: [9; 8], first: 12, previous: 3 };
+        let head = FileHead { generation: 5, database: [7; 16], salt: [9; 8], first: 12, previous: 3 };
         let path = directory.path().join("file");
         let file = File::create_new(&path).unwrap();
         let file_read = File::open(&path).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [3]  mark a6 4a d1                                       header, 32 bytes
-//! [1]  kind: 1 changes, 2 end, 3 given up
+//! [1]  kind: 1 changes, 2 end, 3 given up, 4 replaced
 //! [4]  length of the body
 //! [8]  sequence
 //! [8]  the newest sequence that was durable when this was written
@@ -26,7 +26,13 @@
 //!
 //! *End* has no body: the journal was closed, and its sequence is the next one.
 //! *Given up* has the last sequence, 8 bytes, of those from its own on that are
-//! lost or stand in later frames, and are not missed any more.
+//! lost or stand in later frames, and are not missed any more. *Replaced* has the
+//! same of those of which later ones have replaced or deleted everything: they were
+//! left out when the file was compacted.
+//!
+//! A frame is durable after what it says to be durable, unless its file was written
+//! anew: then it says with regard to which commits, and whoever reads it needs
+//! those, too.
 
 use std::io;
 use std::ops::Range;
@@ -46,6 +52,7 @@ pub(super) enum Kind {
     Changes,
     End,
     GivenUp,
+    Replaced,
 }
 
 /// What the header of a frame says.
@@ -64,6 +71,7 @@ impl Head {
             Kind::Changes => 1,
             Kind::End => 2,
             Kind::GivenUp => 3,
+            Kind::Replaced => 4,
         };
         let mut bytes = [0; HEAD_BYTES];
         bytes[..3].copy_from_slice(&MARK);
@@ -84,6 +92,7 @@ impl Head {
             1 => Kind::Changes,
             2 => Kind::End,
             3 => Kind::GivenUp,
+            4 => Kind::Replaced,
             _ => return None,
         };
         let (body_bytes, rest) = rest.split_first_chunk()?;
@@ -101,6 +110,12 @@ impl Head {
             durable: u64::from_le_bytes(*durable),
             body_crc: u32::from_le_bytes(*body_crc),
         })
+    }
+
+    /// The last commit that whoever reads this frame needs, too, if the file was
+    /// written anew with regard to it; otherwise 0.
+    pub(super) fn level(&self) -> u64 {
+        if self.durable >= self.sequence { self.durable } else { 0 }
     }
 
     /// Whether a header may begin here.

@@ -1,14 +1,15 @@
 //! Mending: a file with holes is written anew without them.
 
-use std::fs;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::super::StorageError;
-use super::file::{FRAMES_AT, Unfinished, file_name, list};
-use super::frame::{ALIGN, Head, Kind};
-use super::reader::head_of;
+use super::file::{FileHead, Unfinished, file_name, list};
+use super::frame::Kind;
+use super::reader::{self, head_of};
+use super::rewrite::Rewrite;
 use super::walk::{Step, Walk};
 use super::{Hole, Journal, io_error, lock, new_head};
 use crate::disk::{Access, open_file, parent_of};
@@ -37,37 +38,44 @@ impl Journal {
         let path = self.dir.join(file_name(first));
         let old = match open_file(&path, Access::Read) {
             Ok(file) => Some(file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let head = new_head(self.database, first, previous);
-        let made = Unfinished::create(&self.dir, &head)?;
-        let mut out = Out { made: &made, seed: head.seed(), at: FRAMES_AT, durable: limit - 1 };
-        let old_head = match &old {
-            Some(file) => head_of(file, first).map_err(io_error("read", &path))?.0,
+        let is_old = old.is_some();
+        let walk = match old {
+            Some(file) => walk_of(file, first, limit).map_err(io_error("read", &path))?,
             None => None,
         };
-        match (old, old_head) {
-            (Some(file), Some(old_head)) => {
-                let mut walk = Walk::new(file, &old_head, Some(limit));
+        // That of the newest file counts, which is not this one.
+        let generation = walk.as_ref().map_or(0, |(_, old, _)| old.generation);
+        let head = new_head(self.database, generation, first, previous);
+        let made = Unfinished::create(&self.dir, &head)?;
+        match walk {
+            Some((mut walk, _, level)) => {
+                let mut out = Rewrite::new(&made, &head, level.max(limit - 1));
                 while let Some(step) = walk.step().map_err(io_error("read", &path))? {
                     match step {
                         Step::Frame { at, head } => {
                             let body = walk.body(at, &head).map_err(io_error("read", &path))?;
-                            out.write(head, body)?;
+                            out.frame(head, body)?;
                         }
+                        Step::Absent { head, last } => out.absent(head.kind, head.sequence, last)?,
                         Step::Hole { sequences, .. } if sequences.is_empty() => {}
-                        Step::Hole { sequences, .. } => out.give_up(*sequences.start(), *sequences.end())?,
+                        Step::Hole { sequences, .. } => {
+                            out.absent(Kind::GivenUp, *sequences.start(), *sequences.end())?;
+                        }
                     }
                 }
-                keep_damaged(&path)?;
+                out.flush()?;
             }
-            (old, _) => {
-                out.give_up(first, limit - 1)?;
-                if old.is_some() {
-                    keep_damaged(&path)?;
-                }
+            None => {
+                let mut out = Rewrite::new(&made, &head, limit - 1);
+                out.absent(Kind::GivenUp, first, limit - 1)?;
+                out.flush()?;
             }
+        }
+        if is_old {
+            keep_damaged(&path)?;
         }
         made.finish()?;
         if first < self.first.load(Ordering::Acquire) {
@@ -77,49 +85,23 @@ impl Journal {
     }
 }
 
+/// A walk over a file whose header is whole, that header, and the file's level.
+fn walk_of(file: File, first: u64, limit: u64) -> io::Result<Option<(Walk, FileHead, u64)>> {
+    let Some(head) = head_of(&file, first)?.0 else { return Ok(None) };
+    let level = reader::level(file.try_clone()?, &head, Some(limit))?;
+    Ok(Some((Walk::new(file, &head, Some(limit)), head, level)))
+}
+
 /// A name under which the file stays when another one takes its place.
-fn keep_damaged(path: &Path) -> Result<(), StorageError> {
+pub(super) fn keep_damaged(path: &Path) -> Result<(), StorageError> {
     for n in 0_u32.. {
         let end = if n == 0 { "damaged".to_owned() } else { format!("damaged-{n}") };
         let kept = path.with_extension(end);
         match fs::hard_link(path, &kept) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io_error("keep", path)(error)),
             Ok(()) => break,
         }
     }
     crate::disk::sync_directory(parent_of(path)).map_err(io_error("sync", path))
-}
-
-/// The file that is made.
-struct Out<'a> {
-    made: &'a Unfinished,
-    seed: u32,
-    at: u64,
-    /// Everything up to it was durable.
-    durable: u64,
-}
-
-impl Out<'_> {
-    fn write(&mut self, head: Head, body: &[u8]) -> Result<(), StorageError> {
-        let head = Head { durable: self.durable, ..head };
-        let mut bytes = head.encode(self.seed).to_vec();
-        bytes.extend(body);
-        bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
-        self.made.file().write_all_at(&bytes, self.at).map_err(io_error("write", self.made.temporary()))?;
-        self.at += head.frame_bytes();
-        Ok(())
-    }
-
-    fn give_up(&mut self, first: u64, last: u64) -> Result<(), StorageError> {
-        let body = last.to_le_bytes();
-        let head = Head {
-            kind: Kind::GivenUp,
-            body_bytes: 8,
-            sequence: first,
-            durable: self.durable,
-            body_crc: crc32c::crc32c(&body),
-        };
-        self.write(head, &body)
-    }
 }

@@ -22,17 +22,23 @@
 //! before it is written, and so that a sync has no length to write. What was
 //! allocated and not used is given back when the file ends.
 //!
+//! *Room that is got back.* Files are compacted, see `compact.rs`: what was replaced
+//! or deleted since is left out.
+//!
 //! *Who holds which lock.* `tail` is held while a frame is written, `syncer` for
-//! the whole of a sync; the order is `tail`, `syncer`. Those who wait for a sync
+//! the whole of a sync, `compacting` while files are compacted or dropped; the order
+//! is `compacting`, `tail`, `syncer`. Those who wait for a sync
 //! sleep on the turn.
 
 mod append;
+mod compact;
 mod copy;
 mod file;
 mod first;
 mod frame;
 mod mend;
 mod reader;
+mod rewrite;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -41,7 +47,7 @@ mod walk;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use rand::RngExt;
@@ -51,7 +57,8 @@ use super::stopped::Stopped;
 use super::turn::{Turn, lock};
 use crate::disk::{self, Access, open_file, sync_directory};
 use append::Tail;
-pub(crate) use copy::{Copied, Plan};
+pub use compact::{Compacted, Which};
+pub(crate) use copy::{Copied, Doubt, NEXT, Plan, generation};
 pub(crate) use file::FileHead;
 use file::{FRAMES_AT, file_name, list, sweep};
 use frame::{HEAD_BYTES, Head, Kind};
@@ -103,6 +110,8 @@ pub struct Found {
 pub struct Journal {
     dir: PathBuf,
     database: [u8; 16],
+    /// See [`Journal::generation`]. Written by the holder of `tail`.
+    generation: AtomicU32,
     options: JournalOptions,
     tail: Mutex<Tail>,
     /// The file that is written to.
@@ -116,6 +125,10 @@ pub struct Journal {
     durable: AtomicU64,
     /// The first commit that is kept.
     first: AtomicU64,
+    /// The last commit with regard to which a file was written anew.
+    level: AtomicU64,
+    /// Held while files are compacted or dropped.
+    compacting: Mutex<()>,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
 }
@@ -130,6 +143,19 @@ impl Journal {
         Self::create_from(dir, database, 1, options)
     }
 
+    /// The same for one that is written anew, from what the store has.
+    ///
+    /// # Errors
+    /// As [`Journal::create`].
+    pub(crate) fn create_anew(
+        dir: &Path,
+        database: [u8; 16],
+        generation: u32,
+        options: JournalOptions,
+    ) -> Result<Self, StorageError> {
+        Self::create_with(dir, new_head(database, generation, 1, 0), options)
+    }
+
     /// Makes a journal whose first commit gets another sequence: what was before
     /// is elsewhere.
     ///
@@ -141,18 +167,21 @@ impl Journal {
         first: u64,
         options: JournalOptions,
     ) -> Result<Self, StorageError> {
+        Self::create_with(dir, new_head(database, 0, first, 0), options)
+    }
+
+    fn create_with(dir: &Path, head: FileHead, options: JournalOptions) -> Result<Self, StorageError> {
         disk::create_private_directory(dir).map_err(io_error("create", dir))?;
         if !list(dir)?.is_empty() {
             return Err(io_error("create the journal in", dir)(io::ErrorKind::AlreadyExists.into()));
         }
         sweep(dir)?;
         first::forget(dir)?;
-        if first > 1 {
-            first::keep_from(dir, first)?;
+        if head.first > 1 {
+            first::keep_from(dir, head.first)?;
         }
-        let head = new_head(database, first, 0);
         let tail = Tail::create(dir, &head, &options, 0)?;
-        Ok(Self::with(dir, database, options, tail, first))
+        Ok(Self::with(dir, options, tail, head.first, 0))
     }
 
     /// Opens the journal in `dir` for writing: finds its end and cuts the torn
@@ -177,7 +206,9 @@ impl Journal {
                 detail: "no file of the journal has a header that is whole".to_owned(),
             });
         };
+        let generation = reader.generation();
         let mut holes = reader::missing(dir, kept)?;
+        let level = reader::newest_level(dir)?;
         let path = dir.join(file_name(newest));
         let file = open_file(&path, Access::Write).map_err(io_error("open", &path))?;
         let (head, file_bytes) = head_of(&file, newest).map_err(io_error("read", &path))?;
@@ -185,9 +216,9 @@ impl Journal {
             // Nothing is written behind what is not understood.
             let last = reader::bound(newest, file_bytes);
             holes.push(Hole { file: path, offset: 0, bytes: file_bytes, sequences: newest..=last });
-            let tail = Tail::create(dir, &new_head(database, last + 1, newest), &options, 0)?;
+            let tail = Tail::create(dir, &new_head(database, generation, last + 1, newest), &options, 0)?;
             let found = Found { is_clean: false, cut_bytes: 0, holes };
-            return Ok((Self::with(dir, database, options, tail, kept.min(newest)), found));
+            return Ok((Self::with(dir, options, tail, kept.min(newest), level), found));
         };
         let mut found = Found { is_clean: true, cut_bytes: 0, holes };
         let next = match closed_with(&file, &head, file_bytes).map_err(io_error("read", &path))? {
@@ -198,6 +229,14 @@ impl Journal {
             }
         };
         let (at, next) = if found.is_clean { (file_bytes, next) } else { end_of(&path, &file, &head, &mut found)? };
+        let needed = reader::level(file.try_clone().map_err(io_error("read", &path))?, &head, None)
+            .map_err(io_error("read", &path))?;
+        if needed >= next {
+            // It was compacted with regard to commits in files that are missing.
+            found.holes.push(Hole { file: path, offset: at, bytes: 0, sequences: next..=needed });
+            let tail = Tail::create(dir, &new_head(database, generation, needed + 1, newest), &options, 0)?;
+            return Ok((Self::with(dir, options, tail, kept.min(newest), level), found));
+        }
         let mut allocated = file_bytes;
         if found.cut_bytes > 0 {
             file.set_len(at).map_err(io_error("cut", &path))?;
@@ -209,14 +248,15 @@ impl Journal {
         sync_directory(dir).map_err(io_error("sync", dir))?;
         let tail = Tail { file: Arc::new(file), path, head, at, allocated, next };
         let first = files.first().map_or(kept, |first| kept.max(*first));
-        Ok((Self::with(dir, database, options, tail, first), found))
+        Ok((Self::with(dir, options, tail, first, level), found))
     }
 
-    fn with(dir: &Path, database: [u8; 16], options: JournalOptions, tail: Tail, first: u64) -> Self {
+    fn with(dir: &Path, options: JournalOptions, tail: Tail, first: u64, level: u64) -> Self {
         let newest = tail.next - 1;
         Self {
             dir: dir.to_owned(),
-            database,
+            database: tail.head.database,
+            generation: AtomicU32::new(tail.head.generation),
             options,
             current: RwLock::new(Arc::clone(&tail.file)),
             tail: Mutex::new(tail),
@@ -225,6 +265,8 @@ impl Journal {
             appended: AtomicU64::new(newest),
             durable: AtomicU64::new(newest),
             first: AtomicU64::new(first),
+            level: AtomicU64::new(level),
+            compacting: Mutex::new(()),
             stopped: RwLock::new(None),
         }
     }
@@ -232,6 +274,25 @@ impl Journal {
     /// The database that the journal is of.
     pub fn database(&self) -> [u8; 16] {
         self.database
+    }
+
+    /// How often the journal went on from what the store has, because commits were
+    /// lost. Its newest file says it.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Begins a generation that is newer than `than`, in a file of its own: from
+    /// here on sequences are those of other commits than they were.
+    ///
+    /// # Errors
+    /// [`StorageError::DiskFull`] and [`StorageError::Io`].
+    pub(crate) fn begin_generation(&self, than: u32) -> Result<(), StorageError> {
+        let mut tail = lock(&self.tail);
+        self.check_not_stopped()?;
+        let generation = self.generation().max(than).saturating_add(1);
+        self.generation.store(generation, Ordering::Release);
+        self.rotate(&mut tail, 0)
     }
 
     /// The sequence of the first commit that is kept; 1 if all are.
@@ -259,11 +320,12 @@ impl Journal {
     }
 
     /// Drops the files of which all commits are before `sequence`, oldest first.
-    /// The file that is written to stays.
+    /// The file that is written to stays. Does nothing while files are compacted.
     ///
     /// # Errors
     /// [`StorageError::Io`]; what was dropped until then is gone.
     pub fn drop_before(&self, sequence: u64) -> Result<(), StorageError> {
+        let Ok(_alone) = self.compacting.try_lock() else { return Ok(()) };
         let files = list(&self.dir)?;
         let written = lock(&self.tail).head.first;
         let kept = files.iter().rposition(|first| *first <= sequence.min(written)).unwrap_or(0);
@@ -357,8 +419,8 @@ fn end_of(path: &Path, file: &File, head: &FileHead, found: &mut Found) -> Resul
     Ok((walk.at(), walk.expected()))
 }
 
-fn new_head(database: [u8; 16], first: u64, previous: u64) -> FileHead {
-    FileHead { database, salt: rand::rng().random(), first, previous }
+fn new_head(database: [u8; 16], generation: u32, first: u64, previous: u64) -> FileHead {
+    FileHead { generation, database, salt: rand::rng().random(), first, previous }
 }
 
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {

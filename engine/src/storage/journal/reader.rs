@@ -1,16 +1,22 @@
 //! Reading a journal, beside its writer or without one. Nothing is written and
 //! nothing is waited for: what is whole is read, up to the first commit that is
 //! not.
+//!
+//! A file that was compacted lacks what later commits have replaced, and deletions of
+//! what files before it had. So what is read are the files of one moment: all are
+//! opened before the first is read, and it counts if none was replaced until the last
+//! one was open.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::super::{Change, StorageError};
-use super::file::{FileHead, file_name, list};
+use super::file::{FRAMES_AT, FileHead, file_name, list};
 use super::first::first_kept;
-use super::frame;
+use super::frame::{self, HEAD_BYTES, Head};
 use super::io_error;
 use super::walk::{Step, Walk};
 use crate::disk::{Access, open_file};
@@ -61,12 +67,41 @@ pub(crate) enum Raw {
     Hole(Hole),
 }
 
+/// Files that are held open; those beyond are opened when they are read.
+const OPEN_FILES: usize = 512;
+
+/// How often files are listed anew that were replaced meanwhile.
+const TRIES: u32 = 100;
+
 /// One of the files.
-struct Listed {
-    first: u64,
+pub(super) struct Listed {
+    pub(super) first: u64,
     /// `None` if no header of it is whole.
-    head: Option<FileHead>,
-    file_bytes: u64,
+    pub(super) head: Option<FileHead>,
+    pub(super) file_bytes: u64,
+    path: PathBuf,
+    file: Option<File>,
+    inode: u64,
+}
+
+impl Listed {
+    /// The file that was listed.
+    pub(super) fn open(&self) -> Result<File, StorageError> {
+        if let Some(file) = &self.file {
+            return file.try_clone().map_err(io_error("open", &self.path));
+        }
+        let file = open_file(&self.path, Access::Read).map_err(io_error("open", &self.path))?;
+        if head_of(&file, self.first).map_err(io_error("read", &self.path))?.0 == self.head {
+            return Ok(file);
+        }
+        Err(replaced(&self.path))
+    }
+}
+
+/// It is no more what it was; that is passing.
+fn replaced(path: &Path) -> StorageError {
+    let text = "it was compacted meanwhile: try it again";
+    io_error("read", path)(io::Error::new(io::ErrorKind::ResourceBusy, text))
 }
 
 /// Reads the frames of a journal in their order.
@@ -79,9 +114,12 @@ pub(crate) struct Reader {
     missing: Option<u64>,
     expected: u64,
     from: u64,
+    /// The last commit without which what was read is not whole.
+    needed: u64,
     /// A hole that was found at the change of files, before the next one.
     pending: Option<Hole>,
     database: Option<[u8; 16]>,
+    generation: u32,
 }
 
 impl Reader {
@@ -90,6 +128,7 @@ impl Reader {
         let from = from.max(first_kept(dir)?);
         let mut files = heads(dir)?;
         let database = one_database(dir, &files)?;
+        let generation = files.iter().filter_map(|file| file.head).map(|head| head.generation).max().unwrap_or(0);
         // What ends before `from` is not needed.
         let begin = files.iter().rposition(|file| file.first <= from).unwrap_or(0);
         files.drain(..begin);
@@ -101,8 +140,10 @@ impl Reader {
             missing: None,
             expected,
             from,
+            needed: 0,
             pending: None,
             database,
+            generation,
         })
     }
 
@@ -111,9 +152,25 @@ impl Reader {
         self.database
     }
 
+    /// The newest generation of a file.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// The first commit that is kept; 1 if all are.
     pub(crate) fn first(&self) -> u64 {
         self.from
+    }
+
+    /// The sequence behind the last commit that was read.
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// The last commit without which what was read is not whole; 0 if none of the
+    /// files was compacted.
+    pub(crate) fn needed(&self) -> u64 {
+        self.needed
     }
 
     /// Whether there is no file.
@@ -154,8 +211,12 @@ impl Reader {
             let file = head.first;
             let path = || self.dir.join(file_name(file));
             let step = walk.step().map_err(|error| io_error("read", &path())(error))?;
-            self.expected = walk.expected();
+            self.expected = walk.expected().max(self.expected);
+            if let Some(Step::Frame { head, .. } | Step::Absent { head, .. }) = &step {
+                self.needed = self.needed.max(head.level());
+            }
             match step {
+                Some(Step::Absent { .. }) => {}
                 Some(Step::Frame { head, .. }) if head.sequence < self.from => {}
                 Some(Step::Frame { at, head }) => {
                     let body_at = at + frame::HEAD_BYTES as u64;
@@ -169,10 +230,19 @@ impl Reader {
                     };
                     self.pending = Some(Hole { file, offset, bytes, sequences });
                 }
-                None if self.files.len() == 0 => return Ok(None),
-                None => self.walk = None,
+                None if self.files.len() > 0 => self.walk = None,
+                None if self.needed < self.expected => return Ok(None),
+                None => self.miss(),
             }
         }
+    }
+
+    /// Commits behind the end are missing that whoever reads compacted files needs.
+    fn miss(&mut self) {
+        let Some((head, walk)) = &self.walk else { return };
+        let (file, offset) = (self.dir.join(file_name(head.first)), walk.at());
+        self.pending = Some(Hole { file, offset, bytes: 0, sequences: self.expected..=self.needed });
+        self.expected = self.needed + 1;
     }
 
     /// The body of the frame that was returned last.
@@ -215,35 +285,49 @@ impl Reader {
         // If a file is missing behind this one, nobody knows where this one ended.
         let limit = following.map(|next| next.first);
         self.missing = following.and_then(|next| next.head).map(|next| next.previous).filter(|at| *at > head.first);
-        let file = match open_file(&path, Access::Read) {
-            Ok(file) => file,
-            // It was dropped since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && first_kept(&self.dir)? > listed.first => {
-                self.expected = limit.unwrap_or(self.expected);
-                return Ok(true);
-            }
-            Err(error) => return Err(io_error("open", &path)(error)),
-        };
+        let file = listed.open()?;
         self.walk = Some((head, Walk::new(file, &head, limit)));
         Ok(true)
     }
 }
 
-/// The files of a journal with their headers.
-fn heads(dir: &Path) -> Result<Vec<Listed>, StorageError> {
-    let mut found = Vec::new();
-    for first in list(dir)? {
-        let path = dir.join(file_name(first));
-        let file = match open_file(&path, Access::Read) {
-            Ok(file) => file,
-            // It was dropped since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(io_error("open", &path)(error)),
-        };
-        let (head, file_bytes) = head_of(&file, first).map_err(io_error("read", &path))?;
-        found.push(Listed { first, head, file_bytes });
+/// The files of a journal with their headers, as they are at one moment.
+pub(super) fn heads(dir: &Path) -> Result<Vec<Listed>, StorageError> {
+    for _ in 0..TRIES {
+        let mut found = Vec::new();
+        for first in list(dir)? {
+            found.extend(listed(dir, first, found.len() < OPEN_FILES)?);
+        }
+        if are_current(dir, &found)? {
+            return Ok(found);
+        }
     }
-    Ok(found)
+    Err(replaced(dir))
+}
+
+/// One of them; nothing if it was dropped since.
+fn listed(dir: &Path, first: u64, is_held: bool) -> Result<Option<Listed>, StorageError> {
+    let path = dir.join(file_name(first));
+    let file = match open_file(&path, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", &path)(error)),
+    };
+    let (head, file_bytes) = head_of(&file, first).map_err(io_error("read", &path))?;
+    let inode = file.metadata().map_err(io_error("read", &path))?.ino();
+    Ok(Some(Listed { first, head, file_bytes, path, file: is_held.then_some(file), inode }))
+}
+
+/// Whether there are the same files still.
+fn are_current(dir: &Path, files: &[Listed]) -> Result<bool, StorageError> {
+    for file in files {
+        match fs::symlink_metadata(&file.path) {
+            Ok(found) if found.ino() == file.inode => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &file.path)(error)),
+            _ => return Ok(false),
+        }
+    }
+    Ok(list(dir)?.into_iter().eq(files.iter().map(|file| file.first)))
 }
 
 /// The header of a file, if it is whole and that of a file of this name; and the
@@ -251,6 +335,41 @@ fn heads(dir: &Path) -> Result<Vec<Listed>, StorageError> {
 pub(super) fn head_of(file: &File, first: u64) -> io::Result<(Option<FileHead>, u64)> {
     let head = FileHead::read(file)?.filter(|head| head.first == first);
     Ok((head, file.metadata()?.len()))
+}
+
+/// The last commit with regard to which files in `dir` were written anew; 0 if none
+/// was.
+pub(super) fn newest_level(dir: &Path) -> Result<u64, StorageError> {
+    let mut newest = 0;
+    let files = heads(dir)?;
+    for (at, listed) in files.iter().enumerate() {
+        let Some(head) = listed.head else { continue };
+        let limit = files.get(at + 1).map(|next| next.first);
+        let found = level(listed.open()?, &head, limit).map_err(io_error("read", &listed.path))?;
+        newest = newest.max(found);
+    }
+    Ok(newest)
+}
+
+/// The same of one file: each of its frames says it.
+pub(super) fn level(file: File, head: &FileHead, limit: Option<u64>) -> io::Result<u64> {
+    let mut bytes = [0; HEAD_BYTES];
+    match file.read_exact_at(&mut bytes, FRAMES_AT) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+        Err(error) => return Err(error),
+    }
+    if let Some(first) = Head::decode(&bytes, head.seed()) {
+        return Ok(first.level());
+    }
+    // Nothing is written yet, or it is damaged.
+    let mut walk = Walk::new(file, head, limit);
+    while let Some(step) = walk.step()? {
+        if let Step::Frame { head, .. } | Step::Absent { head, .. } = step {
+            return Ok(head.level());
+        }
+    }
+    Ok(0)
 }
 
 /// The last sequence that a file without a header can have had.

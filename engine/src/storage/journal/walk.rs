@@ -25,6 +25,9 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) enum Step {
     /// A frame with changes, which begins at `at`.
     Frame { at: u64, head: Head },
+    /// A frame that says of which sequences nothing is missed: from its own to the
+    /// last.
+    Absent { head: Head, last: u64 },
     /// Bytes that are no frames, in the place of these sequences. There may be
     /// no bytes, or no sequences.
     Hole { at: u64, bytes: u64, sequences: RangeInclusive<u64> },
@@ -72,9 +75,9 @@ impl Walk {
         while !self.ended {
             let (at, expected) = (self.at, self.expected);
             if let Some(head) = self.following()? {
-                match self.take(&head)? {
-                    true => return Ok(Some(Step::Frame { at, head })),
-                    false => continue,
+                match self.take(at, head)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => continue,
                 }
             }
             let found = self.find(at)?;
@@ -131,20 +134,23 @@ impl Walk {
         Ok((bytes > 0 || expected < limit).then(|| Step::Hole { at, bytes, sequences: expected..=limit - 1 }))
     }
 
-    /// Goes behind a frame that follows. Says whether it has changes.
-    fn take(&mut self, head: &Head) -> io::Result<bool> {
-        let next = match head.kind {
-            Kind::Changes => head.sequence + 1,
-            Kind::End => head.sequence,
-            Kind::GivenUp => self.given_up(self.at, head)? + 1,
+    /// Goes behind a frame that follows. Returns what it is, but for an end.
+    fn take(&mut self, at: u64, head: Head) -> io::Result<Option<Step>> {
+        let (next, step) = match head.kind {
+            Kind::Changes => (head.sequence + 1, Some(Step::Frame { at, head })),
+            Kind::End => (head.sequence, None),
+            Kind::GivenUp | Kind::Replaced => {
+                let last = self.last_absent(at, &head)?;
+                (last + 1, Some(Step::Absent { head, last }))
+            }
         };
         self.at += head.frame_bytes();
         self.expected = next;
-        Ok(head.kind == Kind::Changes)
+        Ok(step)
     }
 
-    /// The last sequence that a frame gives up.
-    fn given_up(&mut self, at: u64, head: &Head) -> io::Result<u64> {
+    /// The last sequence of which a frame says that it is not missed.
+    fn last_absent(&mut self, at: u64, head: &Head) -> io::Result<u64> {
         let body = self.window.get(at + HEAD_BYTES as u64, head.body_bytes as usize)?;
         let last = body.and_then(|body| body.try_into().ok()).map(u64::from_le_bytes);
         Ok(last.filter(|last| *last >= head.sequence && *last < u64::MAX).unwrap_or(head.sequence))

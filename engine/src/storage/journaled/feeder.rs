@@ -2,20 +2,17 @@
 //! waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::StorageError;
-use super::super::sled::Marks;
 use super::super::sled::fault::describe;
+use super::overlay::Layer;
 use super::{Core, Keep, MOST_FRESH_BYTES, Stopped, lock};
 
 /// So many bytes are fed before their time. Many rows at once go into sled in
 /// the order of their keys, and cost less each.
 pub(super) const FEED_BYTES: u64 = 1 << 20;
-
-/// Files of the journal are dropped after so many bytes: about one at a time.
-const DROP_BYTES: u64 = 64 << 20;
 
 /// Wakes the feeder, and those who wait for it.
 #[derive(Default)]
@@ -104,7 +101,7 @@ impl Core {
     }
 
     /// The thread.
-    pub(super) fn feed_when_due(&self) {
+    pub(super) fn feed_when_due(self: &Arc<Self>) {
         let mut state = lock(&self.bell.state);
         loop {
             let now = Instant::now();
@@ -132,7 +129,7 @@ impl Core {
 
     /// One turn. What goes wrong shows in `health` and at the next commit; what
     /// sled did not take stays where it is read.
-    fn feed(&self) {
+    fn feed(self: &Arc<Self>) {
         if self.check_not_stopped().is_err() {
             return;
         }
@@ -147,13 +144,13 @@ impl Core {
             if self.sync(feeding.sequence).is_err() {
                 return;
             }
-            let marks = Marks { database: self.database, sequence: feeding.sequence };
-            if let Err(problem) = self.sled.feed(&feeding.rows, self.options.is_derived, marks) {
+            if let Err(problem) = self.feed_layer(&feeding) {
                 self.told_or_stop(problem);
                 return;
             }
             self.write_overlay().fed();
-            if let Err(problem) = self.drop_files(feeding.bytes, marks.sequence) {
+            self.compact_if_due();
+            if let Err(problem) = self.drop_files(feeding.bytes, feeding.sequence) {
                 self.told_or_stop(problem);
                 return;
             }
@@ -164,10 +161,18 @@ impl Core {
         self.bell.turned.notify_all();
     }
 
-    /// Drops files of the journal that nobody needs, if they are not kept.
+    fn feed_layer(&self, layer: &Layer) -> Result<(), StorageError> {
+        let marks = self.compaction.marks(layer);
+        let marks = self.sled.feed(&layer.rows, self.options.is_derived, marks)?;
+        self.compaction.set_replaced_bytes(marks.replaced_bytes);
+        Ok(())
+    }
+
+    /// Drops files of the journal that nobody needs, if they are not kept: about one
+    /// at a time.
     fn drop_files(&self, bytes: u64, sequence: u64) -> Result<(), StorageError> {
         let fed = self.fed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.options.keep == Keep::All || fed < DROP_BYTES {
+        if self.options.keep == Keep::All || fed < self.options.journal_file_bytes {
             return Ok(());
         }
         self.fed_bytes.store(0, Ordering::Relaxed);

@@ -20,6 +20,10 @@
 //! What is fed is durable in the journal before: sled never has what the journal
 //! could lose in a power cut.
 //!
+//! *Compaction.* What replaced rows take in the journal is counted; when it is a
+//! quarter of it, a thread goes through the files and writes those anew of which less
+//! than half is alive (`compaction.rs`, `journal/compact.rs`).
+//!
 //! *Rows that follow from others* (see [`JournaledOptions::is_derived`]) are not
 //! in the journal. They go to sled as one batch, which is whole, behind the rows
 //! that they follow from.
@@ -28,6 +32,7 @@
 //! frames, tickets and the overlay have one order. Then `overlay`, for moments.
 //! The feeder takes `writer` never, so that a commit may wait for it.
 
+mod compaction;
 mod exclusive;
 mod feeder;
 mod opening;
@@ -48,6 +53,7 @@ use super::sled::fault::{describe, io_error};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
+use compaction::Compaction;
 use exclusive::LockedDirectory;
 use feeder::Bell;
 use overlay::Overlay;
@@ -96,6 +102,9 @@ pub struct JournaledOptions {
     pub is_permanent: fn(&[u8]) -> bool,
     /// How much of the journal is kept.
     pub keep: Keep,
+    /// The size of a file of the journal, in bytes. The journal is not looked
+    /// through for less that is dead.
+    pub journal_file_bytes: u64,
     /// Reads the whole journal when it is opened, holds the store against it and
     /// makes good what one of them has lost. Takes time in proportion to them, and
     /// 100 bytes of memory a row.
@@ -118,6 +127,7 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             keep: Keep::All,
+            journal_file_bytes: 64 << 20,
             heal: false,
             create: true,
             sync_hook: None,
@@ -134,6 +144,7 @@ impl std::fmt::Debug for JournaledOptions {
             .field("reserve_bytes", &self.reserve_bytes)
             .field("ordered_writes", &self.ordered_writes)
             .field("keep", &self.keep)
+            .field("journal_file_bytes", &self.journal_file_bytes)
             .field("heal", &self.heal)
             .finish_non_exhaustive()
     }
@@ -159,13 +170,12 @@ struct Core {
     options: JournaledOptions,
     journal: Journal,
     sled: SledStorage,
-    /// What the journal's frames and sled's marks are of.
-    database: [u8; 16],
     overlay: RwLock<Overlay>,
     /// What `overlay.fresh` holds, in bytes.
     fresh_bytes: AtomicU64,
     /// What was fed since files of the journal were dropped, in bytes.
     fed_bytes: AtomicU64,
+    compaction: Compaction,
     writer: Mutex<Writer>,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
@@ -206,14 +216,15 @@ impl JournaledStorage {
         let lock = LockedDirectory::lock(directory)?;
         let opened = opening::open(directory, &options)?;
         let sequence = opened.journal.next() - 1;
+        let journal_file_bytes = options.journal_file_bytes;
         let core = Arc::new(Core {
             directory: directory.to_path_buf(),
             options,
-            database: opened.journal.database(),
             journal: opened.journal,
             sled: opened.sled,
             fresh_bytes: AtomicU64::new(opened.fresh.bytes),
             fed_bytes: AtomicU64::new(0),
+            compaction: Compaction::new(opened.marks, journal_file_bytes),
             overlay: RwLock::new(Overlay { fresh: opened.fresh, ..Overlay::default() }),
             writer: Mutex::new(Writer { room: Room::unknown(), sequence, without_frame: 0 }),
             stopped: RwLock::new(None),
@@ -285,6 +296,10 @@ impl Storage for JournaledStorage {
         Ok(self.core.sled.disk_bytes()?.saturating_add(self.core.journal.bytes()?))
     }
 
+    fn compact(&self) -> Result<(), StorageError> {
+        self.core.compact_all()
+    }
+
     fn close(&self) -> Result<(), StorageError> {
         // From here on no commit begins, and none is under way.
         let _writer = lock(&self.core.writer);
@@ -292,11 +307,14 @@ impl Storage for JournaledStorage {
             return Ok(());
         }
         self.core.bell.end();
+        self.core.compaction.end();
         if let Some(feeder) = lock(&self.feeder).take()
             && feeder.join().is_err()
         {
             self.core.stop(Stopped::ReadOnly("the thread that feeds the store panicked".into()));
         }
+        // The feeder began it, and begins none any more.
+        self.core.compaction.join();
         let closed = self.core.close();
         drop(lock(&self.lock).take());
         closed
@@ -342,7 +360,7 @@ impl Core {
         let fresh_bytes = {
             let mut overlay = self.write_overlay();
             overlay.fresh.put(own);
-            overlay.fresh.put(derived);
+            overlay.fresh.put_derived(derived);
             overlay.fresh.sequence = writer.sequence;
             self.fresh_bytes.store(overlay.fresh.bytes, Ordering::Release);
             overlay.fresh.bytes

@@ -5,8 +5,9 @@
 //! | not there | not there | both are made |
 //! | there | there, of this journal | what it lacks is repeated from the journal |
 //! | there | not there, damaged, or of nobody knows what | it is moved aside and built anew from the journal |
-//! | not there | there | the journal is written anew from the store |
-//! | ends before what the store has | there | the journal takes from the store what it lacks |
+//! | not there | there | the journal is written anew from the store, as a new generation |
+//! | ends before what the store has, or is of an earlier generation | there | the journal takes from the store what it lacks, in a new generation |
+//! | of a newer generation | there | it is moved aside and built anew from the journal |
 //! | of one database | of another | refused |
 
 use std::cell::Cell;
@@ -33,6 +34,9 @@ const FRAME_BYTES: u64 = 1 << 20;
 /// sled is synced as rarely: what it loses in a power cut the journal repeats.
 const SLED_SYNC_INTERVAL_MS: u64 = 5000;
 
+/// The sequence in the marks of a store that the journal is being brought up to.
+const MORE_THAN_JOURNAL: u64 = u64::MAX - 1;
+
 const JOURNAL: &str = "journal";
 /// A journal that is being written from a store.
 const UNFINISHED_JOURNAL: &str = "journal.new";
@@ -44,6 +48,8 @@ const DAMAGED: &str = "damaged";
 pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) sled: SledStorage,
+    /// What sled says of itself.
+    pub(super) marks: Marks,
     /// What sled still lacks.
     pub(super) fresh: Layer,
     pub(super) notices: Vec<String>,
@@ -96,9 +102,9 @@ impl Opening<'_> {
 
     fn journal_options(&self) -> JournalOptions {
         JournalOptions {
+            file_bytes: self.options.journal_file_bytes,
             free_floor_bytes: self.options.free_floor_bytes,
             sync_hook: self.options.sync_hook.clone(),
-            ..JournalOptions::default()
         }
     }
 
@@ -115,25 +121,34 @@ impl Opening<'_> {
 
     fn beside_journal(mut self) -> Result<Opened, StorageError> {
         let (journal, found) = Journal::open(&self.journal(), self.journal_options())?;
-        let (sled, marks) = self.sled_of(&journal)?;
+        let (sled, mut marks) = self.sled_of(&journal)?;
         let last = journal.next() - 1;
         // A killed process may have left in memory what is read from here on.
         journal.sync(last)?;
         let mut fresh = Layer { sequence: marks.sequence, ..Layer::default() };
         let mut holes = found.holes;
-        let trust = if marks.sequence > last { Trust::Store } else { Trust::Newer };
-        if trust == Trust::Newer {
-            self.replay(&journal, &sled, marks, &mut fresh)?;
+        let had = marks.sequence;
+        let is_earlier = journal.generation() < marks.generation;
+        let trust = if is_earlier || had > last { Trust::Store } else { Trust::Newer };
+        match trust {
+            Trust::Newer => self.replay(&journal, &sled, &mut marks, &mut fresh)?,
+            Trust::Store => begin_generation(&journal, &sled, marks)?,
         }
         if self.options.heal {
             holes = self.all_holes()?;
         }
         if trust == Trust::Store || !holes.is_empty() || self.options.heal {
-            self.feed(&sled, &mut fresh, marks)?;
-            let healed = self.heal(&journal, &sled, &holes, trust, &mut fresh)?;
+            if trust == Trust::Newer {
+                self.feed(&sled, &mut fresh, &mut marks)?;
+            }
+            let healed = self.heal(&journal, &sled, &holes, trust, &mut marks)?;
+            fresh.sequence = marks.sequence;
             if trust == Trust::Store {
-                self.notices
-                    .push(format!("the journal ended with commit {last}, the store had {}: {healed}", marks.sequence));
+                self.notices.push(match had {
+                    _ if is_earlier => format!("the journal was of before it was last written anew: {healed}"),
+                    MORE_THAN_JOURNAL => format!("the journal ended with commit {last}, the store had more: {healed}"),
+                    had => format!("the journal ended with commit {last}, the store had {had}: {healed}"),
+                });
             } else if let Some(hole) = holes.first() {
                 self.notices.push(format!(
                     "the journal was damaged in '{}' at byte {}: {healed}",
@@ -145,7 +160,7 @@ impl Opening<'_> {
             }
         }
         let may_lack_commits = trust == Trust::Store && self.was_open.get();
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks, fresh, notices: self.notices, may_lack_commits })
     }
 
     /// The holes of all files.
@@ -167,15 +182,15 @@ impl Opening<'_> {
         sled: &SledStorage,
         holes: &[Hole],
         trust: Trust,
-        fresh: &mut Layer,
+        marks: &mut Marks,
     ) -> Result<Healed, StorageError> {
         let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
         let healed = reconcile(journal, &self.journal(), sled, kinds, trust)?;
         for hole in holes {
             journal.mend(hole)?;
         }
-        fresh.sequence = journal.next() - 1;
-        sled.set_marks(Marks { database: journal.database(), sequence: fresh.sequence })?;
+        *marks = Marks { replaced_bytes: marks.replaced_bytes, ..marks_of(journal, journal.next() - 1) };
+        sled.set_marks(*marks)?;
         Ok(healed)
     }
 
@@ -185,15 +200,19 @@ impl Opening<'_> {
         let database = journal.database();
         let refused = match self.known_sled(journal.first() == 1) {
             Ok((sled, Some(marks))) if marks.database == database => {
-                if marks.sequence + 1 >= journal.first() {
+                let (has, first, level) = (marks.sequence, journal.first(), journal.level());
+                let is_earlier = marks.generation < journal.generation();
+                if !is_earlier && has + 1 >= first && !marks.is_before(level) {
                     return Ok((sled, marks));
                 }
                 sled.close()?;
-                format!(
-                    "it has commits up to {}, and the journal begins with commit {}",
-                    marks.sequence,
-                    journal.first()
-                )
+                if is_earlier {
+                    "it is of before the journal was last written anew".into()
+                } else if has + 1 < first {
+                    format!("it has commits up to {has}, and the journal begins with commit {first}")
+                } else {
+                    format!("it has commits up to {has}, and the journal was compacted up to commit {level}")
+                }
             }
             Ok((sled, Some(_))) => {
                 sled.close()?;
@@ -209,7 +228,7 @@ impl Opening<'_> {
                         journal.next() - 1
                     ));
                 }
-                let marks = Marks { database, sequence: 0 };
+                let marks = marks_of(journal, 0);
                 sled.set_marks(marks)?;
                 return Ok((sled, marks));
             }
@@ -234,7 +253,7 @@ impl Opening<'_> {
             journal.next() - 1
         ));
         let sled = SledStorage::open(self.directory, self.sled_options())?;
-        let marks = Marks { database, sequence: 0 };
+        let marks = marks_of(journal, 0);
         sled.set_marks(marks)?;
         Ok((sled, marks))
     }
@@ -305,7 +324,7 @@ impl Opening<'_> {
         &mut self,
         journal: &Journal,
         sled: &SledStorage,
-        marks: Marks,
+        marks: &mut Marks,
         fresh: &mut Layer,
     ) -> Result<(), StorageError> {
         if marks.sequence + 1 >= journal.next() {
@@ -334,16 +353,21 @@ impl Opening<'_> {
                 self.feed(sled, fresh, marks)?;
             }
         }
+        // The last commits may have nothing left.
+        fresh.sequence = journal.next() - 1;
         if fresh.bytes >= MOST_FRESH_BYTES {
             self.feed(sled, fresh, marks)?;
         }
         Ok(())
     }
 
-    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: Marks) -> Result<(), StorageError> {
+    fn feed(&self, sled: &SledStorage, fresh: &mut Layer, marks: &mut Marks) -> Result<(), StorageError> {
         let layer = std::mem::take(fresh);
         fresh.sequence = layer.sequence;
-        sled.feed(&layer.rows, self.options.is_derived, Marks { sequence: layer.sequence, ..marks })
+        marks.sequence = layer.sequence;
+        marks.replaced_bytes += layer.replaced_bytes;
+        *marks = sled.feed(&layer.rows, self.options.is_derived, *marks)?;
+        Ok(())
     }
 
     fn without_journal(mut self) -> Result<Opened, StorageError> {
@@ -365,12 +389,17 @@ impl Opening<'_> {
         let path = self.journal();
         if is_new {
             let journal = Journal::create(&path, database, self.journal_options())?;
-            sled.set_marks(Marks { database, sequence: 0 })?;
+            let marks = marks_of(&journal, 0);
+            sled.set_marks(marks)?;
             let (fresh, notices) = (Layer::default(), self.notices);
-            return Ok(Opened { journal, sled, fresh, notices, may_lack_commits: false });
+            return Ok(Opened { journal, sled, marks, fresh, notices, may_lack_commits: false });
         }
         let unfinished = self.directory.join(UNFINISHED_JOURNAL);
-        let rows = self.write_journal(&sled, &unfinished, database)?;
+        // Its commits get sequences that others had in the journal that is lost.
+        let generation = marks.map_or(0, |marks| marks.generation.saturating_add(1));
+        let (rows, marks_now) = self.write_journal(&sled, &unfinished, database, generation)?;
+        // The store says so first: it must not look older than its journal.
+        sled.set_marks(marks_now)?;
         // What lies there holds no journal.
         match fs::remove_dir_all(&path) {
             Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
@@ -382,17 +411,23 @@ impl Opening<'_> {
         sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
         let (journal, _) = Journal::open(&path, self.journal_options())?;
         let sequence = journal.next() - 1;
-        sled.set_marks(Marks { database, sequence })?;
         if marks.is_some() {
             self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
         }
         let may_lack_commits = marks.is_some() && self.was_open.get();
         let fresh = Layer { sequence, ..Layer::default() };
-        Ok(Opened { journal, sled, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, may_lack_commits })
     }
 
-    fn write_journal(&self, sled: &SledStorage, path: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
-        let journal = Journal::create(path, database, self.journal_options())?;
+    /// Returns how many rows it has, and the marks of a store that has the same.
+    fn write_journal(
+        &self,
+        sled: &SledStorage,
+        path: &Path,
+        database: [u8; 16],
+        generation: u32,
+    ) -> Result<(u64, Marks), StorageError> {
+        let journal = Journal::create_anew(path, database, generation, self.journal_options())?;
         let (mut changes, mut bytes, mut rows): (Vec<Change>, u64, u64) = (Vec::new(), 0, 0);
         for row in sled.scan(&KeyRange::all(), Direction::Forward) {
             let (key, value) = row?;
@@ -410,8 +445,28 @@ impl Opening<'_> {
         if !changes.is_empty() {
             journal.append(&changes)?;
         }
-        journal.sync(journal.next() - 1)?;
+        let marks = marks_of(&journal, journal.next() - 1);
+        journal.sync(marks.sequence)?;
         journal.close()?;
-        Ok(rows)
+        Ok((rows, marks))
     }
+}
+
+/// The marks of a store that has everything of a journal up to a commit.
+fn marks_of(journal: &Journal, sequence: u64) -> Marks {
+    Marks {
+        database: journal.database(),
+        sequence,
+        generation: journal.generation(),
+        level: journal.level(),
+        replaced_bytes: 0,
+    }
+}
+
+/// Lets the journal go on from what the store has. Until the marks are set again
+/// the store counts as having more: whatever ends this, it is done again.
+fn begin_generation(journal: &Journal, sled: &SledStorage, marks: Marks) -> Result<(), StorageError> {
+    let than = journal.generation().max(marks.generation);
+    sled.set_marks(Marks { sequence: MORE_THAN_JOURNAL, generation: than.saturating_add(1), ..marks })?;
+    journal.begin_generation(than)
 }

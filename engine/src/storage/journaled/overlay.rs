@@ -22,6 +22,8 @@ pub(super) struct Layer {
     pub(super) rows: Rows,
     /// Of keys and values that were put, also of those that were put twice.
     pub(super) bytes: u64,
+    /// Of those of the journal that others replaced here.
+    pub(super) replaced_bytes: u64,
     /// The last frame of the journal of which changes are here.
     pub(super) sequence: u64,
 }
@@ -30,9 +32,20 @@ impl Layer {
     /// Takes the changes of one commit, the last for a key decides.
     pub(super) fn put(&mut self, changes: impl IntoIterator<Item = Change>) {
         for (key, value) in changes {
-            self.bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
-            self.rows.insert(key, value);
+            let key_bytes = key.len() as u64;
+            let old = self.insert(key, value);
+            self.replaced_bytes += old.flatten().map_or(0, |old| key_bytes + old.len() as u64);
         }
+    }
+
+    /// The same of rows that are not in the journal.
+    pub(super) fn put_derived(&mut self, changes: impl IntoIterator<Item = Change>) {
+        changes.into_iter().for_each(|(key, value)| drop(self.insert(key, value)));
+    }
+
+    fn insert(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Option<Vec<u8>>> {
+        self.bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+        self.rows.insert(key, value)
     }
 }
 

@@ -157,7 +157,7 @@ fn append_full(journal: &Journal, changes: &mut Vec<Change>, rows: usize) -> Res
 
 fn bring(sled: &SledStorage, layer: &mut Layer, is_derived: fn(&[u8]) -> bool) -> Result<(), StorageError> {
     match sled.marks()? {
-        Some(marks) if !layer.rows.is_empty() => sled.feed(&std::mem::take(layer).rows, is_derived, marks),
+        Some(marks) if !layer.rows.is_empty() => sled.feed(&std::mem::take(layer).rows, is_derived, marks).map(drop),
         _ => Ok(()),
     }
 }

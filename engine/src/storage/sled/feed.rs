@@ -5,6 +5,12 @@
 //! the tree `marks`, under the empty key
 //!   [16] which journal the rows come from
 //!   [8]  the last frame of which sled has everything, big-endian
+//!   [4]  the generation of the journal, big-endian
+//!   [8]  the level of the journal when sled was built from it, big-endian
+//!   [8]  bytes of rows that were replaced or deleted since the journal was looked
+//!        through for them, big-endian
+//!
+//! The last three were absent once, and are 0 then.
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,19 +30,45 @@ pub(crate) struct Marks {
     pub(crate) database: [u8; 16],
     /// The last frame of which everything is here.
     pub(crate) sequence: u64,
+    /// The generation of the journal in which that frame has this sequence.
+    pub(crate) generation: u32,
+    /// The level that the journal had when this was built from it: nothing is here
+    /// that was left out up to there.
+    pub(crate) level: u64,
+    /// About how many bytes of the journal are dead that it was not looked through
+    /// for.
+    pub(crate) replaced_bytes: u64,
 }
 
 impl Marks {
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    /// Whether a row may be here that the journal says no more to be deleted.
+    pub(crate) fn is_before(&self, level: u64) -> bool {
+        self.sequence.max(self.level) < level
+    }
+
+    fn to_bytes(self) -> [u8; 44] {
+        let mut bytes = [0; 44];
         bytes[..16].copy_from_slice(&self.database);
-        bytes[16..].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[24..28].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[28..36].copy_from_slice(&self.level.to_be_bytes());
+        bytes[36..].copy_from_slice(&self.replaced_bytes.to_be_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (database, sequence) = bytes.split_first_chunk()?;
-        Some(Self { database: *database, sequence: u64::from_be_bytes(sequence.try_into().ok()?) })
+        let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+        let (database, rest) = bytes.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        let sequence = number(sequence);
+        let mut marks = Self { database: *database, sequence, generation: 0, level: 0, replaced_bytes: 0 };
+        if let Some((generation, rest)) = rest.split_first_chunk() {
+            marks.generation = u32::from_be_bytes(*generation);
+            if let Some((level, rest)) = rest.split_first_chunk() {
+                (marks.level, marks.replaced_bytes) = (number(level), number(rest.try_into().ok()?));
+            }
+        }
+        Some(marks)
     }
 }
 
@@ -53,7 +85,7 @@ impl SledStorage {
 
     /// Sets the marks; durable on return.
     pub(crate) fn set_marks(&self, marks: Marks) -> Result<(), StorageError> {
-        self.core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()))?;
+        self.core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()[..]))?;
         self.sync_all()
     }
 
@@ -64,13 +96,14 @@ impl SledStorage {
 
     /// Takes the newest values of many keys. They may come again after a crash,
     /// which may have left some of them; so the rows need not be whole, except
-    /// those that nobody would bring again: these are, and come last.
+    /// those that nobody would bring again: these are, and come last. Returns the
+    /// marks with what the rows have replaced.
     pub(crate) fn feed(
         &self,
         rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
         is_derived: fn(&[u8]) -> bool,
-        marks: Marks,
-    ) -> Result<(), StorageError> {
+        mut marks: Marks,
+    ) -> Result<Marks, StorageError> {
         let core = &self.core;
         let mut writer = lock(&core.writer);
         core.check_not_stopped()?;
@@ -82,10 +115,11 @@ impl SledStorage {
                 continue;
             }
             bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
-            core.with_sled(|trees| match value {
-                Some(value) => trees.rows.insert(key, value.as_slice()).map(drop),
-                None => trees.rows.remove(key).map(drop),
+            let old = core.with_sled(|trees| match value {
+                Some(value) => trees.rows.insert(key, value.as_slice()),
+                None => trees.rows.remove(key),
             })?;
+            marks.replaced_bytes += old.map_or(0, |old| (key.len() + old.len()) as u64);
             if bytes >= PIECE_BYTES {
                 self.made_way(&mut writer.unflushed_bytes, std::mem::take(&mut bytes))?;
             }
@@ -100,12 +134,12 @@ impl SledStorage {
                 core.with_sled(|trees| apply_many(&trees.rows, derived))?;
             }
         }
-        core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()))?;
+        core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()[..]))?;
         self.made_way(&mut writer.unflushed_bytes, bytes)?;
         core.committed.fetch_add(1, Ordering::AcqRel);
         drop(writer);
         core.arm();
-        Ok(())
+        Ok(marks)
     }
 
     /// Keeps the order of writes, and memory within bounds, after so many bytes.

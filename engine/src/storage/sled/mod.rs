@@ -336,6 +336,10 @@ impl Storage for SledStorage {
         allocated_bytes(&store).map_err(io_error("measure", &store))
     }
 
+    fn compact(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn close(&self) -> Result<(), StorageError> {
         {
             let mut alarm = lock(&self.core.alarm.state);

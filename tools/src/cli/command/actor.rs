@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use serde::Serialize;
-use thingdb::trust::{How, KnownActor};
+use thingdb::trust::How;
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
 use crate::cli::context::{CHANGED, Context};
+use crate::cli::input::names;
 use crate::console::confirm;
 use crate::console::output::Format;
 use crate::error::{Failure, Outcome};
@@ -109,7 +110,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     match command {
         Command::New { name } => {
             let key = db.new_actor(name)?;
-            tell_namesake(context, &db, name, &key);
+            names::tell_namesake(&context.console, &db, name, &key);
             changed(context, db, &key)
         }
         Command::Default { name } => {
@@ -120,7 +121,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
         Command::Rename { old, new } => {
             let known = one(&db, old)?;
             db.rename_actor(&known.id, new)?;
-            tell_namesake(context, &db, new, &known.id);
+            names::tell_namesake(&context.console, &db, new, &known.id);
             if known.own {
                 context.console.note("other nodes learn the name from a new card: thingdb card");
             }
@@ -140,7 +141,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 let name = printable(&name);
                 context.console.note(&format!("trust in {name} was withdrawn on {at}; that is taken back"));
             }
-            tell_namesake(context, &db, &name, &key);
+            names::tell_namesake(&context.console, &db, &name, &key);
             changed(context, db, &key)
         }
         Command::Untrust { actor, yes } => {
@@ -157,22 +158,6 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             }
             changed(context, db, &known.id)
         }
-    }
-}
-
-/// Says that a name was that of another key, in which trust was withdrawn: what
-/// that one signed is shown under it, too.
-pub(super) fn tell_namesake(context: &Context, db: &Db, name: &str, key: &Actor) {
-    let is_other = |known: &KnownActor| known.name == name && known.key != *key && known.withdrawn.is_some();
-    for other in db.known_actors().into_iter().filter(is_other) {
-        let at = other.withdrawn.map(|at| at.to_string()).unwrap_or_default();
-        let fact = format!(
-            "{} is also the name of the key {}, in which trust was withdrawn on {at}: its entries bear it, too",
-            printable(name),
-            other.key
-        );
-        context.console.note(&fact);
-        context.console.hint(&format!("thingdb actor rename {} OTHER-NAME", other.key));
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use thingdb::{Db, Draft, Durability};
 
-use super::put;
 use crate::bytes::compress::Compression;
 use crate::bytes::lines::{Event, Line, Lines};
 use crate::cli::context::Context;
 use crate::cli::global::Speed;
+use crate::cli::input::names;
 use crate::cli::input::rejects::Rejects;
 use crate::cli::input::source::{self, Refused};
 use crate::console::Console;
@@ -228,7 +228,7 @@ impl<'a> Append<'a> {
         rejects: Option<Rejects>,
         total_bytes: u64,
     ) -> Outcome<Self> {
-        let signer = put::signer(db, args.actor.as_deref())?;
+        let signer = names::signer(db, args.actor.as_deref())?;
         let others = db.own_actors().into_iter().map(|actor| actor.name).filter(|name| *name != signer);
         let actors = std::iter::once(signer.clone()).chain(others).collect();
         Ok(Self {

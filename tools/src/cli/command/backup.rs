@@ -5,10 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::{Backup, Db, Report, Standing, Verdict, VerifyOptions};
+use thingdb::{Backup, BackupOptions, Db, Report, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
 use crate::error::{Exit, Failure, Outcome};
+use crate::server::certificate;
 use crate::text::{counted, grouped, printable, quoted_path};
 use crate::view::when::{self, When};
 
@@ -27,6 +28,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 Examples:
   thingdb backup /mnt/backup/things              copy what is new
   thingdb backup /mnt/backup/things --watch      go on until Ctrl-C
+  thingdb backup /mnt/backup/things --check      read all of it, mend what is damaged
   thingdb backup verify /mnt/backup/things       read all of it, and compare
   thingdb restore /mnt/backup/things ./things    a database from it
 
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     /// Go on: copy what is new until somebody ends it
     #[arg(long)]
     watch: bool,
+    /// Read all of the backup, and copy anew what is damaged in it
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -71,9 +76,10 @@ Examples:
   thingdb restore /mnt/backup/things ./before --at 1000
   thingdb restore /mnt/backup/things ./before --at 2026-11-30T10:00:00Z
 
-The database goes on under the node key that it had. If somebody has seen entries
-of this node that the backup has not, writing would contradict them: take a new
-node key first, with thingdb new-node-key. A peer that has seen more says so at
+With --at the node goes on under a new key, because the old one has signed for more.
+Otherwise it goes on under the node key that it had: if somebody has seen entries
+of this node that the backup has not, writing would contradict them; take a new
+node key first then, with thingdb new-node-key. A peer that has seen more says so at
 the first thingdb sync.")]
 pub(crate) struct RestoreArgs {
     /// The directory of the backup
@@ -93,6 +99,10 @@ struct BackupJson<'a> {
     copied_bytes: u64,
     time: String,
     missing: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mended: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,17 +124,20 @@ struct RestoredJson {
     entries: u64,
     things: u64,
     missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_key: Option<String>,
 }
 
 /// Copies what is new, or verifies.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match (&args.command, &args.dest) {
         (Some(Command::Verify { dest }), _) => verify(context, dest),
-        (None, Some(dest)) if args.watch => watch(context, dest),
         (None, Some(dest)) => {
-            let made = thingdb::backup(context.dir()?, dest)?;
+            let options = BackupOptions::new().write_nothing(context.is_read_only());
+            let made = options.check(args.check).make(context.dir()?, dest)?;
             say(context, dest, &made)?;
-            check(&made)
+            check(&made)?;
+            if args.watch { watch(context, dest, options) } else { Ok(()) }
         }
         (None, None) => Err(Failure::usage("where to? thingdb backup DEST")),
     }
@@ -138,6 +151,8 @@ fn say(context: &Context, dest: &Path, made: &Backup) -> Outcome {
             copied_bytes: made.copied_bytes,
             time: made.time.to_string(),
             missing: &made.missing,
+            mended: made.mended.iter().map(|path| path.display().to_string()).collect(),
+            former: made.former.as_ref().map(|path| path.display().to_string()),
         });
     }
     let commits = counted(made.commits, "commit", "commits");
@@ -145,7 +160,18 @@ fn say(context: &Context, dest: &Path, made: &Backup) -> Outcome {
         "{}: {commits}, {} bytes copied",
         printable(&dest.display().to_string()),
         grouped(made.copied_bytes)
-    ))
+    ))?;
+    for path in &made.mended {
+        context.console.note(&format!("{} was damaged, and is copied anew", printable(&path.display().to_string())));
+    }
+    if let Some(former) = &made.former {
+        context.console.note(&format!(
+            "the journal of the database was lost, or its end, and was written anew: a new copy was begun, and the one \
+             before is {}; thingdb backup verify DEST, then it can be removed",
+            printable(&former.display().to_string())
+        ));
+    }
+    Ok(())
 }
 
 /// A backup that lacks something is made, and is not whole.
@@ -155,16 +181,13 @@ fn check(made: &Backup) -> Outcome {
     }
     Err(Failure::new(Exit::Partly, "damaged", "the database is damaged, and the backup has not all of it")
         .causes(made.missing.clone())
-        .hint("thingdb doctor"))
+        .hint("thingdb doctor --fix takes from the store what the journal has lost; then thingdb backup again"))
 }
 
 /// Copies what is new until somebody ends it.
-fn watch(context: &Context, dest: &Path) -> Outcome {
+fn watch(context: &Context, dest: &Path, options: BackupOptions) -> Outcome {
     let _patience = context.console.patience();
     let dir = context.dir()?;
-    let made = thingdb::backup(dir, dest)?;
-    say(context, dest, &made)?;
-    check(&made)?;
     let mut seen = state(dir);
     let mut is_failing = false;
     while !context.console.is_interrupted() {
@@ -173,7 +196,7 @@ fn watch(context: &Context, dest: &Path) -> Outcome {
         if now == seen && !is_failing {
             continue;
         }
-        match thingdb::backup(dir, dest) {
+        match options.make(dir, dest) {
             Ok(made) => {
                 if std::mem::take(&mut is_failing) || made.copied_bytes > 0 {
                     say(context, dest, &made)?;
@@ -236,8 +259,12 @@ fn verify(context: &Context, dest: &Path) -> Outcome {
     if found.ok {
         return Ok(());
     }
-    Err(Failure::new(Exit::NotVerified, "not-verified", format!("the backup in {} is damaged", dest.display()))
-        .hint("thingdb backup to another directory, while there is the database"))
+    Err(Failure::new(Exit::NotVerified, "not-verified", format!("the backup in {} is damaged", dest.display())).hint(
+        format!(
+            "thingdb backup {} --check copies anew what is damaged, while there is the database",
+            quoted_path(dest)
+        ),
+    ))
 }
 
 /// Recomputes every hash, link and signature.
@@ -297,15 +324,26 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let at = args.at.as_deref().map(|at| position(context, src, at)).transpose()?;
     let restored = thingdb::restore(src, dir, at)?;
     context.did(format!("the database in {} is made", dir.display()));
-    let db = context.open_to_read(dir)?;
+    let db = context.open_there(dir, at.is_none())?;
     let stats = db.stats()?;
     let read_back = checked(context, &db)?;
+    let is_behind = db.warnings().iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
+    // With --at it is shorter because that was asked for.
+    let claimed = db.last_checkpoint()?.map(|note| note.claimed().size).filter(|_| is_behind && at.is_some());
+    let node_key = match claimed {
+        Some(_) => {
+            certificate::renew(&db)?;
+            Some(db.new_node_key()?)
+        }
+        None => None,
+    };
     let found = RestoredJson {
         db: dir.display().to_string(),
         commits: restored.commits,
         entries: stats.entries,
         things: stats.things,
         missing: restored.missing,
+        node_key: node_key.map(|key| key.to_string()),
     };
     if context.output.is_json() {
         context.output.object(&found)?;
@@ -313,31 +351,41 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
         let (entries, things) = (counted(found.entries, "entry", "entries"), counted(found.things, "thing", "things"));
         context.output.line(&format!("{}: {entries} of {things} read back", printable(&found.db)))?;
     }
-    let is_behind = db.warnings().iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
-    let dir = quoted_path(dir);
-    context.console.note(&if is_behind {
-        format!(
+    if let (Some(at), Some(beyond)) = (at, restored.beyond.filter(|_| at != Some(restored.entries))) {
+        context.console.note(&format!(
+            "entry {at} was committed at once with those from {} to {beyond}, which are taken all or not at all: the \
+             ledger ends before them",
+            restored.entries + 1
+        ));
+    }
+    let quoted = quoted_path(dir);
+    context.console.note(&match (claimed, node_key) {
+        (Some(claimed), Some(key)) => format!(
+            "it ends with entry {}, and the node had signed for {claimed}: so it goes on under the new key {}; hand the \
+             new card to peers: thingdb --db {quoted} card",
+            found.entries,
+            key.fingerprint()
+        ),
+        _ if is_behind => format!(
             "it is shorter than its last checkpoint, and only read until it goes on as another node: \
-             thingdb --db {dir} new-node-key --yes"
-        )
-    } else {
-        format!(
+             thingdb --db {quoted} new-node-key --yes"
+        ),
+        _ => format!(
             "if a peer has seen entries of this node that are not here, go on as another node before writing: \
-             thingdb --db {dir} new-node-key --yes; thingdb sync PEER tells"
-        )
+             thingdb --db {quoted} new-node-key --yes; thingdb sync PEER tells"
+        ),
     });
-    // With --at it is shorter because that was asked for.
-    let is_asked = is_behind && args.at.is_some();
-    let is_damage = |problem: &thingdb::Problem| !(is_asked && problem.verdict == Verdict::Truncated);
-    if is_behind && !is_asked {
+    context.told();
+    if is_behind && at.is_none() {
         let fact = "the backup is cut, or older than its checkpoint: not all of it could be restored";
         return Err(Failure::new(Exit::Partly, "damaged", fact)
-            .hint(format!("keep the backup as it is; thingdb salvage {dir} --out NEW --from ANOTHER-BACKUP")));
+            .hint(format!("keep the backup as it is; thingdb salvage {quoted} --out NEW --from ANOTHER-BACKUP")));
     }
+    let is_damage = |problem: &thingdb::Problem| !(node_key.is_some() && problem.verdict == Verdict::Truncated);
     if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
         return Err(Failure::new(Exit::Partly, "damaged", "the backup is damaged: not all of it could be restored")
             .causes(found.missing)
-            .hint(format!("thingdb --db {dir} verify")));
+            .hint(format!("thingdb --db {quoted} verify")));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::reader::step::Step;
 use crate::reader::{Reader, find};
 use crate::text::{counted, printable};
 use crate::view::entry::Entry;
-use crate::view::{id, pretty, record, when};
+use crate::view::{id, phrase, pretty, when};
 
 /// Arguments of `thingdb demo`.
 #[derive(Debug, clap::Args)]
@@ -165,7 +165,7 @@ impl Demo<'_> {
         let db = self.open("things")?;
         self.step(&format!("The latest of {PART}"))?;
         let latest = Reader::latest(&db, PART)?.ok_or_else(|| find::no_thing(&db, PART))?;
-        self.say(&format!("   {}", record::headline(&latest)))?;
+        self.say(&format!("   {}", phrase::headline(&latest)))?;
         let mut data = String::from("   ");
         pretty::json(latest.json_text().unwrap_or_default(), &mut |piece| {
             data.push_str(piece);
@@ -181,8 +181,8 @@ impl Demo<'_> {
             rows.push([
                 entry.seq().to_string(),
                 when::short(entry.time()),
-                record::actor(&entry),
-                record::trust(&entry).to_owned(),
+                phrase::actor(&entry),
+                phrase::trust(&entry).to_owned(),
                 entry.action().unwrap_or_default().to_owned(),
                 step.summary(40).to_string(),
                 id::short(&entry.id()),

@@ -9,7 +9,7 @@ use crate::text::{printable, quoted};
 use crate::view::entry::Entry;
 use crate::view::paint::{Paint, Painted};
 use crate::view::patch::{self, Change};
-use crate::view::{id, record};
+use crate::view::{id, phrase};
 
 /// Arguments of `thingdb diff`.
 #[derive(Debug, clap::Args)]
@@ -98,8 +98,8 @@ fn changes(old: &Entry, new: &Entry) -> Outcome<Vec<Change>> {
 fn print(context: &Context, old: &Entry, new: &Entry, changes: &[Change]) -> Outcome {
     let mut text = context.output.text();
     let output = &context.output;
-    text.line(&output.painted(&Painted::default().and(Paint::Removed, "--- ").with(record::headline(old))))?;
-    text.line(&output.painted(&Painted::default().and(Paint::Added, "+++ ").with(record::headline(new))))?;
+    text.line(&output.painted(&Painted::default().and(Paint::Removed, "--- ").with(phrase::headline(old))))?;
+    text.line(&output.painted(&Painted::default().and(Paint::Added, "+++ ").with(phrase::headline(new))))?;
     if changes.is_empty() {
         text.line("(same data)")?;
     }

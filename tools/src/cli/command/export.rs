@@ -9,7 +9,7 @@ use crate::bytes::array::Array;
 use crate::bytes::compress::{Compression, Compressor};
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
-use crate::console::passphrase::Question;
+use crate::console::question::Question;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{Exported, Reader, Wanted};
 use crate::text::{counted, grouped, printable};

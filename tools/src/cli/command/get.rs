@@ -6,11 +6,12 @@ use crate::console::output::Format;
 use crate::error::{Failure, Outcome};
 use crate::reader::{Reader, find, heads};
 use crate::text::{printable, quoted};
-use crate::view::entry::{Entry, State};
+use crate::view::details::State;
+use crate::view::entry::Entry;
 use crate::view::pointer::Pointer;
-use crate::view::record::{self, EntryJson};
+use crate::view::record::EntryJson;
 use crate::view::when::{self, When};
-use crate::view::{id, pretty, span};
+use crate::view::{id, phrase, pretty, span};
 
 /// Arguments of `thingdb get`.
 #[derive(Debug, clap::Args)]
@@ -148,7 +149,7 @@ fn by_seq(context: &Context, reader: &dyn Reader, args: &Args, seq: u64) -> Outc
 
 fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
     let mut text = context.output.text();
-    text.line(&context.output.painted(&record::headline(entry)))?;
+    text.line(&context.output.painted(&phrase::headline(entry)))?;
     if is_latest && entry.action() == Some("retire") {
         text.line(&format!("{} is retired: nothing new is expected of it", printable(entry.thing())))?;
     }

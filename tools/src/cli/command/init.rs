@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
 
-use super::recovery_key;
 use crate::cli::context::{self, Context};
 use crate::cli::input::card;
+use crate::cli::recovery;
 use crate::console::secret::Keep;
 use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
@@ -128,7 +128,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     for warning in db.warnings() {
         context.console.warning("open", warning.to_string()).say();
     }
-    let recovery_key = keep.as_ref().map(|keep| recovery_key::make(&db, keep)).transpose()?;
+    let recovery_key = keep.as_ref().map(|keep| recovery::make(&db, keep)).transpose()?;
     let created = Created {
         db: dir.display().to_string(),
         origin: db.origin().to_string(),
@@ -205,7 +205,7 @@ fn say(context: &Context, created: &Created<'_>) -> Outcome {
         }
         text.end()?;
         if created.recovery_key.is_some() {
-            context.console.note(recovery_key::SHOWN_ONCE);
+            context.console.note(recovery::SHOWN_ONCE);
         }
     }
     if context.output.is_terminal() {

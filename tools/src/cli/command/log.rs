@@ -12,10 +12,10 @@ use crate::text::{printable, quoted};
 use crate::view::entry::Entry;
 use crate::view::graph::Graph;
 use crate::view::paint::Painted;
-use crate::view::record::{self, EntryJson};
+use crate::view::record::EntryJson;
 use crate::view::span::Span;
 use crate::view::table::Table;
-use crate::view::{id, when};
+use crate::view::{id, phrase, when};
 
 /// Rows of a table that are laid out together; memory does not grow with the
 /// history.
@@ -110,7 +110,7 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
     for entry in entries {
         let entry = entry?;
         let (line, after) = graph.entry(entry.id(), entry.prev());
-        let (time, name, _) = record::by_whom(&entry);
+        let (time, name, _) = phrase::by_whom(&entry);
         let (id, time) = (id::short(&entry.id()), when::short(time));
         let action = printable(entry.action().unwrap_or("(undecryptable)"));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
@@ -226,7 +226,7 @@ fn summary_width(output: &Output) -> usize {
 
 fn row(step: &Step<'_>, times: Times, summary_width: usize) -> [Painted; COLUMNS] {
     let entry = step.entry;
-    let (when, actor, key) = record::by_whom(entry);
+    let (when, actor, key) = phrase::by_whom(entry);
     [
         entry.seq().to_string().into(),
         times.cell(when),
@@ -239,7 +239,7 @@ fn row(step: &Step<'_>, times: Times, summary_width: usize) -> [Painted; COLUMNS
 }
 
 fn print_patch(output: &Output, text: &mut Text, step: &Step<'_>) -> Outcome {
-    text.line(&output.painted(&record::headline(step.entry)))?;
+    text.line(&output.painted(&phrase::headline(step.entry)))?;
     match step.changes() {
         None => text.line(&format!("    {}", step.summary(100)))?,
         Some(changes) if changes.is_empty() => text.line("    (same data)")?,

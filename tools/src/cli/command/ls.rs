@@ -11,7 +11,7 @@ use crate::reader::Listing;
 use crate::reader::unreadable::Unreadable;
 use crate::text::{grouped, printable, quoted};
 use crate::view::paint::{Paint, Painted};
-use crate::view::record::ThingJson;
+use crate::view::thing::ThingJson;
 
 const PAGE: usize = 100;
 

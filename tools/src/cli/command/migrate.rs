@@ -1,20 +1,17 @@
 //! `thingdb migrate`: the way in from the Python prototype.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use thingdb::{
-    ActorOutcome, Chain, ChainVerdict, Db, Error, MigrateOptions, MigrateReport, MigratedActor, OriginalReport,
-    Passphrase,
-};
+use thingdb::{ActorOutcome, Db, Error, MigrateOptions, MigrateReport, MigratedActor, Passphrase};
 
 use crate::cli::context::Context;
-use crate::console::passphrase::{Purpose, Question};
+use crate::console::question::{Purpose, Question};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable};
+use crate::view::original_report::{self, OriginalReportJson};
 
-/// Refused lines that are explained on stderr, and chains that are named.
+/// Refused lines that are explained on stderr.
 const MAX_SHOWN: usize = 10;
 
 const PEER_NOTE: &str =
@@ -64,7 +61,7 @@ struct ReportJson<'a> {
     known: u64,
     refused: Vec<RefusedJson<'a>>,
     refused_total: u64,
-    original: OriginalJson<'a>,
+    original: OriginalReportJson<'a>,
     actors: Vec<ActorJson<'a>>,
     peers: Vec<PeerJson<'a>>,
     tokens: TokensJson,
@@ -75,22 +72,6 @@ struct ReportJson<'a> {
 struct RefusedJson<'a> {
     line: u64,
     reason: &'a str,
-}
-
-/// What was found of originals, as JSON.
-#[derive(Serialize)]
-pub(crate) struct OriginalJson<'a> {
-    signatures_good: u64,
-    signatures_bad: u64,
-    chains: Vec<ChainJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct ChainJson<'a> {
-    thing: &'a str,
-    entries: u64,
-    verdict: &'static str,
-    detail: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -168,7 +149,7 @@ fn say(context: &Context, report: &MigrateReport) -> Outcome {
         }
     }
     text.line(&line)?;
-    original_lines(&report.original).iter().try_for_each(|line| text.line(line))?;
+    original_report::lines(&report.original).iter().try_for_each(|line| text.line(line))?;
     for actor in &report.actors {
         text.line(&actor_line(actor, report.dry_run))?;
     }
@@ -182,35 +163,6 @@ fn say(context: &Context, report: &MigrateReport) -> Outcome {
         text.line(&format!("    {}", printable(note)))?;
     }
     text.end()
-}
-
-/// What was found of originals, in lines for people.
-pub(crate) fn original_lines(original: &OriginalReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (count, what) in [(original.signatures_good, "good"), (original.signatures_bad, "bad")] {
-        if count > 0 {
-            lines.push(format!("    {}: prototype signature {what}", counted(count, "entry", "entries")));
-        }
-    }
-    let mut verdicts: BTreeMap<ChainVerdict, Vec<&Chain>> = BTreeMap::new();
-    for chain in &original.chains {
-        verdicts.entry(chain.verdict).or_default().push(chain);
-    }
-    for (verdict, chains) in verdicts {
-        lines.push(format!("    {}: {verdict}", counted(chains.len() as u64, "thing", "things")));
-        if !matches!(verdict, ChainVerdict::Good | ChainVerdict::Absent) {
-            lines.extend(chains.iter().take(MAX_SHOWN).map(|chain| chain_line(chain)));
-        }
-    }
-    lines
-}
-
-fn chain_line(chain: &Chain) -> String {
-    let thing = printable(chain.thing.as_str());
-    match &chain.detail {
-        Some(detail) => format!("      {thing}: {}", printable(detail)),
-        None => format!("      {thing}"),
-    }
 }
 
 fn actor_line(actor: &MigratedActor, dry_run: bool) -> String {
@@ -259,7 +211,7 @@ impl<'a> ReportJson<'a> {
             known: report.known,
             refused: refused.collect(),
             refused_total: report.refused_total,
-            original: OriginalJson::new(&report.original),
+            original: OriginalReportJson::new(&report.original),
             actors: report.actors.iter().map(ActorJson::new).collect(),
             peers: peers.collect(),
             tokens: TokensJson {
@@ -268,23 +220,6 @@ impl<'a> ReportJson<'a> {
                 note: (report.tokens > 0).then_some(TOKEN_NOTE),
             },
             notes: &report.notes,
-        }
-    }
-}
-
-impl<'a> OriginalJson<'a> {
-    /// What was found of originals.
-    pub(crate) fn new(original: &'a OriginalReport) -> Self {
-        let chain = |chain: &'a Chain| ChainJson {
-            thing: chain.thing.as_str(),
-            entries: chain.entries,
-            verdict: chain.verdict.as_str(),
-            detail: chain.detail.as_deref(),
-        };
-        Self {
-            signatures_good: original.signatures_good,
-            signatures_bad: original.signatures_bad,
-            chains: original.chains.iter().map(chain).collect(),
         }
     }
 }

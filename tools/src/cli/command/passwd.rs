@@ -7,7 +7,7 @@ use serde::Serialize;
 use thingdb::{Db, Passphrase, SlotKind};
 
 use crate::cli::context::{CHANGED, Context};
-use crate::console::passphrase::{Purpose, Question};
+use crate::console::question::{Purpose, Question};
 use crate::error::Outcome;
 
 /// Arguments of `thingdb passwd`.

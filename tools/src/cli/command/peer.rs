@@ -8,9 +8,8 @@ use thingdb::trust::How;
 use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
 use zeroize::Zeroizing;
 
-use super::actor::tell_namesake;
 use crate::cli::context::{CHANGED, Context};
-use crate::cli::input::card;
+use crate::cli::input::{card, names};
 use crate::client::address::Address;
 use crate::console::output::Format;
 use crate::console::{Console, confirm};
@@ -168,7 +167,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             let introduction = db.introduce(name, &card)?;
             warn(&context.console, &introduction);
             for (key, name) in &introduction.actors {
-                tell_namesake(context, &db, name, key);
+                names::tell_namesake(&context.console, &db, name, key);
             }
             if !yes {
                 confirm(context, &introduction)?;
@@ -218,16 +217,6 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             removed(context, peer, &gone)
         }
     }
-}
-
-/// The peers that `--to` names: one, or several with commas between them. A
-/// comma may be part of a name.
-pub(crate) fn named(db: &Db, names: &[String]) -> Vec<String> {
-    let several = |name: &String| match db.peer(name) {
-        Ok(_) => vec![name.clone()],
-        Err(_) => name.split(',').map(|name| name.trim().to_owned()).collect(),
-    };
-    names.iter().flat_map(several).collect()
 }
 
 /// What a person should know of a card beside its fingerprint.

@@ -4,11 +4,10 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::format::checkpoint::MAX_NOTE_BYTES;
-use thingdb::{ProveOptions, ProveSummary, SignedCheckpoint};
+use thingdb::{ProveOptions, ProveSummary};
 
 use crate::cli::context::Context;
-use crate::cli::input::{self, card};
+use crate::cli::input::{card, note};
 use crate::error::{Failure, Outcome};
 use crate::reader::find;
 use crate::text::{counted, grouped, printable};
@@ -90,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Err(Failure::usage(format!("--since {first} is after --until {last}")));
     }
     let to = args.to.as_deref().map(|argument| card::read(console, argument)).transpose()?;
-    let kept = args.checkpoint.iter().map(|path| read_note(context, path)).collect::<Outcome<Vec<_>>>()?;
+    let kept = args.checkpoint.iter().map(|path| note::read(console, path)).collect::<Outcome<Vec<_>>>()?;
     let source = context.open()?;
     let db = &*source;
     if db.heads(&args.thing)?.is_empty() {
@@ -144,15 +143,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     meter.end(summary.entries, summary.bytes);
     say(context, &summary)
-}
-
-/// A checkpoint that somebody kept.
-pub(crate) fn read_note(context: &Context, path: &str) -> Outcome<SignedCheckpoint> {
-    let text = input::text(input::file(&context.console, path)?)?;
-    if text.len() > MAX_NOTE_BYTES {
-        return Err(Failure::usage(format!("{path} is too large for a checkpoint")));
-    }
-    SignedCheckpoint::parse(&text).map_err(|problem| Failure::usage(format!("{path} is no checkpoint: {problem}")))
 }
 
 fn say(context: &Context, summary: &ProveSummary) -> Outcome {

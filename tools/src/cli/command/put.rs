@@ -2,10 +2,9 @@
 
 use thingdb::{Db, Draft, Expect, Head, Receipt};
 
-use super::peer;
 use crate::cli::context::Context;
 use crate::cli::global::Speed;
-use crate::cli::input::{self, media_type};
+use crate::cli::input::{self, media_type, names};
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::find;
 use crate::text::{excerpt, printable, quoted};
@@ -69,10 +68,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         draft = draft.action(action);
     }
     let db = context.open()?;
-    let signer = signer(&db, args.actor.as_deref())?;
+    let signer = names::signer(&db, args.actor.as_deref())?;
     draft = draft.actor(&signer);
     if let Some(to) = &args.to {
-        draft = draft.to(peer::named(&db, to));
+        draft = draft.to(names::peers(&db, to));
     }
     if let Some(expected) = &args.expect {
         draft = draft.expect(expect(&db, &args.thing, expected)?);
@@ -127,22 +126,6 @@ fn draft(args: &Args, data: Vec<u8>) -> Outcome<Draft> {
             .causes(excerpt::lines(&data, line, column))
             .hint("thingdb put THING DATA --media-type text/plain, for data that is not JSON")
     })
-}
-
-/// The name of the actor who signs: the one that was named, or the default.
-pub(crate) fn signer(db: &Db, named: Option<&str>) -> Outcome<String> {
-    let own = db.own_actors();
-    let found = own.iter().find(|actor| named.map_or(actor.default, |name| actor.name == name));
-    match (found, named) {
-        (Some(actor), _) => Ok(actor.name.clone()),
-        (None, Some(name)) => {
-            let names: Vec<String> = own.iter().map(|actor| printable(&actor.name).into_owned()).collect();
-            Err(Failure::not_found(format!("no actor of this database is named {}", printable(name)))
-                .cause(format!("there are: {}", names.join(", ")))
-                .hint(format!("thingdb actor new {}", quoted(name))))
-        }
-        (None, None) => Err(Failure::not_found("this database has no actor").hint("thingdb actor new NAME")),
-    }
 }
 
 /// What `--expect` asks for. A short id that no head has can hold only by

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use thingdb::{Db, RecoveryText};
 
 use crate::cli::context::Context;
+use crate::cli::recovery;
 use crate::console::output::Format;
 use crate::console::secret::Keep;
 use crate::error::Outcome;
@@ -35,15 +35,11 @@ struct RecoveryKeyJson<'a> {
     file: Option<String>,
 }
 
-/// What is said where the key goes to stdout.
-pub(crate) const SHOWN_ONCE: &str =
-    "This key opens the database without the passphrase. It is shown once; an older one is void.";
-
 /// Makes and prints a recovery key.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let keep = Keep::new(&context.console, args.output.as_deref())?;
     let db = context.open()?;
-    let text = make(&db, &keep)?;
+    let text = recovery::make(&db, &keep)?;
     context.close(db);
     context.did(match keep.file() {
         Some(file) => format!("the recovery key is in {}", printable(&file)),
@@ -55,21 +51,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             "recovery key in {}; it opens the database without the passphrase, and an older one is void",
             printable(file)
         ),
-        None => SHOWN_ONCE.to_owned(),
+        None => recovery::SHOWN_ONCE.to_owned(),
     });
     match (context.output.chosen(), told.recovery_key) {
         (Some(Format::Json | Format::Ndjson), _) => context.output.object(&told),
         (_, Some(key)) => context.output.line(key),
         (_, None) => Ok(()),
     }
-}
-
-/// Makes a recovery key and writes it down where it is to be kept.
-pub(crate) fn make(db: &Db, keep: &Keep) -> Outcome<RecoveryText> {
-    let key = db.new_recovery_key()?;
-    let text = key.text();
-    keep.write(text.as_str()).map_err(|failure| {
-        failure.cause("nobody has the new recovery key, and an older one is void").hint("thingdb recovery-key -o FILE")
-    })?;
-    Ok(text)
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use thingdb::{Reader, ShareSummary};
 
-use super::peer;
 use crate::cli::context::Context;
+use crate::cli::input::names;
 use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable};
@@ -74,7 +74,7 @@ struct Row {
 /// Adds readers to existing entries.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let db = context.open()?;
-    let to = peer::named(&db, &args.to);
+    let to = names::peers(&db, &args.to);
     let summary = match (&args.thing, &args.prefix) {
         (Some(thing), _) => {
             if db.heads(thing)?.is_empty() {

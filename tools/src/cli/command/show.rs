@@ -7,10 +7,11 @@ use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{find, heads};
 use crate::text::printable;
-use crate::view::entry::{Entry, State};
+use crate::view::details::{State, WholeJson};
+use crate::view::entry::Entry;
 use crate::view::original::AttachmentJson;
-use crate::view::record::{self, AllJson, EntryJson, WholeJson};
-use crate::view::{id, pretty};
+use crate::view::record::{AllJson, EntryJson};
+use crate::view::{id, phrase, pretty};
 
 /// Arguments of `thingdb show`.
 #[derive(Debug, clap::Args)]
@@ -86,8 +87,8 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         (
             "actor",
             match &original {
-                Some(_) => format!("{}, who migrated it", context.output.painted(&record::signer(entry))),
-                None => context.output.painted(&record::signer(entry)),
+                Some(_) => format!("{}, who migrated it", context.output.painted(&phrase::signer(entry))),
+                None => context.output.painted(&phrase::signer(entry)),
             },
         ),
         ("actor key", entry.actor().to_string()),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
 use crate::error::Outcome;
-use crate::reader::Source;
+use crate::reader::source::Source;
 use crate::text::{counted, grouped, printable};
 use crate::view::counts::Counts;
 

@@ -8,11 +8,10 @@ use thingdb::format::audit::Standing;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject, examine_as};
 use thingdb::format::{Body, Card};
 
-use super::prove::read_note;
 use crate::bytes::compress;
 use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
 use crate::cli::context::Context;
-use crate::cli::input::card;
+use crate::cli::input::{card, note};
 use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable, shorten};
@@ -165,7 +164,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         check = check.trust_fingerprint(fingerprint);
     }
     if let Some(path) = &args.checkpoint {
-        check = check.kept(read_note(context, path)?);
+        check = check.kept(note::read(&context.console, path)?);
     }
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;

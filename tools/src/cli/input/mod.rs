@@ -2,6 +2,8 @@
 
 pub(crate) mod card;
 pub(crate) mod media_type;
+pub(crate) mod names;
+pub(crate) mod note;
 pub(crate) mod quantity;
 pub(crate) mod rejects;
 pub(crate) mod source;

@@ -3,7 +3,7 @@
 
 use thingdb::{Observation, SignedCheckpoint, ThingId};
 
-use super::Session;
+use super::exchange::Session;
 use crate::client::fault::Fault as ClientFault;
 use crate::foreign;
 use crate::sync::fault::{Fault, Outcome};

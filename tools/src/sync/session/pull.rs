@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use thingdb::{Cursors, ImportOptions, Refusal, Sender, ShortId, Time};
 
+use super::exchange::{Session, Tick, limited};
 use super::greeting::Greeting;
-use super::{Session, Tick, limited, now};
 use crate::client::fault::Fault as ClientFault;
+use crate::sync::clock::now;
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::reconcile::{self, Difference};
 use crate::sync::sorted::{First, Sorted};

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use thingdb::{Cursors, Db, Outgoing, RefusalKind, ShortId, Time, short_id};
 
+use super::exchange::{Session, Tick, limited};
 use super::greeting::Greeting;
 use super::growth::Growth;
-use super::{Session, Tick, limited, now};
+use crate::sync::clock::now;
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::stream::Packer;
 use crate::sync::wire::{self, MAX_IDS, Received, Tally};

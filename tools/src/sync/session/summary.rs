@@ -1,10 +1,11 @@
 //! What an exchange did.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use thingdb::{RefusalKind, Time};
+use thingdb::{EntryId, RefusalKind, ShortId, Time};
 
-use super::waiting::{Waiting, WaitingThere};
+use crate::sync::clock::now;
 use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
 
 /// What became of entries that went one way.
@@ -22,6 +23,37 @@ pub(crate) struct Count {
     pub(crate) planned: u64,
     /// With a dry run: about how many bytes they would take.
     pub(crate) planned_bytes: u64,
+}
+
+/// Entries that wait here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiting {
+    /// How many.
+    pub(crate) entries: u64,
+    /// For which.
+    pub(crate) waits_for: BTreeSet<EntryId>,
+}
+
+/// What entries at the peer wait for, by first halves of ids: at most
+/// [`MAX_WANTED`](crate::sync::wire::MAX_WANTED).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WaitingThere {
+    /// Entries that this node has, and that went in vain.
+    pub(crate) not_taken: BTreeSet<ShortId>,
+    /// Entries that neither side has.
+    pub(crate) nowhere: BTreeSet<ShortId>,
+}
+
+impl WaitingThere {
+    /// How many entries are waited for.
+    pub(crate) fn missing(&self) -> u64 {
+        (self.not_taken.len() + self.nowhere.len()) as u64
+    }
+
+    /// All that is waited for.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = &ShortId> {
+        self.not_taken.iter().chain(&self.nowhere)
+    }
 }
 
 /// What an exchange did.
@@ -60,7 +92,7 @@ impl Summary {
     pub(crate) fn until_again(&self) -> Option<Duration> {
         let times = [&self.pulled, &self.pushed].map(Count::again_at);
         let next = times.into_iter().flatten().map(Time::micros).min()?;
-        Some(Duration::from_micros(next.saturating_sub(super::now())))
+        Some(Duration::from_micros(next.saturating_sub(now())))
     }
 }
 
@@ -84,7 +116,7 @@ impl Count {
     /// When an entry that is refused for a time is worth another try, if that is
     /// known and not past.
     pub(crate) fn again_at(&self) -> Option<Time> {
-        self.again.filter(|micros| *micros > super::now()).and_then(|micros| Time::from_micros(micros).ok())
+        self.again.filter(|micros| *micros > now()).and_then(|micros| Time::from_micros(micros).ok())
     }
 
     /// Adds what became of some more.

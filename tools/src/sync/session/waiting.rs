@@ -5,46 +5,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use thingdb::{Db, EntryId, ShortId, WaitingEntry, short_id};
 
+use super::exchange::Session;
 use super::greeting::Greeting;
 use super::growth::Growth;
+use super::push;
 use super::push::There;
-use super::{Session, push};
+use super::summary::{Waiting, WaitingThere};
 use crate::sync::fault::Outcome;
 use crate::sync::wire::MAX_WANTED;
 
 /// What came can wait for something itself, so many times in one exchange.
 const MAX_ROUNDS: usize = 16;
-
-/// Entries that wait here.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Waiting {
-    /// How many.
-    pub(crate) entries: u64,
-    /// For which.
-    pub(crate) waits_for: BTreeSet<EntryId>,
-}
-
-/// What entries at the peer wait for, by first halves of ids: at most
-/// [`MAX_WANTED`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WaitingThere {
-    /// Entries that this node has, and that went in vain.
-    pub(crate) not_taken: BTreeSet<ShortId>,
-    /// Entries that neither side has.
-    pub(crate) nowhere: BTreeSet<ShortId>,
-}
-
-impl WaitingThere {
-    /// How many entries are waited for.
-    pub(crate) fn missing(&self) -> u64 {
-        (self.not_taken.len() + self.nowhere.len()) as u64
-    }
-
-    /// All that is waited for.
-    pub(crate) fn waits_for(&self) -> impl Iterator<Item = &ShortId> {
-        self.not_taken.iter().chain(&self.nowhere)
-    }
-}
 
 /// The entries about things with this prefix that wait here, those that have
 /// waited longest.

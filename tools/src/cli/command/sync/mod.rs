@@ -12,7 +12,6 @@ use thingdb::{Db, Peer};
 
 use crate::cli::context::Context;
 use crate::cli::input::quantity;
-use crate::cli::watch;
 use crate::client::Client;
 use crate::client::address::Address;
 use crate::client::pace::Pace;
@@ -253,7 +252,7 @@ fn watch(context: &Context, db: &Database, peer: &Peer, way: Way, args: &Args, e
 /// A watch was asked to end. When that is because the server of this node ends,
 /// nobody wanted the watch to.
 fn ended(context: &Context) -> Outcome {
-    if context.console.is_server_ending() { Err(watch::server_ends()) } else { Ok(()) }
+    if context.console.is_server_ending() { Err(Failure::server_ends()) } else { Ok(()) }
 }
 
 /// One exchange, and the line that it used.

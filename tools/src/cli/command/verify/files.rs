@@ -65,13 +65,12 @@ struct ProblemJson {
 
 /// Checks streams, one after the other as if they were one, and prints what
 /// was found.
-pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: Option<&str>) -> Outcome {
+pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: Option<SignedCheckpoint>) -> Outcome {
     let console = &context.console;
     let cards = card::trusted(console, cards)?;
     let mut audit = cards.iter().fold(Audit::new(), Audit::trust);
     if let Some(note) = note {
-        let parsed = SignedCheckpoint::parse(note).map_err(|problem| Failure::usage(problem.to_string()))?;
-        audit = audit.kept(parsed);
+        audit = audit.kept(note);
     }
     let mut sources = Vec::new();
     for name in files {

@@ -2,24 +2,19 @@
 
 mod files;
 
-use std::io::Read;
-
 use serde::Serialize;
-use thingdb::{Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
+use thingdb::{Problem, Report, Verdict, VerifyOptions};
 
-use crate::cli::command::migrate::{OriginalJson, original_lines};
 use crate::cli::context::Context;
-use crate::cli::input;
+use crate::cli::input::note;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::find;
 use crate::text::{counted, grouped, printable};
 use crate::view::counts::SizeJson;
 use crate::view::id;
+use crate::view::original_report::{self, OriginalReportJson};
 use crate::view::paint::{Paint, Painted};
 use files::is_stream;
-
-/// Longest checkpoint that is read; the format's own limit.
-const MAX_NOTE_BYTES: u64 = 65_536;
 
 /// Problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -84,7 +79,7 @@ struct ReportJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<OtherJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    original: Option<OriginalJson<'a>>,
+    original: Option<OriginalReportJson<'a>>,
 }
 
 /// What can be told of the checkpoint of another node.
@@ -119,9 +114,9 @@ impl Args {
 
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let note = args.checkpoint.as_deref().map(|path| read_note(context, path)).transpose()?;
+    let note = args.checkpoint.as_deref().map(|path| note::read(&context.console, path)).transpose()?;
     if args.is_of_files() {
-        return files::run(context, &args.what, &args.card, note.as_deref());
+        return files::run(context, &args.what, &args.card, note);
     }
     if args.what.len() > 1 {
         return Err(Failure::usage("one thing at a time").hint("thingdb verify @FILE @FILE, if these are files"));
@@ -140,7 +135,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         options = options.thing(thing);
     }
     if let Some(note) = &note {
-        options = options.checkpoint(note);
+        options = options.checkpoint(note.as_str());
     }
     let report = db.verify(options)?;
     meter.end(report.entries, 0);
@@ -174,7 +169,7 @@ fn say(context: &Context, report: &Report) -> Outcome {
         let (name, size) = (printable(&other.name), counted(other.size, "entry", "entries"));
         text.line(&format!("    the checkpoint of {name} holds: the {size} that it counts are here, in its order"))?;
     }
-    let mut original = report.original.iter().flat_map(original_lines);
+    let mut original = report.original.iter().flat_map(original_report::lines);
     original.try_for_each(|line| text.line(&line))?;
     text.end()
 }
@@ -237,20 +232,6 @@ fn failure(args: &Args, report: &Report) -> Failure {
     failure.hint("keep a copy of the directory as it is, then compare with a backup or a peer")
 }
 
-/// A checkpoint from a file or stdin.
-fn read_note(context: &Context, path: &str) -> Outcome<String> {
-    let mut note = Vec::new();
-    let read = context.console.source(path)?.take(MAX_NOTE_BYTES).read_to_end(&mut note);
-    read.map_err(|problem| Failure::file(path, &problem))?;
-    let name = if path == "-" { "stdin" } else { path };
-    let refused = |problem: String| {
-        Failure::usage(format!("{name} is no checkpoint: {problem}")).hint("thingdb checkpoint -o FILE makes one")
-    };
-    let note = String::from_utf8(input::unmarked(note)?).map_err(|_| refused("it is not text".to_owned()))?;
-    SignedCheckpoint::parse(&note).map_err(|problem| refused(problem.to_string()))?;
-    Ok(note)
-}
-
 impl<'a> ReportJson<'a> {
     fn new(report: &'a Report) -> Self {
         let problem = |problem: &Problem| ProblemJson {
@@ -278,7 +259,7 @@ impl<'a> ReportJson<'a> {
                 size: other.size,
                 holds: other.holds.then_some(true),
             }),
-            original: report.original.as_ref().map(OriginalJson::new),
+            original: report.original.as_ref().map(OriginalReportJson::new),
         }
     }
 }

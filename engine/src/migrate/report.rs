@@ -2,7 +2,7 @@
 
 use thingdb_format::{Actor, EncryptionKey};
 
-use super::chain::OriginalReport;
+use crate::prototype::OriginalReport;
 
 /// Refused lines that a report lists.
 const MAX_REFUSED: usize = 100_000;

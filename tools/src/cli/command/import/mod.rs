@@ -1,5 +1,7 @@
 //! `thingdb import`: a stream of entries, each checked before it is stored.
 
+mod unknown;
+
 use std::io::{self, BufRead, Read};
 
 use clap::ValueEnum;
@@ -7,13 +9,12 @@ use thingdb::{Db, ImportOptions, ImportSummary, KnownAs, StreamState, TrustPolic
 
 use crate::bytes::{compress, unwrap};
 use crate::cli::context::Context;
-use crate::cli::input::card;
 use crate::cli::input::rejects::Rejects;
 use crate::console::Console;
-use crate::console::passphrase::Question;
+use crate::console::question::Question;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped};
-use crate::view::record::{ImportedJson, RefusalJson};
+use crate::view::imported::{ImportedJson, RefusalJson};
 use crate::view::whole::{contradiction, sentence};
 
 /// Refused lines that are explained on stderr.
@@ -93,7 +94,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let before = db.stats()?.entries;
     let imported = import(context, &db, args, (lines, is_array), rejects.as_mut());
     let imported = imported.map_err(|failure| tell_taken(context, &db, before, failure))?;
-    let hints = card::hints(context, &db, &args.input, &imported.reasons)?;
+    let hints = unknown::hints(context, &db, &args.input, &imported.reasons)?;
     context.close(db);
     context.did(format!("{} stored", counted(imported.added, "entry is", "entries are")));
     rejects.map_or(Ok(()), Rejects::end)?;

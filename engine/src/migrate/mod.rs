@@ -4,6 +4,9 @@
 //! What is migrated can be migrated again: an entry whose original is here
 //! already changes nothing. So a run that was cut off is simply repeated.
 
+pub(crate) mod report;
+mod tokens;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -14,21 +17,22 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use thingdb_format::{Actor, EncryptionKey, Hash, MAX_ACTION_BYTES, SigningKey, ThingId, header};
 
-use super::chain::Chains;
-use super::document::Document;
-use super::keys::{self, KeyFile, OldKeys};
-use super::original::{self, ORIGINAL, Original};
-use super::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer};
-use super::sealed::{Form, Sealed};
-use super::tokens::{self, RawToken};
-use crate::access::actors::unix_now;
-use crate::db::Db;
+use crate::clock::unix_now;
 use crate::entry::draft::Draft;
 use crate::entry::record::Content;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
+use crate::node::{Durability, Node};
 use crate::progress::{self, Progress};
+use crate::prototype::document::Document;
+use crate::prototype::keys::{self, KeyFile, OldKeys};
+use crate::prototype::original::{self, ORIGINAL, Original};
+use crate::prototype::sealed::{Form, Sealed};
+use crate::prototype::{Chains, LEDGER_FILE};
 use crate::store::Store;
+use crate::store::history::History;
+use report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer};
+use tokens::RawToken;
 
 /// Entries, and about bytes, that are written at once.
 const BATCH_ENTRIES: usize = 1000;
@@ -84,50 +88,38 @@ impl std::fmt::Debug for MigrateOptions<'_> {
     }
 }
 
-impl Db {
-    /// Brings in the directory of a Python prototype, which `old` opens.
-    ///
-    /// Each of its entries becomes one of ours, signed by the default actor,
-    /// with the same data, and with the whole original beside it, so that
-    /// [`Db::verify`] checks the original's signature, hash and chain too. What
-    /// cannot be opened or does not verify is left out and listed. The
-    /// directory is only read.
-    ///
-    /// # Errors
-    /// [`Error::NoPrototype`]; [`Error::is_wrong_passphrase`] if `old` opens
-    /// nothing; as [`Db::write`]. What was migrated until then stays.
-    pub fn migrate(
-        &self,
-        dir: impl AsRef<Path>,
-        old: &Passphrase,
-        mut options: MigrateOptions<'_>,
-    ) -> Result<MigrateReport> {
-        let dir = dir.as_ref();
-        if !keys::is_prototype(dir) {
-            return Err(Error::NoPrototype { dir: dir.to_owned() });
-        }
-        let keys = OldKeys::load(dir, old)?;
-        if opens_nothing(dir, &keys)? {
-            return Err(Error::PrototypePassphrase { dir: dir.to_owned() });
-        }
-        let mut migration = Migration::new(self, &keys.actors, options.dry_run);
-        let mut ledger = Ledger::open(dir)?;
-        loop {
-            let lines = ledger.lines()?;
-            if lines.is_empty() {
-                break;
-            }
-            for found in look_at(&self.store, &keys, self.options.threads, &lines) {
-                migration.take(found)?;
-            }
-            progress::tell(&mut options.progress, migration.report.entries, 0, ledger.bytes);
-        }
-        migration.write()?;
-        migration.bring_actors(&keys.actors)?;
-        migration.tell_of_peers(dir)?;
-        migration.bring_tokens(dir)?;
-        Ok(migration.finish())
+/// Brings a prototype directory in, which `old` opens.
+pub(crate) fn migrate(
+    node: &Node,
+    durability: Durability,
+    dir: &Path,
+    old: &Passphrase,
+    mut options: MigrateOptions<'_>,
+) -> Result<MigrateReport> {
+    if !keys::is_prototype(dir) {
+        return Err(Error::NoPrototype { dir: dir.to_owned() });
     }
+    let keys = OldKeys::load(dir, old)?;
+    if opens_nothing(dir, &keys)? {
+        return Err(Error::PrototypePassphrase { dir: dir.to_owned() });
+    }
+    let mut migration = Migration::new((node, durability), &keys.actors, options.dry_run);
+    let mut ledger = Ledger::open(dir)?;
+    loop {
+        let lines = ledger.lines()?;
+        if lines.is_empty() {
+            break;
+        }
+        for found in look_at(&node.store, &keys, node.threads, &lines) {
+            migration.take(found)?;
+        }
+        progress::tell(&mut options.progress, migration.report.entries, 0, ledger.bytes);
+    }
+    migration.write()?;
+    migration.bring_actors(&keys.actors)?;
+    migration.tell_of_peers(dir)?;
+    migration.bring_tokens(dir)?;
+    Ok(migration.finish())
 }
 
 /// Whether there is something that the passphrase should open, and it opens
@@ -170,7 +162,7 @@ struct LedgerLine {
 
 impl Ledger {
     fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(super::LEDGER_FILE);
+        let path = dir.join(LEDGER_FILE);
         let source = match File::open(&path) {
             Err(problem) if problem.kind() == ErrorKind::NotFound => None,
             file => Some(BufReader::with_capacity(1 << 18, file.map_err(Error::file(&path, "cannot be read"))?)),
@@ -294,7 +286,8 @@ fn is_action(action: &str) -> bool {
 
 /// A migration under way.
 struct Migration<'a> {
-    db: &'a Db,
+    node: &'a Node,
+    durability: Durability,
     report: MigrateReport,
     chains: Chains,
     /// Fingerprints of the originals that each thing has here; nothing if that
@@ -307,10 +300,11 @@ struct Migration<'a> {
 }
 
 impl<'a> Migration<'a> {
-    fn new(db: &'a Db, actors: &[KeyFile], dry_run: bool) -> Self {
+    fn new((node, durability): (&'a Node, Durability), actors: &[KeyFile], dry_run: bool) -> Self {
         let keys = actors.iter().filter_map(|file| file.key.as_ref().ok());
         Self {
-            db,
+            node,
+            durability,
             report: MigrateReport { dry_run, ..MigrateReport::default() },
             chains: Chains::default(),
             here: HashMap::new(),
@@ -373,12 +367,12 @@ impl<'a> Migration<'a> {
 
     fn write(&mut self) -> Result<()> {
         self.batch_bytes = 0;
-        self.db.write_batch(std::mem::take(&mut self.batch)).map(|_| ())
+        self.node.write(std::mem::take(&mut self.batch), self.durability).map(|_| ())
     }
 
     fn here(&mut self, thing: &ThingId) -> Result<Option<&mut HashSet<Hash>>> {
         if !self.here.contains_key(thing) {
-            let here = originals_here(self.db, thing)?;
+            let here = originals_here(self.node, thing)?;
             self.here.insert(thing.clone(), here);
         }
         Ok(self.here.get_mut(thing).and_then(Option::as_mut))
@@ -408,7 +402,7 @@ impl<'a> Migration<'a> {
     }
 
     fn bring_actor(&self, name: Option<&str>, key: &Arc<SigningKey>) -> Result<ActorOutcome> {
-        let keyring = self.db.store.keyring();
+        let keyring = self.node.store.keyring();
         if keyring.actors().iter().any(|own| own.key.actor() == key.actor()) {
             return Ok(ActorOutcome::Known);
         }
@@ -428,7 +422,7 @@ impl<'a> Migration<'a> {
             return Ok(ActorOutcome::Added);
         }
         drop(keyring);
-        let imported = self.db.change_keyring(|keyring| {
+        let imported = self.node.change_keyring(|keyring| {
             Ok(keyring.import_actor(name, Arc::clone(key), unix_now(), &mut rand::rng()).map(drop)?)
         });
         Ok(match imported {
@@ -453,7 +447,7 @@ impl<'a> Migration<'a> {
     fn bring_tokens(&mut self, dir: &Path) -> Result<()> {
         // The keys are the tokens themselves, which nobody is to see.
         for (number, (text, raw)) in (1..).zip(self.list::<RawToken>(dir, "tokens.json")?) {
-            tokens::bring(self.db, &mut self.report, number, text, &raw)?;
+            tokens::bring(self.node, &mut self.report, number, text, &raw)?;
         }
         Ok(())
     }
@@ -477,9 +471,9 @@ impl<'a> Migration<'a> {
 
 /// The originals that a thing has here. Nothing if this node wrote entries
 /// about it that it cannot read.
-fn originals_here(db: &Db, thing: &ThingId) -> Result<Option<HashSet<Hash>>> {
+fn originals_here(node: &Node, thing: &ThingId) -> Result<Option<HashSet<Hash>>> {
     let mut here = HashSet::new();
-    for record in db.history(thing.as_str())? {
+    for record in History::new(&node.store, thing, ..)? {
         let record = record?;
         match record.content() {
             Content::Open(body) => {
@@ -491,7 +485,7 @@ fn originals_here(db: &Db, thing: &ThingId) -> Result<Option<HashSet<Hash>>> {
                 });
                 here.extend(original.map(|original| original.fingerprint()));
             }
-            _ if record.origin() == db.origin() => return Ok(None),
+            _ if record.origin() == node.origin() => return Ok(None),
             _ => {}
         }
     }

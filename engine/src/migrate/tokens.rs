@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::report::MigrateReport;
 use crate::access::tokens::Inherited;
-use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::node::Node;
 
 /// A shorter text can be guessed.
 const LEAST_BYTES: usize = 16;
@@ -50,7 +50,13 @@ impl Expiry {
 }
 
 /// Takes one token over, unless it is here.
-pub(super) fn bring(db: &Db, report: &mut MigrateReport, number: usize, text: String, raw: &RawToken) -> Result<()> {
+pub(super) fn bring(
+    node: &Node,
+    report: &mut MigrateReport,
+    number: usize,
+    text: String,
+    raw: &RawToken,
+) -> Result<()> {
     let text = Zeroizing::new(text);
     let said = raw.name.clone().filter(|name| !name.is_empty());
     let name = said.unwrap_or_else(|| format!("prototype token {number}"));
@@ -80,7 +86,7 @@ pub(super) fn bring(db: &Db, report: &mut MigrateReport, number: usize, text: St
     }
     let mut inherited = Inherited { text, name: name.clone(), scopes, expires: expires.flatten() };
     for other in 2.. {
-        match db.inherit_token(&inherited) {
+        match node.inherit_token(&inherited) {
             Err(Error::TokenExists { .. }) => inherited.name = format!("{name} ({other})"),
             Err(problem) if problem.is_invalid_input() => {
                 report.notes.push(format!("token {number}: {problem}"));
