@@ -24,13 +24,13 @@ impl Db {
         Memory(&self.node).cosign(request)
     }
 
-    /// The last checkpoint that this node cosigned of the ledger with this name, with
-    /// the cosignature.
+    /// The last checkpoint that this node cosigned of the ledger whose name has this
+    /// SHA-256, in lower-case hex; with the cosignature.
     ///
     /// # Errors
     /// [`Error::is_damaged`].
-    pub fn cosigned_of(&self, name: &str) -> Result<Option<SignedCheckpoint>> {
-        Memory(&self.node).cosigned_of(name)
+    pub fn cosigned_of(&self, hash: &str) -> Result<Option<SignedCheckpoint>> {
+        Memory(&self.node).cosigned_of(hash)
     }
 
     /// The witnesses whom this node asks, in the order in which they were added.

@@ -1,6 +1,6 @@
 //! This node as a witness (c2sp.org/tlog-witness) for the nodes that it knows.
 
-use thingdb_format::{AddCheckpoint, SignedCheckpoint, SigningKey, checkpoint, merkle};
+use thingdb_format::{AddCheckpoint, Hash, SignedCheckpoint, SigningKey, checkpoint, merkle};
 
 use super::memory::Memory;
 use crate::clock::unix_now;
@@ -77,12 +77,12 @@ impl Memory<'_> {
         Ok(Cosigning::Cosigned(line))
     }
 
-    /// The last checkpoint that this node cosigned of the ledger with this name, with
-    /// the cosignature.
+    /// The last checkpoint that this node cosigned of the ledger whose name has this
+    /// SHA-256, in lower-case hex; with the cosignature.
     ///
     /// # Errors
     /// [`Error::is_damaged`].
-    pub(crate) fn cosigned_of(&self, name: &str) -> Result<Option<SignedCheckpoint>> {
+    pub(crate) fn cosigned_of(&self, hash: &str) -> Result<Option<SignedCheckpoint>> {
         let known = self
             .0
             .store
@@ -90,7 +90,7 @@ impl Memory<'_> {
             .trust()
             .origins()
             .map(|known| known.key.origin())
-            .find(|origin| checkpoint::name(*origin) == name);
+            .find(|origin| Hash::of(checkpoint::name(*origin).as_bytes()).to_string() == hash);
         let Some(origin) = known else { return Ok(None) };
         let own = self.0.node_key().witness_vkey()?;
         let note = self.remembered(&origin)?.checkpoint;

@@ -40,6 +40,7 @@ mod stream;
 mod sync;
 mod things;
 mod tls;
+mod witness;
 
 use std::io;
 use std::net::SocketAddr;
