@@ -6,7 +6,8 @@ use super::options::Options;
 use super::{Db, open};
 use crate::directory;
 use crate::error::{Error, Result};
-use crate::keyring::{KeyringContents, KeyringFile, PutBack, Unlock};
+use crate::keyring::{KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
+use crate::store::fit;
 
 impl KeyringFile {
     /// The newer good one of the two files in `dir`, as far as that can be told
@@ -37,9 +38,8 @@ impl Db {
     /// only if that is said, and is kept under another name.
     ///
     /// # Errors
-    /// [`KeyringError::NewerPresent`](crate::KeyringError::NewerPresent) and
-    /// [`KeyringError::OtherPresent`](crate::KeyringError::OtherPresent), with
-    /// nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
+    /// [`KeyringError::NewerPresent`], [`KeyringError::OtherPresent`] and
+    /// [`KeyringError::OfOtherDatabase`], with nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
     pub fn put_back_keyring(
         dir: impl AsRef<Path>,
         kept: &KeyringFile,
@@ -53,7 +53,17 @@ impl Db {
         directory::check(dir)?;
         let contents = kept.open(unlock)?;
         let _lock = open::lock(dir, &Options::new())?;
-        let aside = kept.put_back(&dir.join(directory::KEYRING), replace)?;
+        let may = || {
+            let keyring = kept.unlocked(unlock)?;
+            match fit::is_of(dir, &keyring) {
+                Some(false) => {
+                    let node = contents.node_key.fingerprint();
+                    Err(KeyringError::OfOtherDatabase { dir: dir.to_owned(), node })
+                }
+                _ => Ok(()),
+            }
+        };
+        let aside = kept.put_back(&dir.join(directory::KEYRING), replace, may)?;
         Ok(PutBack { contents, was_there: aside.is_none(), aside: aside.unwrap_or_default() })
     }
 }
