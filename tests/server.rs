@@ -49,5 +49,7 @@ mod peers;
 mod routes;
 #[path = "server/secrecy.rs"]
 mod secrecy;
+#[path = "server/witness.rs"]
+mod witness;
 #[path = "server/worst.rs"]
 mod worst;

@@ -217,7 +217,7 @@ fn key(seed: u8) -> SigningKey {
 
 fn witness(seed: u8) -> Witness {
     let vkey = key(seed).node_key().witness_vkey().unwrap();
-    Witness { name: format!("w{seed}"), url: "https://witness.example/".into(), vkey }
+    Witness { name: format!("w{seed}"), url: "https://witness.example/".into(), vkey, tls: None }
 }
 
 /// A line of a witness whose signature is not good.

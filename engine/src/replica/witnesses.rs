@@ -2,7 +2,7 @@
 //! have said of them.
 
 use bincode::{Decode, Encode};
-use thingdb_format::{SignedCheckpoint, VerifierKey};
+use thingdb_format::{Hash, SignedCheckpoint, VerifierKey};
 
 use crate::encoding;
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ pub struct Witness {
     pub url: String,
     /// The key under which it cosigns.
     pub vkey: VerifierKey,
+    /// SHA-256 of the certificate of its server, if it is not one that the system
+    /// trusts.
+    pub tls: Option<Hash>,
 }
 
 /// An own checkpoint, and who cosigned it.
@@ -44,6 +47,7 @@ struct WitnessRow {
     name: String,
     url: String,
     vkey: String,
+    tls: Option<[u8; 32]>,
 }
 
 /// The witnesses of a node.
@@ -56,7 +60,9 @@ impl Witnesses<'_> {
     /// [`Error::is_damaged`].
     pub(crate) fn all(&self) -> Result<Vec<Witness>> {
         let rows: Vec<WitnessRow> = self.settings_row(schema::WITNESSES)?;
-        let witness = |row: WitnessRow| Ok(Witness { name: row.name, url: row.url, vkey: row.vkey.parse()? });
+        let witness = |row: WitnessRow| {
+            Ok(Witness { name: row.name, url: row.url, vkey: row.vkey.parse()?, tls: row.tls.map(Hash) })
+        };
         rows.into_iter().map(witness).collect()
     }
 
@@ -182,6 +188,7 @@ impl Witnesses<'_> {
             name: witness.name.clone(),
             url: witness.url.clone(),
             vkey: witness.vkey.to_string(),
+            tls: witness.tls.map(|hash| hash.0),
         };
         self.set_settings_row(schema::WITNESSES, &witnesses.iter().map(row).collect::<Vec<_>>())
     }
