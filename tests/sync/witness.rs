@@ -61,7 +61,7 @@ fn peers_cosign_in_every_exchange_and_a_stranger_sees_it() {
 
     // What came later nobody has seen.
     a.put("door", "3");
-    a.ok(&["prove", "door", "-o", file, "--force"]);
+    a.ok(&["prove", "door", "-o", file]);
     let later = a.run(&["verify-proof", file, "--policy", policy, "--json"]);
     assert_eq!(later.status.code(), Some(6));
     let report: Value = serde_json::from_slice(&later.stdout).unwrap();
