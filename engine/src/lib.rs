@@ -127,6 +127,7 @@ pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
 pub use replica::witness::Cosigning;
 pub use replica::witnesses::{Cosigned, MAX_WITNESSES, Witness};
+pub use storage::journaled::Keep;
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;

@@ -249,6 +249,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,
         keep: options.journal,
+        fetched: crate::backup::fetched,
         heal: options.heal,
         create,
         in_memory: options.in_memory,
