@@ -60,8 +60,8 @@ impl AddCheckpoint {
         let old = decimal("old size", old.ok_or_else(|| malformed("does not begin with `old `"))?, MAX_SIZE)?;
         let mut proof = Vec::new();
         for line in lines {
-            within("hashes of the proof", proof.len() as u64, 0, MAX_PROOF_HASHES as u64 - 1)?;
             proof.push(Hash(base64_array("hash of the proof", line)?));
+            within("hashes of the proof", proof.len() as u64, 0, MAX_PROOF_HASHES as u64)?;
         }
         let checkpoint = SignedCheckpoint::parse(note)?;
         within("old size", old, 0, checkpoint.claimed().size)?;

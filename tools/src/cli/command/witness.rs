@@ -142,7 +142,7 @@ fn show(context: &Context, all: &[Known]) -> Outcome {
         Format::Table => {
             let header = ["name", "cosigned", "at (UTC)", "asked at"];
             let row = |known: &Known| {
-                let size = known.cosigned.as_ref().map(|it| grouped(it.size).to_string()).unwrap_or_default();
+                let size = known.cosigned.as_ref().map(|it| grouped(it.size)).unwrap_or_default();
                 let time = known.cosigned.as_ref().map(|it| it.seconds.saturating_mul(1_000_000));
                 let time = time.and_then(|micros| Time::from_micros(micros).ok()).map(when::short).unwrap_or_default();
                 let url = known.url.as_deref().map_or_else(|| "a peer, in each exchange".into(), printable);
