@@ -34,6 +34,8 @@ mod worst_streams;
 mod choice;
 #[path = "remote/liar.rs"]
 mod liar;
+#[path = "remote/proof.rs"]
+mod proof;
 #[path = "remote/reading.rs"]
 mod reading;
 #[path = "remote/refusals.rs"]

@@ -7,18 +7,40 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use thingdb_format::Hash;
 use thingdb_format::audit::Memos;
 use thingdb_format::proof::{Content, ProofCheck, ProofEnd, examine};
 use thingdb_format::stream::{Digest, hash_of_line};
+use thingdb_format::{Body, Hash};
 use thingdb_tests::vector::Vector;
 
 /// Files that are changed and read twice; more with `THINGDB_TEST_MUTATIONS`.
 const MUTATIONS: u64 = 3_000;
 
-/// What a file says: each entry with its place, its id, the word for its content
-/// and the hash of its body.
-type Meaning = Vec<(u64, String, String, Option<String>)>;
+/// What a file says: each entry with its place, its seq, its id, the word for its
+/// content, and what is shown of it.
+type Meaning = Vec<(u64, u64, String, String, Option<Shown>)>;
+
+/// What is shown of an entry.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    /// Of the body.
+    hash: String,
+    action: String,
+    media_type: String,
+    /// As text, or in base64.
+    data: Result<String, String>,
+}
+
+impl Shown {
+    fn of(body: &Body) -> Self {
+        Self {
+            hash: Hash::of(body.as_bytes()).to_string(),
+            action: body.action().to_owned(),
+            media_type: body.media_type().to_owned(),
+            data: String::from_utf8(body.data().to_vec()).map_err(|_| data_encoding::BASE64.encode(body.data())),
+        }
+    }
+}
 
 fn here(file: &[u8]) -> Option<Meaning> {
     let (mut check, mut memos, mut found) = (ProofCheck::new(), Memos::default(), Vec::new());
@@ -26,10 +48,10 @@ fn here(file: &[u8]) -> Option<Meaning> {
         if let Some(proven) = check.take(examine(line, number, &mut memos)) {
             let word = proven.content.as_str().to_owned();
             let body = match &proven.content {
-                Content::Shown(body) => Some(Hash::of(body.as_bytes()).to_string()),
+                Content::Shown(body) => Some(Shown::of(body)),
                 _ => None,
             };
-            found.push((proven.place, proven.id.to_string(), word, body));
+            found.push((proven.place, proven.header.seq, proven.id.to_string(), word, body));
         }
     }
     check.finish().is_good().then_some(found)
@@ -68,12 +90,14 @@ impl Python {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let entry = |entry: &serde_json::Value| {
             let word = text(&entry["content"]).expect("it is a word");
-            (
-                entry["place"].as_u64().expect("it is a number"),
-                text(&entry["id"]).expect("it is hex"),
-                word,
-                text(&entry["body"]),
-            )
+            let number = |name: &str| entry[name].as_u64().expect("it is a number");
+            let shown = text(&entry["body"]).map(|hash| Shown {
+                hash,
+                action: text(&entry["action"]).expect("it is a word"),
+                media_type: text(&entry["media_type"]).expect("it is text"),
+                data: text(&entry["text"]).ok_or_else(|| text(&entry["base64"]).expect("one of both is there")),
+            });
+            (number("place"), number("seq"), text(&entry["id"]).expect("it is hex"), word, shown)
         };
         let entries = || found["entries"].as_array().expect("there are some").iter().map(entry).collect();
         found["ok"].as_bool().expect("it is one").then(entries)

@@ -45,6 +45,8 @@ mod many;
 mod memory;
 #[path = "server/peers.rs"]
 mod peers;
+#[path = "server/proof.rs"]
+mod proof;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/secrecy.rs"]

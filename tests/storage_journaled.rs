@@ -361,7 +361,7 @@ fn scans_miss_nothing_while_rows_move_into_sled() {
 fn a_recent_journal_is_small_and_no_second_copy() {
     let (_scratch, directory) = scratch();
     let mut recent = options();
-    recent.keep = Keep::Recent;
+    recent.keep = Some(Keep::Recent);
     let storage = JournaledStorage::open(&directory, recent.clone()).unwrap();
     let value = vec![7; 1 << 20];
     for n in 0..150_u64 {
@@ -380,6 +380,65 @@ fn a_recent_journal_is_small_and_no_second_copy() {
     let problem = JournaledStorage::open(&directory, recent).err().unwrap();
     assert!(matches!(problem, StorageError::Corrupt { .. }), "{problem}");
     assert!(problem.to_string().contains("recent commits only"), "{problem}");
+}
+
+/// What was chosen is remembered; a backup that has not fetched something holds it
+/// back, and who wants all of it again gets it.
+#[test]
+fn how_much_is_kept_is_remembered_and_can_be_changed() {
+    let (_scratch, directory) = scratch();
+    let small = |keep| {
+        let mut small = options();
+        small.keep = keep;
+        small.journal_file_bytes = 256 << 10;
+        small.fetched = |directory, generation| {
+            let text = fs::read_to_string(directory.with_extension("fetched")).ok()?;
+            let (at, commits) = text.split_once(' ').unwrap();
+            Some(if at.parse::<u32>().unwrap() == generation { commits.parse().unwrap() } else { 0 })
+        };
+        small
+    };
+    let write = |keep, from: u64| {
+        let storage = JournaledStorage::open(&directory, small(keep)).unwrap();
+        for n in from..from + 200 {
+            let mut batch = Batch::new();
+            batch.put(n.to_be_bytes(), vec![n as u8; 8000]);
+            storage.commit(batch).unwrap();
+        }
+        assert_eq!(rows(&storage).len() as u64, from + 200);
+        storage.close().unwrap();
+    };
+    let first = || -> u64 {
+        let files = fs::read_dir(directory.join("journal")).unwrap();
+        files.filter_map(|file| file.unwrap().file_name().to_str()?.parse().ok()).min().unwrap()
+    };
+    write(None, 0);
+    assert_eq!((first(), Keep::of(&directory).unwrap()), (1, Keep::All));
+    fs::write(directory.with_extension("fetched"), "0 100").unwrap();
+    write(Some(Keep::Recent), 200);
+    // The file with commit 101 is there.
+    assert!((60..=101).contains(&first()), "{}", first());
+    fs::write(directory.with_extension("fetched"), "0 400").unwrap();
+    write(None, 400);
+    assert_eq!(Keep::of(&directory).unwrap(), Keep::Recent);
+    assert!((360..=401).contains(&first()), "{}", first());
+    // Of another generation it has nothing.
+    fs::write(directory.with_extension("fetched"), "7 600").unwrap();
+    write(None, 600);
+    assert!((360..=401).contains(&first()), "{}", first());
+    fs::remove_file(directory.with_extension("fetched")).unwrap();
+    write(None, 800);
+    assert!(first() > 900, "{}", first());
+    // All of it: the journal is a second copy again.
+    let storage = JournaledStorage::open(&directory, small(Some(Keep::All))).unwrap();
+    assert!(storage.notices()[0].contains("written anew from the store"), "{:?}", storage.notices());
+    let before = rows(&storage);
+    assert_eq!((before.len(), first()), (1000, 1));
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    let storage = JournaledStorage::open(&directory, small(None)).unwrap();
+    assert!(rows(&storage) == before);
+    assert_eq!(Keep::of(&directory).unwrap(), Keep::All);
 }
 
 /// A journal without any header: the store has everything, if it knows its

@@ -125,6 +125,7 @@ pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use storage::journaled::Keep;
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;

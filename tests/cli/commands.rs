@@ -305,6 +305,7 @@ fn stats_and_doctor_have_their_members() {
         "trusted_actors",
         "waiting",
         "disk_bytes",
+        "journal",
         "origin",
         "fingerprint",
         "checkpoint",
@@ -318,6 +319,28 @@ fn stats_and_doctor_have_their_members() {
     world.run(&["recovery-key"]).ok();
     let healthy = world.run(&["doctor", "--format", "table"]).ok().stdout;
     assert!(healthy.contains("ok    recovery: there is a recovery key"), "{healthy}");
+}
+
+#[test]
+fn a_journal_of_recent_commits_is_chosen_and_changed() {
+    let world = World::empty();
+    world.run(&["init", "--actor", "alice", "--journal", "recent"]).ok();
+    assert_eq!(world.run(&["stats"]).ok().json()["journal"], "recent");
+    let checks = world.run(&["doctor"]).ok().json()["checks"].clone();
+    let copies = checks.as_array().unwrap().iter().find(|check| check["check"] == "copies").unwrap().clone();
+    assert!(copies["detail"].as_str().unwrap().contains("recent commits only"), "{copies}");
+    assert!(copies["hint"].as_str().unwrap().contains("thingdb backup"), "{copies}");
+    world.run(&["put", "lamp", "1"]).ok();
+    let kept = world.run(&["journal", "keep"]).ok().json();
+    same_members(&kept, &["db", "journal", "disk_bytes"]);
+    assert_eq!(kept["journal"], "keep");
+    assert_eq!(world.run(&["journal"]).ok().json()["journal"], "keep");
+    assert_eq!(world.run(&["journal", "recent", "--json"]).ok().json()["journal"], "recent");
+    let told = world.run(&["journal", "show", "--format", "table"]).ok().stdout;
+    assert!(told.starts_with("recent commits only"), "{told}");
+    world.run(&["journal", "nothing"]).exit(2);
+    world.run(&["init", "other", "--journal", "none"]).exit(2);
+    assert_eq!(world.run(&["get", "lamp", "--raw"]).ok().stdout.trim(), "1");
 }
 
 #[test]

@@ -206,3 +206,34 @@ fn a_packed_file_and_a_pipe_are_read() {
     auditor(&world, &["verify-proof", "cut.gz", "--card", "@plant.card"]).exit(4);
     world.shell("thingdb prove part-42 | thingdb verify-proof - --card @plant.card").ok();
 }
+
+#[test]
+fn a_packed_file_that_is_damaged_behind_its_last_line_is_4() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok();
+    let verify = |name: &str| auditor(&world, &["verify-proof", name, "--card", "@plant.card"]);
+    let packers = ["gzip -k", "zstd -q --check"];
+    for (packer, ending) in packers.into_iter().zip(["gz", "zst"]) {
+        let name = format!("p.tdbproof.{ending}");
+        if world.shell(&format!("{packer} p.tdbproof")).code != 0 {
+            println!("skipped: {packer} is not there");
+            continue;
+        }
+        verify(&name).ok();
+        let packed = std::fs::read(world.path(&name)).unwrap();
+        let len = packed.len();
+        // The checksum is among the last eight bytes of gzip, and the last four of zstd.
+        let at = if ending == "gz" { len - 8 } else { len - 4 };
+        let mut changed = packed.clone();
+        changed[at] ^= 1;
+        std::fs::write(world.path("bad"), changed).unwrap();
+        let told = verify("bad").exit(4).says("it does not unpack");
+        assert_eq!((&told.json()["ok"], &told.json()["entries"]), (&json!(false), &json!(10)));
+        for cut in [1, 3, len - at] {
+            std::fs::write(world.path("bad"), &packed[..len - cut]).unwrap();
+            verify("bad").exit(4).says("ends before its end");
+        }
+        std::fs::write(world.path("bad"), [&packed[..], b"something else that follows"].concat()).unwrap();
+        verify("bad").exit(4);
+    }
+}

@@ -6,6 +6,10 @@
 HEX are the 64 digits of the node that you trust. Without it `ok` says only that
 a file is consistent with itself.
 
+The verdict lists every entry: who signed it (`name` is what the card in the file calls
+the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. Of a
+file that does not hold nothing is listed.
+
 It needs Python 3.9 or later, no network and no database. Content that is shown
 is opened with the package `cryptography`; without it, it is told as not opened.
 Exit code 0 if every file holds, 4 if one does not.
@@ -395,8 +399,14 @@ class Entry:
         message = label32("thingdb/1/sign-batch") + size.to_bytes(8, "big") + root
         check_signature(self.actor, message, b64(sig["value"], 64, 64))
 
+    def told(self, names):
+        """What is said of an entry; its time and name are what its writer and the card say."""
+        time = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=self.time)
+        told = {"seq": self.seq, "time": time.isoformat(timespec="microseconds") + "Z", "actor": self.actor.hex()}
+        return {**told, "name": names.get(self.actor), "prev": [prev.hex() for prev in self.prev]}
+
     def open(self, cek):
-        """The body, if the package for it is there."""
+        """The content, and the hash of the whole body, if the package for it is there."""
         if AESGCM is None:
             return None
         suite = bytes([self.suite])
@@ -408,10 +418,11 @@ class Entry:
             raise Refused("the payload does not open with this cek")
         commitment = expand(cek, b"thingdb/1/commitment" + suite)
         need(hmac.new(commitment, body, hashlib.sha256).digest() == self.data_hash, "data_hash is not that of the body")
-        return check_body(body)
+        return {"body": sha256(body).hex(), **read_body(body)}
 
 
-def check_body(body):
+def read_body(body):
+    """The members of a body that people read."""
     rest = body
 
     def take(count):
@@ -431,11 +442,14 @@ def check_body(body):
 
     encoding = take(1)[0]
     need(encoding <= 1, "a newer encoding")
-    text(1, 128), text(1, 64), text(1, 255, "[ -~]+")
+    read = {"signed_as": text(1, 128), "action": text(1, 64), "media_type": text(1, 255, "[ -~]+")}
     if encoding == 1:
         text(1, 255, "[ -~]+")
         take(int.from_bytes(take(4), "big"))
-    return body
+    try:
+        return {**read, "text": rest.decode()}
+    except UnicodeDecodeError:
+        return {**read, "base64": base64.b64encode(rest).decode()}
 
 
 def check_envelopes(envelopes):
@@ -573,6 +587,7 @@ def verify(data, fingerprint=None):
             proof = hashes(earlier["proof"]) if "proof" in earlier else []
             check_consistency(note.size, ledger.size, proof, note.root, ledger.root)
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
+    names = dict(card.actors)
     for value in values[1:-1]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
@@ -588,8 +603,8 @@ def verify(data, fingerprint=None):
             need(entry.payload is not None, "a cek without a payload")
             body = entry.open(cek)
             state = "shown" if AESGCM else "not opened"
-        body = None if body is None else sha256(body).hex()
-        shown.append({"place": place, "id": entry.id.hex(), "content": state, "body": body})
+        told = {"place": place, "id": entry.id.hex(), **entry.told(names), "content": state}
+        shown.append({**told, **(body or {})})
     members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"])
     number(last["thingdb_proof_end"], 1, 1)
     need(number(last["entries"], 1, 262144) == len(shown), "another number of entries")

@@ -11,7 +11,8 @@
 //!   missing 17 20                a line for each range of commits that it lacks
 //!   check 1cd86f77               first 4 bytes of SHA-256 of what stands before
 //!
-//! last-backup, in a database, a line for each place:
+//! last-backup, in a database, a line for each place; `g2` if the journal was written
+//! anew twice before:
 //!   2026-11-30T10:00:00Z 1024 /mnt/backup
 //! ```
 
@@ -117,6 +118,9 @@ pub struct LastBackup {
     pub time: Time,
     /// Commits that the backup has.
     pub commits: u64,
+    /// How often the journal had been written anew: its commits are counted from 1
+    /// on each time.
+    pub generation: u32,
     /// Where it is.
     pub place: PathBuf,
 }
@@ -137,19 +141,35 @@ fn parse(line: &str) -> Option<LastBackup> {
     let mut parts = line.splitn(3, ' ');
     let time = parts.next()?.parse().ok()?;
     let commits = parts.next()?.parse().ok()?;
-    Some(LastBackup { time, commits, place: parts.next()?.into() })
+    let rest = parts.next()?;
+    // A place begins with a slash.
+    let generation = rest.strip_prefix('g').and_then(|rest| rest.split_once(' '));
+    let (generation, place) = match generation {
+        Some((generation, place)) => (generation.parse().ok()?, place),
+        None => (0, rest),
+    };
+    Some(LastBackup { time, commits, generation, place: place.into() })
+}
+
+/// The last commit that all backups of a database have, in this generation of its
+/// journal; nothing if there is none.
+pub(crate) fn fetched(dir: &Path, generation: u32) -> Option<u64> {
+    // What cannot be read may be a backup that has nothing yet.
+    let Ok(places) = last_backups(dir) else { return Some(0) };
+    places.iter().map(|place| if place.generation == generation { place.commits } else { 0 }).min()
 }
 
 /// Notes a backup in the database. One that lies where nothing can be written has
 /// no note.
-pub(super) fn note(dir: &Path, dest: &Path, commits: u64, time: Time) {
+pub(super) fn note(dir: &Path, dest: &Path, commits: u64, generation: u32, time: Time) {
     let place = std::path::absolute(dest).unwrap_or_else(|_| dest.to_owned());
     let mut places = last_backups(dir).unwrap_or_default();
     places.retain(|known| known.place != place);
-    places.insert(0, LastBackup { time, commits, place });
+    places.insert(0, LastBackup { time, commits, generation, place });
     let line = |known: &LastBackup| {
         let place = known.place.to_str().filter(|place| !place.contains('\n'))?;
-        Some(format!("{} {} {place}\n", known.time, known.commits))
+        let generation = if known.generation > 0 { format!("g{} ", known.generation) } else { String::new() };
+        Some(format!("{} {} {generation}{place}\n", known.time, known.commits))
     };
     let text: String = places.iter().filter_map(line).take(MAX_PLACES).collect();
     let _ = disk::replace_file(&dir.join(LAST_BACKUP), text.as_bytes(), 0o600);

@@ -49,6 +49,7 @@ use crate::keyring::Keyring;
 use crate::node::standing;
 use crate::storage::journal::{self, Copied, Hole};
 use mark::Mark;
+pub(crate) use mark::fetched;
 pub use mark::{LastBackup, last_backups};
 pub use restore::{Restored, restore};
 use target::Target;
@@ -185,7 +186,7 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     let lost = holes.iter().map(|hole| hole.sequences.clone()).collect();
     Mark { database, commits, time: Some(time), entries: Some(entries), missing: lost }.write(dest)?;
     if !options.write_nothing {
-        mark::note(dir, dest, commits, time);
+        mark::note(dir, dest, commits, target.generation(), time);
     }
     let mut missing: Vec<String> = holes.iter().map(in_words).collect();
     missing.extend(claimed.filter(|claimed| *claimed > entries).map(|claimed| {

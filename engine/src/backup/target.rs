@@ -22,6 +22,8 @@ pub(super) struct Target {
     journal: PathBuf,
     /// The copy in the backup.
     copy: PathBuf,
+    /// Of the journal of the database.
+    generation: u32,
     /// The copy is of an earlier generation.
     is_anew: bool,
     /// There is a mark that reads.
@@ -60,7 +62,13 @@ impl Target {
             (Some(here), Some(there)) => here > there,
             _ => false,
         };
-        Ok(Self { dest: dest.to_owned(), journal, copy, is_anew, is_marked, mark, check: options.check })
+        let generation = here.map_or(0, |(_, here)| here);
+        Ok(Self { dest: dest.to_owned(), journal, copy, generation, is_anew, is_marked, mark, check: options.check })
+    }
+
+    /// How often the journal was written anew.
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Where it is copied to.

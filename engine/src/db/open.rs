@@ -250,6 +250,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         is_permanent: schema::is_permanent,
         is_of_entries: schema::is_of_entries,
         keep: options.journal,
+        fetched: crate::backup::fetched,
         heal: options.heal,
         create,
         in_memory: options.in_memory,

@@ -41,7 +41,7 @@ pub struct Options {
     pub(crate) rebuild: bool,
     pub(crate) read_only: bool,
     pub(crate) heal: bool,
-    pub(crate) journal: Keep,
+    pub(crate) journal: Option<Keep>,
     pub(crate) fail_sync_at: Option<u64>,
     pub(crate) in_memory: bool,
     pub(crate) clock: fn() -> u64,
@@ -64,7 +64,7 @@ impl Default for Options {
             rebuild: false,
             read_only: false,
             heal: false,
-            journal: Keep::All,
+            journal: None,
             fail_sync_at: None,
             in_memory: false,
             clock: system_clock,
@@ -193,10 +193,29 @@ impl Options {
         self
     }
 
-    /// How much of the journal is kept; all of it by default.
+    /// How much of the journal is kept, from this opening on: later ones keep as much
+    /// by themselves. At first all of it is.
+    ///
+    /// A journal that keeps recent commits only is no second copy: a store that is
+    /// damaged cannot be built anew from it, and nobody can read beside a writer or
+    /// begin a backup once commits were dropped. What a backup that was begun has not
+    /// fetched is kept for it. If all is to be kept again, the journal is written anew
+    /// from the store at this opening.
+    ///
+    /// ```
+    /// use thingdb::{Db, Keep, Options, Passphrase};
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let dir = tmp.path().join("things");
+    /// let passphrase = Passphrase::new("correct horse battery");
+    /// # let kdf = thingdb::KdfChoice::weakest();
+    /// let db = Options::new().journal(Keep::Recent).kdf(kdf).create(&dir, &passphrase)?;
+    /// db.close()?;
+    /// assert_eq!(Db::open(&dir, &passphrase)?.stats()?.journal, Keep::Recent);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn journal(mut self, keep: Keep) -> Self {
-        self.journal = keep;
+        self.journal = Some(keep);
         self
     }
 

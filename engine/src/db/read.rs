@@ -10,6 +10,7 @@ use crate::entry::record::Record;
 use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
 use crate::heads::{Head, Ranked};
+use crate::storage::journaled::Keep;
 use crate::store::Located;
 use crate::store::as_of::as_of;
 use crate::store::history::History;
@@ -259,6 +260,7 @@ impl Db {
             trusted_actors: self.node.store.trusted().len(),
             store_version: STORE_VERSION,
             waiting,
+            journal: Keep::of(&self.node.store.dir)?,
         })
     }
 }
@@ -301,4 +303,6 @@ pub struct Stats {
     pub store_version: u64,
     /// Entries that wait for their prev.
     pub waiting: Waiting,
+    /// How much of the journal is kept.
+    pub journal: Keep,
 }

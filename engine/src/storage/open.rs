@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::journaled::{JournaledOptions, JournaledStorage, Keep};
+use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep};
 use super::memory::MemoryStorage;
 use super::sled::SyncHook;
 use super::{Storage, StorageError};
@@ -24,8 +24,10 @@ pub(crate) struct With {
     pub(crate) is_permanent: fn(&[u8]) -> bool,
     /// Which rows entries are made of.
     pub(crate) is_of_entries: fn(&[u8]) -> bool,
-    /// How much of the journal is kept.
-    pub(crate) keep: Keep,
+    /// How much of the journal is kept from now on; nothing for what was chosen before.
+    pub(crate) keep: Option<Keep>,
+    /// Up to which commit backups have the journal.
+    pub(crate) fetched: fn(&Path, Generation) -> Option<u64>,
     /// The whole journal is read, and what it or the store has lost made good.
     pub(crate) heal: bool,
     /// One is made where there is none.
@@ -57,6 +59,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         is_permanent: with.is_permanent,
         is_of_entries: with.is_of_entries,
         keep: with.keep,
+        fetched: with.fetched,
         heal: with.heal,
         create: with.create,
         ..JournaledOptions::default()

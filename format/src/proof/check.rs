@@ -8,7 +8,7 @@ use super::{MAX_ENTRIES, ProofEnd, ProofHeader, Subject};
 use crate::audit::{Fault, Problem, Standing, fault_of};
 use crate::merkle::{self, Frontier};
 use crate::stream::Digest;
-use crate::{Actor, Card, Checkpoint, EntryId, Hash, Header, SignedCheckpoint, Time};
+use crate::{Actor, Card, Checkpoint, EntryId, Envelope, Hash, Header, SignedCheckpoint, Time};
 
 /// Problems that a report lists one by one.
 const MAX_PROBLEMS: usize = 1000;
@@ -40,6 +40,8 @@ pub struct Proven {
     pub name: Option<String>,
     /// What is here of its content.
     pub content: Content,
+    /// To whom the content is sealed.
+    pub envelopes: Vec<Envelope>,
 }
 
 /// The outcome.
@@ -287,7 +289,7 @@ impl ProofCheck {
     }
 
     fn entry(&mut self, number: u64, entry: Examined) -> Option<Proven> {
-        let Examined { place, gap, id, header, content, problem } = entry;
+        let Examined { place, gap, id, header, content, envelopes, problem } = entry;
         self.report.entries = self.report.entries.saturating_add(1);
         if self.report.entries > MAX_ENTRIES {
             self.is_broken = true;
@@ -315,7 +317,7 @@ impl ProofCheck {
         self.report.times = Some((first.min(header.time), last.max(header.time)));
         let name = self.names.get(&header.actor).cloned();
         self.report.nameless = self.report.nameless.saturating_add(u64::from(name.is_none()));
-        Some(Proven { place, id, header, name, content })
+        Some(Proven { place, id, header, name, content, envelopes })
     }
 
     /// Adds the hashes before a place, and its leaf, to the tree.
@@ -426,6 +428,17 @@ impl ProofCheck {
             let detail = "the places do not lead to the root that the node signed".to_owned();
             self.add(Fault::NotInLedger, Some(number), None, detail);
         }
+    }
+
+    /// The file can be read no further, as when what it is packed in is damaged or
+    /// cut. It is not good then, even if all lines came: what vouches for them is
+    /// wrong.
+    ///
+    /// `is_cut` if what is packed ends before its end; `detail` is what the
+    /// unpacker says.
+    pub fn broken(&mut self, is_cut: bool, detail: impl Into<String>) {
+        let fault = if is_cut { Fault::Truncated } else { Fault::Unreadable };
+        self.add(fault, None, None, detail.into());
     }
 
     /// The file has ended.

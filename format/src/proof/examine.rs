@@ -122,6 +122,7 @@ pub(super) struct Examined {
     pub(super) id: EntryId,
     pub(super) header: Header,
     pub(super) content: Content,
+    pub(super) envelopes: Vec<Envelope>,
     /// Why the entry is not good.
     pub(super) problem: Option<Error>,
 }
@@ -176,5 +177,5 @@ fn examine_entry(line: ProofEntry, number: u64, memos: &mut Memos, reader: Optio
         },
     };
     let problem = problem.map(|problem| Error::Line { line: number, column: 1, problem: Box::new(problem) });
-    Examined { place, gap, id, header, content, problem }
+    Examined { place, gap, id, header, content, envelopes, problem }
 }

@@ -499,3 +499,17 @@ fn numbers_that_are_out_of_all_bounds_are_refused() {
         assert!(!faults(&file).is_empty());
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_is_not_good() {
+    for (is_cut, fault) in [(false, Fault::Unreadable), (true, Fault::Truncated)] {
+        let (mut check, mut memos) = (ProofCheck::new(), Memos::default());
+        for (line, number) in lines(&World::new(3).history()).iter().zip(1..) {
+            check.take(examine(line, number, &mut memos));
+        }
+        check.broken(is_cut, "the checksum is another one");
+        let report = check.finish();
+        assert!(report.is_complete && !report.is_good());
+        assert_eq!(report.problems[0].fault, fault);
+    }
+}

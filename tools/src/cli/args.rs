@@ -8,8 +8,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
-    help, import, init, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key, salvage,
-    serve, share, show, stats, sync, token, verify, verify_proof,
+    help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key,
+    salvage, serve, share, show, stats, sync, token, verify, verify_proof,
 };
 use super::context::Context;
 use super::global::Global;
@@ -231,6 +231,12 @@ pub(crate) enum Command {
     Backup(backup::Args),
     /// Make a database from a backup, as it was last or before
     Restore(backup::RestoreArgs),
+    /// Keep all of the journal, or what is recent
+    Journal {
+        /// Shows what is kept if absent.
+        #[command(subcommand)]
+        command: Option<journal::Command>,
+    },
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
@@ -293,6 +299,7 @@ impl Command {
             Self::VerifyFork(args) => forks::verify(context, &args),
             Self::Serve(args) => serve::run(context, &args, run_in_server),
             Self::Token(command) => token::run(context, &command),
+            Self::Journal { command } => journal::run(context, command),
             Self::Passwd(args) => passwd::run(context, args),
             Self::RecoveryKey(args) => recovery_key::run(context, &args),
             Self::Keyring(command) => keyring::run(context, &command),
@@ -320,6 +327,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&args.remote),
             Self::Export(args) => Some(&args.remote),
             Self::Forks(args) => Some(&args.remote),
+            Self::Prove(args) => Some(&args.remote),
             Self::Stats(args) => Some(&args.remote),
             _ => None,
         }
@@ -335,6 +343,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&mut args.remote),
             Self::Export(args) => Some(&mut args.remote),
             Self::Forks(args) => Some(&mut args.remote),
+            Self::Prove(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
         }
@@ -376,6 +385,7 @@ impl Command {
             Self::Doctor(args) => !args.fix,
             Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),
             Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
+            Self::Journal { command } => matches!(command, None | Some(journal::Command::Show)),
             Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),
             Self::Peer(command) => matches!(command, peer::Command::Ls),
             Self::Token(command) => matches!(command, token::Command::Ls),

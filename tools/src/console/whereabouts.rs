@@ -46,7 +46,8 @@ pub(crate) const COMMANDS: [&str; 35] = [
 ];
 
 /// Those of them that read a server, too.
-pub(crate) const READERS: [&str; 9] = ["get", "log", "show", "ls", "diff", "stats", "forks", "checkpoint", "export"];
+pub(crate) const READERS: [&str; 10] =
+    ["get", "log", "show", "ls", "diff", "stats", "forks", "checkpoint", "export", "prove"];
 
 /// How arguments name a database or a server. Nothing, if the environment does:
 /// it is there for the next command, too.

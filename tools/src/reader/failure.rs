@@ -64,6 +64,9 @@ fn refused(refusal: Refusal, url: &str) -> Failure {
         }
         (_, "not-found") => Failure::not_found(refusal.detail),
         (_, "usage") => Failure::usage(refusal.detail),
+        (_, word @ ("rolled-back" | "not-verified")) => {
+            Failure::new(Exit::NotVerified, word.to_owned(), refusal.detail)
+        }
         (_, "invalid-input") => Failure::new(Exit::Usage, "invalid-input", refusal.detail),
         (status, _) => {
             let fact = format!("{url} refuses the request ({status}): {}", refusal.detail);

@@ -7,6 +7,7 @@ use thingdb::{
     Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery, Time,
 };
 
+use super::proving::{Proved, Proving};
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::error::Outcome;
 use crate::view::counts::Counts;
@@ -127,6 +128,19 @@ impl Reader for Db {
             bytes: exported.bytes,
             lost: exported.lost,
             holes: exported.holes,
+        })
+    }
+
+    fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved> {
+        let mut progress = |progress: thingdb::Progress| tell(progress.done, progress.total, progress.bytes);
+        let summary = Self::prove(self, wanted.thing, wanted.options().progress(&mut progress), out)?;
+        Ok(Proved {
+            entries: summary.entries,
+            shown: summary.shown,
+            withheld: summary.withheld,
+            undecryptable: summary.undecryptable,
+            checkpoint: summary.checkpoint,
+            bytes: summary.bytes,
         })
     }
 }

@@ -8,6 +8,8 @@ mod grown;
 pub(crate) mod heads;
 mod here;
 mod pages;
+pub(crate) mod proof;
+pub(crate) mod proving;
 pub(crate) mod server;
 pub(crate) mod source;
 pub(crate) mod step;
@@ -23,6 +25,7 @@ use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
 use crate::view::span::Span;
+use proving::{Proved, Proving};
 
 /// Entries, one after the other.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
@@ -135,4 +138,9 @@ pub(crate) trait Reader {
         out: &mut dyn Write,
         tell: &mut dyn FnMut(u64, u64, u64),
     ) -> Outcome<Exported>;
+    /// Writes a proof file. Tells how far it is: entries, of how many, bytes.
+    ///
+    /// What comes from a server is checked before its last line is written: a file
+    /// that does not hold, or is not what was asked for, stays cut.
+    fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved>;
 }

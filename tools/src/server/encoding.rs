@@ -12,6 +12,8 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// The media type of a binary stream of entries.
 pub(crate) const FRAMES: &str = crate::sync::stream::MEDIA_TYPE;
+/// The media type of a proof file.
+pub(crate) const PROOF: &str = thingdb::format::proof::MEDIA_TYPE;
 /// The media type of server-sent events.
 pub(crate) const EVENTS: &str = "text/event-stream";
 /// The media type of plain text.

@@ -6,9 +6,9 @@ use axum::http::Method;
 use thingdb::Scope;
 
 use super::call::{Answer, Call};
-use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, TEXT};
+use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, PROOF, TEXT};
 use super::route::{Content, Id, Kind, MAX_NUMBER, MAX_PAGE, MAX_WAIT, Needs, Parameter, Reply, Route, Shape, handler};
-use super::{checkpoint, description, entries, export, forks, have, health, import, info, stats, sync, things};
+use super::{checkpoint, description, entries, export, forks, have, health, import, info, proof, stats, sync, things};
 
 const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
 const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Count(MAX_PAGE), about: "At most this many; 100" };
@@ -164,6 +164,41 @@ static ROUTES: &[Route] = &[
         }],
         problems: &[400, 403, 404, 406, 422],
         handler: handler!(things::history),
+    },
+    Route {
+        method: Method::GET,
+        path: "/things/{id}/proof",
+        needs: Needs::Scope(Scope::Read),
+        name: "proof",
+        about: "A file by which a stranger, without a database, believes the history of a thing or a part of it. \
+                Whoever has the file reads what is shown, unless `to` names the one reader",
+        id: Some(Id::Thing),
+        query: &[
+            Parameter { name: "since", kind: Kind::Count(MAX_NUMBER), about: "From this seq on" },
+            Parameter { name: "until", kind: Kind::Count(MAX_NUMBER), about: "Up to this seq" },
+            Parameter { name: "entry", kind: Kind::Text, about: "Only these entries: ids, with commas between them" },
+            Parameter {
+                name: "withhold",
+                kind: Kind::Text,
+                about: "Entries whose content is not shown: seqs or ids, with commas between them",
+            },
+            Parameter { name: "stubs_only", kind: Kind::Flag, about: "Show no content at all" },
+            Parameter { name: "to", kind: Kind::Text, about: "Show content only to the owner of this card, its text" },
+            Parameter {
+                name: "checkpoint",
+                kind: Kind::Text,
+                about: "Show that the ledger grew out of this checkpoint of the node, which somebody kept: 409 if not",
+            },
+        ],
+        headers: &[],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "The proof file (docs/format.md); one that breaks off lacks its last line",
+            content: &[Content(PROOF, Shape::Text)],
+        }],
+        problems: &[400, 403, 404, 409, 422],
+        handler: handler!(proof::prove),
     },
     Route {
         method: Method::POST,

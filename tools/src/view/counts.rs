@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use thingdb::{Checkpoint, Db};
 use utoipa::ToSchema;
 
+use super::journal::Kept;
+
 /// What is stored, in numbers.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Counts {
@@ -22,6 +24,9 @@ pub(crate) struct Counts {
     /// Entries that wait for others that are not here.
     #[serde(default)]
     pub(crate) waiting: u64,
+    /// How much of the journal is kept; a server of before does not tell.
+    #[serde(default)]
+    pub(crate) journal: Option<Kept>,
     /// The name under which the node writes entries.
     #[serde(with = "super::as_text")]
     #[schema(value_type = String)]
@@ -65,6 +70,7 @@ impl Counts {
             trusted_actors: stats.trusted_actors as u64,
             disk_bytes: stats.disk_bytes,
             waiting: db.waiting()?.entries,
+            journal: Some(Kept::of(stats.journal)),
             origin: db.origin(),
             fingerprint: db.node_key().fingerprint(),
             checkpoint: db.last_checkpoint()?.map(|note| SizeJson::new(note.claimed())),

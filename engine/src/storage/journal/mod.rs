@@ -5,6 +5,7 @@
 //!   00000000000000000001    commits 1 to 90210
 //!   00000000000000090211    commits from 90211 on; it is written to
 //!   first                   the first commit that is kept, once files were dropped
+//!   keep                    that recent commits only are kept, if that was chosen
 //!   N.damaged               what a file was before its damage was mended
 //! ```
 //!
@@ -69,6 +70,10 @@ use walk::{Step, Walk};
 
 /// The directory of the journal in that of a database.
 pub const DIRECTORY: &str = "journal";
+
+/// In it: how much of the journal is kept; see
+/// [`Keep`](super::journaled::Keep).
+pub(super) const KEEP: &str = "keep";
 
 /// Called before each sync with its number, counted from 1. An error takes the
 /// place of the sync: this is how tests let one fail.
@@ -368,7 +373,7 @@ pub(crate) fn allocated_bytes(dir: &Path) -> Result<u64, StorageError> {
 /// whole, damaged, or not finished.
 pub(crate) fn is_file_name(name: &str) -> bool {
     let file = name.split_once(".damaged").map_or(name, |(file, _)| file);
-    name == first::FILE || file::first_of_name(file).is_some() || file::is_unfinished(name)
+    name == first::FILE || name == KEEP || file::first_of_name(file).is_some() || file::is_unfinished(name)
 }
 
 /// Whether there is a file of a journal in `dir`, whole or damaged.

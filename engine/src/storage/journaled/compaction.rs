@@ -67,8 +67,7 @@ impl Core {
     pub(super) fn compact_if_due(self: &Arc<Self>) {
         let Compaction { replaced_bytes, next_look, is_over, is_running, thread, .. } = &self.compaction;
         let dead = replaced_bytes.load(Ordering::Relaxed);
-        if self.options.keep != Keep::All || dead < next_look.load(Ordering::Relaxed) || is_over.load(Ordering::Acquire)
-        {
+        if self.keep != Keep::All || dead < next_look.load(Ordering::Relaxed) || is_over.load(Ordering::Acquire) {
             return;
         }
         let Ok(all) = self.journal.bytes() else { return };

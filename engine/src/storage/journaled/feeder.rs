@@ -172,12 +172,19 @@ impl Core {
     /// at a time.
     fn drop_files(&self, bytes: u64, sequence: u64) -> Result<(), StorageError> {
         let fed = self.fed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.options.keep == Keep::All || fed < self.options.journal_file_bytes {
+        if self.keep == Keep::All || fed < self.options.journal_file_bytes {
             return Ok(());
         }
         self.fed_bytes.store(0, Ordering::Relaxed);
         self.sled.sync_all()?;
-        self.journal.drop_before(sequence + 1)
+        self.drop_up_to(sequence)
+    }
+
+    /// Drops files of the journal with commits that the store has on the disk, and
+    /// everybody who copies them.
+    pub(super) fn drop_up_to(&self, sequence: u64) -> Result<(), StorageError> {
+        let fetched = (self.options.fetched)(&self.directory, self.journal.generation());
+        self.journal.drop_before(fetched.unwrap_or(u64::MAX).min(sequence) + 1)
     }
 
     /// Without sled nothing can be written: memory would have to hold it all.

@@ -35,6 +35,7 @@
 mod compaction;
 mod exclusive;
 mod feeder;
+mod keep;
 mod opening;
 mod overlay;
 mod reconcile;
@@ -56,6 +57,7 @@ use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageEr
 use compaction::Compaction;
 use exclusive::LockedDirectory;
 use feeder::Bell;
+pub use keep::Keep;
 use overlay::Overlay;
 use scan::Merged;
 
@@ -66,17 +68,8 @@ const DISK_BYTES_PER_BYTE: u64 = 5;
 /// Commits wait while so many bytes, and what the feeder is at, are not in sled.
 const MOST_FRESH_BYTES: u64 = 4 << 20;
 
-/// How much of the journal is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Keep {
-    /// All of it: the store can be built anew from it.
-    #[default]
-    All,
-    /// What the store may lose in a power cut: files of which the store has
-    /// everything on the disk are removed.
-    Recent,
-}
+/// How often a journal was written anew.
+pub type Generation = u32;
 
 /// How a [`JournaledStorage`] is opened.
 #[derive(Clone)]
@@ -104,8 +97,13 @@ pub struct JournaledOptions {
     /// journal has lost commits, such rows are taken from a store that is moved aside.
     /// None by default.
     pub is_of_entries: fn(&[u8]) -> bool,
-    /// How much of the journal is kept.
-    pub keep: Keep,
+    /// How much of the journal is kept from now on; nothing for what was chosen
+    /// before, which is all of it at first. Where commits were dropped and all are to
+    /// be kept, the journal is written anew from the store.
+    pub keep: Option<Keep>,
+    /// Up to which commit everybody has fetched the journal who copies the directory
+    /// that is given; nothing if nobody does. It counts where recent commits are kept.
+    pub fetched: fn(&Path, Generation) -> Option<u64>,
     /// The size of a file of the journal, in bytes. The journal is not looked
     /// through for less that is dead.
     pub journal_file_bytes: u64,
@@ -131,7 +129,8 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             is_of_entries: |_| false,
-            keep: Keep::All,
+            keep: None,
+            fetched: |_, _| None,
             journal_file_bytes: 64 << 20,
             heal: false,
             create: true,
@@ -181,6 +180,7 @@ struct Core {
     /// What was fed since files of the journal were dropped, in bytes.
     fed_bytes: AtomicU64,
     compaction: Compaction,
+    keep: Keep,
     writer: Mutex<Writer>,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
@@ -229,6 +229,7 @@ impl JournaledStorage {
             sled: opened.sled,
             fresh_bytes: AtomicU64::new(opened.fresh.bytes),
             fed_bytes: AtomicU64::new(0),
+            keep: opened.keep,
             compaction: Compaction::new(opened.marks, journal_file_bytes),
             overlay: RwLock::new(Overlay { fresh: opened.fresh, ..Overlay::default() }),
             writer: Mutex::new(Writer { room: Room::unknown(), sequence, without_frame: 0 }),
@@ -422,8 +423,8 @@ impl Core {
         // The store first: an end that the journal calls clean is one of both.
         let marks = self.sled.marks();
         let store = self.sled.close();
-        if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.options.keep, marks, &store) {
-            self.journal.drop_before(marks.sequence + 1)?;
+        if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.keep, marks, &store) {
+            self.drop_up_to(marks.sequence)?;
         }
         let journal = self.journal.close();
         written?;

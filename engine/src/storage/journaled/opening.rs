@@ -24,7 +24,7 @@ use super::super::sled::{Marks, SledOptions, SledStorage};
 use super::super::{Change, Direction, KeyRange, Storage, StorageError};
 use super::overlay::Layer;
 use super::reconcile::{Healed, Kinds, Trust, reconcile};
-use super::{JournaledOptions, MOST_FRESH_BYTES};
+use super::{JournaledOptions, Keep, MOST_FRESH_BYTES};
 use crate::disk::{self, parent_of, sync_directory};
 
 /// So much is given to sled at once while it is built.
@@ -58,6 +58,7 @@ pub(super) struct Opened {
     /// What sled still lacks.
     pub(super) fresh: Layer,
     pub(super) notices: Vec<String>,
+    pub(super) keep: Keep,
     /// See [`JournaledStorage::may_lack_commits`](super::JournaledStorage).
     pub(super) may_lack_commits: bool,
 }
@@ -72,8 +73,37 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
     if fs::symlink_metadata(&unfinished).is_ok() {
         fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
     }
-    let mut opening =
-        Opening { directory, options, notices: Vec::new(), was_open: Cell::new(false), aside: None, lost: Vec::new() };
+    let kept = Keep::of(directory)?;
+    let mut opened = look(directory, options)?;
+    let keep = options.keep.unwrap_or(kept);
+    if keep == Keep::All && opened.journal.first() > 1 && options.keep.is_some() {
+        opened = write_anew(directory, options, opened)?;
+    }
+    if kept != keep || kept != Keep::of(directory)? {
+        keep.store(directory)?;
+    }
+    Ok(Opened { keep, ..opened })
+}
+
+/// Makes a journal that recent commits only were kept of whole again.
+fn write_anew(directory: &Path, options: &JournaledOptions, opened: Opened) -> Result<Opened, StorageError> {
+    let Opened { journal, sled, mut marks, mut fresh, mut notices, may_lack_commits, .. } = opened;
+    let mut opening = Opening::new(directory, options);
+    opening.feed(&sled, &mut fresh, &mut marks)?;
+    let first = journal.first();
+    let (_, marks_now) =
+        opening.write_journal(&sled, &directory.join(UNFINISHED_JOURNAL), marks.database, marks.generation + 1)?;
+    drop(journal);
+    opening.put_journal(&sled, marks_now)?;
+    notices.append(&mut opening.notices);
+    notices.push(format!("the journal began with commit {first} and was written anew from the store"));
+    let (journal, _) = Journal::open(&opening.journal(), opening.journal_options())?;
+    let fresh = Layer { sequence: marks_now.sequence, ..Layer::default() };
+    Ok(Opened { journal, sled, marks: marks_now, fresh, notices, keep: Keep::All, may_lack_commits })
+}
+
+fn look(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
+    let mut opening = Opening::new(directory, options);
     let path = opening.journal();
     if !journal::exists(&path)? {
         return opening.without_journal();
@@ -97,7 +127,11 @@ struct Opening<'a> {
     lost: Vec<Hole>,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    const fn new(directory: &'a Path, options: &'a JournaledOptions) -> Self {
+        Self { directory, options, notices: Vec::new(), was_open: Cell::new(false), aside: None, lost: Vec::new() }
+    }
+
     fn journal(&self) -> PathBuf {
         self.directory.join(JOURNAL)
     }
@@ -171,7 +205,7 @@ impl Opening<'_> {
             }
         }
         let may_lack_commits = trust == Trust::Store && self.was_open.get();
-        Ok(Opened { journal, sled, marks, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
     }
 
     /// Tells of commits that the journal had lost, and takes what it can of them from
@@ -461,23 +495,13 @@ impl Opening<'_> {
             let marks = marks_of(&journal, 0);
             sled.set_marks(marks)?;
             let (fresh, notices) = (Layer::default(), self.notices);
-            return Ok(Opened { journal, sled, marks, fresh, notices, may_lack_commits: false });
+            return Ok(Opened { journal, sled, marks, fresh, notices, keep: Keep::All, may_lack_commits: false });
         }
         let unfinished = self.directory.join(UNFINISHED_JOURNAL);
         // Its commits get sequences that others had in the journal that is lost.
         let generation = marks.map_or(0, |marks| marks.generation.saturating_add(1));
         let (rows, marks_now) = self.write_journal(&sled, &unfinished, database, generation)?;
-        // The store says so first: it must not look older than its journal.
-        sled.set_marks(marks_now)?;
-        // What lies there holds no journal.
-        match fs::remove_dir_all(&path) {
-            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path)(problem));
-            }
-            _ => {}
-        }
-        fs::rename(&unfinished, &path).map_err(io_error("rename", &unfinished))?;
-        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
+        self.put_journal(&sled, marks_now)?;
         let (journal, _) = Journal::open(&path, self.journal_options())?;
         let sequence = journal.next() - 1;
         if marks.is_some() {
@@ -485,7 +509,23 @@ impl Opening<'_> {
         }
         let may_lack_commits = marks.is_some() && self.was_open.get();
         let fresh = Layer { sequence, ..Layer::default() };
-        Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, may_lack_commits })
+        Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
+    }
+
+    /// Puts a journal that was written from the store in its place.
+    fn put_journal(&self, sled: &SledStorage, marks: Marks) -> Result<(), StorageError> {
+        let (path, unfinished) = (self.journal(), self.directory.join(UNFINISHED_JOURNAL));
+        // The store says so first: it must not look older than its journal.
+        sled.set_marks(marks)?;
+        // What lies there holds no journal, or less of one.
+        match fs::remove_dir_all(&path) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(problem));
+            }
+            _ => {}
+        }
+        fs::rename(&unfinished, &path).map_err(io_error("rename", &unfinished))?;
+        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))
     }
 
     /// Returns how many rows it has, and the marks of a store that has the same.

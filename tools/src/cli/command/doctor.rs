@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::{Db, JournalState, KeyringFile, Options, SlotKind, Time, Warning};
+use thingdb::{Db, JournalState, Keep, KeyringFile, Options, SlotKind, Time, Warning};
 
 use crate::cli::context::Context;
 use crate::console::{Access, Console, passphrase};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable, quoted, quoted_path};
+use crate::view::journal::Kept;
 use crate::view::when;
 
 /// Free space below which the disk is called nearly full.
@@ -311,7 +312,7 @@ fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
         counted(stats.entries, "entry", "entries"),
         counted(stats.things, "thing", "things")
     );
-    let mut checks = vec![Check::new("open", State::Ok, counts)];
+    let mut checks = vec![Check::new("open", State::Ok, counts), kept(db, stats.journal)?];
     for warning in db.warnings() {
         checks.push(noticed(db, &warning, fix)?);
     }
@@ -323,6 +324,14 @@ fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
     checks.push(recovery(db));
     checks.push(clock(db)?);
     Ok(checks)
+}
+
+/// Whether the journal is a second copy.
+fn kept(db: &Db, keep: Keep) -> Outcome<Check> {
+    let check = Check::new("copies", State::Ok, format!("journal: {}", Kept::of(keep).in_words()));
+    let is_alone = keep == Keep::Recent && thingdb::last_backups(db.dir())?.is_empty();
+    let hint = "thingdb backup DEST, before commits are dropped; or thingdb journal keep";
+    Ok(if is_alone { check.hint(hint) } else { check })
 }
 
 /// What was noticed when the database was opened.

@@ -32,8 +32,9 @@ comes back as it was spelled, however long its numbers are.
 const ENVIRONMENT: &str = "\
 THINGDB_DIR                  the directory of the database; --db wins
 THINGDB_URL                  the server that get, log, show, ls, diff, stats,
-                             forks, checkpoint and export read; --url wins, and
-                             so does --db. With THINGDB_DIR one has to be named
+                             forks, checkpoint, export and prove read; --url
+                             wins, and so does --db. With THINGDB_DIR one has to
+                             be named
 THINGDB_TOKEN_FILE           the file with the token for it; --token-file wins
 THINGDB_CARD                 the card of its node; --card wins
 THINGDB_ACTOR                who signs; --actor wins

@@ -55,6 +55,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=CARD|NAME=@FILE")]
     to: Vec<String>,
 
+    /// Keep all of the journal, or what is recent; thingdb journal changes it
+    #[arg(long, value_name = "HOW", default_value = "keep", value_parser = ["keep", "recent"])]
+    journal: String,
+
     /// Memory of the key derivation, in MiB, or in KiB with a K
     #[arg(long, value_name = "MIB", value_parser = memory_kib, hide_short_help = true)]
     kdf_memory: Option<u32>,
@@ -107,6 +111,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     };
     let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
+    let options = if args.journal == "recent" { options.journal(thingdb::Keep::Recent) } else { options };
     let passphrase = context.sources.create(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|problem| Failure::file(&parent.display().to_string(), &problem))?;

@@ -4,12 +4,14 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{ProveOptions, ProveSummary};
+use thingdb::EntryId;
 
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
+use crate::cli::remote::RemoteArgs;
 use crate::error::{Failure, Outcome};
-use crate::reader::find;
+use crate::reader::proving::{MAX_SEQ, Proved, Proving};
+use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::id;
 
@@ -25,11 +27,13 @@ Examples:
   thingdb prove part-42 --entry 4be177c2 -o one.tdbproof
   thingdb prove part-42 --checkpoint kept.checkpoint -o part-42.tdbproof
   thingdb verify-proof part-42.tdbproof --card @plant.card          at the other end
+  thingdb prove part-42 --url https://plant:7443 --card plant.card --token-file t -o part-42.tdbproof
 
 The file holds entries of one thing, their places in this node's ledger up to
 the checkpoint that is signed for it, and the keys of what is shown. WHOEVER HAS
 THE FILE READS WHAT IS SHOWN, unless --to names the one reader. It needs no
-database, no passphrase and no network to be checked.")]
+database, no passphrase and no network to be checked. What a server sends is
+checked before it is kept.")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
@@ -65,6 +69,9 @@ pub(crate) struct Args {
     /// Show that the ledger grew out of a checkpoint that somebody kept; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// The members of the summary's JSON.
@@ -90,62 +97,70 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let to = args.to.as_deref().map(|argument| card::read(console, argument)).transpose()?;
     let kept = args.checkpoint.iter().map(|path| note::read(console, path)).collect::<Outcome<Vec<_>>>()?;
-    let source = context.open()?;
-    let db = &*source;
-    if db.heads(&args.thing)?.is_empty() {
-        return Err(find::no_thing(db, &args.thing));
+    let source = context.source(&args.remote)?;
+    let reader = &*source;
+    if !is_there(reader, &args.thing)? {
+        return Err(find::no_thing(reader, &args.thing));
     }
-    let mut options = ProveOptions::new().stubs_only(args.stubs_only);
-    if args.since.is_some() || args.until.is_some() {
-        options = options.seqs(args.since.unwrap_or(1), args.until.unwrap_or(thingdb::format::header::MAX_SEQ));
-    }
-    let entry_of = |text: &str| {
-        let entry = find::entry(db, text)?;
-        let thing = entry.thing();
-        let is_same = thing == args.thing;
-        let other = || Failure::usage(format!("{text} is an entry of {}", printable(thing)));
-        is_same.then(|| entry.id()).ok_or_else(other)
-    };
-    for text in &args.entry {
-        options = options.entry(entry_of(text)?);
-    }
+    let entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
+    let (mut withheld_seqs, mut withheld) = (Vec::new(), Vec::new());
     for text in &args.withhold {
         // An id that has digits only is one if no seq is so large.
-        options = match text.parse() {
-            Ok(seq) if text.len() < id::SHORT_DIGITS => options.withhold_seq(seq),
-            _ => options.withhold(entry_of(text)?),
-        };
+        match text.parse() {
+            Ok(seq) if text.len() < id::SHORT_DIGITS => withheld_seqs.push(seq),
+            _ => withheld.push(entry(reader, args, text)?),
+        }
     }
-    if let Some((card, _)) = &to {
-        options = options.to(card.encryption_key);
-    }
-    for note in kept {
-        options = options.kept(note);
-    }
-    let mut meter = context.meter("proving");
-    let mut progress = |progress: thingdb::Progress| meter.update(progress.done, progress.total, progress.bytes);
+    let is_range = args.since.is_some() || args.until.is_some();
     let is_wanted = || !console.is_interrupted();
-    let options = options.progress(&mut progress).while_wanted(&is_wanted);
-    let summary = match args.output.as_deref().filter(|path| *path != Path::new("-")) {
+    let wanted = Proving {
+        thing: &args.thing,
+        seqs: is_range.then(|| (args.since.unwrap_or(1), args.until.unwrap_or(MAX_SEQ))),
+        entries: &entries,
+        withheld_seqs: &withheld_seqs,
+        withheld: &withheld,
+        stubs_only: args.stubs_only,
+        to: to.as_ref().map(|(card, _)| card),
+        kept: &kept,
+        is_wanted: &is_wanted,
+    };
+    let mut meter = context.meter("proving");
+    let mut tell = |done, total, bytes| meter.update(done, total, bytes);
+    let proved = match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
-            let summary = db.prove(&args.thing, options, BufWriter::new(console.stdout()))?;
-            console.note(&sentence(&summary));
+            let proved = reader.prove(&wanted, &mut BufWriter::new(console.stdout()), &mut tell)?;
+            console.note(&sentence(&proved));
             return Ok(());
         }
         Some(path) => {
             let name = path.display().to_string();
             let mut file = BufWriter::new(console.replace(path)?);
-            let summary = db.prove(&args.thing, options, &mut file)?;
+            let proved = reader.prove(&wanted, &mut file, &mut tell)?;
             file.flush().map_err(|problem| Failure::file(&name, &problem))?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
-            summary
+            proved
         }
     };
-    meter.end(summary.entries, summary.bytes);
-    say(context, &summary)
+    meter.end(proved.entries, proved.bytes);
+    say(context, &proved)
 }
 
-fn say(context: &Context, summary: &ProveSummary) -> Outcome {
+fn is_there(reader: &dyn Reader, thing: &str) -> Outcome<bool> {
+    let listing = Listing { prefix: thing, after: None, retired: false, most: 1 };
+    // The shortest name that begins so comes first.
+    Ok(reader.things(listing)?.next().transpose()?.is_some_and(|found| found.thing.as_str() == thing))
+}
+
+/// An entry of the thing, by its id.
+fn entry(reader: &dyn Reader, args: &Args, text: &str) -> Outcome<EntryId> {
+    let found = find::entry(reader, text)?;
+    if found.thing() != args.thing {
+        return Err(Failure::usage(format!("{text} is an entry of {}", printable(found.thing()))));
+    }
+    Ok(found.id())
+}
+
+fn say(context: &Context, summary: &Proved) -> Outcome {
     if !context.output.is_json() {
         return context.output.line(&sentence(summary));
     }
@@ -162,7 +177,7 @@ fn say(context: &Context, summary: &ProveSummary) -> Outcome {
     })
 }
 
-fn sentence(summary: &ProveSummary) -> String {
+fn sentence(summary: &Proved) -> String {
     let mut text = format!(
         "proven {} in a ledger of {}, {} bytes; {} shown",
         counted(summary.entries, "entry", "entries"),

@@ -8,6 +8,7 @@ use crate::error::Outcome;
 use crate::reader::source::Source;
 use crate::text::{counted, grouped, printable};
 use crate::view::counts::Counts;
+use crate::view::journal::Kept;
 
 /// Arguments of `thingdb stats`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,7 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         ("things", grouped(stats.things)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),
+        ("journal", stats.journal.map_or("not told", Kept::in_words).to_owned()),
         ("waiting", format!("{} for others that are not here", counted(stats.waiting, "entry", "entries"))),
         ("node", stats.fingerprint.to_string()),
         ("origin", stats.origin.to_string()),

@@ -5,15 +5,15 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thingdb::format::audit::Standing;
-use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject, examine_as};
+use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject};
 use thingdb::format::{Body, Card};
 
 use crate::bytes::compress;
-use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
+use crate::reader::proof::{self, Stopped};
 use crate::text::{counted, grouped, printable, shorten};
 use crate::view::paint::Painted;
 use crate::view::table::Table;
@@ -180,41 +180,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 fn read(
     context: &Context,
     name: &str,
-    mut source: impl BufRead,
+    source: impl BufRead,
     reader: Option<&ProofReader>,
     check: &mut ProofCheck,
     shown: &mut Entries,
 ) -> Outcome {
-    let mut examiners = Examiners::new();
-    let (mut lines, mut bytes) = (Vec::new(), 0);
-    loop {
-        let (line, read) = next_line(&mut source);
-        let is_end = line.is_empty() || read.is_err();
-        if !line.is_empty() {
-            bytes += line.len();
-            lines.push(line);
-        }
-        if is_end || lines.len() >= MAX_ITEMS || bytes >= MAX_ITEM_BYTES {
-            if context.console.is_interrupted() {
-                return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; nothing was checked to its end"));
+    let mut take = |_: &[u8], proven: Option<&Proven>| proven.map_or(Ok(()), |proven| shown.take(proven));
+    match proof::read(&context.console, source, reader, check, &mut take) {
+        Ok(()) => Ok(()),
+        Err(Stopped::Failure(failure)) => Err(failure),
+        Err(Stopped::Source(problem)) => match problem.kind() {
+            kind @ (ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
+                check.broken(kind == ErrorKind::UnexpectedEof, problem.to_string());
+                Ok(())
             }
-            bytes = 0;
-            let lines = std::mem::take(&mut lines);
-            for line in examiners.all(lines, |line: Vec<u8>, number, memos| examine_as(&line, number, memos, reader)) {
-                if let Some(proven) = check.take(line) {
-                    shown.take(&proven)?;
-                }
-            }
-        }
-        match read {
-            // What is missing of a packed file is missing of the file.
-            Err(problem) if matches!(problem.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
-                return Ok(());
-            }
-            Err(problem) => return Err(Failure::file(name, &problem)),
-            Ok(()) if is_end => return Ok(()),
-            Ok(()) => {}
-        }
+            _ => Err(Failure::file(name, &problem)),
+        },
     }
 }
 

@@ -1,8 +1,10 @@
 //! A server, as commands read it. What it answers is its word; but it is read
 //! strictly, so that an answer that cannot be is told and not shown.
 
+mod proof;
+
 use std::cell::{Cell, RefCell};
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamFo
 use super::failure::failure;
 use super::grown::Grown;
 use super::pages::{Page, Pages};
+use super::proving::{Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
 use crate::bytes::compress::{self, Compression};
@@ -299,13 +302,7 @@ impl Server {
             if next_position < asked.since {
                 return Err(Fault::answer("a next position before the one that was asked for").into());
             }
-            let compression = match head.header("content-encoding") {
-                None => Compression::None,
-                Some("zstd") => Compression::Zstd,
-                Some(other) => return Err(Fault::answer(format!("a stream compressed with {other:?}")).into()),
-            };
-            let source = compress::unpacked(compression, BufReader::with_capacity(64 << 10, source));
-            let source = source.map_err(|problem| Fault::of_line(&problem))?;
+            let source = unpacked(head, source)?;
             let passage = passage.take().ok_or_else(|| Fault::answer("a second stream"))?;
             let passed = passage.run(form, &asked, source).map_err(|broken| match broken {
                 Broken::Source(problem) => Stopped::Fault(Fault::of_line(&problem)),
@@ -483,6 +480,21 @@ impl Reader for Server {
             }
         }
     }
+
+    fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved> {
+        self.proof(wanted, out, tell)
+    }
+}
+
+/// The body of an answer as it was before it was compressed.
+fn unpacked<'a>(head: &AnswerHead, source: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, Fault> {
+    let compression = match head.header("content-encoding") {
+        None => Compression::None,
+        Some("zstd") => Compression::Zstd,
+        Some(other) => return Err(Fault::answer(format!("a stream compressed with {other:?}"))),
+    };
+    let source = compress::unpacked(compression, BufReader::with_capacity(64 << 10, source));
+    source.map_err(|problem| Fault::of_line(&problem))
 }
 
 /// Why a stream stopped.

@@ -1,0 +1,57 @@
+//! The lines of a proof file, checked as they come.
+
+use std::io::{self, BufRead};
+
+use thingdb::format::proof::{ProofCheck, ProofReader, Proven, examine_as};
+
+use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
+use crate::console::Console;
+use crate::error::{Exit, Failure, Outcome};
+
+/// Why a proof file was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// It did not come.
+    Source(io::Error),
+    /// Somebody wants it to end, or whoever takes the lines does not go on.
+    Failure(Failure),
+}
+
+/// Has `check` take all lines, each looked at on one of the cores. `take` gets
+/// each line as it is, and what it proves if that is an entry.
+pub(crate) fn read(
+    console: &Console,
+    mut source: impl BufRead,
+    reader: Option<&ProofReader>,
+    check: &mut ProofCheck,
+    take: &mut dyn FnMut(&[u8], Option<&Proven>) -> Outcome,
+) -> Result<(), Stopped> {
+    let mut examiners = Examiners::new();
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    loop {
+        let (line, read) = next_line(&mut source);
+        let is_end = line.is_empty() || read.is_err();
+        if !line.is_empty() {
+            bytes += line.len();
+            lines.push(line);
+        }
+        if is_end || lines.len() >= MAX_ITEMS || bytes >= MAX_ITEM_BYTES {
+            if console.is_interrupted() {
+                let fact = "stopped; nothing was checked to its end";
+                return Err(Stopped::Failure(Failure::new(Exit::Interrupted, "interrupted", fact)));
+            }
+            bytes = 0;
+            let examined = examiners.all(std::mem::take(&mut lines), |line: Vec<u8>, number, memos| {
+                let examined = examine_as(&line, number, memos, reader);
+                (line, examined)
+            });
+            for (line, examined) in examined {
+                take(&line, check.take(examined).as_ref()).map_err(Stopped::Failure)?;
+            }
+        }
+        read.map_err(Stopped::Source)?;
+        if is_end {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is to be proven of a thing, and whether what a server sends is that.
+
+use thingdb::format::proof::{Content, ProofReport, Proven, Subject};
+use thingdb::format::{KekPacket, header};
+use thingdb::{Card, EntryId, ProveOptions, SignedCheckpoint, ThingId};
+
+use crate::error::Outcome;
+
+/// What is to be proven.
+pub(crate) struct Proving<'a> {
+    /// Of which thing.
+    pub(crate) thing: &'a str,
+    /// The first and the last seq; all if absent.
+    pub(crate) seqs: Option<(u64, u64)>,
+    /// Only these entries; all if there is none.
+    pub(crate) entries: &'a [EntryId],
+    /// Seqs whose content is not shown.
+    pub(crate) withheld_seqs: &'a [u64],
+    /// Entries whose content is not shown.
+    pub(crate) withheld: &'a [EntryId],
+    /// No content is shown.
+    pub(crate) stubs_only: bool,
+    /// The one reader, if it is not everybody.
+    pub(crate) to: Option<&'a Card>,
+    /// Checkpoints that somebody kept.
+    pub(crate) kept: &'a [SignedCheckpoint],
+    /// Whether somebody still wants it, to be asked now and then.
+    pub(crate) is_wanted: &'a dyn Fn() -> bool,
+}
+
+/// What a proof file has.
+pub(crate) struct Proved {
+    /// Entries.
+    pub(crate) entries: u64,
+    /// Entries whose content is shown, or sealed to the reader.
+    pub(crate) shown: u64,
+    /// Entries of which only the header is given.
+    pub(crate) withheld: u64,
+    /// Entries whose content goes along as it is: the node has no key to it.
+    pub(crate) undecryptable: u64,
+    /// The state of the ledger.
+    pub(crate) checkpoint: SignedCheckpoint,
+    /// Bytes.
+    pub(crate) bytes: u64,
+}
+
+impl<'a> Proving<'a> {
+    /// The engine's words for it.
+    pub(crate) fn options(&self) -> ProveOptions<'a> {
+        let mut options = ProveOptions::new().stubs_only(self.stubs_only).while_wanted(self.is_wanted);
+        if let Some((first, last)) = self.seqs {
+            options = options.seqs(first, last);
+        }
+        options = self.entries.iter().fold(options, |options, id| options.entry(*id));
+        options = self.withheld_seqs.iter().fold(options, |options, seq| options.withhold_seq(*seq));
+        options = self.withheld.iter().fold(options, |options, id| options.withhold(*id));
+        options = self.kept.iter().fold(options, |options, note| options.kept(note.clone()));
+        match self.to {
+            Some(card) => options.to(card.encryption_key),
+            None => options,
+        }
+    }
+
+    /// What the file has to be of.
+    pub(super) fn subject(&self) -> Outcome<Subject> {
+        let thing = ThingId::new(self.thing).map_err(thingdb::Error::from)?;
+        Ok(match (self.entries.is_empty(), self.seqs) {
+            (false, _) => Subject::Entries { thing },
+            (true, Some((from, to))) => Subject::Range { thing, from, to },
+            (true, None) => Subject::History { thing },
+        })
+    }
+
+    /// Whether an entry is one that was asked for, and shows no more than was
+    /// asked for: whoever withholds something must not hand it on.
+    pub(super) fn fits(&self, proven: &Proven) -> Result<(), String> {
+        let (id, seq) = (&proven.id, proven.header.seq);
+        if !self.entries.is_empty() && !self.entries.contains(id) {
+            return Err(format!("entry {id}, which was not asked for"));
+        }
+        let is_withheld = self.stubs_only || self.withheld_seqs.contains(&seq) || self.withheld.contains(id);
+        let is_withheld_there = matches!(proven.content, Content::Withheld) && proven.envelopes.is_empty();
+        if is_withheld && !is_withheld_there {
+            return Err(format!("the content of entry {id}, which is to be withheld"));
+        }
+        let reader = self.to.map(|card| card.encryption_key.recipient_id());
+        let is_reader = |packet: &KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if Some(*id) == reader);
+        let is_for_reader = proven.envelopes.iter().flat_map(|envelope| &envelope.recipients).all(is_reader);
+        let is_shown_to_all = matches!(proven.content, Content::Shown(_)) && reader.is_some();
+        if is_shown_to_all || !is_for_reader {
+            return Err(format!("the content of entry {id} for others than the reader"));
+        }
+        Ok(())
+    }
+}
+
+impl Proved {
+    /// What a file has that was checked, and was asked for so. `addressed` of its
+    /// entries are sealed to the reader.
+    pub(super) fn of(report: &ProofReport, wanted: &Proving<'_>, addressed: u64, bytes: u64) -> Option<Self> {
+        let header = report.header.as_ref()?;
+        let shown = if wanted.to.is_some() { addressed } else { report.shown };
+        Some(Self {
+            entries: report.entries,
+            shown,
+            withheld: report.withheld,
+            undecryptable: report.sealed.saturating_sub(addressed),
+            checkpoint: header.checkpoint.clone(),
+            bytes,
+        })
+    }
+}
+
+/// The greatest seq that there can be.
+pub(crate) const MAX_SEQ: u64 = header::MAX_SEQ;
