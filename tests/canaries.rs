@@ -140,13 +140,16 @@ fn no_file_of_a_database_holds_a_key_in_clear() {
             keyring.node_key().seed().to_vec(),
             keyring.index_key().as_bytes().to_vec(),
             keyring.row_key().as_bytes().to_vec(),
+            keyring.records_key().as_bytes().to_vec(),
+            keyring.key_tree().position_key(0).unwrap().as_bytes().to_vec(),
+            keyring.key_tree().subtree(0, 20).unwrap().key().as_bytes().to_vec(),
             keyring.decryption_key().as_bytes().to_vec(),
         ];
         keys.extend(keyring.actors().iter().map(|actor| actor.key.seed().to_vec()));
         keys.extend(rows.record(0).cek.map(|cek| cek.to_vec()));
         keys
     });
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 9);
     for key in &keys {
         assert_nowhere(&dir, &[key]);
     }

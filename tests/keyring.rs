@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use thingdb::keyring::{Keyring, Unlock};
+use thingdb::keyring::{KEY_POSITIONS, Keyring, Unlock};
 use thingdb::trust::How;
 use thingdb::{KdfChoice, KdfParams, KeyringError, Passphrase, RecoveryKey, SlotId, SlotKind};
 use thingdb_format::{Actor, NodeKey, SigningKey, Time};
@@ -61,7 +61,7 @@ fn at(micros: u64) -> Time {
 }
 
 /// Everything that must outlive a change of slots.
-type Everything = (NodeKey, [u8; 32], [u8; 32], [u8; 32], Vec<(String, Actor)>, Vec<u64>, String);
+type Everything = (NodeKey, [u8; 32], [u8; 32], [u8; 32], Vec<(String, Actor)>, [[u8; 32]; 4], [u8; 32], String);
 
 fn everything(keyring: &Keyring) -> Everything {
     (
@@ -70,7 +70,8 @@ fn everything(keyring: &Keyring) -> Everything {
         *keyring.index_key().as_bytes(),
         *keyring.row_key().as_bytes(),
         keyring.actors().iter().map(|actor| (actor.name.clone(), actor.key.actor())).collect(),
-        keyring.segments().collect(),
+        [0, 1, 65_536, KEY_POSITIONS - 1].map(|at| *keyring.key_tree().position_key(at).unwrap().as_bytes()),
+        *keyring.records_key().as_bytes(),
         format!("{:?}", keyring.trust()),
     )
 }
@@ -79,9 +80,6 @@ fn fill(keyring: &mut Keyring) {
     let rng = &mut rand::rng();
     keyring.add_actor("alice", at(1), rng).unwrap();
     keyring.add_actor("Zoë 2", at(2), rng).unwrap();
-    for segment in [0, 1, 2, u64::MAX] {
-        keyring.create_segment_key(segment, rng).unwrap();
-    }
     keyring.trust_actor(SigningKey::generate(rng).actor(), "carol", How::Card, at(3), rng).unwrap();
     keyring.trust_origin(SigningKey::generate(rng).node_key(), "hall 2", How::ByHand, at(4), rng).unwrap();
 }
@@ -230,14 +228,14 @@ fn change_of_passphrase_keeps_every_secret_and_the_choice() {
     let (fixture, mut keyring) = Fixture::new();
     fill(&mut keyring);
     let rng = &mut rand::rng();
-    let sealed = keyring.segment_key(1).unwrap().seal(b"row 7", b"record", rng);
+    let sealed = keyring.row_key().seal_key().seal(b"row 7", b"record", rng);
     let all = everything(&keyring);
     keyring.change_passphrase(keyring.opened_by(), &passphrase("new horse battery"), None, rng).unwrap();
     drop(keyring);
     assert!(matches!(fixture.open("correct horse"), Err(KeyringError::WrongPassphrase)));
     let opened = fixture.open("new horse battery").unwrap();
     assert_eq!(everything(&opened), all);
-    assert_eq!(opened.segment_key(1).unwrap().open(b"row 7", &sealed).unwrap(), b"record");
+    assert_eq!(opened.row_key().seal_key().open(b"row 7", &sealed).unwrap(), b"record");
     assert!(matches!(opened.slots()[0].kind, SlotKind::Passphrase { explicit: true, .. }));
     assert_eq!(fs::read_dir(fixture.dir.path()).unwrap().count(), 2, "only the keyring and its copy are there");
 }
@@ -422,21 +420,40 @@ fn trust_outlives_a_restart_and_its_withdrawal_too() {
     assert_eq!(trust, keyring.trust());
 }
 
+/// Versions 1 and 2 are of databases that are not read either: no damage, and no
+/// newer program.
 #[test]
-fn segment_key_is_on_the_disk_before_it_seals() {
-    let (fixture, mut keyring) = Fixture::new();
-    let rng = &mut rand::rng();
-    let key = keyring.create_segment_key(3, rng).unwrap();
-    let sealed = key.seal(b"row", b"record", rng);
-    let opened = fixture.open("correct horse").unwrap();
-    assert_eq!(opened.segment_key(3).unwrap().open(b"row", &sealed).unwrap(), b"record");
-    assert!(matches!(keyring.create_segment_key(3, rng), Err(KeyringError::SegmentKeyExists { segment: 3 })));
+fn a_keyring_of_an_older_version_is_refused_as_one() {
+    let (fixture, keyring) = Fixture::new();
+    drop(keyring);
+    let whole = fixture.bytes();
+    for version in [1, 2] {
+        let mut older = whole[..whole.len() - 32].to_vec();
+        older[16] = version;
+        older.extend(<sha2::Sha256 as sha2::Digest>::digest(&older));
+        fixture.write(&older);
+        let problem = fixture.open("correct horse").unwrap_err();
+        assert!(matches!(problem, KeyringError::OlderVersion { found } if found == u64::from(version)), "{problem}");
+        let told = thingdb::KeyringFile::from_bytes(older).unwrap_err();
+        assert!(matches!(told, KeyringError::OlderVersion { .. }), "{told}");
+    }
+}
 
-    keyring.drop_segment_key(3, rng).unwrap();
-    assert!(matches!(keyring.drop_segment_key(3, rng), Err(KeyringError::NoSegmentKey { segment: 3 })));
-    assert!(fixture.open("correct horse").unwrap().segment_key(3).is_none());
-    let another = keyring.create_segment_key(3, rng).unwrap();
-    assert!(another.open(b"row", &sealed).is_none(), "a key that was dropped came back");
+/// No secret comes to be with the entries: a copy that is kept elsewhere has the
+/// keys of all that is written later.
+#[test]
+fn the_keys_of_positions_are_those_of_every_copy() {
+    let (fixture, mut keyring) = Fixture::new();
+    let kept = fixture.open("correct horse").unwrap();
+    keyring.rotate_node_key(&mut rand::rng()).unwrap();
+    fill(&mut keyring);
+    let opened = fixture.open("correct horse").unwrap();
+    for position in [0, 1, 65_535, 65_536, 1 << 33, KEY_POSITIONS - 1] {
+        let key = |keyring: &Keyring| *keyring.key_tree().position_key(position).unwrap().as_bytes();
+        assert_eq!(key(&kept), key(&opened), "{position}");
+    }
+    assert_eq!(kept.records_key().as_bytes(), opened.records_key().as_bytes());
+    assert!(opened.key_tree().position_key(KEY_POSITIONS).is_none());
 }
 
 #[test]
@@ -451,41 +468,4 @@ fn rotated_node_still_opens_what_was_sealed_to_it() {
     let [former] = opened.former_nodes() else { panic!("one former node") };
     assert_eq!((former.node_key, former.decryption_key.encryption_key()), (node_key, encryption_key));
     assert_ne!(opened.decryption_key().encryption_key(), encryption_key);
-}
-
-/// A file of version 1 as it was written once; a program without any of this
-/// code opened it from `docs/keyring.md`. If it has to change, the format has.
-const VERSION_1: &str = "\
-    7468696e676462206b657972696e670a01020101010000000800000001000000015d7df2b4c077f9cec123f2efc6b6872d8c3af733b0\
-    c651e8fa94c13e0405777208a09dc2ae6575b2bc80d656e075a50351b65bc53b38b9dc751b4d530ba400695a256ada19dfe4789ec776\
-    d40202e67b3e21fdc96b9e6bb37fd132c9b262fb1a14c3b0596287cfb56e3f68061e48d62e01fcca4698d262beba30d56934df7b4a70\
-    5256b0a8905e08c0033e69c2d21ae938374173d336e3e1dba17bed84a9daa08f0156394f3028922b0e01f2b6049e317d395064f23d62\
-    c828de43d2a121c95c219af7637159296a6b64e7ddb1d080a0346915499d34f9f6362a2425af8bc9466a77969335d8bc078ae2392faa\
-    c2f9a081c47db4f4a64eea2739e2da1e733a75810445bef4fc84f69ac50be99e1bd5b0ddf340b01be60ff916c5751a777400848c873c\
-    6892d98c571760d77b72881ac437d933b47af449d11dee0f805fcd504192f3d0cb198f56ae1d2c0a6822a347add3409b9b7e809fc3da\
-    2ca2ccd35934fd5a046a14205ee9fe26bafed286da3fff5a59a0abb0fc4c24de90849bd3caf9ccead6dc5e7420fc830cfe4b4a4795d6\
-    299df8a8b21e986c2c6c65c3eabe54b6e83f64ca9e040f885de41a7452fddb03f797ceb353c3764ec982249322ed7e41b7ad4f565311\
-    34bc380deeef5728b3c74a2da0cba44ba007dc8bbaa748a9a97d873b23ee06c7318a46c4180e2e0e5c457a48134f4ab59cbe20aa27cd\
-    3fcabcaed137e4f7aaab754e372125006d9595254fda85363a1a63c57536cebb6aca8fda19a8072dbd2db8ba26376429dd7cff5c085f\
-    a9cca83c47a24aa938c450206cb6cba970327e42f0775b";
-
-#[test]
-fn file_of_version_1_opens() {
-    let (fixture, keyring) = Fixture::new();
-    drop(keyring);
-    let bytes: Vec<u8> =
-        (0..VERSION_1.len()).step_by(2).map(|at| u8::from_str_radix(&VERSION_1[at..at + 2], 16).unwrap()).collect();
-    fixture.write(&bytes);
-    let text = "TDBREC1-SJAK-BE7W-DG4R-CK35-4WNN-864S-KNMG-Y459-9Q0M-R5H7-SYV2-7WQQ-DGV0-BG2Z";
-    let opened = fixture.open_with(&RecoveryKey::parse(text).unwrap()).unwrap();
-    let by_passphrase = fixture.open("correct horse").unwrap();
-    assert_eq!(everything(&opened), everything(&by_passphrase));
-    assert_eq!(
-        opened.node_key().node_key().to_string(),
-        "450c52658860341cd1519f8e76b132c0b1fd9257cae11fc57f95a10f638c9c95"
-    );
-    let alice = opened.actor("alice").unwrap().key.actor();
-    assert_eq!(alice.to_string(), "7ace3ef9a4e44afbf7effeefa9cc230510703a83e26ff4dceab691f673db1845");
-    assert_eq!(opened.trust().actor(&alice).unwrap().since.to_string(), "2026-11-22T06:01:12.000500Z");
-    assert_eq!((opened.segments().collect::<Vec<_>>(), opened.former_nodes().len()), (vec![7], 1));
 }

@@ -257,7 +257,7 @@ fn a_record_that_is_altered_and_sealed_again_is_noticed() {
     let ledger = Ledger::new();
     let (first, plain) = Rows::edit(&ledger.dir, |rows| {
         let (first, _) = rows.block_of(40);
-        (first, rows::encode(&rows.record(40)))
+        (first, rows.edit_block(40, |block, slot| block.plain(slot).clone()))
     });
     assert_eq!(first, 40);
     // One altered record a position, then all of them put back.
@@ -265,10 +265,11 @@ fn a_record_that_is_altered_and_sealed_again_is_noticed() {
         let bits: Vec<u64> = (0..ENTRIES - 1).map(|_| dice.roll(plain.len() as u64 * 8)).collect();
         let flip = |rows: &Rows| {
             for (position, bit) in (0..).zip(&bits) {
-                let mut plain = rows::encode(&rows.record(position));
-                let (at, bit) = ((*bit / 8) as usize % plain.len(), *bit % 8);
-                plain[at] ^= 1 << bit;
-                rows.put_plain_record(position, &plain);
+                rows.edit_block(position, |block, slot| {
+                    let plain = block.plain(slot);
+                    let (at, bit) = ((*bit / 8) as usize % plain.len(), *bit % 8);
+                    plain[at] ^= 1 << bit;
+                });
             }
         };
         let copy = ledger.scratch.path().join("copy");

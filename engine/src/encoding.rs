@@ -2,8 +2,7 @@
 //! fixed width, a limit, and the whole input consumed. Nothing that is signed or
 //! hashed depends on it.
 
-use bincode::enc::write::Writer;
-use bincode::{BorrowDecode, Decode, Encode};
+use bincode::{Decode, Encode};
 
 /// No stored value is larger than a payload and its envelopes.
 const LIMIT: usize = 32 << 20;
@@ -17,26 +16,9 @@ pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
     bincode::encode_to_vec(value, config()).expect("stored values are bounded when made")
 }
 
-/// Appends a value: the fields of a struct one after the other are the struct.
-pub(crate) fn append<T: Encode + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    struct To<'a>(&'a mut Vec<u8>);
-    impl Writer for To<'_> {
-        fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-            self.0.extend_from_slice(bytes);
-            Ok(())
-        }
-    }
-    bincode::encode_into_writer(value, To(out), config()).expect("stored values are bounded when made");
-}
-
 /// Decodes a whole value.
 pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, &'static str> {
     whole(bytes, bincode::decode_from_slice(bytes, config()))
-}
-
-/// Decodes a whole value that borrows its bytes.
-pub(crate) fn decode_borrowed<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, &'static str> {
-    whole(bytes, bincode::borrow_decode_from_slice(bytes, config()))
 }
 
 fn whole<T>(bytes: &[u8], decoded: Result<(T, usize), bincode::error::DecodeError>) -> Result<T, &'static str> {

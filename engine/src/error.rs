@@ -425,8 +425,12 @@ impl Error {
     /// An older program wrote the database, in a layout that this one does not
     /// read.
     #[must_use]
-    pub const fn is_older_version(&self) -> bool {
-        matches!(self, Self::OlderVersion { .. })
+    pub fn is_older_version(&self) -> bool {
+        match self {
+            Self::OlderVersion { .. } => true,
+            Self::Keyring(problem) => matches!(**problem, KeyringError::OlderVersion { .. }),
+            _ => false,
+        }
     }
 
     /// The keyring, the storage or a record is damaged.

@@ -126,12 +126,12 @@ pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
 pub use storage::journaled::Keep;
+#[doc(hidden)]
+pub use store::block::fuzz_stored;
 pub use store::changes::Changes;
 pub use store::history::History;
 pub use store::holes::Hole;
 pub use store::provenance::Sender;
-#[doc(hidden)]
-pub use store::stored::fuzz_stored;
 pub use store::things::{ThingInfo, ThingQuery, Things};
 pub use thingdb_format as format;
 pub use thingdb_format::{

@@ -200,7 +200,6 @@ impl World {
         let path = dir.path().join("keyring");
         let mut keyring = Keyring::create(&path, &passphrase(), KdfChoice::weakest(), &mut rng).expect("a keyring");
         let owner = keyring.add_actor("owner", time(THEN), &mut rng).expect("an actor");
-        keyring.create_segment_key(0, &mut rng).expect("a key");
         let node = keyring.node_key().node_key();
         let reader = keyring.decryption_key().encryption_key();
 

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod acknowledged;
+pub mod blocks;
 pub mod checker;
 pub mod database;
 pub mod disk;

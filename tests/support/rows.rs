@@ -2,100 +2,24 @@
 //!
 //! [`Rows`] is what someone with the directory can do, and with the passphrase
 //! too: the engine's own keyring and storage, and a second spelling of the
-//! layouts in `engine/src/store/stored.rs` and `engine/src/store/index.rs`, so that the tests
-//! need no door into the engine.
+//! layouts in `engine/src/store/index.rs` and, in [blocks](crate::blocks), of records, so
+//! that the tests need no door into the engine.
 
 use std::path::Path;
 
 use bincode::{Decode, Encode};
 use hmac::{Hmac, KeyInit, Mac};
-use thingdb::keyring::{Keyring, SealKey, Unlock};
+use thingdb::keyring::{Keyring, Unlock};
 use thingdb::storage::sled::{SledOptions, SledStorage};
 use thingdb::storage::{Batch, Direction, KeyRange, Row, Storage};
 
+pub use crate::blocks::{Block, Head, Payload, Record, Signature, parts_of};
 use crate::database::passphrase;
 
 /// A closed database, opened below the engine.
 pub struct Rows {
     storage: SledStorage,
     keyring: Keyring,
-}
-
-/// A block: the sealed batch signature, and sealed records.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Block {
-    /// Empty if the records are signed each by itself.
-    pub head: Vec<u8>,
-    /// One a ledger position.
-    pub records: Vec<Vec<u8>>,
-}
-
-/// The batch signature of a block, open.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Head {
-    /// Position of the first entry of the batch.
-    pub first: u64,
-    /// Entries in the batch.
-    pub size: u32,
-    /// The signature.
-    pub value: [u8; 64],
-}
-
-/// A record, open.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Record {
-    /// The signed bytes.
-    pub header: Vec<u8>,
-    /// Where the signature is.
-    pub signature: Signature,
-    /// The key to the payload.
-    pub cek: Option<[u8; 32]>,
-    /// Where the payload is.
-    pub payload: Payload,
-    /// Envelopes, their packets in rows of their own.
-    pub envelopes: Vec<Envelope>,
-}
-
-/// Where the signature of a record is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Signature {
-    /// Here.
-    Single([u8; 64]),
-    /// In the head of the block.
-    Local,
-    /// Here, with the path to the root of a batch that is elsewhere.
-    Batch {
-        /// The signature.
-        value: [u8; 64],
-        /// Place in the batch.
-        index: u32,
-        /// Entries in the batch.
-        size: u32,
-        /// The inclusion path.
-        path: Vec<[u8; 32]>,
-    },
-}
-
-/// Where the payload of a record is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Payload {
-    /// Not in this database.
-    Absent,
-    /// Here.
-    Inline(Vec<u8>),
-    /// In rows of its own.
-    Parts,
-}
-
-/// An envelope of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Envelope {
-    /// The node that made it.
-    pub from: [u8; 16],
-    /// The sealed key.
-    pub cek: [u8; 48],
-    /// The row with the packets.
-    pub packets: [u8; 16],
 }
 
 /// Where one entry of a thing is.
@@ -244,10 +168,6 @@ impl Rows {
         self.put_all([(key.to_vec(), None)]);
     }
 
-    fn segment(&self, position: u64) -> SealKey {
-        self.keyring.segment_key(position / 65_536).expect("the segment has a key")
-    }
-
     /// The first position of the block in which `position` lies, and the block.
     ///
     /// # Panics
@@ -257,7 +177,15 @@ impl Rows {
         let rows = self.all(b"L");
         let (key, value) = rows.iter().rev().find(|(key, _)| *key <= block_key(position)).expect("a block");
         let first = u64::from_be_bytes(key[1..].try_into().expect("a position"));
-        (first, decode(value))
+        (first, Block::open(&self.keyring, first, value))
+    }
+
+    /// Changes a block, and seals it as the engine would.
+    pub fn edit_block<T>(&self, position: u64, act: impl FnOnce(&mut Block, usize) -> T) -> T {
+        let (first, mut block) = self.block_of(position);
+        let result = act(&mut block, (position - first) as usize);
+        self.put(&block_key(first), block.seal(&self.keyring));
+        result
     }
 
     /// The record at a position, open.
@@ -267,41 +195,30 @@ impl Rows {
     #[must_use]
     pub fn record(&self, position: u64) -> Record {
         let (first, block) = self.block_of(position);
-        let sealed = &block.records[(position - first) as usize];
-        decode(&self.segment(position).open(&aad(b"thingdb/1/record", position), sealed).expect("the record opens"))
+        block.record(&self.keyring, (position - first) as usize)
     }
 
     /// Replaces the record at a position, sealed as the engine would.
     pub fn put_record(&self, position: u64, record: &Record) {
-        self.put_plain_record(position, &encode(record));
+        self.edit_block(position, |block, slot| block.put_record(&self.keyring, slot, record));
     }
 
-    /// The same for bytes that may be no record.
-    pub fn put_plain_record(&self, position: u64, plain: &[u8]) {
-        let (first, mut block) = self.block_of(position);
-        let aad = aad(b"thingdb/1/record", position);
-        block.records[(position - first) as usize] = self.segment(position).seal(&aad, plain, &mut rand::rng());
-        self.put(&block_key(first), encode(&block));
-    }
-
-    /// The batch signature of the block that begins at `first`.
+    /// The batch signature of the block in which `position` lies.
     ///
     /// # Panics
-    /// If it has none.
+    /// If it has none, or several.
     #[must_use]
-    pub fn head(&self, first: u64) -> Head {
-        let block: Block = decode(&self.get(&block_key(first)));
-        decode(&self.segment(first).open(&aad(b"thingdb/1/b-head", first), &block.head).expect("the head opens"))
+    pub fn head(&self, position: u64) -> Head {
+        let [head] = &self.block_of(position).1.heads()[..] else { panic!("one batch signature") };
+        head.clone()
     }
 
-    /// Replaces the batch signature of the block that begins at `first`.
-    pub fn put_head(&self, first: u64, head: &Head) {
-        let mut block: Block = decode(&self.get(&block_key(first)));
-        block.head = self.segment(first).seal(&aad(b"thingdb/1/b-head", first), &encode(head), &mut rand::rng());
-        self.put(&block_key(first), encode(&block));
+    /// Replaces the batch signature of the block in which `position` lies.
+    pub fn put_head(&self, position: u64, head: &Head) {
+        self.edit_block(position, |block, _| block.put_heads(vec![head.clone()]));
     }
 
-    /// Opens a row that belongs to no segment.
+    /// Opens a row that holds no records.
     ///
     /// # Panics
     /// If it does not open.
@@ -310,7 +227,7 @@ impl Rows {
         self.keyring.row_key().seal_key().open(key, &self.get(key)).expect("the row opens")
     }
 
-    /// Seals a row that belongs to no segment.
+    /// Seals a row that holds no records.
     pub fn put_row(&self, key: &[u8], plain: &[u8]) {
         self.put(key, self.keyring.row_key().seal_key().seal(key, plain, &mut rand::rng()));
     }
@@ -346,8 +263,4 @@ impl Rows {
     pub fn put_state(&self, thing: &str, state: &State) {
         self.put_row(&self.state_key(thing), &encode(state));
     }
-}
-
-fn aad(label: &[u8; 16], position: u64) -> Vec<u8> {
-    [&label[..], &position.to_be_bytes()].concat()
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::storage::Change;
 use crate::storage::journal::{self, Piece};
+use crate::store::block::Block;
 use crate::store::schema;
-use crate::store::stored::Block;
 
 /// Where the commits that are wanted end.
 pub(super) struct Cut {

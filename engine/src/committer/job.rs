@@ -72,7 +72,7 @@ impl Arrived {
     pub(crate) fn new(entry: Verified, tag: Tag, opened: Opened, hand: Hand) -> Self {
         let id = entry.id();
         let entry = entry.into_entry();
-        let mut record = LooseRecord::new(&entry.header.to_bytes(), entry.payload);
+        let mut record = LooseRecord::new(entry.header.to_bytes(), entry.payload);
         let Opened { cek, envelopes, empty } = opened;
         record.cek = cek;
         let Entry { header, signature, .. } = entry;

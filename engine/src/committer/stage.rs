@@ -1,15 +1,17 @@
 //! What one commit will write.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header};
+use thingdb_format::{
+    Cek, EncryptionKey, EntryId, Fields, Header, Origin, Signature, SigningKey, Time, header, payload,
+};
 
 use super::Committer;
 use super::envelope::{Joined, Packed, join, seal_to};
 use super::job::{Arrived, Due, Fate, Imported, Job, NewEntry, Sealed, Shared};
-use super::layout::{OpenBlock, Run, RunSignature, runs};
+use super::layout::{Run, RunSignature, runs};
 use super::links::{Links, Verdict};
 use super::tip::{Tip, tip_of};
 use crate::entry::record::Receipt;
@@ -17,14 +19,14 @@ use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
 use crate::heads::{Expect, Head};
 use crate::storage::{Batch, Ticket};
+use crate::store::block::{BlockBuilder, pack};
 use crate::store::changes::{self, Changed};
 use crate::store::index::Indexed;
+use crate::store::layout::{Laid, PayloadBytes, Placed};
 use crate::store::postings::{Posting, id8};
 use crate::store::provenance::Hand;
 use crate::store::schema::{self, Tag, TagMap};
-use crate::store::stored::{
-    self, Block, INLINE_PAYLOAD_BYTES, LooseRecord, OpenRecord, PART_BYTES, StoredPayload, StoredSignature,
-};
+use crate::store::stored::{INLINE_PAYLOAD_BYTES, LooseRecord, PART_BYTES, StoredPayload, StoredSignature, at};
 use crate::store::{Located, Store};
 
 /// An entry that waits for the commit.
@@ -58,8 +60,8 @@ pub(super) struct Stage<'a> {
     /// Tips as they were before the job at hand, if it is not the first.
     undo: TagMap<Tip>,
     is_first: bool,
-    /// Blocks with completed records: their bytes before and after.
-    rewritten: HashMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// Blocks of which records are completed.
+    rewritten: HashMap<u64, Rewritten>,
     /// Entries of before that are completed.
     changed: Changed,
     /// The node from which the import at hand comes.
@@ -166,7 +168,7 @@ impl<'a> Stage<'a> {
         let position = self.store.size() + self.entries.len() as u64;
         let header_bytes = header.to_bytes();
         let id = header::id_of(&header_bytes);
-        let mut record = LooseRecord::new(&header_bytes, Some(new.sealed.payload));
+        let mut record = LooseRecord::new(header_bytes, Some(new.sealed.payload));
         if !new.to.is_empty() {
             record.envelopes.push(seal_to(self.committer, self.store, &mut self.batch, &new.to, &id, &new.cek)?);
         }
@@ -296,61 +298,50 @@ impl<'a> Stage<'a> {
         position: u64,
         payload: Option<&[u8]>,
         cek: Option<&Cek>,
-        envelopes: Vec<Packed>,
+        coming: Vec<Packed>,
         hand: Option<&Hand>,
     ) -> Result<Added> {
-        let (first, original) = self.store.block_of(position)?;
-        let bytes = self.rewritten.get(&first).map_or_else(|| original.clone(), |(_, after)| after.clone());
-        let block = Block::from_bytes(first, &bytes)?;
-        let slot = u8::try_from(position - first).expect("a block has at most 255 records");
-        // Read again: an earlier entry of this commit may have added to it.
-        let mut record = self.store.located_in(&block, first, slot)?.stored;
+        let Self { committer, store, rewritten, batch, dropped, .. } = self;
+        let (first, bytes) = store.block_of(position)?;
+        let block = match rewritten.entry(first) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(free) => free.insert(Rewritten::load(store, first, bytes)?),
+        };
+        let missing = || Error::damaged(at(position), "its block is missing");
+        let place = usize::try_from(position - first).ok().and_then(|slot| block.records.get_mut(slot));
+        let place = place.ok_or_else(missing)?;
+        let key = store.seals.position_key(position);
+        let key = key.ok_or_else(|| Error::damaged(at(position), "the key of its position is gone"))?;
+        let mut record = place.stored.clone();
         let mut changed = false;
         if matches!(record.payload, StoredPayload::Absent)
             && let Some(payload) = payload
         {
-            record.payload = self.place_payload(position, payload)?;
+            record.payload = place_payload(store, batch, position, payload);
             changed = true;
         }
-        if record.cek.is_none()
+        if record.masked_cek.is_none()
             && let Some(cek) = cek
         {
-            record.cek = Some(*cek.as_bytes());
+            record.masked_cek = Some(key.mask_cek(&place.id, cek));
             changed = true;
         }
-        let place = (position, &mut record.envelopes);
-        let joined = join(envelopes, hand, place, self.committer, self.store, &mut self.batch)?;
-        self.dropped += joined.dropped;
+        let mut envelopes = record.masked_envelopes;
+        envelopes.iter_mut().for_each(|envelope| key.mask_envelope(&place.id, envelope));
+        let joined = join(coming, hand, (position, &mut envelopes), committer, store, batch)?;
+        envelopes.iter_mut().for_each(|envelope| key.mask_envelope(&place.id, envelope));
+        record.masked_envelopes = envelopes;
+        *dropped += joined.dropped;
         changed |= joined.added > 0;
         if changed || joined.is_changed {
-            let key = self.store.segment_key(position)?;
-            let after = block.with_record(slot, &stored::seal_record(&key, position, &record));
-            self.rewritten.insert(first, (original, after));
+            place.stored = record;
+            block.is_changed = true;
         }
         // What is known of an envelope stays here: nobody else lacks it.
         if changed {
             changes::note(&mut self.changed, position, self.from);
         }
         Ok(Added { is_completed: changed, joined })
-    }
-
-    /// Puts large payloads into rows of their own.
-    fn place_payload(&mut self, position: u64, payload: &[u8]) -> Result<StoredPayload> {
-        if payload.len() <= INLINE_PAYLOAD_BYTES {
-            return Ok(StoredPayload::Inline(payload.to_vec()));
-        }
-        self.place_parts(position, payload)?;
-        Ok(StoredPayload::Parts)
-    }
-
-    fn place_parts(&mut self, position: u64, payload: &[u8]) -> Result<()> {
-        let key = self.store.segment_key_to_write(position)?;
-        for (part, bytes) in (0..).zip(payload.chunks(PART_BYTES)) {
-            let row = schema::part(position, part);
-            let sealed = key.seal(&row, bytes, &mut rand::rng());
-            self.batch.put(row, sealed);
-        }
-        Ok(())
     }
 
     /// Signs, seals, commits, and then changes memory.
@@ -366,9 +357,8 @@ impl<'a> Stage<'a> {
             ledger.push(&staged.id, &self.store.rows, &mut self.batch);
         }
         let slots = self.lay_out(&mut entries, base, &runs)?;
-        for (first, (before, after)) in std::mem::take(&mut self.rewritten) {
-            self.batch.expect_value(schema::block(first), before);
-            self.batch.put(schema::block(first), after);
+        for (first, block) in std::mem::take(&mut self.rewritten) {
+            block.put(self.store, first, &mut self.batch);
         }
         let revision = changes::log(self.store, std::mem::take(&mut self.changed), &mut self.batch)?;
         let batch = std::mem::take(&mut self.batch);
@@ -413,19 +403,14 @@ impl<'a> Stage<'a> {
     /// slot of each record. Large payloads are let go of once they are rows.
     fn lay_out(&mut self, entries: &mut [Staged], base: u64, runs: &[Run]) -> Result<Vec<u8>> {
         let mut slots = Vec::with_capacity(entries.len());
-        let mut block = OpenBlock::at(self.store, base)?;
-        let mut open = OpenRecord::default();
+        let mut block = BlockBuilder::new(base);
         let mut start = 0;
         for run in runs {
             let some = &mut entries[start..start + run.len];
             let signing = run.sign(some, base + start as u64);
-            let head = match &signing {
-                RunSignature::Head(head) => Some(*head),
-                _ => None,
-            };
             for (position, staged) in (base + start as u64..).zip(some) {
                 let signature = match &signing {
-                    RunSignature::Head(_) => StoredSignature::Local,
+                    RunSignature::Head(head) => StoredSignature::Local(*head),
                     RunSignature::Single(value) => StoredSignature::Single(*value),
                     RunSignature::AsArrived => match &staged.signing {
                         Signing::Done(signature) => signature.into(),
@@ -433,19 +418,94 @@ impl<'a> Stage<'a> {
                     },
                 };
                 if let Some(payload) = staged.record.take_large_payload() {
-                    self.place_parts(position, &payload)?;
+                    place_parts(self.store, &mut self.batch, position, &payload);
                 }
-                staged.record.lay_out(&signature, &mut open);
-                if !block.takes(position, open.sealed_len(), head.as_ref()) {
-                    block.close(&mut self.batch);
-                    block = OpenBlock::at(self.store, position)?;
-                }
-                slots.push(block.push(position, &open, head));
+                self.lay_out_one(position, staged, &signature, &mut block)?;
+                slots.push(u8::try_from(block.len() - 1).expect("a block has at most 255 records"));
             }
             start += run.len;
         }
-        block.close(&mut self.batch);
+        put_block(self.store, &block, &mut self.batch);
         Ok(slots)
+    }
+
+    /// Puts a record into the block, or into the next one if that is full.
+    fn lay_out_one(
+        &mut self,
+        position: u64,
+        staged: &Staged,
+        signature: &StoredSignature,
+        block: &mut BlockBuilder,
+    ) -> Result<()> {
+        let Staged { header, id, record, .. } = staged;
+        let mut envelopes = record.envelopes.clone();
+        let mut cek = None;
+        if record.cek.is_some() || !envelopes.is_empty() {
+            let key = self.store.seals.next_position_key(position)?;
+            cek = record.cek.as_ref().map(|cek| key.mask_cek(id, cek));
+            envelopes.iter_mut().for_each(|envelope| key.mask_envelope(id, envelope));
+        }
+        let payload = record.payload_bytes();
+        if let PayloadBytes::Inline(bytes) = payload {
+            debug_assert!(payload::check(header, bytes).is_ok(), "the payload is not the one that the header names");
+        }
+        let record = Laid { header, id: *id, signature, payload, cek, envelopes: &envelopes };
+        if !block.push(&record) {
+            put_block(self.store, block, &mut self.batch);
+            *block = BlockBuilder::new(position);
+            let _has_room = block.push(&record);
+        }
+        Ok(())
+    }
+}
+
+/// A block of which records are completed.
+struct Rewritten {
+    before: Vec<u8>,
+    records: Vec<Placed>,
+    is_changed: bool,
+}
+
+impl Rewritten {
+    /// All of its records have to open: a block is sealed as a whole.
+    fn load(store: &Store, first: u64, before: Vec<u8>) -> Result<Self> {
+        let mut block = store.open_block(first, &before)?;
+        let records = (0..u8::MAX).take(block.len()).map(|slot| block.record(slot)).collect::<Result<_>>()?;
+        Ok(Self { before, records, is_changed: false })
+    }
+
+    /// Puts its row into the batch, or its rows if there is too much for one.
+    fn put(self, store: &Store, first: u64, batch: &mut Batch) {
+        if self.is_changed {
+            batch.expect_value(schema::block(first), self.before);
+            pack(first, self.records.iter().map(Placed::laid), |block| put_block(store, block, batch));
+        }
+    }
+}
+
+fn put_block(store: &Store, block: &BlockBuilder, batch: &mut Batch) {
+    if block.len() > 0 {
+        // No guard that the row is absent: there is one committer, and a guard
+        // would cost every put a read.
+        batch.put(schema::block(block.first()), block.seal(&store.seals.block_key(block.first())));
+    }
+}
+
+/// Puts large payloads into rows of their own.
+fn place_payload(store: &Store, batch: &mut Batch, position: u64, payload: &[u8]) -> StoredPayload {
+    if payload.len() <= INLINE_PAYLOAD_BYTES {
+        return StoredPayload::Inline(payload.to_vec());
+    }
+    place_parts(store, batch, position, payload);
+    StoredPayload::Parts
+}
+
+fn place_parts(store: &Store, batch: &mut Batch, position: u64, payload: &[u8]) {
+    let key = store.seals.block_key(position);
+    for (part, bytes) in (0..).zip(payload.chunks(PART_BYTES)) {
+        let row = schema::part(position, part);
+        let sealed = key.seal(&row, bytes, &mut rand::rng());
+        batch.put(row, sealed);
     }
 }
 

@@ -6,8 +6,7 @@ use super::options::Options;
 use super::{Db, open};
 use crate::directory;
 use crate::error::{Error, Result};
-use crate::keyring::{KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
-use crate::store::fit;
+use crate::keyring::{KeyringContents, KeyringFile, PutBack, Unlock};
 
 impl KeyringFile {
     /// The newer good one of the two files in `dir`, as far as that can be told
@@ -38,8 +37,9 @@ impl Db {
     /// only if that is said, and is kept under another name.
     ///
     /// # Errors
-    /// [`KeyringError::NewerPresent`], [`KeyringError::OtherPresent`] and
-    /// [`KeyringError::OfOtherDatabase`], with nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
+    /// [`KeyringError::NewerPresent`](crate::KeyringError::NewerPresent) and
+    /// [`KeyringError::OtherPresent`](crate::KeyringError::OtherPresent), with
+    /// nothing changed; as [`KeyringFile::open`]; [`Error::is_locked`].
     pub fn put_back_keyring(
         dir: impl AsRef<Path>,
         kept: &KeyringFile,
@@ -53,17 +53,7 @@ impl Db {
         directory::check(dir)?;
         let contents = kept.open(unlock)?;
         let _lock = open::lock(dir, &Options::new())?;
-        let may = || {
-            let keyring = kept.unlocked(unlock)?;
-            match fit::is_of(dir, &keyring) {
-                Some(false) => {
-                    let node = contents.node_key.fingerprint();
-                    Err(KeyringError::OfOtherDatabase { dir: dir.to_owned(), node })
-                }
-                _ => Ok(()),
-            }
-        };
-        let aside = kept.put_back(&dir.join(directory::KEYRING), replace, may)?;
+        let aside = kept.put_back(&dir.join(directory::KEYRING), replace)?;
         Ok(PutBack { contents, was_there: aside.is_none(), aside: aside.unwrap_or_default() })
     }
 }

@@ -88,10 +88,6 @@ impl Db {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
         })?;
-        if matches!(version, Version::WithoutJournal) {
-            // From here on a program that knows no journal must not write.
-            version::write(dir)?;
-        }
         let opened = open_storage(dir, options, false)?;
         let db = Self::assemble(dir, Some(lock), opened, keyring, None, None, options)?;
         db.mend_version(&version);
@@ -102,7 +98,7 @@ impl Db {
     /// says that it is of this version.
     fn mend_version(&self, found: &Version) {
         let fact = match found {
-            Version::Known | Version::WithoutJournal => return,
+            Version::Known => return,
             Version::Missing => "VERSION is missing".to_owned(),
             Version::Damaged(detail) => format!("VERSION is damaged ({detail})"),
         };
@@ -135,7 +131,7 @@ impl Db {
         // About 2 KiB a state.
         let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
         let store = Store::new(dir.to_owned(), opened.storage, keyring, index_capacity)?;
-        warnings.extend(fit::check(&store)?.map(Warning::Keyring));
+        fit::check(&store)?;
         if opened.may_lack_commits {
             let mut batch = Batch::new();
             batch.put(schema::COMMITS_LOST, store.rows.seal(schema::COMMITS_LOST, &[]));
@@ -199,7 +195,6 @@ fn draft_keyring(dir: &Path, passphrase: &Passphrase, options: &Options) -> Resu
     let mut rng = rand::rng();
     let mut keyring = Keyring::draft(&dir.join(directory::KEYRING), passphrase, options.kdf, &mut rng)?;
     keyring.add_actor(&options.actor, unix_now(), &mut rng)?;
-    keyring.create_segment_key(0, &mut rng)?;
     if options.write_only {
         readers::set_write_only(&mut keyring)?;
     }
@@ -245,6 +240,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
         reserve_bytes: options.reserve_bytes,
+        replay_hook: options.rebuilding.clone().map(|report| report.hook()),
         sync_hook: options.fail_sync_at.map(open::failing_sync),
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,

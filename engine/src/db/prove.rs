@@ -215,7 +215,7 @@ impl Db {
                 || options.withheld_ids.contains(&id);
             let payload = if is_withheld { None } else { self.node.store.payload(&located)? };
             let (mut shown, mut envelopes) = (None, Vec::new());
-            match (&payload, located.stored.cek()) {
+            match (&payload, self.node.store.cek(&located)) {
                 (None, _) => summary.withheld += 1,
                 (Some(_), None) => summary.undecryptable += 1,
                 (Some(_), Some(cek)) => {

@@ -29,9 +29,10 @@ use crate::node::standing;
 use crate::storage::journal::{self, Piece};
 use crate::storage::sled::raw;
 use crate::storage::{Batch, Storage};
+use crate::store::block::Block;
 use crate::store::recover::{UNREADABLE, for_each_record};
 use crate::store::schema;
-use crate::store::stored::{Block, SEGMENT_POSITIONS};
+use crate::store::seals::Seals;
 use crate::verify::{Problem, Report, VerifyOptions};
 
 /// Bytes that one commit of salvaged rows has at the most, and some.
@@ -157,7 +158,8 @@ impl Options {
         version::write(new)?;
         {
             let storage = open::open_storage(new, self, true)?.storage;
-            let mut rows = Rows { storage: &*storage, keyring: &keyring, batch: Batch::new(), blocks: HashMap::new() };
+            let mut rows =
+                Rows { storage: &*storage, seals: Seals::new(&keyring), batch: Batch::new(), blocks: HashMap::new() };
             for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
                 rows.take_all(from)?;
             }
@@ -252,7 +254,7 @@ impl Salvage {
 /// The rows of the new database, while they are gathered.
 struct Rows<'a> {
     storage: &'a dyn Storage,
-    keyring: &'a Keyring,
+    seals: Seals,
     batch: Batch,
     /// The blocks in the batch: how many of their records open.
     blocks: HashMap<Vec<u8>, usize>,
@@ -308,12 +310,9 @@ impl Rows<'_> {
 
     /// How many records of a block open.
     fn records(&self, first: u64, bytes: &[u8]) -> usize {
-        let Ok(block) = Block::from_bytes(first, bytes) else { return 0 };
-        let opens = |slot: &u8| {
-            let key = self.keyring.segment_key((first + u64::from(*slot)) / SEGMENT_POSITIONS);
-            key.is_some_and(|key| block.record(&key, first, *slot).is_ok())
-        };
-        (0..=u8::MAX).take(block.len()).filter(opens).count()
+        let block = Block::from_bytes(first, bytes).and_then(|block| block.open(self.seals.block_key(first)));
+        let Ok(mut block) = block else { return 0 };
+        (0..u8::MAX).take(block.len()).filter(|slot| block.record(*slot).is_ok()).count()
     }
 
     fn commit(&mut self) -> Result<()> {

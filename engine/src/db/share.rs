@@ -88,7 +88,7 @@ impl Db {
                 summary.known += 1;
                 continue;
             }
-            match located.stored.cek() {
+            match self.node.store.cek(&located) {
                 Some(cek) => entries.push(Shared { position: located.position, id: located.id, cek }),
                 None => summary.undecryptable += 1,
             }
@@ -149,7 +149,7 @@ impl Db {
             let located = located?;
             let seq = located.header.seq;
             let mut recipients = self.recipients(&located)?;
-            if located.stored.cek.is_some() {
+            if located.stored.masked_cek.is_some() {
                 recipients.retain(|recipient| recipient.id != Some(own));
                 recipients.push(Recipient { id: Some(own), from: origin, provenance: Provenance::HERE });
             }

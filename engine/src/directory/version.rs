@@ -1,7 +1,7 @@
 //! The file `VERSION`: how the directory and its rows are laid out.
 //!
 //! ```text
-//! thingdb 3 1cd86f77      program, version, first 4 bytes of SHA-256 of what stands before
+//! thingdb 4 a5c3f304      program, version, first 4 bytes of SHA-256 of what stands before
 //! ```
 //!
 //! The check tells a damaged number from another version. A file without it is
@@ -17,10 +17,7 @@ use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 
 /// Version of the layout of the directory and of the rows.
-pub const STORE_VERSION: u64 = 3;
-
-/// The version of databases without a journal: opening one writes it.
-const WITHOUT_JOURNAL: u64 = 2;
+pub const STORE_VERSION: u64 = 4;
 
 const FILE: &str = "VERSION";
 
@@ -31,8 +28,6 @@ const MAX_BYTES: u64 = 1 << 10;
 pub(crate) enum Version {
     /// The version of this program.
     Known,
-    /// The version before, which had no journal.
-    WithoutJournal,
     Missing,
     /// What is wrong with it.
     Damaged(String),
@@ -59,7 +54,6 @@ pub(crate) fn read(dir: &Path) -> Result<Version> {
     };
     match parse(&bytes) {
         Some(STORE_VERSION) => Ok(Version::Known),
-        Some(WITHOUT_JOURNAL) => Ok(Version::WithoutJournal),
         Some(found) if found > STORE_VERSION => Err(Error::NewerVersion { found, known: STORE_VERSION }),
         Some(found) => Err(Error::OlderVersion { found, known: STORE_VERSION }),
         None => Ok(Version::Damaged("it does not hold a version".to_owned())),

@@ -335,10 +335,10 @@ impl<'a> Checker<'a> {
         let mut coming = Vec::with_capacity(entry.envelopes.len());
         for envelope in &entry.envelopes {
             let mut packets = envelope.recipients.iter();
-            if stored.cek.is_some() && packets.clone().all(|packet| self.opener.is_own(packet)) {
+            if stored.masked_cek.is_some() && packets.clone().all(|packet| self.opener.is_own(packet)) {
                 continue;
             }
-            if stored.cek.is_none() && packets.any(|packet| self.opener.may_open(packet)) {
+            if stored.masked_cek.is_none() && packets.any(|packet| self.opener.may_open(packet)) {
                 return false;
             }
             let provenance = self.hand.provenance(&entry.header.origin, &envelope.from);
@@ -347,9 +347,10 @@ impl<'a> Checker<'a> {
         if coming.is_empty() {
             return true;
         }
-        let merged = provenance::merge(&stored.envelopes, &coming, Some(&self.hand));
+        let here = self.store.stored_envelopes(found);
+        let merged = provenance::merge(&here, &coming, Some(&self.hand));
         // One that finds no place is told.
-        merged.dropped == 0 && merged.kept == stored.envelopes
+        merged.dropped == 0 && merged.kept == here
     }
 
     /// Checks the signature of an entry that is here. The same bytes were good

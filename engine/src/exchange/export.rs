@@ -384,7 +384,7 @@ impl Dress {
             }
             None => {
                 payload = node.store.payload(located)?;
-                if let Some(cek) = located.stored.cek() {
+                if let Some(cek) = node.store.cek(located) {
                     self.own.add(node, &mut envelopes, located.position, &located.id, &cek)?;
                     if let Some(archive) = &self.archive {
                         archive.add(&mut envelopes, &located.id, &cek)?;

@@ -59,7 +59,7 @@ impl<'a> Opener<'a> {
     ///
     /// The payload may be here and the envelope comes, or the other way round.
     pub(super) fn open(&self, entry: &Verified, envelopes: &[Envelope], hand: &Hand, here: Option<&Located>) -> Opened {
-        let here = here.filter(|here| here.stored.cek.is_none());
+        let here = here.filter(|here| here.stored.masked_cek.is_none());
         let held = here.filter(|_| entry.payload.is_none()).and_then(|here| self.store.payload(here).ok().flatten());
         let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
         let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };

@@ -13,16 +13,18 @@ use crate::storage::Batch;
 use crate::store::packets;
 use crate::store::provenance::Provenance;
 use crate::store::schema;
-use crate::store::stored::SEGMENT_POSITIONS;
 
-/// Seals CEKs to this node. The KEK of a segment is made once and kept, so that
+/// Positions that share a KEK.
+const KEK_POSITIONS: u64 = 65_536;
+
+/// Seals CEKs to this node. The KEK of a range of positions is made once and kept, so that
 /// every export gives an entry the same envelope: who imports it again has
 /// nothing to add.
 pub(super) struct OwnSeal {
     origin: Origin,
     to: EncryptionKey,
     own: RecipientId,
-    /// The KEK of the segment that was asked for last.
+    /// The KEK of the range that was asked for last.
     kek: Option<(u64, Kek, KekPacket)>,
 }
 
@@ -55,13 +57,13 @@ impl OwnSeal {
         if opened.flat_map(|(envelope, _)| &envelope.recipients).any(|packet| packets::recipient(packet) == own) {
             return Ok(());
         }
-        let segment = position / SEGMENT_POSITIONS;
-        if self.kek.as_ref().is_none_or(|(known, ..)| *known != segment) {
-            let (kek, packet) = match self.load(node, segment)? {
+        let range = position / KEK_POSITIONS;
+        if self.kek.as_ref().is_none_or(|(known, ..)| *known != range) {
+            let (kek, packet) = match self.load(node, range)? {
                 Some(kept) => kept,
-                None => self.make(node, segment)?,
+                None => self.make(node, range)?,
             };
-            self.kek = Some((segment, kek, packet));
+            self.kek = Some((range, kek, packet));
         }
         if let Some((_, kek, packet)) = &self.kek {
             let own = Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?;
@@ -70,8 +72,8 @@ impl OwnSeal {
         Ok(())
     }
 
-    fn load(&self, node: &Node, segment: u64) -> Result<Option<(Kek, KekPacket)>> {
-        let key = schema::own_kek(segment);
+    fn load(&self, node: &Node, range: u64) -> Result<Option<(Kek, KekPacket)>> {
+        let key = schema::own_kek(range);
         let Some(sealed) = node.store.storage.get(&key)? else { return Ok(None) };
         // One that does not open is made anew: no entry needs it to be read.
         let Ok(row) = node.store.rows.open_value::<OwnKekRow>(&key, &sealed) else { return Ok(None) };
@@ -81,12 +83,12 @@ impl OwnSeal {
         Ok(packet.map(|packet| (Kek::from_bytes(row.kek), packet)))
     }
 
-    fn make(&self, node: &Node, segment: u64) -> Result<(Kek, KekPacket)> {
+    fn make(&self, node: &Node, range: u64) -> Result<(Kek, KekPacket)> {
         let mut rng = rand::rng();
         let kek = Kek::generate(&mut rng);
         let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
         let row = OwnKekRow { kek: *kek.as_bytes(), packet: packets::encode(std::slice::from_ref(&packet)) };
-        let key = schema::own_kek(segment);
+        let key = schema::own_kek(range);
         let sealed = node.store.rows.seal(&key, &Zeroizing::new(encoding::encode(&row)));
         let mut batch = Batch::new();
         batch.put(key, sealed);

@@ -11,7 +11,14 @@ use super::KeyringError;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     Damaged(String),
-    Newer { field: &'static str, found: u64 },
+    Newer {
+        field: &'static str,
+        found: u64,
+    },
+    /// Of a version that is not read any more.
+    Older {
+        found: u64,
+    },
 }
 
 impl Flaw {
@@ -24,6 +31,7 @@ impl Flaw {
         match self {
             Self::Damaged(detail) => KeyringError::Damaged { path: path.to_owned(), detail },
             Self::Newer { field, found } => KeyringError::NewerVersion { field, found },
+            Self::Older { found } => KeyringError::OlderVersion { found },
         }
     }
 }
@@ -158,8 +166,8 @@ mod tests {
 
     #[test]
     fn forged_count_is_refused_before_anything_is_allocated() {
-        let refused = Reader::new(&[0xff, 0xff, 0xff, 0xff, 1, 2]).count(2, "segment count").unwrap_err();
-        let detail = "segment count is 4294967295, the bytes that are left hold 1";
+        let refused = Reader::new(&[0xff, 0xff, 0xff, 0xff, 1, 2]).count(2, "actor count").unwrap_err();
+        let detail = "actor count is 4294967295, the bytes that are left hold 1";
         assert_eq!(refused, Flaw::damaged(detail));
     }
 

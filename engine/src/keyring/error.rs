@@ -46,6 +46,12 @@ pub enum KeyringError {
         /// The number.
         found: u64,
     },
+    /// The file is whole and of a database that this version does not read.
+    #[error("the keyring was written by an older version, as version {found}")]
+    OlderVersion {
+        /// Its version.
+        found: u64,
+    },
     /// The file cannot be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -179,34 +185,10 @@ pub enum KeyringError {
         /// The one that is there.
         path: PathBuf,
     },
-    /// A keyring was to be put back, and it opens nothing of what is stored there.
-    #[error(
-        "the keyring that was given is that of another database, of the node {node}: it opens nothing of what is \
-         stored in {}",
-        dir.display()
-    )]
-    OfOtherDatabase {
-        /// The directory.
-        dir: PathBuf,
-        /// Fingerprint of the node of the keyring.
-        node: thingdb_format::Hash,
-    },
     /// A key is not in the trust store, so trust in it cannot be withdrawn.
     #[error("the key {key} is not known")]
     NotKnown {
         /// The key, in hex.
         key: String,
-    },
-    /// A segment has its key already.
-    #[error("segment {segment} has a key already")]
-    SegmentKeyExists {
-        /// The segment.
-        segment: u64,
-    },
-    /// A segment has no key, or no longer.
-    #[error("segment {segment} has no key")]
-    NoSegmentKey {
-        /// The segment.
-        segment: u64,
     },
 }

@@ -73,7 +73,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
 }
 
 /// Removes what a crash left between the temporary file and the rename. It
-/// may hold a segment key that is to be dropped from every file. The lock on
+/// may hold a key that is to be dropped from every file. The lock on
 /// the directory says that no other process is writing one.
 fn sweep(path: &Path) -> io::Result<()> {
     let Some(name) = path.file_name() else { return Ok(()) };

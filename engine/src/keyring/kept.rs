@@ -7,7 +7,7 @@ use thingdb_format::NodeKey;
 
 use super::layout::Locked;
 use super::pair::Locking;
-use super::{Keyring, KeyringError, Unlock, file, pair};
+use super::{KeyringError, Unlock, file, pair};
 
 /// The bytes of a keyring, as they are kept elsewhere. They are sealed: a
 /// passphrase or the recovery key opens them.
@@ -20,7 +20,7 @@ use super::{Keyring, KeyringError, Unlock, file, pair};
 /// use thingdb::{Db, KeyringFile, Unlock};
 /// let kept = KeyringFile::of(&dir)?;
 /// let contents = kept.open(Unlock::Passphrase(&passphrase))?;
-/// assert_eq!(contents.segments, 1);
+/// assert!(!contents.has_recovery_key);
 ///
 /// std::fs::remove_file(dir.join("keyring"))?;
 /// std::fs::remove_file(dir.join("keyring.copy"))?;
@@ -44,8 +44,6 @@ pub struct KeyringContents {
     pub node_key: NodeKey,
     /// How often it was changed.
     pub generation: u64,
-    /// Segments of 65,536 entries of which it has the key.
-    pub segments: u64,
     /// Whether a recovery key opens it, too.
     pub has_recovery_key: bool,
 }
@@ -86,23 +84,17 @@ impl KeyringFile {
 
     /// Opens it, to see that it can be.
     pub(crate) fn contents(&self, unlock: Unlock<'_>) -> Result<KeyringContents, KeyringError> {
-        let keyring = self.unlocked(unlock)?;
-        Ok(KeyringContents {
-            node_key: keyring.node_key().node_key(),
-            generation: keyring.generation,
-            segments: keyring.segments().count() as u64,
-            has_recovery_key: keyring.recovery_slot().is_some(),
-        })
-    }
-
-    pub(crate) fn unlocked(&self, unlock: Unlock<'_>) -> Result<Keyring, KeyringError> {
         let path = Path::new("that was given");
         let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
         let keyring = locked.unlock(path, unlock, None).map_err(|problem| match problem {
             Locking::Damaged { detail, .. } => KeyringError::Damaged { path: path.to_owned(), detail },
             Locking::Refused(problem) => problem,
         })?;
-        Ok(keyring)
+        Ok(KeyringContents {
+            node_key: keyring.node_key().node_key(),
+            generation: keyring.generation,
+            has_recovery_key: keyring.recovery_slot().is_some(),
+        })
     }
 
     /// Why this one, which is at `path`, is not replaced by `kept` unless that is
@@ -119,15 +111,9 @@ impl KeyringFile {
 
     /// Puts it in the place of the keyring at `path`, whose directory the caller
     /// has locked. What is whole there and as new or newer, or of another database,
-    /// is replaced only if that is said, and is kept under another name; so does it
-    /// come to a place for which it `may` not be. These names; nothing if both files
-    /// were the same already.
-    pub(crate) fn put_back(
-        &self,
-        path: &Path,
-        replace: bool,
-        may: impl FnOnce() -> Result<(), KeyringError>,
-    ) -> Result<Option<Vec<PathBuf>>, KeyringError> {
+    /// is replaced only if that is said, and is kept under another name. These
+    /// names; nothing if both files were the same already.
+    pub(crate) fn put_back(&self, path: &Path, replace: bool) -> Result<Option<Vec<PathBuf>>, KeyringError> {
         let files = [path.to_owned(), file::copy_of(path)];
         let present = files.each_ref().map(|path| {
             let bytes = file::read(path).ok().map(|(bytes, _)| bytes);
@@ -145,9 +131,6 @@ impl KeyringFile {
                 _ if path.symlink_metadata().is_ok() => aside.push(path),
                 _ => {}
             }
-        }
-        if !replace {
-            may()?;
         }
         let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<Result<_, _>>()?;
         for path in &files {

@@ -7,7 +7,7 @@ use rand::CryptoRng;
 use thingdb_format::{DecryptionKey, NodeKey, SigningKey};
 use zeroize::Zeroizing;
 
-use super::{FormerNode, Keyring, KeyringError, SealKey, Secret, check_name};
+use super::{FormerNode, KeyTree, Keyring, KeyringError, Secret, check_name};
 
 impl Keyring {
     /// Signs checkpoints and cards.
@@ -34,7 +34,7 @@ impl Keyring {
         &self.secrets.index_key
     }
 
-    /// Seals the rows that belong to no segment.
+    /// Seals the rows that hold no records.
     #[must_use]
     pub const fn row_key(&self) -> &Secret {
         &self.secrets.row_key
@@ -59,44 +59,16 @@ impl Keyring {
         Ok(public)
     }
 
-    /// The key of a segment, if it has one.
+    /// Seals the blocks of records, by way of keys that are derived from it.
     #[must_use]
-    pub fn segment_key(&self, segment: u64) -> Option<SealKey> {
-        self.secrets.segments.get(&segment).map(Secret::seal_key)
+    pub const fn records_key(&self) -> &Secret {
+        &self.secrets.records_key
     }
 
-    /// The segments that have a key, ascending.
-    pub fn segments(&self) -> impl Iterator<Item = u64> + '_ {
-        self.secrets.segments.keys().copied()
-    }
-
-    /// Makes the key of a segment, which is on the disk before it is returned.
-    ///
-    /// # Errors
-    /// [`KeyringError::SegmentKeyExists`].
-    pub fn create_segment_key(&mut self, segment: u64, rng: &mut impl CryptoRng) -> Result<SealKey, KeyringError> {
-        let key = Secret::generate(rng);
-        let seal_key = key.seal_key();
-        self.change(rng, |secrets| {
-            if secrets.segments.contains_key(&segment) {
-                return Err(KeyringError::SegmentKeyExists { segment });
-            }
-            secrets.segments.insert(segment, key);
-            Ok(())
-        })?;
-        Ok(seal_key)
-    }
-
-    /// Drops the key of a segment, so that what it seals cannot be opened with
-    /// this keyring again.
-    ///
-    /// # Errors
-    /// [`KeyringError::NoSegmentKey`].
-    pub fn drop_segment_key(&mut self, segment: u64, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
-        self.change(rng, |secrets| match secrets.segments.remove(&segment) {
-            Some(_) => Ok(()),
-            None => Err(KeyringError::NoSegmentKey { segment }),
-        })
+    /// The keys of ledger positions, under which the keys of entries lie.
+    #[must_use]
+    pub const fn key_tree(&self) -> &KeyTree {
+        &self.secrets.key_tree
     }
 }
 

@@ -6,7 +6,8 @@
 //! └──────────────────────── bound to the sealed secrets ──────────────────────┘
 //! ```
 //!
-//! Version 1 had neither id nor generation; it is read, and not written.
+//! Versions 1 and 2 had a key for each 65,536 entries, and neither is read: the
+//! databases that they are of are not, either.
 
 use rand::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -19,9 +20,7 @@ use super::secrets::Secrets;
 use super::slot::Slot;
 
 pub(super) const MAGIC: &[u8; 16] = b"thingdb keyring\n";
-const VERSION: u8 = 2;
-/// The version before: without id and generation.
-const VERSION_1: u8 = 1;
+const VERSION: u8 = 3;
 pub(super) const MAX_SLOTS: usize = 16;
 /// Largest file that is read or written.
 pub(super) const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
@@ -31,7 +30,6 @@ const SECRETS_LABEL: &[u8] = b"thingdb/1/keyring-secrets";
 /// A keyring that was read and not opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Locked<'a> {
-    /// Zeros in version 1.
     pub(super) id: [u8; 16],
     pub(super) generation: u64,
     pub(super) slots: Vec<Slot>,
@@ -58,11 +56,12 @@ impl<'a> Locked<'a> {
         let mut r = Reader::new(body);
         r.take(MAGIC.len(), "magic")?;
         let version = r.u8("version")?;
-        let (id, generation) = match version {
-            VERSION => (*r.array("id")?, r.u64("generation")?),
-            VERSION_1 => ([0; 16], 0),
+        match version {
+            VERSION => {}
+            found @ (1 | 2) => return Err(Flaw::Older { found: u64::from(found) }),
             found => return Err(Flaw::Newer { field: "version", found: u64::from(found) }),
-        };
+        }
+        let (id, generation) = (*r.array("id")?, r.u64("generation")?);
         let slots = read_slots(&mut r)?;
         let salt = r.array("salt of the secrets")?;
         let (clear, sealed) = body.split_at(body.len() - r.left());

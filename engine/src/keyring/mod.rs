@@ -28,6 +28,7 @@ mod seal;
 mod secrets;
 mod slot;
 mod slots;
+mod tree;
 pub mod trust;
 mod trusting;
 
@@ -48,9 +49,10 @@ pub use kdf::KdfChoice;
 pub use kept::{KeyringContents, KeyringFile, PutBack};
 pub use pair::{Fault, Mending};
 pub use recovery::{RecoveryKey, RecoveryText};
-pub use seal::{SealKey, Secret};
+pub use seal::{SealKey, Secret, TAG_BYTES};
 pub use secrets::{ActorKey, FormerNode};
 pub use slot::{SlotId, SlotInfo, SlotKind};
+pub use tree::{KEY_POSITIONS, KeyTree, Subtree, Way};
 
 /// Tokens of a database, at most: each check compares with all of them.
 pub const MAX_TOKENS: usize = 1000;
@@ -87,7 +89,7 @@ pub enum KdfUpgrade {
 /// An open keyring.
 pub struct Keyring {
     path: PathBuf,
-    /// The same for all its generations; zeros if the file is of version 1.
+    /// The same for all its generations.
     id: [u8; 16],
     /// Counts the changes: the greater, the newer.
     generation: u64,
@@ -238,7 +240,7 @@ impl Keyring {
         default: KdfParams,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, KeyringError> {
-        let mut keyring = pair::open(path, unlock, opening, rng)?;
+        let mut keyring = pair::open(path, unlock, opening)?;
         if opening.may_write {
             keyring.upgrade = keyring.upgrade_opened_slot(unlock, default, rng);
         }

@@ -17,8 +17,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rand::CryptoRng;
-
 use super::codec::Flaw;
 use super::layout::Locked;
 use super::seal::Secret;
@@ -120,12 +118,7 @@ enum Content {
 }
 
 /// Opens the better one of the two and mends the other.
-pub(super) fn open(
-    path: &Path,
-    unlock: Unlock<'_>,
-    opening: &Opening<'_>,
-    rng: &mut impl CryptoRng,
-) -> Result<Keyring, KeyringError> {
+pub(super) fn open(path: &Path, unlock: Unlock<'_>, opening: &Opening<'_>) -> Result<Keyring, KeyringError> {
     let files = [OnDisk::read(path.to_owned())?, OnDisk::read(file::copy_of(path))?];
     let [first, second] = files.each_ref().map(OnDisk::state);
     let mut states = [first?, second?];
@@ -148,7 +141,7 @@ pub(super) fn open(
     keyring.mending = fault.map(|fault| {
         let done = match opening.may_write {
             false => Mended::Left,
-            true => mend(&mut keyring, &other.path, &fault, bytes, rng).unwrap_or_else(Mended::Failed),
+            true => mend(&other.path, &fault, bytes).unwrap_or_else(Mended::Failed),
         };
         Mending { path: other.path.clone(), fault, done }
     });
@@ -173,26 +166,12 @@ pub(super) fn newest(path: &Path) -> Result<Vec<u8>, KeyringError> {
 
 /// Writes the other file anew. What could hold keys that the good one lacks is
 /// kept.
-fn mend(
-    keyring: &mut Keyring,
-    other: &Path,
-    fault: &Fault,
-    bytes: &[u8],
-    rng: &mut impl CryptoRng,
-) -> Result<Mended, KeyringError> {
+fn mend(other: &Path, fault: &Fault, bytes: &[u8]) -> Result<Mended, KeyringError> {
     let aside = match fault {
         Fault::Missing | Fault::Older { .. } => None,
         _ => Some(file::set_aside(other)?),
     };
-    if keyring.id == [0; 16] {
-        // Of version 1: both get an id.
-        keyring.save(rng)?;
-        if let Some(problem) = keyring.copy_problem.take() {
-            return Err(problem);
-        }
-    } else {
-        file::write(other, bytes)?;
-    }
+    file::write(other, bytes)?;
     Ok(Mended::Replaced(aside))
 }
 
@@ -296,6 +275,7 @@ impl OnDisk {
                 Ok(locked) => Ok(Ok(locked)),
                 Err(Flaw::Damaged(detail)) => damaged(detail),
                 Err(Flaw::Newer { field, found }) => Err(KeyringError::NewerVersion { field, found }),
+                Err(Flaw::Older { found }) => Err(KeyringError::OlderVersion { found }),
             },
             Content::Unreadable(KeyringError::Damaged { detail, .. }) => damaged(detail.clone()),
             Content::Unreadable(problem) => damaged(with_cause(problem)),
@@ -362,6 +342,7 @@ impl Locked<'_> {
             Err(Flaw::Newer { field, found }) => {
                 return Err(Locking::Refused(KeyringError::NewerVersion { field, found }));
             }
+            Err(Flaw::Older { found }) => return Err(Locking::Refused(KeyringError::OlderVersion { found })),
         };
         Ok(Keyring {
             path: path.to_owned(),
@@ -398,9 +379,9 @@ impl Locked<'_> {
     }
 }
 
-/// Whether two ids are of different databases; version 1 has none.
+/// Whether two ids are of different databases.
 pub(super) fn is_other(one: [u8; 16], other: [u8; 16]) -> bool {
-    one != other && one != [0; 16] && other != [0; 16]
+    one != other
 }
 
 #[cfg(test)]

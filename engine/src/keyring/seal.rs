@@ -14,7 +14,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
+/// Bytes of the tag behind a ciphertext.
+pub const TAG_BYTES: usize = 16;
 
 /// An AES-256-GCM key with its schedule computed once.
 ///
@@ -47,11 +48,18 @@ impl SealKey {
         // Room first: a plaintext must not be left behind in a freed buffer.
         out.reserve(plaintext.len() + Self::OVERHEAD);
         out.extend_from_slice(&nonce);
+        self.seal_with(&nonce, aad, plaintext, out);
+    }
+
+    /// Seals `plaintext` under a nonce that this key never had before, and appends
+    /// the ciphertext and the tag to `out`.
+    pub fn seal_with(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8], out: &mut Vec<u8>) {
+        out.reserve(plaintext.len() + TAG_BYTES);
         let start = out.len();
         out.extend_from_slice(plaintext);
         let tag = self
             .0
-            .encrypt_inout_detached(&Nonce::from(nonce), aad, (&mut out[start..]).into())
+            .encrypt_inout_detached(&Nonce::from(*nonce), aad, (&mut out[start..]).into())
             .expect("a plaintext in memory is below the 64 GiB limit of the cipher");
         out.extend_from_slice(&tag);
     }
@@ -61,7 +69,13 @@ impl SealKey {
     #[must_use]
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+        self.open_with(nonce, aad, rest)
+    }
+
+    /// What was sealed under this nonce: ciphertext and tag.
+    #[must_use]
+    pub fn open_with(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (ciphertext, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
         let mut out = ciphertext.to_vec();
         self.0.decrypt_inout_detached(&Nonce::from(*nonce), aad, out.as_mut_slice().into(), &Tag::from(*tag)).ok()?;
         Some(out)
@@ -112,15 +126,21 @@ impl Secret {
         SealKey::new(&self.0)
     }
 
+    /// HKDF-Expand to as many bytes as `out` has, at most 8160: see
+    /// [`expand`](Self::expand).
+    pub fn expand_into(&self, info: &[&[u8]], out: &mut [u8]) {
+        Hkdf::<Sha256>::from_prk(&self.0[..])
+            .expect("32 bytes are enough for a pseudorandom key")
+            .expand_multi_info(info, out)
+            .expect("it is asked for few bytes");
+    }
+
     /// HKDF-Expand with SHA-256 (RFC 5869, section 2.3). The bytes are random
     /// or the output of a KDF, so there is no extract step.
     #[must_use]
     pub fn expand(&self, info: &[&[u8]]) -> Self {
         let mut out = Self::zeroed();
-        Hkdf::<Sha256>::from_prk(&self.0[..])
-            .expect("32 bytes are enough for a pseudorandom key")
-            .expand_multi_info(info, &mut out.0[..])
-            .expect("32 bytes are within the limit of HKDF");
+        self.expand_into(info, &mut out.0[..]);
         out
     }
 }

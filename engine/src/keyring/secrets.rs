@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::codec::{Flaw, Reader, Writer, ascending};
 use super::seal::Secret;
+use super::tree::KeyTree;
 use super::trust::{How, KnownActor, KnownOrigin, TrustStore};
 
 /// An actor who can sign here.
@@ -40,7 +41,8 @@ pub(super) struct Secrets {
     pub(super) former: Vec<FormerNode>,
     /// The first one is the default.
     pub(super) actors: Vec<ActorKey>,
-    pub(super) segments: BTreeMap<u64, Secret>,
+    pub(super) records_key: Secret,
+    pub(super) key_tree: KeyTree,
     pub(super) trust: TrustStore,
     /// What other parts of the engine keep here, by name.
     pub(super) records: BTreeMap<String, Zeroizing<Vec<u8>>>,
@@ -55,7 +57,8 @@ impl Secrets {
             row_key: Secret::generate(rng),
             former: Vec::new(),
             actors: Vec::new(),
-            segments: BTreeMap::new(),
+            records_key: Secret::generate(rng),
+            key_tree: KeyTree::generate(rng),
             trust: TrustStore::default(),
             records: BTreeMap::new(),
         }
@@ -77,11 +80,8 @@ impl Secrets {
             w.name(&actor.name);
             w.put(actor.key.seed());
         }
-        w.count(self.segments.len());
-        for (segment, key) in &self.segments {
-            w.put(&segment.to_be_bytes());
-            w.put(key.as_bytes());
-        }
+        w.put(self.records_key.as_bytes());
+        self.key_tree.write(&mut w);
         write_trust(&mut w, &self.trust);
         // A keyring without records ends here.
         if !self.records.is_empty() {
@@ -98,11 +98,11 @@ impl Secrets {
     pub(super) fn encoded_bytes(&self) -> usize {
         let named = |name: &str| 1 + name.len();
         let trusted = |name: &str, withdrawal: Withdrawal| 32 + named(name) + 8 + 1 + withdrawal.bytes();
-        4 * 32
-            + 5 * 4
+        5 * 32
+            + 4 * 4
             + self.former.len() * FORMER_BYTES
             + self.actors.iter().map(|actor| named(&actor.name) + 32).sum::<usize>()
-            + self.segments.len() * SEGMENT_BYTES
+            + self.key_tree.encoded_bytes()
             + self.trust.actors().map(|known| trusted(&known.name, Withdrawal::of(known))).sum::<usize>()
             + self.trust.origins().map(|known| trusted(&known.name, Withdrawal::of_node(known))).sum::<usize>()
             + if self.records.is_empty() { 0 } else { 4 }
@@ -118,7 +118,8 @@ impl Secrets {
             row_key: Secret::copy_of(r.array("row key")?),
             former: read_former(&mut r)?,
             actors: read_actors(&mut r)?,
-            segments: read_segments(&mut r)?,
+            records_key: Secret::copy_of(r.array("records key")?),
+            key_tree: KeyTree::read(&mut r)?,
             trust: read_trust(&mut r)?,
             records: read_records(&mut r)?,
         };
@@ -128,7 +129,6 @@ impl Secrets {
 }
 
 const FORMER_BYTES: usize = 64;
-const SEGMENT_BYTES: usize = 40;
 /// The shortest name takes two bytes.
 const LEAST_ACTOR_BYTES: usize = 2 + 32;
 const LEAST_RECORD_BYTES: usize = 2 + 4;
@@ -227,16 +227,6 @@ fn read_actors(r: &mut Reader<'_>) -> Result<Vec<ActorKey>, Flaw> {
 
 /// As many as fit on a card.
 pub(super) const MAX_ACTORS: usize = 1024;
-
-fn read_segments(r: &mut Reader<'_>) -> Result<BTreeMap<u64, Secret>, Flaw> {
-    let mut segments = BTreeMap::new();
-    for _ in 0..r.count(SEGMENT_BYTES, "segment count")? {
-        let segment = r.u64("segment")?;
-        ascending(segments.last_key_value().map(|(last, _)| last), &segment, "segments")?;
-        segments.insert(segment, Secret::copy_of(r.array("segment key")?));
-    }
-    Ok(segments)
-}
 
 fn read_records(r: &mut Reader<'_>) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, Flaw> {
     let mut records = BTreeMap::new();

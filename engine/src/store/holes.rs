@@ -14,8 +14,8 @@ use thingdb_format::ThingId;
 use super::postings;
 use super::schema;
 use super::states;
-use super::stored::{Block, at};
-use super::{Located, Store};
+use super::stored::at;
+use super::{Located, Store, located_in};
 use crate::error::{Error, Result};
 use crate::storage::{Direction, KeyRange, Storage, StorageError};
 
@@ -223,7 +223,7 @@ pub(crate) fn each_record(
             flow = act(Err(hole(expected..first, &reason)))?;
             expected = first;
         }
-        let block = match Block::from_bytes(first, &bytes) {
+        let mut block = match store.open_block(first, &bytes) {
             Ok(block) => block,
             Err(problem) => {
                 // A hole as far as the next block.
@@ -236,7 +236,7 @@ pub(crate) fn each_record(
             if position < expected || flow.is_break() {
                 continue;
             }
-            flow = match store.located_in(&block, first, slot) {
+            flow = match located_in(&mut block, slot) {
                 Ok(located) => act(Ok(located))?,
                 Err(problem) if is_of_a_place(&problem) => {
                     act(Err(hole(position..position + 1, &detail_of(&problem))))?

@@ -3,12 +3,14 @@
 //! [committer](crate::committer).
 
 pub(crate) mod as_of;
+pub(crate) mod block;
 pub(crate) mod changes;
 pub(crate) mod fit;
 pub(crate) mod history;
 pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod originals;
 pub(crate) mod packets;
@@ -17,9 +19,11 @@ pub(crate) mod provenance;
 pub(crate) mod recover;
 pub(crate) mod row_seal;
 pub(crate) mod schema;
+pub(crate) mod seals;
 pub(crate) mod states;
 pub(crate) mod stored;
 pub(crate) mod things;
+mod varint;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -28,27 +32,28 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use thingdb_format::{
-    Actor, BatchSignature, EntryId, Envelope, Hash, Header, Origin, Recipients, Signature, ThingId, Verifier, header,
+    Actor, BatchSignature, Cek, EntryId, Envelope, Hash, Header, Origin, Recipients, Signature, ThingId, Verifier,
     merkle, payload,
 };
 
 use crate::access::readers::Readers;
 use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
-use crate::keyring::{Keyring, SealKey};
+use crate::keyring::Keyring;
 use crate::prototype::Original;
 use crate::storage::{Batch, Direction, Storage, Ticket};
 
+use block::{Block, OpenBlock};
 use index::{Index, State};
+use layout::Placed;
 use ledger::{Ledger, LedgerView};
 use originals::Originals;
 use postings::{Posting, id8};
 use provenance::Provenance;
 use row_seal::RowSeal;
 use schema::{Tag, Tagger};
-use stored::{
-    BatchHead, Block, PART_BYTES, SEGMENT_POSITIONS, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at,
-};
+use seals::Seals;
+use stored::{BatchHead, PART_BYTES, StoredEnvelope, StoredPayload, StoredRecord, StoredSignature, at};
 use things::Catalogue;
 
 /// Checked keys that are kept; a check costs as much as a signature.
@@ -63,8 +68,7 @@ pub(crate) struct Store {
     /// Replaced by the committer after each commit.
     pub(crate) ledger: RwLock<Ledger>,
     pub(crate) keyring: Mutex<Keyring>,
-    /// Keys of the segments that were used, with their schedules computed.
-    segments: RwLock<HashMap<u64, Arc<SealKey>>>,
+    pub(crate) seals: Seals,
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
     /// Those in which trust was withdrawn.
@@ -95,8 +99,6 @@ pub(crate) struct Located {
     pub(crate) header: Header,
     pub(crate) id: EntryId,
     pub(crate) stored: StoredRecord,
-    /// The batch signature of its block, if its signature is there.
-    pub(crate) batch: Option<BatchHead>,
 }
 
 impl Store {
@@ -115,8 +117,8 @@ impl Store {
             storage,
             index: Index::new(index_capacity),
             ledger: RwLock::default(),
+            seals: Seals::new(&keyring),
             keyring: Mutex::new(keyring),
-            segments: RwLock::default(),
             trusted: RwLock::default(),
             withdrawn: RwLock::default(),
             readers: RwLock::default(),
@@ -214,34 +216,6 @@ impl Store {
         Ok(verifier)
     }
 
-    /// The key of the segment in which `position` lies.
-    pub(crate) fn segment_key(&self, position: u64) -> Result<Arc<SealKey>> {
-        let segment = position / SEGMENT_POSITIONS;
-        let known = self.segments.read().expect("no thread panics while it holds the keys").get(&segment).cloned();
-        if let Some(key) = known {
-            return Ok(key);
-        }
-        let secret = self.keyring().segment_key(segment).map(Arc::new);
-        let key = secret.ok_or_else(|| Error::damaged(at(position), "its segment has no key in the keyring"))?;
-        self.segments.write().expect("no thread panics while it holds the keys").insert(segment, Arc::clone(&key));
-        Ok(key)
-    }
-
-    /// The same, for writing: makes the key if there is none.
-    pub(crate) fn segment_key_to_write(&self, position: u64) -> Result<Arc<SealKey>> {
-        let segment = position / SEGMENT_POSITIONS;
-        if self.segments.read().expect("no thread panics while it holds the keys").contains_key(&segment) {
-            return self.segment_key(position);
-        }
-        {
-            let mut keyring = self.keyring();
-            if keyring.segment_key(segment).is_none() {
-                keyring.create_segment_key(segment, &mut rand::rng())?;
-            }
-        }
-        self.segment_key(position)
-    }
-
     /// Commits to the storage. Only the committer and the one who closes call
     /// this.
     pub(crate) fn commit(&self, batch: Batch) -> Result<Ticket> {
@@ -256,18 +230,17 @@ impl Store {
         last.map_or(Ok(()), |ticket| Ok(self.storage.wait(ticket)?))
     }
 
-    /// The bytes of the block that begins at `first`.
-    pub(crate) fn block(&self, first: u64) -> Result<Vec<u8>> {
-        let block = self.storage.get(&schema::block(first))?;
-        block.ok_or_else(|| Error::damaged(at(first), "its block is missing"))
-    }
-
     /// The record at a posting.
     pub(crate) fn located(&self, posting: &Posting) -> Result<Located> {
+        // Where it was written it still is, unless its block was packed since.
         let first = posting.block();
-        let bytes = self.block(first)?;
-        let block = Block::from_bytes(first, &bytes)?;
-        self.located_in(&block, first, posting.slot)
+        if let Some(bytes) = self.storage.get(&schema::block(first))? {
+            let mut block = self.open_block(first, &bytes)?;
+            if usize::from(posting.slot) < block.len() {
+                return located_in(&mut block, posting.slot);
+            }
+        }
+        self.located_at(posting.position)
     }
 
     /// The record at a posting of a thing's state. An index that leads to
@@ -286,20 +259,9 @@ impl Store {
         Ok(located)
     }
 
-    /// The record in a slot of an open block.
-    pub(crate) fn located_in(&self, block: &Block<'_>, first: u64, slot: u8) -> Result<Located> {
-        let key = self.segment_key(first)?;
-        let stored = block.record(&key, first, slot)?;
-        let position = first + u64::from(slot);
-        let batch = match stored.signature {
-            // A signature that does not open is for verification to tell; what
-            // was signed can still be read.
-            StoredSignature::Local => block.head(&key, first).unwrap_or_default(),
-            _ => None,
-        };
-        let header = stored.header(position)?;
-        let id = header::id_of(&stored.header);
-        Ok(Located { position, slot, header, id, stored, batch })
+    /// Opens the block that begins at `first`.
+    pub(crate) fn open_block<'b>(&self, first: u64, bytes: &'b [u8]) -> Result<OpenBlock<'b>> {
+        Block::from_bytes(first, bytes)?.open(self.seals.block_key(first))
     }
 
     /// The block in which a ledger position lies: its first position and bytes.
@@ -317,10 +279,27 @@ impl Store {
     /// The record at a ledger position.
     pub(crate) fn located_at(&self, position: u64) -> Result<Located> {
         let (first, bytes) = self.block_of(position)?;
-        let block = Block::from_bytes(first, &bytes)?;
-        let slot = u8::try_from(position - first).ok().filter(|slot| usize::from(*slot) < block.len());
-        let slot = slot.ok_or_else(|| Error::damaged(at(position), "its block ends before it"))?;
-        self.located_in(&block, first, slot)
+        let slot = u8::try_from(position - first).ok();
+        let mut block = self.open_block(first, &bytes)?;
+        let slot = slot.filter(|slot| usize::from(*slot) < block.len());
+        located_in(&mut block, slot.ok_or_else(|| Error::damaged(at(position), "its block is missing"))?)
+    }
+
+    /// The CEK of a record, if this node has it.
+    pub(crate) fn cek(&self, located: &Located) -> Option<Cek> {
+        let masked = located.stored.masked_cek?;
+        Some(self.seals.position_key(located.position)?.unmask_cek(&located.id, &masked))
+    }
+
+    /// The envelopes of a record, without their packets.
+    pub(crate) fn stored_envelopes(&self, located: &Located) -> Vec<StoredEnvelope> {
+        let mut envelopes = located.stored.masked_envelopes.clone();
+        if envelopes.is_empty() {
+            return envelopes;
+        }
+        let Some(key) = self.seals.position_key(located.position) else { return Vec::new() };
+        envelopes.iter_mut().for_each(|envelope| key.mask_envelope(&located.id, envelope));
+        envelopes
     }
 
     /// The payload of a record, if it is here.
@@ -333,7 +312,7 @@ impl Store {
     }
 
     fn parts(&self, position: u64, len: usize) -> Result<Vec<u8>> {
-        let key = self.segment_key(position)?;
+        let key = self.seals.block_key(position);
         let mut payload = Vec::with_capacity(len);
         for part in 0..len.div_ceil(PART_BYTES) {
             let part =
@@ -350,7 +329,7 @@ impl Store {
 
     /// Opens a record of a thing that has so many heads, as far as this node can.
     pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
-        let content = match (&located.stored.payload, located.stored.cek()) {
+        let content = match (&located.stored.payload, self.cek(&located)) {
             (StoredPayload::Absent, _) => Content::Stub,
             (_, None) => Content::Undecryptable,
             (StoredPayload::Inline(inline), Some(cek)) => {
@@ -361,16 +340,15 @@ impl Store {
                 Content::Open(payload::open(&located.header, &cek, &parts).map_err(|problem| located.damaged(problem))?)
             }
         };
-        let signed = match (&located.stored.signature, &located.batch) {
-            (StoredSignature::Batch { index, size, .. }, _) => Signed::Batch { index: *index, size: *size },
-            (StoredSignature::Local, Some(head)) => {
+        let signed = match &located.stored.signature {
+            StoredSignature::Batch { index, size, .. } => Signed::Batch { index: *index, size: *size },
+            StoredSignature::Local(head) => {
                 Signed::Batch { index: located.position.saturating_sub(head.first) as u32, size: head.size }
             }
-            (StoredSignature::Local, None) => Signed::Batch { index: 0, size: 0 },
-            (StoredSignature::Single(_), _) => Signed::Single,
+            StoredSignature::Single(_) => Signed::Single,
         };
         // Packets that do not open are for verification to tell.
-        let envelopes = located.stored.envelopes.iter();
+        let envelopes = located.stored.masked_envelopes.iter();
         let recipients =
             envelopes.map(|envelope| self.packets(located.position, envelope).map_or(0, |packets| packets.len())).sum();
         let trusted = self.trusted();
@@ -403,8 +381,8 @@ impl Store {
         if let Some(signature) = located.stored.signature.alone() {
             return Ok(signature);
         }
-        let no_head = || Error::damaged(at(located.position), "its block has no batch signature");
-        let head = located.batch.ok_or_else(no_head)?;
+        let no_head = || Error::damaged(at(located.position), "its block has no signature of its batch");
+        let head = *located.stored.signature.batch().ok_or_else(no_head)?;
         let index = located.position.checked_sub(head.first).and_then(|index| u32::try_from(index).ok());
         let index = index.filter(|index| *index < head.size).ok_or_else(no_head)?;
         let path = paths.path(self, &head, index)?;
@@ -414,11 +392,11 @@ impl Store {
     /// The envelopes of a record, with their KEK packets and with what is known
     /// of where they come from: the best first.
     pub(crate) fn envelopes(&self, located: &Located) -> Result<Vec<(Envelope, Provenance)>> {
-        let mut stored: Vec<&StoredEnvelope> = located.stored.envelopes.iter().collect();
+        let mut stored = self.stored_envelopes(located);
         stored.sort_by_key(|stored| std::cmp::Reverse(stored.provenance));
-        let open = |stored: &StoredEnvelope| {
-            let envelope =
-                Envelope { from: stored.from(), cek: stored.cek, recipients: self.packets(located.position, stored)? };
+        let open = |stored: StoredEnvelope| {
+            let recipients = self.packets(located.position, &stored)?;
+            let envelope = Envelope { from: stored.from(), cek: stored.cek, recipients };
             Ok((envelope, stored.provenance))
         };
         stored.into_iter().map(open).collect()
@@ -454,6 +432,12 @@ impl Store {
         }
         Ok(None)
     }
+}
+
+/// The record in a slot of an open block.
+pub(crate) fn located_in(block: &mut OpenBlock<'_>, slot: u8) -> Result<Located> {
+    let Placed { header, id, stored } = block.record(slot)?;
+    Ok(Located { position: block.first() + u64::from(slot), slot, header, id, stored })
 }
 
 impl Located {

@@ -31,7 +31,8 @@ pub(crate) const CROWDED: usize = 512;
 pub(crate) struct Posting {
     pub(crate) seq: u64,
     pub(crate) position: u64,
-    /// Place of its record in its block.
+    /// Place of its record in the block in which it was written. Where blocks were
+    /// packed since, it has another place, and is looked for.
     pub(crate) slot: u8,
     /// The first bytes of its id, enough to look for duplicates.
     pub(crate) id8: [u8; 8],

@@ -40,6 +40,15 @@ impl Provenance {
     /// This node made it.
     pub(crate) const HERE: Self = Self(4);
 
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`bits`](Self::bits) gave.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     /// What is known by both.
     #[must_use]
     pub(crate) const fn and(self, other: Self) -> Self {
@@ -54,7 +63,7 @@ impl Provenance {
 
 /// Who brought an envelope: what tells one from the other, and no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-pub(crate) struct Bringer([u8; 8]);
+pub(crate) struct Bringer(pub(crate) [u8; 8]);
 
 /// Who sends a stream of entries, as far as that is known.
 ///

@@ -10,13 +10,14 @@ use std::ops::ControlFlow;
 
 use thingdb_format::EntryId;
 
-use super::Store;
+use super::block::{BLOCK_RECORDS, Block};
 use super::holes;
 use super::index::{self, Index, Indexed, IndexedRow};
 use super::ledger::{self, Ledger, WIDTH};
 use super::postings::{Posting, id8};
 use super::schema;
-use super::stored::{BLOCK_RECORDS, Block, at};
+use super::stored::at;
+use super::{Store, located_in};
 use crate::error::{Error, Result};
 use crate::storage::{Batch, Direction, KeyRange};
 
@@ -93,7 +94,7 @@ fn ledger_size(store: &Store, recovered: &mut Recovered) -> Result<Option<u64>> 
         if let Some(first) = first
             && stands_behind(store, first)?
         {
-            let len = Block::from_bytes(first, &bytes).map_or(1, |block| block.len().min(BLOCK_RECORDS)) as u64;
+            let len = Block::from_bytes(first, &bytes).map_or(1, |block| block.len()) as u64;
             return Ok(Some(first.saturating_add(len)));
         }
     }
@@ -122,12 +123,11 @@ fn end_past_holes(store: &Store, problem: Error, recovered: &mut Recovered) -> R
 
 /// The position behind a block, if one of its records opens.
 fn opens(store: &Store, first: u64, bytes: &[u8]) -> Result<u64> {
-    let block = Block::from_bytes(first, bytes)?;
-    let end = first.checked_add(block.len() as u64).filter(|_| block.len() <= BLOCK_RECORDS);
-    let end = end.ok_or_else(|| Error::damaged(at(first), "its block has too many records"))?;
+    let mut block = store.open_block(first, bytes)?;
+    let end = first + block.len() as u64;
     let mut problem = None;
     for slot in (0..=u8::MAX).take(block.len()) {
-        match store.located_in(&block, first, slot) {
+        match located_in(&mut block, slot) {
             Ok(_) => return Ok(end),
             Err(found) => problem = problem.or(Some(found)),
         }
@@ -332,7 +332,7 @@ pub(crate) fn for_each_record(
         let Ok((key, bytes)) = row else { return Ok(ControlFlow::Continue(())) };
         // A row of another shape is told by `verify`.
         let Some(first) = schema::first_of_block(&key) else { return Ok(ControlFlow::Continue(())) };
-        let block = match Block::from_bytes(first, &bytes) {
+        let mut block = match store.open_block(first, &bytes) {
             Ok(block) => block,
             Err(problem) => {
                 act(first, Err(problem))?;
@@ -340,7 +340,7 @@ pub(crate) fn for_each_record(
             }
         };
         for (position, slot) in (first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
-            let located = match store.located_in(&block, first, slot) {
+            let located = match located_in(&mut block, slot) {
                 Err(problem) if !problem.is_damaged() => return Err(problem),
                 located => located,
             };

@@ -46,7 +46,7 @@ impl Head {
         let posting = &listed.posting;
         listed.id == self.id.0
             && listed.time == self.time.micros()
-            && fingerprint(posting.position, posting.slot, posting.seq, posting.id8) == self.posting
+            && fingerprint(posting.position, posting.seq, posting.id8) == self.posting
     }
 }
 
@@ -318,7 +318,7 @@ impl<'a> Links<'a> {
             let detail = format!("seq {} does not follow seq {greatest}", seen.header.seq);
             report.add(problem(seen, position, Verdict::BadLink, detail));
         }
-        let posting = fingerprint(position, seen.slot, seen.header.seq, id8(&seen.id));
+        let posting = fingerprint(position, seen.header.seq, id8(&seen.id));
         for prev in &seen.header.prev {
             tip.heads.remove(prev);
         }
@@ -456,7 +456,7 @@ impl<'a> Links<'a> {
                         add(Some(posting.seq), Some(posting.position), Verdict::Unreadable, range.detail.clone());
                     } else {
                         entries += 1;
-                        let one = fingerprint(posting.position, posting.slot, posting.seq, posting.id8);
+                        let one = fingerprint(posting.position, posting.seq, posting.id8);
                         postings = postings.wrapping_add(one);
                     }
                 }
@@ -551,8 +551,7 @@ pub(super) fn thing(
             progress::go_on(is_wanted)?;
             match store.located_of(&state, posting) {
                 Ok(located) => {
-                    let Finding { position, entry, problems } =
-                        scan::check_alone(store, &located, posting.slot, &mut memo);
+                    let Finding { position, entry, problems } = scan::check_alone(store, &located, &mut memo);
                     if let Some(seen) = entry {
                         links.examine(&seen, position, problems)?;
                         if let Some(kept) = kept {

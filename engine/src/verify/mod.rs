@@ -190,13 +190,14 @@ enum Kept {
 }
 
 /// The position-independent fingerprint of a posting, to compare what the
-/// index lists with what the ledger holds.
-fn fingerprint(position: u64, slot: u8, seq: u64, id8: [u8; 8]) -> u64 {
+/// index lists with what the ledger holds. In which block an entry lies is no part of
+/// it: the index may be behind there.
+fn fingerprint(position: u64, seq: u64, id8: [u8; 8]) -> u64 {
     // The finalizer of splitmix64 over them, one after the other.
     let mix = |value: u64| {
         let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         value ^ (value >> 31)
     };
-    mix(mix(mix(position.wrapping_add(1)) ^ (seq << 8 | u64::from(slot))) ^ u64::from_be_bytes(id8))
+    mix(mix(mix(position.wrapping_add(1)) ^ seq) ^ u64::from_be_bytes(id8))
 }

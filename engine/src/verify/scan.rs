@@ -19,8 +19,8 @@ use crate::progress;
 use crate::prototype;
 use crate::store::holes;
 use crate::store::schema::{self, Tag};
-use crate::store::stored::{BatchHead, Block, StoredPayload};
-use crate::store::{Located, Store};
+use crate::store::stored::{BatchHead, StoredPayload};
+use crate::store::{Located, Store, located_in};
 
 const NO_BLOCK: &str = "its block is missing";
 
@@ -42,7 +42,6 @@ pub(super) struct Seen {
     pub(super) header: Header,
     pub(super) id: EntryId,
     pub(super) leaf: Hash,
-    pub(super) slot: u8,
     /// Intact, stub or undecryptable.
     pub(super) content: Verdict,
     /// What was found of its original, if it is a migrated entry.
@@ -149,14 +148,17 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
             gaps.push(Gap { positions: expected..first, detail: reason.clone() });
         }
         expected = expected.max(first);
-        let Ok(block) = Block::from_bytes(first, &bytes) else {
-            // A gap as far as the next block.
-            "the layout of its block does not decode".clone_into(&mut reason);
-            return Ok(ControlFlow::Continue(()));
+        let block = match store.open_block(first, &bytes) {
+            Ok(block) => block,
+            Err(problem) => {
+                // A gap as far as the next block.
+                reason = format!("its block: {}", holes::detail_of(&problem));
+                return Ok(ControlFlow::Continue(()));
+            }
         };
         NO_BLOCK.clone_into(&mut reason);
         let len = block.len() as u64;
-        let head = store.segment_key(first).ok().and_then(|key| block.head(&key, first).ok().flatten());
+        let of_batches = block.end_of_batches();
         if unit.blocks.len() >= UNIT_BLOCKS && first >= batch_end {
             let number = unit.number + 1;
             let full = std::mem::replace(&mut unit, Unit { number, blocks: Vec::new() });
@@ -164,9 +166,7 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if let Some(head) = head.filter(|head| head.first == first) {
-            batch_end = first.saturating_add(u64::from(head.size));
-        }
+        batch_end = batch_end.max(of_batches);
         expected = expected.max(first.saturating_add(len));
         unit.blocks.push((first, bytes));
         Ok(ControlFlow::Continue(()))
@@ -209,24 +209,22 @@ fn check_unit(store: &Store, unit: &Unit, memo: &mut Memo, is_left: &AtomicBool)
     let mut findings = Vec::new();
     let mut batch: Option<OpenBatch> = None;
     for (first, bytes) in &unit.blocks {
-        // One that does not decode was taken for a gap.
-        let Ok(block) = Block::from_bytes(*first, bytes) else { continue };
-        // The records say themselves that they miss their signature.
-        let head = store.segment_key(*first).and_then(|key| block.head(&key, *first)).unwrap_or_default();
-        if batch.as_ref().map(|batch| &batch.head) != head.as_ref() {
-            close(store, batch.take(), &mut findings, memo);
-            batch = head.map(|head| OpenBatch { head, from: findings.len(), leaves: BTreeMap::new() });
-        }
+        // One that does not open was taken for a gap.
+        let Ok(mut block) = store.open_block(*first, bytes) else { continue };
         if is_left.load(Ordering::Relaxed) {
             return findings;
         }
         for (position, slot) in (*first..=u64::MAX).zip(0..=u8::MAX).take(block.len()) {
-            match store.located_in(&block, *first, slot) {
+            match located_in(&mut block, slot) {
                 Ok(located) => {
-                    let finding = check(store, &located, slot, memo);
-                    if let (Some(batch), Some(seen), None) =
-                        (&mut batch, &finding.entry, located.stored.signature.alone())
-                    {
+                    let finding = check(store, &located, memo);
+                    let head = located.stored.signature.batch();
+                    if batch.as_ref().map(|batch| &batch.head) != head {
+                        close(store, batch.take(), &mut findings, memo);
+                        batch =
+                            head.map(|head| OpenBatch { head: *head, from: findings.len(), leaves: BTreeMap::new() });
+                    }
+                    if let (Some(batch), Some(seen)) = (&mut batch, &finding.entry) {
                         batch.leaves.insert(position, seen.leaf);
                     }
                     findings.push(finding);
@@ -290,7 +288,7 @@ fn all_leaves(store: &Store, head: &BatchHead, mut found: BTreeMap<u64, Hash>) -
 }
 
 /// Checks what an entry says of itself.
-pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo) -> Finding {
+pub(super) fn check(store: &Store, located: &Located, memo: &mut Memo) -> Finding {
     let mut problems = Vec::new();
     let header = &located.header;
     match store.verifier(&header.actor) {
@@ -299,15 +297,15 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
             if let Some(signature) = located.stored.signature.alone() {
                 let good = signature.verify_with(&verifier, &located.stored.header, &located.id, &mut memo.batch);
                 problems.extend(good.err().map(|problem| (Verdict::BadSignature, problem.to_string())));
-            } else if located.batch.is_none() {
-                problems.push((Verdict::BadSignature, "the signature of its batch is missing or damaged".to_owned()));
+            } else if located.stored.signature.batch().is_none() {
+                problems.push((Verdict::BadSignature, "the signature of its batch is over no batch".to_owned()));
             }
         }
     }
     let (content, original) = content(store, located, &mut problems);
     let fault = original.as_ref().and_then(|original| original.fault.clone());
     problems.extend(fault.map(|fault| (Verdict::BadOriginal, fault)));
-    for envelope in &located.stored.envelopes {
+    for envelope in &located.stored.masked_envelopes {
         let row = envelope.row(located.position);
         if memo.packets.contains(&row) {
             continue;
@@ -334,7 +332,6 @@ pub(super) fn check(store: &Store, located: &Located, slot: u8, memo: &mut Memo)
             header: header.clone(),
             id: located.id,
             leaf: merkle::leaf(&located.id),
-            slot,
             content,
             original,
         }),
@@ -366,7 +363,7 @@ fn content(
     if let Err(problem) = payload::check(&located.header, bytes) {
         problems.push((Verdict::BadHash, problem.to_string()));
     }
-    let Some(cek) = located.stored.cek() else { return (Verdict::Undecryptable, None) };
+    let Some(cek) = store.cek(located) else { return (Verdict::Undecryptable, None) };
     match payload::open(&located.header, &cek, bytes) {
         Ok(body) => (Verdict::Intact, prototype::check(&located.header.thing, &body, |key| store.verifier(key))),
         Err(problem) => {
@@ -378,7 +375,7 @@ fn content(
 
 fn unknown(store: &Store, located: &Located) -> String {
     let key = located.header.actor;
-    let claimed = match (&located.stored.payload, located.stored.cek()) {
+    let claimed = match (&located.stored.payload, store.cek(located)) {
         (StoredPayload::Inline(bytes), Some(cek)) => payload::open(&located.header, &cek, bytes).ok(),
         _ => None,
     };
@@ -393,10 +390,10 @@ fn unknown(store: &Store, located: &Located) -> String {
 
 /// Whether an entry's signature holds, wherever it lies. Reads the ids of its
 /// batch if need be.
-pub(super) fn check_alone(store: &Store, located: &Located, slot: u8, memo: &mut Memo) -> Finding {
-    let mut finding = check(store, located, slot, memo);
-    if let (Some(head), None) = (located.batch, located.stored.signature.alone())
-        && let Err(problem) = check_batch(store, located, &head, memo)
+pub(super) fn check_alone(store: &Store, located: &Located, memo: &mut Memo) -> Finding {
+    let mut finding = check(store, located, memo);
+    if let Some(head) = located.stored.signature.batch()
+        && let Err(problem) = check_batch(store, located, head, memo)
     {
         finding.problems.push((Verdict::BadSignature, problem));
     }

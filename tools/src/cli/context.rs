@@ -2,7 +2,6 @@
 //! out.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
@@ -35,8 +34,6 @@ pub(crate) struct Context {
     hands_over: bool,
     /// The server that did.
     server: Mutex<Option<Client>>,
-    /// The database was opened where nothing can be written.
-    is_medium_read_only: AtomicBool,
     /// What cannot be undone any more.
     done: Mutex<Vec<String>>,
     /// What the command has around it.
@@ -67,7 +64,6 @@ impl Context {
             held,
             hands_over: false,
             server: Mutex::default(),
-            is_medium_read_only: AtomicBool::new(false),
             done: Mutex::default(),
             console,
         })
@@ -125,10 +121,6 @@ impl Context {
 
     /// The failure with what was done before it and is not reported yet.
     pub(crate) fn after(&self, failure: Failure) -> Failure {
-        let failure = match self.read_only_medium() {
-            Some(medium) if failure.word() == "read-only" => medium,
-            _ => failure,
-        };
         let done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
         // To run it again would do it again.
         if done.is_empty() { failure } else { failure.without_hints().causes(done) }
@@ -138,13 +130,6 @@ impl Context {
     /// proposed has to name it again.
     pub(crate) fn named_dir(&self) -> Option<&Path> {
         self.global.db.as_deref().filter(|_| self.global.is_db_named)
-    }
-
-    /// What is to be said to who wants to write, if the database that was opened lies
-    /// where nothing can be written.
-    pub(crate) fn read_only_medium(&self) -> Option<Failure> {
-        let is_there = self.is_medium_read_only.load(Ordering::Relaxed);
-        is_there.then(|| Failure::read_only_medium(self.global.db.as_deref().unwrap_or_else(|| Path::new(""))))
     }
 
     /// Whether nothing may be written in the directory of the database.
@@ -179,19 +164,10 @@ impl Context {
                 let dir = self.dir()?;
                 require_database(dir)?;
                 let options = options.clone().read_only(self.global.read_only);
-                let opened = self.unlock(dir, &options).map_err(|failure| match self.global.read_only {
-                    true if failure.word() == "damaged" => failure.hint(
-                        "without --read-only it is opened from its store, and what of the journal is missing is made anew",
-                    ),
-                    _ => locate(failure, dir),
-                });
-                Database::Own(Box::new(opened?))
+                Database::Own(Box::new(self.unlock(dir, &options).map_err(|failure| locate(failure, dir))?))
             }
         };
         for warning in db.warnings() {
-            if matches!(warning, Warning::ReadOnly(_)) {
-                self.is_medium_read_only.store(true, Ordering::Relaxed);
-            }
             // What was put right when the server started was told then.
             if !self.is_in_server() || !matches!(warning, Warning::Repaired(_) | Warning::KdfUpgrade(_)) {
                 say(&self.console, &warning);
@@ -277,11 +253,22 @@ impl Context {
         unreachable!("the loop ends at the last attempt")
     }
 
+    /// The options with which an opening shows how far it is that takes long.
+    fn telling(&self, options: &Options) -> Options {
+        let (progress, console) = (self.progress, self.console.clone());
+        let meter = Mutex::new(None);
+        options.clone().while_rebuilding(move |found| {
+            let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+            let meter = meter.get_or_insert_with(|| Meter::new(progress, "rebuilding", &console));
+            meter.update(found.done, found.total, found.bytes);
+        })
+    }
+
     /// Opens the database once nobody else has it.
     fn open_in_turn(&self, dir: &Path, options: &Options, secret: &Secret) -> Outcome<thingdb::Result<Db>> {
         let mut waiting = Waiting::new(dir, self.global.wait, &self.console);
         loop {
-            let options = options.clone().lock_timeout_ms(waiting.try_ms());
+            let options = self.telling(options).lock_timeout_ms(waiting.try_ms());
             let opened = match secret {
                 Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
                 Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),

@@ -9,7 +9,7 @@ use thingdb::{Db, Error, KeyringContents, KeyringError, KeyringFile, PutBack, Un
 
 use crate::cli::context::Context;
 use crate::error::{Exit, Failure, Outcome};
-use crate::text::{counted, printable};
+use crate::text::printable;
 
 /// The commands below `thingdb keyring`.
 #[derive(Debug, clap::Subcommand)]
@@ -46,7 +46,6 @@ struct KeyringJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     generation: u64,
-    segments: u64,
     recovery_key: bool,
     fingerprint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,12 +83,7 @@ fn export(context: &Context, output: &Path) -> Outcome {
     if context.output.is_json() {
         return context.output.object(&KeyringJson { file: Some(name), ..KeyringJson::new(&contents) });
     }
-    context.output.line(&format!(
-        "keyring in {}: generation {}, keys of {}",
-        printable(&name),
-        contents.generation,
-        counted(contents.segments, "segment", "segments")
-    ))?;
+    context.output.line(&format!("keyring in {}: generation {}", printable(&name), contents.generation))?;
     context.console.note(if contents.has_recovery_key {
         "it opens with the passphrase of now or with the recovery key; keep it where the database is not"
     } else {
@@ -156,15 +150,8 @@ fn refused(problem: Error, name: &str) -> Failure {
     let replace = "thingdb keyring import FILE --replace, if it is the one that you want; the other is set aside";
     let is_present = matches!(&problem, Error::Keyring(cause)
         if matches!(**cause, KeyringError::NewerPresent { .. } | KeyringError::OtherPresent { .. }));
-    let is_foreign = matches!(&problem, Error::Keyring(cause)
-        if matches!(**cause, KeyringError::OfOtherDatabase { .. }));
     let failure = Failure::from(problem);
-    let fact = failure.fact().replace("the keyring that was given", &printable(name));
-    let fact = fact.replace("that was given", &printable(name));
-    if is_foreign {
-        return Failure::new(Exit::Conflict, "other-keyring", fact)
-            .hint("thingdb card of that node tells whose it is; look for the keyring that was kept of this one");
-    }
+    let fact = failure.fact().replace("that was given", &printable(name));
     if is_present {
         return Failure::new(Exit::Conflict, "keyring-present", fact).hint(replace);
     }
@@ -176,7 +163,6 @@ impl KeyringJson {
         Self {
             file: None,
             generation: contents.generation,
-            segments: contents.segments,
             recovery_key: contents.has_recovery_key,
             fingerprint: contents.node_key.fingerprint().to_string(),
             changed: None,
