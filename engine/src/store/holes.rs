@@ -11,6 +11,7 @@ use std::ops::{ControlFlow, Range};
 
 use thingdb_format::ThingId;
 
+use super::block::Block;
 use super::postings;
 use super::schema;
 use super::states;
