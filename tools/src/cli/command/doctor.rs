@@ -381,7 +381,8 @@ fn gaps(db: &Db) -> Outcome<Option<Check>> {
     if gaps.iter().all(|gap| gap.end <= accepted) {
         return Ok(Some(Check::new("ledger", State::Warn, format!("{fact}; the node has a new key since"))));
     }
-    let from = thingdb::last_backups(db.dir())?.first().map_or("BACKUP|EXPORT".into(), |last| quoted_path(&last.place));
+    let last = thingdb::last_backups(db.dir())?;
+    let from = last.first().map_or_else(|| "BACKUP|EXPORT".to_owned(), |last| quoted_path(&last.place));
     let dir = quoted_path(db.dir());
     Ok(Some(
         Check::new("ledger", State::Fail, fact)
