@@ -158,6 +158,8 @@ impl Error {
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
+            | Self::WitnessKnown { .. }
+            | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }
             | Self::TooManyTokens
             | Self::NoSuchScope { .. }
@@ -187,6 +189,7 @@ impl Error {
                 | Self::NotAHead { .. }
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
+                | Self::NoSuchWitness { .. }
         )
     }
 }
