@@ -243,6 +243,10 @@ pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
+/// Up to which position it was accepted that ids are lost: the node got a key then that
+/// has signed for the ledger as it is.
+pub(crate) const IDS_ACCEPTED: &[u8] = b"Sids-accepted";
+
 /// There if the journal was lost while the store may have lacked its end: what was
 /// acknowledged last may be gone, and the node must not sign what contradicts it.
 pub(crate) const COMMITS_LOST: &[u8] = b"Scommits-lost";
@@ -263,6 +267,12 @@ pub(crate) fn is_permanent(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
 }
 
+/// Whether entries are made of rows of this key, which do no harm if nothing needs
+/// them: those that are permanent, and KEK packets.
+pub(crate) fn is_of_entries(key: &[u8]) -> bool {
+    is_permanent(key) || (key.first() == Some(&b'K') && key.len() == 17)
+}
+
 /// Whether a salvage keeps a row of this key: not what follows from the ledger,
 /// nor what was under way with other nodes.
 pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
@@ -271,7 +281,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R') => key.len() == 17,
-        Some(b'S') => key == ORIGINALS || key == IDS_LOST || key == COMMITS_LOST,
+        Some(b'S') => key == ORIGINALS || key == IDS_LOST || key == IDS_ACCEPTED || key == COMMITS_LOST,
         _ => false,
     }
 }
