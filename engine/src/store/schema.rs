@@ -239,6 +239,12 @@ pub(crate) const WAITING: &[u8] = b"Swaiting";
 /// When each token was used last.
 pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 
+/// The witnesses whom this node asks.
+pub(crate) const WITNESSES: &[u8] = b"Switnesses";
+
+/// The own checkpoints that others have cosigned.
+pub(crate) const COSIGNED: &[u8] = b"Scosigned";
+
 /// There if ids of the ledger are lost for good: the tree's rows stand for them
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
@@ -281,7 +287,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R') => key.len() == 17,
-        Some(b'S') => key == ORIGINALS || key == IDS_LOST || key == IDS_ACCEPTED || key == COMMITS_LOST,
+        Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED].contains(&key),
         _ => false,
     }
 }
