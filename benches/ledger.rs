@@ -12,6 +12,7 @@ mod support;
 
 use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -382,8 +383,10 @@ impl Bench {
         pair.ours.sync().expect("the disk takes it");
         let stats = pair.ours.stats().expect("it reads");
         let ours = stats.disk_bytes / stats.entries;
+        let journal = journal_bytes(pair.ours.dir()) / stats.entries;
         let sqlite = pair.sqlite.disk_bytes() / stats.entries;
-        self.notes.push(format!("disk, written {written}: {ours} bytes an entry, SQLite {sqlite}"));
+        let note = format!("disk, written {written}: {ours} bytes an entry, {journal} of them its journal");
+        self.notes.push(format!("{note}; SQLite {sqlite}"));
     }
 
     /// A million entries, written, opened, exported and imported by processes
@@ -398,6 +401,8 @@ impl Bench {
             ("open", "million-each"),
             ("export", "million-each"),
             ("import", "million-each"),
+            ("rebuild", "million"),
+            ("rebuild", "million-each"),
         ];
         for (task, name) in tasks {
             let dir = self.path(name);
@@ -451,14 +456,30 @@ fn child(task: &str) {
             std::fs::remove_file(stream_of(dir)).expect("it was read");
             ("import from a file", db)
         }
+        "rebuild" => {
+            std::fs::remove_dir_all(dir.join("store")).expect("it is there");
+            ("a store built anew from the journal", work::open(dir))
+        }
         _ => ("open", work::open(dir)),
     };
     let took = start.elapsed().as_secs_f64();
     let stats = db.stats().expect("it reads");
     assert_eq!((stats.entries, stats.things), (MILLION, THINGS));
+    let place = &db.dir().to_owned();
     db.close().expect("the disk takes it");
     let (mib, bytes) = (peak_rss_kib() >> 10, stats.disk_bytes / stats.entries);
-    println!("1 M entries, {what}: {took:.2} s, peak RSS {mib} MiB, {bytes} bytes of disk an entry");
+    let journal = journal_bytes(place) / stats.entries;
+    println!(
+        "1 M entries, {what}: {took:.2} s, peak RSS {mib} MiB, {bytes} bytes of disk an entry, {journal} of them the \
+         journal's"
+    );
+}
+
+/// What the journal of a database takes on the disk.
+fn journal_bytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("journal")).expect("a database has one");
+    // Blocks are of 512 bytes whatever the file system uses.
+    files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |found| found.blocks() * 512)).sum()
 }
 
 fn stream_of(dir: &Path) -> PathBuf {

@@ -24,6 +24,42 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fuzz", &["thingdb-format", "thingdb", "thingdb-tools"]),
 ];
 
+/// The rooms of `engine/src`, top to bottom. `docs/architecture.md` says what
+/// lies in each.
+const ENGINE: &[&str] = &[
+    "lib.rs",
+    "db",
+    "backup",
+    "migrate",
+    "verify",
+    "exchange",
+    "replica",
+    "node",
+    "committer",
+    "store",
+    "prototype",
+    "access",
+    "evidence",
+    "entry",
+    "directory",
+    "progress.rs",
+    "error.rs",
+    "heads.rs",
+    "encoding.rs",
+    "clock.rs",
+    "keyring",
+    "storage",
+    "disk",
+];
+
+/// Rooms of the engine that stand side by side: none uses the other, though one
+/// lies above it in the list.
+const SIDE_BY_SIDE: &[&[&str]] = &[
+    &["backup", "migrate", "verify", "exchange"],
+    &["access", "evidence", "entry", "directory"],
+    &["keyring", "storage"],
+];
+
 /// The rooms of `tools/src`, top to bottom.
 const TOOLS: &[&str] = &[
     "main.rs",
@@ -130,6 +166,43 @@ fn the_storage_seam_knows_nothing_of_entries() {
             }
         }
     }
+}
+
+#[test]
+fn the_rooms_of_the_engine_lie_in_order() {
+    let source = root().join("engine/src");
+    let house = House::read(&source);
+    house.points_down(ENGINE);
+    let room = |file: &str| file.split('/').next().expect("a path has a part").to_owned();
+    for (file, used) in house.arrows() {
+        let is_in = |row: &&&[&str], file: &str| row.contains(&room(file).as_str());
+        let row = SIDE_BY_SIDE.iter().find(|row| is_in(row, file) && is_in(row, used));
+        assert!(row.is_none() || room(file) == room(used), "{file} uses {used}, which stands beside it");
+    }
+    // What the facade is for, nothing below it knows.
+    for file in sources(&source).iter().filter(|file| !file.starts_with(source.join("db"))) {
+        if !file.ends_with("lib.rs") {
+            assert!(!names_the_facade(&read(file)), "{} names Db", file.display());
+        }
+    }
+}
+
+/// Whether the code, but for its tests, names `Db`, and not that of sled.
+fn names_the_facade(source: &str) -> bool {
+    let code = code(source);
+    let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    words.into_iter().any(|word| word.rsplit("::").next() == Some("Db") && !word.starts_with("sled::"))
+}
+
+#[test]
+fn the_facade_is_found_where_it_is_named() {
+    assert!(names_the_facade("fn f(db: &Db) {}"));
+    assert!(names_the_facade("use crate::db::Db;"));
+    assert!(!names_the_facade(
+        "/// As [`Db::get`].\nfn f(rows: sled::Db) {}\n#[cfg(test)]\nmod tests { use crate::Db; }"
+    ));
+    assert!(!names_the_facade("fn f(of: &str) { say(\"Db\") }"));
 }
 
 #[test]

@@ -176,3 +176,43 @@ fn a_compaction_that_is_killed_loses_nothing() {
         fs::remove_dir_all(&copy).unwrap();
     }
 }
+
+/// An opening that builds the store anew is killed: the next one goes on, and has
+/// every commit.
+#[test]
+fn a_store_that_was_being_built_when_the_process_was_killed_is_built() {
+    let mut dice = Dice::new(seed("kill while rebuilding"));
+    let (_scratch, directory) = scratch();
+    let storage = JournaledStorage::open(&directory, storage_script::options()).unwrap();
+    let mut commits = 6000;
+    for n in 1..=commits {
+        storage.commit(storage_script::commit(n)).unwrap();
+        if n == commits / 2 {
+            storage.compact().unwrap();
+        }
+    }
+    storage.close().unwrap();
+    let mut before = 0;
+    for round in 0..rounds(8) {
+        fs::remove_dir_all(directory.join("store")).unwrap();
+        // It builds the store, and then says what it has.
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_storage_reader")).arg(&directory).stdout(Stdio::piped()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(dice.roll(1_000_000)));
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        before += u64::from(output.stdout.is_empty());
+        let storage = JournaledStorage::open(&directory, storage_script::options()).unwrap();
+        let found =
+            storage_script::check_prefix(&storage, commits).unwrap_or_else(|problem| panic!("{round}: {problem}"));
+        commits = found;
+        storage.close().unwrap();
+        // What was begun was gone on with: it was not taken for one that is damaged.
+        let aside = fs::read_dir(&directory)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("aside"));
+        assert_eq!(aside.count(), 0, "round {round}");
+    }
+    println!("{before} were killed before the store was there");
+    assert!(before > 0);
+}

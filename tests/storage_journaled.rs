@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use thingdb::storage::journaled::{JournaledOptions, JournaledStorage, Keep};
@@ -439,6 +440,35 @@ fn how_much_is_kept_is_remembered_and_can_be_changed() {
     let storage = JournaledStorage::open(&directory, small(None)).unwrap();
     assert!(rows(&storage) == before);
     assert_eq!(Keep::of(&directory).unwrap(), Keep::All);
+}
+
+/// Who waits for a store that is built anew is told how far it is.
+#[test]
+fn building_a_store_tells_how_far_it_is() {
+    let (_scratch, directory) = scratch();
+    let storage = open(&directory);
+    for n in 0..600_u64 {
+        let mut batch = Batch::new();
+        batch.put(n.to_be_bytes(), vec![n as u8; 60_000]);
+        storage.commit(batch).unwrap();
+    }
+    storage.close().unwrap();
+    fs::remove_dir_all(directory.join("store")).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut telling = options();
+    telling.replay_hook = Some({
+        let told = Arc::clone(&told);
+        Arc::new(move |done, total| told.lock().unwrap().push((done, total)))
+    });
+    let storage = JournaledStorage::open(&directory, telling.clone()).unwrap();
+    assert_eq!(rows(&storage).len(), 600);
+    storage.close().unwrap();
+    let found = std::mem::take(&mut *told.lock().unwrap());
+    assert!(found.len() >= 3 && found.is_sorted_by(|one, other| one.0 < other.0), "{found:?}");
+    assert!(found.iter().all(|(done, total)| *done > 0 && done <= total && *total == 600), "{found:?}");
+    // There is nothing to tell of an opening that is quick.
+    JournaledStorage::open(&directory, telling).unwrap().close().unwrap();
+    assert_eq!(*told.lock().unwrap(), []);
 }
 
 /// A journal without any header: the store has everything, if it knows its

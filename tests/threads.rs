@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use thingdb::{Db, Draft, Durability, ExportOptions, ImportOptions, TrustPolicy, VerifyOptions};
+use thingdb::{
+    Db, Draft, Durability, ExportOptions, ImportOptions, PeerAddress, Scope, TokenRequest, TrustPolicy, VerifyOptions,
+};
 use thingdb_tests::database::{
     Dice, assert_intact, export, fresh, options, passphrase, relaxed, rounds, scratch, seed, text,
 };
@@ -274,4 +276,74 @@ fn actors_that_write_at_once_sign_what_is_theirs() {
         assert_eq!(text(&record), format!("\"{}\"", names[at]));
     }
     assert_intact(&db);
+}
+
+/// A name is of the node that got it first, whoever else asks for it meanwhile.
+#[test]
+fn peers_that_are_added_at_once_share_no_name() {
+    const ADDERS: usize = 4;
+    let scratch = scratch();
+    let db = options().create(scratch.path().join("db"), &passphrase()).unwrap();
+    let make = |n: usize| options().create(scratch.path().join(format!("node-{n}")), &passphrase()).unwrap();
+    let cards: Vec<_> = (0..ADDERS).map(|n| make(n).card().unwrap()).collect();
+    within_two_minutes(|| {
+        for round in 0..10 * rounds(1) {
+            let name = format!("peer-{round}");
+            let won = AtomicU64::new(0);
+            thread::scope(|scope| {
+                for card in &cards {
+                    let (db, name, won) = (&db, &name, &won);
+                    scope.spawn(move || match db.add_peer(name, card) {
+                        Ok(_) => drop(won.fetch_add(1, Ordering::Relaxed)),
+                        Err(refusal) => assert!(refusal.is_invalid_input(), "{refusal}"),
+                    });
+                }
+            });
+            assert_eq!(won.into_inner(), 1);
+            assert_eq!(db.peers().unwrap().len(), 1);
+            db.remove_peer(&name).unwrap();
+        }
+    });
+}
+
+/// What is made for a peer goes with it, also if it is made while the peer is
+/// removed.
+#[test]
+fn nothing_is_left_for_a_peer_that_was_removed_meanwhile() {
+    let scratch = scratch();
+    let db = options().create(scratch.path().join("db"), &passphrase()).unwrap();
+    let peer = options().create(scratch.path().join("peer"), &passphrase()).unwrap().card().unwrap();
+    let address =
+        PeerAddress { url: "https://peer.example:1".to_owned(), token: "secret".to_owned().into(), tls: None };
+    within_two_minutes(|| {
+        for round in 0..20 * rounds(1) {
+            db.add_peer("peer", &peer).unwrap();
+            assert!(db.peer_address("peer").unwrap().is_none(), "the address of the peer that was removed is there");
+            // Both are made over and over, until the peer is gone.
+            let is_making = AtomicBool::new(false);
+            let last = thread::scope(|scope| {
+                let making = scope.spawn(|| {
+                    let mut last = None;
+                    for n in 0.. {
+                        let request = TokenRequest::new(&format!("{round}-{n}")).scope(Scope::Export).peer("peer");
+                        match db.new_token(&request) {
+                            Ok((_, text)) => last = Some(text),
+                            Err(_) => break,
+                        }
+                        is_making.store(true, Ordering::Release);
+                    }
+                    last
+                });
+                let noting = scope.spawn(|| while db.set_peer_address("peer", &address).is_ok() {});
+                while !is_making.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                db.remove_peer("peer").unwrap();
+                noting.join().unwrap();
+                making.join().unwrap()
+            });
+            assert!(db.tokens().is_empty(), "a token of a peer that was removed is there");
+            assert!(db.check_token(last.unwrap().as_str()).is_err(), "it is accepted");
+        }
+    });
 }

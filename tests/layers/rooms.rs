@@ -136,7 +136,8 @@ impl<'a> Code<'a> {
                         module.push(name.to_owned());
                     }
                 }
-                "use" => {
+                // `use<'a>` says what a type captures.
+                "use" if code.peek(0) != Some("<") => {
                     let mut trees = Vec::new();
                     code.tree(&[], &mut trees);
                     found.extend(trees.into_iter().filter_map(|path| absolute(&path, &module, known)));
@@ -259,7 +260,7 @@ mod tests {
         house(&[
             ("lib.rs", "mod a; mod b; pub use b::c::C;"),
             ("a.rs", "use std::fs; use crate::{b::{self, c::C as D}, x::Y}; mod list { use super::super::b; }"),
-            ("b/mod.rs", "mod c; fn f() -> c::C {}"),
+            ("b/mod.rs", "mod c; fn f() -> impl Fn() -> c::C + use<> { let c = c::C; || { c; } }"),
             ("b/c.rs", "pub struct C; #[cfg(test)] mod tests { use crate::a; }"),
         ])
     }

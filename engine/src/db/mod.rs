@@ -17,7 +17,7 @@ mod migrate;
 mod open;
 pub(crate) mod options;
 mod peers;
-pub(crate) mod prove;
+mod prove;
 pub(crate) mod read;
 mod read_only;
 pub(crate) mod salvage;

@@ -240,6 +240,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
         reserve_bytes: options.reserve_bytes,
+        replay_hook: options.rebuilding.clone().map(|report| report.hook()),
         sync_hook: options.fail_sync_at.map(open::failing_sync),
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,

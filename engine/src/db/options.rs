@@ -1,6 +1,7 @@
 //! How a database is made and opened.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use thingdb_format::Suite;
 
@@ -10,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
 use crate::node::Durability;
-use crate::storage::journaled::Keep;
+use crate::progress::Progress;
+use crate::storage::journaled::{Keep, ReplayHook};
 
 /// Options with defaults, for [`Db::create`] and [`Db::open`].
 ///
@@ -42,9 +44,26 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) heal: bool,
     pub(crate) journal: Option<Keep>,
+    pub(crate) rebuilding: Option<Rebuilding>,
     pub(crate) fail_sync_at: Option<u64>,
     pub(crate) in_memory: bool,
     pub(crate) clock: fn() -> u64,
+}
+
+/// Told of a store that is built anew.
+#[derive(Clone)]
+pub(crate) struct Rebuilding(Arc<dyn Fn(Progress) + Send + Sync>);
+
+impl Rebuilding {
+    pub(crate) fn hook(self) -> ReplayHook {
+        Arc::new(move |done, total| (self.0)(Progress { done, total, bytes: 0 }))
+    }
+}
+
+impl std::fmt::Debug for Rebuilding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rebuilding(..)")
+    }
 }
 
 impl Default for Options {
@@ -65,6 +84,7 @@ impl Default for Options {
             read_only: false,
             heal: false,
             journal: None,
+            rebuilding: None,
             fail_sync_at: None,
             in_memory: false,
             clock: system_clock,
@@ -216,6 +236,14 @@ impl Options {
     #[must_use]
     pub const fn journal(mut self, keep: Keep) -> Self {
         self.journal = Some(keep);
+        self
+    }
+
+    /// Told how many commits of the journal the store has, and of how many, while an
+    /// opening builds it anew or brings it up to date and that takes a while.
+    #[must_use]
+    pub fn while_rebuilding(mut self, report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.rebuilding = Some(Rebuilding(Arc::new(report)));
         self
     }
 

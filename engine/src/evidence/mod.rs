@@ -1,3 +1,4 @@
 //! Proofs that anyone checks, without a database.
 
 pub(crate) mod checkpoints;
+pub(crate) mod fork;

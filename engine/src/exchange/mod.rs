@@ -1,4 +1,4 @@
-//! Streams of entries out of and into the database.
+//! Streams of entries out of and into the database, and proofs out of it.
 
 mod check;
 mod cores;
@@ -9,5 +9,6 @@ pub(crate) mod import;
 pub(crate) mod intake;
 mod opening;
 mod own_seal;
+pub(crate) mod prove;
 mod source;
 pub(crate) mod waiting;

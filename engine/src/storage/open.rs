@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep};
+use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep, ReplayHook};
 use super::memory::MemoryStorage;
 use super::sled::SyncHook;
 use super::{Storage, StorageError};
@@ -16,6 +16,8 @@ pub(crate) struct With {
     pub(crate) free_floor_bytes: u64,
     /// The size of the file that is given up when the disk is full.
     pub(crate) reserve_bytes: u64,
+    /// Told how far the store is that is built from the journal.
+    pub(crate) replay_hook: Option<ReplayHook>,
     /// Lets syncs fail, for tests.
     pub(crate) sync_hook: Option<SyncHook>,
     /// Which rows can be made anew from others.
@@ -52,6 +54,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         cache_bytes: with.cache_bytes,
         free_floor_bytes: with.free_floor_bytes,
         reserve_bytes: with.reserve_bytes,
+        replay_hook: with.replay_hook,
         sync_hook: with.sync_hook,
         is_derived: with.is_derived,
         is_permanent: with.is_permanent,

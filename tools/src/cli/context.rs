@@ -253,11 +253,22 @@ impl Context {
         unreachable!("the loop ends at the last attempt")
     }
 
+    /// The options with which an opening shows how far it is that takes long.
+    fn telling(&self, options: &Options) -> Options {
+        let (progress, console) = (self.progress, self.console.clone());
+        let meter = Mutex::new(None);
+        options.clone().while_rebuilding(move |found| {
+            let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+            let meter = meter.get_or_insert_with(|| Meter::new(progress, "rebuilding", &console));
+            meter.update(found.done, found.total, found.bytes);
+        })
+    }
+
     /// Opens the database once nobody else has it.
     fn open_in_turn(&self, dir: &Path, options: &Options, secret: &Secret) -> Outcome<thingdb::Result<Db>> {
         let mut waiting = Waiting::new(dir, self.global.wait, &self.console);
         loop {
-            let options = options.clone().lock_timeout_ms(waiting.try_ms());
+            let options = self.telling(options).lock_timeout_ms(waiting.try_ms());
             let opened = match secret {
                 Secret::Given(passphrase) | Secret::Typed(passphrase) => options.open(dir, passphrase),
                 Secret::RecoveryKey(key) => options.open_with_recovery_key(dir, key),

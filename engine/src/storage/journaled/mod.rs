@@ -68,6 +68,10 @@ const DISK_BYTES_PER_BYTE: u64 = 5;
 /// Commits wait while so many bytes, and what the feeder is at, are not in sled.
 const MOST_FRESH_BYTES: u64 = 4 << 20;
 
+/// Told how many commits of the journal the store was given, of how many, while an
+/// opening gives it more than 8 MiB.
+pub type ReplayHook = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
 /// How often a journal was written anew.
 pub type Generation = u32;
 
@@ -110,6 +114,8 @@ pub struct JournaledOptions {
     /// Makes a storage where there is none, which is the default; otherwise that
     /// is damage.
     pub create: bool,
+    /// Told how far the store is that is built from the journal.
+    pub replay_hook: Option<ReplayHook>,
     /// Lets syncs of the journal fail, for tests.
     pub sync_hook: Option<SyncHook>,
 }
@@ -129,6 +135,7 @@ impl Default for JournaledOptions {
             journal_file_bytes: 64 << 20,
             heal: false,
             create: true,
+            replay_hook: None,
             sync_hook: None,
         }
     }

@@ -361,7 +361,8 @@ impl Opening<'_> {
         if marks.sequence + 1 >= journal.next() {
             return Ok(());
         }
-        for piece in journal::read(&self.journal(), marks.sequence + 1)? {
+        let (from, next) = (marks.sequence + 1, journal.next());
+        for piece in journal::read(&self.journal(), from)? {
             match piece? {
                 Piece::Frame { sequence, changes } => {
                     fresh.put(changes);
@@ -382,6 +383,9 @@ impl Opening<'_> {
             }
             if fresh.bytes >= BUILD_BYTES {
                 self.feed(sled, fresh, marks)?;
+                if let Some(hook) = &self.options.replay_hook {
+                    hook(marks.sequence + 1 - from, next - from);
+                }
             }
         }
         // The last commits may have nothing left.

@@ -15,6 +15,7 @@ use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::proof::{self, Stopped};
 use crate::text::{counted, grouped, printable, shorten};
+use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
 use crate::view::when;
@@ -105,15 +106,6 @@ struct SubjectJson {
     from: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct LedgerJson {
-    origin: String,
-    fingerprint: String,
-    trusted: bool,
-    size: u64,
-    root: String,
 }
 
 #[derive(Serialize)]
@@ -325,14 +317,7 @@ fn json(report: &ProofReport) -> ReportJson {
         first_time: report.times.map(|(first, _)| first.to_string()),
         last_time: report.times.map(|(_, last)| last.to_string()),
         ledger: header.map(|header| {
-            let claimed = header.checkpoint.claimed();
-            LedgerJson {
-                origin: header.card.node_key.origin().to_string(),
-                fingerprint: header.card.node_key.fingerprint().to_string(),
-                trusted: report.anchor == Some(Anchor::Trusted),
-                size: claimed.size,
-                root: claimed.root.to_string(),
-            }
+            LedgerJson::new(&header.card.node_key, &header.checkpoint, report.anchor == Some(Anchor::Trusted))
         }),
         kept: report.kept.map(Standing::as_str),
         problems: report

@@ -14,6 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::input::card;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable};
+use crate::view::ledger::LedgerJson;
 
 /// Problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -43,15 +44,6 @@ struct AuditJson {
     problems: Vec<ProblemJson>,
     problems_total: u64,
     not_told: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct LedgerJson {
-    origin: String,
-    fingerprint: String,
-    trusted: bool,
-    size: u64,
-    root: String,
 }
 
 #[derive(Serialize)]
@@ -219,12 +211,9 @@ fn json(report: &Report, cards: &[Card], starts: &[(String, u64)]) -> AuditJson 
             detail: problem.detail.clone(),
         }
     };
-    let ledger = report.checkpoint.as_ref().map(|(node, note)| LedgerJson {
-        origin: node.origin().to_string(),
-        fingerprint: node.fingerprint().to_string(),
-        trusted: cards.iter().any(|card| card.node_key == *node),
-        size: note.claimed().size,
-        root: note.claimed().root.to_string(),
+    let ledger = report.checkpoint.as_ref().map(|(node, note)| {
+        let is_trusted = cards.iter().any(|card| card.node_key == *node);
+        LedgerJson::new(node, note, is_trusted)
     });
     AuditJson {
         ok: report.is_whole(),

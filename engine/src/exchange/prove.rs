@@ -1,0 +1,283 @@
+//! Proof files: what a stranger needs to believe some entries of a thing.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use thingdb_format::proof::{Earlier, MAX_EARLIER, MAX_ENTRIES, ProofEncoder, ProofHeader, Subject};
+use thingdb_format::{
+    EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
+};
+
+use crate::access::card;
+use crate::error::{Error, Result};
+use crate::node::Node;
+use crate::progress::{self, Progress};
+use crate::store::postings::{self, Posting};
+use crate::store::{Paths, Store};
+
+/// Bytes that are gathered before they are written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Which entries of a thing are proven, and what of them is shown.
+///
+/// ```
+/// use thingdb::ProveOptions;
+/// let options = ProveOptions::new().seqs(3, 9).withhold_seq(5);
+/// # let _ = options;
+/// ```
+#[derive(Default)]
+pub struct ProveOptions<'a> {
+    seqs: Option<(u64, u64)>,
+    ids: HashSet<EntryId>,
+    withheld_seqs: HashSet<u64>,
+    withheld_ids: HashSet<EntryId>,
+    stubs_only: bool,
+    to: Option<EncryptionKey>,
+    kept: Vec<SignedCheckpoint>,
+    progress: progress::Report<'a>,
+    is_wanted: progress::Wanted<'a>,
+}
+
+impl<'a> ProveOptions<'a> {
+    /// The whole history, and all content that this node can open.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only the entries with these seqs, the first and the last among them.
+    #[must_use]
+    pub const fn seqs(mut self, from: u64, to: u64) -> Self {
+        self.seqs = Some((from, to));
+        self
+    }
+
+    /// Only this entry, and others that are named so. That others are missing
+    /// says nothing then.
+    #[must_use]
+    pub fn entry(mut self, id: EntryId) -> Self {
+        self.ids.insert(id);
+        self
+    }
+
+    /// Does not show the content of the entries with this seq.
+    #[must_use]
+    pub fn withhold_seq(mut self, seq: u64) -> Self {
+        self.withheld_seqs.insert(seq);
+        self
+    }
+
+    /// Does not show the content of this entry.
+    #[must_use]
+    pub fn withhold(mut self, id: EntryId) -> Self {
+        self.withheld_ids.insert(id);
+        self
+    }
+
+    /// Shows no content at all.
+    #[must_use]
+    pub const fn stubs_only(mut self, only: bool) -> Self {
+        self.stubs_only = only;
+        self
+    }
+
+    /// Shows content to the owner of this key only. Others see that it is there.
+    #[must_use]
+    pub const fn to(mut self, key: EncryptionKey) -> Self {
+        self.to = Some(key);
+        self
+    }
+
+    /// Shows that the ledger grew out of a checkpoint of this node that somebody
+    /// kept. At most sixteen.
+    #[must_use]
+    pub fn kept(mut self, note: SignedCheckpoint) -> Self {
+        self.kept.push(note);
+        self
+    }
+
+    /// Is told of progress now and then.
+    #[must_use]
+    pub fn progress(mut self, report: &'a mut dyn FnMut(Progress)) -> Self {
+        self.progress = Some(report);
+        self
+    }
+
+    /// Asks now and then whether the file is still wanted; if not, ends with
+    /// [`Error::Cancelled`].
+    #[must_use]
+    pub fn while_wanted(mut self, is_wanted: &'a dyn Fn() -> bool) -> Self {
+        self.is_wanted = Some(is_wanted);
+        self
+    }
+
+    fn subject(&self, thing: ThingId) -> Subject {
+        match (self.ids.is_empty(), self.seqs) {
+            (false, _) => Subject::Entries { thing },
+            (true, Some((from, to))) => Subject::Range { thing, from, to },
+            (true, None) => Subject::History { thing },
+        }
+    }
+}
+
+impl std::fmt::Debug for ProveOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProveOptions").field("seqs", &self.seqs).finish_non_exhaustive()
+    }
+}
+
+/// What a proof file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProveSummary {
+    /// Entries.
+    pub entries: u64,
+    /// Entries whose content is shown, or sealed to the reader.
+    pub shown: u64,
+    /// Entries of which only the header is given.
+    pub withheld: u64,
+    /// Entries whose content this node cannot open itself: their payload goes
+    /// along as it is.
+    pub undecryptable: u64,
+    /// The state of the ledger.
+    pub checkpoint: SignedCheckpoint,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Writes a proof file: entries of a thing with their places in this node's ledger.
+pub(crate) fn prove(
+    node: &Node,
+    thing: &str,
+    mut options: ProveOptions<'_>,
+    mut out: impl Write,
+) -> Result<ProveSummary> {
+    let thing = ThingId::new(thing)?;
+    let checkpoint = node.checkpoint()?;
+    let size = checkpoint.claimed().size;
+    let postings = to_prove(&node.store, &thing, &options, size)?;
+    let count = postings.len() as u64;
+    let tree = node.store.tree();
+    let view = tree.view(&*node.store.storage, &node.store.rows);
+    let mut earlier = Vec::new();
+    for note in std::mem::take(&mut options.kept).into_iter().take(MAX_EARLIER) {
+        note.verify(&node.node_key())?;
+        let claimed = note.claimed();
+        if claimed.size > size || view.root_at(claimed.size)? != claimed.root {
+            let detail =
+                format!("the ledger of {size} entries did not grow out of the kept checkpoint of {}", claimed.size);
+            return Err(Error::RolledBack { detail });
+        }
+        let proof = merkle::consistency_proof(&view, claimed.size, size)?;
+        earlier.push(Earlier { checkpoint: note, proof });
+    }
+    let header = ProofHeader {
+        subject: options.subject(thing),
+        card: card::card(&node.store.keyring())?,
+        checkpoint: checkpoint.clone(),
+        earlier,
+    };
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
+    let mut encoder = ProofEncoder::new(&header, &mut buffer);
+    let sealer = options.to.as_ref().map(|key| Sealer::new(node, key)).transpose()?;
+    let mut summary = ProveSummary { entries: count, shown: 0, withheld: 0, undecryptable: 0, checkpoint, bytes: 0 };
+    let mut paths = Paths::default();
+    for (posting, done) in postings.iter().zip(1..) {
+        progress::go_on(options.is_wanted)?;
+        let located = node.store.located(posting)?;
+        let (place, id) = (located.position, located.id);
+        let signature = node.store.signature(&located, &mut paths)?;
+        let is_withheld = options.stubs_only
+            || options.withheld_seqs.contains(&located.header.seq)
+            || options.withheld_ids.contains(&id);
+        let payload = if is_withheld { None } else { node.store.payload(&located)? };
+        let (mut shown, mut envelopes) = (None, Vec::new());
+        match (&payload, node.store.cek(&located)) {
+            (None, _) => summary.withheld += 1,
+            (Some(_), None) => summary.undecryptable += 1,
+            (Some(_), Some(cek)) => {
+                summary.shown += 1;
+                match &sealer {
+                    Some(sealer) => envelopes.push(sealer.envelope(&id, &cek)?),
+                    None => shown = Some(cek),
+                }
+            }
+        }
+        let entry = Entry { header: located.header, signature, payload, envelopes };
+        encoder.entry(&view, place, shown, entry, &mut buffer)?;
+        if buffer.len() >= BUFFER_BYTES {
+            write(&mut out, &mut buffer, &mut summary.bytes)?;
+            progress::tell(&mut options.progress, done, count, summary.bytes);
+        }
+    }
+    encoder.end(&view, &mut buffer)?;
+    write(&mut out, &mut buffer, &mut summary.bytes)?;
+    out.flush().map_err(Error::written)?;
+    progress::tell(&mut options.progress, count, count, summary.bytes);
+    Ok(summary)
+}
+
+/// The entries that are wanted, in ledger order.
+fn to_prove(store: &Store, thing: &ThingId, options: &ProveOptions<'_>, size: u64) -> Result<Vec<Posting>> {
+    let tag = store.tag(thing);
+    let no_thing = || Error::NothingToProve { thing: thing.clone() };
+    let state = store.state(&tag)?.ok_or_else(no_thing)?;
+    let mut found = Vec::new();
+    if options.ids.is_empty() {
+        let (from, to) = options.seqs.unwrap_or((1, u64::MAX));
+        let to = to.min(state.last_seq());
+        for chunk in postings::chunks(from.min(to), to) {
+            let postings = store.chunk(&tag, &state, chunk)?;
+            let wanted = |posting: &&Posting| posting.seq >= from && posting.seq <= to && posting.position < size;
+            found.extend(postings.iter().filter(wanted).copied());
+            if found.len() as u64 > MAX_ENTRIES {
+                return Err(Error::TooManyToProve { most: MAX_ENTRIES });
+            }
+        }
+    } else {
+        for id in &options.ids {
+            let located = store.find(&tag, &state, id, None)?.filter(|located| located.position < size);
+            let located = located.ok_or_else(no_thing)?;
+            found.push(Posting {
+                seq: located.header.seq,
+                position: located.position,
+                slot: located.slot,
+                id8: postings::id8(&located.id),
+            });
+        }
+    }
+    if found.is_empty() {
+        return Err(no_thing());
+    }
+    found.sort_unstable_by_key(|posting| posting.position);
+    Ok(found)
+}
+
+fn write(out: &mut impl Write, buffer: &mut Vec<u8>, bytes: &mut u64) -> Result<()> {
+    out.write_all(buffer).map_err(Error::written)?;
+    *bytes += buffer.len() as u64;
+    buffer.clear();
+    Ok(())
+}
+
+/// Seals what is shown to one reader, under a key that nothing else is sealed
+/// under: whoever shows it on shows this file and no more.
+struct Sealer {
+    from: thingdb_format::Origin,
+    kek: Kek,
+    packet: KekPacket,
+}
+
+impl Sealer {
+    fn new(node: &Node, to: &EncryptionKey) -> Result<Self> {
+        let mut rng = rand::rng();
+        let (from, kek) = (node.origin(), Kek::generate(&mut rng));
+        let packet = KekPacket::seal_x25519(&kek, from, to, &mut rng)?;
+        Ok(Self { from, kek, packet })
+    }
+
+    fn envelope(&self, id: &EntryId, cek: &thingdb_format::Cek) -> Result<Envelope> {
+        let cek = envelope::seal_cek(&self.kek, id, cek);
+        Ok(Envelope::new(self.from, cek, vec![self.packet.clone()])?)
+    }
+}
