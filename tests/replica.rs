@@ -202,7 +202,7 @@ fn a_ledger_that_grows_is_followed() {
     // It survives a kill.
     copy_directory(db.dir(), &tmp.path().join("copy"));
     let copy = options().open(tmp.path().join("copy"), &passphrase()).unwrap();
-    assert_eq!(copy.remembered(&origin).unwrap().checkpoint, Some(peer.note(77)));
+    assert_eq!(copy.remembered(&origin).unwrap().checkpoint.unwrap().bare().unwrap(), peer.note(77));
     assert!(!db.dir().join("evidence").exists());
 }
 
@@ -228,7 +228,8 @@ fn a_ledger_that_shrinks_or_differs_leaves_evidence() {
             panic!("{found} was not noticed");
         };
         assert_eq!(conflict.evidence.found, found);
-        assert_eq!((&conflict.evidence.remembered, &conflict.evidence.shown), (&peer.note(50), &shown));
+        let remembered = conflict.evidence.remembered.bare().unwrap();
+        assert_eq!((&remembered, &conflict.evidence.shown), (&peer.note(50), &shown));
         // Anyone can check the file.
         let evidence: Evidence = std::fs::read_to_string(&conflict.file).unwrap().parse().unwrap();
         assert_eq!(evidence, conflict.evidence);
@@ -371,7 +372,7 @@ fn what_was_testimony_becomes_a_proof() {
     for note in [&old, &new] {
         assert_eq!(found(note), (Contradiction::SplitView, Weight::Proof, second.clone()));
     }
-    assert_eq!(a.remembered(&bob).unwrap().checkpoint, Some(new.clone()));
+    assert_eq!(a.remembered(&bob).unwrap().checkpoint.unwrap().bare().unwrap(), new);
     assert!(first != second && first.exists() && second.exists());
 
     // The twin is shown what became of the ledger, and writes nothing more.

@@ -51,5 +51,7 @@ mod proof;
 mod routes;
 #[path = "server/secrecy.rs"]
 mod secrecy;
+#[path = "server/witness.rs"]
+mod witness;
 #[path = "server/worst.rs"]
 mod worst;

@@ -46,5 +46,7 @@ mod sums;
 mod waiting;
 #[path = "sync/watch.rs"]
 mod watch;
+#[path = "sync/witness.rs"]
+mod witness;
 #[path = "sync/worst.rs"]
 mod worst;

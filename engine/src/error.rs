@@ -153,6 +153,26 @@ pub enum Error {
         /// What is wrong there.
         problem: String,
     },
+    /// A witness of this name or with this key is asked already.
+    #[error("the witness {name} is known already, with the key {vkey}")]
+    WitnessKnown {
+        /// Its name.
+        name: String,
+        /// Its key.
+        vkey: thingdb_format::VerifierKey,
+    },
+    /// No more witnesses are asked.
+    #[error("there are {most} witnesses already, which is the most")]
+    TooManyWitnesses {
+        /// How many can be asked.
+        most: usize,
+    },
+    /// No witness has this name.
+    #[error("no witness named {name} is asked")]
+    NoSuchWitness {
+        /// The name.
+        name: String,
+    },
     /// No actor of this name has a key here.
     #[error("no actor named {name} has a key in this database")]
     NoSuchActor {
@@ -509,6 +529,8 @@ impl Error {
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
+            | Self::WitnessKnown { .. }
+            | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }
             | Self::TooManyTokens
             | Self::NoSuchScope { .. }
@@ -538,6 +560,7 @@ impl Error {
                 | Self::NotAHead { .. }
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
+                | Self::NoSuchWitness { .. }
         )
     }
 

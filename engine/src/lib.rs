@@ -126,6 +126,8 @@ pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use replica::witness::Cosigning;
+pub use replica::witnesses::{Cosigned, MAX_WITNESSES, Witness};
 pub use storage::journaled::Keep;
 #[doc(hidden)]
 pub use store::block::fuzz_stored;

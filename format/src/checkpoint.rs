@@ -10,9 +10,10 @@ use std::fmt;
 
 use data_encoding::BASE64;
 
-use crate::codec::{plain_text, within};
+use crate::codec::{decimal, plain_text, within};
 use crate::header::MAX_SEQ;
 use crate::json::base64;
+use crate::note::{self, ED25519};
 use crate::{Error, Hash, NodeKey, Origin, SigningKey, Verifier};
 
 /// Largest note, in bytes.
@@ -25,12 +26,6 @@ pub const MAX_SIGNATURES: usize = 64;
 pub const MAX_SIZE: u64 = MAX_SEQ;
 
 const NAME_PREFIX: &str = "thingdb.node/";
-
-/// What a signature line starts with: an em dash and a space.
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
-
-/// The number of Ed25519 in C2SP signed notes.
-const ED25519: u8 = 1;
 
 const fn malformed(problem: &'static str) -> Error {
     Error::Malformed { what: "checkpoint", problem }
@@ -82,8 +77,8 @@ impl Checkpoint {
         }
         let name = name(self.origin);
         let text = format!("{name}\n{}\n{}\n", self.size, BASE64.encode(&self.root.0));
-        let blob = [&key_id(&name, &node_key)[..], &key.sign(text.as_bytes())].concat();
-        let note = format!("{text}\n{SIGNATURE_PREFIX}{name} {}\n", BASE64.encode(&blob));
+        let line = note::signature_line(&name, note::key_id(&name, ED25519, &node_key.0), &key.sign(text.as_bytes()));
+        let note = format!("{text}\n{line}");
         Ok(SignedCheckpoint { checkpoint: self.clone(), text_bytes: text.len(), note })
     }
 }
@@ -111,7 +106,7 @@ impl SignedCheckpoint {
             signatures.strip_suffix('\n').ok_or_else(|| malformed("does not end in a line feed"))?.split('\n');
         let mut count = 0_u64;
         for line in signatures {
-            signature(line)?;
+            note::signature(line)?;
             count = count.saturating_add(1);
         }
         within("signature lines", count, 1, MAX_SIGNATURES as u64)?;
@@ -130,16 +125,38 @@ impl SignedCheckpoint {
         }
         let verifier = Verifier::new(&key.0)?;
         let name = name(self.checkpoint.origin);
-        let id = key_id(&name, key);
-        let (text, signatures) = self.note.split_at_checked(self.text_bytes).ok_or(BAD)?;
-        let own = signatures.trim_matches('\n').split('\n').filter_map(|line| {
-            let (by, blob) = signature(line).ok()?;
-            if by == name { blob.strip_prefix(&id).map(<[u8]>::to_vec) } else { None }
-        });
-        let [one] = own.collect::<Vec<_>>().try_into().map_err(|_| BAD)?;
+        let own = self.signatures_of(&name, note::key_id(&name, ED25519, &key.0));
+        let [one] = own.try_into().map_err(|_| BAD)?;
         let value: [u8; 64] = one.try_into().map_err(|_| BAD)?;
-        verifier.verify(text.as_bytes(), &value, "the checkpoint")?;
+        verifier.verify(self.text().as_bytes(), &value, "the checkpoint")?;
         Ok(&self.checkpoint)
+    }
+
+    /// The name of the ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name(self.checkpoint.origin)
+    }
+
+    /// The text that is signed, up to and including its last line feed.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.note.split_at_checked(self.text_bytes).unwrap_or_default().0
+    }
+
+    /// The lines after the empty one, without their line feeds.
+    pub(crate) fn signature_lines(&self) -> impl Iterator<Item = &str> {
+        let (_, lines) = self.note.split_at_checked(self.text_bytes).unwrap_or_default();
+        lines.trim_matches('\n').split('\n')
+    }
+
+    /// The signatures under a name and a key id, without the id.
+    pub(crate) fn signatures_of(&self, name: &str, id: [u8; 4]) -> Vec<Vec<u8>> {
+        let of = |line| {
+            let (by, blob) = note::signature(line).ok()?;
+            if by == name { blob.strip_prefix(&id).map(<[u8]>::to_vec) } else { None }
+        };
+        self.signature_lines().filter_map(of).collect()
     }
 
     /// What the note says, whoever signed it.
@@ -167,7 +184,7 @@ fn parse_text(text: &str) -> Result<Checkpoint, Error> {
     let mut line = |problem| lines.next().ok_or_else(|| malformed(problem));
     let name = line("has no name line")?;
     let origin = name.strip_prefix(NAME_PREFIX).ok_or_else(|| malformed("is not named `thingdb.node/…`"))?.parse()?;
-    let size = decimal(line("has no size line")?)?;
+    let size = decimal("size", line("has no size line")?, MAX_SIZE)?;
     let root = base64("root", line("has no root line")?, Hash::LEN)?;
     let root = Hash(root.try_into().map_err(|_| malformed("has a root that is not 32 bytes"))?);
     let extensions = lines
@@ -191,45 +208,10 @@ fn check(checkpoint: &Checkpoint) -> Result<(), Error> {
     Ok(())
 }
 
-/// A decimal number in its one spelling.
-fn decimal(text: &str) -> Result<u64, Error> {
-    let number = || malformed("has a size that is not a decimal number");
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(number());
-    }
-    if text.len() > 1 && text.starts_with('0') {
-        return Err(malformed("has a size with a leading zero"));
-    }
-    // More digits than a u64 has are more than the limit.
-    let size = text.parse().unwrap_or(u64::MAX);
-    within("size", size, 0, MAX_SIZE)?;
-    Ok(size)
-}
-
-/// The name and the bytes of a signature line: a key id and a signature, of
-/// whatever kind.
-fn signature(line: &str) -> Result<(&str, Vec<u8>), Error> {
-    let line = line.strip_prefix(SIGNATURE_PREFIX).ok_or_else(|| malformed("has a line that is no signature"))?;
-    let (name, blob) = line.split_once(' ').ok_or_else(|| malformed("has a signature without a name"))?;
-    plain_text("signature name", name, 1, MAX_NOTE_BYTES as u64)?;
-    if name.chars().any(|c| c.is_whitespace() || c == '+') {
-        return Err(malformed("has a signature name with a space or a plus"));
-    }
-    let blob = base64("signature line", blob, MAX_NOTE_BYTES)?;
-    if blob.len() < 5 {
-        return Err(malformed("has a signature of less than 5 bytes"));
-    }
-    Ok((name, blob))
-}
-
-fn name(origin: Origin) -> String {
+/// The name of the ledger of a node in notes: its origin line.
+#[must_use]
+pub fn name(origin: Origin) -> String {
     format!("{NAME_PREFIX}{origin}")
-}
-
-/// `H(name ‖ 0x0A ‖ 0x01 ‖ key)`, its first 4 bytes.
-fn key_id(name: &str, key: &NodeKey) -> [u8; 4] {
-    let hash = Hash::of(&[name.as_bytes(), &[b'\n', ED25519], &key.0].concat());
-    *hash.0.first_chunk().expect("4 is at most 32")
 }
 
 #[cfg(test)]
@@ -287,8 +269,8 @@ mod tests {
         let name = name(node().node_key().origin());
         let root = BASE64.encode(&[7; 32]);
         let text = format!("{name}\n7\n{root}\nnote to self\n");
-        let blob = [&key_id(&name, &node().node_key())[..], &node().sign(text.as_bytes())].concat();
-        let note = format!("{text}\n\u{2014} {name} {}\n", BASE64.encode(&blob));
+        let id = note::key_id(&name, ED25519, &node().node_key().0);
+        let note = format!("{text}\n{}", note::signature_line(&name, id, &node().sign(text.as_bytes())));
         let read = SignedCheckpoint::parse(&note).unwrap();
         assert_eq!(read.verify(&node().node_key()).unwrap().extensions, ["note to self"]);
         let without = SignedCheckpoint::parse(&note.replace("note to self\n", "")).unwrap();

@@ -137,6 +137,20 @@ pub(crate) fn plain_text(field: &'static str, text: &str, least: u64, most: u64)
     Ok(())
 }
 
+/// A decimal number in its one spelling, of at most `most`.
+pub(crate) fn decimal(field: &'static str, text: &str, most: u64) -> Result<u64, Error> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Error::Malformed { what: field, problem: "is not a decimal number" });
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        return Err(Error::Malformed { what: field, problem: "has a leading zero" });
+    }
+    // More digits than a u64 has are more than the limit.
+    let number = text.parse().unwrap_or(u64::MAX);
+    within(field, number, 0, most)?;
+    Ok(number)
+}
+
 /// Appends text after its `u8` length, which the caller has bounded.
 pub(crate) fn push_short_text(out: &mut Vec<u8>, text: &str) {
     let len = u8::try_from(text.len()).expect("short texts are bounded to 255 bytes when made");

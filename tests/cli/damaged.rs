@@ -124,3 +124,53 @@ fn a_journal_that_is_lost_after_a_kill_ends_writing_under_the_node_key() {
     world.run(&["put", "lamp", "9"]).ok();
     world.run(&["verify"]).ok();
 }
+
+/// A copy of a database that was in use, with a hole in its journal: the store of the
+/// copy does not count, and still has what the journal has lost.
+#[test]
+fn what_only_the_store_of_a_copy_has_is_taken_from_it() {
+    let world = World::new();
+    for n in 0..40 {
+        world.run(&["put", "lamp", &format!("[{n},\"{}\"]", "x".repeat(900))]).ok();
+    }
+    // The store has all of it, and is open.
+    let mut server = world.thingdb(&["serve"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stderr.as_mut().unwrap()), &mut said).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    for (name, keeps_store) in [("with", true), ("without", false)] {
+        let copied = std::process::Command::new("cp").args(["-a", "db", name]).current_dir(world.path("")).status();
+        assert!(copied.unwrap().success());
+        let journal = fs::read_dir(world.path(&format!("{name}/journal"))).unwrap().map(|file| file.unwrap().path());
+        let file = journal.filter(|path| path.file_name().is_some_and(|name| name.len() == 20)).min().unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[20_000] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        if !keeps_store {
+            fs::remove_dir_all(world.path(&format!("{name}/store"))).unwrap();
+        }
+        let told = world.run(&["-d", name, "get", "lamp", "--seq", "40"]).ok();
+        assert!(told.stderr.contains("the journal lost the commits"), "{told:?}");
+        if keeps_store {
+            assert!(told.stderr.contains("only the store had are taken from"), "{told:?}");
+            world.run(&["-d", name, "doctor", "--fix"]).ok();
+            world.run(&["-d", name, "verify"]).ok();
+            assert_eq!(world.run(&["-d", name, "stats", "--json"]).ok().json()["entries"], 40);
+            continue;
+        }
+        // What is nowhere is named, and what to do.
+        let told = world.run(&["-d", name, "doctor", "--fix", "--format", "table"]).exit(1).stdout;
+        assert!(told.contains("FAIL  ledger: 1 entry is lost: position "), "{told}");
+        assert!(told.contains("hint: thingdb salvage without --out NEW --from BACKUP|EXPORT"), "{told}");
+        world.run(&["-d", name, "verify"]).exit(4);
+        let made = world.run(&["salvage", name, "--out", "new", "--from", "with", "--json"]).ok().json();
+        assert_eq!((&made["entries"], &made["missing"]), (&40.into(), &0.into()), "{made}");
+        world.run(&["-d", "new", "verify"]).ok();
+        // Or it goes on without it.
+        world.run(&["salvage", name, "--out", "short"]).exit(6).says("1 entry is missing");
+        world.run(&["-d", "short", "put", "lamp", "41"]).ok();
+        let told = world.run(&["-d", "short", "doctor", "--format", "table"]).ok().stdout;
+        assert!(told.contains("warn  ledger: 1 entry is lost"), "{told}");
+    }
+}

@@ -29,6 +29,7 @@ mod tokens;
 mod verify;
 mod waiting;
 pub(crate) mod warning;
+mod witness;
 mod write;
 
 use std::path::Path;

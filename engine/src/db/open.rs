@@ -244,6 +244,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         sync_hook: options.fail_sync_at.map(open::failing_sync),
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,
+        is_of_entries: schema::is_of_entries,
         keep: options.journal,
         fetched: crate::backup::fetched,
         heal: options.heal,

@@ -1,6 +1,6 @@
 //! Reading: the latest, one entry, a history, the things, counts.
 
-use std::ops::RangeBounds;
+use std::ops::{Range, RangeBounds};
 
 use thingdb_format::{EntryId, ThingId, Time};
 
@@ -14,8 +14,10 @@ use crate::storage::journaled::Keep;
 use crate::store::Located;
 use crate::store::as_of::as_of;
 use crate::store::history::History;
+use crate::store::holes;
 use crate::store::index::HeadPosting;
 use crate::store::originals;
+use crate::store::recover::accepted_until;
 use crate::store::things::{ThingQuery, Things};
 
 /// Reading.
@@ -230,6 +232,17 @@ impl Db {
     /// [`Error::is_damaged`].
     pub fn things_from(&self, query: &ThingQuery) -> Result<Things<'_>> {
         self.node.store.catalogue.list(&self.node.store, query)
+    }
+
+    /// Positions of the ledger of which nothing is stored, ascending; the first
+    /// thousand ranges. Nothing is opened: what is there and does not open
+    /// [`Db::verify`] tells. The second is the position up to which that is known and
+    /// accepted: the node got a [new key](Db::new_node_key) then.
+    ///
+    /// # Errors
+    /// If rows cannot be read at all.
+    pub fn missing_positions(&self) -> Result<(Vec<Range<u64>>, u64)> {
+        Ok((holes::gaps(&self.node.store)?, accepted_until(&self.node.store)?))
     }
 
     /// Counts and sizes.

@@ -12,6 +12,7 @@ use crate::access::card;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::progress::{self, Progress};
+use crate::replica::witnesses::Witnesses;
 use crate::store::postings::{self, Posting};
 use crate::store::{Paths, Store};
 
@@ -153,15 +154,14 @@ pub(crate) fn prove(
     mut out: impl Write,
 ) -> Result<ProveSummary> {
     let thing = ThingId::new(thing)?;
-    let checkpoint = node.checkpoint()?;
+    let mut checkpoint = node.checkpoint()?;
     let size = checkpoint.claimed().size;
     let postings = to_prove(&node.store, &thing, &options, size)?;
     let count = postings.len() as u64;
     let tree = node.store.tree();
     let view = tree.view(&*node.store.storage, &node.store.rows);
     let mut earlier = Vec::new();
-    for note in std::mem::take(&mut options.kept).into_iter().take(MAX_EARLIER) {
-        note.verify(&node.node_key())?;
+    for note in earlier_of(node, std::mem::take(&mut options.kept), &mut checkpoint)? {
         let claimed = note.claimed();
         if claimed.size > size || view.root_at(claimed.size)? != claimed.root {
             let detail =
@@ -215,6 +215,32 @@ pub(crate) fn prove(
     out.flush().map_err(Error::written)?;
     progress::tell(&mut options.progress, count, count, summary.bytes);
     Ok(summary)
+}
+
+/// The earlier checkpoints that a file shows: those that somebody kept, then those
+/// that others have cosigned, the newest first. The newest state of the ledger takes
+/// its cosignatures with it.
+fn earlier_of(
+    node: &Node,
+    kept: Vec<SignedCheckpoint>,
+    newest: &mut SignedCheckpoint,
+) -> Result<Vec<SignedCheckpoint>> {
+    let mut notes = kept;
+    for note in &notes {
+        note.verify(&node.node_key())?;
+    }
+    for cosigned in Witnesses(node).cosigned()?.into_iter().rev() {
+        let note = cosigned.checkpoint;
+        if note.text() == newest.text() {
+            *newest = note;
+        } else if let Some(known) = notes.iter_mut().find(|known| known.text() == note.text()) {
+            *known = note;
+        } else {
+            notes.push(note);
+        }
+    }
+    notes.truncate(MAX_EARLIER);
+    Ok(notes)
 }
 
 /// The entries that are wanted, in ledger order.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use bincode::{Decode, Encode};
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
+use super::witness::cosigned_here;
 use crate::clock::unix_now;
 use crate::directory::EVIDENCE;
 use crate::disk;
@@ -159,12 +160,7 @@ impl Memory<'_> {
         let known = before.claimed();
         let root = if shown.size == known.size { Some(shown.root) } else { root_at(known.size) };
         match root {
-            Some(root) if root != known.root => {
-                let (found, seen) = (Contradiction::SplitView, unix_now());
-                let (shown, proof) = (note.clone(), Vec::new());
-                let evidence = Evidence { node: *node, found, seen, remembered: before, shown, proof };
-                Ok(Some(self.keep_conflict(evidence)?))
-            }
+            Some(root) if root != known.root => Ok(Some(self.keep_split_view(node, &before, note)?)),
             Some(_) if shown.size > known.size => {
                 self.remember(&node.origin(), note, None)?;
                 Ok(None)
@@ -188,8 +184,18 @@ impl Memory<'_> {
         if let Some(conflict) = self.remembered(&node.origin())?.conflict {
             return self.strengthened(conflict, note);
         }
+        self.keep_split_view(node, earlier, note)
+    }
+
+    /// Keeps two checkpoints of one size, which the node has both signed.
+    pub(super) fn keep_split_view(
+        &self,
+        node: &NodeKey,
+        before: &SignedCheckpoint,
+        note: &SignedCheckpoint,
+    ) -> Result<Conflict> {
         let (found, seen) = (Contradiction::SplitView, unix_now());
-        let (remembered, shown, proof) = (earlier.clone(), note.clone(), Vec::new());
+        let (remembered, shown, proof) = (before.clone(), note.clone(), Vec::new());
         self.keep_conflict(Evidence { node: *node, found, seen, remembered, shown, proof })
     }
 
@@ -247,7 +253,22 @@ impl Memory<'_> {
         sealed.map_or_else(|| Ok(RememberedRow::default()), |sealed| self.0.store.rows.open_value(&row, &sealed))
     }
 
+    /// Remembers a checkpoint of another node: cosigned, if nothing speaks against it.
     fn remember(&self, node: &Origin, note: &SignedCheckpoint, conflict: Option<(String, String)>) -> Result<()> {
+        if conflict.is_some() {
+            return self.keep(node, note, conflict);
+        }
+        let cosigned = cosigned_here(note, self.0.store.keyring().node_key());
+        self.keep(node, &cosigned, None)
+    }
+
+    /// Replaces what is remembered of another node. It is durable on return.
+    pub(super) fn keep(
+        &self,
+        node: &Origin,
+        note: &SignedCheckpoint,
+        conflict: Option<(String, String)>,
+    ) -> Result<()> {
         let row = schema::remembered(&self.0.store.tag_of(&node.0));
         let value = RememberedRow { checkpoint: Some(note.to_string()), conflict };
         let sealed = self.0.store.rows.seal(&row, &encoding::encode(&value));

@@ -5,3 +5,5 @@ pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod memory;
 pub(crate) mod refused;
+pub(crate) mod witness;
+pub(crate) mod witnesses;

@@ -24,6 +24,8 @@ pub(crate) struct With {
     pub(crate) is_derived: fn(&[u8]) -> bool,
     /// Which rows are never deleted.
     pub(crate) is_permanent: fn(&[u8]) -> bool,
+    /// Which rows entries are made of.
+    pub(crate) is_of_entries: fn(&[u8]) -> bool,
     /// How much of the journal is kept from now on; nothing for what was chosen before.
     pub(crate) keep: Option<Keep>,
     /// Up to which commit backups have the journal.
@@ -58,6 +60,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         sync_hook: with.sync_hook,
         is_derived: with.is_derived,
         is_permanent: with.is_permanent,
+        is_of_entries: with.is_of_entries,
         keep: with.keep,
         fetched: with.fetched,
         heal: with.heal,

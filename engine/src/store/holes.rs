@@ -11,6 +11,7 @@ use std::ops::{ControlFlow, Range};
 
 use thingdb_format::ThingId;
 
+use super::block::Block;
 use super::postings;
 use super::schema;
 use super::states;
@@ -261,6 +262,25 @@ pub(crate) fn each_readable(
     mut act: impl FnMut(Located) -> Result<ControlFlow<()>>,
 ) -> Result<ControlFlow<()>> {
     each_record(store, since, size, |found| act(found.map_err(Hole::into_error)?))
+}
+
+/// Positions that no block has, as the layout of the blocks tells: nothing is opened.
+pub(crate) fn gaps(store: &Store) -> Result<Vec<Range<u64>>> {
+    let (mut gaps, mut expected) = (Vec::new(), 0);
+    each_row(&*store.storage, &schema::blocks(), |row| {
+        let Ok((key, bytes)) = row else { return Ok(ControlFlow::Continue(())) };
+        let Some(first) = schema::first_of_block(&key) else { return Ok(ControlFlow::Continue(())) };
+        let Ok(block) = Block::from_bytes(first, &bytes) else { return Ok(ControlFlow::Continue(())) };
+        if first > expected && gaps.len() < MAX_HOLES {
+            gaps.push(expected..first);
+        }
+        expected = expected.max(first.saturating_add(block.len() as u64));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if expected < store.size() {
+        gaps.push(expected..store.size());
+    }
+    Ok(gaps)
 }
 
 /// What is said of rows that the storage does not read.

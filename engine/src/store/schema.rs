@@ -239,9 +239,19 @@ pub(crate) const WAITING: &[u8] = b"Swaiting";
 /// When each token was used last.
 pub(crate) const TOKENS_USED: &[u8] = b"Stokens-used";
 
+/// The witnesses whom this node asks.
+pub(crate) const WITNESSES: &[u8] = b"Switnesses";
+
+/// The own checkpoints that others have cosigned.
+pub(crate) const COSIGNED: &[u8] = b"Scosigned";
+
 /// There if ids of the ledger are lost for good: the tree's rows stand for them
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
+
+/// Up to which position it was accepted that ids are lost: the node got a key then that
+/// has signed for the ledger as it is.
+pub(crate) const IDS_ACCEPTED: &[u8] = b"Sids-accepted";
 
 /// There if the journal was lost while the store may have lacked its end: what was
 /// acknowledged last may be gone, and the node must not sign what contradicts it.
@@ -263,6 +273,12 @@ pub(crate) fn is_permanent(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
 }
 
+/// Whether entries are made of rows of this key, which do no harm if nothing needs
+/// them: those that are permanent, and KEK packets.
+pub(crate) fn is_of_entries(key: &[u8]) -> bool {
+    is_permanent(key) || (key.first() == Some(&b'K') && key.len() == 17)
+}
+
 /// Whether a salvage keeps a row of this key: not what follows from the ledger,
 /// nor what was under way with other nodes.
 pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
@@ -271,7 +287,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R') => key.len() == 17,
-        Some(b'S') => key == ORIGINALS || key == IDS_LOST || key == COMMITS_LOST,
+        Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED].contains(&key),
         _ => false,
     }
 }

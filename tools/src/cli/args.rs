@@ -9,7 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::command::{
     actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
     help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key,
-    salvage, serve, share, show, stats, sync, token, verify, verify_proof,
+    salvage, serve, share, show, stats, sync, token, verify, verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -227,6 +227,9 @@ pub(crate) enum Command {
     /// What clients show to the server: make, list, remove
     #[command(subcommand)]
     Token(token::Command),
+    /// Who is asked to cosign the checkpoints of this ledger: add, list, remove
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Copy what is new to a backup, from which the database can be restored
     Backup(backup::Args),
     /// Make a database from a backup, as it was last or before
@@ -299,6 +302,7 @@ impl Command {
             Self::VerifyFork(args) => forks::verify(context, &args),
             Self::Serve(args) => serve::run(context, &args, run_in_server),
             Self::Token(command) => token::run(context, &command),
+            Self::Witness(command) => witness::run(context, &command),
             Self::Journal { command } => journal::run(context, command),
             Self::Passwd(args) => passwd::run(context, args),
             Self::RecoveryKey(args) => recovery_key::run(context, &args),
@@ -388,6 +392,7 @@ impl Command {
             Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),
             Self::Peer(command) => matches!(command, peer::Command::Ls),
             Self::Token(command) => matches!(command, token::Command::Ls),
+            Self::Witness(command) => matches!(command, witness::Command::Ls),
             _ => !self.opens_database() && !matches!(self, Self::Init(_) | Self::Serve(_) | Self::Restore(_)),
         }
     }

@@ -20,6 +20,7 @@ mod pin;
 mod pipe;
 pub(crate) mod question;
 pub(crate) mod refusal;
+mod roots;
 mod transport;
 
 use std::fmt;
@@ -82,23 +83,34 @@ impl Client {
     /// The server at an address, which shows the certificate with this hash.
     pub(crate) fn new(address: Address, token: &str, pin: Hash, pace: Pace, max_tries: u32) -> Outcome<Self> {
         let tls = pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?;
-        Self::with(address, token, Some(tls), pace, max_tries)
+        Self::with(address, Some(token), Some(tls), pace, max_tries)
     }
 
     /// The server at an address of this machine, without TLS.
     pub(crate) fn on_loopback(address: Address, token: &str, pace: Pace, max_tries: u32) -> Outcome<Self> {
-        Self::with(address, token, None, pace, max_tries)
+        Self::with(address, Some(token), None, pace, max_tries)
+    }
+
+    /// A server that asks for no token: it shows the certificate with this hash, or
+    /// one that the system trusts; or is on this machine, without TLS.
+    pub(crate) fn without_token(address: Address, pin: Option<Hash>, pace: Pace, max_tries: u32) -> Outcome<Self> {
+        let tls = match pin {
+            _ if address.is_plain() => None,
+            Some(pin) => Some(pin::config(pin).map_err(|problem| Fault::Line(problem.to_string()))?),
+            None => Some(roots::config().map_err(Fault::Line)?),
+        };
+        Self::with(address, None, tls, pace, max_tries)
     }
 
     fn with(
         address: Address,
-        token: &str,
+        token: Option<&str>,
         tls: Option<Arc<ClientConfig>>,
         pace: Pace,
         max_tries: u32,
     ) -> Outcome<Self> {
         let bad_token = || Fault::Token("the token has characters that no token has".to_owned());
-        if !can_be_token(token) {
+        if !token.is_none_or(can_be_token) {
             return Err(bad_token());
         }
         let traffic = Traffic::default();

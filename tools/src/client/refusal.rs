@@ -28,6 +28,8 @@ pub(crate) struct Refusal {
     pub(crate) hint: Option<String>,
     /// The entries that an abbreviated id may mean, as they are told.
     pub(crate) candidates: Vec<String>,
+    /// The answer of a witness that knows another size of a ledger.
+    pub(crate) log_size: Option<u64>,
     /// When to ask again.
     pub(crate) after: Option<Duration>,
 }
@@ -57,6 +59,7 @@ impl Refusal {
             detail: told.map_or_else(|| format!("HTTP status {status}"), clipped),
             hint: hint.map(clipped),
             candidates: candidates.into_iter().take(MAX_CANDIDATES).collect(),
+            log_size: log_size(head, body),
             after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
         }
     }
@@ -76,4 +79,12 @@ impl Refusal {
     pub(crate) const fn is_of_token(&self) -> bool {
         matches!(self.status, 401 | 403)
     }
+}
+
+/// The decimal number of a body `text/x.tlog.size` (c2sp.org/tlog-witness).
+fn log_size(head: &Head, body: &[u8]) -> Option<u64> {
+    if head.header("content-type")? != "text/x.tlog.size" {
+        return None;
+    }
+    std::str::from_utf8(body).ok()?.strip_suffix('\n')?.parse().ok()
 }

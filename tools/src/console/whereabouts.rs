@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
-pub(crate) const COMMANDS: [&str; 35] = [
+pub(crate) const COMMANDS: [&str; 37] = [
     "actor",
     "append",
     "audience",
@@ -19,6 +19,7 @@ pub(crate) const COMMANDS: [&str; 35] = [
     "forks",
     "get",
     "import",
+    "journal",
     "keyring",
     "log",
     "ls",
@@ -41,6 +42,7 @@ pub(crate) const COMMANDS: [&str; 35] = [
     "stats",
     "sync",
     "token",
+    "witness",
     "unshare",
     "verify",
 ];

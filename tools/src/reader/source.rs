@@ -5,7 +5,6 @@ use std::ops::Deref;
 use super::Reader;
 use super::database::Database;
 use super::server::Server;
-use crate::error::Outcome;
 
 /// What a command reads.
 pub(crate) enum Source {
@@ -13,16 +12,6 @@ pub(crate) enum Source {
     Here(Database),
     /// A server.
     There(Box<Server>),
-}
-
-impl Source {
-    /// Ends reading: what a checkpoint may have written is durable.
-    pub(crate) fn close(self) -> Outcome {
-        match self {
-            Self::Here(db) => Ok(db.close()?),
-            Self::There(_) => Ok(()),
-        }
-    }
 }
 
 impl Deref for Source {

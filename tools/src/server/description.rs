@@ -112,6 +112,7 @@ fn operation(route: &Route) -> OperationBuilder {
                     .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
                     .build(),
             )),
+            Id::Ledger => text(Some("^[0-9a-f]{64}$")),
             Id::Entry => text(Some(&format!("^[0-9a-f]{{{MIN_DIGITS},64}}$"))),
         };
         let id = ParameterBuilder::new().name("id").parameter_in(ParameterIn::Path).required(Required::True);
@@ -142,7 +143,7 @@ fn operation(route: &Route) -> OperationBuilder {
         operation = operation.response(status.to_string(), problem(status));
     }
     let security = match route.needs {
-        Needs::Nothing => SecurityRequirement::default(),
+        Needs::Nothing | Needs::Signature => SecurityRequirement::default(),
         Needs::Token => SecurityRequirement::new(TOKEN, Vec::<String>::new()),
         Needs::Scope(scope) => SecurityRequirement::new(TOKEN, [scope.as_str()]),
     };
@@ -155,8 +156,10 @@ pub(crate) fn problems(route: &Route) -> Vec<u16> {
     statuses.extend(ALWAYS);
     // A query that the route does not know.
     statuses.push(400);
-    if route.needs != Needs::Nothing {
-        statuses.extend(WITH_TOKEN);
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Signature => statuses.push(429),
+        Needs::Token | Needs::Scope(_) => statuses.extend(WITH_TOKEN),
     }
     if matches!(route.needs, Needs::Scope(_)) {
         statuses.push(403);
@@ -247,7 +250,7 @@ mod tests {
                 let wanted = route.answers.iter().map(|reply| reply.status).chain(problems(route));
                 assert_eq!(answers, wanted.map(|status| status.to_string()).collect(), "{method} {path}");
                 let scope = match route.needs {
-                    Needs::Nothing => Value::Object(serde_json::Map::new()),
+                    Needs::Nothing | Needs::Signature => Value::Object(serde_json::Map::new()),
                     Needs::Token => serde_json::json!({"token": []}),
                     Needs::Scope(scope) => serde_json::json!({"token": [scope.as_str()]}),
                 };

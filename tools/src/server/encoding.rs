@@ -19,6 +19,9 @@ pub(crate) const EVENTS: &str = "text/event-stream";
 /// The media type of plain text.
 pub(crate) const TEXT: &str = "text/plain";
 
+/// The media type of a witness's answer to whoever does not know what it knows.
+pub(crate) const LOG_SIZE: &str = "text/x.tlog.size";
+
 /// The one of `offered` that the client wants most; the first if it does not
 /// say.
 pub(crate) fn accepted(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, Problem> {

@@ -22,6 +22,9 @@ pub(crate) fn admit(
     if needs == Needs::Nothing {
         return Ok((None, None));
     }
+    if needs == Needs::Signature {
+        return Ok((None, Some(node.turn(Client::Address(address))?)));
+    }
     let (token, text) = match known(node, headers) {
         Ok(known) => known,
         Err(problem) => {

@@ -41,6 +41,7 @@ mod stream;
 mod sync;
 mod things;
 mod tls;
+mod witness;
 
 use std::io;
 use std::net::SocketAddr;

@@ -45,6 +45,8 @@ pub(crate) type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send
 pub(crate) enum Needs {
     /// There need not be one.
     Nothing,
+    /// None: what is sent is signed. Each address may ask as often as a token may.
+    Signature,
     /// Any that holds.
     Token,
     /// One with this scope.
@@ -58,6 +60,8 @@ pub(crate) enum Id {
     Thing,
     /// An entry.
     Entry,
+    /// The name of a ledger, by its hash.
+    Ledger,
 }
 
 /// Something in the query or a header.

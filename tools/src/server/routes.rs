@@ -8,7 +8,9 @@ use thingdb::Scope;
 use super::call::{Answer, Call};
 use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, PROOF, TEXT};
 use super::route::{Content, Id, Kind, MAX_NUMBER, MAX_PAGE, MAX_WAIT, Needs, Parameter, Reply, Route, Shape, handler};
-use super::{checkpoint, description, entries, export, forks, have, health, import, info, proof, stats, sync, things};
+use super::{
+    checkpoint, description, entries, export, forks, have, health, import, info, proof, stats, sync, things, witness,
+};
 
 const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
 const LIMIT: Parameter = Parameter { name: "limit", kind: Kind::Count(MAX_PAGE), about: "At most this many; 100" };
@@ -26,7 +28,7 @@ async fn described(_: Call) -> Answer {
 
 /// All routes.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(sync::ROUTES)
+    ROUTES.iter().chain(sync::ROUTES).chain(witness::ROUTES)
 }
 
 static ROUTES: &[Route] = &[

@@ -21,6 +21,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
     let is_peer = is_known && peer_key(db, node)?.is_some();
     let remembered = db.remembered(node)?;
     let (checkpoint, conflict) = if is_peer { (remembered.checkpoint, remembered.conflict) } else { (None, None) };
+    let cosigned = if is_peer { cosigned_by(db, node)? } else { 0 };
     Ok(State {
         origin: db.origin().to_string(),
         checkpoint: note.to_string(),
@@ -32,6 +33,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         dropped: if is_known { db.dropped_from(node)? } else { 0 },
         peer: is_peer,
         remembered: checkpoint.map(|note| note.to_string()),
+        cosigned,
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
     })
 }
@@ -54,7 +56,23 @@ pub(crate) fn observe(db: &Db, shown: &Shown) -> thingdb::Result<Option<Seen>> {
         }
         _ => "new",
     };
-    Ok(Some(Seen { observed: observed.to_owned() }))
+    if let Some(yours) = &shown.yours {
+        db.keep_cosignatures(&SignedCheckpoint::parse(yours)?)?;
+    }
+    let cosigned = match observed {
+        "new" | "unchanged" => db.remembered(&node)?.checkpoint.map(|note| note.to_string()),
+        _ => None,
+    };
+    Ok(Some(Seen { observed: observed.to_owned(), cosigned }))
+}
+
+/// The size of the last checkpoint here that a peer has cosigned; 0 if none.
+fn cosigned_by(db: &Db, node: &Origin) -> thingdb::Result<u64> {
+    let Some(key) = peer_key(db, node)? else { return Ok(0) };
+    let key = key.witness_vkey()?;
+    let of = |cosigned: &thingdb::Cosigned| matches!(cosigned.checkpoint.cosigned_by(&key), Ok(Some(_)));
+    let newest = db.cosigned()?.into_iter().rev().find(of);
+    Ok(newest.map_or(0, |cosigned| cosigned.checkpoint.claimed().size))
 }
 
 fn peer_key(db: &Db, node: &Origin) -> thingdb::Result<Option<thingdb::NodeKey>> {

@@ -19,3 +19,4 @@ pub(crate) mod session;
 pub(crate) mod sorted;
 pub(crate) mod stream;
 pub(crate) mod wire;
+pub(crate) mod witness;

@@ -51,8 +51,11 @@ pub(crate) struct State {
     pub(crate) dropped: u64,
     /// Whether the asking node is a peer.
     pub(crate) peer: bool,
-    /// The last checkpoint of the asking node that was seen here.
+    /// The last checkpoint of the asking node that was seen here, cosigned.
     pub(crate) remembered: Option<String>,
+    /// The size of the last checkpoint here that the asking node has cosigned.
+    #[serde(default)]
+    pub(crate) cosigned: u64,
     /// How the asking node contradicted itself, if it did.
     pub(crate) contradiction: Option<String>,
 }
@@ -70,6 +73,9 @@ pub(crate) struct Shown {
     pub(crate) checkpoint: String,
     /// How it grew out of that.
     pub(crate) proof: Vec<String>,
+    /// The checkpoint of the node that is asked, cosigned.
+    #[serde(default)]
+    pub(crate) yours: Option<String>,
 }
 
 /// What was made of it.
@@ -78,6 +84,9 @@ pub(crate) struct Shown {
 pub(crate) struct Seen {
     /// `new`, `unchanged`, `outdated`, `rolled-back`, `split-view`.
     pub(crate) observed: String,
+    /// The checkpoint that was shown, cosigned, if it is remembered now.
+    #[serde(default)]
+    pub(crate) cosigned: Option<String>,
 }
 
 /// `GET /sync/changes`: entries that were completed.

@@ -97,6 +97,10 @@ pub struct JournaledOptions {
     /// store, also where the journal is damaged and may lack its deletion. None by
     /// default.
     pub is_permanent: fn(&[u8]) -> bool,
+    /// Which rows do no harm if they come back although they were deleted. Where the
+    /// journal has lost commits, such rows are taken from a store that is moved aside.
+    /// None by default.
+    pub is_of_entries: fn(&[u8]) -> bool,
     /// How much of the journal is kept from now on; nothing for what was chosen
     /// before, which is all of it at first. Where commits were dropped and all are to
     /// be kept, the journal is written anew from the store.
@@ -130,6 +134,7 @@ impl Default for JournaledOptions {
             ordered_writes: true,
             is_derived: |_| false,
             is_permanent: |_| false,
+            is_of_entries: |_| false,
             keep: None,
             fetched: |_, _| None,
             journal_file_bytes: 64 << 20,

@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | not there | not there | both are made |
 //! | there | there, of this journal | what it lacks is repeated from the journal |
-//! | there | not there, damaged, or of nobody knows what | it is moved aside and built anew from the journal |
+//! | there | not there, damaged, or of nobody knows what | it is moved aside and built anew from the journal; what only it had is taken from it |
 //! | not there | there | the journal is written anew from the store, as a new generation |
 //! | ends before what the store has, or is of an earlier generation | there | the journal takes from the store what it lacks, in a new generation |
 //! | of a newer generation | there | it is moved aside and built anew from the journal |
 //! | of one database | of another | refused |
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use super::super::journal::{self, Hole, Journal, JournalOptions, Piece};
 use super::super::sled::fault::io_error;
 use super::super::sled::preflight::{self, Look};
+use super::super::sled::raw;
 use super::super::sled::{Marks, SledOptions, SledStorage};
 use super::super::{Change, Direction, KeyRange, Storage, StorageError};
 use super::overlay::Layer;
@@ -36,6 +38,9 @@ const SLED_SYNC_INTERVAL_MS: u64 = 5000;
 
 /// The sequence in the marks of a store that the journal is being brought up to.
 const MORE_THAN_JOURNAL: u64 = u64::MAX - 1;
+
+/// So many rows go into one frame that are taken from a store set aside.
+const ROWS_OF_FRAME: usize = 256;
 
 const JOURNAL: &str = "journal";
 /// A journal that is being written from a store.
@@ -83,7 +88,7 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
 /// Makes a journal that recent commits only were kept of whole again.
 fn write_anew(directory: &Path, options: &JournaledOptions, opened: Opened) -> Result<Opened, StorageError> {
     let Opened { journal, sled, mut marks, mut fresh, mut notices, may_lack_commits, .. } = opened;
-    let mut opening = Opening { directory, options, notices: Vec::new(), was_open: Cell::new(false) };
+    let mut opening = Opening::new(directory, options);
     opening.feed(&sled, &mut fresh, &mut marks)?;
     let first = journal.first();
     let (_, marks_now) =
@@ -98,7 +103,7 @@ fn write_anew(directory: &Path, options: &JournaledOptions, opened: Opened) -> R
 }
 
 fn look(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
-    let mut opening = Opening { directory, options, notices: Vec::new(), was_open: Cell::new(false) };
+    let mut opening = Opening::new(directory, options);
     let path = opening.journal();
     if !journal::exists(&path)? {
         return opening.without_journal();
@@ -116,9 +121,17 @@ struct Opening<'a> {
     notices: Vec<String>,
     /// Whether the store had not been closed, the first time that it was looked at.
     was_open: Cell<bool>,
+    /// Where the store is that was moved aside now.
+    aside: Option<PathBuf>,
+    /// Commits that the journal had lost when the store was to get them.
+    lost: Vec<Hole>,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    const fn new(directory: &'a Path, options: &'a JournaledOptions) -> Self {
+        Self { directory, options, notices: Vec::new(), was_open: Cell::new(false), aside: None, lost: Vec::new() }
+    }
+
     fn journal(&self) -> PathBuf {
         self.directory.join(JOURNAL)
     }
@@ -165,6 +178,7 @@ impl Opening<'_> {
             Trust::Newer => self.replay(&journal, &sled, &mut marks, &mut fresh)?,
             Trust::Store => begin_generation(&journal, &sled, marks)?,
         }
+        self.tell_lost(&journal, &sled, &mut marks, &mut fresh)?;
         if self.options.heal {
             holes = self.all_holes()?;
         }
@@ -192,6 +206,70 @@ impl Opening<'_> {
         }
         let may_lack_commits = trust == Trust::Store && self.was_open.get();
         Ok(Opened { journal, sled, marks, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
+    }
+
+    /// Tells of commits that the journal had lost, and takes what it can of them from
+    /// a store that was moved aside.
+    fn tell_lost(
+        &mut self,
+        journal: &Journal,
+        sled: &SledStorage,
+        marks: &mut Marks,
+        fresh: &mut Layer,
+    ) -> Result<(), StorageError> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        let taken = match self.aside.take() {
+            Some(aside) => {
+                self.feed(sled, fresh, marks)?;
+                self.take_from(&aside, journal, sled, fresh)?
+            }
+            None => 0,
+        };
+        let what = match taken {
+            0 => "a store that was set aside may have them (thingdb salvage)".to_owned(),
+            taken => format!("{taken} rows that only the store had are taken from where it was moved"),
+        };
+        for hole in std::mem::take(&mut self.lost) {
+            let (first, last) = hole.sequences.clone().into_inner();
+            let (file, at) = (hole.file.display(), hole.offset);
+            self.notices
+                .push(format!("the journal lost the commits {first} to {last}, in '{file}' at byte {at}; {what}"));
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of entries that are in a store, and were not in the journal.
+    /// That store is only read, as raw as it is: rows authenticate themselves.
+    fn take_from(
+        &self,
+        store: &Path,
+        journal: &Journal,
+        sled: &SledStorage,
+        fresh: &mut Layer,
+    ) -> Result<u64, StorageError> {
+        let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+        raw::rows(store, &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
+            if !(self.options.is_of_entries)(&key) {
+                return Ok(());
+            }
+            match value {
+                None => drop(found.remove(&key)),
+                Some(value) if sled.get(&key)?.is_none() => drop(found.insert(key, value)),
+                Some(_) => {}
+            }
+            Ok::<(), StorageError>(())
+        })?;
+        let taken = found.len() as u64;
+        let mut changes: Vec<Change> = found.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        changes.sort();
+        for some in changes.chunks(ROWS_OF_FRAME) {
+            fresh.sequence = journal.append(some)?;
+            fresh.put(some.to_vec());
+        }
+        journal.sync(fresh.sequence)?;
+        Ok(taken)
     }
 
     /// The holes of all files.
@@ -277,6 +355,7 @@ impl Opening<'_> {
             )));
         }
         let aside = self.move_aside(STORE)?;
+        self.aside = Some(aside.clone());
         self.notices.push(format!(
             "the store was damaged ({refused}): it was moved aside to '{}' and built anew from the journal's {} commits; \
              remove it when nothing is missing",
@@ -371,14 +450,7 @@ impl Opening<'_> {
                 Piece::Hole(hole) if hole.sequences.is_empty() => {}
                 Piece::Hole(hole) => {
                     fresh.sequence = *hole.sequences.end();
-                    self.notices.push(format!(
-                        "commits {} to {} are lost: the journal is damaged in '{}' at byte {}; a store that was set \
-                         aside may have them (thingdb salvage)",
-                        hole.sequences.start(),
-                        hole.sequences.end(),
-                        hole.file.display(),
-                        hole.offset
-                    ));
+                    self.lost.push(hole);
                 }
             }
             if fresh.bytes >= BUILD_BYTES {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
+use crate::console::output::Format;
 use crate::error::Outcome;
 use crate::server::certificate;
 
@@ -13,6 +14,7 @@ Examples:
   thingdb card > hall-1.card                         hand this to a peer
   thingdb peer add hall-1 @hall-1.card               at the peer, after comparing fingerprints
   thingdb card --certificate > hall-1.pem            curl --cacert hall-1.pem https://…
+  thingdb card --vkey                                what a policy or a log of others takes
 
 A card holds this node's public keys and those of its actors, signed. It is no
 secret; that it is the right one is for people to check by the fingerprint.")]
@@ -23,6 +25,19 @@ pub(crate) struct Args {
     /// with --cacert.
     #[arg(long)]
     certificate: bool,
+
+    /// Print the keys of the node as C2SP verifier keys instead: that of its ledger, and that
+    /// under which it cosigns as a witness
+    #[arg(long, conflicts_with = "certificate")]
+    vkey: bool,
+}
+
+#[derive(Serialize)]
+struct VerifierKeys {
+    /// Signs the checkpoints of its ledger.
+    log: String,
+    /// Cosigns those of others.
+    witness: String,
 }
 
 #[derive(Serialize)]
@@ -49,6 +64,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         let certificate = certificate::of_node(&db)?;
         context.close(db);
         return context.output.line(certificate::pem(&certificate).trim_end());
+    }
+    if args.vkey {
+        let key = db.node_key();
+        context.close(db);
+        let [log, witness] = [key.log_vkey(), key.witness_vkey()].map(|key| key.map(|key| key.to_string()));
+        let keys =
+            VerifierKeys { log: log.map_err(thingdb::Error::from)?, witness: witness.map_err(thingdb::Error::from)? };
+        return match context.output.chosen() {
+            Some(format) if format != Format::Table => context.output.object(&keys),
+            _ => context.output.line(&format!("log {}\nwitness {}", keys.log, keys.witness)),
+        };
     }
     let card = db.card()?;
     context.close(db);

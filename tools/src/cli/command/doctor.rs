@@ -20,6 +20,9 @@ const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
 /// The age from which on a backup is called old: a week.
 const MAX_BACKUP_AGE_S: i64 = 7 * 24 * 3_600;
 
+/// Ranges of lost entries that are named.
+const MAX_GAPS: usize = 5;
+
 /// Arguments of `thingdb doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -313,6 +316,7 @@ fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
     for warning in db.warnings() {
         checks.push(noticed(db, &warning, fix)?);
     }
+    checks.extend(gaps(db)?);
     checks.push(signer(db));
     checks.extend(contradictions(db)?);
     checks.extend(exchanges(db)?);
@@ -357,6 +361,33 @@ fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
             .hint("thingdb verify --checkpoint NOTE, with one that was kept elsewhere; then thingdb doctor --fix"),
         _ => Check::new("ledger", State::Warn, fact).hint("thingdb verify"),
     })
+}
+
+/// Entries of which nothing is there.
+fn gaps(db: &Db) -> Outcome<Option<Check>> {
+    let (gaps, accepted) = db.missing_positions()?;
+    let total: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+    if total == 0 {
+        return Ok(None);
+    }
+    let named = gaps.iter().take(MAX_GAPS).map(|gap| match gap.end - gap.start {
+        1 => format!("position {}", gap.start),
+        _ => format!("positions {} to {}", gap.start, gap.end - 1),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = if gaps.len() > MAX_GAPS { " and more" } else { "" };
+    let lost = if total == 1 { "1 entry is lost".to_owned() } else { format!("{} entries are lost", grouped(total)) };
+    let fact = format!("{lost}: {named}{more}");
+    if gaps.iter().all(|gap| gap.end <= accepted) {
+        return Ok(Some(Check::new("ledger", State::Warn, format!("{fact}; the node has a new key since"))));
+    }
+    let last = thingdb::last_backups(db.dir())?;
+    let from = last.first().map_or_else(|| "BACKUP|EXPORT".to_owned(), |last| quoted_path(&last.place));
+    let dir = quoted_path(db.dir());
+    Ok(Some(
+        Check::new("ledger", State::Fail, fact)
+            .hint(format!("thingdb salvage {dir} --out NEW --from {from}; stores that were moved aside are read, too")),
+    ))
 }
 
 /// Who signs if nobody is named.

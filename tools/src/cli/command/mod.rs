@@ -38,3 +38,4 @@ pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod verify_proof;
+pub(crate) mod witness;

@@ -44,6 +44,8 @@ impl Session<'_> {
                 Observation::Outdated => continue,
                 _ => {}
             }
+            // What came of it is cosigned.
+            let theirs = self.db.remembered(&self.origin)?.checkpoint;
             self.narrow(&state)?;
             self.refused_here.trust = self.db.trust_digest();
             self.refused_there.trust =
@@ -51,7 +53,7 @@ impl Session<'_> {
             self.summary.things.clone_from(&self.prefix);
             self.summary.is_known = state.peer;
             if state.peer {
-                self.introduce(&state)?;
+                self.introduce(&state, theirs)?;
             }
             let State { revision, waiting, dropped, .. } = state;
             return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped });
@@ -85,9 +87,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Shows this node's checkpoint to a peer that remembers an older one. A
-    /// ledger that was set back to an older state shows here.
-    fn introduce(&mut self, state: &State) -> Outcome {
+    /// Shows this node's checkpoint to a peer that remembers an older one, and gives
+    /// it what this node says of its own. A ledger that was set back to an older
+    /// state shows here.
+    fn introduce(&mut self, state: &State, theirs: Option<SignedCheckpoint>) -> Outcome {
         let remembered = state.remembered.as_deref().map(SignedCheckpoint::parse).transpose().map_err(Fault::answer)?;
         // What is not signed by this node says nothing of it.
         let remembered = remembered.filter(|note| note.verify(&self.db.node_key()).is_ok());
@@ -95,8 +98,17 @@ impl Session<'_> {
         let set_back = standing.filter(|standing| !standing.is_consistent());
         let since = remembered.as_ref().map_or(0, |note| note.claimed().size);
         let seen = match self.db.newest_checkpoint() {
-            Ok(own) if !self.plan.dry_run && (set_back.is_some() || since != own.claimed().size) => {
-                self.show(&own, since, set_back.is_some())?
+            Ok(own) if !self.plan.dry_run => {
+                if let Some(note) = remembered.as_ref().filter(|_| set_back.is_none()) {
+                    self.db.keep_cosignatures(note)?;
+                }
+                let is_new = since != own.claimed().size;
+                let theirs = theirs.filter(|note| note.claimed().size != state.cosigned);
+                if set_back.is_some() || is_new || theirs.is_some() {
+                    self.show(&own, since, set_back.is_some(), theirs)?
+                } else {
+                    None
+                }
             }
             Ok(_) => None,
             // A ledger that cannot be signed has nothing new to show.
@@ -119,7 +131,13 @@ impl Session<'_> {
 
     /// Shows the peer a checkpoint. Gives the word for it if the peer says that
     /// it contradicts what it remembers.
-    fn show(&mut self, own: &SignedCheckpoint, since: u64, set_back: bool) -> Outcome<Option<String>> {
+    fn show(
+        &mut self,
+        own: &SignedCheckpoint,
+        since: u64,
+        set_back: bool,
+        theirs: Option<SignedCheckpoint>,
+    ) -> Outcome<Option<String>> {
         let size = own.claimed().size;
         let proof = if since <= size && !set_back { self.db.consistency_proof(since, size)? } else { Vec::new() };
         let shown = Shown {
@@ -127,8 +145,13 @@ impl Session<'_> {
             since,
             checkpoint: own.to_string(),
             proof: wire::hashes_to_text(&proof),
+            yours: theirs.map(|note| note.to_string()),
         };
         let seen = self.remote.show(&shown)?;
+        if let Some(note) = &seen.cosigned {
+            let note = SignedCheckpoint::parse(note).map_err(Fault::answer)?;
+            self.db.keep_cosignatures(&note).map_err(|_| Fault::answer("a cosignature of another checkpoint"))?;
+        }
         Ok(Some(seen.observed).filter(|word| matches!(word.as_str(), "rolled-back" | "split-view")))
     }
 }

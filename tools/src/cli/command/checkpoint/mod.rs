@@ -3,15 +3,23 @@
 mod kept;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::SignedCheckpoint;
+use thingdb::{Db, SignedCheckpoint, Time};
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
+use crate::client::pace::Pace;
 use crate::console::output::Format;
-use crate::error::Outcome;
-use crate::text::counted;
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::source::Source;
+use crate::sync;
+use crate::text::{counted, printable};
+
+/// How long a witness may say nothing.
+const STALL: Duration = Duration::from_secs(15);
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +27,10 @@ use crate::text::counted;
 Examples:
   thingdb checkpoint -o /media/usb/things.checkpoint
   thingdb checkpoint | mail -s checkpoint auditor@example.org
+
+Who is a witness (thingdb witness add) is asked for a cosignature, and what
+witnesses and peers have said of this state of the ledger stands in the note.
+Exit code 6 if a witness does not answer; the note is written all the same.
 
 Keep it where whoever can change the database cannot: then thingdb verify
 --checkpoint FILE notices even that the whole directory was set back.
@@ -29,6 +41,10 @@ pub(crate) struct Args {
     /// Write the note to a file, - for stdout; an older note of this ledger there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Ask no witness
+    #[arg(long)]
+    no_witnesses: bool,
 
     /// Where it is read.
     #[command(flatten)]
@@ -42,6 +58,14 @@ struct CheckpointJson {
     size: u64,
     root: String,
     note: String,
+    /// Who has cosigned it, as far as this node knows them.
+    cosigned: Vec<CosignedJson>,
+}
+
+#[derive(Serialize)]
+struct CosignedJson {
+    by: String,
+    time: String,
 }
 
 /// Signs and prints the checkpoint.
@@ -50,9 +74,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.
     output.map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
-    let note = source.checkpoint()?;
-    source.close()?;
-    let checkpoint = CheckpointJson::new(&note);
+    let (checkpoint, silent) = match source {
+        Source::Here(db) => {
+            let told = cosigned(context, &db, args)?;
+            context.close(db);
+            told
+        }
+        there @ Source::There(_) => (CheckpointJson::new(&there.checkpoint()?, &[]), 0),
+    };
     if let Some(path) = output {
         context.console.write_file(path, checkpoint.note.as_bytes())?;
         context.console.note(&format!(
@@ -62,20 +91,66 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         ));
     }
     match context.output.chosen() {
-        Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint),
-        _ if output.is_some() => Ok(()),
-        _ => context.output.bytes(checkpoint.note.as_bytes()),
+        Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint)?,
+        _ if output.is_some() => {}
+        _ => context.output.bytes(checkpoint.note.as_bytes())?,
+    }
+    match silent {
+        0 => Ok(()),
+        count => {
+            let fact = format!("{} did not cosign", counted(count, "witness", "witnesses"));
+            Err(Failure::new(Exit::Partly, "not-cosigned", fact)
+                .hint("the checkpoint stands; thingdb witness ls, and run it again later"))
+        }
     }
 }
 
+/// Signs the state of the ledger, and has it cosigned. Gives how many witnesses did
+/// not.
+fn cosigned(context: &Context, db: &Db, args: &Args) -> Outcome<(CheckpointJson, u64)> {
+    let note = db.checkpoint()?;
+    let before = db.cosigned()?;
+    let witnesses = if args.no_witnesses { Vec::new() } else { db.witnesses()? };
+    let (mut told, mut silent) = (note.clone(), 0);
+    for witness in &witnesses {
+        let host = context.console.clone();
+        let is_cancelled = Arc::new(move || host.is_interrupted());
+        let pace = Pace { rate: None, stall: STALL, is_cancelled };
+        let known = before.iter().rev().find(|it| it.by.iter().any(|(name, _)| *name == witness.name));
+        let known = known.map_or(0, |it| it.checkpoint.claimed().size);
+        match sync::witness::ask(db, witness, &note, known, pace) {
+            Ok(cosigned) => told = told.with_signatures(&signatures(&cosigned)).map_err(thingdb::Error::from)?,
+            Err(why) => {
+                silent += 1;
+                let fact = format!("{} did not cosign", printable(&witness.name));
+                context.console.warning("not-cosigned", fact).cause(printable(&why).into_owned()).say();
+            }
+        }
+    }
+    // A database that takes nothing has nothing to keep.
+    let kept = if db.is_writable() { Some(db.keep_cosignatures(&told)?) } else { None };
+    Ok(match kept {
+        Some(kept) => (CheckpointJson::new(&kept.checkpoint, &kept.by), silent),
+        None => (CheckpointJson::new(&told, &[]), silent),
+    })
+}
+
+/// The signature lines of a note.
+fn signatures(note: &SignedCheckpoint) -> String {
+    note.as_str().split_once("\n\n").map(|(_, lines)| lines.to_owned()).unwrap_or_default()
+}
+
 impl CheckpointJson {
-    fn new(note: &SignedCheckpoint) -> Self {
+    fn new(note: &SignedCheckpoint, by: &[(String, u64)]) -> Self {
+        let time = |seconds: u64| Time::from_micros(seconds.saturating_mul(1_000_000)).unwrap_or(Time::MAX).to_string();
+
         let claimed = note.claimed();
         Self {
             origin: claimed.origin.to_string(),
             size: claimed.size,
             root: claimed.root.to_string(),
             note: note.as_str().to_owned(),
+            cosigned: by.iter().map(|(by, at)| CosignedJson { by: by.clone(), time: time(*at) }).collect(),
         }
     }
 }

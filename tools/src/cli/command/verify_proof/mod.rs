@@ -1,5 +1,7 @@
 //! `thingdb verify-proof`: a proof file is checked without a database.
 
+mod witnessed;
+
 use std::io::{BufRead, BufReader, ErrorKind};
 
 use serde::Serialize;
@@ -19,6 +21,7 @@ use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
 use crate::view::when;
+use witnessed::Witnessed;
 
 /// Entries and problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -32,6 +35,7 @@ const PAGE: usize = 100;
 Examples:
   thingdb verify-proof part-42.tdbproof --card @plant.card
   thingdb verify-proof part-42.tdbproof --card @plant.card --checkpoint kept.checkpoint
+  thingdb verify-proof part-42.tdbproof --policy auditor.policy     who must have cosigned it
   thingdb verify-proof part-42.tdbproof --card @plant.card --entries
   thingdb --db mine verify-proof part-42.tdbproof --card @plant.card --open   sealed to me
   thingdb verify-proof - --card @plant.card --json < part-42.tdbproof
@@ -60,6 +64,11 @@ pub(crate) struct Args {
     /// A checkpoint of the node that you kept
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
+
+    /// Whom you believe: logs, witnesses and how many of them (c2sp.org/tlog-policy). Its logs
+    /// count like --fingerprint
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
 
     /// Open content that is sealed to the node of the database here
     #[arg(long)]
@@ -94,6 +103,8 @@ struct ReportJson {
     last_time: Option<String>,
     ledger: Option<LedgerJson>,
     kept: Option<&'static str>,
+    /// What the witnesses of the policy have seen of it.
+    witnessed: Option<Witnessed>,
     problems: Vec<ProblemJson>,
     problems_total: u64,
     not_told: Vec<String>,
@@ -158,15 +169,28 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(path) = &args.checkpoint {
         check = check.kept(note::read(&context.console, path)?);
     }
+    let policy = args.policy.as_deref().map(|path| witnessed::read(console, path)).transpose()?;
+    let logs = policy.iter().flat_map(witnessed::fingerprints);
+    check = logs.fold(check, ProofCheck::trust_fingerprint);
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
     let source = compress::reader(source).map_err(|problem| Failure::file(name, &problem))?;
     let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
-    let mut shown = Entries::new(context, args.entries);
-    read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut shown)?;
+    let mut taken = Taken { shown: Entries::new(context, args.entries), places: Vec::new() };
+    read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut taken)?;
     let report = check.finish();
-    say(context, &report, &cards, shown)?;
-    conclude(&report, args)
+    let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, &report, &taken.places)).transpose();
+    let witnessed = witnessed.map_err(|problem| Failure::new(Exit::NotVerified, "not-verified", problem))?;
+    let told = ReportJson { witnessed, ..json(&report) };
+    say(context, &report, &told, &cards, taken.shown)?;
+    conclude(&report, &told, args)
+}
+
+/// What was taken of the entries of a file.
+struct Taken {
+    shown: Entries,
+    /// Their places in the ledger.
+    places: Vec<u64>,
 }
 
 fn read(
@@ -175,9 +199,15 @@ fn read(
     source: impl BufRead,
     reader: Option<&ProofReader>,
     check: &mut ProofCheck,
-    shown: &mut Entries,
+    taken: &mut Taken,
 ) -> Outcome {
-    let mut take = |_: &[u8], proven: Option<&Proven>| proven.map_or(Ok(()), |proven| shown.take(proven));
+    let mut take = |_: &[u8], proven: Option<&Proven>| match proven {
+        Some(proven) => {
+            taken.places.push(proven.place);
+            taken.shown.take(proven)
+        }
+        None => Ok(()),
+    };
     match proof::read(&context.console, source, reader, check, &mut take) {
         Ok(()) => Ok(()),
         Err(Stopped::Failure(failure)) => Err(failure),
@@ -320,6 +350,7 @@ fn json(report: &ProofReport) -> ReportJson {
             LedgerJson::new(&header.card.node_key, &header.checkpoint, report.anchor == Some(Anchor::Trusted))
         }),
         kept: report.kept.map(Standing::as_str),
+        witnessed: None,
         problems: report
             .problems
             .iter()
@@ -392,14 +423,13 @@ fn not_told(report: &ProofReport) -> Vec<String> {
     said
 }
 
-fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) -> Outcome {
-    let told = json(report);
+fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card], shown: Entries) -> Outcome {
     let mut text = match shown {
         Entries::Objects(mut list) => {
-            list.item(&told)?;
+            list.item(told)?;
             return list.end();
         }
-        Entries::Nowhere => return context.output.object(&told),
+        Entries::Nowhere => return context.output.object(told),
         Entries::Rows { mut text, mut table, page, left, .. } => {
             if !page.is_empty() {
                 text.line(&table.page(page))?;
@@ -445,6 +475,11 @@ fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) 
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
     }
+    if let Some(witnessed) = &told.witnessed {
+        for line in in_words(witnessed) {
+            text.line(&format!("    {line}"))?;
+        }
+    }
     if heads_of(report).len() > 1 {
         text.line(&format!("    it has forked: {} heads", report.heads.len()))?;
     }
@@ -458,7 +493,29 @@ fn say(context: &Context, report: &ProofReport, cards: &[Card], shown: Entries) 
     text.end()
 }
 
-fn conclude(report: &ProofReport, args: &Args) -> Outcome {
+/// What witnesses have seen, in lines.
+fn in_words(witnessed: &Witnessed) -> Vec<String> {
+    let Some(size) = witnessed.size else {
+        return vec!["the witnesses of the policy have NOT cosigned any state of it that is shown here".to_owned()];
+    };
+    let mut lines = Vec::new();
+    let entries = counted(witnessed.entries, "entry", "entries");
+    let by =
+        if witnessed.by.is_empty() { String::new() } else { format!(" by {}", printable(&witnessed.by.join(", "))) };
+    match &witnessed.not_later_than {
+        Some(time) => {
+            lines.push(format!("{entries} in the ledger of {}, cosigned{by}: it was there by {time}", grouped(size)))
+        }
+        None => lines.push(format!("{entries} in the ledger of {}; the policy asks for no witness", grouped(size))),
+    }
+    if witnessed.beyond > 0 {
+        let entries = counted(witnessed.beyond, "entry", "entries");
+        lines.push(format!("{entries} came later: no witness of the policy has seen them"));
+    }
+    lines
+}
+
+fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
     use thingdb::format::audit::Fault;
     let is_newer = |problem: &thingdb::format::audit::Problem| problem.fault == Fault::Newer;
     // What comes of a line that cannot be read is no fault of its own.
@@ -472,6 +529,20 @@ fn conclude(report: &ProofReport, args: &Args) -> Outcome {
         let failure = Failure::new(Exit::NotVerified, "not-verified", format!("the proof does not hold: {count}"));
         let first = report.problems.iter().take(1).map(|problem| problem.detail.clone());
         return Err(failure.causes(first).hint("keep the file as it is, and ask for another copy"));
+    }
+    match &told.witnessed {
+        Some(witnessed) if witnessed.size.is_none() => {
+            let fact = "the policy is not met: no checkpoint of the file is of its logs and cosigned by enough";
+            return Err(Failure::new(Exit::NotVerified, "not-witnessed", fact)
+                .hint("at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again"));
+        }
+        Some(witnessed) if witnessed.beyond > 0 => {
+            let entries = counted(witnessed.beyond, "entry", "entries");
+            let fact = format!("all that the file claims holds; {entries} came after what the witnesses have seen");
+            return Err(Failure::new(Exit::Partly, "not-witnessed", fact)
+                .hint("at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again"));
+        }
+        _ => {}
     }
     if args.checkpoint.is_some() && report.kept != Some(Standing::Holds) {
         let fact = "all that the file claims holds; the kept checkpoint could not be compared";

@@ -1,0 +1,156 @@
+//! Nodes cosign each other's checkpoints: in every exchange, and when they are
+//! asked as C2SP witnesses.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::node::{Node, Place, Server};
+
+/// The verifier keys of a node: of its ledger, and as a witness.
+fn vkeys(node: &Node) -> (String, String) {
+    let keys = node.json(&["card", "--vkey"]);
+    (keys["log"].as_str().unwrap().to_owned(), keys["witness"].as_str().unwrap().to_owned())
+}
+
+/// Who has cosigned which size.
+fn cosigned(node: &Node) -> Vec<(String, Option<u64>)> {
+    let all = node.json(&["witness", "ls"]);
+    let row = |known: &Value| (known["name"].as_str().unwrap().to_owned(), known["cosigned"]["size"].as_u64());
+    all.as_array().unwrap().iter().map(row).collect()
+}
+
+/// The SHA-256 of the certificate of a node.
+fn certificate(node: &Node) -> String {
+    node.json(&["card"])["certificate"].as_str().unwrap().to_owned()
+}
+
+fn asks(node: &Node, name: &str, witness: &Node, server: &Server) {
+    let url = format!("{}/witness", server.url);
+    node.ok(&["witness", "add", name, &url, &vkeys(witness).1, "--tls-fingerprint", &certificate(witness)]);
+}
+
+#[test]
+fn peers_cosign_in_every_exchange_and_a_stranger_sees_it() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.put("door", "1");
+    a.put("door", "2");
+    let server = b.serve();
+    a.reaches(&b, &server.url, "export,import");
+    a.ok(&["sync", "b"]);
+    // An empty ledger is nothing to say something of.
+    assert_eq!(cosigned(&a), [("b".to_owned(), Some(2))]);
+    assert_eq!(cosigned(&b), []);
+    a.ok(&["sync", "b"]);
+    assert_eq!(cosigned(&b), [("a".to_owned(), Some(2))]);
+
+    // A stranger who believes b as a witness.
+    let (log, witness) = (vkeys(&a).0, vkeys(&b).1);
+    let policy = place.path("policy");
+    fs::write(&policy, format!("log {log}\nwitness bob {witness}\nquorum bob\n")).unwrap();
+    let (policy, file) = (policy.to_str().unwrap(), place.path("door.tdbproof"));
+    let file = file.to_str().unwrap();
+    a.ok(&["prove", "door", "-o", file]);
+    let report = a.json(&["verify-proof", file, "--policy", policy]);
+    assert_eq!((&report["ok"], &report["ledger"]["trusted"]), (&true.into(), &true.into()), "{report}");
+    let seen = &report["witnessed"];
+    assert_eq!((&seen["size"], &seen["entries"], &seen["beyond"]), (&2.into(), &2.into(), &0.into()), "{report}");
+    assert_eq!(seen["by"], serde_json::json!(["bob"]));
+
+    // What came later nobody has seen.
+    a.put("door", "3");
+    a.ok(&["prove", "door", "-o", file]);
+    let later = a.run(&["verify-proof", file, "--policy", policy, "--json"]);
+    assert_eq!(later.status.code(), Some(6));
+    let report: Value = serde_json::from_slice(&later.stdout).unwrap();
+    assert_eq!((&report["witnessed"]["size"], &report["witnessed"]["beyond"]), (&2.into(), &1.into()), "{report}");
+
+    // Somebody else's witness, somebody else's log.
+    let stranger = place.node("stranger");
+    let (other_log, other_witness) = vkeys(&stranger);
+    fs::write(policy, format!("log {log}\nwitness other {other_witness}\nquorum other\n")).unwrap();
+    a.fails(&["verify-proof", file, "--policy", policy], 4, "not-witnessed");
+    fs::write(policy, format!("log {other_log}\nwitness bob {witness}\nquorum bob\n")).unwrap();
+    a.fails(&["verify-proof", file, "--policy", policy], 4, "not-verified");
+    fs::write(policy, "quorum").unwrap();
+    a.fails(&["verify-proof", file, "--policy", policy], 2, "usage");
+}
+
+#[test]
+fn a_witness_is_asked_for_each_checkpoint() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    // The witness knows the log; the log knows only the key of the witness.
+    let card = a.ok(&["card"]);
+    b.ok(&["peer", "add", "plant", card.trim(), "--yes"]);
+    a.put("door", "1");
+    let server = b.serve();
+    asks(&a, "neighbour", &b, &server);
+    assert_eq!(cosigned(&a), [("neighbour".to_owned(), None)]);
+    let note = place.path("note");
+    let note = note.to_str().unwrap();
+    let done = a.json(&["checkpoint"]);
+    assert_eq!((&done["size"], &done["cosigned"][0]["by"]), (&1.into(), &"neighbour".into()), "{done}");
+    a.put("door", "2");
+    a.put("door", "3");
+    a.ok(&["checkpoint", "-o", note]);
+    assert_eq!(fs::read_to_string(note).unwrap().lines().filter(|line| line.starts_with('\u{2014}')).count(), 2);
+    assert_eq!(cosigned(&a), [("neighbour".to_owned(), Some(3))]);
+    // Of the same size again.
+    a.ok(&["checkpoint", "-o", note]);
+    // With the cosignature it is still a checkpoint that one keeps.
+    a.ok(&["verify", "--checkpoint", note]);
+
+    // A copy of the ledger that goes on elsewhere has no second witness.
+    let copy = a.copied("copy");
+    a.put("door", "4");
+    a.ok(&["checkpoint"]);
+    copy.put("door", r#""other""#);
+    let refused = copy.fails(&["checkpoint"], 6, "not-cosigned");
+    assert!(refused.contains("the proof does not lead from"), "{refused}");
+    // The contradiction is kept, and ends what the witness says of this log.
+    let peer = b.json(&["peer", "show", "plant"]);
+    assert_eq!(peer["contradiction"]["found"], "split-view", "{peer}");
+    a.fails(&["checkpoint"], 6, "not-cosigned");
+    // Without it the checkpoint is as good as before.
+    a.ok(&["checkpoint", "--no-witnesses"]);
+
+    server.stop();
+    let alone = a.run(&["checkpoint"]);
+    assert_eq!(alone.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&alone.stdout).starts_with("thingdb.node/"));
+    a.ok(&["witness", "rm", "neighbour"]);
+    a.ok(&["checkpoint"]);
+}
+
+/// Whoever answers in the place of a witness has not its key.
+#[test]
+fn another_one_in_the_place_of_a_witness_says_nothing() {
+    let place = Place::new();
+    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
+    let card = a.ok(&["card"]);
+    b.ok(&["peer", "add", "plant", card.trim(), "--yes"]);
+    a.put("door", "1");
+    let server = b.serve();
+    let url = format!("{}/witness", server.url);
+    let pin = certificate(&b);
+    // The key of c, the server of b.
+    a.ok(&["witness", "add", "c", &url, &vkeys(&c).1, "--tls-fingerprint", &pin]);
+    let said = a.fails(&["checkpoint"], 6, "not-cosigned");
+    assert!(said.contains("not signed with the key"), "{said}");
+    assert_eq!(cosigned(&a), [("c".to_owned(), None)]);
+    a.ok(&["witness", "rm", "c"]);
+    // Another certificate, and one that the system does not trust.
+    a.ok(&["witness", "add", "b", &url, &vkeys(&b).1, "--tls-fingerprint", &certificate(&c)]);
+    a.fails(&["checkpoint"], 6, "not-cosigned");
+    a.ok(&["witness", "rm", "b"]);
+    a.ok(&["witness", "add", "b", &url, &vkeys(&b).1]);
+    a.fails(&["checkpoint"], 6, "not-cosigned");
+    a.ok(&["witness", "rm", "b"]);
+    // The key of a log is none of a witness.
+    a.fails(&["witness", "add", "b", &url, &vkeys(&b).0], 2, "invalid-input");
+    a.fails(&["witness", "add", "b", "witness.example", &vkeys(&b).1], 2, "usage");
+    a.fails(&["witness", "rm", "b"], 3, "not-found");
+}
