@@ -288,8 +288,10 @@ impl Rows<'_> {
             // No block is ever deleted.
             (Some(_), None) => {}
             (Some(first), Some(value)) => {
-                let open = self.records(first, &value);
-                if open > 0 && open >= self.records_here(first, &key)? {
+                // What comes later is newer: one that is whole counts, though others
+                // of its records may lie in another block now.
+                let (open, is_whole) = self.records(first, &value);
+                if open > 0 && (is_whole || open >= self.records_here(first, &key)?) {
                     self.blocks.insert(key.clone(), open);
                     self.batch.put(key, value);
                 }
@@ -305,14 +307,15 @@ impl Rows<'_> {
         if let Some(open) = self.blocks.get(key) {
             return Ok(*open);
         }
-        Ok(self.storage.get(key)?.map_or(0, |block| self.records(first, &block)))
+        Ok(self.storage.get(key)?.map_or(0, |block| self.records(first, &block).0))
     }
 
-    /// How many records of a block open.
-    fn records(&self, first: u64, bytes: &[u8]) -> usize {
+    /// How many records of a block open, and whether these are all.
+    fn records(&self, first: u64, bytes: &[u8]) -> (usize, bool) {
         let block = Block::from_bytes(first, bytes).and_then(|block| block.open(self.seals.block_key(first)));
-        let Ok(mut block) = block else { return 0 };
-        (0..u8::MAX).take(block.len()).filter(|slot| block.record(*slot).is_ok()).count()
+        let Ok(mut block) = block else { return (0, false) };
+        let open = (0..u8::MAX).take(block.len()).filter(|slot| block.record(*slot).is_ok()).count();
+        (open, open == block.len())
     }
 
     fn commit(&mut self) -> Result<()> {

@@ -17,6 +17,7 @@ use super::report::Verdict;
 use crate::error::{Error, Result};
 use crate::progress;
 use crate::prototype;
+use crate::store::block::Block;
 use crate::store::holes;
 use crate::store::schema::{self, Tag};
 use crate::store::stored::{BatchHead, StoredPayload};
@@ -147,6 +148,7 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
         if first > expected {
             gaps.push(Gap { positions: expected..first, detail: reason.clone() });
         }
+        let is_behind = first < expected;
         expected = expected.max(first);
         let block = match store.open_block(first, &bytes) {
             Ok(block) => block,
@@ -157,7 +159,15 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
             }
         };
         NO_BLOCK.clone_into(&mut reason);
-        let len = block.len() as u64;
+        let end = first.saturating_add(block.len() as u64);
+        if is_behind && end <= expected {
+            // The block before was read, and written anew as two meanwhile.
+            if is_covered(store, first) {
+                let detail = format!("the block at position {first} lies within another one");
+                gaps.push(Gap { positions: expected..expected, detail });
+            }
+            return Ok(ControlFlow::Continue(()));
+        }
         let of_batches = block.end_of_batches();
         if unit.blocks.len() >= UNIT_BLOCKS && first >= batch_end {
             let number = unit.number + 1;
@@ -167,7 +177,7 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
             }
         }
         batch_end = batch_end.max(of_batches);
-        expected = expected.max(first.saturating_add(len));
+        expected = expected.max(end);
         unit.blocks.push((first, bytes));
         Ok(ControlFlow::Continue(()))
     });
@@ -179,6 +189,12 @@ fn read(store: &Store, size: u64, to_workers: &Sender<Handed>) {
         gaps.push(Gap { positions: expected..size, detail: reason });
     }
     let _ = to_workers.send(Ok((unit, gaps)));
+}
+
+/// Whether a position lies in the block before the one that begins there.
+fn is_covered(store: &Store, first: u64) -> bool {
+    let before = first.checked_sub(1).and_then(|last| store.block_of(last).ok());
+    before.is_some_and(|(at, bytes)| Block::from_bytes(at, &bytes).is_ok_and(|block| at + block.len() as u64 > first))
 }
 
 fn work(store: &Store, units: &Receiver<Handed>, results: &Sender<Result<(u64, Stretch)>>, is_left: &AtomicBool) {
