@@ -1,9 +1,13 @@
 //! `backup`, `restore` and `--read-only`, beside a server and without one.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use crate::cli::world::World;
+use crate::cli::failing_disk::disk;
+use crate::cli::world::{WEAK, World, skip};
 
 /// A process that ends with the test, however that ends.
 struct Ended(std::process::Child);
@@ -60,16 +64,97 @@ fn a_backup_is_made_verified_read_and_restored() {
     assert!(world.run(&["doctor", "--format", "table"]).ok().stdout.contains("ok    backup"));
 }
 
+/// Everything below the directory of the database: name, times, inode, bytes.
+fn snapshot(world: &World) -> Vec<(PathBuf, u64, [i64; 4], Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut left = vec![world.path("db")];
+    while let Some(path) = left.pop() {
+        let known = fs::symlink_metadata(&path).unwrap();
+        if known.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        let bytes = if known.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        found.push((path, known.ino(), [known.mtime(), known.mtime_nsec(), known.ctime(), known.ctime_nsec()], bytes));
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn nothing_is_written_with_read_only() {
     let world = World::new();
     world.run(&["put", "lamp", "1"]).ok();
-    world.run(&["--read-only", "put", "lamp", "2"]).exit(2).says("--read-only");
-    world.run(&["--read-only", "serve"]).exit(2).says("--read-only");
-    world.run(&["new-node-key", "--yes", "--read-only"]).exit(2).says("--read-only");
-    for args in [&["get", "lamp"][..], &["log", "lamp"], &["ls"], &["verify"], &["export"], &["stats"], &["doctor"]] {
-        world.run(&[&["--read-only"], args].concat()).ok();
+    // There would be something to put right.
+    fs::write(world.path("db/.checkpoint.4711.0.new"), "half").unwrap();
+    fs::set_permissions(world.path("db/keyring"), fs::Permissions::from_mode(0o644)).unwrap();
+    let before = snapshot(&world);
+    for args in [&["put", "lamp", "2"][..], &["serve"], &["new-node-key", "--yes"], &["doctor", "--fix"]] {
+        world.run(&[&["--read-only"], args].concat()).exit(2).says("--read-only");
     }
+    let dest = world.path("backup").display().to_string();
+    for args in [
+        &["get", "lamp"][..],
+        &["log", "lamp"],
+        &["ls"],
+        &["verify"],
+        &["export"],
+        &["stats"],
+        &["doctor"],
+        &["card"],
+        &["forks"],
+        &["actor", "ls"],
+        &["backup", &dest],
+        &["backup", "verify", &dest],
+        &["keyring", "export", "-o", "kept"],
+    ] {
+        world.run(&[&["--read-only"], args].concat()).ok();
+        assert!(snapshot(&world) == before, "{args:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_from_the_journal_is_read_without_read_only() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    fs::remove_dir_all(world.path("db/journal")).unwrap();
+    let answer = world.run(&["--read-only", "get", "lamp"]).exit(4).says("journal is damaged: it is missing");
+    answer.says("without --read-only");
+    assert!(!world.path("db/journal").exists());
+    assert_eq!(world.run(&["get", "lamp", "--format", "raw"]).ok().stdout, "1");
+    assert_eq!(world.run(&["--read-only", "get", "lamp", "--format", "raw"]).ok().stdout, "1");
+}
+
+#[test]
+fn where_nothing_can_be_written_every_command_says_so() {
+    let world = World::empty();
+    let tmpfs = match disk::Tmpfs::new(&world.path(""), "64m") {
+        Ok(tmpfs) => tmpfs,
+        Err(reason) => return skip(&reason),
+    };
+    let db = tmpfs.path().join("db").display().to_string();
+    world.run(&[&["-d", &db, "init"][..], &WEAK].concat()).ok();
+    world.run(&["-d", &db, "put", "lamp", "1"]).ok();
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(tmpfs.path()).status();
+    if !remounted.is_ok_and(|status| status.success()) {
+        return skip("it cannot be mounted anew");
+    }
+    world.write("new", "another passphrase\n");
+    fs::set_permissions(world.path("new"), fs::Permissions::from_mode(0o600)).unwrap();
+    for args in [
+        &["put", "lamp", "2"][..],
+        &["serve"],
+        &["checkpoint"],
+        &["passwd", "--new-passphrase-file", "new"],
+        &["actor", "new", "bob"],
+        &["new-node-key", "--yes"],
+        &["recovery-key", "-o", "recovery"],
+    ] {
+        let answer = world.run(&[&["-d", &db], args].concat()).exit(2).says("error[read-only-medium]");
+        answer.says("hint: mount it so that it can be written");
+    }
+    assert_eq!(world.run(&["-d", &db, "get", "lamp", "--format", "raw"]).ok().stdout, "1");
+    let told = world.run(&["-d", &db, "doctor", "--format", "table"]).ok().stdout;
+    assert!(told.contains("warn  medium: nothing can be written"), "{told}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::world::{Answer, WEAK, World, skip};
 // By its path: nothing depends on the package of the tests.
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/disk.rs"]
-mod disk;
+pub(super) mod disk;
 
 /// An entry that the command acknowledged: its thing and id.
 type Acknowledged = (String, String);

@@ -68,6 +68,10 @@ fn a_call_that_fails_takes_nothing_that_was_acknowledged() {
             let acknowledged = u64::from(wrote.code == 0);
             assert!((told + acknowledged..=told + 1).contains(&now), "{what}: {told}, then {now}: {wrote:?}");
             told = now;
+            // An error that passes is no damage: nothing good was moved aside.
+            let names = std::fs::read_dir(world.path("db")).unwrap().map(|entry| entry.unwrap().file_name());
+            let aside: Vec<_> = names.filter(|name| name.to_string_lossy().contains("aside")).collect();
+            assert!(aside.is_empty(), "{what}: {aside:?}: {read:?} {wrote:?}");
         }
     }
     assert!(failed > 20, "calls that fail are told: {failed}");

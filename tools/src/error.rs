@@ -131,6 +131,11 @@ pub(crate) struct Remark {
     pub(crate) hints: Vec<String>,
 }
 
+/// The word for a place where nothing can be written, and what helps.
+const READ_ONLY_MEDIUM: &str = "read-only-medium";
+const MAKE_WRITABLE: &str = "mount it so that it can be written; a copy of it (cp -R DIR COPY) is to be read, or goes on as another \
+                             node: thingdb --db COPY new-node-key --yes";
+
 /// What a command returns.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
@@ -156,6 +161,12 @@ impl Failure {
     /// A newer version wrote what was to be read.
     pub(crate) fn newer(fact: impl Into<String>) -> Self {
         Self::new(Exit::NewerVersion, NEWER_VERSION, fact).hint(INSTALL_NEWER)
+    }
+
+    /// Something was to be written where the medium takes nothing.
+    pub(crate) fn read_only_medium(dir: &Path) -> Self {
+        let fact = format!("nothing can be written where the database in {} lies", dir.display());
+        Self::new(Exit::Usage, READ_ONLY_MEDIUM, fact).hint(MAKE_WRITABLE)
     }
 
     /// No such thing, entry or actor.
@@ -364,16 +375,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
         p if p.is_other_user() => (Exit::NotOwn, "other-user", ""),
         p if p.is_not_own_file() => (Exit::NotOwn, "not-own-file", ""),
-        p if p.is_read_only_medium() => (
-            Exit::Unexpected,
-            "read-only-medium",
-            "cp -R DIR COPY, then thingdb --db COPY …; only read there: written to, the copy would be a second node",
-        ),
-        thingdb::Error::OpenedReadOnly => (
-            Exit::Usage,
-            "read-only",
-            "leave --read-only out; what lies where nothing can be written has to be copied first",
-        ),
+        p if p.is_read_only_medium() => (Exit::Usage, READ_ONLY_MEDIUM, MAKE_WRITABLE),
+        thingdb::Error::OpenedReadOnly => (Exit::Usage, "read-only", "leave --read-only out"),
+        thingdb::Error::Keyring(p) if matches!(**p, thingdb::KeyringError::ReadOnly) => {
+            (Exit::Usage, "read-only", "leave --read-only out")
+        }
         thingdb::Error::IsBackup { .. } => {
             (Exit::Usage, "backup", "thingdb --read-only … reads it; thingdb restore BACKUP DIR makes a database of it")
         }

@@ -6,6 +6,7 @@
 //! read before the journal, and the keyring once more after it if it was replaced.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::directory;
 use crate::error::{Error, Result};
 use crate::keyring::{Keyring, KeyringError, Opening, Unlock};
 use crate::node::standing::{self, Kept};
+use crate::storage::StorageError;
 use crate::storage::journal::{self, Hole};
 use crate::storage::open::Opened;
 use crate::storage::view::View;
@@ -28,7 +30,14 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     let before = which();
     let keyring = keyring(dir, unlock)?;
     let kept = standing::load(dir, &keyring);
-    let view = Arc::new(View::open(&dir.join(journal::DIRECTORY), None)?);
+    let path_of_journal = dir.join(journal::DIRECTORY);
+    let view = Arc::new(View::open(&path_of_journal, None).map_err(|problem| match problem {
+        StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            let detail = "it is missing, and a database is opened to read only from its journal";
+            Error::damaged(path_of_journal.display().to_string(), detail)
+        }
+        problem => problem.into(),
+    })?);
     let mut keyring = if which() == before { keyring } else { self::keyring(dir, unlock)? };
     keyring.refuse_changes();
     let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new(), may_lack_commits: false };

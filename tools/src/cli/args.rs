@@ -385,8 +385,9 @@ impl Command {
             | Self::Forks(_)
             | Self::ProveFork(_)
             | Self::Prove(_)
-            | Self::Stats(_)
-            | Self::Doctor(_) => true,
+            | Self::Stats(_) => true,
+            Self::Doctor(args) => !args.fix,
+            Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),
             Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
             Self::Journal { command } => matches!(command, None | Some(journal::Command::Show)),
             Self::Actor(command) => matches!(command, actor::Command::Ls | actor::Command::Show { .. }),

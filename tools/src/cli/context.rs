@@ -2,6 +2,7 @@
 //! out.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     hands_over: bool,
     /// The server that did.
     server: Mutex<Option<Client>>,
+    /// The database was opened where nothing can be written.
+    is_medium_read_only: AtomicBool,
     /// What cannot be undone any more.
     done: Mutex<Vec<String>>,
     /// What the command has around it.
@@ -64,6 +67,7 @@ impl Context {
             held,
             hands_over: false,
             server: Mutex::default(),
+            is_medium_read_only: AtomicBool::new(false),
             done: Mutex::default(),
             console,
         })
@@ -121,6 +125,10 @@ impl Context {
 
     /// The failure with what was done before it and is not reported yet.
     pub(crate) fn after(&self, failure: Failure) -> Failure {
+        let failure = match self.read_only_medium() {
+            Some(medium) if failure.word() == "read-only" => medium,
+            _ => failure,
+        };
         let done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
         // To run it again would do it again.
         if done.is_empty() { failure } else { failure.without_hints().causes(done) }
@@ -130,6 +138,13 @@ impl Context {
     /// proposed has to name it again.
     pub(crate) fn named_dir(&self) -> Option<&Path> {
         self.global.db.as_deref().filter(|_| self.global.is_db_named)
+    }
+
+    /// What is to be said to who wants to write, if the database that was opened lies
+    /// where nothing can be written.
+    pub(crate) fn read_only_medium(&self) -> Option<Failure> {
+        let is_there = self.is_medium_read_only.load(Ordering::Relaxed);
+        is_there.then(|| Failure::read_only_medium(self.global.db.as_deref().unwrap_or_else(|| Path::new(""))))
     }
 
     /// Whether nothing may be written in the directory of the database.
@@ -164,10 +179,19 @@ impl Context {
                 let dir = self.dir()?;
                 require_database(dir)?;
                 let options = options.clone().read_only(self.global.read_only);
-                Database::Own(Box::new(self.unlock(dir, &options).map_err(|failure| locate(failure, dir))?))
+                let opened = self.unlock(dir, &options).map_err(|failure| match self.global.read_only {
+                    true if failure.word() == "damaged" => failure.hint(
+                        "without --read-only it is opened from its store, and what of the journal is missing is made anew",
+                    ),
+                    _ => locate(failure, dir),
+                });
+                Database::Own(Box::new(opened?))
             }
         };
         for warning in db.warnings() {
+            if matches!(warning, Warning::ReadOnly(_)) {
+                self.is_medium_read_only.store(true, Ordering::Relaxed);
+            }
             // What was put right when the server started was told then.
             if !self.is_in_server() || !matches!(warning, Warning::Repaired(_) | Warning::KdfUpgrade(_)) {
                 say(&self.console, &warning);

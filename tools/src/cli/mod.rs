@@ -67,8 +67,9 @@ fn refuse_to_write(cli: &Cli, args: &[OsString]) -> Outcome {
         return Ok(());
     }
     let named = Cli::definition();
-    let mut names = named.get_subcommands().map(clap::Command::get_name);
-    let name = names.find(|name| args.iter().any(|arg| arg == name)).unwrap_or("this command");
+    let names: Vec<_> = named.get_subcommands().map(clap::Command::get_name).collect();
+    // The first: that of a command below it may be one, too.
+    let name = args.iter().find_map(|arg| names.iter().find(|name| arg == **name)).unwrap_or(&"this command");
     Err(Failure::usage(format!("{name} writes, and --read-only says that nothing is to be written"))
         .hint("leave --read-only out"))
 }

@@ -31,6 +31,23 @@ pub(super) fn convert(error: sled::Error, store: &Path) -> StorageError {
     }
 }
 
+/// What a panic of sled means to us. It takes some errors of the system for
+/// impossible: they pass, and say nothing of what is stored.
+pub(super) fn of_panic(panic: &(dyn std::any::Any + Send), store: &Path) -> StorageError {
+    let text = panic_text(panic);
+    match os_error(&text) {
+        Some(error) => io_error("use", store)(error),
+        None => StorageError::Corrupt { path: store.to_path_buf(), detail: text },
+    }
+}
+
+/// The error of the system that a panic was about: `Os { code: 28, kind: ..., .. }`.
+fn os_error(text: &str) -> Option<io::Error> {
+    let (_, rest) = text.split_once("Os { code: ")?;
+    let (code, _) = rest.split_once(',')?;
+    code.parse().ok().map(io::Error::from_raw_os_error)
+}
+
 /// An error with its cause, in one line, for a text that outlives it.
 pub(in crate::storage) fn describe(error: &StorageError) -> String {
     match error {
@@ -59,4 +76,25 @@ pub(in crate::storage) fn io_error(
 ) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let path = path.to_path_buf();
     move |source| StorageError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_is_no_damage_when_sled_panics_with_it() {
+        let of = |error: io::Error| {
+            let text = format!("{UNWRAPPED}{:?}", sled::Error::Io(error));
+            let panic = std::panic::catch_unwind(|| panic!("{text}")).unwrap_err();
+            of_panic(&*panic, Path::new("store"))
+        };
+        let full = of(io::Error::from_raw_os_error(28));
+        assert!(
+            matches!(&full, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull),
+            "{full}"
+        );
+        let other = of(io::Error::other("a checksum"));
+        assert!(matches!(other, StorageError::Corrupt { .. }), "{other}");
+    }
 }

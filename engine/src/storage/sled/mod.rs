@@ -79,7 +79,7 @@ use super::stopped::Stopped;
 use super::turn::{Turn, lock, wait};
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, create_private_directory, open_file};
-use fault::{convert, describe, io_error, panic_text};
+use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
@@ -451,7 +451,14 @@ impl Core {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.damage(convert(error, &self.store()))),
-            Err(panic) => Err(self.damage(StorageError::Corrupt { path: self.store(), detail: panic_text(&*panic) })),
+            // After a panic sled is not asked again, whatever it was about.
+            Err(panic) => Err(match of_panic(&*panic, &self.store()) {
+                damage @ StorageError::Corrupt { .. } => self.damage(damage),
+                passing => {
+                    self.stop(Stopped::ReadOnly(describe(&passing)));
+                    passing
+                }
+            }),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::StorageError;
 use super::super::room::{release_reserve, reserve_path};
 use super::SledOptions;
-use super::fault::{convert, panic_text};
+use super::fault::{convert, of_panic, panic_text};
 use super::journal::repeat_journal;
 use crate::disk::{Access, open_file};
 
@@ -68,7 +68,7 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(trees)) => Ok(trees),
         Ok(Err(error)) => Err(convert(error, store)),
-        Err(panic) => Err(StorageError::Corrupt { path: store.to_path_buf(), detail: panic_text(&*panic) }),
+        Err(panic) => Err(of_panic(&*panic, store)),
     }
 }
 

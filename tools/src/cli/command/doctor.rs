@@ -38,7 +38,7 @@ that were left half written, and signs a checkpoint if there is none.")]
 pub(crate) struct Args {
     /// Put right what can be without losing anything
     #[arg(long)]
-    fix: bool,
+    pub(crate) fix: bool,
 }
 
 /// The members of the JSON.
@@ -341,6 +341,8 @@ fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
         // It is mended, or says what to do.
         Warning::Keyring(_) => Check::new("keyring", State::Warn, fact),
         Warning::Repaired(_) => Check::new("repaired", State::Fixed, fact),
+        Warning::ReadOnly(_) => Check::new("medium", State::Warn, fact)
+            .hint("mount it so that it can be written, then thingdb doctor --fix"),
         Warning::KeyringMode(_) => Check::new("keyring", State::Warn, fact).hint("thingdb doctor --fix"),
         Warning::DirectoryMode(_) if fix => {
             let mode = std::fs::metadata(db.dir()).map(|found| found.permissions().mode() & 0o755);

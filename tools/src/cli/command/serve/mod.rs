@@ -107,6 +107,9 @@ pub(crate) fn run(context: &Context, args: &Args, run: Run) -> Outcome {
         context.console.warning("dumps", fact).say();
     }
     let db = Arc::new(context.open()?.into_own()?);
+    if let Some(failure) = context.read_only_medium() {
+        return Err(failure.cause("a server has its socket there; thingdb --read-only … reads it without one"));
+    }
     let shutdown = Shutdown::new();
     let _patience = context.console.patience();
     let wish = shutdown.clone();
