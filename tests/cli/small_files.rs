@@ -138,6 +138,17 @@ fn a_kept_keyring_does_not_replace_a_newer_or_another_one_unless_it_is_said() {
     world.run(&["-d", "nowhere", "keyring", "export", "-o", "none"]).exit(10);
     assert!(!world.path("none").exists());
 
+    // Also where both files are lost, it is not put in their place.
+    for name in ["keyring", "keyring.copy"] {
+        fs::remove_file(world.path("db").join(name)).unwrap();
+    }
+    world.run(&["keyring", "import", "others"]).exit(5).says("error[other-keyring]").says("of the node");
+    fs::remove_file(world.path("db/checkpoint")).unwrap();
+    world.run(&["keyring", "import", "others"]).exit(5);
+    assert!(!world.path("db/keyring").exists());
+    world.run(&["keyring", "import", "newest"]).ok();
+    world.run(&["doctor", "--fix"]).ok();
+
     // Said and done: then nothing here opens with it, and nothing is touched.
     world.run(&["keyring", "import", "others", "--replace"]).ok();
     world.run(&["get", "lamp"]).exit(4).says("another database");

@@ -6,7 +6,8 @@ use super::options::Options;
 use super::{Db, open};
 use crate::directory;
 use crate::error::{Error, Result};
-use crate::keyring::{KeyringContents, KeyringFile, PutBack, Unlock};
+use crate::keyring::{KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
+use crate::store::fit;
 
 impl KeyringFile {
     /// The newer good one of the two files in `dir`, as far as that can be told
@@ -53,7 +54,14 @@ impl Db {
         directory::check(dir)?;
         let contents = kept.open(unlock)?;
         let _lock = open::lock(dir, &Options::new())?;
-        let aside = kept.put_back(&dir.join(directory::KEYRING), replace)?;
+        let may = || match fit::is_of(dir, &kept.unlocked(unlock)?) {
+            Some(false) => {
+                let node = contents.node_key.fingerprint();
+                Err(KeyringError::OfOtherDatabase { dir: dir.to_owned(), node })
+            }
+            _ => Ok(()),
+        };
+        let aside = kept.put_back(&dir.join(directory::KEYRING), replace, may)?;
         Ok(PutBack { contents, was_there: aside.is_none(), aside: aside.unwrap_or_default() })
     }
 }

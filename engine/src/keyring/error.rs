@@ -185,6 +185,18 @@ pub enum KeyringError {
         /// The one that is there.
         path: PathBuf,
     },
+    /// A keyring was to be put back, and it opens nothing of what is stored there.
+    #[error(
+        "the keyring that was given is that of another database, of the node {node}: it opens nothing of what is \
+         stored in {}",
+        dir.display()
+    )]
+    OfOtherDatabase {
+        /// The directory.
+        dir: PathBuf,
+        /// Fingerprint of the node of the keyring.
+        node: thingdb_format::Hash,
+    },
     /// A key is not in the trust store, so trust in it cannot be withdrawn.
     #[error("the key {key} is not known")]
     NotKnown {

@@ -7,7 +7,7 @@ use thingdb_format::NodeKey;
 
 use super::layout::Locked;
 use super::pair::Locking;
-use super::{KeyringError, Unlock, file, pair};
+use super::{Keyring, KeyringError, Unlock, file, pair};
 
 /// The bytes of a keyring, as they are kept elsewhere. They are sealed: a
 /// passphrase or the recovery key opens them.
@@ -84,16 +84,20 @@ impl KeyringFile {
 
     /// Opens it, to see that it can be.
     pub(crate) fn contents(&self, unlock: Unlock<'_>) -> Result<KeyringContents, KeyringError> {
-        let path = Path::new("that was given");
-        let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
-        let keyring = locked.unlock(path, unlock, None).map_err(|problem| match problem {
-            Locking::Damaged { detail, .. } => KeyringError::Damaged { path: path.to_owned(), detail },
-            Locking::Refused(problem) => problem,
-        })?;
+        let keyring = self.unlocked(unlock)?;
         Ok(KeyringContents {
             node_key: keyring.node_key().node_key(),
             generation: keyring.generation,
             has_recovery_key: keyring.recovery_slot().is_some(),
+        })
+    }
+
+    pub(crate) fn unlocked(&self, unlock: Unlock<'_>) -> Result<Keyring, KeyringError> {
+        let path = Path::new("that was given");
+        let locked = Locked::parse(&self.bytes).map_err(|flaw| flaw.of(path))?;
+        locked.unlock(path, unlock, None).map_err(|problem| match problem {
+            Locking::Damaged { detail, .. } => KeyringError::Damaged { path: path.to_owned(), detail },
+            Locking::Refused(problem) => problem,
         })
     }
 
@@ -111,9 +115,14 @@ impl KeyringFile {
 
     /// Puts it in the place of the keyring at `path`, whose directory the caller
     /// has locked. What is whole there and as new or newer, or of another database,
-    /// is replaced only if that is said, and is kept under another name. These
-    /// names; nothing if both files were the same already.
-    pub(crate) fn put_back(&self, path: &Path, replace: bool) -> Result<Option<Vec<PathBuf>>, KeyringError> {
+    /// is replaced only if that is said, and is kept under another name. So is it put
+    /// where it `may` not be. These names; nothing if both files were the same already.
+    pub(crate) fn put_back(
+        &self,
+        path: &Path,
+        replace: bool,
+        may: impl FnOnce() -> Result<(), KeyringError>,
+    ) -> Result<Option<Vec<PathBuf>>, KeyringError> {
         let files = [path.to_owned(), file::copy_of(path)];
         let present = files.each_ref().map(|path| {
             let bytes = file::read(path).ok().map(|(bytes, _)| bytes);
@@ -131,6 +140,9 @@ impl KeyringFile {
                 _ if path.symlink_metadata().is_ok() => aside.push(path),
                 _ => {}
             }
+        }
+        if !replace {
+            may()?;
         }
         let aside = aside.into_iter().map(|path| file::set_aside(path)).collect::<Result<_, _>>()?;
         for path in &files {

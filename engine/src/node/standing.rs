@@ -93,8 +93,17 @@ pub(crate) fn load(dir: &Path, keyring: &Keyring) -> Result<Kept> {
 
 /// The entries that the checkpoint in `dir` counts, whoever signed it.
 pub(crate) fn claimed_size(dir: &Path) -> Option<u64> {
+    claimed(dir).map(|note| note.claimed().size)
+}
+
+/// The node that the checkpoint in `dir` names, whoever signed it.
+pub(crate) fn claimed_origin(dir: &Path) -> Option<Origin> {
+    claimed(dir).map(|note| note.claimed().origin)
+}
+
+fn claimed(dir: &Path) -> Option<SignedCheckpoint> {
     let text = read(&path(dir)).ok().flatten()?;
-    Some(SignedCheckpoint::parse(std::str::from_utf8(&text).ok()?).ok()?.claimed().size)
+    SignedCheckpoint::parse(std::str::from_utf8(&text).ok()?).ok()
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {

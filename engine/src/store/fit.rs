@@ -2,11 +2,17 @@
 //! nothing, and must not be let near what follows from the ledger: everything
 //! would be taken for damaged and made anew.
 
+use std::path::Path;
+
 use super::Store;
 use super::block::Block;
 use super::schema;
+use super::seals::Seals;
 use crate::error::{Error, Result};
+use crate::keyring::Keyring;
+use crate::node::standing::{self, Kept};
 use crate::storage::Direction;
+use crate::storage::journal::{self, Piece};
 
 /// Blocks at each end of the ledger that are tried.
 const TRIED: usize = 4;
@@ -14,6 +20,36 @@ const TRIED: usize = 4;
 /// Refuses a keyring that opens nothing here.
 pub(crate) fn check(store: &Store) -> Result<()> {
     if opens_something(store)? { Ok(()) } else { Err(foreign()) }
+}
+
+/// Whether a keyring is that of what lies in a directory that is not open: by its
+/// checkpoint, and by the first blocks in its journal. Nothing if that cannot be told.
+pub(crate) fn is_of(dir: &Path, keyring: &Keyring) -> Option<bool> {
+    if let Ok(Kept::Own(_) | Kept::Former) = standing::load(dir, keyring) {
+        return Some(true);
+    }
+    let seals = Seals::new(keyring);
+    let mut tried = 0;
+    for piece in journal::read(&dir.join(journal::DIRECTORY), 0).into_iter().flatten() {
+        let Ok(Piece::Frame { changes, .. }) = piece else { continue };
+        for (key, value) in changes.iter().filter(|(key, _)| key.starts_with(b"L")) {
+            let (Some(first), Some(bytes)) = (schema::first_of_block(key), value) else { continue };
+            let Ok(block) = Block::from_bytes(first, bytes) else { continue };
+            let opened = block.open(seals.block_key(first));
+            if opened.is_ok_and(|mut block| (0..u8::MAX).take(block.len()).any(|slot| block.record(slot).is_ok())) {
+                return Some(true);
+            }
+            tried += 1;
+        }
+        if tried >= TRIED {
+            return Some(false);
+        }
+    }
+    // The frames have checksums: what does not open there is no damage. Where no entry
+    // is, it counts who signed the checkpoint.
+    let is_foreign =
+        standing::claimed_origin(dir).is_some_and(|origin| origin != keyring.node_key().node_key().origin());
+    (is_foreign || tried > 0).then_some(false)
 }
 
 fn foreign() -> Error {

@@ -150,8 +150,15 @@ fn refused(problem: Error, name: &str) -> Failure {
     let replace = "thingdb keyring import FILE --replace, if it is the one that you want; the other is set aside";
     let is_present = matches!(&problem, Error::Keyring(cause)
         if matches!(**cause, KeyringError::NewerPresent { .. } | KeyringError::OtherPresent { .. }));
+    let is_foreign = matches!(&problem, Error::Keyring(cause)
+        if matches!(**cause, KeyringError::OfOtherDatabase { .. }));
     let failure = Failure::from(problem);
-    let fact = failure.fact().replace("that was given", &printable(name));
+    let fact = failure.fact().replace("the keyring that was given", &printable(name));
+    let fact = fact.replace("that was given", &printable(name));
+    if is_foreign {
+        return Failure::new(Exit::Conflict, "other-keyring", fact)
+            .hint("thingdb card of that node tells whose it is; look for the keyring that was kept of this one");
+    }
     if is_present {
         return Failure::new(Exit::Conflict, "keyring-present", fact).hint(replace);
     }
