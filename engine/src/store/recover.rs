@@ -8,6 +8,7 @@
 
 use std::ops::ControlFlow;
 
+use bincode::{Decode, Encode};
 use thingdb_format::EntryId;
 
 use super::block::{BLOCK_RECORDS, Block};
@@ -153,13 +154,13 @@ fn stands_behind(store: &Store, first: u64) -> Result<bool> {
 /// The tree from its rows and the last records; nothing if the rows do not
 /// open.
 fn load_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Option<Ledger>> {
-    let accepted = accepted_until(store)?;
+    let accepted = accepted(store)?.lost;
     let mut last_ids = Vec::new();
     for position in size - size % WIDTH..size {
         match store.located_at(position) {
             Ok(located) => last_ids.push(located.id),
             Err(problem) if problem.is_damaged() => {
-                if position >= accepted {
+                if !accepted.contains(&position) {
                     recovered.read_only.get_or_insert(problem);
                 }
                 last_ids.push(UNREADABLE);
@@ -181,19 +182,41 @@ pub(crate) fn repair_tree(store: &Store, recovered: &mut Recovered) -> Result<()
     Ok(())
 }
 
-/// Up to which position ids may be lost, for the node's key has signed for that; see
-/// [`accept_lost_ids`].
+/// What a node has taken for lost when it got a key that has not signed for it.
+#[derive(Default, Encode, Decode)]
+struct Accepted {
+    /// Size of the ledger then.
+    until: u64,
+    /// Positions of which no id is known, and for which no full row of the tree has a
+    /// placeholder. Another loss beside them is a new one.
+    lost: Vec<u64>,
+}
+
+fn accepted(store: &Store) -> Result<Accepted> {
+    let row = store.storage.get(schema::IDS_ACCEPTED)?;
+    row.map_or_else(|| Ok(Accepted::default()), |row| store.rows.open_value(schema::IDS_ACCEPTED, &row))
+}
+
+/// Size of the ledger when the node got the key that signs for it as it is, although
+/// something of it is lost; 0 if it never did.
 pub(crate) fn accepted_until(store: &Store) -> Result<u64> {
-    let Some(row) = store.storage.get(schema::IDS_ACCEPTED)? else { return Ok(0) };
-    let row = store.rows.open(schema::IDS_ACCEPTED, &row)?;
-    Ok(row.as_slice().try_into().map_or(0, u64::from_be_bytes))
+    Ok(accepted(store)?.until)
 }
 
 /// Takes it that ids are lost, for a node whose key has not signed for them.
 pub(crate) fn accept_lost_ids(store: &Store) -> Result<()> {
+    let size = store.size();
+    let mut lost = accepted(store)?.lost;
+    for position in size - size % WIDTH..size {
+        match store.located_at(position) {
+            Err(problem) if problem.is_damaged() && !lost.contains(&position) => lost.push(position),
+            Err(problem) if !problem.is_damaged() => return Err(problem),
+            _ => {}
+        }
+    }
+    let row = crate::encoding::encode(&Accepted { until: size, lost });
     let mut batch = Batch::new();
-    let size = store.size().to_be_bytes();
-    batch.put(schema::IDS_ACCEPTED, store.rows.seal(schema::IDS_ACCEPTED, &size));
+    batch.put(schema::IDS_ACCEPTED, store.rows.seal(schema::IDS_ACCEPTED, &row));
     batch.delete(schema::IDS_LOST);
     batch.delete(schema::COMMITS_LOST);
     store.commit(batch).map(drop)
@@ -203,13 +226,13 @@ pub(crate) fn accept_lost_ids(store: &Store) -> Result<()> {
 /// cannot be read are taken over from the rows of before, placeholders too:
 /// these were either [accepted](accept_lost_ids) or are told of by their mark.
 fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<Ledger> {
-    let accepted = accepted_until(store)?;
+    let accepted = accepted(store)?.lost;
     let mut ledger = Ledger::default();
     let mut batch = Batch::new();
     let push = |ledger: &mut Ledger, batch: &mut Batch, id: Option<EntryId>| -> Result<()> {
         // Once a full row has a placeholder, the next opening finds nothing
         // missing. What fills no row yet is read from the records each time.
-        if id.is_none() && ledger.size() >= accepted && ledger.size() < size - size % WIDTH {
+        if id.is_none() && !accepted.contains(&ledger.size()) && ledger.size() < size - size % WIDTH {
             batch.put(schema::IDS_LOST, store.rows.seal(schema::IDS_LOST, &[]));
         }
         ledger.push(&id.unwrap_or(UNREADABLE), &store.rows, batch);
@@ -221,7 +244,7 @@ fn rebuild_tree(store: &Store, size: u64, recovered: &mut Recovered) -> Result<L
     let mut id_before = |position: u64, problem: Error| {
         let row = ledger::read_row(&*store.storage, &store.rows, 0, position / WIDTH);
         let known = row.ok().and_then(|row| row.get((position % WIDTH) as usize).copied());
-        if known.is_none() && position >= accepted {
+        if known.is_none() && !accepted.contains(&position) {
             recovered.read_only.get_or_insert(problem);
         }
         known.map(EntryId)

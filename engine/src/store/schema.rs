@@ -249,8 +249,8 @@ pub(crate) const COSIGNED: &[u8] = b"Scosigned";
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
 
-/// Up to which position it was accepted that ids are lost: the node got a key then that
-/// has signed for the ledger as it is.
+/// Which ids it was accepted that are lost: the node got a key then that has signed for
+/// the ledger as it is.
 pub(crate) const IDS_ACCEPTED: &[u8] = b"Sids-accepted";
 
 /// There if the journal was lost while the store may have lacked its end: what was

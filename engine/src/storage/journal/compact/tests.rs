@@ -402,3 +402,38 @@ fn commits_that_a_compacted_file_needs_are_missed() {
     let error = Plan::new(directory.path(), &directory.path().join("copy"), 1500, Doubt::Some(&[])).err().unwrap();
     assert!(matches!(error, StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::Unsupported));
 }
+
+/// Whoever goes on in the middle, as a store does that had a part, gets what comes
+/// behind it, each change of it.
+#[test]
+fn a_compacted_journal_is_read_from_each_place_on() {
+    for seed in 0..4 {
+        let scratch = memory_directory();
+        let dir = scratch.path().join("journal");
+        let journal = create(&dir);
+        let mut dice = Dice(seed);
+        let commits = 600;
+        for n in 1..=commits {
+            journal.append(&commit(n, &mut dice)).unwrap();
+            if n % 250 == 0 {
+                journal.sync(n).unwrap();
+                compact(&journal, n, Which::All);
+            }
+        }
+        journal.sync(commits).unwrap();
+        let pieces = |from| {
+            read(&dir, from).unwrap().map(|piece| match piece.unwrap() {
+                Piece::Frame { sequence, changes } => (sequence, changes),
+                Piece::Hole(hole) => panic!("{hole:?}"),
+            })
+        };
+        let all: Vec<_> = pieces(0).collect();
+        for from in 1..=commits {
+            let behind = all.iter().filter(|(sequence, _)| *sequence >= from);
+            assert!(
+                pieces(from).filter(|(sequence, _)| *sequence >= from).eq(behind.cloned()),
+                "seed {seed}, from {from}"
+            );
+        }
+    }
+}
