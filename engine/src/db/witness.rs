@@ -19,7 +19,7 @@ impl Db {
     /// these are kept as evidence.
     ///
     /// # Errors
-    /// [`Error::is_read_only`], [`Error::is_disk_full`], [`Error::is_damaged`].
+    /// [`Error::is_read_only`](crate::Error::is_read_only), [`Error::is_disk_full`](crate::Error::is_disk_full), [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn cosign(&self, request: &AddCheckpoint) -> Result<Cosigning> {
         Memory(&self.node).cosign(request)
     }
@@ -28,7 +28,7 @@ impl Db {
     /// SHA-256, in lower-case hex; with the cosignature.
     ///
     /// # Errors
-    /// [`Error::is_damaged`].
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn cosigned_of(&self, hash: &str) -> Result<Option<SignedCheckpoint>> {
         Memory(&self.node).cosigned_of(hash)
     }
@@ -36,7 +36,7 @@ impl Db {
     /// The witnesses whom this node asks, in the order in which they were added.
     ///
     /// # Errors
-    /// [`Error::is_damaged`].
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn witnesses(&self) -> Result<Vec<Witness>> {
         Witnesses(&self.node).all()
     }
@@ -44,10 +44,10 @@ impl Db {
     /// Adds a witness to those whom this node asks.
     ///
     /// # Errors
-    /// [`Error::WitnessKnown`] if its name or its key is one of them already,
-    /// [`Error::TooManyWitnesses`] beyond [`MAX_WITNESSES`]; [`Error::Invalid`] if
-    /// the key is not one of a witness; [`Error::is_read_only`],
-    /// [`Error::is_disk_full`].
+    /// [`Error::WitnessKnown`](crate::Error::WitnessKnown) if its name or its key is one of them already,
+    /// [`Error::TooManyWitnesses`](crate::Error::TooManyWitnesses) beyond [`MAX_WITNESSES`](crate::MAX_WITNESSES); [`Error::Invalid`](crate::Error::Invalid) if
+    /// the key is not one of a witness; [`Error::is_read_only`](crate::Error::is_read_only),
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full).
     pub fn add_witness(&self, witness: Witness) -> Result<()> {
         Witnesses(&self.node).add(witness)
     }
@@ -55,7 +55,7 @@ impl Db {
     /// Asks a witness no longer. What it has cosigned stays.
     ///
     /// # Errors
-    /// [`Error::NoSuchWitness`]; [`Error::is_read_only`], [`Error::is_disk_full`].
+    /// [`Error::NoSuchWitness`](crate::Error::NoSuchWitness); [`Error::is_read_only`](crate::Error::is_read_only), [`Error::is_disk_full`](crate::Error::is_disk_full).
     pub fn remove_witness(&self, name: &str) -> Result<Witness> {
         Witnesses(&self.node).remove(name)
     }
@@ -65,8 +65,8 @@ impl Db {
     /// are, and what is kept now of this checkpoint.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if this node has not signed it; [`Error::is_read_only`],
-    /// [`Error::is_disk_full`], [`Error::is_damaged`].
+    /// [`Error::Invalid`](crate::Error::Invalid) if this node has not signed it; [`Error::is_read_only`](crate::Error::is_read_only),
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full), [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn keep_cosignatures(&self, note: &SignedCheckpoint) -> Result<Cosigned> {
         Witnesses(&self.node).keep(note)
     }
@@ -75,7 +75,7 @@ impl Db {
     /// each witness and each peer the newest, at most 16.
     ///
     /// # Errors
-    /// [`Error::is_damaged`].
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn cosigned(&self) -> Result<Vec<Cosigned>> {
         Witnesses(&self.node).cosigned()
     }
