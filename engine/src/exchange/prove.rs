@@ -157,6 +157,12 @@ pub(crate) fn prove(
     let mut checkpoint = node.checkpoint()?;
     let size = checkpoint.claimed().size;
     let postings = to_prove(&node.store, &thing, &options, size)?;
+    // A slip of the pen must not show what was to be withheld.
+    let is_there = |seq: &u64| postings.iter().any(|posting| posting.seq == *seq);
+    if !options.withheld_seqs.iter().all(is_there) {
+        let problem = "names a seq of which no entry goes into the file";
+        return Err(thingdb_format::Error::Malformed { what: "what is withheld", problem }.into());
+    }
     let count = postings.len() as u64;
     let tree = node.store.tree();
     let view = tree.view(&*node.store.storage, &node.store.rows);

@@ -276,7 +276,7 @@ pub(crate) fn is_permanent(key: &[u8]) -> bool {
 /// Whether entries are made of rows of this key, which do no harm if nothing needs
 /// them: those that are permanent, and KEK packets.
 pub(crate) fn is_of_entries(key: &[u8]) -> bool {
-    is_permanent(key) || (key.first() == Some(&b'K') && key.len() == 17)
+    matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O' | b'K')) && is_worth_keeping(key)
 }
 
 /// Whether a salvage keeps a row of this key: not what follows from the ledger,

@@ -27,6 +27,9 @@ const GROWTH_EVERY: Duration = Duration::from_millis(100);
 /// away, which lets clients through and takes no memory.
 const MAX_RATES: usize = 10_000;
 
+/// Requests without a token that are under way together.
+const MAX_NAMELESS: usize = 32;
+
 /// The node that is served.
 pub(crate) struct Node {
     /// The database.
@@ -45,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) places: Places,
     /// Permits for requests.
     requests: Arc<Semaphore>,
+    /// Permits for those who show no token.
+    nameless: Arc<Semaphore>,
     rates: Mutex<HashMap<Client, Arc<Share>>>,
     size: watch::Sender<u64>,
 }
@@ -94,6 +99,7 @@ impl Node {
             leave: Shutdown::new(),
             places: Places::of_all(&limits),
             requests: Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS))),
+            nameless: Arc::new(Semaphore::new(MAX_NAMELESS.min(limits.requests.max(1)))),
             rates: Mutex::default(),
             size,
             limits,
@@ -144,6 +150,13 @@ impl Node {
         place.map_err(|_| Problem::busy("too many requests at once"))
     }
 
+    /// A place for a request without a token, or "busy": they take none from those
+    /// who have one.
+    pub(crate) fn nameless_request(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.nameless).try_acquire_owned();
+        place.map_err(|_| Problem::busy("too many requests without a token at once"))
+    }
+
     /// A place among few, or why there is none.
     pub(crate) fn place(&self, share: Option<&Share>, scarce: Scarce) -> Result<Place, Problem> {
         self.places.take(share.map(|share| share.places(&self.limits)), scarce, 1)
@@ -166,7 +179,7 @@ impl Node {
         let under_way = share.requests.fetch_add(1, Ordering::Relaxed);
         let turn = Turn(share);
         if under_way >= self.limits.requests_per_token {
-            return Err(Problem::too_many("too many requests at once with this token", 1));
+            return Err(Problem::too_many("too many requests at once of this token or address", 1));
         }
         Ok(turn)
     }

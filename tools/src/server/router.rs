@@ -188,7 +188,8 @@ async fn admit(node: &Arc<Node>, target: Target, parts: &mut Parts, address: IpA
     // Whoever asks whether the server lives gets an answer however busy it is.
     let place = match target.needs() {
         Needs::Nothing => None,
-        _ => Some(node.request()?),
+        Needs::Signature => Some(node.nameless_request()?),
+        Needs::Token | Needs::Scope(_) => Some(node.request()?),
     };
     let (bearer, turn) = guard::admit(node, target.needs(), &parts.headers, address)?;
     let route = match target {

@@ -48,6 +48,9 @@ const UNFINISHED_JOURNAL: &str = "journal.new";
 const STORE: &str = "store";
 /// In the store: it is damaged, and to be built anew. Holds why, for people.
 const DAMAGED: &str = "damaged";
+/// In a store that is being built: the name of the one that it takes the place of,
+/// from which it has not taken yet what only that had.
+const IN_PLACE_OF: &str = "in-place-of";
 
 /// Both, as they were found or made.
 pub(super) struct Opened {
@@ -178,7 +181,7 @@ impl<'a> Opening<'a> {
             Trust::Newer => self.replay(&journal, &sled, &mut marks, &mut fresh)?,
             Trust::Store => begin_generation(&journal, &sled, marks)?,
         }
-        self.tell_lost(&journal, &sled, &mut marks, &mut fresh)?;
+        let was_cut = self.take_from_aside(&journal, &sled, &mut marks, &mut fresh)?;
         if self.options.heal {
             holes = self.all_holes()?;
         }
@@ -204,29 +207,41 @@ impl<'a> Opening<'a> {
                 self.notices.push(format!("journal and store differed: {healed}"));
             }
         }
-        let may_lack_commits = trust == Trust::Store && self.was_open.get();
+        let may_lack_commits = was_cut || trust == Trust::Store && self.was_open.get();
         Ok(Opened { journal, sled, marks, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
     }
 
-    /// Tells of commits that the journal had lost, and takes what it can of them from
-    /// a store that was moved aside.
-    fn tell_lost(
+    /// Tells of commits that the journal has lost, and takes what it can of them from
+    /// a store that was moved aside. Says whether the journal had lost its end.
+    fn take_from_aside(
         &mut self,
         journal: &Journal,
         sled: &SledStorage,
         marks: &mut Marks,
         fresh: &mut Layer,
-    ) -> Result<(), StorageError> {
-        if self.lost.is_empty() {
-            return Ok(());
-        }
-        let taken = match self.aside.take() {
-            Some(aside) => {
-                self.feed(sled, fresh, marks)?;
-                self.take_from(&aside, journal, sled, fresh)?
+    ) -> Result<bool, StorageError> {
+        let mut taken = 0;
+        if let Some(aside) = self.aside.take() {
+            self.feed(sled, fresh, marks)?;
+            taken = self.take_from(&aside, journal, sled, fresh)?;
+            // Who was killed while the store was built has seen the holes.
+            if taken > 0 && self.lost.is_empty() {
+                self.lost = self.all_holes()?;
             }
-            None => 0,
-        };
+            let name = self.store().join(IN_PLACE_OF);
+            match fs::remove_file(&name) {
+                Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &name)(problem));
+                }
+                _ => {}
+            }
+        }
+        let was_cut = taken > 0 && self.lost.is_empty();
+        if was_cut {
+            self.notices.push(format!(
+                "the journal ended before what the store had: {taken} rows are taken from where it was moved"
+            ));
+        }
         let what = match taken {
             0 => "a store that was set aside may have them (thingdb salvage)".to_owned(),
             taken => format!("{taken} rows that only the store had are taken from where it was moved"),
@@ -237,7 +252,21 @@ impl<'a> Opening<'a> {
             self.notices
                 .push(format!("the journal lost the commits {first} to {last}, in '{file}' at byte {at}; {what}"));
         }
-        Ok(())
+        Ok(was_cut)
+    }
+
+    /// The store in whose place this one is being built, if it has not taken from it
+    /// yet what only that had.
+    fn in_place_of(&self) -> Result<Option<PathBuf>, StorageError> {
+        let path = self.store().join(IN_PLACE_OF);
+        match fs::read_to_string(&path) {
+            Ok(name) => {
+                let is_aside = name.starts_with(&format!("{STORE}.aside-")) && !name.contains('/');
+                Ok(is_aside.then(|| self.directory.join(name)))
+            }
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(problem) => Err(io_error("read", &path)(problem)),
+        }
     }
 
     /// Takes the rows of entries that are in a store, and were not in the journal.
@@ -312,6 +341,7 @@ impl<'a> Opening<'a> {
                 let (has, first, level) = (marks.sequence, journal.first(), journal.level());
                 let is_earlier = marks.generation < journal.generation();
                 if !is_earlier && has + 1 >= first && !marks.is_before(level) {
+                    self.aside = self.in_place_of()?;
                     return Ok((sled, marks));
                 }
                 sled.close()?;
@@ -363,6 +393,9 @@ impl<'a> Opening<'a> {
             journal.next() - 1
         ));
         let sled = SledStorage::open(self.directory, self.sled_options())?;
+        let name = aside.file_name().unwrap_or_default();
+        let path = self.store().join(IN_PLACE_OF);
+        disk::replace_file(&path, name.as_encoded_bytes(), 0o600).map_err(io_error("write", &path))?;
         let marks = marks_of(journal, 0);
         sled.set_marks(marks)?;
         Ok((sled, marks))

@@ -73,7 +73,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             VerifierKeys { log: log.map_err(thingdb::Error::from)?, witness: witness.map_err(thingdb::Error::from)? };
         return match context.output.chosen() {
             Some(format) if format != Format::Table => context.output.object(&keys),
-            _ => context.output.line(&format!("log {}\nwitness {}", keys.log, keys.witness)),
+            // As a policy has them, where a witness has a name.
+            _ => {
+                let name: String = key.origin().to_string().chars().take(8).collect();
+                context.output.line(&format!("log {}\nwitness {name} {}", keys.log, keys.witness))
+            }
         };
     }
     let card = db.card()?;

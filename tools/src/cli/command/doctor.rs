@@ -361,6 +361,10 @@ fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
         }
         Warning::Checkpoint(_) => Check::new("checkpoint", State::Warn, fact)
             .hint("thingdb verify --checkpoint NOTE, with one that was kept elsewhere; then thingdb doctor --fix"),
+        Warning::Standing(_) | Warning::Damaged(_) => Check::new("ledger", State::Fail, fact).hint(format!(
+            "thingdb verify tells what is there; thingdb restore, or thingdb salvage {} --out NEW",
+            quoted_path(db.dir())
+        )),
         _ => Check::new("ledger", State::Warn, fact).hint("thingdb verify"),
     })
 }

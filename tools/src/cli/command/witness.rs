@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
                 Failure::usage(format!("the submission prefix is no URL: {problem}"))
                     .hint("https://HOST[:PORT][/PATH], without add-checkpoint")
             })?;
-            let vkey: VerifierKey = vkey.trim().parse().map_err(|problem| {
+            let vkey: VerifierKey = key_of(vkey).parse().map_err(|problem| {
                 Failure::usage(format!("that is no key of a witness: {problem}"))
                     .hint("at a node: thingdb card --vkey; other witnesses publish it")
             })?;
@@ -112,6 +112,12 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             show(context, &[known(&witness, &[])])
         }
     }
+}
+
+/// The key in what `card --vkey` prints, or in a text that is one.
+fn key_of(text: &str) -> &str {
+    let line = text.lines().find(|line| line.starts_with("witness ")).unwrap_or(text);
+    line.split_whitespace().next_back().unwrap_or_default()
 }
 
 fn known(witness: &Witness, cosigned: &[Cosigned]) -> Known {

@@ -170,6 +170,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         check = check.kept(note::read(&context.console, path)?);
     }
     let policy = args.policy.as_deref().map(|path| witnessed::read(console, path)).transpose()?;
+    if policy.as_ref().is_some_and(|policy| policy.logs().is_empty()) && cards.is_empty() && args.fingerprint.is_empty()
+    {
+        return Err(Failure::usage("the policy has no line `log`: it does not say whose ledger you trust")
+            .hint("log VKEY in the policy (thingdb card --vkey, at the node), or --card @CARD"));
+    }
     let logs = policy.iter().flat_map(witnessed::fingerprints);
     check = logs.fold(check, ProofCheck::trust_fingerprint);
     let name = if args.file == "-" { "stdin" } else { &args.file };
@@ -181,7 +186,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let report = check.finish();
     let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, &report, &taken.places)).transpose();
     let witnessed = witnessed.map_err(|problem| Failure::new(Exit::NotVerified, "not-verified", problem))?;
-    let told = ReportJson { witnessed, ..json(&report) };
+    let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    let told = ReportJson { witnessed, ok: report.is_good() && is_met, ..json(&report) };
     say(context, &report, &told, &cards, taken.shown)?;
     conclude(&report, &told, args)
 }
