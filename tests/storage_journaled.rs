@@ -493,3 +493,57 @@ fn a_journal_without_headers_is_kept_and_written_anew() {
     assert_whole(&directory, &model, "no file of the journal had a header");
     assert!(fs::read(directory.join("journal.aside-1").join(path.file_name().unwrap())).unwrap() == garbled);
 }
+
+/// A directory that was copied while it was open, whose journal then lost its end:
+/// what the store had of that is taken, and it is said that the end is lost.
+#[test]
+fn the_end_that_only_a_copied_store_has_is_taken_from_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, copy) = (scratch.path().join("db"), scratch.path().join("copy"));
+    fs::create_dir(&directory).unwrap();
+    let storage = open(&directory);
+    let commits = 600_u64;
+    for n in 1..=commits {
+        let mut batch = Batch::new();
+        batch.put([&b"L"[..], &n.to_be_bytes()].concat(), vec![n as u8; 3000]);
+        storage.commit(batch).unwrap();
+    }
+    // So that the store has all of it.
+    storage.compact().unwrap();
+    copy_directory(&directory, &copy);
+    storage.close().unwrap();
+    let newest = fs::read_dir(copy.join("journal")).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<PathBuf> =
+        newest.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with('0')).collect();
+    let full = files.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    for file in files.iter().filter(|file| *file > full) {
+        fs::remove_file(file).unwrap();
+    }
+    fs::OpenOptions::new().write(true).open(full).unwrap().set_len(900_000).unwrap();
+    let mut options = options();
+    options.is_of_entries = |key| key[0] == b'L';
+    options.is_permanent = |key| key[0] == b'L';
+    let storage = JournaledStorage::open(&copy, options.clone()).unwrap();
+    assert!(
+        storage.notices().iter().any(|told| told.contains("ended before what the store had")),
+        "{:?}",
+        storage.notices()
+    );
+    assert!(storage.may_lack_commits());
+    assert_eq!(rows(&storage).len() as u64, commits);
+    storage.close().unwrap();
+    // Nothing is told twice, and the store that was set aside is not asked again.
+    let storage = JournaledStorage::open(&copy, options.clone()).unwrap();
+    assert_eq!(storage.notices(), <[String; 0]>::default());
+    storage.close().unwrap();
+    // Both copies have it now.
+    fs::remove_dir_all(copy.join("store.aside-1")).unwrap();
+    for lost in ["journal", "store"] {
+        let other = scratch.path().join(lost);
+        copy_directory(&copy, &other);
+        fs::remove_dir_all(other.join(lost)).unwrap();
+        let storage = JournaledStorage::open(&other, options.clone()).unwrap();
+        assert_eq!(rows(&storage).len() as u64, commits, "without {lost}");
+        storage.close().unwrap();
+    }
+}
