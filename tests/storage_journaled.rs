@@ -377,6 +377,11 @@ fn a_recent_journal_is_small_and_no_second_copy() {
     let storage = JournaledStorage::open(&directory, recent.clone()).unwrap();
     assert_eq!((rows(&storage).len(), storage.notices()), (150, &[][..]));
     storage.close().unwrap();
+    // Whatever becomes of the file that says so, it is not taken for a whole one.
+    let keep = directory.join("journal/keep");
+    fs::remove_file(&keep).unwrap();
+    open(&directory).close().unwrap();
+    assert_eq!(fs::read(&keep).unwrap().trim_ascii(), b"recent");
     fs::remove_dir_all(directory.join("store")).unwrap();
     let problem = JournaledStorage::open(&directory, recent).err().unwrap();
     assert!(matches!(problem, StorageError::Corrupt { .. }), "{problem}");

@@ -78,7 +78,10 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
     }
     let kept = Keep::of(directory)?;
     let mut opened = look(directory, options)?;
-    let keep = options.keep.unwrap_or(kept);
+    // Where commits were dropped, it is no second copy, whatever became of the file
+    // that says so.
+    let is_recent = opened.journal.first() > 1;
+    let keep = options.keep.unwrap_or(if is_recent { Keep::Recent } else { kept });
     if keep == Keep::All && opened.journal.first() > 1 && options.keep.is_some() {
         opened = write_anew(directory, options, opened)?;
     }
