@@ -7,7 +7,7 @@ use super::{Db, open};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::keyring::{KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
-use crate::store::fit;
+use crate::node::fit;
 
 impl KeyringFile {
     /// The newer good one of the two files in `dir`, as far as that can be told

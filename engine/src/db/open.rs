@@ -22,12 +22,12 @@ use crate::exchange::waiting::WaitingRoom;
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfUpgrade, Keyring, KeyringError, Opening, Unlock};
 use crate::node::Node;
+use crate::node::fit;
 use crate::node::standing::{self, Kept, Standing};
 use crate::node::tokens::Tokens;
 use crate::storage::Batch;
 use crate::storage::open::{self, Opened, With};
 use crate::store::Store;
-use crate::store::fit;
 use crate::store::recover::{Recovered, recover, repair_tree};
 use crate::store::schema;
 

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod drafts;
+pub(crate) mod fit;
 pub(crate) mod originals;
 pub(crate) mod standing;
 pub(crate) mod tokens;

@@ -5,7 +5,6 @@
 pub(crate) mod as_of;
 pub(crate) mod block;
 pub(crate) mod changes;
-pub(crate) mod fit;
 pub(crate) mod history;
 pub(crate) mod holes;
 mod ids;

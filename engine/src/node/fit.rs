@@ -4,15 +4,15 @@
 
 use std::path::Path;
 
-use super::Store;
-use super::block::Block;
-use super::schema;
-use super::seals::Seals;
+use super::standing::{self, Kept};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
-use crate::node::standing::{self, Kept};
 use crate::storage::Direction;
 use crate::storage::journal::{self, Piece};
+use crate::store::Store;
+use crate::store::block::Block;
+use crate::store::schema;
+use crate::store::seals::Seals;
 
 /// Blocks at each end of the ledger that are tried.
 const TRIED: usize = 4;
