@@ -52,7 +52,7 @@ impl Db {
         Witnesses(&self.node).add(witness)
     }
 
-    /// Asks a witness no longer. What it has cosigned stays.
+    /// Asks a witness no longer. What it has cosigned counts no more.
     ///
     /// # Errors
     /// [`Error::NoSuchWitness`](crate::Error::NoSuchWitness); [`Error::is_read_only`](crate::Error::is_read_only), [`Error::is_disk_full`](crate::Error::is_disk_full).

@@ -248,9 +248,8 @@ impl Memory<'_> {
     }
 
     fn remembered_row(&self, node: &Origin) -> Result<RememberedRow> {
-        let row = schema::remembered(&self.0.store.tag_of(&node.0));
-        let sealed = self.0.store.storage.get(&row)?;
-        sealed.map_or_else(|| Ok(RememberedRow::default()), |sealed| self.0.store.rows.open_value(&row, &sealed))
+        let store = &self.0.store;
+        store.rows.read_or_default(&*store.storage, &schema::remembered(&store.tag_of(&node.0)))
     }
 
     /// Remembers a checkpoint of another node: cosigned, if nothing speaks against it.

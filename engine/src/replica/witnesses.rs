@@ -1,6 +1,8 @@
 //! Those whom this node asks to cosign its checkpoints, and what they and its peers
 //! have said of them.
 
+use std::collections::BTreeSet;
+
 use bincode::{Decode, Encode};
 use thingdb_format::{Hash, SignedCheckpoint, VerifierKey};
 
@@ -59,7 +61,7 @@ impl Witnesses<'_> {
     /// # Errors
     /// [`Error::is_damaged`].
     pub(crate) fn all(&self) -> Result<Vec<Witness>> {
-        let rows: Vec<WitnessRow> = self.settings_row(schema::WITNESSES)?;
+        let rows: Vec<WitnessRow> = self.setting(schema::WITNESSES)?;
         let witness = |row: WitnessRow| {
             Ok(Witness { name: row.name, url: row.url, vkey: row.vkey.parse()?, tls: row.tls.map(Hash) })
         };
@@ -91,7 +93,7 @@ impl Witnesses<'_> {
         self.set(&witnesses)
     }
 
-    /// Asks a witness no longer. What it has cosigned stays.
+    /// Asks a witness no longer. What it has cosigned counts no more.
     ///
     /// # Errors
     /// [`Error::NoSuchWitness`]; [`Error::is_read_only`], [`Error::is_disk_full`].
@@ -114,34 +116,23 @@ impl Witnesses<'_> {
     pub(crate) fn keep(&self, note: &SignedCheckpoint) -> Result<Cosigned> {
         note.verify(&self.0.node_key())?;
         let keys = self.cosigners()?;
-        let (mut kept, mut by) = (note.bare()?, Vec::new());
-        for (name, key) in &keys {
-            // A bad line of one spoils nobody else's.
-            if let Ok(Some(cosignature)) = note.cosignature(key) {
-                kept = kept.with_signatures(&cosignature.line)?;
-                by.push((name.clone(), cosignature.seconds));
-            }
-        }
+        let kept = gathered(note, None, &keys)?;
         let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         let mut notes = self.cosigned_notes()?;
         let before = notes.clone();
         match notes.iter_mut().find(|known| known.text() == kept.text()) {
-            Some(known) => *known = merged(known, &kept, &keys)?,
-            None if by.is_empty() => {}
+            Some(known) => *known = gathered(known, Some(&kept), &keys)?,
             None => notes.push(kept.clone()),
         }
         notes.sort_by_key(|note| note.claimed().size);
-        // The newest of each witness says most.
-        let is_newest_of = |note: &SignedCheckpoint, key: &VerifierKey| {
-            let newest = notes.iter().rev().find(|note| is_cosigned(note, key));
-            newest.is_some_and(|newest| newest.text() == note.text())
-        };
-        let mut newest: Vec<SignedCheckpoint> =
-            notes.iter().filter(|note| keys.iter().any(|(_, key)| is_newest_of(note, key))).cloned().collect();
+        // The newest of each witness says most; what nobody has cosigned says nothing.
+        let newest_of = |(_, key): &(String, VerifierKey)| notes.iter().rposition(|note| is_cosigned(note, key));
+        let places: BTreeSet<usize> = keys.iter().filter_map(newest_of).collect();
+        let mut newest: Vec<SignedCheckpoint> = places.iter().filter_map(|place| notes.get(*place)).cloned().collect();
         newest.drain(..newest.len().saturating_sub(MAX_KEPT));
         if newest != before {
             let rows: Vec<String> = newest.iter().map(ToString::to_string).collect();
-            self.set_settings_row(schema::COSIGNED, &rows)?;
+            self.set_setting(schema::COSIGNED, &rows)?;
         }
         let checkpoint = newest.into_iter().find(|note| note.text() == kept.text()).unwrap_or(kept);
         Ok(Cosigned { by: cosigned_by(&checkpoint, &keys), checkpoint })
@@ -179,7 +170,7 @@ impl Witnesses<'_> {
     }
 
     fn cosigned_notes(&self) -> Result<Vec<SignedCheckpoint>> {
-        let notes: Vec<String> = self.settings_row(schema::COSIGNED)?;
+        let notes: Vec<String> = self.setting(schema::COSIGNED)?;
         notes.iter().map(|note| Ok(SignedCheckpoint::parse(note)?)).collect()
     }
 
@@ -190,15 +181,14 @@ impl Witnesses<'_> {
             vkey: witness.vkey.to_string(),
             tls: witness.tls.map(|hash| hash.0),
         };
-        self.set_settings_row(schema::WITNESSES, &witnesses.iter().map(row).collect::<Vec<_>>())
+        self.set_setting(schema::WITNESSES, &witnesses.iter().map(row).collect::<Vec<_>>())
     }
 
-    fn settings_row<T: Decode<()> + Default>(&self, row: &[u8]) -> Result<T> {
-        let sealed = self.0.store.storage.get(row)?;
-        sealed.map_or_else(|| Ok(T::default()), |sealed| self.0.store.rows.open_value(row, &sealed))
+    fn setting<T: Decode<()> + Default>(&self, row: &[u8]) -> Result<T> {
+        self.0.store.rows.read_or_default(&*self.0.store.storage, row)
     }
 
-    fn set_settings_row<T: Encode>(&self, row: &[u8], value: &T) -> Result<()> {
+    fn set_setting<T: Encode>(&self, row: &[u8], value: &T) -> Result<()> {
         let mut batch = Batch::new();
         batch.put(row.to_vec(), self.0.store.rows.seal(row, &encoding::encode(value)));
         self.0.rows(batch)?;
@@ -206,20 +196,21 @@ impl Witnesses<'_> {
     }
 }
 
-/// One note of two of the same text.
-fn merged(
-    known: &SignedCheckpoint,
-    other: &SignedCheckpoint,
+/// A note with the cosignatures of these keys that are good, also those of another
+/// note of the same text. A bad line of one spoils nobody else's.
+fn gathered(
+    note: &SignedCheckpoint,
+    other: Option<&SignedCheckpoint>,
     keys: &[(String, VerifierKey)],
 ) -> Result<SignedCheckpoint> {
-    let mut note = known.bare()?;
+    let mut gathered = note.bare()?;
     for (_, key) in keys {
         let of = |note: &SignedCheckpoint| note.cosignature(key).ok().flatten();
-        if let Some(cosignature) = of(known).or_else(|| of(other)) {
-            note = note.with_signatures(&cosignature.line)?;
+        if let Some(cosignature) = of(note).or_else(|| of(other?)) {
+            gathered = gathered.with_signatures(&cosignature.line)?;
         }
     }
-    Ok(note)
+    Ok(gathered)
 }
 
 fn is_cosigned(note: &SignedCheckpoint, key: &VerifierKey) -> bool {

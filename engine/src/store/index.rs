@@ -341,8 +341,7 @@ pub(crate) struct IndexedRow {
 
 /// How far the rows go, as they say.
 pub(crate) fn indexed(storage: &dyn Storage, rows: &RowSeal) -> Result<IndexedRow> {
-    let sealed = storage.get(schema::INDEXED)?;
-    sealed.map_or_else(|| Ok(IndexedRow::default()), |sealed| rows.open_value(schema::INDEXED, &sealed))
+    rows.read_or_default(storage, schema::INDEXED)
 }
 
 #[cfg(test)]

@@ -193,8 +193,7 @@ struct Accepted {
 }
 
 fn accepted(store: &Store) -> Result<Accepted> {
-    let row = store.storage.get(schema::IDS_ACCEPTED)?;
-    row.map_or_else(|| Ok(Accepted::default()), |row| store.rows.open_value(schema::IDS_ACCEPTED, &row))
+    store.rows.read_or_default(&*store.storage, schema::IDS_ACCEPTED)
 }
 
 /// Size of the ledger when the node got the key that signs for it as it is, although

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::encoding::decode;
 use crate::error::{Error, Result};
 use crate::keyring::SealKey;
+use crate::storage::Storage;
 
 /// A row that is sealed under the row key, with its own key as associated
 /// data.
@@ -28,6 +29,12 @@ impl RowSeal {
     pub(crate) fn open_value<T: Decode<()>>(&self, row: &[u8], sealed: &[u8]) -> Result<T> {
         let open = Zeroizing::new(self.open(row, sealed)?);
         decode(&open).map_err(|problem| Error::damaged(row_in_words(row), problem))
+    }
+
+    /// The value of a small row that is read as a whole; the default where there is
+    /// none.
+    pub(crate) fn read_or_default<T: Decode<()> + Default>(&self, storage: &dyn Storage, row: &[u8]) -> Result<T> {
+        storage.get(row)?.map_or_else(|| Ok(T::default()), |sealed| self.open_value(row, &sealed))
     }
 }
 

@@ -21,6 +21,11 @@ const FORMS: &str = "write 2026, 2026-11, 2026-11-22, '2026-11-22 06:01', 2026-1
 /// Numbers of four digits that are taken as years.
 const YEARS: std::ops::RangeInclusive<u64> = 1970..=2199;
 
+/// The time of a cosignature, which is in seconds since 1970.
+pub(crate) fn of_seconds(seconds: u64) -> Time {
+    Time::from_micros(seconds.saturating_mul(1_000_000)).unwrap_or(Time::MAX)
+}
+
 impl When {
     /// Reads a text at the time `now`.
     pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Self, String> {

@@ -82,7 +82,7 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
     // that says so.
     let is_recent = opened.journal.first() > 1;
     let keep = options.keep.unwrap_or(if is_recent { Keep::Recent } else { kept });
-    if keep == Keep::All && opened.journal.first() > 1 && options.keep.is_some() {
+    if keep == Keep::All && is_recent {
         opened = write_anew(directory, options, opened)?;
     }
     if kept != keep || kept != Keep::of(directory)? {

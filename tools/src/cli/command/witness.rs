@@ -40,7 +40,7 @@ pub(crate) enum Command {
     },
     /// List the witnesses and peers, and what they have cosigned
     Ls,
-    /// Ask a witness no longer; what it has cosigned stays
+    /// Ask a witness no longer; what it has cosigned counts no more
     Rm {
         /// Its name
         name: String,
@@ -62,7 +62,7 @@ struct CosignedJson {
     size: u64,
     time: String,
     #[serde(skip)]
-    seconds: u64,
+    at: Time,
 }
 
 /// Runs one of the witness commands.
@@ -132,8 +132,8 @@ fn known(witness: &Witness, cosigned: &[Cosigned]) -> Known {
 fn newest(cosigned: &[Cosigned], name: &str) -> Option<CosignedJson> {
     cosigned.iter().rev().find_map(|it| {
         let (_, seconds) = it.by.iter().find(|(by, _)| by == name)?;
-        let time = Time::from_micros(seconds.saturating_mul(1_000_000)).unwrap_or(Time::MAX);
-        Some(CosignedJson { size: it.checkpoint.claimed().size, time: time.to_string(), seconds: *seconds })
+        let time = when::of_seconds(*seconds);
+        Some(CosignedJson { size: it.checkpoint.claimed().size, time: time.to_string(), at: time })
     })
 }
 
@@ -149,8 +149,7 @@ fn show(context: &Context, all: &[Known]) -> Outcome {
             let header = ["name", "cosigned", "at (UTC)", "asked at"];
             let row = |known: &Known| {
                 let size = known.cosigned.as_ref().map(|it| grouped(it.size)).unwrap_or_default();
-                let time = known.cosigned.as_ref().map(|it| it.seconds.saturating_mul(1_000_000));
-                let time = time.and_then(|micros| Time::from_micros(micros).ok()).map(when::short).unwrap_or_default();
+                let time = known.cosigned.as_ref().map(|it| when::short(it.at)).unwrap_or_default();
                 let url = known.url.as_deref().map_or_else(|| "a peer, in each exchange".into(), printable);
                 [printable(&known.name).into_owned(), size, time, url.into_owned()]
             };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::{Db, SignedCheckpoint, Time};
+use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
@@ -17,6 +17,7 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::reader::source::Source;
 use crate::sync;
 use crate::text::{counted, printable};
+use crate::view::when;
 
 /// How long a witness may say nothing.
 const STALL: Duration = Duration::from_secs(15);
@@ -142,7 +143,7 @@ fn signatures(note: &SignedCheckpoint) -> String {
 
 impl CheckpointJson {
     fn new(note: &SignedCheckpoint, by: &[(String, u64)]) -> Self {
-        let time = |seconds: u64| Time::from_micros(seconds.saturating_mul(1_000_000)).unwrap_or(Time::MAX).to_string();
+        let time = |seconds| when::of_seconds(seconds).to_string();
 
         let claimed = note.claimed();
         Self {

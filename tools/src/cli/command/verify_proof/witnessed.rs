@@ -4,11 +4,12 @@ use serde::Serialize;
 use thingdb::format::policy::MAX_POLICY_BYTES;
 use thingdb::format::proof::ProofReport;
 use thingdb::format::{NodeKey, Policy};
-use thingdb::{Hash, SignedCheckpoint, Time};
+use thingdb::{Hash, SignedCheckpoint};
 
 use crate::cli::input;
 use crate::console::Console;
 use crate::error::{Failure, Outcome};
+use crate::view::when;
 
 /// The policy in a file.
 pub(super) fn read(console: &Console, path: &str) -> Outcome<Policy> {
@@ -59,8 +60,8 @@ impl Witnessed {
             if judgement.is_met() {
                 witnessed.size = Some(note.claimed().size);
                 witnessed.by = judgement.witnesses.into_iter().map(|(name, _)| name).collect();
-                let time = |seconds: u64| Time::from_micros(seconds.saturating_mul(1_000_000)).unwrap_or(Time::MAX);
-                witnessed.not_later_than = judgement.not_later_than.map(|seconds| time(seconds).to_string());
+                witnessed.not_later_than =
+                    judgement.not_later_than.map(|seconds| when::of_seconds(seconds).to_string());
                 break;
             }
         }
