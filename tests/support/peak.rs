@@ -72,9 +72,11 @@ impl Table {
         self
     }
 
-    /// Notes what one took.
+    /// Notes what one took. A process that ended before anybody could look had no
+    /// time to take much.
     pub fn add(&mut self, name: &str, kib: Option<u64>) {
-        let more = kib.expect("it was told for an ordinary input").saturating_sub(self.ordinary_kib);
+        let Some(kib) = kib else { return println!("{name}: ended before it was seen") };
+        let more = kib.saturating_sub(self.ordinary_kib);
         println!("{name}: {} MiB more", more >> 10);
         if more >= self.most_kib {
             self.greedy.push(format!("{name}: {} MiB", more >> 10));

@@ -129,5 +129,7 @@ fn log_key(n: u64) -> Vec<u8> {
 }
 
 fn value(n: u64, size: usize) -> Vec<u8> {
-    n.to_be_bytes().iter().copied().cycle().take(size).collect()
+    let mut value = n.to_be_bytes().repeat(size.div_ceil(8));
+    value.truncate(size);
+    value
 }
