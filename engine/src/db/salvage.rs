@@ -157,7 +157,7 @@ impl Options {
         let claimed = kept.map(|note| (note.claimed().size, note.claimed().root));
         version::write(new)?;
         {
-            let storage = open::open_storage(new, self, true)?.storage;
+            let storage = open::open_storage(new, self, true, None)?.storage;
             let mut rows =
                 Rows { storage: &*storage, seals: Seals::new(&keyring), batch: Batch::new(), blocks: HashMap::new() };
             for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
