@@ -17,6 +17,9 @@ pub(crate) enum Stopped {
     Failure(Failure),
 }
 
+/// Takes a line: as it is, whether it stands before the entries, and what it proves.
+pub(crate) type Take<'a> = dyn FnMut(&[u8], bool, Option<&Proven>) -> Outcome + 'a;
+
 /// Has `check` take all lines, each looked at on one of the cores. `take` gets
 /// each line as it is, and what it proves if that is an entry; it is told whether the
 /// line stands before the entries.
@@ -25,7 +28,7 @@ pub(crate) fn read(
     mut source: impl BufRead,
     reader: Option<&ProofReader>,
     check: &mut ProofCheck,
-    take: &mut dyn FnMut(&[u8], bool, Option<&Proven>) -> Outcome,
+    take: &mut Take<'_>,
 ) -> Result<(), Stopped> {
     let mut examiners = Examiners::new();
     let (mut lines, mut bytes) = (Vec::new(), 0);
