@@ -32,13 +32,13 @@ fn openssl_believes(authority: &Authority, world: &World, digest: &str) -> bool 
 }
 
 /// The lines of a proof file with other tokens, and a last line that counts them.
-fn with_tokens(file: &str, tokens: &[Vec<u8>]) -> String {
+fn with_tokens(file: &str, tokens: &[&[u8]]) -> String {
     let lines: Vec<&str> = file.lines().collect();
     let is_stamp = |line: &&&str| line.starts_with("{\"timestamp\"");
     let imprint = ProofTimestamp::decode(lines.iter().find(is_stamp).unwrap().as_bytes(), 1).unwrap().imprint;
     let mut out: Vec<u8> = format!("{}\n", lines[0]).into_bytes();
     for token in tokens {
-        ProofTimestamp { imprint, token: token.clone() }.encode(&mut out);
+        ProofTimestamp { imprint, token: token.to_vec() }.encode(&mut out);
     }
     for line in lines[1..lines.len() - 1].iter().filter(|line| !is_stamp(line)) {
         out.extend_from_slice(format!("{line}\n").as_bytes());
@@ -184,7 +184,7 @@ fn a_token_in_a_file_is_believed_for_its_signer_alone() {
     world.run(&["prove", "door", "-o", "p.tdbproof"]).ok();
     let file = fs::read_to_string(world.path("p.tdbproof")).unwrap();
     assert!(file.contains(&BASE64.encode(&good)));
-    let says = |tokens: &[Vec<u8>], root: &str, code: i32| {
+    let says = |tokens: &[&[u8]], root: &str, code: i32| {
         world.write("q.tdbproof", with_tokens(&file, tokens));
         let args = ["verify-proof", "q.tdbproof", "--card", "@card", "--tsa-root", root, "--json"];
         let report = world.run(&args).exit(code).json();
@@ -192,7 +192,7 @@ fn a_token_in_a_file_is_believed_for_its_signer_alone() {
         report["timestamps"][0]["problem"].as_str().unwrap_or_default().to_owned()
     };
     let root = authority.file("root.pem");
-    assert_eq!(says(&[good.clone()], &root, 0), "");
+    assert_eq!(says(&[&good], &root, 0), "");
     for (kind, why) in [
         (Kind::Good, "leads to no root that you trust"),
         (Kind::NotCritical, "not for timestamps and nothing else"),
@@ -204,12 +204,12 @@ fn a_token_in_a_file_is_believed_for_its_signer_alone() {
         let forged = forged(world.path("token").to_str().unwrap(), &other);
         // By whoever trusts that one, and for one kind alone.
         let trusted = if kind == Kind::Good { &root } else { &other.file("root.pem") };
-        let problem = says(&[forged.clone()], trusted, 4);
+        let problem = says(&[&forged], trusted, 4);
         assert!(problem.contains(why), "{kind:?}: {problem}");
         if kind == Kind::Good {
-            assert_eq!(says(&[forged.clone()], &other.file("root.pem"), 0), "");
+            assert_eq!(says(&[&forged], &other.file("root.pem"), 0), "");
             // One that holds is enough, whatever stands beside it.
-            let problem = says(&[forged, b"garbage".to_vec(), good.clone()], &root, 0);
+            let problem = says(&[&forged, b"garbage", &good], &root, 0);
             assert!(problem.contains(why), "{problem}");
         }
     }
@@ -218,8 +218,8 @@ fn a_token_in_a_file_is_believed_for_its_signer_alone() {
     let told = world.run(&["timestamp", "--tsa", &old.url, "--root", &old.file("root.pem"), "-o", "token"]).ok().json();
     assert_eq!(told["authority"], "CN=Old");
     let rsa = fs::read(world.path("token")).unwrap();
-    assert_eq!(says(&[rsa.clone()], &old.file("root.pem"), 0), "");
-    assert!(says(&[rsa], &root, 4).contains("leads to no root that you trust"));
+    assert_eq!(says(&[&rsa], &old.file("root.pem"), 0), "");
+    assert!(says(&[&rsa], &root, 4).contains("leads to no root that you trust"));
 
     // A bit here and there: it says nothing then, or the same.
     let step = good.len() * 8 / 14;
@@ -231,7 +231,7 @@ fn a_token_in_a_file_is_believed_for_its_signer_alone() {
             token
         })
         .collect();
-    world.write("q.tdbproof", with_tokens(&file, &flipped));
+    world.write("q.tdbproof", with_tokens(&file, &flipped.iter().map(Vec::as_slice).collect::<Vec<_>>()));
     let args = ["verify-proof", "q.tdbproof", "--card", "@card", "--tsa-root", &root, "--json"];
     let report = world.run(&args).json();
     let times: Vec<&Value> = report["timestamps"]
