@@ -144,8 +144,10 @@ impl SqliteLedger {
         let mut entries = 0;
         while let Some(row) = rows.next().expect("it reads") {
             let nonce: [u8; 12] = row.get(0).expect("it is a blob");
-            let sealed =
-                Payload { msg: row.get_ref(1).expect("it reads").as_blob().expect("it is a blob"), aad: thing.as_bytes() };
+            let sealed = Payload {
+                msg: row.get_ref(1).expect("it reads").as_blob().expect("it is a blob"),
+                aad: thing.as_bytes(),
+            };
             let open = self.cipher.decrypt(&Nonce::from(nonce), sealed).expect("nobody altered it");
             assert!(!open.is_empty());
             entries += 1;
