@@ -39,6 +39,7 @@ mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
+pub mod timestamp;
 mod walk;
 pub mod witness;
 
