@@ -473,7 +473,7 @@ fn frames(db: &Db, entries: u64) -> Vec<u8> {
         encoder.entry(&entry, &id, &mut stream)?;
         Ok(ControlFlow::Continue(()))
     };
-    db.outgoing([0..entries], act).expect("it reads");
+    db.outgoing(std::iter::once(0..entries), act).expect("it reads");
     stream
 }
 
