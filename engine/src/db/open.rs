@@ -129,9 +129,8 @@ impl Db {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
         }
         let node_key = keyring.node_key().node_key();
-        // About 2 KiB a state.
-        let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), opened.storage, keyring, index_capacity)?;
+        let states_bytes = usize::try_from(options.cache_bytes).unwrap_or(usize::MAX);
+        let store = Store::new(dir.to_owned(), opened.storage, keyring, states_bytes)?;
         fit::check(&store)?;
         let mut recovered = recover(&store, options.rebuild)?;
         let is_read_only = kept.is_some();
