@@ -32,6 +32,7 @@ mod cli {
     mod latest;
     mod manners;
     mod memory;
+    mod page;
     mod passphrase;
     mod prompts;
     mod proof;
