@@ -2,7 +2,7 @@
 //! that they stand in the ledger of a node, and to read those that are shown.
 //!
 //! ```text
-//! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…]}
+//! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…],"heads":{…}}
 //! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order
 //! {"thingdb_proof_end":1,"entries":N,"gap":HASHES,"digest":HEX}
 //! ```
@@ -19,14 +19,17 @@ mod check;
 mod encode;
 mod examine;
 mod gap;
+mod heads;
 mod wire;
 
+use crate::heads::HeadsProof;
 use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
 pub use check::{Anchor, ProofCheck, ProofReport, Proven};
 pub use encode::ProofEncoder;
 pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
+pub use heads::Complete;
 
 /// Version of the first and of the last line.
 pub const VERSION: u64 = 1;
@@ -63,6 +66,11 @@ pub enum Subject {
         /// The thing.
         thing: ThingId,
     },
+    /// That there is no such thing: no entry.
+    Absent {
+        /// The thing.
+        thing: ThingId,
+    },
 }
 
 impl Subject {
@@ -70,7 +78,9 @@ impl Subject {
     #[must_use]
     pub const fn thing(&self) -> &ThingId {
         match self {
-            Self::History { thing } | Self::Range { thing, .. } | Self::Entries { thing } => thing,
+            Self::History { thing } | Self::Range { thing, .. } | Self::Entries { thing } | Self::Absent { thing } => {
+                thing
+            }
         }
     }
 
@@ -81,6 +91,7 @@ impl Subject {
             Self::History { .. } => "history",
             Self::Range { .. } => "range",
             Self::Entries { .. } => "entries",
+            Self::Absent { .. } => "absent",
         }
     }
 }
@@ -96,6 +107,9 @@ pub struct ProofHeader {
     pub checkpoint: SignedCheckpoint,
     /// Checkpoints that somebody kept, with the way from there.
     pub earlier: Vec<Earlier>,
+    /// What the node signed of the heads of the thing, in the same ledger: without it
+    /// nobody sees whether a newer entry was left out.
+    pub heads: Option<HeadsProof>,
 }
 
 /// A smaller state of the same ledger.

@@ -158,6 +158,7 @@ impl Error {
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
+            | Self::NotAbsent { .. }
             | Self::WitnessKnown { .. }
             | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }
