@@ -19,7 +19,10 @@ const ROUNDS: u32 = 8;
 /// What the map says of a thing at one moment.
 struct Moment {
     reached: Reached,
-    thing: Option<(Found, Option<(u64, Vec<EntryId>)>)>,
+    /// What stands at the place of the thing that was asked for.
+    found: Option<Found>,
+    /// How many entries it has, and its heads; nothing if there is no such thing.
+    state: Option<(u64, Vec<EntryId>)>,
 }
 
 impl Node {
@@ -46,8 +49,8 @@ impl Node {
     }
 
     fn place_of(&self, thing: &ThingId) -> Result<(SignedCheckpoint, HeadsProof)> {
-        let Moment { reached, thing: found } = self.moment(Some(thing))?;
-        let Some((Found { path, leaf }, state)) = found else {
+        let Moment { reached, found, state } = self.moment(Some(thing))?;
+        let Some(Found { path, leaf }) = found else {
             return Err(Error::damaged("the map of heads", "it was not asked"));
         };
         let place = match (state, leaf) {
@@ -75,11 +78,10 @@ impl Node {
         }
         self.committer.still(|| {
             let reached = map.advance(true, &mut |batch| self.store.commit(batch).map(drop))?;
-            let look = |thing: &ThingId| -> Result<_> {
-                let state = self.store.state(&self.store.tag(thing))?;
-                Ok((map.find(thing)?, state.map(|state| (state.entries, heads_of(&state)))))
-            };
-            Ok(Moment { reached, thing: thing.map(look).transpose()? })
+            let Some(thing) = thing else { return Ok(Moment { reached, found: None, state: None }) };
+            let state = self.store.state(&self.store.tag(thing))?;
+            let state = state.map(|state| (state.entries, heads_of(&state)));
+            Ok(Moment { reached, found: Some(map.find(thing)?), state })
         })
     }
 

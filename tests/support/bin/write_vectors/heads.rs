@@ -242,10 +242,10 @@ fn bad_files(w: &mut Writer) {
             signed(HeadsNote::of(&note, claimed.map), &node())
         }),
         ("heads-other-ledger", other_heads, "the note of another ledger of 13", {
-            signed(HeadsNote { ledger: Hash([7; 32]), ..claimed.clone() }, &node())
+            signed(HeadsNote { ledger: Hash([7; 32]), ..claimed }, &node())
         }),
         ("heads-other-node", "bad signature", "the note of another node", {
-            signed(HeadsNote { origin: stranger.node_key().origin(), ..claimed.clone() }, &stranger)
+            signed(HeadsNote { origin: stranger.node_key().origin(), ..claimed }, &stranger)
         }),
         ("absent-is-there", other_heads, "a thing that is there is said to be absent", {
             file_of_nothing("part-43", HeadsProof { place: Place::Empty, ..proof(&things, &named("part-43")) }).text()
