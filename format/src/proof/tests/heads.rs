@@ -168,9 +168,9 @@ fn a_note_of_another_node_or_of_another_ledger_says_nothing() {
         faults(&world.file(&header, &[0, 3, 6, 9]))
     };
     let claimed = good.note.claimed().clone();
-    let other = HeadsNote { origin: stranger.node_key().origin(), ..claimed.clone() };
+    let other = HeadsNote { origin: stranger.node_key().origin(), ..claimed };
     assert_eq!(refused(other.sign(&stranger).unwrap()), [Fault::BadSignature]);
-    for note in [HeadsNote { size: 10, ..claimed.clone() }, HeadsNote { ledger: Hash([9; 32]), ..claimed }] {
+    for note in [HeadsNote { size: 10, ..claimed }, HeadsNote { ledger: Hash([9; 32]), ..claimed }] {
         assert_eq!(refused(note.sign(&node()).unwrap()), [Fault::OtherHeads]);
     }
     // The line of a node that the reader knows, and that is not good.
