@@ -246,7 +246,8 @@ fn framed_anew(file: &mut Vec<u8>) {
     let mut digest = Digest::default();
     before.iter().for_each(|line| digest.push(&hash_of_line(line)));
     end.digest = digest.value();
-    end.entries = before.len().saturating_sub(1) as u64;
+    let stamps = before.iter().filter(|line| line.starts_with(b"{\"timestamp\"")).count();
+    end.entries = before.len().saturating_sub(stamps + 1) as u64;
     let mut out = before.join(&b'\n');
     out.push(b'\n');
     end.encode(&mut out);

@@ -40,6 +40,7 @@ mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
+pub mod timestamp;
 mod walk;
 pub mod witness;
 

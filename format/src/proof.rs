@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…],"heads":{…}}
+//! {"timestamp":TOKEN,"imprint":HEX}                     none to 16
 //! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order
 //! {"thingdb_proof_end":1,"entries":N,"gap":HASHES,"digest":HEX}
 //! ```
@@ -20,16 +21,18 @@ mod encode;
 mod examine;
 mod gap;
 mod heads;
+mod timestamp;
 mod wire;
 
 use crate::heads::HeadsProof;
 use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
-pub use check::{Anchor, ProofCheck, ProofReport, Proven};
+pub use check::{Anchor, ProofCheck, ProofReport, Proven, Stamped};
 pub use encode::ProofEncoder;
 pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
 pub use heads::Complete;
+pub use timestamp::ProofTimestamp;
 
 /// Version of the first and of the last line.
 pub const VERSION: u64 = 1;
@@ -40,6 +43,9 @@ pub const MAX_ENTRIES: u64 = 1 << 18;
 
 /// The most earlier checkpoints in a proof file.
 pub const MAX_EARLIER: usize = 16;
+
+/// The most timestamps in a proof file.
+pub const MAX_TIMESTAMPS: usize = 16;
 
 /// The media type of a proof file.
 pub const MEDIA_TYPE: &str = "application/vnd.thingdb.proof+ndjson";

@@ -20,7 +20,7 @@ pub use import::import;
 use thingdb_format::audit::Memos;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
-use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, examine};
+use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
     stream::hash_of_line,
@@ -120,6 +120,11 @@ pub fn proof(bytes: &[u8]) {
             let mut out = Vec::new();
             read.encode(&mut out);
             assert_eq!(ProofEntry::decode(&out, number).as_ref(), Ok(&read));
+        }
+        if let Ok(read) = ProofTimestamp::decode(line, number) {
+            let mut out = Vec::new();
+            read.encode(&mut out);
+            assert_eq!(ProofTimestamp::decode(&out, number).as_ref(), Ok(&read));
         }
         if let Ok(read) = ProofHeader::decode(line, number) {
             let mut out = Vec::new();

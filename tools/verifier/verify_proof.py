@@ -6,6 +6,9 @@
 HEX are the 64 digits of the node that you trust. Without it `ok` says only that
 a file is consistent with itself.
 
+Timestamps are listed and not checked, unless `--tsa-root` names the certificates of the
+authorities that you trust: then `openssl ts` says of each whether it holds.
+
 The verdict lists every entry: who signed it (`name` is what the card in the file calls
 the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. Of a
 file that does not hold nothing is listed.
@@ -24,8 +27,11 @@ import datetime
 import hashlib
 import hmac
 import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 import unicodedata
 
 try:
@@ -550,6 +556,13 @@ class Note:
         need(len(own) == 1 and len(own[0]) == 64, "not signed once by its node")
         check_signature(key, (self.text + "\n").encode(), own[0])
 
+    def imprint(self, key):
+        """What is timestamped: the hash of the note with the line of its node alone."""
+        key_id = sha256(self.name.encode(), b"\n\1", key)[:4]
+        own = [value for name, value in self.signatures if name == self.name and value[:4] == key_id]
+        line = f"\u2014 {self.name} {base64.b64encode(own[0]).decode()}\n"
+        return sha256(f"{self.text}\n\n{line}".encode())
+
 
 # The heads of all things: a Merkle map. The bits of a thing's key are the way from the root.
 
@@ -613,7 +626,9 @@ class Heads:
 def kind_of(value):
     if isinstance(value, dict) and "thingdb_proof" in value:
         return "first"
-    return "last" if isinstance(value, dict) and "thingdb_proof_end" in value else "entry"
+    if isinstance(value, dict) and "thingdb_proof_end" in value:
+        return "last"
+    return "timestamp" if isinstance(value, dict) and "timestamp" in value else "entry"
 
 
 def check_subject(subject):
@@ -626,7 +641,7 @@ def check_subject(subject):
         number(subject["to"], number(subject["from"], 1, MAX_SAFE), MAX_SAFE)
 
 
-def verify(data, fingerprint=None):
+def verify(data, fingerprint=None, tsa_root=None):
     """What the file says; Refused if it does not hold."""
     lines = [line[:-1] if line.endswith(b"\r") else line for line in data.split(b"\n")]
     lines = [line for line in lines if line]
@@ -634,8 +649,11 @@ def verify(data, fingerprint=None):
     values = [parse(line) for line in lines]
     first, last = values[0], values[-1]
     kinds = [kind_of(value) for value in values]
-    need(kinds == ["first"] + ["entry"] * (len(values) - 2) + ["last"], "lines that are not in their order")
-    need(len(values) - 2 <= 262144, "too many entries")
+    stamps = kinds.count("timestamp")
+    order = ["first"] + ["timestamp"] * stamps + ["entry"] * (len(values) - stamps - 2) + ["last"]
+    need(kinds == order, "lines that are not in their order")
+    need(len(values) - stamps - 2 <= 262144, "too many entries")
+    need(stamps <= 16, "too many timestamps")
     members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier", "heads"])
     number(first["thingdb_proof"], 1, 1)
     subject = first["subject"]
@@ -643,6 +661,7 @@ def verify(data, fingerprint=None):
     card, ledger = Card(first["card"]), Note(first["checkpoint"])
     need(fingerprint in (None, sha256(card.key).hex()), "the file is of another node")
     ledger.verify(card.key)
+    imprints = {ledger.imprint(card.key): ledger.size}
     if "earlier" in first:
         need(isinstance(first["earlier"], list) and 1 <= len(first["earlier"]) <= 16, "not 1 to 16 earlier checkpoints")
         for earlier in first["earlier"]:
@@ -651,6 +670,7 @@ def verify(data, fingerprint=None):
             note.verify(card.key)
             proof = hashes(earlier["proof"]) if "proof" in earlier else []
             check_consistency(note.size, ledger.size, proof, note.root, ledger.root)
+            imprints[note.imprint(card.key)] = note.size
     stated = None
     if "heads" in first:
         stated = Heads(first["heads"], subject["thing"])
@@ -660,10 +680,16 @@ def verify(data, fingerprint=None):
     is_absence = subject["kind"] == "absent"
     need(stated or not is_absence, "nothing says that there is no such thing")
     need(not stated or (stated.count == 0) == is_absence, "the heads note says otherwise of the thing")
-    need((len(values) == 2) == is_absence, "entries of a thing that is not there, or none of one that is")
+    need((len(values) - stamps == 2) == is_absence, "entries of a thing that is not there, or none of one that is")
+    timestamps = []
+    for value in values[1 : 1 + stamps]:
+        members(value, ["timestamp", "imprint"])
+        token, imprint = b64(value["timestamp"], 1, 65536), hexa(value["imprint"], 32)
+        need(imprint in imprints, "a timestamp of no checkpoint of the file")
+        timestamps.append((imprints[imprint], imprint, token))
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
     names = dict(card.actors)
-    for value in values[1:-1]:
+    for value in values[1 + stamps : -1]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
         need(place >= tree.size, "a place that is not behind the one before")
@@ -697,7 +723,27 @@ def verify(data, fingerprint=None):
         need(is_same or not is_history, "the thing has other heads")
         complete = {"entries": stated.count, "heads": len(stated.heads)}
     found = {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads}
-    return {**found, "complete": complete, "entries": shown}
+    told = {**found, "complete": complete, "entries": shown}
+    return {**told, "timestamps": [told_of(stamp, tsa_root) for stamp in timestamps]}
+
+
+def told_of(stamp, tsa_root):
+    """A timestamp: `openssl ts` looks whether it is of the authority, if one is trusted."""
+    size, imprint, token = stamp
+    told = {"size": size, "imprint": imprint.hex(), "checked": False}
+    if tsa_root is None:
+        return told
+    with tempfile.TemporaryDirectory() as place:
+        file = os.path.join(place, "token")
+        with open(file, "wb") as out:
+            out.write(token)
+        # The certificates that the token brings are those on the way.
+        command = ["openssl", "ts", "-verify", "-token_in", "-in", file, "-digest", imprint.hex(), "-CAfile", tsa_root]
+        holds = subprocess.run(command, capture_output=True).returncode == 0
+        read = ["openssl", "ts", "-reply", "-token_in", "-in", file, "-text"]
+        text = subprocess.run(read, capture_output=True).stdout.decode(errors="replace")
+    time = re.search("^Time stamp: (.*)$", text, re.M)
+    return {**told, "checked": True, "holds": holds, "time": time[1] if holds and time else None}
 
 
 def check_links(entry, subject, known, followed, outside):
@@ -720,9 +766,9 @@ def check_links(entry, subject, known, followed, outside):
     known[entry.id] = (entry.seq, entry.time)
 
 
-def verdict(data, fingerprint=None):
+def verdict(data, fingerprint=None, tsa_root=None):
     try:
-        return {"ok": True, **verify(data, fingerprint)}
+        return {"ok": True, **verify(data, fingerprint, tsa_root)}
     except Refused as problem:
         return {"ok": False, "problem": str(problem)}
 
@@ -735,6 +781,7 @@ def main(args):
         return 0
     parser = argparse.ArgumentParser(description="Checks proof files of ThingDB.")
     parser.add_argument("--fingerprint", metavar="HEX", help="64 hex digits of the node that you trust")
+    parser.add_argument("--tsa-root", metavar="PEM", help="certificates of time-stamp authorities that you trust")
     parser.add_argument("files", nargs="+", metavar="FILE")
     asked = parser.parse_args(args)
     fingerprint = asked.fingerprint and asked.fingerprint.lower()
@@ -743,7 +790,7 @@ def main(args):
     holds = True
     for name in asked.files:
         with open(name, "rb") as file:
-            found = verdict(file.read(), fingerprint)
+            found = verdict(file.read(), fingerprint, asked.tsa_root)
         holds = holds and found["ok"]
         print(json.dumps({"file": name, "trusted": bool(found["ok"] and fingerprint), **found}))
     return 0 if holds else 4

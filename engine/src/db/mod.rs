@@ -25,6 +25,7 @@ pub(crate) mod salvage;
 pub(crate) mod share;
 pub(crate) mod short_ids;
 mod slots;
+mod timestamp;
 mod tls;
 mod tokens;
 mod verify;

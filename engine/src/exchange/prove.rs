@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use thingdb_format::heads::{HeadsProof, Place};
-use thingdb_format::proof::{Earlier, MAX_EARLIER, MAX_ENTRIES, ProofEncoder, ProofHeader, Subject};
+use thingdb_format::proof::{
+    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofHeader, ProofTimestamp, Subject,
+};
 use thingdb_format::{
     EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
 };
@@ -13,6 +15,7 @@ use crate::access::card;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::progress::{self, Progress};
+use crate::replica::timestamps::{Timestamped, Timestamps};
 use crate::replica::witnesses::Witnesses;
 use crate::store::postings::{self, Posting};
 use crate::store::{Paths, Store};
@@ -180,7 +183,8 @@ pub(crate) fn prove(
     let tree = node.store.tree();
     let view = tree.view(&*node.store.storage, &node.store.rows);
     let mut earlier = Vec::new();
-    for note in earlier_of(node, std::mem::take(&mut options.kept), &mut checkpoint)? {
+    let stamped = Timestamps(node).of(postings.iter().map(|posting| posting.position))?;
+    for note in earlier_of(node, std::mem::take(&mut options.kept), &stamped, &mut checkpoint)? {
         let claimed = note.claimed();
         if claimed.size > size || view.root_at(claimed.size)? != claimed.root {
             let detail =
@@ -199,6 +203,9 @@ pub(crate) fn prove(
     };
     let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
     let mut encoder = ProofEncoder::new(&header, &mut buffer);
+    for timestamp in timestamps_of(node, &header, stamped)? {
+        encoder.timestamp(&timestamp, &mut buffer);
+    }
     let sealer = options.to.as_ref().map(|key| Sealer::new(node, key)).transpose()?;
     let mut summary = ProveSummary {
         entries: count,
@@ -263,17 +270,23 @@ fn heads_of(node: &Node, thing: &ThingId, absent: bool) -> Result<(SignedCheckpo
     }
 }
 
-/// The earlier checkpoints that a file shows: those that somebody kept, then those
-/// that others have cosigned, the newest first. The newest state of the ledger takes
-/// its cosignatures with it.
+/// The earlier checkpoints that a file shows: those that somebody kept, those that are
+/// timestamped, then those that others have cosigned, the newest first. The newest
+/// state of the ledger takes its cosignatures with it.
 fn earlier_of(
     node: &Node,
     kept: Vec<SignedCheckpoint>,
+    stamped: &[Timestamped],
     newest: &mut SignedCheckpoint,
 ) -> Result<Vec<SignedCheckpoint>> {
     let mut notes = kept;
     for note in &notes {
         note.verify(&node.node_key())?;
+    }
+    for note in stamped.iter().map(|stamped| &stamped.checkpoint) {
+        if note.text() != newest.text() && !notes.iter().any(|known| known.text() == note.text()) {
+            notes.push(note.clone());
+        }
     }
     for cosigned in Witnesses(node).cosigned()?.into_iter().rev() {
         let note = cosigned.checkpoint;
@@ -287,6 +300,18 @@ fn earlier_of(
     }
     notes.truncate(MAX_EARLIER);
     Ok(notes)
+}
+
+/// The timestamps of the checkpoints that a file shows.
+fn timestamps_of(node: &Node, header: &ProofHeader, stamped: Vec<Timestamped>) -> Result<Vec<ProofTimestamp>> {
+    let earlier = header.earlier.iter().map(|earlier| &earlier.checkpoint);
+    let notes: Vec<&str> = std::iter::once(&header.checkpoint).chain(earlier).map(SignedCheckpoint::text).collect();
+    let is_shown = |stamped: &Timestamped| notes.contains(&stamped.checkpoint.text());
+    let timestamp = |stamped: Timestamped| {
+        let imprint = stamped.checkpoint.imprint(&node.node_key())?;
+        Ok(ProofTimestamp { imprint, token: stamped.token })
+    };
+    stamped.into_iter().filter(is_shown).take(MAX_TIMESTAMPS).map(timestamp).collect()
 }
 
 /// The entries that are wanted, in ledger order.

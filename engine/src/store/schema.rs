@@ -18,6 +18,7 @@
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
+//! Z ‖ size 8 ‖ hash 8         a timestamp of the checkpoint of this size
 //! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
@@ -247,6 +248,24 @@ pub(crate) const HEADS_MAP: &[u8] = b"Sheads-map";
 
 /// The newest heads note of this node.
 pub(crate) const HEADS_NOTE: &[u8] = b"Sheads-note";
+pub(crate) fn timestamp(size: u64, token: &Hash) -> Vec<u8> {
+    key(b'Z', &[&size.to_be_bytes(), &token.0[..8]])
+}
+
+pub(crate) fn timestamps() -> KeyRange {
+    KeyRange::prefix(*b"Z")
+}
+
+/// The size of the ledger in the key of a timestamp.
+pub(crate) fn size_of_timestamp(key: &[u8]) -> Option<u64> {
+    key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+/// Those of ledgers of at least `least` and less than `end` entries.
+pub(crate) fn timestamps_between(least: u64, end: u64) -> KeyRange {
+    let start = |size: u64| key(b'Z', &[&size.to_be_bytes()]);
+    KeyRange::between(start(least), start(end))
+}
 
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
@@ -309,7 +328,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'L' | b'O' | b'U' | b'V') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
-        Some(b'K' | b'R') => key.len() == 17,
+        Some(b'K' | b'R' | b'Z') => key.len() == 17,
         Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key),
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::examine::{Content, Examined, ProofLine, What};
 use super::gap::gap_subtrees;
 use super::heads::Complete;
-use super::{MAX_ENTRIES, ProofEnd, ProofHeader, Subject};
+use super::{MAX_ENTRIES, MAX_TIMESTAMPS, ProofEnd, ProofHeader, ProofTimestamp, Subject};
 use crate::audit::{Fault, Problem, Standing, fault_of};
 use crate::heads::HeadsProof;
 use crate::merkle::{self, Frontier};
@@ -46,6 +46,17 @@ pub struct Proven {
     pub envelopes: Vec<Envelope>,
 }
 
+/// A checkpoint of the file, and a token that is said to be of it. Whether an
+/// authority has made it is for others to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamped {
+    /// Entries in the ledger of the checkpoint.
+    pub size: u64,
+    /// The [imprint](SignedCheckpoint::imprint) of the checkpoint, and the token.
+    pub timestamp: ProofTimestamp,
+}
+
 /// The outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,6 +67,8 @@ pub struct ProofReport {
     pub anchor: Option<Anchor>,
     /// Entries.
     pub entries: u64,
+    /// What is said to be stamped of it, in the order of the file.
+    pub timestamps: Vec<Stamped>,
     /// Entries whose content is shown.
     pub shown: u64,
     /// Entries whose content was sealed to the reader, and opened.
@@ -167,6 +180,8 @@ pub struct ProofCheck {
     /// The earlier states of which the file shows that the ledger grew out of
     /// them.
     earlier: Vec<Checkpoint>,
+    /// What can be stamped of the checkpoints, and their sizes.
+    imprints: Vec<(Hash, u64)>,
     report: ProofReport,
 }
 
@@ -245,6 +260,10 @@ impl ProofCheck {
                 self.unreadable(number, "a second first line");
                 None
             }
+            What::Timestamp(timestamp) => {
+                self.timestamp(number, timestamp);
+                None
+            }
             What::Entry(entry) => {
                 if is_first {
                     self.unreadable(number, "an entry before the first line of a proof file");
@@ -304,6 +323,9 @@ impl ProofCheck {
                 }
             }
         }
+        let notes = header.earlier.iter().map(|earlier| &earlier.checkpoint);
+        let imprint = |note: &SignedCheckpoint| Some((note.imprint(&node).ok()?, note.claimed().size));
+        self.imprints = std::iter::once(&header.checkpoint).chain(notes).filter_map(imprint).collect();
         if let Some(heads) = &header.heads {
             self.heads(number, &node, &header, heads);
         } else if matches!(header.subject, Subject::Absent { .. }) {
@@ -349,6 +371,19 @@ impl ProofCheck {
         self.report.header = Some(header);
         if !self.report.is_good() {
             self.report.complete = None;
+        }
+    }
+
+    fn timestamp(&mut self, number: u64, timestamp: ProofTimestamp) {
+        if self.report.entries > 0 {
+            return self.unreadable(number, "a timestamp behind an entry");
+        }
+        if self.report.timestamps.len() >= MAX_TIMESTAMPS {
+            return self.unreadable(number, "more timestamps than a proof file can have");
+        }
+        match self.imprints.iter().find(|(imprint, _)| *imprint == timestamp.imprint) {
+            Some((_, size)) => self.report.timestamps.push(Stamped { size: *size, timestamp }),
+            None => self.unreadable(number, "a timestamp of something else than a checkpoint of the file"),
         }
     }
 

@@ -149,6 +149,7 @@ fn version(field: &'static str, found: u64) -> Result<(), Error> {
 pub(super) enum Kind {
     Blank,
     Header,
+    Timestamp,
     Entry,
     End,
 }
@@ -159,6 +160,7 @@ impl Kind {
         struct Names {
             thingdb_proof: Option<IgnoredAny>,
             thingdb_proof_end: Option<IgnoredAny>,
+            timestamp: Option<IgnoredAny>,
         }
         let line = strip_line_end(line);
         if line.is_empty() {
@@ -171,6 +173,7 @@ impl Kind {
         match serde_json::from_slice::<Names>(line) {
             Ok(Names { thingdb_proof: Some(_), .. }) => Self::Header,
             Ok(Names { thingdb_proof_end: Some(_), .. }) => Self::End,
+            Ok(Names { timestamp: Some(_), .. }) => Self::Timestamp,
             _ => Self::Entry,
         }
     }
