@@ -525,6 +525,7 @@ class Note:
         need(len(lines) >= 3, "not a checkpoint")
         need(lines[0].startswith(prefix), "a note with another name")
         self.origin = hexa(lines[0][len(prefix) :], 16).hex()
+        self.name = "thingdb.node/" + self.origin
         need(re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]), "a size in another spelling, or too large")
         self.size = number(int(lines[1]), 0, MAX_SAFE)
         self.root = b64(lines[2], 32, 32)
@@ -550,9 +551,8 @@ class Note:
 
     def verify(self, key):
         need(self.origin == sha256(key)[:16].hex(), "the note of another node")
-        name = "thingdb.node/" + self.origin
-        key_id = sha256(name.encode(), b"\n\1", key)[:4]
-        own = [value[4:] for by, value in self.signatures if by == name and value[:4] == key_id]
+        key_id = sha256(self.name.encode(), b"\n\1", key)[:4]
+        own = [value[4:] for name, value in self.signatures if name == self.name and value[:4] == key_id]
         need(len(own) == 1 and len(own[0]) == 64, "not signed once by its node")
         check_signature(key, (self.text + "\n").encode(), own[0])
 
