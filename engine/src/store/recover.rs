@@ -339,7 +339,7 @@ fn replay(store: &Store, position: u64) -> Result<()> {
 
 /// Writes index rows if too many entries wait for it, as the committer does.
 fn write_due(store: &Store, index: &Index, end: u64) -> Result<()> {
-    if let Some(flush) = index.due_rows(&store.rows, end) {
+    while let Some(flush) = index.due_rows(&store.rows, end) {
         store.commit(flush.batch)?;
         index.written(&flush.tags);
     }

@@ -48,6 +48,10 @@ impl<'a> VerifyOptions<'a> {
         Self::default()
     }
 
+    pub(crate) const fn is_of_all(&self) -> bool {
+        self.thing.is_none()
+    }
+
     /// Only the history of one thing.
     #[must_use]
     pub fn thing(mut self, thing: &str) -> Self {
