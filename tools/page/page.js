@@ -131,8 +131,13 @@ function facts(found) {
   const kept = [`${counted(count("shown"), "is", "are")} shown`];
   if (count("withheld")) kept.push(`${counted(count("withheld"), "is", "are")} withheld`);
   if (count("sealed")) kept.push(`${counted(count("sealed"), "is", "are")} sealed`);
+  if (subject.kind === "absent") {
+    said.push(`In the ledger of ${found.size.toLocaleString("en")} entries, the node says, there was no entry of this thing.`);
+    return [...said, ...seen(found)];
+  }
   said.push(`${counted(entries.length, "entry, at its place", "entries, at their places")} in a ledger of ${found.size.toLocaleString("en")}; ${kept.join(", ")}.`);
   if (subject.kind === "history") said.push("It is a whole history: no entry before the newest ones is missing.");
+  if (found.complete) said.push(complete(found));
   if (subject.kind === "range") said.push(`It is a part of a history: seq ${subject.from} to ${subject.to === MAX_SAFE ? "the end" : subject.to}.`);
   if (subject.kind === "entries") said.push("These are single entries. Others can be missing.");
   if (found.heads.length > 1) said.push(`It has forked: ${found.heads.length} entries that no other one follows. Several writers went on from the same entry; none of them is wrong for that.`);
@@ -141,6 +146,20 @@ function facts(found) {
   said.push(`${counted(writers.size, "writer")}: ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", …" : ""}.`);
   const times = entries.map(({ time }) => time).filter(Boolean).sort();
   if (times.length) said.push(`The writers say: from ${times[0].slice(0, 19).replace("T", " ")} to ${times.at(-1).slice(0, 19).replace("T", " ")} UTC.`);
+  return [...said, ...seen(found)];
+}
+
+function complete({ subject, complete: { entries, heads }, size }) {
+  const upTo = `Complete up to ledger size ${size.toLocaleString("en")}, the node says`;
+  if (subject.kind === "history") return `${upTo}: these are all entries of it, and nothing newer was left out.`;
+  return `${upTo}: it has ${counted(entries, "entry", "entries")} and ${counted(heads, "head")} in all.`;
+}
+
+/** Who else has signed: named, and not checked here. */
+function seen(found) {
+  const said = [];
+  const { others = 0 } = found.complete ?? {};
+  if (others) said.push(`${counted(others, "other node has", "other nodes have")} signed that, too. This page does not check which of them you know; thingdb verify-proof does.`);
   if (found.others.length) said.push(`${counted(found.others.length, "other node or witness has", "other nodes or witnesses have")} signed the ledger, too. This page does not check whom of them you believe; thingdb verify-proof --policy does.`);
   if (found.timestamps.length) said.push(`${counted(found.timestamps.length, "timestamp")} of authorities. This page does not check them; thingdb verify-proof --tsa-root does.`);
   return said;
@@ -158,6 +177,7 @@ function judge(found, expected) {
   };
   if (!found.ok) return say("bad", "It does NOT hold", "Something is not as it was signed. Do not rely on this file.");
   if (isThere && digits.length === 64 && !isSame) return say("bad", "Another node", "The file holds, but it is not of the node whose fingerprint you gave.");
+  if (isSame && found.subject.kind === "absent") return say("good", "It holds", `In the ledger of ${found.nodeName || "the node"} that you trust there was no such thing.`);
   if (isSame) return say("good", "It holds", `What stands here was recorded in the ledger of ${found.nodeName || "the node"} that you trust, in this order, and is unchanged.`);
   say("open", "It is consistent with itself", "You have not said whom you trust. Compare the fingerprint below: without that, somebody can have made up everything.");
 }
@@ -185,6 +205,7 @@ function show(found, file) {
   at("print").addEventListener("click", () => window.print());
   at("limits").hidden = false;
   if (!found.node) return;
+  at("newer").hidden = found.complete !== undefined;
   at("node").textContent = visible(found.nodeName || "a node without a name");
   at("fingerprint").append(...found.node.match(/.{8}/g).map((part) => element("span", part)));
   at("expected").addEventListener("input", ({ target }) => judge(found, target.value));
@@ -196,7 +217,8 @@ function show(found, file) {
     if (entry.id) byId.set(entry.id, entry);
   }
   at("entries").append(...found.entries.map((entry) => row(entry, byId)));
-  for (const id of ["who", "whole", "history"]) at(id).hidden = false;
+  for (const id of ["who", "whole"]) at(id).hidden = false;
+  at("history").hidden = found.entries.length === 0;
 }
 
 function save(file, thing) {

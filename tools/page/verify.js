@@ -366,6 +366,7 @@ async function openGcm(key, aad, sealed) {
 
 // The Merkle tree of RFC 9162. Sizes go up to 2^53, so no operators of 32 bits.
 
+const EMPTY_TREE = sha256(new Uint8Array(0));
 const half = (n) => Math.floor(n / 2);
 const isOdd = (n) => n % 2 === 1;
 const leafOf = (data) => sha256(Uint8Array.of(0), data);
@@ -390,7 +391,7 @@ function inclusionRoot(hash, index, size, path) {
 
 function checkConsistency(old, now, path, oldRoot, nowRoot) {
   need(old <= now, "a checkpoint of a larger ledger");
-  if (old === 0) return need(!path.length && same(oldRoot, sha256(new Uint8Array(0))), "a proof from an empty ledger");
+  if (old === 0) return need(!path.length && same(oldRoot, EMPTY_TREE), "a proof from an empty ledger");
   if (old === now) return need(!path.length && same(oldRoot, nowRoot), "two ledgers of one size");
   let [fn, sn] = [old - 1, now - 1];
   while (isOdd(fn)) [fn, sn] = [half(fn), half(sn)];
@@ -447,7 +448,7 @@ class Tree {
   }
 
   root() {
-    if (!this.parts.length) return sha256(new Uint8Array(0));
+    if (!this.parts.length) return EMPTY_TREE;
     return this.parts.map(([, hash]) => hash).reduceRight((right, left) => nodeOf(left, right));
   }
 }
@@ -813,23 +814,31 @@ async function readCard(text) {
   return card;
 }
 
+/** A signed note of a node: a checkpoint, or a heads note. */
 class Note {
-  constructor(text) {
+  constructor(text, prefix = "thingdb.node/") {
     const length = utf8(string(text)).length;
-    need(1 <= length && length <= 65536, "a checkpoint of another length");
+    need(1 <= length && length <= 65536, "a note of another length");
     const end = text.indexOf("\n\n");
     need(end >= 0 && text.length > end + 2 && text.endsWith("\n"), "not a signed note");
     this.text = text.slice(0, end);
     const lines = this.text.split("\n");
     need(lines.length >= 3, "not a checkpoint");
-    need(lines[0].startsWith("thingdb.node/"), "a checkpoint with another name");
-    hexa(lines[0].slice(13), 16);
+    need(lines[0].startsWith(prefix), "a note with another name");
+    this.origin = hexOf(hexa(lines[0].slice(prefix.length), 16));
+    this.name = `thingdb.node/${this.origin}`;
     need(/^(0|[1-9][0-9]{0,15})$/.test(lines[1]), "a size in another spelling, or too large");
-    this.name = lines[0];
     this.size = number(Number(lines[1]), 0, MAX_SAFE);
     this.root = b64(lines[2], 32, 32);
-    need(this.size > 0 || same(this.root, sha256(new Uint8Array(0))), "an empty ledger with another root");
-    lines.slice(3).forEach((line) => plain(line, 1, 65536));
+    if (prefix === "thingdb.node/") {
+      need(this.size > 0 || same(this.root, EMPTY_TREE), "an empty ledger with another root");
+      lines.slice(3).forEach((line) => plain(line, 1, 65536));
+    } else {
+      need(lines.length === 4 && lines[3].startsWith("ledger "), "not a heads note");
+      this.ledger = b64(lines[3].slice(7), 32, 32);
+      need((this.size === 0) === same(this.root, EMPTY), "the map of nothing and a ledger of something");
+      need((this.size === 0) === same(this.ledger, EMPTY_TREE), "an empty ledger with another root");
+    }
     this.signatures = text.slice(end + 2, -1).split("\n").map(Note.signature);
     need(this.signatures.length <= 64, "too many signatures");
   }
@@ -848,7 +857,7 @@ class Note {
   }
 
   async verify(key) {
-    need(this.name === "thingdb.node/" + hexOf(sha256(key)).slice(0, 32), "the checkpoint of another node");
+    need(this.origin === hexOf(sha256(key)).slice(0, 32), "the note of another node");
     const own = this.own(key);
     need(own.length === 1 && own[0].value.length === 68, "not signed once by its node");
     await checkSignature(key, utf8(this.text + "\n"), own[0].value.subarray(4));
@@ -857,6 +866,78 @@ class Note {
   /** What is timestamped: the note with the line of its node alone. */
   imprint(key) {
     return hexOf(sha256(utf8(`${this.text}\n\n${this.own(key)[0].line}\n`)));
+  }
+}
+
+// The heads of all things: a Merkle map. The bits of a thing's key are the way from the
+// root.
+
+const EMPTY = new Uint8Array(32);
+const LEAF_DEPTH = 40;
+const MAX_HEADS = 262144;
+
+function inner(left, right) {
+  const [isLeft, isRight] = [left, right].map((side) => !same(side, EMPTY));
+  if (isLeft && isRight) return nodeOf(left, right);
+  if (isLeft) return sha256(Uint8Array.of(2, 0), left);
+  return isRight ? sha256(Uint8Array.of(2, 1), right) : EMPTY;
+}
+
+const bitOf = (key, depth) => (key[depth >> 3] >> (7 - (depth & 7))) & 1;
+
+/** What the heads note says of a thing: how many entries it has, and its heads. */
+class Heads {
+  constructor(value, thing) {
+    need(value instanceof Map, "heads is no object");
+    const isThere = value.has("count") || value.has("heads");
+    members(value, isThere ? ["note", "count", "heads"] : ["note"], isThere ? ["path"] : ["path", "other"]);
+    this.note = new Note(value.get("note"), "thingdb.heads/");
+    this.count = 0;
+    this.heads = [];
+    const { siblings, end } = Heads.path(value);
+    const name = utf8(thing);
+    const key = sha256(utf8("thingdb/1/heads-key\0"), name);
+    let [here, depth] = [EMPTY, end];
+    if (isThere) {
+      here = leafOf(joined(key, this.value(value, name)));
+      depth = Math.max(depth, LEAF_DEPTH);
+    } else if (value.has("other")) {
+      const other = b64(value.get("other"), 64, 64);
+      depth = Math.max(depth, LEAF_DEPTH);
+      need(!same(other.subarray(0, 32), key), "the thing itself is said to be another one");
+      for (let at = 0; at < depth; at++) need(bitOf(other, at) === bitOf(key, at), "a thing that does not stand there");
+      here = leafOf(other);
+    }
+    for (let at = depth - 1; at >= 0; at--) {
+      const sibling = siblings.get(at) ?? EMPTY;
+      here = bitOf(key, at) ? inner(sibling, here) : inner(here, sibling);
+    }
+    need(same(here, this.note.root), "the path does not lead to the root of the heads note");
+  }
+
+  /** The siblings by their depth, and the depth behind the last one. */
+  static path(value) {
+    const path = value.has("path") ? b64(value.get("path"), 33, 256 * 33) : new Uint8Array(0);
+    need(path.length % 33 === 0, "not a whole number of siblings");
+    const siblings = new Map();
+    let end = 0;
+    for (let at = 0; at < path.length; at += 33) {
+      need(path[at] >= end, "siblings that are not in ascending order");
+      end = path[at] + 1;
+      siblings.set(path[at], path.subarray(at + 1, at + 33));
+    }
+    need([...siblings.values()].every((sibling) => !same(sibling, EMPTY)), "an empty sibling");
+    return { siblings, end };
+  }
+
+  value(value, name) {
+    this.count = number(value.get("count"), 1, MAX_SAFE);
+    const most = Math.min(this.count, MAX_HEADS);
+    const heads = list(value.get("heads"), 1, most, "no heads, or too many").map((head) => hexa(head, 32));
+    this.heads = heads.map(hexOf);
+    need(this.heads.every((head, at) => at === 0 || this.heads[at - 1] < head), "heads are not in ascending order");
+    const counts = [unsigned(name.length, 2), name, unsigned(this.count, 8), unsigned(heads.length, 8)];
+    return sha256(utf8("thingdb/1/heads\0"), ...counts, ...heads);
   }
 }
 
@@ -892,7 +973,7 @@ function readSubject(subject) {
   need(subject instanceof Map, "subject is no object");
   const kind = subject.get("kind");
   members(subject, ["kind", "thing", ...(kind === "range" ? ["from", "to"] : [])]);
-  need(["history", "range", "entries"].includes(kind), "a kind that is none");
+  need(["history", "range", "entries", "absent"].includes(kind), "a kind that is none");
   const read = { kind, thing: plain(string(subject.get("thing")), 1, 512), from: 1, to: MAX_SAFE };
   if (kind === "range") {
     read.from = number(subject.get("from"), 1, MAX_SAFE);
@@ -933,7 +1014,7 @@ class Links {
 
 /** What the first line says of the node and its ledger. */
 async function readFirst(first) {
-  members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier"]);
+  members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier", "heads"]);
   number(first.get("thingdb_proof"), 1, 1);
   const subject = readSubject(first.get("subject"));
   const card = await readCard(first.get("card"));
@@ -952,8 +1033,18 @@ async function readFirst(first) {
       note.signatures.forEach(({ name }) => others.add(name));
     }
   }
+  let stated = null;
+  if (first.has("heads")) {
+    stated = new Heads(first.get("heads"), subject.thing);
+    await stated.note.verify(card.key);
+    const isSame = stated.note.size === ledger.size && same(stated.note.ledger, ledger.root);
+    need(isSame, "a heads note of another ledger than the checkpoint");
+  }
+  const isAbsence = subject.kind === "absent";
+  need(stated || !isAbsence, "nothing says that there is no such thing");
+  need(!stated || (stated.count === 0) === isAbsence, "the heads note says otherwise of the thing");
   others.delete(ledger.name);
-  return { subject, card, ledger, imprints, others: [...others] };
+  return { subject, card, ledger, imprints, stated, others: [...others] };
 }
 
 /** An entry line; what is wrong with it is kept with it, so that the others are seen, too. */
@@ -1015,7 +1106,7 @@ async function verifyProof(data, tell = async () => {}) {
 
 async function readFile(data, found, tell) {
   const lines = linesOf(data);
-  need(lines.length >= 3, "not a proof file, or one that was cut");
+  need(lines.length >= 2, "not a proof file, or one that was cut");
   const first = parseLine(lines[0]);
   need(kindOf(first) === "first", "a file that does not begin with the first line of a proof");
   const state = { tree: new Tree(), checks: [], ...(await readFirst(first)) };
@@ -1050,6 +1141,8 @@ async function readFile(data, found, tell) {
   found.heads = found.entries.map(({ id }) => id).filter((id) => id && !state.links.followed.has(id));
   need(isInOrder, "lines that are not in their order");
   need(found.timestamps.length <= MAX_STAMPS, "too many timestamps");
+  const isAbsence = state.subject.kind === "absent";
+  need((found.entries.length === 0) === isAbsence, "entries of a thing that is not there, or none of one that is");
   readLast(parseLine(lines.at(-1)), found, state, digests);
 }
 
@@ -1065,11 +1158,25 @@ function readLast(last, found, state, digests) {
   need(kindOf(last) === "last", "the file is cut: its last line is missing");
   members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"]);
   number(last.get("thingdb_proof_end"), 1, 1);
-  need(number(last.get("entries"), 1, MAX_ENTRIES) === found.entries.length, "another number of entries");
+  need(number(last.get("entries"), 0, MAX_ENTRIES) === found.entries.length, "another number of entries");
   need(same(hexa(last.get("digest"), 32), sha256(...digests)), "another digest: a line was changed, added or taken away");
   // The tree lacks the leaves of lines that are no entries; that is said at the entries.
   if (found.entries.some(({ problem }) => problem !== null)) return;
   need(state.tree.size <= state.ledger.size, "a place that is not in the ledger");
   state.tree.fill(state.ledger.size, last.has("gap") ? hashes(last.get("gap")) : []);
   need(same(state.tree.root(), state.ledger.root), "the places do not lead to the root of the checkpoint");
+  if (state.stated) found.complete = complete(found, state);
+}
+
+/** What the heads note says of the thing, if it fits the entries. */
+function complete(found, { stated, links }) {
+  const isHistory = found.subject.kind === "history";
+  const count = found.entries.length;
+  need(isHistory ? count === stated.count : count <= stated.count, "the thing has more entries");
+  need(!stated.heads.some((head) => links.followed.has(head)), "a head that another entry follows");
+  const isSame = [...found.heads].sort().join() === stated.heads.join();
+  need(isSame || !isHistory, "the thing has other heads");
+  const signers = new Set(stated.note.signatures.map(({ name }) => name));
+  signers.delete(stated.note.name);
+  return { entries: stated.count, heads: stated.heads.length, others: signers.size };
 }

@@ -169,6 +169,7 @@ impl Db {
             suite: options.suite,
             threads: options.threads,
             checkpointed: Mutex::new(checkpointed),
+            heads: Mutex::default(),
             replica: Mutex::default(),
             // One that is damaged is told of each time.
             read_with: (is_read_only && kept_is_good).then_some(read_with),

@@ -176,6 +176,7 @@ impl Error {
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
+            | Self::NotAbsent { .. }
             | Self::WitnessKnown { .. }
             | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }
