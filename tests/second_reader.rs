@@ -93,7 +93,7 @@ impl Other {
 
     /// The script of the page, in Node.js, which has the same Web Crypto.
     fn page() -> Option<Self> {
-        let has_ed25519 = "crypto.subtle.generateKey('Ed25519', false, ['sign']).catch(() => process.exit(1))";
+        let has_ed25519 = "require('node:crypto').webcrypto.subtle.generateKey('Ed25519', false, ['sign']).catch(() => process.exit(1))";
         let found = Command::new("node").args(["-e", has_ed25519]).stderr(Stdio::null()).status();
         if !found.is_ok_and(|status| status.success()) {
             println!("skipped: there is no node with Ed25519 in Web Crypto");

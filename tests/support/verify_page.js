@@ -5,6 +5,7 @@
 const fs = require("node:fs");
 const vm = require("node:vm");
 
+globalThis.crypto ??= require("node:crypto").webcrypto;
 vm.runInThisContext(fs.readFileSync(process.argv[2], "utf8"), { filename: "verify.js" });
 
 let waiting = Buffer.alloc(0);

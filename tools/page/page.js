@@ -137,7 +137,7 @@ function facts(found) {
   }
   said.push(`${counted(entries.length, "entry, at its place", "entries, at their places")} in a ledger of ${found.size.toLocaleString("en")}; ${kept.join(", ")}.`);
   if (subject.kind === "history") said.push("It is a whole history: no entry before the newest ones is missing.");
-  if (found.complete) said.push(complete(found));
+  if (found.complete) said.push(completeness(found));
   if (subject.kind === "range") said.push(`It is a part of a history: seq ${subject.from} to ${subject.to === MAX_SAFE ? "the end" : subject.to}.`);
   if (subject.kind === "entries") said.push("These are single entries. Others can be missing.");
   if (found.heads.length > 1) said.push(`It has forked: ${found.heads.length} entries that no other one follows. Several writers went on from the same entry; none of them is wrong for that.`);
@@ -149,7 +149,7 @@ function facts(found) {
   return [...said, ...seen(found)];
 }
 
-function complete({ subject, complete: { entries, heads }, size }) {
+function completeness({ subject, complete: { entries, heads }, size }) {
   const upTo = `Complete up to ledger size ${size.toLocaleString("en")}, the node says`;
   if (subject.kind === "history") return `${upTo}: these are all entries of it, and nothing newer was left out.`;
   return `${upTo}: it has ${counted(entries, "entry", "entries")} and ${counted(heads, "head")} in all.`;
@@ -186,7 +186,7 @@ function problemsOf(found) {
   const list = at("problems");
   for (const problem of found.problems) list.append(element("li", problem));
   for (const entry of found.entries.filter(({ problem }) => problem !== null).slice(0, 100)) {
-    const link = element("a", entry.seq === undefined ? `line ${entry.line}` : `seq ${entry.seq}`);
+    const link = element("a", entry.seq === undefined ? `line ${entry.line}` : `line ${entry.line}, seq ${entry.seq}`);
     link.href = `#line-${entry.line}`;
     const line = element("li", link);
     line.append(`: ${visible(entry.problem)}`);

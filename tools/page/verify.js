@@ -1047,7 +1047,10 @@ async function readFirst(first) {
   return { subject, card, ledger, imprints, stated, others: [...others] };
 }
 
-/** An entry line; what is wrong with it is kept with it, so that the others are seen, too. */
+/**
+ * An entry line; what is wrong with it is kept with it, so that the others are seen, too.
+ * What follows one that is no entry has nothing to be linked to: that is not said again.
+ */
 async function readEntry(value, line, state) {
   const told = { line, problem: null, content: "withheld" };
   let entry;
@@ -1055,16 +1058,20 @@ async function readEntry(value, line, state) {
     members(value, ["place", "entry"], ["gap", "cek"]);
     told.place = number(value.get("place"), 0, MAX_SAFE - 1);
     need(told.place >= state.tree.size, "a place that is not behind the one before");
+    claim(told, value.get("entry"));
     entry = new Entry(value.get("entry"));
     Object.assign(told, { id: entry.name, seq: entry.seq, time: entry.timeText, prev: entry.prev });
     told.actor = hexOf(entry.actor);
     told.name = state.card.actors.get(told.actor) ?? null;
-    state.tree.fill(told.place, value.has("gap") ? hashes(value.get("gap")) : []);
-    state.tree.push(0, leafOf(entry.id));
-    state.links.take(entry);
+    if (!state.isBroken) {
+      state.tree.fill(told.place, value.has("gap") ? hashes(value.get("gap")) : []);
+      state.tree.push(0, leafOf(entry.id));
+      state.links.take(entry);
+    }
     told.content = entry.payload === null ? "withheld" : "sealed";
     need(!value.has("cek") || entry.payload !== null, "a cek without a payload");
   } catch (problem) {
+    state.isBroken = true;
     return wrong(told, problem);
   }
   const check = async () => {
@@ -1074,6 +1081,12 @@ async function readEntry(value, line, state) {
   };
   state.checks.push(check().catch((problem) => void wrong(told, problem)));
   return told;
+}
+
+/** What a line says of itself, to name it if it is no entry. */
+function claim(told, line) {
+  if (!(line instanceof Map)) return;
+  if (Number.isSafeInteger(line.get("seq"))) told.seq = line.get("seq");
 }
 
 function wrong(told, problem) {
@@ -1109,7 +1122,7 @@ async function readFile(data, found, tell) {
   need(lines.length >= 2, "not a proof file, or one that was cut");
   const first = parseLine(lines[0]);
   need(kindOf(first) === "first", "a file that does not begin with the first line of a proof");
-  const state = { tree: new Tree(), checks: [], ...(await readFirst(first)) };
+  const state = { tree: new Tree(), checks: [], isBroken: false, ...(await readFirst(first)) };
   Object.assign(found, { subject: state.subject, node: state.card.fingerprint, nodeName: state.card.name });
   Object.assign(found, { size: state.ledger.size, others: state.others });
   state.links = new Links(state.subject);
@@ -1121,6 +1134,7 @@ async function readFile(data, found, tell) {
     try {
       value = parseLine(lines[at]);
     } catch (problem) {
+      state.isBroken = true;
       found.entries.push(wrong(told, problem));
       continue;
     }

@@ -173,6 +173,21 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_the_script_define_nothing_twice() {
+        let names = |text: &'static str| {
+            let starts = ["function ", "async function ", "class ", "const "];
+            text.lines().filter_map(move |line| {
+                let rest = starts.iter().find_map(|start| line.strip_prefix(start))?;
+                rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+            })
+        };
+        let mut all: Vec<_> = names(VERIFY).chain(names(SHOW)).collect();
+        assert!(all.len() > 50, "{} names", all.len());
+        all.sort_unstable();
+        assert!(all.windows(2).all(|two| two[0] != two[1]), "{all:?}");
+    }
+
+    #[test]
     fn what_is_written_around_it_ends_nowhere_too_early() {
         for (text, end) in
             [(VERIFY, "</script"), (SHOW, "</script"), (VERIFY, "<!--"), (SHOW, "<!--"), (STYLE, "</style")]
