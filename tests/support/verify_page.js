@@ -39,7 +39,9 @@ function told(entry) {
   for await (const file of files()) {
     const found = await globalThis.verifyProof(file);
     const problem = found.problems[0] ?? found.entries.find((entry) => entry.problem !== null)?.problem;
-    const verdict = found.ok ? { ok: true, entries: found.entries.map(told) } : { ok: false, problem };
+    const { entries, heads } = found.complete ?? {};
+    const complete = found.complete ? { entries, heads } : null;
+    const verdict = found.ok ? { ok: true, complete, entries: found.entries.map(told) } : { ok: false, problem };
     fs.writeSync(1, JSON.stringify(verdict) + "\n");
   }
 })();
