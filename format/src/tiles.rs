@@ -192,7 +192,7 @@ mod tests {
         for len in 0..good.len() {
             assert_eq!(ids(&good[..len]).map(|ids| ids.len()), (len == ENTRY_BYTES).then_some(1), "{len}");
         }
-        assert_eq!(ids(&vec![0; ENTRY_BYTES]), None);
+        assert_eq!(ids(&[0; ENTRY_BYTES]), None);
         assert_eq!(ids(&good[..ENTRY_BYTES].repeat(257)), None);
     }
 }

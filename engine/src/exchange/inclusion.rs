@@ -10,8 +10,8 @@ use crate::replica::witnesses::Witnesses;
 /// others have cosigned, if one has the entry; else in the newest.
 pub(crate) fn tlog_proof(node: &Node, id: &EntryId) -> Result<Option<TlogProof>> {
     let Some(index) = position(node, id)? else { return Ok(None) };
-    let cosigned = Witnesses(node).cosigned()?.into_iter().map(|cosigned| cosigned.checkpoint);
-    let cosigned = cosigned.filter(|note| note.claimed().size > index).last();
+    let mut cosigned = Witnesses(node).cosigned()?.into_iter().map(|cosigned| cosigned.checkpoint);
+    let cosigned = cosigned.rfind(|note| note.claimed().size > index);
     let checkpoint = cosigned.map_or_else(|| node.checkpoint(), Ok)?;
     let path = path(node, index, &checkpoint)?;
     Ok(Some(TlogProof { index, path, checkpoint }))
