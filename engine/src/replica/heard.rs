@@ -52,7 +52,8 @@ impl Memory<'_> {
             }
             let remembered = self.remembered(&origin)?;
             if let Some(conflict) = &remembered.conflict {
-                contradicted.extend([&conflict.evidence.remembered, &conflict.evidence.shown].map(SignedCheckpoint::bare));
+                contradicted
+                    .extend([&conflict.evidence.remembered, &conflict.evidence.shown].map(SignedCheckpoint::bare));
             } else {
                 seen.extend(remembered.checkpoint.as_ref().map(SignedCheckpoint::bare));
                 seen.extend(self.heard(&origin)?.as_ref().map(SignedCheckpoint::bare));
@@ -118,12 +119,7 @@ impl Memory<'_> {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if the note is not signed by the node;
     /// as in [`Self::hear`].
-    pub(crate) fn settle_heard(
-        &self,
-        node: &NodeKey,
-        note: &SignedCheckpoint,
-        proof: &[Hash],
-    ) -> Result<Observation> {
+    pub(crate) fn settle_heard(&self, node: &NodeKey, note: &SignedCheckpoint, proof: &[Hash]) -> Result<Observation> {
         let shown = note.verify(node)?;
         let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         let remembered = self.remembered(&node.origin())?;
@@ -155,7 +151,9 @@ impl Memory<'_> {
         let row = schema::heard(&store.tag_of(&node.0));
         let mut batch = Batch::new();
         match note {
-            None => batch.delete(row),
+            None => {
+                batch.delete(row);
+            }
             Some(note) => {
                 let value = encoding::encode(&Row { heard: Some(note.to_string()) });
                 batch.put(row.clone(), store.rows.seal(&row, &value));

@@ -8,7 +8,9 @@ use thingdb::{Origin, ShortId};
 
 use super::fault::{Fault, Outcome};
 use super::stream;
-use super::wire::{self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State};
+use super::wire::{
+    self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State,
+};
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
 use crate::client::question::Question;

@@ -306,7 +306,8 @@ fn exchange(
         context.told();
     }
     for conflict in &summary.contradicted {
-        let known = db.peers().ok().and_then(|all| all.into_iter().find(|it| it.origin() == conflict.evidence.node.origin()));
+        let known =
+            db.peers().ok().and_then(|all| all.into_iter().find(|it| it.origin() == conflict.evidence.node.origin()));
         let node = known.map_or_else(|| conflict.evidence.node.origin().to_string(), |peer| peer.name);
         let fact = format!("{} showed {} another ledger than this node", printable(&node), printable(&peer.name));
         let file = quoted_path(&conflict.file);
