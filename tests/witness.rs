@@ -338,7 +338,7 @@ fn one_face_that_grows_answers_for_itself_and_nobody_else_is_heard() {
     let forged = SigningKey::from_seed(&[7; 32]);
     let other = Checkpoint::new(forged.node_key().origin(), 9, Hash([1; 32])).sign(&forged).unwrap();
     let text = other.as_str().replace(&forged.node_key().origin().to_string(), &log.origin().to_string());
-    for bad in [other.clone(), SignedCheckpoint::parse(&text).unwrap()] {
+    for bad in [other, SignedCheckpoint::parse(&text).unwrap()] {
         assert_eq!(a.hear(&bad).unwrap(), Hearsay::Nothing);
     }
     assert_eq!(log.hear(&note).unwrap(), Hearsay::Nothing);
