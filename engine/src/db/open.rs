@@ -245,6 +245,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,
         is_of_entries: schema::is_of_entries,
+        grouped: schema::GROUPED,
         keep: options.journal,
         fetched: crate::backup::fetched,
         heal: options.heal,

@@ -264,7 +264,7 @@ impl Rows<'_> {
     /// Takes what is left in a directory, the journal's version of a row last.
     fn take_all(&mut self, dir: &Path) -> Result<()> {
         for store in stores_in(dir)? {
-            raw::rows(&store, &mut |key, value| self.take(key, value))?;
+            raw::rows(&store, Some(schema::GROUPED), &mut |key, value| self.take(key, value))?;
         }
         let journal = dir.join(journal::DIRECTORY);
         if !journal.is_dir() {

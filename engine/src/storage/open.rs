@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep, ReplayHook};
 use super::memory::MemoryStorage;
-use super::sled::SyncHook;
+use super::sled::{Grouped, SyncHook};
 use super::{Storage, StorageError};
 
 /// What it is opened with.
@@ -26,6 +26,8 @@ pub(crate) struct With {
     pub(crate) is_permanent: fn(&[u8]) -> bool,
     /// Which rows entries are made of.
     pub(crate) is_of_entries: fn(&[u8]) -> bool,
+    /// Which rows may lie several in one.
+    pub(crate) grouped: Grouped,
     /// How much of the journal is kept from now on; nothing for what was chosen before.
     pub(crate) keep: Option<Keep>,
     /// Up to which commit backups have the journal.
@@ -61,6 +63,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         is_derived: with.is_derived,
         is_permanent: with.is_permanent,
         is_of_entries: with.is_of_entries,
+        grouped: Some(with.grouped),
         keep: with.keep,
         fetched: with.fetched,
         heal: with.heal,

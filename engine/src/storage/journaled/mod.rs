@@ -49,8 +49,8 @@ use std::thread::{self, JoinHandle};
 use super::journal::Journal;
 use super::room::{Room, free_bytes};
 use super::sled::SledStorage;
-pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
+pub use super::sled::{Grouped, SyncHook};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
@@ -101,6 +101,9 @@ pub struct JournaledOptions {
     /// journal has lost commits, such rows are taken from a store that is moved aside.
     /// None by default.
     pub is_of_entries: fn(&[u8]) -> bool,
+    /// Which rows may lie several in one row of sled's. None by default. A storage is
+    /// always opened with the same.
+    pub grouped: Option<Grouped>,
     /// How much of the journal is kept from now on; nothing for what was chosen
     /// before, which is all of it at first. Where commits were dropped and all are to
     /// be kept, the journal is written anew from the store.
@@ -135,6 +138,7 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             is_of_entries: |_| false,
+            grouped: None,
             keep: None,
             fetched: |_, _| None,
             journal_file_bytes: 64 << 20,

@@ -165,6 +165,7 @@ impl<'a> Opening<'a> {
             free_floor_bytes: self.options.free_floor_bytes,
             reserve_bytes: self.options.reserve_bytes,
             ordered_writes: self.options.ordered_writes,
+            grouped: self.options.grouped,
             ..SledOptions::default()
         }
     }
@@ -282,7 +283,7 @@ impl<'a> Opening<'a> {
         fresh: &mut Layer,
     ) -> Result<u64, StorageError> {
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-        raw::rows(store, &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
+        raw::rows(store, self.options.grouped, &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
             if !(self.options.is_of_entries)(&key) {
                 return Ok(());
             }

@@ -21,6 +21,7 @@ use std::path::Path;
 
 use super::super::StorageError;
 use super::fault::io_error;
+use super::groups::{self, Grouped};
 use super::journal::read_journal_row;
 use super::log::{
     Blob, Effect, HEADER_BYTES, Header, Message, SEGMENT_BYTES, check_blob, message, next_message, number_of,
@@ -42,7 +43,27 @@ pub(crate) type Take<'t, E> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) -> Result<(), 
 
 /// Gives every row that is left in the log of `store`, the newest of each key
 /// last. Nothing is locked and nothing changed; no store is one without rows.
-pub(crate) fn rows<E: From<StorageError>>(store: &Path, take: &mut Take<'_, E>) -> Result<(), E> {
+///
+/// Of rows that may lie in groups nobody can say whether they were deleted or moved:
+/// they count as moved.
+pub(crate) fn rows<E: From<StorageError>>(
+    store: &Path,
+    grouped: Option<Grouped>,
+    take: &mut Take<'_, E>,
+) -> Result<(), E> {
+    let take: &mut Take<'_, E> = &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
+        let Some(grouped) = grouped.filter(|grouped| grouped.takes(&key) || grouped.is_group(&key)) else {
+            return take(key, value);
+        };
+        match value {
+            Some(value) if grouped.is_group(&key) => {
+                let rows = groups::rows_of(&key, &value).unwrap_or_default();
+                rows.into_iter().try_for_each(|(key, value)| take(key, Some(value.to_vec())))
+            }
+            Some(value) => take(key, Some(value)),
+            None => Ok(()),
+        }
+    };
     let path = store.join("db");
     let file = match open_file(&path, Access::Read) {
         Ok(file) => file,
