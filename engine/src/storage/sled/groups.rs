@@ -209,6 +209,10 @@ impl Rewriting {
         let group = match place(&self.rows, self.grouped, &key)? {
             Place::Itself(old) => return Ok((Some((key, value)), Some(old.len()))),
             Place::Nowhere => return Ok((Some((key, value)), None)),
+            // An opening repeats what a crash may have taken.
+            Place::Group(group, old) if value.as_ref() == Some(&old) && !self.groups.contains_key(&group[..]) => {
+                return Ok((None, None));
+            }
             Place::Group(group, _) | Place::Within(group) => group,
         };
         let members = match self.groups.get_mut(&group[..]) {

@@ -104,9 +104,10 @@ impl<'a> SledRows<'a> {
     fn seek(&self) -> sled::Iter {
         let Self { range, direction, last, .. } = self;
         let grouped = self.core.options.grouped;
-        let (start, end) = match direction {
-            Direction::Forward => (last.as_deref().unwrap_or(range.start()), range.end()),
-            Direction::Backward => (range.start(), last.as_deref().or(range.end())),
+        let (start, end) = match (direction, last) {
+            (Direction::Forward, Some(last)) => (&last[..], range.end()),
+            (Direction::Backward, Some(last)) => (range.start(), Some(&last[..])),
+            (_, None) => (range.start(), range.end()),
         };
         let before = match grouped.filter(|grouped| grouped.may_begin_before(start)) {
             None => None,
