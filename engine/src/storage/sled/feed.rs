@@ -124,6 +124,10 @@ impl SledStorage {
         let core = &self.core;
         let mut writer = lock(&core.writer);
         core.check_not_stopped()?;
+        if std::mem::take(&mut writer.journal_used) {
+            // An opening would bring back what is replaced now.
+            core.with_sled(|trees| trees.journal.remove(b""))?;
+        }
         let mut derived: Vec<Change> = Vec::new();
         let mut gathered = self.gather(&mut writer)?;
         let mut bytes = 0;
@@ -189,11 +193,11 @@ impl SledStorage {
     ) -> Result<Option<usize>, StorageError> {
         let Gathered { tail, rewriting, .. } = gathered;
         if tail.takes(key) {
-            let (changes, replaced) = match value {
+            let (moves, replaced) = match value {
                 Some(value) => tail.put(key, value),
                 None => tail.remove(key),
             };
-            self.core.move_rows(changes)?;
+            self.core.move_rows(moves)?;
             return Ok(replaced);
         }
         let (change, replaced) = self.core.caught(|| rewriting.take((key.to_vec(), value.cloned())))?;

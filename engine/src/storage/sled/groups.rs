@@ -16,8 +16,10 @@
 //! row of a group there is no other row of sled's. Rows that move from one place to
 //! another do so in one batch, which is whole after a crash, and alone: who reads holds
 //! `Core::whole`, and a scan that finds that rows have moved (`Core::moved`) looks for
-//! its place anew.
+//! its place anew. No value changes with a move: in whatever order the log is read, the
+//! newest value of a row comes last.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
 use super::super::{Change, Row};
@@ -77,22 +79,53 @@ impl Grouped {
 
 /// The rows of a group, or `None` if it is none.
 pub(super) fn rows_of<'a>(group: &'a [u8], value: &'a [u8]) -> Option<Vec<(Vec<u8>, &'a [u8])>> {
-    let (first, _) = group.split_last_chunk::<1>()?;
-    let (common, mut left) = value.split_first()?;
-    let (common, rest_bytes) = (first.get(..usize::from(*common))?, first.len() - usize::from(*common));
-    let mut rows: Vec<(Vec<u8>, &[u8])> = Vec::new();
-    while !left.is_empty() {
-        let (rest, behind) = left.split_at_checked(rest_bytes)?;
-        let (length, behind) = behind.split_first_chunk()?;
-        let (value, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        let key = [common, rest].concat();
-        if rows.last().map_or(first, |(before, _)| before) > &key[..] || rows.last().is_some_and(|(k, _)| *k == key) {
-            return None;
-        }
-        rows.push((key, value));
-        left = behind;
+    let mut members = Members::new(group, value)?;
+    let mut rows = Vec::new();
+    while let Some(member) = members.next() {
+        let (rest, value) = member?;
+        rows.push(([members.common, rest].concat(), value));
     }
     (!rows.is_empty()).then_some(rows)
+}
+
+/// The rows of a group in their order: the rest of the key, and the value. An item that
+/// is nothing says that it is no group.
+struct Members<'a> {
+    /// What their keys begin with.
+    common: &'a [u8],
+    /// The rest of the key of the group: that of its first row when it was made.
+    first: &'a [u8],
+    /// The rest of the row before.
+    last: Option<&'a [u8]>,
+    left: &'a [u8],
+}
+
+impl<'a> Members<'a> {
+    fn new(group: &'a [u8], value: &'a [u8]) -> Option<Self> {
+        let (first, _) = group.split_last_chunk::<1>()?;
+        let (common, left) = value.split_first()?;
+        let (common, first) = first.split_at_checked(usize::from(*common))?;
+        Some(Self { common, first, last: None, left })
+    }
+
+    fn step(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let (rest, behind) = self.left.split_at_checked(self.first.len())?;
+        let (length, behind) = behind.split_first_chunk()?;
+        let (value, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        if self.last.map_or(rest < self.first, |last| rest <= last) {
+            return None;
+        }
+        (self.last, self.left) = (Some(rest), behind);
+        Some((rest, value))
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Option<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left.is_empty() { None } else { Some(self.step()) }
+    }
 }
 
 pub(super) fn malformed(group: &[u8]) -> sled::Error {
@@ -175,15 +208,17 @@ fn place(rows: &sled::Tree, grouped: Grouped, key: &[u8]) -> Result<Place, sled:
     if !grouped.is_group(&at) {
         return Ok(Place::Nowhere);
     }
-    let members = rows_of(&at, &value).ok_or_else(|| malformed(&at))?;
-    let found = members.binary_search_by(|(member, _)| member[..].cmp(key));
-    let is_last = found == Err(members.len());
-    let found = found.ok().and_then(|found| members.get(found)).map(|(_, value)| value.to_vec());
-    Ok(match found {
-        Some(value) => Place::Group(at, value),
-        None if is_last => Place::Nowhere,
-        None => Place::Within(at),
-    })
+    let members = Members::new(&at, &value).ok_or_else(|| malformed(&at))?;
+    let Some(wanted) = key.strip_prefix(members.common) else { return Ok(Place::Nowhere) };
+    for member in members {
+        let (rest, value) = member.ok_or_else(|| malformed(&at))?;
+        match rest.cmp(wanted) {
+            Ordering::Less => {}
+            Ordering::Equal => return Ok(Place::Group(at.clone(), value.to_vec())),
+            Ordering::Greater => return Ok(Place::Within(at)),
+        }
+    }
+    Ok(Place::Nowhere)
 }
 
 /// Changes of rows, some of which lie in groups, as changes of rows of sled's.
@@ -232,8 +267,38 @@ impl Rewriting {
     }
 
     /// The groups as they are now.
-    pub(super) fn finish(self) -> Vec<Change> {
-        self.groups.into_iter().flat_map(|(group, members)| groups_of(Some(group), members)).collect()
+    pub(super) fn finish(self) -> Moves {
+        let mut moves = Moves::default();
+        for (group, members) in self.groups {
+            let members: Vec<Row> = members.into_iter().collect();
+            let fits = |(_, value): &Row| u16::try_from(value.len()).is_ok();
+            let parts = groups_of(Some(group.clone()), members.iter().cloned());
+            match &parts[..] {
+                [(key, Some(_))] if *key == group => moves.first.extend(parts),
+                _ => {
+                    if members.len() > 1 && members.iter().all(fits) {
+                        moves.first.push(group_of(Some(group), &members));
+                    }
+                    moves.then.extend(parts);
+                }
+            }
+        }
+        moves
+    }
+}
+
+/// What is to be written of rows that lie in groups, or did.
+#[derive(Default)]
+pub(super) struct Moves {
+    /// New values, in the places where the rows are.
+    pub(super) first: Vec<Change>,
+    /// Rows in other places, with the values that they have then.
+    pub(super) then: Vec<Change>,
+}
+
+impl Moves {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.then.is_empty()
     }
 }
 
@@ -285,15 +350,15 @@ impl Tail {
 
     /// Takes a row that belongs to it. Gives what is to be written, and the bytes of
     /// the value that was replaced.
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> (Vec<Change>, Option<usize>) {
-        let mut changes = Vec::new();
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> (Moves, Option<usize>) {
+        let mut moves = Moves::default();
         let is_behind = self.rows.last_key_value().is_none_or(|(last, _)| key > &last[..]);
         if is_behind && (value.len() >= LARGE_BYTES || self.bytes + value.len() > GROUP_BYTES) {
-            changes = self.take();
+            moves = self.take();
             if value.len() >= LARGE_BYTES {
                 self.before = Some(key.to_vec());
-                changes.push((key.to_vec(), Some(value.to_vec())));
-                return (changes, None);
+                moves.first.push((key.to_vec(), Some(value.to_vec())));
+                return (moves, None);
             }
         }
         self.bytes += value.len();
@@ -301,30 +366,36 @@ impl Tail {
         let (replaced, is_stored) = (old.map(|old| old.value.len()), old.is_some_and(|old| old.is_stored));
         self.bytes -= replaced.unwrap_or_default();
         self.rows.insert(key.to_vec(), Waiting { value: value.to_vec(), is_stored, is_same: false });
-        (changes, replaced)
+        (moves, replaced)
     }
 
     /// Forgets a row. What is to be written, and the bytes of its value.
-    pub(super) fn remove(&mut self, key: &[u8]) -> (Vec<Change>, Option<usize>) {
-        let Some(Waiting { value, is_stored, .. }) = self.rows.remove(key) else { return (Vec::new(), None) };
+    pub(super) fn remove(&mut self, key: &[u8]) -> (Moves, Option<usize>) {
+        let mut moves = Moves::default();
+        let Some(Waiting { value, is_stored, .. }) = self.rows.remove(key) else { return (moves, None) };
         self.bytes -= value.len();
-        (if is_stored { vec![(key.to_vec(), None)] } else { Vec::new() }, Some(value.len()))
+        if is_stored {
+            moves.first.push((key.to_vec(), None));
+        }
+        (moves, Some(value.len()))
     }
 
-    /// Makes a group of what waits, or leaves a row to itself.
-    fn take(&mut self) -> Vec<Change> {
+    /// Makes groups of what waits.
+    fn take(&mut self) -> Moves {
+        let mut moves = Moves::default();
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
-        let Some((last, _)) = rows.last_key_value() else { return Vec::new() };
+        let Some((last, _)) = rows.last_key_value() else { return moves };
         self.before = Some(last.clone());
-        let is_same = |key: &[u8]| rows.get(key).is_some_and(|waiting| waiting.is_same);
-        let is_stored = |key: &[u8]| rows.get(key).is_some_and(|waiting| waiting.is_stored);
-        let now = groups_of(None, rows.iter().map(|(key, waiting)| (key.clone(), waiting.value.clone())));
-        let by_themselves: HashSet<&[u8]> = now.iter().map(|(key, _)| &key[..]).collect();
-        let moved = rows.keys().filter(|key| is_stored(key) && !by_themselves.contains(&key[..]));
-        let mut changes: Vec<Change> = moved.map(|key| (key.clone(), None)).collect();
-        changes.extend(now.into_iter().filter(|(key, _)| !is_same(key)));
-        changes
+        let old = rows.iter().filter(|(_, waiting)| waiting.is_stored && !waiting.is_same);
+        moves.first.extend(old.map(|(key, waiting)| (key.clone(), Some(waiting.value.clone()))));
+        let mut are_stored: HashSet<Vec<u8>> =
+            rows.iter().filter(|(_, waiting)| waiting.is_stored).map(|(key, _)| key.clone()).collect();
+        let now = groups_of(None, rows.into_iter().map(|(key, waiting)| (key, waiting.value)));
+        // One that lies by itself may be there.
+        moves.then.extend(now.into_iter().filter(|(key, _)| !are_stored.remove(key)));
+        moves.then.extend(are_stored.into_iter().map(|key| (key, None)));
+        moves
     }
 
     /// The rows of which sled has not the newest value. From here on it has.

@@ -85,7 +85,7 @@ use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
 pub use groups::Grouped;
-use groups::{Rewriting, Tail};
+use groups::{Moves, Rewriting, Tail};
 use journal::{apply_many, apply_one, journal_row};
 use preflight::{Look, Seen};
 use scan::SledRows;
@@ -420,7 +420,7 @@ impl Core {
             writer.journal_used = false;
         }
         if are_groups {
-            return self.move_rows(changes);
+            return self.apply_alone(changes);
         }
         if let [change] = &changes[..] {
             return self.with_sled(|trees| apply_one(&trees.rows, change));
@@ -444,18 +444,27 @@ impl Core {
             let (change, _) = self.caught(|| rewriting.take(change))?;
             of_sled.extend(change);
         }
-        let groups = rewriting.finish();
-        let are_groups = !groups.is_empty();
-        of_sled.extend(groups);
+        let moves = rewriting.finish();
+        let are_groups = !moves.is_empty();
+        // The last one for a key decides.
+        of_sled.extend(moves.first);
+        of_sled.extend(moves.then);
         Ok((of_sled, are_groups))
     }
 
-    /// Puts rows in other places, all or none also after a crash. Nobody sees some of
-    /// them moved and others not.
-    fn move_rows(&self, changes: Vec<Change>) -> Result<(), StorageError> {
-        if changes.iter().all(|(_, value)| value.is_some()) && changes.len() < 2 {
-            return changes.iter().try_for_each(|change| self.with_sled(|trees| apply_one(&trees.rows, change)));
+    /// Writes rows that lie in groups, and puts them in other places: all or none, also
+    /// after a crash, and nobody sees some of them moved and others not.
+    fn move_rows(&self, Moves { first, then }: Moves) -> Result<(), StorageError> {
+        first.iter().try_for_each(|change| self.with_sled(|trees| apply_one(&trees.rows, change)))?;
+        match &then[..] {
+            [] => Ok(()),
+            [change @ (_, Some(_))] => self.with_sled(|trees| apply_one(&trees.rows, change)),
+            _ => self.apply_alone(then),
         }
+    }
+
+    /// Writes rows of sled's as a whole, while nobody reads.
+    fn apply_alone(&self, changes: Vec<Change>) -> Result<(), StorageError> {
         let _alone = self.whole.write().unwrap_or_else(PoisonError::into_inner);
         self.moved.fetch_add(1, Ordering::Relaxed);
         self.with_sled(|trees| apply_many(&trees.rows, changes))

@@ -14,7 +14,7 @@
 //!              1 delete: [v n] key without the prefix
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -73,31 +73,40 @@ pub(crate) fn rows<E: From<StorageError>>(
     let read = || io_error("read", &path);
     let mut found = messages(&file).map_err(read())?;
     found.sort_unstable_by_key(|found| found.lsn);
-    let mut prefixes: HashMap<u64, Vec<u8>> = HashMap::new();
-    // Changes of pages of which no newer or older whole is left behind them.
-    let mut loose = Vec::new();
-    let mut buffer = vec![0; SEGMENT_BYTES as usize];
-    let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
-    for Found { lsn, at } in found {
-        let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
-        if segment.0 != place {
-            segment = (place, read_up_to(&file, &mut buffer, place).map_err(read())?);
-        }
-        let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
-        let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
-            continue;
-        };
-        let from_blob;
-        let body = if blob {
-            let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
-            match blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))? {
-                Some(bytes) => from_blob = bytes,
-                None => continue,
+    let read_each = |act: &mut dyn FnMut(Effect, u64, &[u8]) -> Result<(), E>| -> Result<(), E> {
+        let mut buffer = vec![0; SEGMENT_BYTES as usize];
+        let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
+        for Found { lsn, at } in &found {
+            let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
+            if segment.0 != place {
+                segment = (place, read_up_to(&file, &mut buffer, place).map_err(read())?);
             }
-            &from_blob[..]
-        } else {
-            body
-        };
+            let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
+            let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
+                continue;
+            };
+            if !blob {
+                act(effect, page, body)?;
+                continue;
+            }
+            let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
+            let body = blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))?;
+            if let Some(body) = body {
+                act(effect, page, &body)?;
+            }
+        }
+        Ok(())
+    };
+    // A change may be left of a page that is whole only later.
+    let mut prefixes: HashMap<u64, Vec<u8>> = HashMap::new();
+    read_each(&mut |effect, page, body| {
+        if let (Effect::Replace, Some(node)) = (effect, Node::decode(body)) {
+            prefixes.entry(page).or_insert_with(|| node.prefix.to_vec());
+        }
+        Ok(())
+    })?;
+    let mut are_whole: HashSet<u64> = HashSet::new();
+    read_each(&mut |effect, page, body| {
         match effect {
             Effect::Free => {}
             Effect::Replace => {
@@ -106,24 +115,18 @@ pub(crate) fn rows<E: From<StorageError>>(
                         give([node.prefix, key].concat(), Some(value.to_vec()), take)?;
                     }
                     prefixes.insert(page, node.prefix.to_vec());
+                    are_whole.insert(page);
                 }
             }
             Effect::Link => {
-                let Some((key, value)) = change(body) else { continue };
-                match prefixes.get(&page) {
-                    Some(prefix) => give([prefix, key].concat(), value.map(<[u8]>::to_vec), take)?,
-                    None => loose.push((page, key.to_vec(), value.map(<[u8]>::to_vec))),
+                let (Some((key, value)), Some(prefix)) = (change(body), prefixes.get(&page)) else { return Ok(()) };
+                if value.is_some() || are_whole.contains(&page) {
+                    give([prefix, key].concat(), value.map(<[u8]>::to_vec), take)?;
                 }
             }
         }
-    }
-    for (page, key, value) in loose {
-        // A later whole page has them, unless that is what is lost.
-        if let (Some(prefix), Some(value)) = (prefixes.get(&page), value) {
-            give([&prefix[..], &key].concat(), Some(value), take)?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Passes a row on. The row of the empty key is a commit on its way to its rows.
