@@ -48,9 +48,9 @@ use std::thread::{self, JoinHandle};
 
 use super::journal::Journal;
 use super::room::{Room, free_bytes};
-use super::sled::SledStorage;
 use super::sled::fault::{describe, io_error};
 pub use super::sled::{Grouped, SyncHook};
+use super::sled::{SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
@@ -104,6 +104,10 @@ pub struct JournaledOptions {
     /// Which rows may lie several in one row of sled's. None by default. A storage is
     /// always opened with the same.
     pub grouped: Option<Grouped>,
+    /// A row that is stored if commits may have been lost: see
+    /// [`JournaledStorage::may_lack_commits`]. It is there before anything that shows
+    /// the loss is mended, so that no crash takes the knowledge away.
+    pub row_of_loss: Option<Change>,
     /// How much of the journal is kept from now on; nothing for what was chosen
     /// before, which is all of it at first. Where commits were dropped and all are to
     /// be kept, the journal is written anew from the store.
@@ -139,6 +143,7 @@ impl Default for JournaledOptions {
             is_permanent: |_| false,
             is_of_entries: |_| false,
             grouped: None,
+            row_of_loss: None,
             keep: None,
             fetched: |_, _| None,
             journal_file_bytes: 64 << 20,
@@ -433,6 +438,12 @@ impl Core {
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
         // The store first: an end that the journal calls clean is one of both.
         let marks = self.sled.marks();
+        if let Ok(Some(marks)) = marks
+            && marks.sequence + 1 == self.journal.next()
+            && self.read_overlay().is_empty()
+        {
+            self.sled.set_whole(Some(Whole { sequence: marks.sequence, generation: marks.generation }));
+        }
         let store = self.sled.close();
         if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.keep, marks, &store) {
             self.drop_up_to(marks.sequence)?;
