@@ -178,14 +178,16 @@ fn group_of(old: Option<Vec<u8>>, rows: &[Row]) -> Change {
 
 /// A row under its own key.
 pub(super) fn get(rows: &sled::Tree, grouped: Option<Grouped>, key: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
-    match grouped.filter(|grouped| grouped.takes(key)) {
-        None => Ok(rows.get(key)?.map(|value| value.to_vec())),
-        Some(grouped) => Ok(match place(rows, grouped, key)? {
-            Place::Itself(value) => Some(value.to_vec()),
-            Place::Group(_, value) => Some(value),
-            Place::Within(_) | Place::Nowhere => None,
-        }),
+    // By itself it is found with half the work.
+    if let Some(value) = rows.get(key)? {
+        return Ok(Some(value.to_vec()));
     }
+    let Some(grouped) = grouped.filter(|grouped| grouped.takes(key)) else { return Ok(None) };
+    Ok(match place(rows, grouped, key)? {
+        Place::Itself(value) => Some(value.to_vec()),
+        Place::Group(_, value) => Some(value),
+        Place::Within(_) | Place::Nowhere => None,
+    })
 }
 
 /// Where a row lies.

@@ -73,40 +73,16 @@ pub(crate) fn rows<E: From<StorageError>>(
     let read = || io_error("read", &path);
     let mut found = messages(&file).map_err(read())?;
     found.sort_unstable_by_key(|found| found.lsn);
-    let read_each = |act: &mut dyn FnMut(Effect, u64, &[u8]) -> Result<(), E>| -> Result<(), E> {
-        let mut buffer = vec![0; SEGMENT_BYTES as usize];
-        let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
-        for Found { lsn, at } in &found {
-            let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
-            if segment.0 != place {
-                segment = (place, read_up_to(&file, &mut buffer, place).map_err(read())?);
-            }
-            let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
-            let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
-                continue;
-            };
-            if !blob {
-                act(effect, page, body)?;
-                continue;
-            }
-            let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
-            let body = blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))?;
-            if let Some(body) = body {
-                act(effect, page, &body)?;
-            }
-        }
-        Ok(())
-    };
     // A change may be left of a page that is whole only later.
     let mut prefixes: HashMap<u64, Vec<u8>> = HashMap::new();
-    read_each(&mut |effect, page, body| {
+    read_each(store, &file, &found, |effect, page, body| {
         if let (Effect::Replace, Some(node)) = (effect, Node::decode(body)) {
             prefixes.entry(page).or_insert_with(|| node.prefix.to_vec());
         }
-        Ok(())
+        Ok::<(), E>(())
     })?;
     let mut are_whole: HashSet<u64> = HashSet::new();
-    read_each(&mut |effect, page, body| {
+    read_each(store, &file, &found, |effect, page, body| {
         match effect {
             Effect::Free => {}
             Effect::Replace => {
@@ -127,6 +103,37 @@ pub(crate) fn rows<E: From<StorageError>>(
         }
         Ok(())
     })
+}
+
+/// Reads messages, and gives what they do with which page.
+fn read_each<E: From<StorageError>>(
+    store: &Path,
+    file: &File,
+    found: &[Found],
+    mut act: impl FnMut(Effect, u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let log = store.join("db");
+    let mut buffer = vec![0; SEGMENT_BYTES as usize];
+    let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
+    for Found { lsn, at } in found {
+        let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
+        if segment.0 != place {
+            segment = (place, read_up_to(file, &mut buffer, place).map_err(io_error("read", &log))?);
+        }
+        let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
+        let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
+            continue;
+        };
+        if !blob {
+            act(effect, page, body)?;
+            continue;
+        }
+        let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
+        if let Some(body) = blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))? {
+            act(effect, page, &body)?;
+        }
+    }
+    Ok(())
 }
 
 /// Passes a row on. The row of the empty key is a commit on its way to its rows.
