@@ -121,11 +121,10 @@ impl Options {
         }
         Db::check_unlocked(dir)?;
         let unfinished = unfinished(out)?;
-        for path in [out, &unfinished] {
-            if fs::symlink_metadata(path).is_ok() {
-                return Err(Error::AlreadyExists { dir: path.to_owned() });
-            }
+        if fs::symlink_metadata(out).is_ok() {
+            return Err(Error::AlreadyExists { dir: out.to_owned() });
         }
+        remove_broken_off(&unfinished)?;
         crate::backup::refuse_within(dir, out)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
@@ -273,7 +272,7 @@ impl Rows<'_> {
             })?;
         }
         for store in aside(dir, "store.aside-")?.iter().chain([&dir.join("store")]) {
-            raw::rows(store, &mut |key, value| self.take(key, value))?;
+            raw::rows(store, Some(schema::GROUPED), &mut |key, value| self.take(key, value))?;
         }
         if !journal.is_dir() {
             return Ok(());
@@ -377,6 +376,16 @@ fn ids_of(db: &Db, size: u64) -> Result<Vec<EntryId>> {
         ids.extend(db.node.store.with_tree(|tree| tree.ids(start, size.min(start + IDS_AT_ONCE)))?);
     }
     Ok(ids)
+}
+
+/// Removes what a salvage left that was broken off. Who is still at it has it locked.
+fn remove_broken_off(unfinished: &Path) -> Result<()> {
+    let Ok(found) = fs::symlink_metadata(unfinished) else { return Ok(()) };
+    if !found.is_dir() || !directory::strangers(unfinished)?.is_empty() {
+        return Err(Error::AlreadyExists { dir: unfinished.to_owned() });
+    }
+    Db::check_unlocked(unfinished)?;
+    fs::remove_dir_all(unfinished).map_err(Error::file(unfinished, "cannot be removed"))
 }
 
 /// Where the new database is made: `.NAME.salvage` beside it.

@@ -15,6 +15,7 @@
 //! U ‖ revision 8              the position of an entry that was completed after it came
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
+//! Q ‖ tag 16                  a checkpoint of another node that a third one passed on
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
@@ -36,6 +37,7 @@ use sha2::Sha256;
 use thingdb_format::{EntryId, Hash, ThingId};
 
 use crate::storage::KeyRange;
+use crate::storage::sled::Grouped;
 
 /// What a row's value should not exceed, in bytes.
 pub(crate) const MAX_ROW_BYTES: usize = 7000;
@@ -216,6 +218,10 @@ pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
     key(b'R', &[&node.0])
 }
 
+pub(crate) fn heard(node: &Tag) -> Vec<u8> {
+    key(b'Q', &[&node.0])
+}
+
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
     key(b'X', &[&node.0, &prefix.0])
 }
@@ -308,6 +314,9 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
         _ => key == INDEXED || key == HEADS_MAP,
     }
 }
+
+/// Which rows are small, and lie side by side in the order in which they come: blocks.
+pub(crate) const GROUPED: Grouped = Grouped::new(b"L", 9);
 
 /// Whether a row is never deleted: blocks of records, parts of payloads, the
 /// ledger's tree.
