@@ -10,6 +10,7 @@ mod peak;
 mod shapes;
 
 mod cli {
+    mod authority;
     pub(crate) mod world;
     // The tests of the server need more of it.
     #[allow(dead_code)]
@@ -31,6 +32,7 @@ mod cli {
     mod latest;
     mod manners;
     mod memory;
+    mod page;
     mod passphrase;
     mod prompts;
     mod proof;
@@ -41,6 +43,8 @@ mod cli {
     mod small_files;
     mod streams;
     mod terminal;
+    mod timestamp;
+    mod tlog;
     mod transcripts;
     mod waiting;
     mod worst_files;

@@ -79,6 +79,7 @@ const TOOLS: &[&str] = &[
     "sync",
     "client",
     "view",
+    "timestamp",
     "bytes",
     "error.rs",
     "foreign.rs",

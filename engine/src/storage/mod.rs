@@ -71,8 +71,9 @@ pub trait Storage: Send + Sync {
     /// The bytes that the rows take on the disk.
     fn disk_bytes(&self) -> Result<u64, StorageError>;
 
-    /// Removes from the files what was replaced or deleted by commits until now.
-    /// Takes time in proportion to what is stored; commits and reads go on.
+    /// Removes from the files what was replaced or deleted by commits until now: some
+    /// of it at once, all of it by [`close`](Self::close). Takes time in proportion to
+    /// what is stored; commits and reads go on.
     ///
     /// Where a file cannot be read, what lies there stays. What was read or copied
     /// before is not reached, nor are blocks of the disk that are free now.
@@ -166,6 +167,7 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 pub struct Batch {
     changes: Vec<Change>,
     guards: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: u64,
 }
 
 impl Batch {
@@ -176,13 +178,17 @@ impl Batch {
 
     /// Stores `value` for `key`.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
-        self.changes.push((key.into(), Some(value.into())));
+        let (key, value) = (key.into(), value.into());
+        self.bytes += (key.len() + value.len()) as u64;
+        self.changes.push((key, Some(value)));
         self
     }
 
     /// Deletes `key`; one that is not there stays so.
     pub fn delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
-        self.changes.push((key.into(), None));
+        let key = key.into();
+        self.bytes += key.len() as u64;
+        self.changes.push((key, None));
         self
     }
 
@@ -200,6 +206,7 @@ impl Batch {
 
     /// Takes over what `other` changes and takes for granted.
     pub fn append(&mut self, mut other: Self) {
+        self.bytes += other.bytes;
         self.changes.append(&mut other.changes);
         self.guards.append(&mut other.guards);
     }
@@ -210,8 +217,8 @@ impl Batch {
     }
 
     /// The bytes of the keys and values that it writes.
-    pub fn bytes(&self) -> u64 {
-        self.changes.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

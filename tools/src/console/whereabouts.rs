@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
-pub(crate) const COMMANDS: [&str; 37] = [
+pub(crate) const COMMANDS: [&str; 38] = [
     "actor",
     "append",
     "audience",
@@ -41,6 +41,7 @@ pub(crate) const COMMANDS: [&str; 37] = [
     "show",
     "stats",
     "sync",
+    "timestamp",
     "token",
     "witness",
     "unshare",

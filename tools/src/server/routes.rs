@@ -185,6 +185,7 @@ static ROUTES: &[Route] = &[
                 about: "Entries whose content is not shown: seqs or ids, with commas between them",
             },
             Parameter { name: "stubs_only", kind: Kind::Flag, about: "Show no content at all" },
+            Parameter { name: "absent", kind: Kind::Flag, about: "Show that there is no such thing: 422 if there is" },
             Parameter { name: "to", kind: Kind::Text, about: "Show content only to the owner of this card, its text" },
             Parameter {
                 name: "checkpoint",
@@ -294,6 +295,12 @@ static ROUTES: &[Route] = &[
             Parameter { name: "things", kind: Kind::Text, about: "Only things whose id begins so" },
             Parameter { name: "to", kind: Kind::Text, about: "What this peer may read, the rest as stubs" },
             Parameter { name: "only_addressed", kind: Kind::Flag, about: "With `to`: without stubs" },
+            Parameter {
+                name: "past_holes",
+                kind: Kind::Flag,
+                about: "Go on behind entries that cannot be read, and name them behind the trailer, as one line of \
+                        JSON; else the stream breaks off there",
+            },
             Parameter {
                 name: "wait",
                 kind: Kind::Number(MAX_WAIT),

@@ -12,11 +12,13 @@
 pub(crate) mod answer;
 mod clock;
 pub(crate) mod fault;
+pub(crate) mod hearsay;
 pub(crate) mod news;
 pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;
 pub(crate) mod sorted;
 pub(crate) mod stream;
+pub(crate) mod timestamp;
 pub(crate) mod wire;
 pub(crate) mod witness;

@@ -22,7 +22,8 @@
 //!
 //! *Compaction.* What replaced rows take in the journal is counted; when it is a
 //! quarter of it, a thread goes through the files and writes those anew of which less
-//! than half is alive (`compaction.rs`, `journal/compact.rs`).
+//! than half is alive (`compaction.rs`, `journal/compact.rs`). Who wants nothing of them
+//! to be left has the store written anew, too, when it is closed (`renewal.rs`).
 //!
 //! *Rows that follow from others* (see [`JournaledOptions::is_derived`]) are not
 //! in the journal. They go to sled as one batch, which is whole, behind the rows
@@ -39,18 +40,19 @@ mod keep;
 mod opening;
 mod overlay;
 mod reconcile;
+mod renewal;
 mod scan;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 
 use super::journal::Journal;
 use super::room::{Room, free_bytes};
-use super::sled::SledStorage;
-pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
+pub use super::sled::{Grouped, SyncHook};
+use super::sled::{Marks, SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
@@ -101,6 +103,13 @@ pub struct JournaledOptions {
     /// journal has lost commits, such rows are taken from a store that is moved aside.
     /// None by default.
     pub is_of_entries: fn(&[u8]) -> bool,
+    /// Which rows may lie several in one row of sled's. None by default. A storage is
+    /// always opened with the same.
+    pub grouped: Option<Grouped>,
+    /// A row that is stored if commits may have been lost: see
+    /// [`JournaledStorage::may_lack_commits`]. It is there before anything that shows
+    /// the loss is mended, so that no crash takes the knowledge away.
+    pub row_of_loss: Option<Change>,
     /// How much of the journal is kept from now on; nothing for what was chosen
     /// before, which is all of it at first. Where commits were dropped and all are to
     /// be kept, the journal is written anew from the store.
@@ -135,6 +144,8 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             is_of_entries: |_| false,
+            grouped: None,
+            row_of_loss: None,
             keep: None,
             fetched: |_, _| None,
             journal_file_bytes: 64 << 20,
@@ -187,6 +198,8 @@ struct Core {
     /// What was fed since files of the journal were dropped, in bytes.
     fed_bytes: AtomicU64,
     compaction: Compaction,
+    /// The store is to be written anew when it is closed.
+    renews: AtomicBool,
     keep: Keep,
     writer: Mutex<Writer>,
     /// Why writing is over, once it is. Set once and never taken back.
@@ -238,6 +251,7 @@ impl JournaledStorage {
             fed_bytes: AtomicU64::new(0),
             keep: opened.keep,
             compaction: Compaction::new(opened.marks, journal_file_bytes),
+            renews: AtomicBool::new(false),
             overlay: RwLock::new(Overlay { fresh: opened.fresh, ..Overlay::default() }),
             writer: Mutex::new(Writer { room: Room::unknown(), sequence, without_frame: 0 }),
             stopped: RwLock::new(None),
@@ -429,14 +443,24 @@ impl Core {
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
         // The store first: an end that the journal calls clean is one of both.
         let marks = self.sled.marks();
+        let is_whole = |marks: &Marks| marks.sequence + 1 == self.journal.next() && self.read_overlay().is_empty();
+        let whole = marks.as_ref().ok().copied().flatten().filter(is_whole);
+        let whole = whole.map(|marks| Whole { sequence: marks.sequence, generation: marks.generation });
+        self.sled.set_whole(whole);
+        let renewed = match &marks {
+            Ok(marks) if written.is_ok() => self.write_renewed(*marks, whole),
+            _ => Ok(false),
+        };
         let store = self.sled.close();
+        let renewed = renewed.and_then(|is_there| if is_there && store.is_ok() { self.put_renewed() } else { Ok(()) });
         if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.keep, marks, &store) {
             self.drop_up_to(marks.sequence)?;
         }
         let journal = self.journal.close();
         written?;
         store?;
-        journal
+        journal?;
+        renewed
     }
 
     /// What the overlay holds, unless the storage is closed.

@@ -1,19 +1,24 @@
 //! `thingdb prove`: a file by which a stranger believes the history of a thing.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thingdb::EntryId;
 
+use crate::bytes::page::Page;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
 use crate::error::{Failure, Outcome};
 use crate::reader::proving::{MAX_SEQ, Proved, Proving};
+use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::id;
+
+/// What only a proof file has.
+const OF_FILES: [&str; 7] = ["absent", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];
 
 /// Arguments of `thingdb prove`.
 #[derive(Debug, clap::Args)]
@@ -25,12 +30,17 @@ Examples:
   thingdb prove part-42 --stubs-only -o order.tdbproof              who and when, nothing of what
   thingdb prove part-42 --to @auditor.card -o part-42.tdbproof      content for the auditor only
   thingdb prove part-42 --entry 4be177c2 -o one.tdbproof
+  thingdb prove part-42 --seq 3 --tlog-proof -o part-42-3.tlog-proof
+  thingdb prove part-42 --seq 3 --cose -o part-42-3.cose
   thingdb prove part-42 --checkpoint kept.checkpoint -o part-42.tdbproof
+  thingdb prove part-42 --html -o part-42.html                      a page that checks itself
+  thingdb prove part-43 --absent -o none.tdbproof                   there is no part-43
   thingdb verify-proof part-42.tdbproof --card @plant.card          at the other end
   thingdb prove part-42 --url https://plant:7443 --card plant.card --token-file t -o part-42.tdbproof
 
 The file holds entries of one thing, their places in this node's ledger up to
-the checkpoint that is signed for it, and the keys of what is shown. WHOEVER HAS
+the checkpoint that is signed for it, the node's word that there are no others,
+and the keys of what is shown. WHOEVER HAS
 THE FILE READS WHAT IS SHOWN, unless --to names the one reader. It needs no
 database, no passphrase and no network to be checked. What a server sends is
 checked before it is kept.")]
@@ -54,6 +64,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID", conflicts_with_all = ["since", "until"])]
     entry: Vec<String>,
 
+    /// Only the entry with this seq
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["since", "until", "entry"])]
+    seq: Option<u64>,
+
+    /// One entry, for clients of transparency logs (c2sp.org/tlog-proof): no content
+    #[arg(long, conflicts_with_all = OF_FILES)]
+    tlog_proof: bool,
+
+    /// One entry, as a COSE receipt (RFC 9942): no content
+    #[arg(long, conflicts_with_all = OF_FILES, conflicts_with = "tlog_proof")]
+    cose: bool,
+
     /// Do not show the content of these entries, by seq or id
     #[arg(long, value_name = "SEQ|ID", value_delimiter = ',')]
     withhold: Vec<String>,
@@ -62,6 +84,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["withhold", "to"])]
     stubs_only: bool,
 
+    /// Show that there is no such thing
+    #[arg(long, conflicts_with_all = ["since", "until", "entry", "withhold", "stubs_only", "to"])]
+    absent: bool,
+
     /// Show content to the owner of this card only, @FILE to read it from a file
     #[arg(long, value_name = "CARD")]
     to: Option<String>,
@@ -69,6 +95,10 @@ pub(crate) struct Args {
     /// Show that the ledger grew out of a checkpoint that somebody kept; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<String>,
+
+    /// Write a page that checks itself in a browser, without a network
+    #[arg(long)]
+    html: bool,
 
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
@@ -81,6 +111,7 @@ struct Summary {
     shown: u64,
     withheld: u64,
     undecryptable: u64,
+    complete: bool,
     bytes: u64,
     origin: String,
     size: u64,
@@ -99,10 +130,27 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let kept = args.checkpoint.iter().map(|path| note::read(console, path)).collect::<Outcome<Vec<_>>>()?;
     let source = context.source(&args.remote)?;
     let reader = &*source;
-    if !is_there(reader, &args.thing)? {
-        return Err(find::no_thing(reader, &args.thing));
+    match (is_there(reader, &args.thing)?, args.absent) {
+        (false, false) => {
+            let hint = "to show somebody that there is none: thingdb prove THING --absent -o FILE";
+            return Err(find::no_thing(reader, &args.thing).hint(hint));
+        }
+        (true, true) => {
+            let fact = format!("{} is here, so nothing shows that it is not", printable(&args.thing));
+            return Err(Failure::usage(fact).hint("thingdb prove THING -o FILE, without --absent"));
+        }
+        _ => {}
     }
-    let entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
+    let mut entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
+    if let Some(seq) = args.seq {
+        entries.extend(reader.with_seq(&args.thing, seq)?.iter().map(|entry| entry.id()));
+        if entries.is_empty() {
+            return Err(Failure::not_found(format!("{} has no entry with seq {seq}", printable(&args.thing))));
+        }
+    }
+    if args.tlog_proof || args.cose {
+        return for_others(context, args, source, &entries);
+    }
     let (mut withheld_seqs, mut withheld) = (Vec::new(), Vec::new());
     for text in &args.withhold {
         // An id that has digits only is one if no seq is so large.
@@ -120,6 +168,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         withheld_seqs: &withheld_seqs,
         withheld: &withheld,
         stubs_only: args.stubs_only,
+        absent: args.absent,
         to: to.as_ref().map(|(card, _)| card),
         kept: &kept,
         is_wanted: &is_wanted,
@@ -128,21 +177,69 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut tell = |done, total, bytes| meter.update(done, total, bytes);
     let proved = match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
-            let proved = reader.prove(&wanted, &mut BufWriter::new(console.stdout()), &mut tell)?;
+            let mut out = BufWriter::new(console.stdout());
+            let proved = write(reader, &wanted, args.html, &mut out, "-", &mut tell)?;
             console.note(&sentence(&proved));
             return Ok(());
         }
         Some(path) => {
             let name = path.display().to_string();
             let mut file = BufWriter::new(console.replace(path)?);
-            let proved = reader.prove(&wanted, &mut file, &mut tell)?;
-            file.flush().map_err(|problem| Failure::file(&name, &problem))?;
+            let proved = write(reader, &wanted, args.html, &mut file, &name, &mut tell)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
             proved
         }
     };
     meter.end(proved.entries, proved.bytes);
     say(context, &proved)
+}
+
+/// Writes the evidence to `out`, as it is or in a page.
+fn write(
+    reader: &dyn Reader,
+    wanted: &Proving<'_>,
+    is_page: bool,
+    out: &mut dyn Write,
+    name: &str,
+    tell: &mut dyn FnMut(u64, u64, u64),
+) -> Outcome<Proved> {
+    let failed = |problem: io::Error| Failure::file(name, &problem);
+    if !is_page {
+        let proved = reader.prove(wanted, out, tell)?;
+        out.flush().map_err(failed)?;
+        return Ok(proved);
+    }
+    let mut page = Page::begin(out).map_err(failed)?;
+    let proved = reader.prove(wanted, &mut page, tell)?;
+    page.end().and_then(|out| out.flush()).map_err(failed)?;
+    Ok(proved)
+}
+
+/// The proof of one entry in a form that tools of others read.
+fn for_others(context: &Context, args: &Args, source: Source, entries: &[EntryId]) -> Outcome {
+    let [id] = entries else {
+        let fact = match entries.len() {
+            0 => "such a proof is of one entry".to_owned(),
+            count => format!("such a proof is of one entry, and these are {count}"),
+        };
+        return Err(Failure::usage(fact).hint("thingdb prove THING --seq N, or --entry ID"));
+    };
+    let Source::Here(db) = source else {
+        return Err(Failure::usage("a server writes proof files only").hint("thingdb prove, at the node itself"));
+    };
+    let proof =
+        if args.cose { db.receipt(id)? } else { db.tlog_proof(id)?.map(|proof| proof.to_string().into_bytes()) };
+    context.close(db);
+    // It was found a moment ago, and nothing is taken out of a ledger.
+    let proof = proof.ok_or_else(|| Failure::not_found(format!("no entry {id} in the ledger")))?;
+    match args.output.as_deref().filter(|path| *path != Path::new("-")) {
+        None => context.output.bytes(&proof),
+        Some(path) => {
+            context.console.write_file(path, &proof)?;
+            context.console.note(&format!("proof of the entry {id} in {}", path.display()));
+            Ok(())
+        }
+    }
 }
 
 fn is_there(reader: &dyn Reader, thing: &str) -> Outcome<bool> {
@@ -170,6 +267,7 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
         shown: summary.shown,
         withheld: summary.withheld,
         undecryptable: summary.undecryptable,
+        complete: summary.is_complete,
         bytes: summary.bytes,
         origin: claimed.origin.to_string(),
         size: claimed.size,
@@ -178,6 +276,10 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
 }
 
 fn sentence(summary: &Proved) -> String {
+    if summary.entries == 0 {
+        let size = grouped(summary.checkpoint.claimed().size);
+        return format!("proven that there is no such thing in a ledger of {size}, {} bytes", grouped(summary.bytes));
+    }
     let mut text = format!(
         "proven {} in a ledger of {}, {} bytes; {} shown",
         counted(summary.entries, "entry", "entries"),
@@ -189,6 +291,9 @@ fn sentence(summary: &Proved) -> String {
         if count > 0 {
             text.push_str(&format!(", {} {word}", grouped(count)));
         }
+    }
+    if !summary.is_complete {
+        text.push_str("; that there are no others is not: a part of the index is damaged");
     }
     text
 }

@@ -4,8 +4,10 @@ pub(crate) mod card;
 pub(crate) mod media_type;
 pub(crate) mod names;
 pub(crate) mod note;
+pub(crate) mod policy;
 pub(crate) mod quantity;
 pub(crate) mod rejects;
+pub(crate) mod roots;
 pub(crate) mod source;
 
 use std::io::Read;

@@ -1,6 +1,7 @@
 //! `thingdb checkpoint`: signs the state of the ledger.
 
 mod kept;
+mod publish;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::reader::source::Source;
 use crate::sync;
 use crate::text::{counted, printable};
+use crate::timestamp::token::Token;
 use crate::view::when;
 
 /// How long a witness may say nothing.
@@ -27,6 +29,7 @@ const STALL: Duration = Duration::from_secs(15);
 #[command(after_help = "\
 Examples:
   thingdb checkpoint -o /media/usb/things.checkpoint
+  thingdb checkpoint --publish /srv/www/ledger      static files for clients of transparency logs
   thingdb checkpoint | mail -s checkpoint auditor@example.org
 
 Who is a witness (thingdb witness add) is asked for a cosignature, and what
@@ -42,6 +45,11 @@ pub(crate) struct Args {
     /// Write the note to a file, - for stdout; an older note of this ledger there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Write the ledger as static files (c2sp.org/tlog-tiles), of the entries the ids only; what is
+    /// there already stays as it is
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "output"])]
+    publish: Option<PathBuf>,
 
     /// Ask no witness
     #[arg(long)]
@@ -61,6 +69,8 @@ struct CheckpointJson {
     note: String,
     /// Who has cosigned it, as far as this node knows them.
     cosigned: Vec<CosignedJson>,
+    /// What time-stamp authorities have said of it. Nobody looked who they are.
+    timestamps: Vec<StampedJson>,
 }
 
 #[derive(Serialize)]
@@ -69,15 +79,26 @@ struct CosignedJson {
     time: String,
 }
 
+#[derive(Serialize)]
+struct StampedJson {
+    not_later_than: String,
+    authority: String,
+}
+
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let source = context.source(&args.remote)?;
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.
     output.map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
+    let published = args.publish.as_deref().map(|dir| dir.join("checkpoint"));
+    published.as_deref().map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
     let (checkpoint, silent) = match source {
         Source::Here(db) => {
             let told = cosigned(context, &db, args)?;
+            if let Some(dir) = &args.publish {
+                publish::write(context, &db, dir, told.0.size, &told.0.root, &told.0.note)?;
+            }
             context.close(db);
             told
         }
@@ -90,10 +111,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             counted(checkpoint.size, "entry", "entries"),
             path.display()
         ));
+        for stamp in &checkpoint.timestamps {
+            let authority = printable(&stamp.authority);
+            context.console.note(&format!("it was there by {}, claims {authority}", stamp.not_later_than));
+        }
     }
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint)?,
-        _ if output.is_some() => {}
+        _ if output.is_some() || args.publish.is_some() => {}
         _ => context.output.bytes(checkpoint.note.as_bytes())?,
     }
     match silent {
@@ -130,10 +155,21 @@ fn cosigned(context: &Context, db: &Db, args: &Args) -> Outcome<(CheckpointJson,
     }
     // A database that takes nothing has nothing to keep.
     let kept = if db.is_writable() { Some(db.keep_cosignatures(&told)?) } else { None };
-    Ok(match kept {
-        Some(kept) => (CheckpointJson::new(&kept.checkpoint, &kept.by), silent),
-        None => (CheckpointJson::new(&told, &[]), silent),
-    })
+    let json = match kept {
+        Some(kept) => CheckpointJson::new(&kept.checkpoint, &kept.by),
+        None => CheckpointJson::new(&told, &[]),
+    };
+    Ok((CheckpointJson { timestamps: timestamps(db, &told)?, ..json }, silent))
+}
+
+/// What is kept of time-stamp authorities that stamped this note.
+fn timestamps(db: &Db, note: &SignedCheckpoint) -> Outcome<Vec<StampedJson>> {
+    let imprint = note.imprint(&db.node_key()).map_err(thingdb::Error::from)?;
+    let of = |kept: &thingdb::Timestamped| kept.checkpoint.text() == note.text();
+    let tokens = db.timestamps()?.into_iter().filter(of).filter_map(|kept| Token::of(&kept.token, &imprint).ok());
+    let stamped =
+        |token: Token| StampedJson { not_later_than: token.not_later_than.to_string(), authority: token.authority };
+    Ok(tokens.map(stamped).collect())
 }
 
 /// The signature lines of a note.
@@ -152,6 +188,7 @@ impl CheckpointJson {
             root: claimed.root.to_string(),
             note: note.as_str().to_owned(),
             cosigned: by.iter().map(|(by, at)| CosignedJson { by: by.clone(), time: time(*at) }).collect(),
+            timestamps: Vec::new(),
         }
     }
 }
