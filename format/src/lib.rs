@@ -26,6 +26,7 @@ pub mod envelope;
 mod error;
 pub mod frame;
 pub mod header;
+pub mod heads;
 mod json;
 mod key;
 pub mod label;

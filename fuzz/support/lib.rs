@@ -19,6 +19,7 @@ pub use import::import;
 
 use thingdb_format::audit::Memos;
 use thingdb_format::frame::{Decoder, Encoder};
+use thingdb_format::heads::SignedHeads;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
@@ -29,11 +30,12 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("body", body),
     ("card", card),
     ("frame", frame),
     ("header", header),
+    ("heads", heads),
     ("import", import),
     ("keyring", thingdb::keyring::fuzz_keyring),
     ("line", line),
@@ -94,6 +96,18 @@ pub fn note(bytes: &[u8]) {
     {
         let again = checkpoint.sign(&key).expect("what verifies can be signed");
         assert_eq!(again.claimed(), checkpoint);
+    }
+}
+
+/// A heads note.
+pub fn heads(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(note) = SignedHeads::parse(text) else { return };
+    assert_eq!(note.as_str(), text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if let Ok(claimed) = note.verify(&key.node_key()) {
+        let again = claimed.sign(&key).expect("what verifies can be signed");
+        assert_eq!(again.text(), note.text());
     }
 }
 

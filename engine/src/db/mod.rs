@@ -11,6 +11,7 @@ mod compare;
 mod exchange;
 mod export;
 pub(crate) mod forks;
+mod heads;
 mod import;
 mod keyring;
 mod migrate;

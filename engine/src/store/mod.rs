@@ -5,6 +5,7 @@
 pub(crate) mod as_of;
 pub(crate) mod block;
 pub(crate) mod changes;
+pub(crate) mod heads_map;
 mod held;
 pub(crate) mod history;
 pub(crate) mod holes;

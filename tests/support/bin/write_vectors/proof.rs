@@ -11,7 +11,7 @@ use crate::Writer;
 use crate::key::{actor, cek, first, node, numbered_id, reader, second};
 
 /// Entries in the ledger; [`first`] and [`second`] stand at 5 and 9.
-const SIZE: u64 = 13;
+pub(crate) const SIZE: u64 = 13;
 
 fn leaves() -> Vec<Hash> {
     let mut leaves: Vec<Hash> = (0..13).map(|n| merkle::leaf(&numbered_id(n))).collect();
@@ -20,7 +20,7 @@ fn leaves() -> Vec<Hash> {
     leaves
 }
 
-fn note(key: &SigningKey, size: u64) -> SignedCheckpoint {
+pub(crate) fn note(key: &SigningKey, size: u64) -> SignedCheckpoint {
     let root = merkle::root(leaves()[..usize::try_from(size).expect("it is small")].iter().copied());
     Checkpoint::new(key.node_key().origin(), size, root).sign(key).expect("it is good")
 }
@@ -37,32 +37,32 @@ fn card(key: &SigningKey) -> Card {
     Card::sign(fields, key).expect("it is good")
 }
 
-fn thing() -> ThingId {
+pub(crate) fn thing() -> ThingId {
     ThingId::new("part-42").expect("it is a good id")
 }
 
-fn header(subject: Subject) -> ProofHeader {
-    ProofHeader { subject, card: card(&node()), checkpoint: note(&node(), SIZE), earlier: vec![] }
+pub(crate) fn header(subject: Subject) -> ProofHeader {
+    ProofHeader { subject, card: card(&node()), checkpoint: note(&node(), SIZE), earlier: vec![], heads: None }
 }
 
 /// What is in a file, before it is written.
-struct File {
-    header: ProofHeader,
-    timestamps: Vec<ProofTimestamp>,
-    entries: Vec<(u64, Option<Cek>, Entry)>,
+pub(crate) struct File {
+    pub(crate) header: ProofHeader,
+    pub(crate) timestamps: Vec<ProofTimestamp>,
+    pub(crate) entries: Vec<(u64, Option<Cek>, Entry)>,
 }
 
 impl File {
-    fn new(subject: Subject) -> Self {
+    pub(crate) fn new(subject: Subject) -> Self {
         let entries = vec![(5, Some(cek()), first()), (9, Some(cek()), second())];
         Self { header: header(subject), timestamps: vec![], entries }
     }
 
-    fn history() -> Self {
+    pub(crate) fn history() -> Self {
         Self::new(Subject::History { thing: thing() })
     }
 
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let mut out = Vec::new();
         let mut encoder = ProofEncoder::new(&self.header, &mut out);
         self.timestamps.iter().for_each(|timestamp| encoder.timestamp(timestamp, &mut out));
@@ -105,7 +105,7 @@ fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
 }
 
 /// One line with something else in the place of a text that is in it once.
-fn with(text: &str, line: usize, from: &str, to: &str) -> String {
+pub(crate) fn with(text: &str, line: usize, from: &str, to: &str) -> String {
     framed_anew(text, |n, found| {
         if n != line {
             return found.to_owned();

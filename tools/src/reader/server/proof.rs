@@ -161,6 +161,7 @@ fn query(wanted: &Proving<'_>) -> Outcome<String> {
         ("entry", list(wanted.entries.iter().map(ToString::to_string).collect())),
         ("withhold", list(withheld)),
         ("stubs_only", wanted.stubs_only.then(|| "true".to_owned())),
+        ("absent", wanted.absent.then(|| "true".to_owned())),
         ("to", wanted.to.map(ToString::to_string)),
         ("checkpoint", wanted.kept.first().map(|note| note.as_str().to_owned())),
     ];

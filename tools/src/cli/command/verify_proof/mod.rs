@@ -1,5 +1,6 @@
 //! `thingdb verify-proof`: a proof file is checked without a database.
 
+mod complete;
 mod stamped;
 mod witnessed;
 
@@ -22,6 +23,7 @@ use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
 use crate::view::when;
+use complete::Complete;
 use stamped::{Timestamp, Timestamped};
 use witnessed::Witnessed;
 
@@ -110,6 +112,8 @@ struct ReportJson {
     last_time: Option<String>,
     ledger: Option<LedgerJson>,
     kept: Option<&'static str>,
+    /// That there are no other entries.
+    complete: Option<Complete>,
     /// What the witnesses of the policy have seen of it.
     witnessed: Option<Witnessed>,
     /// What time-stamp authorities say of it; nothing if nobody said whom to trust.
@@ -188,6 +192,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let logs = policy.iter().flat_map(witnessed::fingerprints);
     check = logs.fold(check, ProofCheck::trust_fingerprint);
+    check = complete::recomputers(check, policy.as_ref());
     let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
@@ -372,6 +377,7 @@ fn json(report: &ProofReport) -> ReportJson {
             LedgerJson::new(&header.card.node_key, &header.checkpoint, report.anchor == Some(Anchor::Trusted))
         }),
         kept: report.kept.map(Standing::as_str),
+        complete: Complete::of(report),
         witnessed: None,
         timestamped: None,
         timestamps: Vec::new(),
@@ -400,7 +406,9 @@ fn heads_of(report: &ProofReport) -> &[thingdb::EntryId] {
 
 /// What cannot be told, in whole sentences.
 fn not_told(report: &ProofReport) -> Vec<String> {
-    let Some(header) = &report.header else { return Vec::new() };
+    if report.header.is_none() {
+        return Vec::new();
+    }
     let mut said = Vec::new();
     if report.anchor == Some(Anchor::None) {
         said.push(
@@ -409,34 +417,7 @@ fn not_told(report: &ProofReport) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let size = grouped(header.checkpoint.claimed().size);
-    match &header.subject {
-        Subject::History { .. } => said.push(format!(
-            "whether the ledger of {size} has a newer entry of this thing that none of these follows: only whoever has \
-             the whole ledger sees that"
-        )),
-        Subject::Range { from, to, .. } => {
-            said.push(format!("what stands before seq {from} and after {to}"));
-            said.push("whether there are other entries with these seqs, where the thing has forked".to_owned());
-        }
-        Subject::Entries { .. } => {
-            said.push("what else there is of this thing: the file has some entries only".to_owned())
-        }
-    }
-    if report.nameless > 0 {
-        let count = counted(report.nameless, "entry", "entries");
-        said.push(format!("who wrote {count}: the keys are on no card that counts here"));
-    }
-    said.push("when it was: the times are what the writers say".to_owned());
-    said.push(format!("what was written after the checkpoint of {size} entries"));
-    for (count, what) in [
-        (report.withheld, "the content that is withheld, which may exist elsewhere"),
-        (report.sealed, "the content that is sealed: only who has a key to it can say what it is"),
-    ] {
-        if count > 0 {
-            said.push(format!("{what} ({})", counted(count, "entry", "entries")));
-        }
-    }
+    said.extend(complete::not_told(report));
     if report.kept == Some(Standing::Unknown) {
         said.push(
             "whether the ledger grew out of the kept checkpoint: at the node, thingdb prove THING --checkpoint FILE \
@@ -481,6 +462,8 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Subject::History { .. }) => format!("the history of {thing}: {entries}"),
         Some(Subject::Range { from, to, .. }) => format!("{thing}, seq {from} to {to}: {entries}"),
         Some(Subject::Entries { .. }) => format!("{entries} of {thing}"),
+        Some(Subject::Absent { .. }) if told.ok => format!("there is no {thing}"),
+        Some(Subject::Absent { .. }) => format!("that there is no {thing}"),
         None => "no proof file".to_owned(),
     };
     text.line(&format!("{verdict}  {what}"))?;
@@ -498,6 +481,9 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Standing::Contradicted) => text.line("    the kept checkpoint does NOT hold")?,
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
+    }
+    for line in complete::in_words(report) {
+        text.line(&format!("    {line}"))?;
     }
     if let Some(witnessed) = &told.witnessed {
         for line in in_words(witnessed) {
