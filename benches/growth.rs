@@ -211,12 +211,12 @@ fn child(task: &str) {
             std::fs::remove_dir_all(&copy).expect("nobody has it open");
         }
         "put" => {
-            let db = work::open_durable(dir);
+            let db = work::open(dir, Durability::Durable);
             db.put("plant-3/part-0001", &work::json(1)).expect("the database takes writes");
             db.close().expect("the disk takes it");
         }
         task => {
-            let db = work::open(dir);
+            let db = work::open(dir, Durability::Relaxed);
             match task {
                 "verify" => verify(&db),
                 "export" => {

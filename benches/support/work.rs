@@ -56,13 +56,8 @@ pub(crate) fn create(dir: &Path, durability: Durability) -> Db {
     options(durability).create(dir, &passphrase()).expect("the directory is new")
 }
 
-pub(crate) fn open(dir: &Path) -> Db {
-    options(Durability::Relaxed).open(dir, &passphrase()).expect("the database was just closed")
-}
-
-/// The same, to write what survives a power cut.
-pub(crate) fn open_durable(dir: &Path) -> Db {
-    options(Durability::Durable).open(dir, &passphrase()).expect("the database was just closed")
+pub(crate) fn open(dir: &Path, durability: Durability) -> Db {
+    options(durability).open(dir, &passphrase()).expect("the database was just closed")
 }
 
 /// A database whose entries are sealed to this many peers.
