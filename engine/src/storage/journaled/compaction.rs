@@ -101,7 +101,8 @@ impl Core {
         self.journal.compact(marks.sequence, which, &is_over).map(drop)
     }
 
-    /// Compacts until no file has anything dead that was committed so far.
+    /// Compacts until no file of the journal has anything dead that was committed so
+    /// far. What the store has of it goes when that is closed.
     pub(super) fn compact_all(&self) -> Result<(), StorageError> {
         self.check_not_stopped()?;
         let last = {
@@ -115,6 +116,7 @@ impl Core {
             self.sled.set_marks(Marks { sequence: last, ..marks })?;
         }
         self.compact(Which::All)?;
-        self.check_not_stopped()
+        self.check_not_stopped()?;
+        self.renew_at_close()
     }
 }
