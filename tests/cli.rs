@@ -43,6 +43,7 @@ mod cli {
     mod streams;
     mod terminal;
     mod timestamp;
+    mod tlog;
     mod transcripts;
     mod waiting;
     mod worst_files;
