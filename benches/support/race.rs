@@ -86,7 +86,7 @@ pub(crate) struct Times {
     pub(crate) most: f64,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,

@@ -26,7 +26,12 @@ pub(crate) const fn mix(n: u64) -> u64 {
 
 /// The thing that entry `n` is about.
 pub(crate) fn thing(n: u64) -> String {
-    format!("plant-3/part-{:04}", mix(n) % THINGS)
+    thing_of(n, THINGS)
+}
+
+/// The same if there are so many things.
+pub(crate) fn thing_of(n: u64, things: u64) -> String {
+    format!("plant-3/part-{:04}", mix(n) % things)
 }
 
 /// The data of entry `n`.
@@ -51,8 +56,8 @@ pub(crate) fn create(dir: &Path, durability: Durability) -> Db {
     options(durability).create(dir, &passphrase()).expect("the directory is new")
 }
 
-pub(crate) fn open(dir: &Path) -> Db {
-    options(Durability::Relaxed).open(dir, &passphrase()).expect("the database was just closed")
+pub(crate) fn open(dir: &Path, durability: Durability) -> Db {
+    options(durability).open(dir, &passphrase()).expect("the database was just closed")
 }
 
 /// A database whose entries are sealed to this many peers.
@@ -102,8 +107,13 @@ pub(crate) fn put_in_threads(db: &Db, threads: u64, range: Range<u64>) {
 
 /// Writes these entries in batches of [`BATCH`].
 pub(crate) fn put_batches(db: &Db, range: Range<u64>) {
+    put_batches_about(db, range, THINGS);
+}
+
+/// The same about so many things.
+pub(crate) fn put_batches_about(db: &Db, range: Range<u64>, things: u64) {
     for start in range.clone().step_by(BATCH as usize) {
-        let draft = |n| Draft::json(&thing(n), json(n)).expect("it is JSON");
+        let draft = |n| Draft::json(&thing_of(n, things), json(n)).expect("it is JSON");
         let drafts = (start..range.end.min(start + BATCH)).map(draft).collect();
         db.write_batch(drafts).expect("the database takes writes");
     }

@@ -248,10 +248,12 @@ impl Journal {
             file.set_len(at).map_err(io_error("cut", &path))?;
             allocated = at;
         }
-        // What an earlier process wrote may be in the kernel only, and the name of
-        // the file, too.
-        file.sync_all().map_err(io_error("sync", &path))?;
-        sync_directory(dir).map_err(io_error("sync", dir))?;
+        // What a killed process wrote may be in the kernel only, and the name of the
+        // file, too. Who closed the journal has synced it before he wrote so.
+        if !found.is_clean {
+            file.sync_all().map_err(io_error("sync", &path))?;
+            sync_directory(dir).map_err(io_error("sync", dir))?;
+        }
         let tail = Tail { file: Arc::new(file), path, head, at, allocated, next };
         let first = files.first().map_or(kept, |first| kept.max(*first));
         Ok((Self::with(dir, options, tail, first, level), found))

@@ -57,6 +57,16 @@ pub(super) fn sync_everything(directory: &Path, store: &Path) -> Result<HashSet<
     Ok(blobs)
 }
 
+/// The blobs of a store that was closed: they are durable.
+pub(super) fn durable_blobs(store: &Path) -> Result<HashSet<OsString>, StorageError> {
+    let blobs = store.join("blobs");
+    match names_in(&blobs) {
+        // Who copied the store may have left an empty directory out.
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(HashSet::new()),
+        names => Ok(names.map_err(io_error("list", &blobs))?.into_iter().collect()),
+    }
+}
+
 /// Syncs the blobs that are not in `durable`, and their directory if there
 /// were any; forgets those that are gone.
 ///

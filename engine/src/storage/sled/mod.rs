@@ -83,7 +83,7 @@ use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageEr
 use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
-use files::{order_writes, sync_everything};
+use files::{durable_blobs, order_writes, sync_everything};
 pub use groups::Grouped;
 use groups::{Moves, Rewriting, Tail};
 use journal::{apply_many, apply_one, journal_row};
@@ -245,14 +245,18 @@ impl SledStorage {
     ) -> Result<Self, StorageError> {
         let store = directory.join("store");
         seen.check(&store)?;
-        create_private_directory(&store).map_err(io_error("create", &store))?;
         let db_path = store.join("db");
-        // What a killed process wrote may be in memory only. It has to be on
-        // the disk before sled writes a snapshot that refers to it.
-        match open_file(&db_path, Access::Read) {
-            Ok(file) => file.sync_all().map_err(io_error("sync", &db_path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io_error("open", &db_path)(error)),
+        // Who closed it has made durable what is here, and the names.
+        let is_durable = seen.look == Look::Clean;
+        if !is_durable {
+            create_private_directory(&store).map_err(io_error("create", &store))?;
+            // What a killed process wrote may be in memory only. It has to be on
+            // the disk before sled writes a snapshot that refers to it.
+            match open_file(&db_path, Access::Read) {
+                Ok(file) => file.sync_all().map_err(io_error("sync", &db_path))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io_error("open", &db_path)(error)),
+            }
         }
         if free_bytes(directory)? < options.free_floor_bytes {
             release_reserve(directory)?;
@@ -273,7 +277,13 @@ impl SledStorage {
             return Err(problem);
         }
         let log = open_file(&db_path, Access::Write).map_err(io_error("open", &db_path));
-        let opened = log.and_then(|log| Ok((log, sync_everything(directory, &store)?)));
+        let blobs = || match is_durable {
+            // sled has synced the snapshot that it has just made, and what it wrote to
+            // its log follows from what is there.
+            true => durable_blobs(&store),
+            false => sync_everything(directory, &store),
+        };
+        let opened = log.and_then(|log| Ok((log, blobs()?)));
         let (log, blobs) = match opened {
             Ok(opened) => opened,
             Err(problem) => {
