@@ -36,6 +36,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         remembered: checkpoint.map(|note| note.to_string()),
         cosigned,
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
+        passes_on: is_peer && !db.to_pass_on(node)?.is_empty(),
     })
 }
 

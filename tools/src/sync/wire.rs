@@ -58,6 +58,9 @@ pub(crate) struct State {
     pub(crate) cosigned: u64,
     /// How the asking node contradicted itself, if it did.
     pub(crate) contradiction: Option<String>,
+    /// Whether this node has checkpoints of third nodes to pass on.
+    #[serde(default)]
+    pub(crate) passes_on: bool,
 }
 
 /// `POST /sync/checkpoint`: the asking node shows how it stands.

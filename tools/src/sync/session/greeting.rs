@@ -56,7 +56,7 @@ impl Session<'_> {
             self.ask_of_heard(&own)?;
             if state.peer {
                 self.introduce(&state, theirs)?;
-                self.pass_on()?;
+                self.pass_on(state.passes_on)?;
             }
             let State { revision, waiting, dropped, .. } = state;
             return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped });
@@ -77,11 +77,15 @@ impl Session<'_> {
     }
 
     /// Tells the peer what was seen of third nodes, and hears what it has seen.
-    fn pass_on(&mut self) -> Outcome {
+    /// If neither side has anything, nothing goes over the line.
+    fn pass_on(&mut self, is_told_something: bool) -> Outcome {
         if self.plan.dry_run || !self.db.is_writable() {
             return Ok(());
         }
         let seen = self.db.to_pass_on(&self.origin)?;
+        if seen.is_empty() && !is_told_something {
+            return Ok(());
+        }
         let seen = PassedOn { checkpoints: seen.iter().map(ToString::to_string).collect() };
         let passed = self.remote.pass_on(&seen)?;
         self.summary.contradicted = hearsay::take(self.db, &passed)?;
