@@ -101,7 +101,8 @@ impl Options {
     /// directories with a journal or a store of the same database.
     ///
     /// Nothing in `dir` is changed. `out` must not be there; it appears when
-    /// [`Salvage::finish`] has come to its end.
+    /// [`Salvage::finish`] has come to its end. One that was broken off can be
+    /// repeated: what it made is made anew.
     ///
     /// # Errors
     /// [`Error::is_already_exists`], [`Error::is_locked`],
@@ -121,12 +122,11 @@ impl Options {
         }
         Db::check_unlocked(dir)?;
         let unfinished = unfinished(out)?;
-        for path in [out, &unfinished] {
-            if fs::symlink_metadata(path).is_ok() {
-                return Err(Error::AlreadyExists { dir: path.to_owned() });
-            }
+        if fs::symlink_metadata(out).is_ok() {
+            return Err(Error::AlreadyExists { dir: out.to_owned() });
         }
         crate::backup::refuse_within(dir, out)?;
+        remove_broken_off(&unfinished)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
         if begun.is_err() {
@@ -369,6 +369,18 @@ fn ids_of(db: &Db, size: u64) -> Result<Vec<EntryId>> {
         ids.extend(db.node.store.with_tree(|tree| tree.ids(start, size.min(start + IDS_AT_ONCE)))?);
     }
     Ok(ids)
+}
+
+/// Removes what a salvage made that was broken off. It took from others, and they
+/// have it still.
+fn remove_broken_off(unfinished: &Path) -> Result<()> {
+    match fs::symlink_metadata(unfinished) {
+        Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
+        Ok(found) if found.is_dir() && directory::strangers(unfinished)?.is_empty() => {}
+        _ => return Err(Error::AlreadyExists { dir: unfinished.to_owned() }),
+    }
+    Db::check_unlocked(unfinished)?;
+    fs::remove_dir_all(unfinished).map_err(Error::file(unfinished, "cannot be removed"))
 }
 
 /// Where the new database is made: `.NAME.salvage` beside it.

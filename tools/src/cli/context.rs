@@ -340,7 +340,7 @@ fn no_database(dir: &Path) -> Failure {
 /// Says which database a failure is about.
 fn locate(failure: Failure, dir: &Path) -> Failure {
     match failure.exit() {
-        Exit::NoDatabase => no_database(dir),
+        Exit::NoDatabase if failure.word() == "no-database" => no_database(dir),
         Exit::WrongPassphrase => {
             let what = if failure.fact().contains("recovery key") { "recovery key" } else { "passphrase" };
             failure.about(format!("wrong {what} for {}", dir.display()))
