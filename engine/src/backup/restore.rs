@@ -65,7 +65,7 @@ fn restore_in_steps(
     directory::check(src)?;
     directory::check_files(dir)?;
     refuse_within(src, dir)?;
-    if !super::is_to_restore(src)? {
+    if !super::is_backup(src)? {
         return Err(Error::NoBackup { dir: src.to_owned() });
     }
     version::read(src)?;

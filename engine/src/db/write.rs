@@ -88,7 +88,8 @@ impl Db {
 
     /// Removes from the journal what was replaced or deleted, as it is done in the
     /// background when half of a file is: on return no file of it has any of that,
-    /// as far as it can be read. Writing and reading go on meanwhile.
+    /// as far as it can be read. Writing and reading go on meanwhile. Tells how many
+    /// bytes the files are smaller by.
     ///
     /// Backups that were made before have it still, and so have the store, until it
     /// needs the room, and what was set aside.
@@ -96,7 +97,7 @@ impl Db {
     /// # Errors
     /// [`Error::is_disk_full`](crate::Error::is_disk_full): a file is written anew beside the old one.
     /// [`Error::is_read_only`](crate::Error::is_read_only) if nothing can be written.
-    pub fn compact(&self) -> Result<()> {
+    pub fn compact(&self) -> Result<u64> {
         self.node.committer.check_open()?;
         Ok(self.node.store.storage.compact()?)
     }

@@ -2,13 +2,16 @@
 
 mod files;
 
+use std::path::Path;
+
 use serde::Serialize;
-use thingdb::{Problem, Report, Verdict, VerifyOptions};
+use thingdb::{Db, Problem, Report, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
 use crate::cli::input::note;
+use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
-use crate::reader::find;
+use crate::reader::{Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::counts::SizeJson;
 use crate::view::id;
@@ -141,11 +144,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     meter.end(report.entries, 0);
     let said = say(context, &report);
     if report.is_ok() {
-        return said.and_then(|()| conclude_other(&report));
+        return said.and_then(|()| conclude_other(&report)).and_then(|()| conclude_lost(&db));
     }
     // A reader of the output that went away does not make it verify.
     said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
-    Err(failure(args, &report))
+    Err(failure(context.dir()?, args, &report))
+}
+
+/// What is here holds; if a ledger is known to be cut, nobody can say that it is all.
+fn conclude_lost(db: &Db) -> Outcome {
+    let Some(lost) = Reader::lost(db, u64::MAX)? else { return Ok(()) };
+    let fact = "what is here holds, and not all that was written is here";
+    let failure = Failure::new(Exit::NotVerified, lost.word().to_owned(), fact);
+    Err(failure.causes(lost.explanations().to_vec()).hint("thingdb doctor"))
 }
 
 fn say(context: &Context, report: &Report) -> Outcome {
@@ -217,7 +228,7 @@ fn place(problem: &Problem) -> Painted {
     Painted::default().and(Paint::Bad, problem.verdict.to_string()).and(Paint::Plain, place)
 }
 
-fn failure(args: &Args, report: &Report) -> Failure {
+fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
     let what = args.thing().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
     let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
@@ -229,7 +240,19 @@ fn failure(args: &Args, report: &Report) -> Failure {
     if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
         return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
     }
+    if report.problems.iter().any(|problem| is_loss(problem.verdict)) {
+        // What one copy has lost the next opening takes from the other.
+        return failure
+            .hint("thingdb doctor")
+            .hint(format!("{}, if that brings not all of it back", way_back::salvage(dir)))
+            .hint(way_back::OTHER_SOURCES);
+    }
     failure.hint("keep a copy of the directory as it is, then compare with a backup or a peer")
+}
+
+/// Whether something is gone or does not read, and nothing that is there is false.
+const fn is_loss(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Unreadable | Verdict::Truncated | Verdict::RolledBack | Verdict::BadIndex)
 }
 
 impl<'a> ReportJson<'a> {
