@@ -6,12 +6,13 @@
 //! million entries, twice.
 //! `THINGDB_BENCH_DIR` is where the databases go, for another disk than that
 //! of the temporary directory. Words on the command line choose parts:
-//! `put batch to durable get verify move million`.
+//! `put batch to durable get history verify move million`.
 
 mod support;
 
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,13 +22,17 @@ use support::floor::{Appended, Rows, Sealer, SeamRows, SledRows};
 use support::race::{Contestant, Result, Table, race};
 use support::sqlite::SqliteLedger;
 use support::work::{self, THINGS, mix, put_batches, put_each, put_in_threads};
-use thingdb::{Db, Durability, ExportOptions, ImportOptions, TrustPolicy, VerifyOptions};
+use thingdb::format::frame::Encoder;
+use thingdb::{Db, Durability, ExportOptions, ImportOptions, Outgoing, TrustPolicy, VerifyOptions};
 
 const ROUNDS: u64 = 5;
 const MILLION: u64 = 1_000_000;
 
 /// Entries a second that an export should reach.
 const EXPORT_GOAL: f64 = 100_000.0;
+
+/// Entries that are read of one thing.
+const HISTORY: u64 = 100;
 
 /// Peers to whom entries are sealed.
 const RECIPIENTS: usize = 16;
@@ -74,7 +79,7 @@ struct Pair {
 impl Bench {
     fn run(&mut self) {
         let durable = self.wants("durable");
-        let reads = self.wants("get") || self.wants("verify") || self.wants("move");
+        let reads = ["get", "history", "verify", "move"].iter().any(|part| self.wants(part));
         let single = (self.wants("put") || reads).then(|| self.single());
         let batch = (self.wants("batch") || reads).then(|| self.batch());
         if self.wants("to") {
@@ -86,6 +91,9 @@ impl Bench {
         if let (Some(single), Some(batch)) = (single, batch) {
             if self.wants("get") {
                 self.latest(&single);
+            }
+            if self.wants("history") {
+                self.history(&single, &batch);
             }
             if self.wants("verify") {
                 self.verify(&single, &batch);
@@ -247,6 +255,39 @@ impl Bench {
         }
     }
 
+    /// The newest entries of a random thing, decrypted, the newest first.
+    fn history(&mut self, single: &Pair, batch: &Pair) {
+        let written = ROUNDS * self.round;
+        let random = |n| work::thing(mix(n) % written);
+        let read = |db: &Db, range: Range<u64>| {
+            for n in range.step_by(HISTORY as usize) {
+                let thing = random(n);
+                let history = db.history(&thing).expect("it reads").rev().take(HISTORY as usize);
+                for record in history {
+                    assert_eq!(record.expect("it reads").data().map(<[u8]>::len), Some(work::JSON_BYTES));
+                }
+            }
+        };
+        let results = race(
+            "history of 100 of a random thing",
+            ROUNDS,
+            self.round,
+            vec![
+                Contestant::new("ThingDB, written one by one", |range| read(&single.ours, range)),
+                Contestant::new("ThingDB, written in batches", |range| read(&batch.ours, range)),
+                Contestant::new("SQLite by hand", |range| {
+                    for n in range.step_by(HISTORY as usize) {
+                        assert!(single.sqlite.history(&random(n), HISTORY) > 0);
+                    }
+                }),
+            ],
+        );
+        if let [single, batch, sqlite] = &results[..] {
+            self.table.add("history of 100, written one by one / SQLite", single, sqlite, 0.8);
+            self.table.add("history of 100, written in batches / SQLite", batch, sqlite, 0.8);
+        }
+    }
+
     /// Everything verified from the stored bytes.
     fn verify(&mut self, single: &Pair, batch: &Pair) {
         let entries = ROUNDS * self.round;
@@ -296,9 +337,15 @@ impl Bench {
         }
 
         let (each, batches) = (out(&single.ours), out(&batch.ours));
+        let frames = frames(&batch.ours, entries);
         let mut by_hand = Vec::new();
         batch.sqlite.export(&mut by_hand);
-        for (name, stream) in [("in batches", &batches), ("one by one", &each), ("SQLite by hand", &by_hand)] {
+        for (name, stream) in [
+            ("in batches", &batches),
+            ("in batches, binary", &frames),
+            ("one by one", &each),
+            ("SQLite by hand", &by_hand),
+        ] {
             self.notes.push(format!("stream, {name}: {} bytes an entry", stream.len() as u64 / entries));
         }
         let copies = self.path("copies");
@@ -321,6 +368,7 @@ impl Bench {
             entries,
             vec![
                 Contestant::new("ThingDB, written in batches", |_| import(&batches)),
+                Contestant::new("ThingDB, written in batches, binary", |_| import(&frames)),
                 Contestant::new("ThingDB, written one by one", |_| import(&each)),
                 Contestant::new("SQLite by hand, 1 thread", |_| {
                     let copy = SqliteLedger::create(&next(), false);
@@ -328,8 +376,10 @@ impl Bench {
                 }),
             ],
         );
-        if let [batch, single, sqlite] = &results[..] {
+        if let [batch, binary, single, sqlite] = &results[..] {
             self.table.add("import, written in batches / SQLite", batch, sqlite, 3.0);
+            self.table.add("import, written in batches, binary / SQLite", binary, sqlite, 0.0);
+            self.table.add("import, written in batches, binary / lines", binary, batch, 0.0);
             self.table.add("import, written one by one / SQLite", single, sqlite, 1.3);
         }
     }
@@ -414,6 +464,17 @@ impl Bench {
             self.notes.push(String::from_utf8_lossy(&child.stdout).trim_end().to_owned());
         }
     }
+}
+
+/// The same entries as a binary stream, as an exchange sends them.
+fn frames(db: &Db, entries: u64) -> Vec<u8> {
+    let (mut encoder, mut stream) = (Encoder::default(), Vec::new());
+    let act = |Outgoing { id, entry, .. }: Outgoing| {
+        encoder.entry(&entry, &id, &mut stream)?;
+        Ok(ControlFlow::Continue(()))
+    };
+    db.outgoing(std::iter::once(0..entries), act).expect("it reads");
+    stream
 }
 
 fn print_parts(parts: &[(&str, f64)], whole: &Result) {

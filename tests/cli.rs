@@ -10,6 +10,7 @@ mod peak;
 mod shapes;
 
 mod cli {
+    mod authority;
     pub(crate) mod world;
     // The tests of the server need more of it.
     #[allow(dead_code)]
@@ -42,6 +43,7 @@ mod cli {
     mod small_files;
     mod streams;
     mod terminal;
+    mod timestamp;
     mod transcripts;
     mod waiting;
     mod worst_files;

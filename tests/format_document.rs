@@ -295,4 +295,6 @@ fn a_proof_file_has_the_bounds_of_the_code() {
     let text = section("## Proof file");
     assert!(text.contains(&format!("1 to {MAX_ENTRIES} entry lines")) && text.contains(MEDIA_TYPE));
     assert!(text.contains(&format!("1 to {MAX_EARLIER} objects")));
+    assert!(text.contains(&format!("an array of 1 to {MAX_ENTRIES} ids")));
+    says(&format!("one thing, and d ≥ {}", thingdb_format::heads::LEAF_DEPTH));
 }

@@ -16,7 +16,9 @@ fn most(target: &str) -> usize {
         // Each input gets a database of its own.
         "import" => 12,
         // Each line has a card, checkpoints or an entry to verify.
-        "proof" => 100,
+        "proof" => 60,
+        // Each note has a signature to verify.
+        "heads" => 200,
         _ => 1000,
     }
 }

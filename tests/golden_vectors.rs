@@ -12,11 +12,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, Weight};
 use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::frame::{Decoder, Encoder};
+use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Time, Verifier, envelope, line, merkle,
-    payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, Verifier, envelope, line,
+    merkle, payload,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};
@@ -24,7 +25,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 12] = [
+const SUBJECTS: [(&str, Check); 14] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -32,6 +33,8 @@ const SUBJECTS: [(&str, Check); 12] = [
     ("merkle", merkle),
     ("envelope", envelope),
     ("checkpoint", checkpoint),
+    ("heads", heads_note),
+    ("heads-map", heads_map),
     ("card", card),
     ("line", line),
     ("stream", stream),
@@ -265,6 +268,35 @@ fn checkpoint(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
+fn heads_note(v: &Vector) -> Result<(), Error> {
+    let note = SignedHeads::parse(std::str::from_utf8(&v.input).expect("notes are UTF-8"))?;
+    assert_eq!(note.as_str().as_bytes(), v.input);
+    let claimed = note.verify(&NodeKey(v.array("node_key")))?;
+    let recomputed = note.is_signed_by(&NodeKey(v.array("other_key")))?;
+    same(v, "origin", claimed.origin);
+    same(v, "size", claimed.size);
+    same(v, "map", claimed.map);
+    same(v, "ledger", claimed.ledger);
+    same(v, "recomputed", recomputed);
+    Ok(())
+}
+
+fn heads_map(v: &Vector) -> Result<(), Error> {
+    let mut leaves = Vec::new();
+    for line in std::str::from_utf8(&v.input).expect("it is text").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [id, count, heads @ ..] = &words[..] else { panic!("{line}") };
+        let id = HEXLOWER.decode(id.as_bytes()).expect("it is hex");
+        let thing = ThingId::new(std::str::from_utf8(&id).expect("ids are UTF-8"))?;
+        let heads: Vec<EntryId> = heads.iter().map(|head| head.parse()).collect::<Result<_, _>>()?;
+        let key = heads::key(&thing);
+        leaves.push((key, heads::leaf(&key, &heads::value(&thing, count.parse().expect("a number"), &heads))));
+    }
+    leaves.sort_unstable();
+    same(v, "root", heads::subtree(&leaves, 0));
+    Ok(())
+}
+
 fn card(v: &Vector) -> Result<(), Error> {
     if v.value("input") == "text" {
         return std::str::from_utf8(&v.input).expect("the text of a card is UTF-8").parse::<Card>().map(drop);
@@ -422,5 +454,7 @@ fn proof(v: &Vector) -> Option<Problem> {
     same(v, "entries", report.entries);
     same(v, "states", states.join(" "));
     same(v, "heads", report.heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
+    let complete = report.complete.map(|complete| format!("{} {}", complete.count, complete.heads));
+    assert_eq!(complete.as_deref(), v.find("complete"));
     None
 }

@@ -80,6 +80,7 @@ const TOOLS: &[&str] = &[
     "sync",
     "client",
     "view",
+    "timestamp",
     "bytes",
     "error.rs",
     "foreign.rs",

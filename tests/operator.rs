@@ -6,6 +6,9 @@
 //! node's own last checkpoint and the links between rows show everything but a
 //! whole directory that was set back or written anew with the same keys.
 
+#[path = "operator/heads.rs"]
+mod heads;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

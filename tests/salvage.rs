@@ -182,3 +182,32 @@ fn a_salvage_touches_nothing_that_is_there() {
     db.close().unwrap();
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing half made is left");
 }
+
+/// What only a journal has that was set aside, or what a file of it was before it was
+/// mended, comes back; also out of a file without a header.
+#[test]
+fn what_a_journal_has_that_was_set_aside_is_taken() {
+    let (scratch, dir, _) = whole();
+    for (n, garble) in [false, true].into_iter().enumerate() {
+        let (damaged, out) = (scratch.path().join(format!("damaged {n}")), scratch.path().join(format!("out {n}")));
+        copy_directory(&dir, &damaged);
+        fs::remove_dir_all(damaged.join("store")).unwrap();
+        fs::rename(damaged.join("journal"), damaged.join("journal.aside-10")).unwrap();
+        for file in files_in(&damaged.join("journal.aside-10")) {
+            if garble {
+                let file = fs::OpenOptions::new().write(true).open(&file).unwrap();
+                file.write_all_at(&[0; 4160], 0).unwrap();
+            }
+        }
+        if garble {
+            fs::create_dir(damaged.join("journal")).unwrap();
+            for file in files_in(&damaged.join("journal.aside-10")) {
+                let name = file.file_name().unwrap().to_string_lossy().into_owned();
+                fs::rename(&file, damaged.join("journal").join(format!("{name}.damaged"))).unwrap();
+            }
+        }
+        let salvaged = salvage(&damaged, &out, &[], &[]);
+        assert!(salvaged.is_whole(), "{salvaged:?}");
+        assert_all(&out, &dir);
+    }
+}

@@ -18,7 +18,11 @@ const MUTATIONS: u64 = 3_000;
 
 /// What a file says: each entry with its place, its seq, its id, the word for its
 /// content, and what is shown of it.
-type Meaning = Vec<(u64, u64, String, String, Option<Shown>)>;
+type Entries = Vec<(u64, u64, String, String, Option<Shown>)>;
+
+/// The entries, and if a heads note is there, how many the thing has, and how many
+/// heads.
+type Meaning = (Entries, Option<(u64, u64)>);
 
 /// What is shown of an entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +58,9 @@ fn here(file: &[u8]) -> Option<Meaning> {
             found.push((proven.place, proven.header.seq, proven.id.to_string(), word, body));
         }
     }
-    check.finish().is_good().then_some(found)
+    let report = check.finish();
+    let complete = report.complete.as_ref().map(|complete| (complete.count, complete.heads));
+    report.is_good().then_some((found, complete))
 }
 
 struct Python {
@@ -100,7 +106,9 @@ impl Python {
             (number("place"), number("seq"), text(&entry["id"]).expect("it is hex"), word, shown)
         };
         let entries = || found["entries"].as_array().expect("there are some").iter().map(entry).collect();
-        found["ok"].as_bool().expect("it is one").then(entries)
+        let number = |value: &serde_json::Value| value.as_u64().expect("it is a number");
+        let complete = || found["complete"].as_object().map(|of| (number(&of["entries"]), number(&of["heads"])));
+        found["ok"].as_bool().expect("it is one").then(|| (entries(), complete()))
     }
 }
 
@@ -160,7 +168,7 @@ fn both_say_the_same_of_files_that_were_changed() {
 }
 
 /// Texts that mean something in a file, put in the place of others.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 24] = [
     "\"gap\":",
     "\"cek\":",
     "\"place\":",
@@ -177,6 +185,10 @@ const WORDS: [&str; 20] = [
     "\\u0061",
     "\"history\"",
     "\"entries\"",
+    "\"absent\"",
+    "\"count\":",
+    "\"other\":",
+    "\"path\":",
     "{}",
     "[]",
     " ",
@@ -234,7 +246,8 @@ fn framed_anew(file: &mut Vec<u8>) {
     let mut digest = Digest::default();
     before.iter().for_each(|line| digest.push(&hash_of_line(line)));
     end.digest = digest.value();
-    end.entries = before.len().saturating_sub(1).max(1) as u64;
+    let stamps = before.iter().filter(|line| line.starts_with(b"{\"timestamp\"")).count();
+    end.entries = before.len().saturating_sub(stamps + 1) as u64;
     let mut out = before.join(&b'\n');
     out.push(b'\n');
     end.encode(&mut out);

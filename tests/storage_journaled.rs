@@ -579,3 +579,44 @@ fn the_end_that_only_a_copied_store_has_is_taken_from_it() {
         storage.close().unwrap();
     }
 }
+
+/// A store that was closed without all that was committed is not taken for whole when
+/// its journal is lost; one that was closed with it is, whatever became of openings in
+/// between.
+#[test]
+fn a_store_knows_whether_it_was_closed_with_everything() {
+    let (_scratch, directory) = scratch();
+    let storage = open(&directory);
+    let mut batch = Batch::new();
+    batch.put(*b"row 1", *b"1");
+    storage.commit(batch.clone()).unwrap();
+    storage.close().unwrap();
+    let whole = directory.with_extension("whole");
+    copy_directory(&directory, &whole);
+    // The journal is lost, and the first opening after that cannot make another one.
+    fs::remove_dir_all(whole.join("journal")).unwrap();
+    let mut failing = options();
+    failing.sync_hook = Some(Arc::new(|_| Err(std::io::Error::other("made to fail"))));
+    assert!(JournaledStorage::open(&whole, failing).is_err());
+    let storage = open(&whole);
+    assert!(!storage.may_lack_commits(), "{:?}", storage.notices());
+    storage.close().unwrap();
+
+    // A commit that is visible and that the store does not get.
+    let mut options = options();
+    let fails = Arc::new(AtomicBool::new(false));
+    options.sync_hook = Some(Arc::new({
+        let fails = Arc::clone(&fails);
+        move |_| {
+            if fails.load(Ordering::Relaxed) { Err(std::io::Error::other("made to fail")) } else { Ok(()) }
+        }
+    }));
+    let storage = JournaledStorage::open(&directory, options).unwrap();
+    fails.store(true, Ordering::Relaxed);
+    batch.put(*b"row 2", *b"2");
+    storage.commit(batch).unwrap();
+    assert!(storage.close().is_err());
+    fs::remove_dir_all(directory.join("journal")).unwrap();
+    let storage = JournaledStorage::open(&directory, self::options()).unwrap();
+    assert!(storage.may_lack_commits(), "{:?}", storage.notices());
+}

@@ -48,6 +48,7 @@ const HEAD: &str = "SELECT seq, hash FROM entries WHERE thing = ?1 ORDER BY seq 
 const INSERT: &str = "INSERT INTO entries (thing, seq, time, actor, prev, nonce, data, hash, signature)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const LATEST: &str = "SELECT seq, nonce, data FROM entries WHERE thing = ?1 ORDER BY seq DESC LIMIT 1";
+const HISTORY: &str = "SELECT nonce, data FROM entries WHERE thing = ?1 ORDER BY seq DESC LIMIT ?2";
 const ALL: &str = "SELECT thing, seq, time, actor, prev, nonce, data, hash, signature FROM entries ORDER BY position";
 
 /// The ledger that one writes by hand.
@@ -134,6 +135,24 @@ impl SqliteLedger {
             Ok(self.cipher.decrypt(&Nonce::from(nonce), sealed).expect("nobody altered it"))
         };
         latest.query_row([thing], open).expect("the thing has entries")
+    }
+
+    /// Opens the data of a thing's last entries: how many.
+    pub(crate) fn history(&self, thing: &str, most: u64) -> u64 {
+        let mut history = self.connection.prepare_cached(HISTORY).expect("it is SQL");
+        let mut rows = history.query(params![thing, most as i64]).expect("it reads");
+        let mut entries = 0;
+        while let Some(row) = rows.next().expect("it reads") {
+            let nonce: [u8; 12] = row.get(0).expect("it is a blob");
+            let sealed = Payload {
+                msg: row.get_ref(1).expect("it reads").as_blob().expect("it is a blob"),
+                aad: thing.as_bytes(),
+            };
+            let open = self.cipher.decrypt(&Nonce::from(nonce), sealed).expect("nobody altered it");
+            assert!(!open.is_empty());
+            entries += 1;
+        }
+        entries
     }
 
     /// Hashes every entry again, follows every chain, checks every signature.

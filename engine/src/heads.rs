@@ -118,6 +118,10 @@ impl<H: OfEntry> Heads<H> {
         match self {
             Self::Few(few) => {
                 few.retain(|known| known.id() != head.id());
+                // Nearly all things have one, and there are many things.
+                if few.is_empty() {
+                    few.reserve_exact(1);
+                }
                 few.push(head);
                 if few.len() > FEW {
                     *self = Self::Many(std::mem::take(few).into_iter().map(|head| (head.id(), head)).collect());

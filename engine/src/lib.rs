@@ -126,6 +126,7 @@ pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
+pub use replica::timestamps::Timestamped;
 pub use replica::witness::Cosigning;
 pub use replica::witnesses::{Cosigned, MAX_WITNESSES, Witness};
 pub use storage::journaled::Keep;

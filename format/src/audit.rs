@@ -153,6 +153,8 @@ pub enum Fault {
     /// The entries do not stand where it is claimed in the ledger of the
     /// checkpoint.
     NotInLedger,
+    /// The entries are not those of which the heads note knows.
+    OtherHeads,
 }
 
 impl Fault {
@@ -170,6 +172,7 @@ impl Fault {
             Self::RolledBack => "rolled back",
             Self::OtherNode => "other node",
             Self::NotInLedger => "not in the ledger",
+            Self::OtherHeads => "other heads",
         }
     }
 

@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use crate::codec::{decimal, plain_text, within};
 use crate::header::MAX_SEQ;
 use crate::json::base64;
-use crate::note::{self, ED25519};
+use crate::note::{self, ED25519, Note};
 use crate::{Error, Hash, NodeKey, Origin, SigningKey, Verifier};
 
 /// Largest note, in bytes.
@@ -78,8 +78,7 @@ impl Checkpoint {
         let name = name(self.origin);
         let text = format!("{name}\n{}\n{}\n", self.size, BASE64.encode(&self.root.0));
         let line = note::signature_line(&name, note::key_id(&name, ED25519, &node_key.0), &key.sign(text.as_bytes()));
-        let note = format!("{text}\n{line}");
-        Ok(SignedCheckpoint { checkpoint: self.clone(), text_bytes: text.len(), note })
+        Ok(SignedCheckpoint { checkpoint: self.clone(), note: Note::parse(&format!("{text}\n{line}"), "checkpoint")? })
     }
 }
 
@@ -88,9 +87,7 @@ impl Checkpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCheckpoint {
     checkpoint: Checkpoint,
-    note: String,
-    /// Where the signed text ends, and the empty line follows.
-    text_bytes: usize,
+    note: Note,
 }
 
 impl SignedCheckpoint {
@@ -99,19 +96,10 @@ impl SignedCheckpoint {
     /// # Errors
     /// [`Error::Malformed`], [`Error::OutOfRange`], [`Error::Length`], [`Error::Text`].
     pub fn parse(note: &str) -> Result<Self, Error> {
-        within("checkpoint", note.len() as u64, 1, MAX_NOTE_BYTES as u64)?;
-        let (text, signatures) = note.split_once("\n\n").ok_or_else(|| malformed("has no empty line"))?;
-        let checkpoint = parse_text(text)?;
-        let signatures =
-            signatures.strip_suffix('\n').ok_or_else(|| malformed("does not end in a line feed"))?.split('\n');
-        let mut count = 0_u64;
-        for line in signatures {
-            note::signature(line)?;
-            count = count.saturating_add(1);
-        }
-        within("signature lines", count, 1, MAX_SIGNATURES as u64)?;
-        // The first of the two line feeds belongs to the text.
-        Ok(Self { checkpoint, text_bytes: text.len().saturating_add(1), note: note.to_owned() })
+        let note = Note::parse(note, "checkpoint")?;
+        let text = note.text();
+        let checkpoint = parse_text(text.strip_suffix('\n').unwrap_or(text))?;
+        Ok(Self { checkpoint, note })
     }
 
     /// Checks that the node with this key signed the note, once.
@@ -141,22 +129,21 @@ impl SignedCheckpoint {
     /// The text that is signed, up to and including its last line feed.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.note.split_at_checked(self.text_bytes).unwrap_or_default().0
+        self.note.text()
+    }
+
+    pub(crate) const fn note(&self) -> &Note {
+        &self.note
     }
 
     /// The lines after the empty one, without their line feeds.
     pub(crate) fn signature_lines(&self) -> impl Iterator<Item = &str> {
-        let (_, lines) = self.note.split_at_checked(self.text_bytes).unwrap_or_default();
-        lines.trim_matches('\n').split('\n')
+        self.note.signature_lines()
     }
 
     /// The signatures under a name and a key id, without the id.
     pub(crate) fn signatures_of(&self, name: &str, id: [u8; 4]) -> Vec<Vec<u8>> {
-        let of = |line| {
-            let (by, blob) = note::signature(line).ok()?;
-            if by == name { blob.strip_prefix(&id).map(<[u8]>::to_vec) } else { None }
-        };
-        self.signature_lines().filter_map(of).collect()
+        self.note.signatures_of(name, id)
     }
 
     /// What the note says, whoever signed it.
@@ -168,13 +155,13 @@ impl SignedCheckpoint {
     /// The note, as it was read or signed.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.note
+        self.note.as_str()
     }
 }
 
 impl fmt::Display for SignedCheckpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.note)
+        f.write_str(self.as_str())
     }
 }
 

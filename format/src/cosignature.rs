@@ -97,16 +97,7 @@ impl SignedCheckpoint {
     /// [`Error::Malformed`] for what is no signature line, [`Error::OutOfRange`] if
     /// there are more than [`MAX_SIGNATURES`](crate::checkpoint::MAX_SIGNATURES).
     pub fn with_signatures(&self, lines: &str) -> Result<Self, Error> {
-        let mut note = self.as_str().to_owned();
-        for line in lines.split_terminator('\n') {
-            note::signature(line)?;
-            let has_it = note.lines().any(|known| known == line);
-            if !has_it {
-                note.push_str(line);
-                note.push('\n');
-            }
-        }
-        Self::parse(&note)
+        Self::parse(self.note().with_lines(lines)?.as_str())
     }
 
     /// The note with the signatures under the name of its ledger only: what others

@@ -31,8 +31,15 @@ pub const KEK_PASSPHRASE: &str = "thingdb/1/kek-passphrase";
 /// Before a card, in its signature.
 pub const CARD: &str = "thingdb/1/card";
 
+/// Before a thing id, in the hash that says where the thing stands in the map of heads.
+pub const HEADS_KEY: &str = "thingdb/1/heads-key";
+
+/// Before a thing id, the number of its entries and its heads, in their hash.
+pub const HEADS: &str = "thingdb/1/heads";
+
 /// All of them.
-pub const ALL: [&str; 10] = [ENTRY, SIGN_ENTRY, SIGN_BATCH, PAYLOAD, COMMITMENT, BODY, CEK, KEK, KEK_PASSPHRASE, CARD];
+pub const ALL: [&str; 12] =
+    [ENTRY, SIGN_ENTRY, SIGN_BATCH, PAYLOAD, COMMITMENT, BODY, CEK, KEK, KEK_PASSPHRASE, CARD, HEADS_KEY, HEADS];
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,7 @@ pub mod envelope;
 mod error;
 pub mod frame;
 pub mod header;
+pub mod heads;
 mod json;
 mod key;
 pub mod label;
@@ -39,6 +40,7 @@ mod recipients;
 pub mod signature;
 pub mod stream;
 mod thing;
+pub mod timestamp;
 mod walk;
 pub mod witness;
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use data_encoding::{BASE64, HEXLOWER};
 
-use crate::checkpoint::{self, MAX_NOTE_BYTES};
-use crate::codec::plain_text;
+use crate::checkpoint::{self, MAX_NOTE_BYTES, MAX_SIGNATURES};
+use crate::codec::{plain_text, within};
 use crate::json::base64;
 use crate::{Error, Hash, NodeKey, Verifier};
 
@@ -149,6 +149,73 @@ impl FromStr for VerifierKey {
     }
 }
 
+/// A text, an empty line, and signature lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    note: String,
+    /// Where the signed text ends, and the empty line follows.
+    text_bytes: usize,
+}
+
+impl Note {
+    /// Reads a note, of whatever text.
+    pub(crate) fn parse(note: &str, what: &'static str) -> Result<Self, Error> {
+        let malformed = |problem| Error::Malformed { what, problem };
+        within(what, note.len() as u64, 1, MAX_NOTE_BYTES as u64)?;
+        let (text, signatures) = note.split_once("\n\n").ok_or_else(|| malformed("has no empty line"))?;
+        let signatures =
+            signatures.strip_suffix('\n').ok_or_else(|| malformed("does not end in a line feed"))?.split('\n');
+        let mut count = 0_u64;
+        for line in signatures {
+            signature(line)?;
+            count = count.saturating_add(1);
+        }
+        within("signature lines", count, 1, MAX_SIGNATURES as u64)?;
+        // The first of the two line feeds belongs to the text.
+        Ok(Self { text_bytes: text.len().saturating_add(1), note: note.to_owned() })
+    }
+
+    /// The note as it was read.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.note
+    }
+
+    /// The text that is signed, up to and including its last line feed.
+    pub(crate) fn text(&self) -> &str {
+        self.note.split_at_checked(self.text_bytes).unwrap_or_default().0
+    }
+
+    /// The lines after the empty one, without their line feeds.
+    pub(crate) fn signature_lines(&self) -> impl Iterator<Item = &str> {
+        let (_, lines) = self.note.split_at_checked(self.text_bytes).unwrap_or_default();
+        lines.trim_matches('\n').split('\n')
+    }
+
+    /// The signatures under a name and a key id, without the id.
+    pub(crate) fn signatures_of(&self, name: &str, id: [u8; 4]) -> Vec<Vec<u8>> {
+        let of = |line| {
+            let (by, blob) = signature(line).ok()?;
+            if by == name { blob.strip_prefix(&id).map(<[u8]>::to_vec) } else { None }
+        };
+        self.signature_lines().filter_map(of).collect()
+    }
+
+    /// The note with signature lines added, each ended by a line feed, that it does
+    /// not have yet.
+    pub(crate) fn with_lines(&self, lines: &str) -> Result<Self, Error> {
+        let mut note = self.note.clone();
+        for line in lines.split_terminator('\n') {
+            signature(line)?;
+            let has_it = note.lines().any(|known| known == line);
+            if !has_it {
+                note.push_str(line);
+                note.push('\n');
+            }
+        }
+        Self::parse(&note, "note")
+    }
+}
+
 /// `H(name ‖ 0x0A ‖ number of the kind ‖ key)`, its first 4 bytes.
 pub(crate) fn key_id(name: &str, kind: u8, key: &[u8; 32]) -> [u8; 4] {
     let hash = Hash::of(&[name.as_bytes(), &[b'\n', kind], key].concat());
@@ -164,17 +231,17 @@ pub(crate) fn signature_line(name: &str, id: [u8; 4], signature: &[u8]) -> Strin
 /// whatever kind.
 pub(crate) fn signature(line: &str) -> Result<(&str, Vec<u8>), Error> {
     const fn malformed(problem: &'static str) -> Error {
-        Error::Malformed { what: "checkpoint", problem }
+        Error::Malformed { what: "signature line", problem }
     }
-    let line = line.strip_prefix(SIGNATURE_PREFIX).ok_or_else(|| malformed("has a line that is no signature"))?;
-    let (name, blob) = line.split_once(' ').ok_or_else(|| malformed("has a signature without a name"))?;
+    let line = line.strip_prefix(SIGNATURE_PREFIX).ok_or_else(|| malformed("is none"))?;
+    let (name, blob) = line.split_once(' ').ok_or_else(|| malformed("has no name"))?;
     plain_text("signature name", name, 1, MAX_NOTE_BYTES as u64)?;
     if has_separator(name) {
-        return Err(malformed("has a signature name with a space or a plus"));
+        return Err(malformed("has a name with a space or a plus"));
     }
     let blob = base64("signature line", blob, MAX_NOTE_BYTES)?;
     if blob.len() < 5 {
-        return Err(malformed("has a signature of less than 5 bytes"));
+        return Err(malformed("has less than 5 bytes"));
     }
     Ok((name, blob))
 }

@@ -2,7 +2,8 @@
 //! that they stand in the ledger of a node, and to read those that are shown.
 //!
 //! ```text
-//! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…]}
+//! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…],"heads":{…}}
+//! {"timestamp":TOKEN,"imprint":HEX}                     none to 16
 //! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order
 //! {"thingdb_proof_end":1,"entries":N,"gap":HASHES,"digest":HEX}
 //! ```
@@ -19,14 +20,19 @@ mod check;
 mod encode;
 mod examine;
 mod gap;
+mod heads;
+mod timestamp;
 mod wire;
 
+use crate::heads::HeadsProof;
 use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
-pub use check::{Anchor, ProofCheck, ProofReport, Proven};
+pub use check::{Anchor, ProofCheck, ProofReport, Proven, Stamped};
 pub use encode::ProofEncoder;
 pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
+pub use heads::Complete;
+pub use timestamp::ProofTimestamp;
 
 /// Version of the first and of the last line.
 pub const VERSION: u64 = 1;
@@ -37,6 +43,9 @@ pub const MAX_ENTRIES: u64 = 1 << 18;
 
 /// The most earlier checkpoints in a proof file.
 pub const MAX_EARLIER: usize = 16;
+
+/// The most timestamps in a proof file.
+pub const MAX_TIMESTAMPS: usize = 16;
 
 /// The media type of a proof file.
 pub const MEDIA_TYPE: &str = "application/vnd.thingdb.proof+ndjson";
@@ -63,6 +72,11 @@ pub enum Subject {
         /// The thing.
         thing: ThingId,
     },
+    /// That there is no such thing: no entry.
+    Absent {
+        /// The thing.
+        thing: ThingId,
+    },
 }
 
 impl Subject {
@@ -70,7 +84,9 @@ impl Subject {
     #[must_use]
     pub const fn thing(&self) -> &ThingId {
         match self {
-            Self::History { thing } | Self::Range { thing, .. } | Self::Entries { thing } => thing,
+            Self::History { thing } | Self::Range { thing, .. } | Self::Entries { thing } | Self::Absent { thing } => {
+                thing
+            }
         }
     }
 
@@ -81,6 +97,7 @@ impl Subject {
             Self::History { .. } => "history",
             Self::Range { .. } => "range",
             Self::Entries { .. } => "entries",
+            Self::Absent { .. } => "absent",
         }
     }
 }
@@ -96,6 +113,9 @@ pub struct ProofHeader {
     pub checkpoint: SignedCheckpoint,
     /// Checkpoints that somebody kept, with the way from there.
     pub earlier: Vec<Earlier>,
+    /// What the node signed of the heads of the thing, in the same ledger: without it
+    /// nobody sees whether a newer entry was left out.
+    pub heads: Option<HeadsProof>,
 }
 
 /// A smaller state of the same ledger.

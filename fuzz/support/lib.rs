@@ -19,7 +19,8 @@ pub use import::import;
 
 use thingdb_format::audit::Memos;
 use thingdb_format::frame::{Decoder, Encoder};
-use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, examine};
+use thingdb_format::heads::SignedHeads;
+use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
     Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
     stream::hash_of_line,
@@ -29,11 +30,12 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("body", body),
     ("card", card),
     ("frame", frame),
     ("header", header),
+    ("heads", heads),
     ("import", import),
     ("keyring", thingdb::keyring::fuzz_keyring),
     ("line", line),
@@ -97,6 +99,18 @@ pub fn note(bytes: &[u8]) {
     }
 }
 
+/// A heads note.
+pub fn heads(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(note) = SignedHeads::parse(text) else { return };
+    assert_eq!(note.as_str(), text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if let Ok(claimed) = note.verify(&key.node_key()) {
+        let again = claimed.sign(&key).expect("what verifies can be signed");
+        assert_eq!(again.text(), note.text());
+    }
+}
+
 /// A proof file.
 pub fn proof(bytes: &[u8]) {
     let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
@@ -106,6 +120,11 @@ pub fn proof(bytes: &[u8]) {
             let mut out = Vec::new();
             read.encode(&mut out);
             assert_eq!(ProofEntry::decode(&out, number).as_ref(), Ok(&read));
+        }
+        if let Ok(read) = ProofTimestamp::decode(line, number) {
+            let mut out = Vec::new();
+            read.encode(&mut out);
+            assert_eq!(ProofTimestamp::decode(&out, number).as_ref(), Ok(&read));
         }
         if let Ok(read) = ProofHeader::decode(line, number) {
             let mut out = Vec::new();

@@ -232,7 +232,7 @@ fn checkpoints_hold_against_what_comes_later() {
     let note = world.run(&["checkpoint"]).ok().stdout;
     assert!(note.starts_with("thingdb.node/") && note.lines().nth(1) == Some("3"), "{note}");
     let made = world.run(&["checkpoint", "-o", "kept", "--json"]).ok().json();
-    same_members(&made, &["origin", "size", "root", "note", "cosigned"]);
+    same_members(&made, &["origin", "size", "root", "note", "cosigned", "timestamps"]);
     assert_eq!(made["root"], world.run(&["verify"]).ok().json()["checkpoint"]["root"]);
     world.run(&["put", "lamp/2", "false"]).ok();
     world.run(&["verify", "--checkpoint", "kept"]).ok();

@@ -79,13 +79,15 @@ fn either_copy_makes_good_what_the_other_has_lost() {
     }
     let exported = world.run(&["export"]).ok().stdout;
     let entries = |world: &World| world.run(&["stats", "--json"]).ok().json()["entries"].as_u64().unwrap();
-    // One commit of the journal does not read: nothing shows, doctor tells.
+    // One commit of the journal does not read: nothing is missing, verify and doctor tell.
     let journal = fs::read_dir(world.path("db/journal")).unwrap().map(|file| file.unwrap().path());
     let file = journal.filter(|path| path.file_name().is_some_and(|name| name.len() == 20)).min().unwrap();
     let mut bytes = fs::read(&file).unwrap();
     bytes[20_000] ^= 1;
     fs::write(&file, bytes).unwrap();
-    world.run(&["verify"]).ok();
+    let told = world.run(&["verify", "--format", "table"]).exit(4).says("hint: thingdb doctor --fix").stdout;
+    assert!(told.contains("bad copy") && told.contains("400 entries"), "{told}");
+    assert_eq!(world.run(&["get", "t/0"]).ok().code, 0);
     let told = world.run(&["doctor", "--format", "table"]).exit(1).stdout;
     assert!(told.contains("FAIL  journal: it is damaged: commits ") && told.contains("doctor --fix"), "{told}");
     let told = world.run(&["doctor", "--fix", "--format", "table"]).ok().stdout;

@@ -191,7 +191,7 @@ fn a_sync_that_fails_is_told_and_takes_nothing_that_was_acknowledged() {
             assert!(last.contains("hint: thingdb doctor"), "{last}");
             while_writing += 1;
         } else {
-            assert!(last.starts_with("error[unexpected]: ") || last.starts_with("error[file]: "), "{last}");
+            assert!(last.starts_with("error[system]: ") || last.starts_with("error[file]: "), "{last}");
             at_opening += 1;
         }
         // The next one finds everything in order.

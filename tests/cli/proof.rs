@@ -29,7 +29,10 @@ fn auditor(world: &World, args: &[&str]) -> super::world::Answer {
 fn a_stranger_checks_a_history_with_the_file_alone() {
     let world = furnished();
     let summary = world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok().json();
-    assert_eq!(members(&summary), ["bytes", "entries", "origin", "root", "shown", "size", "undecryptable", "withheld"]);
+    assert_eq!(
+        members(&summary),
+        ["bytes", "complete", "entries", "origin", "root", "shown", "size", "undecryptable", "withheld"]
+    );
     assert_eq!((&summary["entries"], &summary["shown"], &summary["size"]), (&json!(10), &json!(10), &json!(30)));
     assert_eq!(std::fs::metadata(world.path("p.tdbproof")).unwrap().len(), summary["bytes"].as_u64().unwrap());
     world.shell("rm -rf db").ok();
@@ -125,6 +128,40 @@ fn a_part_of_a_history_is_told_as_such() {
     world.run(&["prove", "other", "--entry", &id]).exit(2).says("is an entry of part-42");
     world.run(&["prove", "part-42", "--since", "5", "--until", "3"]).exit(2);
     world.run(&["prove", "part-42", "--since", "500"]).exit(3);
+}
+
+#[test]
+fn what_was_left_out_shows_and_what_is_not_there_is_shown() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok();
+    let verify = |file: &str| auditor(&world, &["verify-proof", file, "--card", "@plant.card"]);
+    let told = verify("p.tdbproof").ok().json();
+    assert_eq!(told["complete"], json!({"entries": 10, "heads": 1, "recomputed_by": []}));
+    let text = |file: &str| auditor(&world, &["verify-proof", file, "--format", "table"]).ok().stdout;
+    assert!(text("p.tdbproof").contains("complete up to ledger size 30: these are all 10 entries of it"));
+    // The newest entry is taken out, and the last line made to fit.
+    let file = std::fs::read_to_string(world.path("p.tdbproof")).unwrap();
+    let older = world.run(&["prove", "part-42", "--until", "9"]).ok().stdout;
+    let first = file.lines().next().unwrap();
+    let rest: String = older.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    let digest = older.lines().last().unwrap().rsplit('"').nth(1).unwrap();
+    let forged = format!("{first}\n{rest}");
+    let mut sum = thingdb::format::stream::Digest::default();
+    let lines: Vec<&str> = forged.lines().collect();
+    lines[..lines.len() - 1].iter().for_each(|line| sum.push(&thingdb::format::stream::hash_of_line(line.as_bytes())));
+    world.write("q.tdbproof", forged.replace(digest, &sum.value().to_string()));
+    verify("q.tdbproof").exit(4).says("the thing has 10 entries, 9 are in the file");
+    world.run(&["prove", "part-43"]).exit(3).says("hint: to show somebody that there is none");
+    world.run(&["prove", "part-42", "--absent"]).exit(2).says("part-42 is here");
+    let told = world.run(&["prove", "part-43", "--absent", "-o", "none.tdbproof"]).ok().json();
+    assert_eq!((&told["entries"], &told["complete"]), (&json!(0), &json!(true)));
+    let told = verify("none.tdbproof").ok().json();
+    assert_eq!((&told["subject"]["kind"], &told["complete"]["entries"]), (&json!("absent"), &json!(0)));
+    assert!(text("none.tdbproof").contains("ok  there is no part-43"));
+    // A file of another thing does not do.
+    let none = std::fs::read_to_string(world.path("none.tdbproof")).unwrap();
+    world.write("q.tdbproof", none.replace("part-43", "part-44"));
+    verify("q.tdbproof").exit(4);
 }
 
 #[test]

@@ -76,6 +76,9 @@ fn a_server_writes_the_file_that_its_database_does() {
         let args = [&["prove", "part-42"], options].concat();
         assert_eq!(undated(&Bytes::of(remote(&server, &args)).exit(0).stdout), undated(&file), "{options:?}");
     }
+    Bytes::of(remote(&server, &["prove", "part-43", "--absent", "-o", "none"])).exit(0);
+    world.run(&["prove", "part-43", "--absent", "-o", "here"]).ok();
+    assert_eq!(undated(&fs::read(world.path("none")).unwrap()), undated(&fs::read(world.path("here")).unwrap()));
     let told = Bytes::of(bare(world, &["verify-proof", "there", "--card", "card", "--checkpoint", "kept"]));
     told.exit(6);
     Bytes::of(remote(&server, &["prove", "part-42", "-o", "there", "--to", "@auditor.card"])).exit(0);

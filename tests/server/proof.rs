@@ -36,6 +36,8 @@ fn a_proof_is_one_file_that_a_stranger_checks() {
         assert_eq!(told["subject"]["kind"], kind, "{query}");
         assert_eq!((&told["shown"], &told["withheld"]), (&json!(shown), &json!(withheld)), "{query}");
     }
+    let told = is_good(&server, &server.get(&token, "/things/part-43/proof?absent=true").is(200).body);
+    assert_eq!((&told["subject"]["kind"], &told["complete"]["entries"]), (&json!("absent"), &json!(0)));
     let to = format!("/things/part-42/proof?to={}", card.trim().replace('+', "%2B"));
     let told = is_good(&server, &server.get(&token, &to).is(200).body);
     assert_eq!((&told["sealed"], &told["shown"]), (&json!(3), &json!(0)));
@@ -68,6 +70,8 @@ fn what_cannot_be_proven_is_told_before_anything_is_sent() {
     let (server, token) = served(world, &[]);
     server.get(&token, "/things/part-43/proof").problem(404, "not-found");
     server.get(&token, &format!("/things/part-42/proof?entry={lamp}")).problem(404, "not-found");
+    server.get(&token, "/things/part-42/proof?absent=true").problem(422, "invalid-input");
+    server.get(&part, "/things/part-43/proof?absent=true").problem(403, "token-refused");
     server.get(&token, "/things/part-42/proof?since=500").problem(404, "not-found");
     for query in ["since=0", "since=3&until=2", "stubs_only=1", "stubs_only=true&withhold=1", "before=1"] {
         server.get(&token, &format!("/things/part-42/proof?{query}")).problem(400, "usage");

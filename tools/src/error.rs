@@ -113,6 +113,26 @@ const ASK_ANOTHER: &str = "ask a node that can read it: thingdb share THING --to
 pub(crate) const NEWER_VERSION: &str = "newer-version";
 const INSTALL_NEWER: &str = "install a newer thingdb; thingdb --version";
 
+/// The word for what the operating system refused.
+const SYSTEM: &str = "system";
+
+/// What helps then.
+fn of_system(problem: &io::Error) -> &'static str {
+    use io::ErrorKind::{OutOfMemory, PermissionDenied, WouldBlock};
+    const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+    const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
+    match (problem.kind(), problem.raw_os_error()) {
+        (_, Some(EMFILE | ENFILE)) => {
+            "ulimit -n tells how many files may be open; raise it, then run the command again"
+        }
+        (PermissionDenied, _) => "ls -l tells who may; run the command as that user",
+        (OutOfMemory | WouldBlock, _) => {
+            "free -m and ulimit -a tell what is short; make room, then run the command again"
+        }
+        _ => "dmesg tells what the disk said; then run the command again, and thingdb doctor",
+    }
+}
+
 /// The word for a disk without room, and what helps.
 const DISK_FULL: &str = "disk-full";
 const MAKE_ROOM: &str = "make room, then run the command again; df -h";
@@ -194,8 +214,13 @@ impl Failure {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::new(Exit::DiskFull, DISK_FULL, fact).hint(MAKE_ROOM)
             }
-            _ => Self::new(Exit::Unexpected, "file", fact),
+            _ => Self::new(Exit::Unexpected, "file", fact).hint(of_system(problem)),
         }
+    }
+
+    /// What the operating system refused that has no file: a thread, a socket.
+    pub(crate) fn system(what: &str, problem: &io::Error) -> Self {
+        Self::new(Exit::Unexpected, SYSTEM, format!("{what}: {problem}")).hint(of_system(problem))
     }
 
     /// Text that is in UTF-16.
@@ -462,7 +487,10 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         ),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
-        _ => (Exit::Unexpected, "unexpected", ""),
+        p => match p.system_cause() {
+            Some(cause) => (Exit::Unexpected, SYSTEM, of_system(cause)),
+            None => (Exit::Unexpected, "unexpected", ""),
+        },
     }
 }
 

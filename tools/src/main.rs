@@ -12,6 +12,7 @@ mod reader;
 mod server;
 mod sync;
 mod text;
+mod timestamp;
 mod user;
 mod view;
 

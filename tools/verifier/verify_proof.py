@@ -6,6 +6,9 @@
 HEX are the 64 digits of the node that you trust. Without it `ok` says only that
 a file is consistent with itself.
 
+Timestamps are listed and not checked, unless `--tsa-root` names the certificates of the
+authorities that you trust: then `openssl ts` says of each whether it holds.
+
 The verdict lists every entry: who signed it (`name` is what the card in the file calls
 the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. Of a
 file that does not hold nothing is listed.
@@ -24,8 +27,11 @@ import datetime
 import hashlib
 import hmac
 import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 import unicodedata
 
 try:
@@ -508,21 +514,30 @@ class Card:
 
 
 class Note:
-    def __init__(self, text):
+    """A signed note of a node: a checkpoint, or a heads note."""
+
+    def __init__(self, text, prefix="thingdb.node/"):
         self.note = string(text)
-        need(1 <= len(self.note.encode()) <= 65536, "a checkpoint of another length")
+        need(1 <= len(self.note.encode()) <= 65536, "a note of another length")
         self.text, empty, signatures = self.note.partition("\n\n")
         need(empty and signatures.endswith("\n"), "not a signed note")
         lines = self.text.split("\n")
         need(len(lines) >= 3, "not a checkpoint")
-        need(lines[0].startswith("thingdb.node/"), "a checkpoint with another name")
-        hexa(lines[0][13:], 16)
+        need(lines[0].startswith(prefix), "a note with another name")
+        self.origin = hexa(lines[0][len(prefix) :], 16).hex()
+        self.name = "thingdb.node/" + self.origin
         need(re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]), "a size in another spelling, or too large")
-        self.name, self.size = lines[0], number(int(lines[1]), 0, MAX_SAFE)
+        self.size = number(int(lines[1]), 0, MAX_SAFE)
         self.root = b64(lines[2], 32, 32)
-        need(self.size or self.root == sha256(b""), "an empty ledger with another root")
-        for line in lines[3:]:
-            plain(line, 1, 65536)
+        if prefix == "thingdb.node/":
+            need(self.size or self.root == sha256(b""), "an empty ledger with another root")
+            for line in lines[3:]:
+                plain(line, 1, 65536)
+        else:
+            need(len(lines) == 4 and lines[3].startswith("ledger "), "not a heads note")
+            self.ledger = b64(lines[3][7:], 32, 32)
+            need((self.size == 0) == (self.root == EMPTY), "the map of nothing and a ledger of something")
+            need((self.size == 0) == (self.ledger == sha256(b"")), "an empty ledger with another root")
         self.signatures = [self.signature(line) for line in signatures[:-1].split("\n")]
         need(len(self.signatures) <= 64, "too many signatures")
 
@@ -535,11 +550,74 @@ class Note:
         return name, b64(value, 5, 65536)
 
     def verify(self, key):
-        need(self.name == "thingdb.node/" + sha256(key)[:16].hex(), "the checkpoint of another node")
+        need(self.origin == sha256(key)[:16].hex(), "the note of another node")
         key_id = sha256(self.name.encode(), b"\n\1", key)[:4]
         own = [value[4:] for name, value in self.signatures if name == self.name and value[:4] == key_id]
         need(len(own) == 1 and len(own[0]) == 64, "not signed once by its node")
         check_signature(key, (self.text + "\n").encode(), own[0])
+
+    def imprint(self, key):
+        """What is timestamped: the hash of the note with the line of its node alone."""
+        key_id = sha256(self.name.encode(), b"\n\1", key)[:4]
+        own = [value for name, value in self.signatures if name == self.name and value[:4] == key_id]
+        line = f"\u2014 {self.name} {base64.b64encode(own[0]).decode()}\n"
+        return sha256(f"{self.text}\n\n{line}".encode())
+
+
+# The heads of all things: a Merkle map. The bits of a thing's key are the way from the root.
+
+EMPTY = bytes(32)
+LEAF_DEPTH = 40
+
+
+def inner(left, right):
+    if left == EMPTY and right == EMPTY:
+        return EMPTY
+    if right == EMPTY:
+        return sha256(b"\2\0", left)
+    return sha256(b"\2\1", right) if left == EMPTY else sha256(b"\1", left, right)
+
+
+def bit(key, depth):
+    return key[depth // 8] >> (7 - depth % 8) & 1
+
+
+class Heads:
+    """What the heads note says of a thing: how many entries it has, and its heads."""
+
+    def __init__(self, value, thing):
+        need(isinstance(value, dict), "heads is no object")
+        is_there = "count" in value or "heads" in value
+        members(value, ["note"] + (["count", "heads"] if is_there else []), ["path"] + ([] if is_there else ["other"]))
+        self.note = Note(value["note"], "thingdb.heads/")
+        self.count, self.heads = 0, []
+        path = b64(value["path"], 33, 256 * 33) if "path" in value else b""
+        need(len(path) % 33 == 0, "not a whole number of siblings")
+        siblings = {path[n]: path[n + 1 : n + 33] for n in range(0, len(path), 33)}
+        depths = list(path[::33])
+        need(all(a < b for a, b in zip(depths, depths[1:])), "siblings that are not in ascending order")
+        need(EMPTY not in siblings.values(), "an empty sibling")
+        name = thing.encode()
+        key, depth = sha256(b"thingdb/1/heads-key\0", name), depths[-1] + 1 if depths else 0
+        here = EMPTY
+        if is_there:
+            self.count = number(value["count"], 1, MAX_SAFE)
+            need(isinstance(value["heads"], list), "heads is no list")
+            self.heads = [hexa(head, 32) for head in value["heads"]]
+            need(1 <= len(self.heads) <= min(self.count, 262144), "no heads, or too many")
+            need(all(a < b for a, b in zip(self.heads, self.heads[1:])), "heads are not in ascending order")
+            counts = [len(name).to_bytes(2, "big"), name, self.count.to_bytes(8, "big")]
+            said = sha256(b"thingdb/1/heads\0", *counts, len(self.heads).to_bytes(8, "big"), *self.heads)
+            here, depth = sha256(b"\0", key, said), max(depth, LEAF_DEPTH)
+        elif "other" in value:
+            other, depth = b64(value["other"], 64, 64), max(depth, LEAF_DEPTH)
+            need(other[:32] != key, "the thing itself is said to be another one")
+            need(all(bit(other, n) == bit(key, n) for n in range(depth)), "a thing that does not stand there")
+            here = sha256(b"\0", other)
+        for n in reversed(range(depth)):
+            sibling = siblings.get(n, EMPTY)
+            here = inner(sibling, here) if bit(key, n) else inner(here, sibling)
+        need(here == self.note.root, "the path does not lead to the root of the heads note")
 
 
 # The file.
@@ -548,36 +626,42 @@ class Note:
 def kind_of(value):
     if isinstance(value, dict) and "thingdb_proof" in value:
         return "first"
-    return "last" if isinstance(value, dict) and "thingdb_proof_end" in value else "entry"
+    if isinstance(value, dict) and "thingdb_proof_end" in value:
+        return "last"
+    return "timestamp" if isinstance(value, dict) and "timestamp" in value else "entry"
 
 
 def check_subject(subject):
     need(isinstance(subject, dict), "subject is no object")
     is_range = subject.get("kind") == "range"
     members(subject, ["kind", "thing"] + (["from", "to"] if is_range else []))
-    need(subject["kind"] in ("history", "range", "entries"), "a kind that is none")
+    need(subject["kind"] in ("history", "range", "entries", "absent"), "a kind that is none")
     plain(string(subject["thing"]), 1, 512)
     if is_range:
         number(subject["to"], number(subject["from"], 1, MAX_SAFE), MAX_SAFE)
 
 
-def verify(data, fingerprint=None):
+def verify(data, fingerprint=None, tsa_root=None):
     """What the file says; Refused if it does not hold."""
     lines = [line[:-1] if line.endswith(b"\r") else line for line in data.split(b"\n")]
     lines = [line for line in lines if line]
-    need(len(lines) >= 3 and all(len(line) <= MAX_LINE for line in lines), "not a proof file")
+    need(len(lines) >= 2 and all(len(line) <= MAX_LINE for line in lines), "not a proof file")
     values = [parse(line) for line in lines]
     first, last = values[0], values[-1]
     kinds = [kind_of(value) for value in values]
-    need(kinds == ["first"] + ["entry"] * (len(values) - 2) + ["last"], "lines that are not in their order")
-    need(len(values) - 2 <= 262144, "too many entries")
-    members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier"])
+    stamps = kinds.count("timestamp")
+    order = ["first"] + ["timestamp"] * stamps + ["entry"] * (len(values) - stamps - 2) + ["last"]
+    need(kinds == order, "lines that are not in their order")
+    need(len(values) - stamps - 2 <= 262144, "too many entries")
+    need(stamps <= 16, "too many timestamps")
+    members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier", "heads"])
     number(first["thingdb_proof"], 1, 1)
     subject = first["subject"]
     check_subject(subject)
     card, ledger = Card(first["card"]), Note(first["checkpoint"])
     need(fingerprint in (None, sha256(card.key).hex()), "the file is of another node")
     ledger.verify(card.key)
+    imprints = {ledger.imprint(card.key): ledger.size}
     if "earlier" in first:
         need(isinstance(first["earlier"], list) and 1 <= len(first["earlier"]) <= 16, "not 1 to 16 earlier checkpoints")
         for earlier in first["earlier"]:
@@ -586,9 +670,26 @@ def verify(data, fingerprint=None):
             note.verify(card.key)
             proof = hashes(earlier["proof"]) if "proof" in earlier else []
             check_consistency(note.size, ledger.size, proof, note.root, ledger.root)
+            imprints[note.imprint(card.key)] = note.size
+    stated = None
+    if "heads" in first:
+        stated = Heads(first["heads"], subject["thing"])
+        stated.note.verify(card.key)
+        is_same = (stated.note.size, stated.note.ledger) == (ledger.size, ledger.root)
+        need(is_same, "a heads note of another ledger than the checkpoint")
+    is_absence = subject["kind"] == "absent"
+    need(stated or not is_absence, "nothing says that there is no such thing")
+    need(not stated or (stated.count == 0) == is_absence, "the heads note says otherwise of the thing")
+    need((len(values) - stamps == 2) == is_absence, "entries of a thing that is not there, or none of one that is")
+    timestamps = []
+    for value in values[1 : 1 + stamps]:
+        members(value, ["timestamp", "imprint"])
+        token, imprint = b64(value["timestamp"], 1, 65536), hexa(value["imprint"], 32)
+        need(imprint in imprints, "a timestamp of no checkpoint of the file")
+        timestamps.append((imprints[imprint], imprint, token))
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
     names = dict(card.actors)
-    for value in values[1:-1]:
+    for value in values[1 + stamps : -1]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
         need(place >= tree.size, "a place that is not behind the one before")
@@ -607,13 +708,42 @@ def verify(data, fingerprint=None):
         shown.append({**told, **(body or {})})
     members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"])
     number(last["thingdb_proof_end"], 1, 1)
-    need(number(last["entries"], 1, 262144) == len(shown), "another number of entries")
+    need(number(last["entries"], 0, 262144) == len(shown), "another number of entries")
     need(hexa(last["digest"], 32) == sha256(*map(sha256, lines[:-1])), "another digest")
     need(tree.size <= ledger.size, "a place that is not in the ledger")
     tree.fill(ledger.size, hashes(last["gap"]) if "gap" in last else [])
     need(tree.root() == ledger.root, "the places do not lead to the root of the checkpoint")
     heads = [entry["id"] for entry in shown if bytes.fromhex(entry["id"]) not in followed]
-    return {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads, "entries": shown}
+    complete = None
+    if stated:
+        is_history = subject["kind"] == "history"
+        need(len(shown) == stated.count if is_history else len(shown) <= stated.count, "the thing has more entries")
+        need(not followed & set(stated.heads), "a head that another entry follows")
+        is_same = sorted(heads) == [head.hex() for head in stated.heads]
+        need(is_same or not is_history, "the thing has other heads")
+        complete = {"entries": stated.count, "heads": len(stated.heads)}
+    found = {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads}
+    told = {**found, "complete": complete, "entries": shown}
+    return {**told, "timestamps": [told_of(stamp, tsa_root) for stamp in timestamps]}
+
+
+def told_of(stamp, tsa_root):
+    """A timestamp: `openssl ts` looks whether it is of the authority, if one is trusted."""
+    size, imprint, token = stamp
+    told = {"size": size, "imprint": imprint.hex(), "checked": False}
+    if tsa_root is None:
+        return told
+    with tempfile.TemporaryDirectory() as place:
+        file = os.path.join(place, "token")
+        with open(file, "wb") as out:
+            out.write(token)
+        # The certificates that the token brings are those on the way.
+        command = ["openssl", "ts", "-verify", "-token_in", "-in", file, "-digest", imprint.hex(), "-CAfile", tsa_root]
+        holds = subprocess.run(command, capture_output=True).returncode == 0
+        read = ["openssl", "ts", "-reply", "-token_in", "-in", file, "-text"]
+        text = subprocess.run(read, capture_output=True).stdout.decode(errors="replace")
+    time = re.search("^Time stamp: (.*)$", text, re.M)
+    return {**told, "checked": True, "holds": holds, "time": time[1] if holds and time else None}
 
 
 def check_links(entry, subject, known, followed, outside):
@@ -636,9 +766,9 @@ def check_links(entry, subject, known, followed, outside):
     known[entry.id] = (entry.seq, entry.time)
 
 
-def verdict(data, fingerprint=None):
+def verdict(data, fingerprint=None, tsa_root=None):
     try:
-        return {"ok": True, **verify(data, fingerprint)}
+        return {"ok": True, **verify(data, fingerprint, tsa_root)}
     except Refused as problem:
         return {"ok": False, "problem": str(problem)}
 
@@ -651,6 +781,7 @@ def main(args):
         return 0
     parser = argparse.ArgumentParser(description="Checks proof files of ThingDB.")
     parser.add_argument("--fingerprint", metavar="HEX", help="64 hex digits of the node that you trust")
+    parser.add_argument("--tsa-root", metavar="PEM", help="certificates of time-stamp authorities that you trust")
     parser.add_argument("files", nargs="+", metavar="FILE")
     asked = parser.parse_args(args)
     fingerprint = asked.fingerprint and asked.fingerprint.lower()
@@ -659,7 +790,7 @@ def main(args):
     holds = True
     for name in asked.files:
         with open(name, "rb") as file:
-            found = verdict(file.read(), fingerprint)
+            found = verdict(file.read(), fingerprint, asked.tsa_root)
         holds = holds and found["ok"]
         print(json.dumps({"file": name, "trusted": bool(found["ok"] and fingerprint), **found}))
     return 0 if holds else 4

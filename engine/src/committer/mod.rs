@@ -119,6 +119,20 @@ impl Committer {
         self.submit(store, |answer| Job::Rows(rows, answer)).map(drop)
     }
 
+    /// Runs `act` while nobody commits: what it reads of the index and of the ledger is
+    /// of one moment. It may commit to the store itself; it must ask nothing of the
+    /// committer.
+    pub(crate) fn still<T>(&self, act: impl FnOnce() -> T) -> T {
+        let mut queue = self.lock();
+        while queue.busy {
+            queue = self.changed.wait(queue).expect("no thread panics while it holds the queue");
+        }
+        queue.busy = true;
+        drop(queue);
+        let _turn = Shift(self);
+        act()
+    }
+
     /// Commits a job, perhaps together with others.
     fn submit<T>(&self, store: &Store, job: impl FnOnce(Answer<T>) -> Job) -> Answered<T> {
         self.check_open()?;

@@ -370,12 +370,13 @@ impl<'a> Stage<'a> {
             return Err(problem);
         }
         let end = base + entries.len() as u64;
-        if let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
+        while let Some(flush) = self.store.index.due_rows(&self.store.rows, end) {
             // The entries are in; rows that could not be written are made anew
             // at the next opening.
-            if self.store.commit(flush.batch).is_ok() {
-                self.store.index.written(&flush.tags);
+            if self.store.commit(flush.batch).is_err() {
+                break;
             }
+            self.store.index.written(&flush.tags);
         }
         Ok(Some(ticket))
     }

@@ -25,10 +25,11 @@ use crate::node::Node;
 use crate::node::fit;
 use crate::node::standing::{self, Kept, Standing};
 use crate::node::tokens::Tokens;
-use crate::storage::Batch;
+use crate::storage::Change;
 use crate::storage::open::{self, Opened, With};
 use crate::store::Store;
 use crate::store::recover::{Recovered, recover, repair_tree};
+use crate::store::row_seal::RowSeal;
 use crate::store::schema;
 
 impl Db {
@@ -60,7 +61,7 @@ impl Db {
         refuse_other()?;
         unfinished::sweep(dir)?;
         version::write(dir)?;
-        let (opened, told) = begun::storage(dir, || open_storage(dir, options, true))?;
+        let (opened, told) = begun::storage(dir, || open_storage(dir, options, true, None))?;
         let keyring = draft_keyring(dir, passphrase, options)?;
         Self::assemble(dir, Some(lock), opened, keyring, told, None, options)
     }
@@ -90,7 +91,7 @@ impl Db {
             KeyringError::NotFound { .. } => Error::NoDatabase { dir: dir.to_owned() },
             problem => problem.into(),
         })?;
-        let opened = open_storage(dir, options, false)?;
+        let opened = open_storage(dir, options, false, Some(row_of_loss(&keyring)))?;
         let db = Self::assemble(dir, Some(lock), opened, keyring, None, None, options)?;
         db.mend_version(&version);
         Ok(db)
@@ -130,16 +131,9 @@ impl Db {
             warnings.push(Warning::KdfUpgrade(format!("the passphrase could not be stretched more: {cause}")));
         }
         let node_key = keyring.node_key().node_key();
-        // About 2 KiB a state.
-        let index_capacity = usize::try_from(options.cache_bytes / 2048).unwrap_or(usize::MAX);
-        let store = Store::new(dir.to_owned(), opened.storage, keyring, index_capacity)?;
+        let states_bytes = usize::try_from(options.cache_bytes).unwrap_or(usize::MAX);
+        let store = Store::new(dir.to_owned(), opened.storage, keyring, states_bytes)?;
         fit::check(&store)?;
-        if opened.may_lack_commits {
-            let mut batch = Batch::new();
-            batch.put(schema::COMMITS_LOST, store.rows.seal(schema::COMMITS_LOST, &[]));
-            store.commit(batch)?;
-            store.sync()?;
-        }
         let mut recovered = recover(&store, options.rebuild)?;
         let is_read_only = kept.is_some();
         let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));
@@ -177,6 +171,7 @@ impl Db {
             suite: options.suite,
             threads: options.threads,
             checkpointed: Mutex::new(checkpointed),
+            heads: Mutex::default(),
             replica: Mutex::default(),
             // One that is damaged is told of each time.
             read_with: (is_read_only && kept_is_good).then_some(read_with),
@@ -236,8 +231,14 @@ pub(super) fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
         .map_err(|problem| Error::of_lock(dir, problem))
 }
 
+/// The row that says that commits may be lost.
+fn row_of_loss(keyring: &Keyring) -> Change {
+    let rows = RowSeal::new(keyring.row_key().seal_key());
+    (schema::COMMITS_LOST.to_vec(), Some(rows.seal(schema::COMMITS_LOST, &[])))
+}
+
 /// Opens the storage of a directory.
-pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Result<Opened> {
+pub(super) fn open_storage(dir: &Path, options: &Options, create: bool, row_of_loss: Option<Change>) -> Result<Opened> {
     let with = With {
         cache_bytes: options.cache_bytes,
         free_floor_bytes: options.free_floor_bytes,
@@ -247,6 +248,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool) -> Resul
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,
         is_of_entries: schema::is_of_entries,
+        row_of_loss,
         keep: options.journal,
         fetched: crate::backup::fetched,
         heal: options.heal,

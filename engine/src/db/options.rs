@@ -113,7 +113,8 @@ impl Options {
         self
     }
 
-    /// Memory for pages that were read, in bytes; 64 MiB by default. The
+    /// Memory for pages that were read, in bytes, and the same again for what is
+    /// known of the things that were used last; 64 MiB each by default. The
     /// storage takes more for its own bookkeeping.
     #[must_use]
     pub const fn cache_bytes(mut self, bytes: u64) -> Self {

@@ -16,6 +16,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::NothingToProve`](crate::Error::NothingToProve);
+    /// [`Error::NotAbsent`](crate::Error::NotAbsent);
     /// [`Error::TooManyToProve`](crate::Error::TooManyToProve) above 262144
     /// entries; [`Error::RolledBack`](crate::Error::RolledBack) if the ledger
     /// contradicts a kept checkpoint; [`Error::Stream`](crate::Error::Stream) if
@@ -36,7 +37,10 @@ impl Db {
     /// for (line, number) in file.split_inclusive(|byte| *byte == b'\n').zip(1..) {
     ///     check.take(examine(line, number, &mut memos));
     /// }
-    /// assert!(check.finish().is_good());
+    /// let report = check.finish();
+    /// assert!(report.is_good());
+    /// // Nothing newer was left out.
+    /// assert_eq!(report.complete.map(|complete| complete.count), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prove(&self, thing: &str, options: ProveOptions<'_>, out: impl Write) -> Result<ProveSummary> {

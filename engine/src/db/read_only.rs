@@ -40,7 +40,7 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     })?);
     let mut keyring = if which() == before { keyring } else { self::keyring(dir, unlock)? };
     keyring.refuse_changes();
-    let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new(), may_lack_commits: false };
+    let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new() };
     let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
     db.node.committer.close(Error::OpenedReadOnly);
     view.seal();

@@ -157,7 +157,7 @@ impl Options {
         let claimed = kept.map(|note| (note.claimed().size, note.claimed().root));
         version::write(new)?;
         {
-            let storage = open::open_storage(new, self, true)?.storage;
+            let storage = open::open_storage(new, self, true, None)?.storage;
             let mut rows =
                 Rows { storage: &*storage, seals: Seals::new(&keyring), batch: Batch::new(), blocks: HashMap::new() };
             for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
@@ -263,10 +263,18 @@ struct Rows<'a> {
 impl Rows<'_> {
     /// Takes what is left in a directory, the journal's version of a row last.
     fn take_all(&mut self, dir: &Path) -> Result<()> {
-        for store in stores_in(dir)? {
-            raw::rows(&store, &mut |key, value| self.take(key, value))?;
-        }
         let journal = dir.join(journal::DIRECTORY);
+        // What a journal had that was set aside, or what nothing leads to any more: of
+        // that only what does no harm if it was deleted since.
+        for journal in aside(dir, "journal.")?.iter().chain([&journal]) {
+            journal::raw::changes_in(journal, &mut |(key, value)| match value {
+                Some(value) if schema::is_of_entries(&key) => self.take(key, Some(value)),
+                _ => Ok(()),
+            })?;
+        }
+        for store in aside(dir, "store.aside-")?.iter().chain([&dir.join("store")]) {
+            raw::rows(store, &mut |key, value| self.take(key, value))?;
+        }
         if !journal.is_dir() {
             return Ok(());
         }
@@ -325,20 +333,20 @@ impl Rows<'_> {
     }
 }
 
-/// The stores of a directory: those that were moved aside, and the one in use.
-fn stores_in(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The directories in one that begin so, in the order of their numbers: what was set
+/// aside, or not finished.
+fn aside(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
     let mut aside = Vec::new();
     let entries = fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))?;
     for entry in entries {
         let entry = entry.map_err(Error::file(dir, "cannot be listed"))?;
         let name = entry.file_name();
         let is_directory = entry.file_type().map_err(Error::file(entry.path(), "cannot be looked at"))?.is_dir();
-        if is_directory && name.as_encoded_bytes().starts_with(b"store.aside") {
+        if is_directory && name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
             aside.push(entry.path());
         }
     }
-    aside.sort();
-    aside.push(dir.join("store"));
+    aside.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     Ok(aside)
 }
 

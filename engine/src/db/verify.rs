@@ -1,11 +1,14 @@
 //! Verification.
 
 use super::Db;
+use crate::directory::journal_state::journal_state;
 use crate::error::Result;
-use crate::verify::{self, Report, VerifyOptions};
+use crate::storage::journaled::Keep;
+use crate::verify::{self, Problem, Report, Verdict, VerifyOptions};
 
 impl Db {
-    /// Verifies the ledger, or one thing, on all cores.
+    /// Verifies the ledger, or one thing, on all cores; with the ledger, that its
+    /// second copy, the journal, reads.
     ///
     /// What is wrong is in the report; an error means that verification itself
     /// could not go on. Entries that are written while it runs are left out.
@@ -30,6 +33,18 @@ impl Db {
     /// not signed by its node, [`Error::OtherNode`](crate::Error::OtherNode) if
     /// that is not known here; [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
-        verify::verify(&self.node, options)
+        let is_of_all = options.is_of_all();
+        let mut report = verify::verify(&self.node, options)?;
+        // Where recent commits only are kept there is one copy; read from the journal
+        // it is the only one, too.
+        let has_copy = is_of_all && !self.options.in_memory && !self.options.read_only;
+        if has_copy && Keep::of(self.dir())? == Keep::All {
+            let journal = journal_state(self.dir())?;
+            report.copy = Some(journal.commits);
+            for detail in journal.damage {
+                report.add(Problem::of_ledger(Verdict::BadCopy, detail));
+            }
+        }
+        Ok(report)
     }
 }

@@ -119,15 +119,9 @@ pub(crate) fn mode_warning(dir: &Path) -> Option<String> {
 }
 
 /// Whether a name in the directory is that of a file which was being made when
-/// a process ended: `.NAME.PID.N.new`.
+/// a process ended.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")) else { return false };
-    let mut parts = inner.rsplitn(3, '.');
-    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
-    if !is_number(parts.next()) || !is_number(parts.next()) {
-        return false;
-    }
-    let Some(of) = parts.next() else { return false };
+    let Some(of) = disk::of_temporary(name) else { return false };
     matches!(of, "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | RESTORE_MARK | LAST_BACKUP)
         || of.starts_with("checkpoint.former-")
 }
@@ -138,7 +132,9 @@ fn in_database(name: &str) -> Option<Kind> {
         "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | RESTORE_MARK | LAST_BACKUP => {
             Some(Kind::Replaced)
         }
-        "store" | journal::DIRECTORY | journal::NEXT | "journal.new" | "socket.new" | EVIDENCE => Some(Kind::Directory),
+        "store" | journal::DIRECTORY | journal::NEXT | "journal.new" | "journal.old" | "socket.new" | EVIDENCE => {
+            Some(Kind::Directory)
+        }
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")
@@ -157,7 +153,8 @@ fn in_store(name: &str) -> Option<Kind> {
     match name {
         "blobs" => Some(Kind::Directory),
         "db" | "conf" => Some(Kind::Written),
-        "left" | "damaged" => Some(Kind::Replaced),
+        "left" | "damaged" | "in-place-of" => Some(Kind::Replaced),
+        name if disk::of_temporary(name).is_some() => Some(Kind::Replaced),
         name if name.starts_with("snap.") || name.starts_with("aside.") => Some(Kind::Written),
         _ => None,
     }

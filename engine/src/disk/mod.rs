@@ -179,6 +179,14 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// Which file it was to become, if a name is that of a temporary of
+/// [`replace_file`]: `.NAME.PID.N.new`.
+pub(crate) fn of_temporary(name: &str) -> Option<&str> {
+    let mut parts = name.strip_prefix('.')?.strip_suffix(".new")?.rsplitn(3, '.');
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+    (is_number(parts.next()) && is_number(parts.next())).then(|| parts.next()).flatten()
+}
+
 fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {

@@ -203,6 +203,14 @@ pub enum Error {
         /// The thing.
         thing: thingdb_format::ThingId,
     },
+    /// A thing is to be proven absent that is there.
+    #[error("{thing} is here: it has {entries} entries")]
+    NotAbsent {
+        /// The thing.
+        thing: thingdb_format::ThingId,
+        /// How many entries it has.
+        entries: u64,
+    },
     /// More entries than a proof file can have.
     #[error("more entries than the {most} that a proof file can have")]
     TooManyToProve {

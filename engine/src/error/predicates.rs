@@ -124,6 +124,24 @@ impl Error {
         }
     }
 
+    /// What the operating system answered, if it refused a call: to open, write or
+    /// sync a file, to start a thread.
+    #[must_use]
+    pub fn system_cause(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::Storage(problem) => match &**problem {
+                StorageError::Io { source, .. } => Some(source),
+                _ => None,
+            },
+            Self::Keyring(problem) => match &**problem {
+                KeyringError::Io { source, .. } => Some(source),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The database was opened to read only, or writing has stopped until it is
     /// opened anew.
     #[must_use]
@@ -158,6 +176,7 @@ impl Error {
             | Self::NoReader
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
+            | Self::NotAbsent { .. }
             | Self::WitnessKnown { .. }
             | Self::TooManyWitnesses { .. }
             | Self::TokenExists { .. }

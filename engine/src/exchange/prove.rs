@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use thingdb_format::proof::{Earlier, MAX_EARLIER, MAX_ENTRIES, ProofEncoder, ProofHeader, Subject};
+use thingdb_format::heads::{HeadsProof, Place};
+use thingdb_format::proof::{
+    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofHeader, ProofTimestamp, Subject,
+};
 use thingdb_format::{
     EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
 };
@@ -12,6 +15,7 @@ use crate::access::card;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::progress::{self, Progress};
+use crate::replica::timestamps::{Timestamped, Timestamps};
 use crate::replica::witnesses::Witnesses;
 use crate::store::postings::{self, Posting};
 use crate::store::{Paths, Store};
@@ -33,6 +37,7 @@ pub struct ProveOptions<'a> {
     withheld_seqs: HashSet<u64>,
     withheld_ids: HashSet<EntryId>,
     stubs_only: bool,
+    absent: bool,
     to: Option<EncryptionKey>,
     kept: Vec<SignedCheckpoint>,
     progress: progress::Report<'a>,
@@ -82,6 +87,13 @@ impl<'a> ProveOptions<'a> {
         self
     }
 
+    /// Shows that there is no such thing. If there is one, that is an error.
+    #[must_use]
+    pub const fn absent(mut self, absent: bool) -> Self {
+        self.absent = absent;
+        self
+    }
+
     /// Shows content to the owner of this key only. Others see that it is there.
     #[must_use]
     pub const fn to(mut self, key: EncryptionKey) -> Self {
@@ -114,6 +126,7 @@ impl<'a> ProveOptions<'a> {
 
     fn subject(&self, thing: ThingId) -> Subject {
         match (self.ids.is_empty(), self.seqs) {
+            _ if self.absent => Subject::Absent { thing },
             (false, _) => Subject::Entries { thing },
             (true, Some((from, to))) => Subject::Range { thing, from, to },
             (true, None) => Subject::History { thing },
@@ -140,6 +153,9 @@ pub struct ProveSummary {
     /// Entries whose content this node cannot open itself: their payload goes
     /// along as it is.
     pub undecryptable: u64,
+    /// Whether the file shows that nothing newer was left out, or that there is no
+    /// such thing. Not so only where the index is damaged.
+    pub is_complete: bool,
     /// The state of the ledger.
     pub checkpoint: SignedCheckpoint,
     /// Bytes.
@@ -154,9 +170,9 @@ pub(crate) fn prove(
     mut out: impl Write,
 ) -> Result<ProveSummary> {
     let thing = ThingId::new(thing)?;
-    let mut checkpoint = node.checkpoint()?;
+    let (mut checkpoint, heads) = heads_of(node, &thing, options.absent)?;
     let size = checkpoint.claimed().size;
-    let postings = to_prove(&node.store, &thing, &options, size)?;
+    let postings = if options.absent { Vec::new() } else { to_prove(&node.store, &thing, &options, size)? };
     // A slip of the pen must not show what was to be withheld.
     let is_there = |seq: &u64| postings.iter().any(|posting| posting.seq == *seq);
     if !options.withheld_seqs.iter().all(is_there) {
@@ -167,7 +183,8 @@ pub(crate) fn prove(
     let tree = node.store.tree();
     let view = tree.view(&*node.store.storage, &node.store.rows);
     let mut earlier = Vec::new();
-    for note in earlier_of(node, std::mem::take(&mut options.kept), &mut checkpoint)? {
+    let stamped = Timestamps(node).of(postings.iter().map(|posting| posting.position))?;
+    for note in earlier_of(node, std::mem::take(&mut options.kept), &stamped, &mut checkpoint)? {
         let claimed = note.claimed();
         if claimed.size > size || view.root_at(claimed.size)? != claimed.root {
             let detail =
@@ -182,11 +199,23 @@ pub(crate) fn prove(
         card: card::card(&node.store.keyring())?,
         checkpoint: checkpoint.clone(),
         earlier,
+        heads,
     };
     let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
     let mut encoder = ProofEncoder::new(&header, &mut buffer);
+    for timestamp in timestamps_of(node, &header, stamped)? {
+        encoder.timestamp(&timestamp, &mut buffer);
+    }
     let sealer = options.to.as_ref().map(|key| Sealer::new(node, key)).transpose()?;
-    let mut summary = ProveSummary { entries: count, shown: 0, withheld: 0, undecryptable: 0, checkpoint, bytes: 0 };
+    let mut summary = ProveSummary {
+        entries: count,
+        shown: 0,
+        withheld: 0,
+        undecryptable: 0,
+        is_complete: header.heads.is_some(),
+        checkpoint,
+        bytes: 0,
+    };
     let mut paths = Paths::default();
     for (posting, done) in postings.iter().zip(1..) {
         progress::go_on(options.is_wanted)?;
@@ -223,17 +252,41 @@ pub(crate) fn prove(
     Ok(summary)
 }
 
-/// The earlier checkpoints that a file shows: those that somebody kept, then those
-/// that others have cosigned, the newest first. The newest state of the ledger takes
-/// its cosignatures with it.
+/// The state of the ledger, and what its heads note says of the thing. Where the index
+/// is damaged, nobody can say what the heads are; what is left is proven all the same.
+fn heads_of(node: &Node, thing: &ThingId, absent: bool) -> Result<(SignedCheckpoint, Option<HeadsProof>)> {
+    match node.heads_of(thing) {
+        Ok((_, HeadsProof { place: Place::Thing { count: entries, .. }, .. })) if absent => {
+            Err(Error::NotAbsent { thing: thing.clone(), entries })
+        }
+        // A file that names so many heads could not be read.
+        Ok((checkpoint, HeadsProof { place: Place::Thing { heads, .. }, .. })) if heads.len() as u64 > MAX_ENTRIES => {
+            Ok((checkpoint, None))
+        }
+        // What is not there is told of where the entries are looked for.
+        Ok((checkpoint, proof)) => Ok((checkpoint, Some(proof))),
+        Err(problem) if problem.is_damaged() && !absent => Ok((node.checkpoint()?, None)),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The earlier checkpoints that a file shows: those that somebody kept, those that are
+/// timestamped, then those that others have cosigned, the newest first. The newest
+/// state of the ledger takes its cosignatures with it.
 fn earlier_of(
     node: &Node,
     kept: Vec<SignedCheckpoint>,
+    stamped: &[Timestamped],
     newest: &mut SignedCheckpoint,
 ) -> Result<Vec<SignedCheckpoint>> {
     let mut notes = kept;
     for note in &notes {
         note.verify(&node.node_key())?;
+    }
+    for note in stamped.iter().map(|stamped| &stamped.checkpoint) {
+        if note.text() != newest.text() && !notes.iter().any(|known| known.text() == note.text()) {
+            notes.push(note.clone());
+        }
     }
     for cosigned in Witnesses(node).cosigned()?.into_iter().rev() {
         let note = cosigned.checkpoint;
@@ -247,6 +300,18 @@ fn earlier_of(
     }
     notes.truncate(MAX_EARLIER);
     Ok(notes)
+}
+
+/// The timestamps of the checkpoints that a file shows.
+fn timestamps_of(node: &Node, header: &ProofHeader, stamped: Vec<Timestamped>) -> Result<Vec<ProofTimestamp>> {
+    let earlier = header.earlier.iter().map(|earlier| &earlier.checkpoint);
+    let notes: Vec<&str> = std::iter::once(&header.checkpoint).chain(earlier).map(SignedCheckpoint::text).collect();
+    let is_shown = |stamped: &Timestamped| notes.contains(&stamped.checkpoint.text());
+    let timestamp = |stamped: Timestamped| {
+        let imprint = stamped.checkpoint.imprint(&node.node_key())?;
+        Ok(ProofTimestamp { imprint, token: stamped.token })
+    };
+    stamped.into_iter().filter(is_shown).take(MAX_TIMESTAMPS).map(timestamp).collect()
 }
 
 /// The entries that are wanted, in ledger order.

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod drafts;
 pub(crate) mod fit;
+mod heads;
 pub(crate) mod originals;
 pub(crate) mod standing;
 pub(crate) mod tokens;
@@ -49,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) threads: usize,
     /// Size of the ledger at the last own checkpoint; held while one is signed.
     pub(crate) checkpointed: Mutex<u64>,
+    /// Held while the map of heads is brought on.
+    pub(crate) heads: Mutex<()>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
     /// The own checkpoint that goes with what is read, if it is only read: the

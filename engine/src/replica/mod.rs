@@ -5,5 +5,6 @@ pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod memory;
 pub(crate) mod refused;
+pub(crate) mod timestamps;
 pub(crate) mod witness;
 pub(crate) mod witnesses;

@@ -166,6 +166,7 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 pub struct Batch {
     changes: Vec<Change>,
     guards: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: u64,
 }
 
 impl Batch {
@@ -176,13 +177,17 @@ impl Batch {
 
     /// Stores `value` for `key`.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
-        self.changes.push((key.into(), Some(value.into())));
+        let (key, value) = (key.into(), value.into());
+        self.bytes += (key.len() + value.len()) as u64;
+        self.changes.push((key, Some(value)));
         self
     }
 
     /// Deletes `key`; one that is not there stays so.
     pub fn delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
-        self.changes.push((key.into(), None));
+        let key = key.into();
+        self.bytes += key.len() as u64;
+        self.changes.push((key, None));
         self
     }
 
@@ -200,6 +205,7 @@ impl Batch {
 
     /// Takes over what `other` changes and takes for granted.
     pub fn append(&mut self, mut other: Self) {
+        self.bytes += other.bytes;
         self.changes.append(&mut other.changes);
         self.guards.append(&mut other.guards);
     }
@@ -210,8 +216,8 @@ impl Batch {
     }
 
     /// The bytes of the keys and values that it writes.
-    pub fn bytes(&self) -> u64 {
-        self.changes.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep, ReplayHook};
 use super::memory::MemoryStorage;
 use super::sled::SyncHook;
-use super::{Storage, StorageError};
+use super::{Change, Storage, StorageError};
 
 /// What it is opened with.
 pub(crate) struct With {
@@ -26,6 +26,8 @@ pub(crate) struct With {
     pub(crate) is_permanent: fn(&[u8]) -> bool,
     /// Which rows entries are made of.
     pub(crate) is_of_entries: fn(&[u8]) -> bool,
+    /// A row that is stored if commits may have been lost.
+    pub(crate) row_of_loss: Option<Change>,
     /// How much of the journal is kept from now on; nothing for what was chosen before.
     pub(crate) keep: Option<Keep>,
     /// Up to which commit backups have the journal.
@@ -43,14 +45,12 @@ pub(crate) struct Opened {
     pub(crate) storage: Box<dyn Storage>,
     /// What was damaged and made good, in words.
     pub(crate) notices: Vec<String>,
-    /// The end of the journal was lost, and the store may lack it, too.
-    pub(crate) may_lack_commits: bool,
 }
 
 /// Opens the storage of a directory.
 pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError> {
     if with.in_memory {
-        return Ok(Opened { storage: Box::new(MemoryStorage::new()), notices: Vec::new(), may_lack_commits: false });
+        return Ok(Opened { storage: Box::new(MemoryStorage::new()), notices: Vec::new() });
     }
     let options = JournaledOptions {
         cache_bytes: with.cache_bytes,
@@ -61,6 +61,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         is_derived: with.is_derived,
         is_permanent: with.is_permanent,
         is_of_entries: with.is_of_entries,
+        row_of_loss: with.row_of_loss,
         keep: with.keep,
         fetched: with.fetched,
         heal: with.heal,
@@ -69,8 +70,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
     };
     let storage = JournaledStorage::open(directory, options)?;
     let notices = storage.notices().to_vec();
-    let may_lack_commits = storage.may_lack_commits();
-    Ok(Opened { storage: Box::new(storage), notices, may_lack_commits })
+    Ok(Opened { storage: Box::new(storage), notices })
 }
 
 /// Whether something of the store in a directory did not read since it was opened.

@@ -11,12 +11,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use bincode::{Decode, Encode};
 use thingdb_format::{EntryId, ThingId, Time};
 
+use super::held::Held;
 use super::postings::{CHUNK_SEQS, Chunk, Posting, at_seq};
 use super::row_seal::RowSeal;
 use super::schema::{self, Tag, TagMap};
@@ -48,13 +49,7 @@ pub(crate) struct Indexed<'a> {
 
 /// The states of things, those in use in memory.
 pub(crate) struct Index {
-    states: RwLock<TagMap<Arc<State>>>,
-    /// Grows when states leave memory: what a reader loaded before must not be
-    /// put in their place.
-    evictions: AtomicU64,
-    round: AtomicU32,
-    /// States that memory should hold at most.
-    capacity: usize,
+    held: RwLock<Held>,
     unwritten: std::sync::Mutex<Unwritten>,
     things: AtomicU64,
     /// Things that came since they were last listed; not noted before that.
@@ -71,12 +66,10 @@ struct Unwritten {
 }
 
 impl Index {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// With so many bytes for the states that are in the rows as well.
+    pub(crate) fn new(cache_bytes: usize) -> Self {
         Self {
-            states: RwLock::default(),
-            evictions: AtomicU64::new(0),
-            round: AtomicU32::new(0),
-            capacity: capacity.max(1024),
+            held: RwLock::new(Held::new(cache_bytes)),
             unwritten: std::sync::Mutex::default(),
             things: AtomicU64::new(0),
             new: std::sync::Mutex::default(),
@@ -85,21 +78,26 @@ impl Index {
 
     /// What is known of the thing with `tag`.
     pub(crate) fn state(&self, storage: &dyn Storage, rows: &RowSeal, tag: &Tag) -> Result<Option<Arc<State>>> {
-        let evictions = self.evictions.load(Ordering::Acquire);
-        if let Some(state) = self.read().get(tag) {
-            state.used.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
-            return Ok(Some(Arc::clone(state)));
+        let (found, evictions) = {
+            let held = self.read();
+            (held.find(tag), held.evictions)
+        };
+        if let Some((state, goes)) = found {
+            if goes {
+                let gone = self.write().renew(tag);
+                drop(gone);
+            }
+            return Ok(Some(state));
         }
         let Some(state) = load_state(storage, rows, tag)? else { return Ok(None) };
         let state = Arc::new(state);
-        let mut states = self.write();
-        if let Some(newer) = states.get(tag) {
-            return Ok(Some(Arc::clone(newer)));
+        let mut held = self.write();
+        if let Some((newer, _)) = held.find(tag) {
+            return Ok(Some(newer));
         }
-        if self.evictions.load(Ordering::Acquire) == evictions {
-            self.make_room(&mut states);
-            states.insert(*tag, Arc::clone(&state));
-        }
+        let gone = if held.evictions == evictions { held.keep(*tag, Arc::clone(&state)) } else { None };
+        drop(held);
+        drop(gone);
         Ok(Some(state))
     }
 
@@ -166,37 +164,39 @@ impl Index {
     pub(crate) fn apply(&self, storage: &dyn Storage, rows: &RowSeal, entries: &[Indexed<'_>]) -> Result<()> {
         // Whatever must be read is read before the lock is taken.
         let absent: HashSet<Tag> = {
-            let states = self.read();
+            let held = self.read();
             let old = entries.iter().filter(|entry| !entry.is_new);
-            old.map(|entry| entry.tag).filter(|tag| !states.contains_key(tag)).collect()
+            old.map(|entry| entry.tag).filter(|tag| !held.contains(tag)).collect()
         };
+        let mut loaded = TagMap::default();
         for tag in absent {
-            self.state(storage, rows, &tag)?;
+            loaded.extend(load_state(storage, rows, &tag)?.map(|state| (tag, Arc::new(state))));
         }
         let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
-        let mut states = self.write();
-        self.make_room(&mut states);
+        let mut held = self.write();
         for entry in entries {
-            let loaded = match states.entry(entry.tag) {
-                std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    let known = if entry.is_new { None } else { load_state(storage, rows, &entry.tag)? };
-                    let state = match known {
-                        Some(state) => state,
-                        None => {
-                            self.things.fetch_add(1, Ordering::Relaxed);
-                            self.note_new(entry.thing);
-                            State::new(entry.thing.clone())
-                        }
-                    };
-                    free.insert(Arc::new(state))
-                }
-            };
-            let state = Arc::make_mut(loaded);
+            if !held.unwritten.contains_key(&entry.tag) {
+                let known = match held.take(&entry.tag).or_else(|| loaded.remove(&entry.tag)) {
+                    None if !entry.is_new => load_state(storage, rows, &entry.tag)?.map(Arc::new),
+                    known => known,
+                };
+                let state = known.unwrap_or_else(|| {
+                    self.things.fetch_add(1, Ordering::Relaxed);
+                    self.note_new(entry.thing);
+                    Arc::new(State::new(entry.thing.clone()))
+                });
+                held.unwritten.insert(entry.tag, state);
+            }
+            let Some(state) = held.unwritten.get_mut(&entry.tag) else { unreachable!("it was just put there") };
+            let state = Arc::make_mut(state);
             if !insert_posting(storage, rows, state, entry)? {
+                if state.unwritten_since.is_none()
+                    && let Some(state) = held.unwritten.remove(&entry.tag)
+                {
+                    drop(held.keep(entry.tag, state));
+                }
                 continue;
             }
-            state.used.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
             state.entries += 1;
             state.unwritten += 1;
             unwritten.postings += 1;
@@ -210,9 +210,9 @@ impl Index {
         Ok(())
     }
 
-    /// Rows for what waits in memory, oldest first, if more waits than may.
-    /// `end` is the size of the ledger. The batch must be committed before
-    /// [`Index::written`] is told.
+    /// Rows for what waits in memory, oldest first, if more waits than may: again
+    /// and again, until nothing is due. `end` is the size of the ledger. The batch
+    /// must be committed before [`Index::written`] is told.
     pub(crate) fn due_rows(&self, rows: &RowSeal, end: u64) -> Option<Flush> {
         let waiting = self.unwritten.lock().expect("no thread panics while it holds the index").postings;
         (waiting > MAX_UNWRITTEN).then(|| self.rows(rows, end, FLUSH_THINGS)).flatten()
@@ -222,20 +222,22 @@ impl Index {
     /// longest.
     pub(crate) fn rows(&self, rows: &RowSeal, end: u64, most: usize) -> Option<Flush> {
         let unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
-        let states = self.read();
+        let held = self.read();
         let mut tags: Vec<Tag> = Vec::new();
         let mut batch = Batch::new();
         let mut things = unwritten.things_in_rows;
-        for (_, tag) in unwritten.order.iter().take(most) {
-            if batch.bytes() >= FLUSH_BYTES {
-                break;
-            }
+        let mut bytes = 0;
+        let mut order = unwritten.order.iter();
+        let mut next = order.next();
+        while let Some((_, tag)) = next.filter(|_| tags.len() < most && bytes < FLUSH_BYTES) {
             tags.push(*tag);
-            let Some(state) = states.get(tag) else { continue };
-            things += u64::from(!state.in_rows);
-            state.put(tag, rows, &mut batch);
+            if let Some(state) = held.unwritten.get(tag) {
+                things += u64::from(!state.in_rows);
+                bytes += state.put(tag, rows, &mut batch);
+            }
+            next = order.next();
         }
-        let indexed = unwritten.order.iter().nth(tags.len()).map_or(end, |(since, _)| *since);
+        let indexed = next.map_or(end, |(since, _)| *since);
         let progress = encode(&IndexedRow { position: indexed, things });
         batch.put(schema::INDEXED, rows.seal(schema::INDEXED, &progress));
         (!tags.is_empty()).then_some(Flush { batch, tags })
@@ -244,39 +246,29 @@ impl Index {
     /// The rows for these things were committed.
     pub(crate) fn written(&self, tags: &[Tag]) {
         let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
-        let mut states = self.write();
+        let mut held = self.write();
+        let mut gone = Vec::new();
         for tag in tags {
-            let Some(state) = states.get_mut(tag) else { continue };
-            let state = Arc::make_mut(state);
+            let Some(mut shared) = held.unwritten.remove(tag) else { continue };
+            let state = Arc::make_mut(&mut shared);
             if let Some(since) = state.unwritten_since {
                 unwritten.order.remove(&(since, *tag));
             }
             unwritten.postings -= state.unwritten;
             unwritten.things_in_rows += u64::from(!state.in_rows);
             state.written();
+            gone.extend(held.keep(*tag, shared));
         }
+        drop((unwritten, held));
+        drop(gone);
     }
 
     /// Forgets everything: the rows are gone.
     pub(crate) fn clear(&self) {
         let mut unwritten = self.unwritten.lock().expect("no thread panics while it holds the index");
         *unwritten = Unwritten::default();
-        self.evictions.fetch_add(1, Ordering::Release);
         self.write().clear();
         self.things.store(0, Ordering::Relaxed);
-    }
-
-    /// Lets states go that were not used for a while, if there are too many.
-    fn make_room(&self, states: &mut TagMap<Arc<State>>) {
-        if states.len() <= self.capacity {
-            return;
-        }
-        let round = self.round.fetch_add(1, Ordering::Relaxed);
-        self.evictions.fetch_add(1, Ordering::Release);
-        states.retain(|_, state| state.unwritten_since.is_some() || state.used.load(Ordering::Relaxed) == round);
-        if states.len() > self.capacity {
-            states.retain(|_, state| state.unwritten_since.is_some());
-        }
     }
 
     /// Notes a thing for the next listing, if there was a listing before.
@@ -307,20 +299,15 @@ impl Index {
 
     /// The states that are not in the rows yet.
     pub(crate) fn unwritten_states(&self) -> Vec<(Tag, Arc<State>)> {
-        let states = self.read();
-        states
-            .iter()
-            .filter(|(_, state)| state.unwritten_since.is_some())
-            .map(|(tag, state)| (*tag, Arc::clone(state)))
-            .collect()
+        self.read().unwritten.iter().map(|(tag, state)| (*tag, Arc::clone(state))).collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, TagMap<Arc<State>>> {
-        self.states.read().expect("no thread panics while it holds the index")
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Held> {
+        self.held.read().expect("no thread panics while it holds the index")
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, TagMap<Arc<State>>> {
-        self.states.write().expect("no thread panics while it holds the index")
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Held> {
+        self.held.write().expect("no thread panics while it holds the index")
     }
 }
 
@@ -369,7 +356,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let rows = RowSeal::new(SealKey::new(&[7; 32]));
-            let (storage, index) = (MemoryStorage::new(), Index::new(1024));
+            let (storage, index) = (MemoryStorage::new(), Index::new(1 << 20));
             Self { storage, rows, index, thing: ThingId::new("wide").unwrap(), position: 0 }
         }
 
@@ -397,7 +384,7 @@ mod tests {
             let flush = self.index.rows(&self.rows, self.position, FLUSH_THINGS).unwrap();
             self.storage.commit(flush.batch).unwrap();
             self.index.written(&flush.tags);
-            let reopened = Index::new(1024);
+            let reopened = Index::new(1 << 20);
             let (here, there) = (self.state(&self.index), self.state(&reopened));
             let heads = |state: &State| {
                 let mut heads: Vec<HeadPosting> = state.heads.iter().copied().collect();

@@ -5,6 +5,8 @@
 pub(crate) mod as_of;
 pub(crate) mod block;
 pub(crate) mod changes;
+pub(crate) mod heads_map;
+mod held;
 pub(crate) mod history;
 pub(crate) mod holes;
 mod ids;
@@ -103,12 +105,7 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn new(
-        dir: PathBuf,
-        storage: Box<dyn Storage>,
-        keyring: Keyring,
-        index_capacity: usize,
-    ) -> Result<Self> {
+    pub(crate) fn new(dir: PathBuf, storage: Box<dyn Storage>, keyring: Keyring, states_bytes: usize) -> Result<Self> {
         let store = Self {
             dir,
             rows: RowSeal::new(keyring.row_key().seal_key()),
@@ -116,7 +113,7 @@ impl Store {
             revision: AtomicU64::new(changes::newest(&*storage)?),
             originals: Originals::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             storage,
-            index: Index::new(index_capacity),
+            index: Index::new(states_bytes),
             ledger: RwLock::default(),
             seals: Seals::new(&keyring),
             keyring: Mutex::new(keyring),

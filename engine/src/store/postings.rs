@@ -68,6 +68,12 @@ impl Chunk {
         chunk
     }
 
+    /// Bytes that it takes in memory beside itself, about.
+    pub(super) fn bytes(&self) -> usize {
+        let by_id = self.by_id.as_ref().map_or(0, |by_id| by_id.len() * 48);
+        self.postings.capacity() * size_of::<Posting>() + by_id
+    }
+
     fn note_ids(&mut self) {
         if self.postings.len() > CROWDED {
             let key = |posting: &Posting| (posting.id8, posting.seq, posting.position);

@@ -294,8 +294,9 @@ fn rebuild_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<
     // From here on a crash makes the next opening begin at the first entry.
     let mut batch = Batch::new();
     batch.put(schema::INDEXED, store.rows.seal(schema::INDEXED, &crate::encoding::encode(&IndexedRow::default())));
+    batch.delete(schema::HEADS_MAP);
     store.commit(batch)?;
-    for range in [schema::states(), schema::all_postings(), schema::all_heads()] {
+    for range in [schema::states(), schema::all_postings(), schema::all_heads(), schema::heads_pages()] {
         delete_all(store, &range)?;
     }
     store.index.clear();
@@ -338,7 +339,7 @@ fn replay(store: &Store, position: u64) -> Result<()> {
 
 /// Writes index rows if too many entries wait for it, as the committer does.
 fn write_due(store: &Store, index: &Index, end: u64) -> Result<()> {
-    if let Some(flush) = index.due_rows(&store.rows, end) {
+    while let Some(flush) = index.due_rows(&store.rows, end) {
         store.commit(flush.batch)?;
         index.written(&flush.tags);
     }

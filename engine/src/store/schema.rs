@@ -16,7 +16,9 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
+//! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
+//! Z ‖ size 8 ‖ hash 8         a timestamp of the checkpoint of this size
 //! S ‖ name                    a small thing that the engine keeps
 //! ```
 //!
@@ -31,7 +33,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use thingdb_format::{EntryId, ThingId};
+use thingdb_format::{EntryId, Hash, ThingId};
 
 use crate::storage::KeyRange;
 
@@ -226,6 +228,45 @@ pub(crate) fn all_cursors(node: &Tag) -> KeyRange {
     KeyRange::prefix([&b"X"[..], &node.0].concat())
 }
 
+/// The page of the map of heads in which a key lies, so many levels of four bits down.
+pub(crate) fn heads_page(level: usize, of: &Hash) -> Vec<u8> {
+    let (whole, half) = (level / 2, level % 2);
+    let mut bits = of.0.get(..whole + half).unwrap_or_default().to_vec();
+    if let (1, Some(last)) = (half, bits.last_mut()) {
+        *last &= 0xf0;
+    }
+    key(b'N', &[&[level as u8], &bits])
+}
+
+/// The map of heads.
+pub(crate) fn heads_pages() -> KeyRange {
+    KeyRange::prefix(*b"N")
+}
+
+/// How far the map of heads goes.
+pub(crate) const HEADS_MAP: &[u8] = b"Sheads-map";
+
+/// The newest heads note of this node.
+pub(crate) const HEADS_NOTE: &[u8] = b"Sheads-note";
+pub(crate) fn timestamp(size: u64, token: &Hash) -> Vec<u8> {
+    key(b'Z', &[&size.to_be_bytes(), &token.0[..8]])
+}
+
+pub(crate) fn timestamps() -> KeyRange {
+    KeyRange::prefix(*b"Z")
+}
+
+/// The size of the ledger in the key of a timestamp.
+pub(crate) fn size_of_timestamp(key: &[u8]) -> Option<u64> {
+    key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+/// Those of ledgers of at least `least` and less than `end` entries.
+pub(crate) fn timestamps_between(least: u64, end: u64) -> KeyRange {
+    let start = |size: u64| key(b'Z', &[&size.to_be_bytes()]);
+    KeyRange::between(start(least), start(end))
+}
+
 /// Entries below this position are in the index rows.
 pub(crate) const INDEXED: &[u8] = b"Sindexed";
 
@@ -257,13 +298,14 @@ pub(crate) const IDS_ACCEPTED: &[u8] = b"Sids-accepted";
 /// acknowledged last may be gone, and the node must not sign what contradicts it.
 pub(crate) const COMMITS_LOST: &[u8] = b"Scommits-lost";
 
-/// Whether a row follows from the ledger, so that it can be made anew: the index.
+/// Whether a row follows from the ledger, so that it can be made anew: the index, and
+/// the map of heads.
 /// The tree's rows follow from it as well, but hold ids that damaged records
 /// have lost.
 pub(crate) fn is_derived(key: &[u8]) -> bool {
     match (key.first(), key.len()) {
-        (Some(b'T'), 17) | (Some(b'C'), 25 | 29) | (Some(b'H'), 25) => true,
-        _ => key == INDEXED,
+        (Some(b'T'), 17) | (Some(b'C'), 25 | 29) | (Some(b'H'), 25) | (Some(b'N'), _) => true,
+        _ => key == INDEXED || key == HEADS_MAP,
     }
 }
 
@@ -286,8 +328,8 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'L' | b'O' | b'U' | b'V') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
-        Some(b'K' | b'R') => key.len() == 17,
-        Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED].contains(&key),
+        Some(b'K' | b'R' | b'Z') => key.len() == 17,
+        Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key),
         _ => false,
     }
 }

@@ -6,7 +6,6 @@
 //! that have changed are written.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bincode::{Decode, Encode};
 use thingdb_format::{EntryId, ThingId, Time};
@@ -75,7 +74,7 @@ struct HeadRows {
 }
 
 /// What the index knows of one thing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) thing: ThingId,
     pub(crate) entries: u64,
@@ -92,7 +91,6 @@ pub(crate) struct State {
     pub(super) unwritten: u64,
     /// Whether it has a row.
     pub(super) in_rows: bool,
-    pub(super) used: AtomicU32,
 }
 
 /// The part of a state that lies in its row. Each thing has a head and each
@@ -104,24 +102,6 @@ struct StateRow {
     heads: Vec<HeadPosting>,
     last_chunk: u64,
     tail: Vec<Posting>,
-}
-
-impl Clone for State {
-    fn clone(&self) -> Self {
-        Self {
-            thing: self.thing.clone(),
-            entries: self.entries,
-            heads: self.heads.clone(),
-            head_rows: self.head_rows.clone(),
-            last_chunk: self.last_chunk,
-            tail: self.tail.clone(),
-            older: self.older.clone(),
-            unwritten_since: self.unwritten_since,
-            unwritten: self.unwritten,
-            in_rows: self.in_rows,
-            used: AtomicU32::new(self.used.load(Ordering::Relaxed)),
-        }
-    }
 }
 
 impl State {
@@ -137,7 +117,6 @@ impl State {
             unwritten_since: None,
             unwritten: 0,
             in_rows: false,
-            used: AtomicU32::new(0),
         }
     }
 
@@ -168,8 +147,9 @@ impl State {
         Ok(state)
     }
 
-    /// Puts its rows into `batch`, those that have changed.
-    pub(super) fn put(&self, tag: &Tag, rows: &RowSeal, batch: &mut Batch) {
+    /// Puts its rows into `batch`, those that have changed: how many bytes, about.
+    pub(super) fn put(&self, tag: &Tag, rows: &RowSeal, batch: &mut Batch) -> u64 {
+        let before = batch.bytes();
         for (chunk, postings) in &self.older {
             postings.put(tag, *chunk, rows, batch);
         }
@@ -202,6 +182,18 @@ impl State {
         let key = schema::state(tag);
         let value = rows.seal(&key, &encode(&row));
         batch.put(key, value);
+        batch.bytes() - before
+    }
+
+    /// Bytes that it takes in memory, about, with its place among others.
+    pub(super) fn bytes(&self) -> usize {
+        // What the allocator and a map need for each.
+        const PLACE_BYTES: usize = 120;
+        // A crowded chunk has a tree beside its postings, many heads have two.
+        let chunks = self.tail.bytes() + self.older.values().map(|chunk| 64 + chunk.bytes()).sum::<usize>();
+        let each_head = size_of::<HeadPosting>() * if self.has_head_rows() { 3 } else { 1 };
+        let heads = self.heads.len() * each_head;
+        size_of::<Self>() + PLACE_BYTES + self.thing.as_str().len() + chunks + heads
     }
 
     /// What was put into the batch is in the rows.

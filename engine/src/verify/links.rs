@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use thingdb_format::{Actor, Checkpoint, EntryId, ThingId, Time, merkle};
+use thingdb_format::{Actor, Checkpoint, EntryId, Hash, ThingId, Time, merkle};
 
 use super::fingerprint;
 use super::report::{Problem, Report, Verdict};
@@ -15,6 +15,7 @@ use crate::node::standing::{self, Standing};
 use crate::progress;
 use crate::prototype::{self, Chains};
 use crate::store::Store;
+use crate::store::heads_map;
 use crate::store::holes;
 use crate::store::ledger::{self, Ledger};
 use crate::store::postings::{self, Posting, id8};
@@ -72,13 +73,14 @@ pub(super) fn ledger(
     store: &Store,
     tree: &Ledger,
     threads: usize,
-    checkpoints: Vec<(Checkpoint, &'static str)>,
+    (checkpoints, heads): (Vec<(Checkpoint, &'static str)>, Vec<SaidHeads>),
     (mut progress, is_wanted): (progress::Report<'_>, progress::Wanted<'_>),
     report: Report,
 ) -> Result<Report> {
     let size = tree.size();
-    let mut links = Links { report, checkpoints, ..Links::new(store, size) };
+    let mut links = Links { report, checkpoints, heads, ..Links::new(store, size) };
     links.reach();
+    links.compare_heads();
     scan::ledger(store, size, threads, is_wanted, |stretch| {
         links.stretch(stretch)?;
         progress::tell(&mut progress, links.report.entries, size, 0);
@@ -103,8 +105,19 @@ struct Links<'a> {
     lost: Lost,
     /// Those that are still to be held against the tree.
     checkpoints: Vec<(Checkpoint, &'static str)>,
+    /// What was said of the heads of all things, by size of the ledger.
+    heads: Vec<SaidHeads>,
     /// The chains of the originals of migrated entries.
     chains: Chains,
+}
+
+/// What the map of heads, or the heads note, says.
+pub(super) struct SaidHeads {
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    /// By whom.
+    pub(super) which: &'static str,
+    pub(super) verdict: Verdict,
 }
 
 /// Entries that cannot be read. What they were is known from the index.
@@ -220,6 +233,7 @@ impl<'a> Links<'a> {
             tree_is_whole: true,
             lost: Lost::default(),
             checkpoints: Vec::new(),
+            heads: Vec::new(),
             chains: Chains::default(),
         }
     }
@@ -256,7 +270,24 @@ impl<'a> Links<'a> {
     fn take(&mut self, seen: Seen, position: u64, problems: Vec<(Verdict, String)>) -> Result<()> {
         self.examine(&seen, position, problems)?;
         self.next = position + 1;
+        self.compare_heads();
         self.push(&seen.id)
+    }
+
+    /// Holds the heads of all things against what was said of them at this size.
+    fn compare_heads(&mut self) {
+        let (next, is_whole) = (self.next, self.lost.ranges.is_empty());
+        // Of entries that are lost nobody knows what they follow.
+        let due: Vec<SaidHeads> = self.heads.extract_if(.., |said| said.size == next && is_whole).collect();
+        if due.is_empty() {
+            return;
+        }
+        let heads = |tip: &Tip| tip.heads.iter().map(|head| head.id).collect();
+        let found = heads_map::root_of(self.tips.values().map(|tip| (tip.thing.clone(), tip.entries, heads(tip))));
+        for SaidHeads { root, which, verdict, .. } in due.into_iter().filter(|said| said.root != found) {
+            let detail = format!("the heads of all things after {next} entries give root {found}, {which} says {root}");
+            self.report.add(Problem::of_ledger(verdict, detail));
+        }
     }
 
     /// Checks an entry against those before it.

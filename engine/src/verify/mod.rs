@@ -23,7 +23,8 @@ use crate::node::Node;
 use crate::progress::{self, Progress};
 use crate::replica::memory::Memory;
 use crate::storage::Batch;
-use crate::store::holes;
+use crate::store::{heads_map, holes};
+use links::SaidHeads;
 
 /// What to verify, and against what.
 ///
@@ -45,6 +46,10 @@ impl<'a> VerifyOptions<'a> {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) const fn is_of_all(&self) -> bool {
+        self.thing.is_none()
     }
 
     /// Only the history of one thing.
@@ -162,7 +167,42 @@ fn verify_ledger(
     // committer has answered another job, it is there.
     let tree = node.store.tree();
     let _ = node.rows(Batch::new());
-    links::ledger(&node.store, &tree, node.threads, checkpoints, (progress, is_wanted), report)
+    let heads = said_heads(node, &mut report)?;
+    links::ledger(&node.store, &tree, node.threads, (checkpoints, heads), (progress, is_wanted), report)
+}
+
+/// What the map of heads and the newest heads note say, which need not be of the end of
+/// the ledger.
+fn said_heads(node: &Node, report: &mut Report) -> Result<Vec<SaidHeads>> {
+    let mut said = Vec::new();
+    match heads_map::reached(&node.store) {
+        Ok(reached) => said.extend(reached.filter(|reached| reached.is_exact).map(|reached| SaidHeads {
+            size: reached.size,
+            root: reached.root(),
+            which: "the map of heads",
+            verdict: Verdict::BadIndex,
+        })),
+        Err(problem) if problem.is_damaged() => {
+            report.add(Problem::of_ledger(Verdict::BadIndex, problem.to_string()));
+        }
+        Err(problem) => return Err(problem),
+    }
+    let note = match node.kept_heads() {
+        Err(problem) if problem.is_damaged() => {
+            report.add(Problem::of_ledger(Verdict::BadIndex, problem.to_string()));
+            None
+        }
+        note => note?,
+    };
+    // That of a key that the node had before says nothing of this ledger.
+    let note = note.filter(|note| note.verify(&node.node_key()).is_ok());
+    said.extend(note.map(|note| SaidHeads {
+        size: note.claimed().size,
+        root: note.claimed().map,
+        which: "the heads note that this node signed",
+        verdict: Verdict::RolledBack,
+    }));
+    Ok(said)
 }
 
 /// A note that this node signed, with its key of now or one before, or that

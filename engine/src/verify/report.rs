@@ -45,6 +45,9 @@ pub enum Verdict {
     /// The original of a migrated entry does not hold, or says something else
     /// than the entry.
     BadOriginal,
+    /// The second copy of all rows, the journal, does not read in a place: nothing is
+    /// lost as long as the store is whole.
+    BadCopy,
 }
 
 impl Verdict {
@@ -73,6 +76,7 @@ impl Verdict {
             Self::Truncated => "truncated",
             Self::RolledBack => "rolled back",
             Self::BadOriginal => "bad original",
+            Self::BadCopy => "bad copy",
         }
     }
 }
@@ -102,7 +106,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) const fn of_ledger(verdict: Verdict, detail: String) -> Self {
+    pub(crate) const fn of_ledger(verdict: Verdict, detail: String) -> Self {
         Self { verdict, thing: None, seq: None, id: None, position: None, detail }
     }
 }
@@ -167,6 +171,9 @@ pub struct Report {
     /// A chain that the prototype broke is told here and is no problem: it
     /// cannot be mended, and nothing has changed since.
     pub original: Option<OriginalReport>,
+    /// The commits of the second copy, the journal, each of which reads if there is
+    /// no [`Verdict::BadCopy`]; nothing where there is none, and for one thing.
+    pub copy: Option<u64>,
 }
 
 impl Default for Report {
@@ -184,6 +191,7 @@ impl Default for Report {
             root: Hash::of(b""),
             other: None,
             original: None,
+            copy: None,
         }
     }
 }
@@ -196,7 +204,7 @@ impl Report {
         self.problems_total == 0
     }
 
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub(crate) fn add(&mut self, problem: Problem) {
         self.problems_total += 1;
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);

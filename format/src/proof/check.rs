@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::examine::{Content, Examined, ProofLine, What};
 use super::gap::gap_subtrees;
-use super::{MAX_ENTRIES, ProofEnd, ProofHeader, Subject};
+use super::heads::Complete;
+use super::{MAX_ENTRIES, MAX_TIMESTAMPS, ProofEnd, ProofHeader, ProofTimestamp, Subject};
 use crate::audit::{Fault, Problem, Standing, fault_of};
+use crate::heads::HeadsProof;
 use crate::merkle::{self, Frontier};
 use crate::stream::Digest;
-use crate::{Actor, Card, Checkpoint, EntryId, Envelope, Hash, Header, SignedCheckpoint, Time};
+use crate::{Actor, Card, Checkpoint, EntryId, Envelope, Hash, Header, NodeKey, SignedCheckpoint, Time, VerifierKey};
 
 /// Problems that a report lists one by one.
 const MAX_PROBLEMS: usize = 1000;
@@ -44,6 +46,17 @@ pub struct Proven {
     pub envelopes: Vec<Envelope>,
 }
 
+/// A checkpoint of the file, and a token that is said to be of it. Whether an
+/// authority has made it is for others to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamped {
+    /// Entries in the ledger of the checkpoint.
+    pub size: u64,
+    /// The [imprint](SignedCheckpoint::imprint) of the checkpoint, and the token.
+    pub timestamp: ProofTimestamp,
+}
+
 /// The outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +67,8 @@ pub struct ProofReport {
     pub anchor: Option<Anchor>,
     /// Entries.
     pub entries: u64,
+    /// What is said to be stamped of it, in the order of the file.
+    pub timestamps: Vec<Stamped>,
     /// Entries whose content is shown.
     pub shown: u64,
     /// Entries whose content was sealed to the reader, and opened.
@@ -74,6 +89,9 @@ pub struct ProofReport {
     pub times: Option<(Time, Time)>,
     /// How the ledger stands to the checkpoint that was kept, if one was.
     pub kept: Option<Standing>,
+    /// What the heads note says of the thing, if the file has one that holds: then no
+    /// newer entry and no branch was left out.
+    pub complete: Option<Complete>,
     /// Whether the last line came.
     pub is_complete: bool,
     /// What is wrong, in the order of the file; the first thousand.
@@ -128,7 +146,7 @@ struct Place {
 /// # let checkpoint = Checkpoint::new(key.node_key().origin(), 1, root).sign(&key)?;
 /// # let mut file = Vec::new();
 /// # let mut digest = stream::Digest::default();
-/// # ProofHeader { subject: Subject::History { thing: ThingId::new("part-42")? }, card: card.clone(), checkpoint, earlier: vec![] }.encode(&mut file);
+/// # ProofHeader { subject: Subject::History { thing: ThingId::new("part-42")? }, card: card.clone(), checkpoint, earlier: vec![], heads: None }.encode(&mut file);
 /// # digest.push(&stream::hash_of_line(&file));
 /// # let start = file.len();
 /// # ProofEntry { place: 0, gap: vec![], cek: Some(cek), entry }.encode(&mut file);
@@ -148,6 +166,8 @@ struct Place {
 pub struct ProofCheck {
     trusted: Vec<Card>,
     fingerprints: Vec<Hash>,
+    /// Nodes whose word counts that they have recomputed the heads, by name.
+    others: Vec<(String, VerifierKey)>,
     kept: Option<SignedCheckpoint>,
     names: BTreeMap<Actor, String>,
     digest: Digest,
@@ -160,6 +180,8 @@ pub struct ProofCheck {
     /// The earlier states of which the file shows that the ledger grew out of
     /// them.
     earlier: Vec<Checkpoint>,
+    /// What can be stamped of the checkpoints, and their sizes.
+    imprints: Vec<(Hash, u64)>,
     report: ProofReport,
 }
 
@@ -183,6 +205,10 @@ impl ProofCheck {
         for (key, name) in &card.actors {
             self.names.insert(*key, name.clone());
         }
+        if let Ok(vkey) = card.node_key.log_vkey() {
+            let name = Some(&card.name).filter(|name| !name.is_empty());
+            self.others.push((name.cloned().unwrap_or_else(|| card.node_key.origin().to_string()), vkey));
+        }
         self.trusted.push(card.clone());
         self
     }
@@ -192,6 +218,14 @@ impl ProofCheck {
     #[must_use]
     pub fn trust_fingerprint(mut self, fingerprint: Hash) -> Self {
         self.fingerprints.push(fingerprint);
+        self
+    }
+
+    /// Another node, whose word counts that it has recomputed the heads: by its key as
+    /// a log or as a witness.
+    #[must_use]
+    pub fn recomputer(mut self, name: &str, vkey: VerifierKey) -> Self {
+        self.others.push((name.to_owned(), vkey));
         self
     }
 
@@ -224,6 +258,10 @@ impl ProofCheck {
             }
             What::Header(_) => {
                 self.unreadable(number, "a second first line");
+                None
+            }
+            What::Timestamp(timestamp) => {
+                self.timestamp(number, timestamp);
                 None
             }
             What::Entry(entry) => {
@@ -285,7 +323,68 @@ impl ProofCheck {
                 }
             }
         }
+        let notes = header.earlier.iter().map(|earlier| &earlier.checkpoint);
+        let imprint = |note: &SignedCheckpoint| Some((note.imprint(&node).ok()?, note.claimed().size));
+        self.imprints = std::iter::once(&header.checkpoint).chain(notes).filter_map(imprint).collect();
+        if let Some(heads) = &header.heads {
+            self.heads(number, &node, &header, heads);
+        } else if matches!(header.subject, Subject::Absent { .. }) {
+            self.unreadable(number, "nothing in the file says that there is no such thing");
+        }
         self.report.header = Some(header);
+    }
+
+    /// Checks what the heads note says by itself. Whether the entries agree shows at
+    /// the end.
+    fn heads(&mut self, number: u64, node: &NodeKey, header: &ProofHeader, heads: &HeadsProof) {
+        let add = |check: &mut Self, fault, detail| check.add(fault, Some(number), None, detail);
+        if let Err(problem) = heads.note.verify(node) {
+            return add(self, fault_of(&problem), format!("the heads note: {problem}"));
+        }
+        if let Err(problem) = heads.fits(&header.subject, header.checkpoint.claimed()) {
+            return add(self, Fault::OtherHeads, format!("the heads note {problem}"));
+        }
+        if let Err(problem) = heads.verify(header.subject.thing()) {
+            return add(self, Fault::OtherHeads, problem.to_string());
+        }
+        let mut recomputed_by = Vec::new();
+        for (name, vkey) in &self.others {
+            match heads.note.is_recomputed_by(vkey) {
+                Ok(true) => recomputed_by.push(name.clone()),
+                Ok(false) => {}
+                Err(problem) => return add(self, fault_of(&problem), format!("the heads note by {name}: {problem}")),
+            }
+        }
+        self.report.complete = Some(heads.complete(recomputed_by));
+    }
+
+    /// Holds the entries that came against the heads note.
+    fn settle_heads(&mut self) {
+        let Some(header) = self.report.header.take() else { return };
+        if let (Some(heads), true, true) = (&header.heads, self.report.complete.is_some(), self.report.is_complete) {
+            let is_followed = |id: &EntryId| self.places.get(id).is_some_and(|place| place.is_followed);
+            let (entries, open) = (self.report.entries, &self.report.heads);
+            if let Err(detail) = heads.agrees(&header.subject, entries, open, is_followed) {
+                self.add(Fault::OtherHeads, None, None, detail);
+            }
+        }
+        self.report.header = Some(header);
+        if !self.report.is_good() {
+            self.report.complete = None;
+        }
+    }
+
+    fn timestamp(&mut self, number: u64, timestamp: ProofTimestamp) {
+        if self.report.entries > 0 {
+            return self.unreadable(number, "a timestamp behind an entry");
+        }
+        if self.report.timestamps.len() >= MAX_TIMESTAMPS {
+            return self.unreadable(number, "more timestamps than a proof file can have");
+        }
+        match self.imprints.iter().find(|(imprint, _)| *imprint == timestamp.imprint) {
+            Some((_, size)) => self.report.timestamps.push(Stamped { size: *size, timestamp }),
+            None => self.unreadable(number, "a timestamp of something else than a checkpoint of the file"),
+        }
     }
 
     fn entry(&mut self, number: u64, entry: Examined) -> Option<Proven> {
@@ -355,6 +454,10 @@ impl ProofCheck {
         if header.thing != *subject.thing() {
             return self.add(Fault::BadLink, Some(number), Some(*id), "it is an entry of another thing".to_owned());
         }
+        if matches!(subject, Subject::Absent { .. }) {
+            let detail = "it is an entry of the thing of which the file says that it is not there".to_owned();
+            return self.add(Fault::BadLink, Some(number), Some(*id), detail);
+        }
         let (from, to) = match subject {
             Subject::Range { from, to, .. } => (from, to),
             _ => (1, crate::header::MAX_SEQ),
@@ -396,7 +499,7 @@ impl ProofCheck {
             Subject::History { .. } => false,
             // The one with the seq before it is of the range, too.
             Subject::Range { .. } => header.seq == from || is_greatest_here,
-            Subject::Entries { .. } => true,
+            Subject::Entries { .. } | Subject::Absent { .. } => true,
         };
         match absent.first() {
             Some(missing) if !may_be_absent => {
@@ -415,6 +518,11 @@ impl ProofCheck {
         self.report.is_complete = true;
         if end.entries != self.report.entries || end.digest != self.digest.value() {
             self.unreadable(number, "the lines are not those that the last line counts");
+        }
+        let is_absence =
+            self.report.header.as_ref().is_some_and(|header| matches!(header.subject, Subject::Absent { .. }));
+        if self.report.entries == 0 && !is_absence {
+            self.unreadable(number, "there is no entry in the file");
         }
         let Some(ledger) = self.report.checkpoint().cloned() else { return };
         if self.is_broken {
@@ -457,6 +565,7 @@ impl ProofCheck {
         let mut heads: Vec<_> = self.places.iter().filter(|(_, place)| !place.is_followed).collect();
         heads.sort_unstable_by_key(|(_, place)| place.place);
         self.report.heads = heads.into_iter().map(|(id, _)| *id).collect();
+        self.settle_heads();
         self.report
     }
 

@@ -1,7 +1,7 @@
 //! Writes a proof file.
 
 use super::gap::gap_hashes;
-use super::{ProofEnd, ProofEntry, ProofHeader};
+use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
 use crate::merkle::Subtrees;
 use crate::stream::{Digest, hash_of_line};
 use crate::{Cek, Entry};
@@ -25,6 +25,11 @@ impl ProofEncoder {
             Self { digest: Digest::default(), next: 0, entries: 0, size: header.checkpoint.claimed().size };
         encoder.line(out, |out| header.encode(out));
         encoder
+    }
+
+    /// Appends a timestamp of one of the checkpoints, before any entry.
+    pub fn timestamp(&mut self, timestamp: &ProofTimestamp, out: &mut Vec<u8>) {
+        self.line(out, |out| timestamp.encode(out));
     }
 
     /// Entries so far.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::wire::Kind;
-use super::{ProofEnd, ProofEntry, ProofHeader};
+use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
 use crate::audit::Memos;
 use crate::stream::hash_of_line;
 use crate::{
@@ -105,10 +105,19 @@ pub struct ProofLine {
     pub(super) what: What,
 }
 
+impl ProofLine {
+    /// Whether it is one that could be read and stands before the entries.
+    #[must_use]
+    pub const fn is_preface(&self) -> bool {
+        matches!(self.what, What::Header(_) | What::Timestamp(_))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum What {
     Blank,
     Header(Box<ProofHeader>),
+    Timestamp(ProofTimestamp),
     Entry(Box<Examined>),
     End(ProofEnd),
     Unread { is_entry: bool, has_line_end: bool, problem: Error },
@@ -146,6 +155,7 @@ pub fn examine_as(line: &[u8], number: u64, memos: &mut Memos, reader: Option<&P
             let examine = |entry| What::Entry(Box::new(examine_entry(entry, number, memos, reader)));
             ProofEntry::decode(line, number).map(examine)
         }
+        Kind::Timestamp => ProofTimestamp::decode(line, number).map(What::Timestamp),
         Kind::End => ProofEnd::decode(line, number).map(What::End),
     };
     let what = what.unwrap_or_else(|problem| What::Unread {

@@ -7,6 +7,8 @@ use crate::{
     SigningKey, Suite, Time, envelope, payload, signature,
 };
 
+mod heads;
+
 fn node() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
@@ -81,7 +83,7 @@ impl World {
 
     fn header(&self, subject: Subject) -> ProofHeader {
         let checkpoint = self.note(self.leaves.len() as u64);
-        ProofHeader { subject, card: card_of(&node()), checkpoint, earlier: vec![] }
+        ProofHeader { subject, card: card_of(&node()), checkpoint, earlier: vec![], heads: None }
     }
 
     /// The file with the entries at these places, all shown.

@@ -2,6 +2,7 @@
 
 use serde::de::{IgnoredAny, MapAccess};
 
+use super::heads::WireHeads;
 use super::{Earlier, MAX_EARLIER, ProofEnd, ProofEntry, ProofHeader, Subject, VERSION};
 use crate::checkpoint::MAX_SIZE;
 use crate::codec::within;
@@ -50,6 +51,10 @@ impl ProofHeader {
                 out.push(b'}');
             }
             out.push(b']');
+        }
+        if let Some(heads) = &self.heads {
+            out.extend_from_slice(b",\"heads\":");
+            heads.encode(out);
         }
         out.extend_from_slice(b"}\n");
     }
@@ -144,6 +149,7 @@ fn version(field: &'static str, found: u64) -> Result<(), Error> {
 pub(super) enum Kind {
     Blank,
     Header,
+    Timestamp,
     Entry,
     End,
 }
@@ -154,6 +160,7 @@ impl Kind {
         struct Names {
             thingdb_proof: Option<IgnoredAny>,
             thingdb_proof_end: Option<IgnoredAny>,
+            timestamp: Option<IgnoredAny>,
         }
         let line = strip_line_end(line);
         if line.is_empty() {
@@ -166,6 +173,7 @@ impl Kind {
         match serde_json::from_slice::<Names>(line) {
             Ok(Names { thingdb_proof: Some(_), .. }) => Self::Header,
             Ok(Names { thingdb_proof_end: Some(_), .. }) => Self::End,
+            Ok(Names { timestamp: Some(_), .. }) => Self::Timestamp,
             _ => Self::Entry,
         }
     }
@@ -175,18 +183,20 @@ struct WireHeader;
 
 impl Object for WireHeader {
     const NAME: &'static str = "first line";
-    const MEMBERS: &'static [&'static str] = &["thingdb_proof", "subject", "card", "checkpoint", "earlier"];
+    const MEMBERS: &'static [&'static str] = &["thingdb_proof", "subject", "card", "checkpoint", "earlier", "heads"];
     type Value = ProofHeader;
 
     fn read<'de, A: MapAccess<'de>>(mut members: Members<'_, A>) -> Result<ProofHeader, A::Error> {
         let faults = members.faults;
-        let (mut v, mut subject, mut card, mut checkpoint, mut earlier) = (None, None, None, None, None);
+        let (mut v, mut subject, mut card, mut checkpoint) = (None, None, None, None);
+        let (mut earlier, mut heads) = (None, None);
         while let Some(name) = members.next()? {
             match name {
                 "thingdb_proof" => members.number(name, &mut v, |found| version(name, found))?,
                 "subject" => members.value(name, &mut subject, Seed::<WireSubject>::new(faults))?,
                 "card" => members.text(name, &mut card, str::parse::<Card>)?,
                 "checkpoint" => members.text(name, &mut checkpoint, SignedCheckpoint::parse)?,
+                "heads" => members.value(name, &mut heads, Seed::<WireHeads>::new(faults))?,
                 _ => {
                     let item = || Seed::<WireEarlier>::new(faults);
                     members.value(name, &mut earlier, List { name, faults, most: MAX_EARLIER, item })?;
@@ -203,6 +213,7 @@ impl Object for WireHeader {
             card: members.need("card", card)?,
             checkpoint: members.need("checkpoint", checkpoint)?,
             earlier: earlier.unwrap_or_default(),
+            heads,
         })
     }
 }
@@ -237,6 +248,7 @@ impl Object for WireSubject {
         match kind.as_str() {
             "history" => Ok(Subject::History { thing }),
             "entries" => Ok(Subject::Entries { thing }),
+            "absent" => Ok(Subject::Absent { thing }),
             _ => Err(members.faults.put(Error::Malformed { what: "kind", problem: "is none of a subject" })),
         }
     }
@@ -302,7 +314,7 @@ impl Object for WireEnd {
             match name {
                 "thingdb_proof_end" => members.number(name, &mut v, |found| version(name, found))?,
                 "entries" => {
-                    members.number(name, &mut entries, |n| within(name, n, 1, super::MAX_ENTRIES).map(|()| n))?;
+                    members.number(name, &mut entries, |n| within(name, n, 0, super::MAX_ENTRIES).map(|()| n))?;
                 }
                 "gap" => members.text(name, &mut gap, |text| hashes(name, text))?,
                 _ => members.text(name, &mut digest, |text| hex(name, text).map(Hash))?,

@@ -9,7 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, evidence, export,
     forks, get, help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put,
-    recovery_key, salvage, serve, share, show, stats, sync, token, verify, verify_proof, witness,
+    recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -176,6 +176,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Sign the state of the ledger, to be kept elsewhere
     Checkpoint(checkpoint::Args),
+    /// Have the state of the ledger stamped by a time-stamp authority
+    Timestamp(timestamp::Args),
     /// Write a file by which a stranger believes the history of a thing
     Prove(prove::Args),
     /// Check such a file, without a database
@@ -282,6 +284,7 @@ impl Command {
             Self::Diff(args) => diff::run(context, &args),
             Self::Verify(args) => verify::run(context, &args),
             Self::Checkpoint(args) => checkpoint::run(context, &args),
+            Self::Timestamp(args) => timestamp::run(context, &args),
             Self::Export(args) => export::run(context, &args),
             Self::Import(args) => import::run(context, &args),
             Self::Migrate(args) => migrate::run(context, &args),
@@ -390,6 +393,7 @@ impl Command {
             | Self::Prove(_)
             | Self::Stats(_) => true,
             Self::Doctor(args) => !args.fix,
+            Self::Timestamp(args) => args.only_reads(),
             Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),
             Self::Audience { command } => matches!(command, None | Some(audience::Command::Show)),
             Self::Journal { command } => matches!(command, None | Some(journal::Command::Show)),

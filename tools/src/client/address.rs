@@ -19,6 +19,8 @@ pub(crate) struct Address {
     port: u16,
     /// Without TLS.
     plain: bool,
+    /// Without TLS also elsewhere than on this machine.
+    open: bool,
 }
 
 impl Address {
@@ -31,6 +33,18 @@ impl Address {
             return Err("plain HTTP would show the token to the network: https://, unless it is loopback");
         }
         Ok(Self { plain: true, ..address })
+    }
+
+    /// The address of a server to which nothing is said that others may not hear, and
+    /// whose answers prove themselves: it may speak plain HTTP anywhere.
+    pub(crate) fn of_open_url(text: &str) -> Result<Self, &'static str> {
+        let Some(rest) = text.strip_prefix("http://") else { return text.parse() };
+        Ok(Self { plain: true, open: true, ..Self::after_scheme(rest, PLAIN_PORT)? })
+    }
+
+    /// Whether it may be spoken to without TLS also elsewhere than on this machine.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
     }
 
     /// Whether it is spoken to without TLS.
@@ -92,10 +106,24 @@ impl Address {
                 None => (rest, default_port),
             }
         };
-        let address = Self { host: host.to_owned(), port, plain: false };
+        let address = Self { host: host.to_owned(), port, plain: false, open: false };
         address.server_name().map_err(|_| "the host is neither a name nor an IP address")?;
         Ok(address)
     }
+}
+
+/// The part of a URL that names a server, and the path behind it.
+///
+/// # Errors
+/// What is wrong with the path.
+pub(crate) fn with_path(url: &str) -> Result<(&str, &str), &'static str> {
+    let start = url.find("://").map_or(0, |at| at + "://".len());
+    let (head, path) = match url.get(start..).and_then(|rest| rest.find('/')) {
+        Some(slash) => url.split_at(start + slash),
+        None => (url, ""),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
+    if path.bytes().all(is_plain) { Ok((head, path)) } else { Err("its path has characters that no path has") }
 }
 
 /// `parse` takes a plus sign.
@@ -152,5 +180,10 @@ mod tests {
         {
             assert!(Address::of_url(text).is_err(), "{text}");
         }
+        // But to whom nothing secret is said.
+        let open = Address::of_open_url("http://a.example").unwrap();
+        assert_eq!((open.to_string().as_str(), open.is_open()), ("http://a.example:80", true));
+        assert!(!Address::of_open_url("https://a.example").unwrap().is_plain());
+        assert!(Address::of_open_url("ftp://a").is_err());
     }
 }

@@ -65,7 +65,7 @@ impl Watch {
 /// Makes connections to one server.
 pub(super) struct Dialer {
     pub(super) address: Address,
-    /// Nothing on this machine, if the address says so.
+    /// Nothing if the address says so.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) pace: Pace,
     pub(super) traffic: Traffic,

@@ -8,7 +8,7 @@ use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
 /// Not `salvage`: they name its directory.
-pub(crate) const COMMANDS: [&str; 37] = [
+pub(crate) const COMMANDS: [&str; 38] = [
     "actor",
     "append",
     "audience",
@@ -42,6 +42,7 @@ pub(crate) const COMMANDS: [&str; 37] = [
     "show",
     "stats",
     "sync",
+    "timestamp",
     "token",
     "witness",
     "unshare",

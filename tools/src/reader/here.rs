@@ -143,6 +143,7 @@ impl Reader for Db {
             shown: summary.shown,
             withheld: summary.withheld,
             undecryptable: summary.undecryptable,
+            is_complete: summary.is_complete,
             checkpoint: summary.checkpoint,
             bytes: summary.bytes,
         })

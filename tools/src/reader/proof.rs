@@ -17,14 +17,18 @@ pub(crate) enum Stopped {
     Failure(Failure),
 }
 
+/// Takes a line: as it is, whether it stands before the entries, and what it proves.
+pub(crate) type Take<'a> = dyn FnMut(&[u8], bool, Option<&Proven>) -> Outcome + 'a;
+
 /// Has `check` take all lines, each looked at on one of the cores. `take` gets
-/// each line as it is, and what it proves if that is an entry.
+/// each line as it is, and what it proves if that is an entry; it is told whether the
+/// line stands before the entries.
 pub(crate) fn read(
     console: &Console,
     mut source: impl BufRead,
     reader: Option<&ProofReader>,
     check: &mut ProofCheck,
-    take: &mut dyn FnMut(&[u8], Option<&Proven>) -> Outcome,
+    take: &mut Take<'_>,
 ) -> Result<(), Stopped> {
     let mut examiners = Examiners::new();
     let (mut lines, mut bytes) = (Vec::new(), 0);
@@ -46,7 +50,8 @@ pub(crate) fn read(
                 (line, examined)
             });
             for (line, examined) in examined {
-                take(&line, check.take(examined).as_ref()).map_err(Stopped::Failure)?;
+                let is_preface = examined.is_preface();
+                take(&line, is_preface, check.take(examined).as_ref()).map_err(Stopped::Failure)?;
             }
         }
         read.map_err(Stopped::Source)?;

@@ -20,6 +20,8 @@ pub(crate) struct Proving<'a> {
     pub(crate) withheld: &'a [EntryId],
     /// No content is shown.
     pub(crate) stubs_only: bool,
+    /// That there is no such thing.
+    pub(crate) absent: bool,
     /// The one reader, if it is not everybody.
     pub(crate) to: Option<&'a Card>,
     /// Checkpoints that somebody kept.
@@ -38,6 +40,8 @@ pub(crate) struct Proved {
     pub(crate) withheld: u64,
     /// Entries whose content goes along as it is: the node has no key to it.
     pub(crate) undecryptable: u64,
+    /// Whether it shows that nothing newer was left out, or that there is no such thing.
+    pub(crate) is_complete: bool,
     /// The state of the ledger.
     pub(crate) checkpoint: SignedCheckpoint,
     /// Bytes.
@@ -47,7 +51,8 @@ pub(crate) struct Proved {
 impl<'a> Proving<'a> {
     /// The engine's words for it.
     pub(crate) fn options(&self) -> ProveOptions<'a> {
-        let mut options = ProveOptions::new().stubs_only(self.stubs_only).while_wanted(self.is_wanted);
+        let mut options =
+            ProveOptions::new().stubs_only(self.stubs_only).absent(self.absent).while_wanted(self.is_wanted);
         if let Some((first, last)) = self.seqs {
             options = options.seqs(first, last);
         }
@@ -65,6 +70,7 @@ impl<'a> Proving<'a> {
     pub(super) fn subject(&self) -> Outcome<Subject> {
         let thing = ThingId::new(self.thing).map_err(thingdb::Error::from)?;
         Ok(match (self.entries.is_empty(), self.seqs) {
+            _ if self.absent => Subject::Absent { thing },
             (false, _) => Subject::Entries { thing },
             (true, Some((from, to))) => Subject::Range { thing, from, to },
             (true, None) => Subject::History { thing },
@@ -105,6 +111,7 @@ impl Proved {
             shown,
             withheld: report.withheld,
             undecryptable: report.sealed.saturating_sub(addressed),
+            is_complete: report.complete.is_some(),
             checkpoint: header.checkpoint.clone(),
             bytes,
         })

@@ -43,7 +43,6 @@ mod things;
 mod tls;
 mod witness;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +98,7 @@ pub(crate) fn run(
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from) * 2)
         .max_blocking_threads(limits.calls + limits.reads + limits.imports + limits.exports + 8)
         .build()
-        .map_err(|problem| unexpected("no threads", &problem))?;
+        .map_err(|problem| Failure::system("no threads", &problem))?;
     let done = runtime.block_on(serve(Arc::clone(db), config, shutdown.clone(), tls, reread, ready));
     // Threads that still store what came have until then.
     runtime.shutdown_timeout(LAST_WORK);
@@ -119,7 +118,7 @@ async fn serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let local = |socket: &TcpListener| socket.local_addr().map_err(|problem| unexpected("no address", &problem));
+    let local = |socket: &TcpListener| socket.local_addr().map_err(|problem| Failure::system("no address", &problem));
     let addresses = Addresses { listen: local(&socket)?, metrics: metrics.as_ref().map(local).transpose()? };
     let patience = config.limits.shutdown;
     let node = Arc::new(Node::new(db, config.limits, shutdown.clone()));
@@ -164,8 +163,4 @@ async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
         Failure::new(Exit::Unexpected, "listen", format!("{address}: {problem}"))
             .hint("choose another address with --listen; port 0 is any that is free")
     })
-}
-
-fn unexpected(what: &str, problem: &io::Error) -> Failure {
-    Failure::new(Exit::Unexpected, "unexpected", format!("{what}: {problem}"))
 }

@@ -32,6 +32,7 @@ struct Wanted {
     withheld_seqs: Vec<u64>,
     withheld: Vec<EntryId>,
     stubs_only: bool,
+    absent: bool,
     to: Option<Card>,
     kept: Option<SignedCheckpoint>,
 }
@@ -44,7 +45,8 @@ impl Wanted {
         if let Some((first, last)) = seqs.filter(|(first, last)| first > last) {
             return Err(Problem::usage(format!("since {first} is after until {last}")));
         }
-        let mut wanted = Self { seqs, stubs_only: query.flag("stubs_only")?, ..Self::default() };
+        let mut wanted =
+            Self { seqs, stubs_only: query.flag("stubs_only")?, absent: query.flag("absent")?, ..Self::default() };
         for text in list(query, "entry") {
             wanted.entries.push(id(text)?);
         }
@@ -70,11 +72,14 @@ impl Wanted {
         if wanted.stubs_only && shows_some {
             return Err(Problem::usage("stubs_only shows nothing: to and withhold do not go with it"));
         }
+        if wanted.absent && (is_range || shows_some || wanted.stubs_only || !wanted.entries.is_empty()) {
+            return Err(Problem::usage("absent shows no entries: what chooses some does not go with it"));
+        }
         Ok(wanted)
     }
 
     fn options<'a>(&self, is_wanted: &'a dyn Fn() -> bool) -> ProveOptions<'a> {
-        let mut options = ProveOptions::new().stubs_only(self.stubs_only).while_wanted(is_wanted);
+        let mut options = ProveOptions::new().stubs_only(self.stubs_only).absent(self.absent).while_wanted(is_wanted);
         if let Some((first, last)) = self.seqs {
             options = options.seqs(first, last);
         }
@@ -102,10 +107,10 @@ fn id(text: &str) -> Result<EntryId, Problem> {
 pub(crate) async fn prove(call: Call) -> Answer {
     let thing = call.thing()?;
     let wanted = Wanted::of(&call.query)?;
-    let kept = wanted.kept.clone();
+    let (kept, absent) = (wanted.kept.clone(), wanted.absent);
     let named = thing.clone();
     call.run(move |db| {
-        if db.heads(&named)?.is_empty() {
+        if !absent && db.heads(&named)?.is_empty() {
             return Err(no_thing(&named));
         }
         // A checkpoint of another node is told as such by the engine.
@@ -178,7 +183,7 @@ mod tests {
     use super::*;
 
     fn wanted(text: &str) -> Result<Wanted, Problem> {
-        let names = ["since", "until", "entry", "withhold", "stubs_only", "to", "checkpoint"];
+        let names = ["since", "until", "entry", "withhold", "stubs_only", "absent", "to", "checkpoint"];
         Wanted::of(&Query::parse(text, names.into_iter()).unwrap())
     }
 
@@ -203,6 +208,8 @@ mod tests {
             "to=card",
             "checkpoint=note",
             "stubs_only=true&withhold=1",
+            "absent=true&since=1",
+            "absent=true&stubs_only=true",
             &format!("entry={id}&until=7"),
         ] {
             assert!(wanted(bad).is_err(), "{bad}");

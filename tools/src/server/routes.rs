@@ -185,6 +185,7 @@ static ROUTES: &[Route] = &[
                 about: "Entries whose content is not shown: seqs or ids, with commas between them",
             },
             Parameter { name: "stubs_only", kind: Kind::Flag, about: "Show no content at all" },
+            Parameter { name: "absent", kind: Kind::Flag, about: "Show that there is no such thing: 422 if there is" },
             Parameter { name: "to", kind: Kind::Text, about: "Show content only to the owner of this card, its text" },
             Parameter {
                 name: "checkpoint",

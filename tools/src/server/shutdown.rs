@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::error::{Exit, Failure, Outcome};
+use crate::error::{Failure, Outcome};
 
 /// The wish to stop. Clones share it; it is not taken back.
 #[derive(Clone, Debug)]
@@ -35,8 +35,7 @@ impl Shutdown {
     /// The same for a thread that serves nothing else.
     pub(crate) fn wait(&self) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let unexpected = |problem: std::io::Error| Failure::new(Exit::Unexpected, "unexpected", problem.to_string());
-        runtime.map_err(unexpected)?.block_on(self.requested());
+        runtime.map_err(|problem| Failure::system("no threads", &problem))?.block_on(self.requested());
         Ok(())
     }
 }

@@ -18,5 +18,6 @@ pub(crate) mod remote;
 pub(crate) mod session;
 pub(crate) mod sorted;
 pub(crate) mod stream;
+pub(crate) mod timestamp;
 pub(crate) mod wire;
 pub(crate) mod witness;

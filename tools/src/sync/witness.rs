@@ -4,7 +4,7 @@ use thingdb::format::AddCheckpoint;
 use thingdb::{Db, SignedCheckpoint, Witness};
 
 use crate::client::Client;
-use crate::client::address::Address;
+use crate::client::address::{Address, with_path};
 use crate::client::fault::Fault;
 use crate::client::pace::Pace;
 use crate::client::question::Question;
@@ -25,15 +25,7 @@ const SIZES: u32 = 4;
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn place(url: &str) -> Result<(Address, String), &'static str> {
-    let start = url.find("://").map_or(0, |at| at + "://".len());
-    let (head, path) = match url.get(start..).and_then(|rest| rest.find('/')) {
-        Some(slash) => url.split_at(start + slash),
-        None => (url, ""),
-    };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
-    if !path.bytes().all(is_plain) {
-        return Err("its path has characters that no submission prefix has");
-    }
+    let (head, path) = with_path(url)?;
     Ok((Address::of_url(head)?, path.trim_end_matches('/').to_owned()))
 }
 
@@ -77,7 +69,7 @@ pub(crate) fn ask(
     Err("it knows another size each time".to_owned())
 }
 
-fn told(fault: &Fault) -> String {
+pub(super) fn told(fault: &Fault) -> String {
     match fault {
         Fault::Line(why) | Fault::WrongPeer(why) | Fault::Token(why) => why.clone(),
         Fault::Unreachable { last, .. } => last.clone(),

@@ -31,8 +31,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::super::StorageError;
-use super::io_error;
-use crate::disk::{Access, open_file, sync_directory};
+use super::{KEEP, first, io_error};
+use crate::disk::{Access, of_temporary, open_file, sync_directory};
 
 const MAGIC: &[u8; 8] = b"thingjnl";
 const VERSION: u32 = 1;
@@ -188,8 +188,12 @@ impl Drop for Unfinished {
     }
 }
 
-/// Whether a name is that of a journal file that was not finished.
+/// Whether a name is that of a file in the directory of a journal that was not
+/// finished.
 pub(crate) fn is_unfinished(name: &str) -> bool {
+    if let Some(of) = of_temporary(name) {
+        return of == first::FILE || of == KEEP;
+    }
     let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new"));
     inner.and_then(first_of_name).is_some()
 }
@@ -242,7 +246,9 @@ mod tests {
         for name in ["1", "000000000000000000010", "-0000000000000000001", "99999999999999999999", "first"] {
             assert_eq!(first_of_name(name), None, "{name}");
         }
-        assert!(is_unfinished(".00000000000000000001.new"));
+        for name in [".00000000000000000001.new", ".first.12.0.new", ".keep.12.3.new"] {
+            assert!(is_unfinished(name), "{name}");
+        }
         assert!(!is_unfinished(".1.new") && !is_unfinished("00000000000000000001"));
     }
 }

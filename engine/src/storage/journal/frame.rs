@@ -112,6 +112,16 @@ impl Head {
         })
     }
 
+    /// The body of changes that begins here, if its own checksum holds, whichever file
+    /// it is of.
+    pub(super) fn raw_body(bytes: &[u8]) -> Option<&[u8]> {
+        let rest = bytes.strip_prefix(&MARK)?.strip_prefix(&[1])?;
+        let (body_bytes, rest) = rest.split_first_chunk()?;
+        let crc = rest.get(16..20)?.try_into().map(u32::from_le_bytes).ok()?;
+        let body = rest.get(24..)?.get(..usize::try_from(u32::from_le_bytes(*body_bytes)).ok()?)?;
+        (crc32c::crc32c(body) == crc).then_some(body)
+    }
+
     /// The last commit that whoever reads this frame needs, too, if the file was
     /// written anew with regard to it; otherwise 0.
     pub(super) fn level(&self) -> u64 {
@@ -215,6 +225,23 @@ mod tests {
     fn a_body_reads_back() {
         assert_eq!(changes(&body(&some_changes())), Some(some_changes()));
         assert_eq!(changes(b""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_body_is_found_without_its_file() {
+        let body = body(&some_changes());
+        let body_bytes = u32::try_from(body.len()).unwrap();
+        let head = Head { kind: Kind::Changes, body_bytes, sequence: 9, durable: 3, body_crc: crc32c::crc32c(&body) };
+        let mut bytes = head.encode(5).to_vec();
+        bytes.extend(&body);
+        assert_eq!(Head::raw_body(&bytes), Some(&body[..]));
+        assert_eq!(Head::raw_body(&bytes[..bytes.len() - 1]), None);
+        for bit in 0..bytes.len() * 8 {
+            let is_needed = !(8 * 8..24 * 8).contains(&bit) && !(28 * 8..32 * 8).contains(&bit);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Head::raw_body(&bytes).is_none(), is_needed, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
     }
 
     #[test]

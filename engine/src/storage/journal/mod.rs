@@ -38,6 +38,7 @@ mod file;
 mod first;
 mod frame;
 mod mend;
+pub(crate) mod raw;
 mod reader;
 mod rewrite;
 mod sync;

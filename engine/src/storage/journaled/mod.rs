@@ -48,9 +48,9 @@ use std::thread::{self, JoinHandle};
 
 use super::journal::Journal;
 use super::room::{Room, free_bytes};
-use super::sled::SledStorage;
 pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
+use super::sled::{SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
@@ -101,6 +101,10 @@ pub struct JournaledOptions {
     /// journal has lost commits, such rows are taken from a store that is moved aside.
     /// None by default.
     pub is_of_entries: fn(&[u8]) -> bool,
+    /// A row that is stored if commits may have been lost: see
+    /// [`JournaledStorage::may_lack_commits`]. It is there before anything that shows
+    /// the loss is mended, so that no crash takes the knowledge away.
+    pub row_of_loss: Option<Change>,
     /// How much of the journal is kept from now on; nothing for what was chosen
     /// before, which is all of it at first. Where commits were dropped and all are to
     /// be kept, the journal is written anew from the store.
@@ -135,6 +139,7 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             is_of_entries: |_| false,
+            row_of_loss: None,
             keep: None,
             fetched: |_, _| None,
             journal_file_bytes: 64 << 20,
@@ -434,6 +439,12 @@ impl Core {
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
         // The store first: an end that the journal calls clean is one of both.
         let marks = self.sled.marks();
+        if let Ok(Some(marks)) = marks
+            && marks.sequence + 1 == self.journal.next()
+            && self.read_overlay().is_empty()
+        {
+            self.sled.set_whole(Some(Whole { sequence: marks.sequence, generation: marks.generation }));
+        }
         let store = self.sled.close();
         if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.keep, marks, &store) {
             self.drop_up_to(marks.sequence)?;

@@ -20,7 +20,7 @@ use super::super::journal::{self, Hole, Journal, JournalOptions, Piece};
 use super::super::sled::fault::io_error;
 use super::super::sled::preflight::{self, Look};
 use super::super::sled::raw;
-use super::super::sled::{Marks, SledOptions, SledStorage};
+use super::super::sled::{Marks, SledOptions, SledStorage, Whole};
 use super::super::{Change, Direction, KeyRange, Storage, StorageError};
 use super::overlay::Layer;
 use super::reconcile::{Healed, Kinds, Trust, reconcile};
@@ -36,8 +36,13 @@ const FRAME_BYTES: u64 = 1 << 20;
 /// sled is synced as rarely: what it loses in a power cut the journal repeats.
 const SLED_SYNC_INTERVAL_MS: u64 = 5000;
 
-/// The sequence in the marks of a store that the journal is being brought up to.
+/// The sequence in the marks of a store that the journal is being brought up to, or
+/// written anew from. What was found is noted before anything is changed: whatever
+/// ends it, the next opening finds another state and could not tell any more.
 const MORE_THAN_JOURNAL: u64 = u64::MAX - 1;
+
+/// The same of a store that has all that was committed: nothing can be missing.
+const WHOLE: u64 = u64::MAX - 2;
 
 /// So many rows go into one frame that are taken from a store set aside.
 const ROWS_OF_FRAME: usize = 256;
@@ -45,6 +50,8 @@ const ROWS_OF_FRAME: usize = 256;
 const JOURNAL: &str = "journal";
 /// A journal that is being written from a store.
 const UNFINISHED_JOURNAL: &str = "journal.new";
+/// The one in whose place it is put.
+const REPLACED_JOURNAL: &str = "journal.old";
 const STORE: &str = "store";
 /// In the store: it is damaged, and to be built anew. Holds why, for people.
 const DAMAGED: &str = "damaged";
@@ -77,9 +84,8 @@ pub(super) fn is_marked_damaged(directory: &Path) -> bool {
 }
 
 pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
-    let unfinished = directory.join(UNFINISHED_JOURNAL);
-    if fs::symlink_metadata(&unfinished).is_ok() {
-        fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
+    for name in [UNFINISHED_JOURNAL, REPLACED_JOURNAL] {
+        remove_directory(&directory.join(name))?;
     }
     let kept = Keep::of(directory)?;
     let mut opened = look(directory, options)?;
@@ -93,6 +99,7 @@ pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opene
     if kept != keep || kept != Keep::of(directory)? {
         keep.store(directory)?;
     }
+    opened.sled.begin()?;
     Ok(Opened { keep, ..opened })
 }
 
@@ -102,15 +109,20 @@ fn write_anew(directory: &Path, options: &JournaledOptions, opened: Opened) -> R
     let mut opening = Opening::new(directory, options);
     opening.feed(&sled, &mut fresh, &mut marks)?;
     let first = journal.first();
-    let (_, marks_now) =
-        opening.write_journal(&sled, &directory.join(UNFINISHED_JOURNAL), marks.database, marks.generation + 1)?;
-    drop(journal);
-    opening.put_journal(&sled, marks_now)?;
+    // That commits may be lost is in the store by now.
+    let marks = Marks { sequence: WHOLE, generation: marks.generation.saturating_add(1), ..marks };
+    let (journal, marks, _) = opening.journal_of(&sled, marks, Some(journal))?;
     notices.append(&mut opening.notices);
     notices.push(format!("the journal began with commit {first} and was written anew from the store"));
-    let (journal, _) = Journal::open(&opening.journal(), opening.journal_options())?;
-    let fresh = Layer { sequence: marks_now.sequence, ..Layer::default() };
-    Ok(Opened { journal, sled, marks: marks_now, fresh, notices, keep: Keep::All, may_lack_commits })
+    let fresh = Layer { sequence: marks.sequence, ..Layer::default() };
+    Ok(Opened { journal, sled, marks, fresh, notices, keep: Keep::All, may_lack_commits })
+}
+
+fn remove_directory(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_dir_all(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(problem)),
+        _ => Ok(()),
+    }
 }
 
 fn look(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
@@ -130,8 +142,8 @@ struct Opening<'a> {
     directory: &'a Path,
     options: &'a JournaledOptions,
     notices: Vec<String>,
-    /// Whether the store had not been closed, the first time that it was looked at.
-    was_open: Cell<bool>,
+    /// Up to where the store has everything, as it was left.
+    whole: Cell<Option<Whole>>,
     /// Where the store is that was moved aside now.
     aside: Option<PathBuf>,
     /// Commits that the journal had lost when the store was to get them.
@@ -140,7 +152,7 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     const fn new(directory: &'a Path, options: &'a JournaledOptions) -> Self {
-        Self { directory, options, notices: Vec::new(), was_open: Cell::new(false), aside: None, lost: Vec::new() }
+        Self { directory, options, notices: Vec::new(), whole: Cell::new(None), aside: None, lost: Vec::new() }
     }
 
     fn journal(&self) -> PathBuf {
@@ -185,9 +197,10 @@ impl<'a> Opening<'a> {
         let had = marks.sequence;
         let is_earlier = journal.generation() < marks.generation;
         let trust = if is_earlier || had > last { Trust::Store } else { Trust::Newer };
+        let may_lack = trust == Trust::Store && self.may_lack(marks);
         match trust {
             Trust::Newer => self.replay(&journal, &sled, &mut marks, &mut fresh)?,
-            Trust::Store => begin_generation(&journal, &sled, marks)?,
+            Trust::Store => begin_generation(&journal, &sled, self.brought_to(marks))?,
         }
         let was_cut = self.take_from_aside(&journal, &sled, &mut marks, &mut fresh)?;
         if self.options.heal {
@@ -197,12 +210,14 @@ impl<'a> Opening<'a> {
             if trust == Trust::Newer {
                 self.feed(&sled, &mut fresh, &mut marks)?;
             }
-            let healed = self.heal(&journal, &sled, &holes, trust, &mut marks)?;
+            let healed = self.heal(&journal, &sled, &holes, trust, may_lack, &mut marks)?;
             fresh.sequence = marks.sequence;
             if trust == Trust::Store {
                 self.notices.push(match had {
                     _ if is_earlier => format!("the journal was of before it was last written anew: {healed}"),
-                    MORE_THAN_JOURNAL => format!("the journal ended with commit {last}, the store had more: {healed}"),
+                    WHOLE | MORE_THAN_JOURNAL => {
+                        format!("the journal ended with commit {last}, the store had more: {healed}")
+                    }
                     had => format!("the journal ended with commit {last}, the store had {had}: {healed}"),
                 });
             } else if let Some(hole) = holes.first() {
@@ -215,8 +230,25 @@ impl<'a> Opening<'a> {
                 self.notices.push(format!("journal and store differed: {healed}"));
             }
         }
-        let may_lack_commits = was_cut || trust == Trust::Store && self.was_open.get();
+        let may_lack_commits = was_cut || may_lack;
         Ok(Opened { journal, sled, marks, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
+    }
+
+    /// Whether a store from which the journal goes on may lack commits that only the
+    /// journal had: it was not closed with all of them, and what the journal had last
+    /// is gone.
+    fn may_lack(&self, marks: Marks) -> bool {
+        match marks.sequence {
+            WHOLE => false,
+            MORE_THAN_JOURNAL => true,
+            _ => self.whole.get().is_none(),
+        }
+    }
+
+    /// The marks of a store up to which the journal is brought, in a new generation.
+    fn brought_to(&self, marks: Marks) -> Marks {
+        let sequence = if self.may_lack(marks) { MORE_THAN_JOURNAL } else { WHOLE };
+        Marks { sequence, generation: marks.generation.saturating_add(1), ..marks }
     }
 
     /// Tells of commits that the journal has lost, and takes what it can of them from
@@ -228,13 +260,19 @@ impl<'a> Opening<'a> {
         marks: &mut Marks,
         fresh: &mut Layer,
     ) -> Result<bool, StorageError> {
-        let mut taken = 0;
+        let (mut taken, mut was_cut) = (0, false);
         if let Some(aside) = self.aside.take() {
             self.feed(sled, fresh, marks)?;
             taken = self.take_from(&aside, journal, sled, fresh)?;
             // Who was killed while the store was built has seen the holes.
             if taken > 0 && self.lost.is_empty() {
                 self.lost = self.all_holes()?;
+            }
+            was_cut = taken > 0 && self.lost.is_empty();
+            if was_cut && let Some(row) = &self.options.row_of_loss {
+                fresh.sequence = journal.append(std::slice::from_ref(row))?;
+                fresh.put([row.clone()]);
+                journal.sync(fresh.sequence)?;
             }
             let name = self.store().join(IN_PLACE_OF);
             match fs::remove_file(&name) {
@@ -244,7 +282,6 @@ impl<'a> Opening<'a> {
                 _ => {}
             }
         }
-        let was_cut = taken > 0 && self.lost.is_empty();
         if was_cut {
             self.notices.push(format!(
                 "the journal ended before what the store had: {taken} rows are taken from where it was moved"
@@ -328,6 +365,7 @@ impl<'a> Opening<'a> {
         sled: &SledStorage,
         holes: &[Hole],
         trust: Trust,
+        may_lack: bool,
         marks: &mut Marks,
     ) -> Result<Healed, StorageError> {
         let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
@@ -338,16 +376,28 @@ impl<'a> Opening<'a> {
         for hole in holes {
             journal.mend(hole)?;
         }
+        if may_lack && let Some(row) = &self.options.row_of_loss {
+            journal.sync(journal.append(std::slice::from_ref(row))?)?;
+            self.note_loss(sled, *marks)?;
+        }
         *marks = Marks { replaced_bytes: marks.replaced_bytes, ..marks_of(journal, journal.next() - 1) };
         sled.set_marks(*marks)?;
         Ok(healed)
+    }
+
+    /// Gives the store the row that says that commits may be lost. The marks stay as
+    /// they are.
+    fn note_loss(&self, sled: &SledStorage, marks: Marks) -> Result<(), StorageError> {
+        let mut layer = Layer::default();
+        layer.put(self.options.row_of_loss.clone());
+        sled.feed(&layer.rows, self.options.is_derived, sled.marks()?.unwrap_or(marks)).map(drop)
     }
 
     /// The store of a journal: the one that is there, or one that is to be built
     /// from it.
     fn sled_of(&mut self, journal: &Journal) -> Result<(SledStorage, Marks), StorageError> {
         let database = journal.database();
-        let refused = match self.known_sled(journal.first() == 1) {
+        let refused = match self.known_sled(Some(journal)) {
             Ok((sled, Some(marks))) if marks.database == database => {
                 let (has, first, level) = (marks.sequence, journal.first(), journal.level());
                 let is_earlier = marks.generation < journal.generation();
@@ -413,9 +463,9 @@ impl<'a> Opening<'a> {
     }
 
     /// The store as it is, if it is not known to be damaged. One that was copied
-    /// while it was open may have less than it says: it counts as damaged if it
-    /// `can_be_built`.
-    fn known_sled(&self, can_be_built: bool) -> Result<(SledStorage, Option<Marks>), StorageError> {
+    /// while it was open may have less than it says: it counts as damaged if it can be
+    /// built from the journal.
+    fn known_sled(&self, journal: Option<&Journal>) -> Result<(SledStorage, Option<Marks>), StorageError> {
         let mark = self.store().join(DAMAGED);
         match fs::read_to_string(&mark) {
             Ok(reason) => return Err(self.corrupt(reason.trim_end().chars().take(300).collect())),
@@ -423,13 +473,18 @@ impl<'a> Opening<'a> {
             Err(problem) => return Err(io_error("read", &mark)(problem)),
         }
         let seen = preflight::look(&self.store())?;
-        if !matches!(seen.look, Look::Clean | Look::Fresh) {
-            self.was_open.set(true);
-        }
-        if can_be_built && seen.look == Look::Copied {
+        self.whole.set(seen.whole);
+        if journal.is_some_and(|journal| journal.first() == 1) && seen.look == Look::Copied {
             return Err(self.corrupt("it was copied while it was open".into()));
         }
-        let sled = SledStorage::open_seen(self.directory, self.sled_options(), &seen)?;
+        let last = journal.map(|journal| (journal.generation(), journal.next() - 1));
+        let whole = seen.whole.map(|whole| (whole.generation, whole.sequence));
+        // The journal is written from it, which may be broken off.
+        let stays_whole = whole > last;
+        let sled = SledStorage::open_seen(self.directory, self.sled_options(), &seen, stays_whole)?;
+        if whole < last {
+            sled.set_whole(None);
+        }
         let marks = sled.marks()?;
         Ok((sled, marks))
     }
@@ -445,14 +500,17 @@ impl<'a> Opening<'a> {
                      backup"
                     .into(),
         };
-        let (sled, marks) = self.known_sled(false).map_err(|problem| match problem {
+        let (sled, marks) = self.known_sled(None).map_err(|problem| match problem {
             StorageError::Corrupt { .. } => no_header(),
             other => other,
         })?;
-        sled.close()?;
-        if marks.is_none() {
+        let Some(marks) = marks else {
+            sled.close()?;
             return Err(no_header());
-        }
+        };
+        // Closed it says no more how it was found.
+        sled.set_marks(Marks { sequence: self.brought_to(marks).sequence, ..marks })?;
+        sled.close()?;
         let aside = self.move_aside(JOURNAL)?;
         self.notices.push(format!(
             "no file of the journal had a header that is whole: it was moved aside to '{}'; what was committed last may \
@@ -526,7 +584,7 @@ impl<'a> Opening<'a> {
         if is_nothing && !self.options.create {
             return Err(self.corrupt("it is missing, and so is its journal: restore a backup".into()));
         }
-        let (sled, marks) = self.known_sled(false).map_err(|problem| match problem {
+        let (sled, marks) = self.known_sled(None).map_err(|problem| match problem {
             StorageError::Corrupt { detail, .. } => {
                 self.corrupt(format!("{detail}; its journal is missing, too, from which it could be built anew"))
             }
@@ -545,35 +603,50 @@ impl<'a> Opening<'a> {
             let (fresh, notices) = (Layer::default(), self.notices);
             return Ok(Opened { journal, sled, marks, fresh, notices, keep: Keep::All, may_lack_commits: false });
         }
-        let unfinished = self.directory.join(UNFINISHED_JOURNAL);
         // Its commits get sequences that others had in the journal that is lost.
-        let generation = marks.map_or(0, |marks| marks.generation.saturating_add(1));
-        let (rows, marks_now) = self.write_journal(&sled, &unfinished, database, generation)?;
-        self.put_journal(&sled, marks_now)?;
-        let (journal, _) = Journal::open(&path, self.journal_options())?;
-        let sequence = journal.next() - 1;
+        let before = marks.map(|marks| self.brought_to(marks));
+        let may_lack_commits = before.is_some_and(|before| before.sequence == MORE_THAN_JOURNAL);
+        let before = before.unwrap_or(Marks { database, sequence: WHOLE, generation: 0, level: 0, replaced_bytes: 0 });
+        if may_lack_commits {
+            sled.set_marks(before)?;
+            self.note_loss(&sled, before)?;
+        }
+        let (journal, marks_now, rows) = self.journal_of(&sled, before, None)?;
         if marks.is_some() {
             self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
         }
-        let may_lack_commits = marks.is_some() && self.was_open.get();
-        let fresh = Layer { sequence, ..Layer::default() };
+        let fresh = Layer { sequence: marks_now.sequence, ..Layer::default() };
         Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })
     }
 
-    /// Puts a journal that was written from the store in its place.
-    fn put_journal(&self, sled: &SledStorage, marks: Marks) -> Result<(), StorageError> {
-        let (path, unfinished) = (self.journal(), self.directory.join(UNFINISHED_JOURNAL));
-        // The store says so first: it must not look older than its journal.
-        sled.set_marks(marks)?;
-        // What lies there holds no journal, or less of one.
-        match fs::remove_dir_all(&path) {
+    /// Writes a journal from a store and puts it in its place. Until the end the marks
+    /// of the store say that it has more than the journal, `before`: whatever ends
+    /// this, it is done again. Returns how many rows it has, too.
+    fn journal_of(
+        &self,
+        sled: &SledStorage,
+        before: Marks,
+        replaced: Option<Journal>,
+    ) -> Result<(Journal, Marks, u64), StorageError> {
+        sled.set_marks(before)?;
+        let [path, unfinished, old] =
+            [JOURNAL, UNFINISHED_JOURNAL, REPLACED_JOURNAL].map(|name| self.directory.join(name));
+        let (rows, marks) = self.write_journal(sled, &unfinished, before.database, before.generation)?;
+        drop(replaced);
+        // What lies there holds no journal, or less of one. It goes at once, so that
+        // no part of it is taken for one.
+        match fs::rename(&path, &old) {
             Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path)(problem));
+                return Err(io_error("rename", &path)(problem));
             }
             _ => {}
         }
         fs::rename(&unfinished, &path).map_err(io_error("rename", &unfinished))?;
-        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))
+        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
+        remove_directory(&old)?;
+        sled.set_marks(marks)?;
+        let (journal, _) = Journal::open(&path, self.journal_options())?;
+        Ok((journal, marks, rows))
     }
 
     /// Returns how many rows it has, and the marks of a store that has the same.
@@ -623,7 +696,7 @@ fn marks_of(journal: &Journal, sequence: u64) -> Marks {
 /// Lets the journal go on from what the store has. Until the marks are set again
 /// the store counts as having more: whatever ends this, it is done again.
 fn begin_generation(journal: &Journal, sled: &SledStorage, marks: Marks) -> Result<(), StorageError> {
-    let than = journal.generation().max(marks.generation);
-    sled.set_marks(Marks { sequence: MORE_THAN_JOURNAL, generation: than.saturating_add(1), ..marks })?;
+    let than = journal.generation().max(marks.generation.saturating_sub(1));
+    sled.set_marks(Marks { generation: than.saturating_add(1), ..marks })?;
     journal.begin_generation(than)
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! left   thingdb left 1
-//!        closed LENGTH END HEADERS BLOBS SNAPSHOT     after the last handle was closed
-//!        open INODE UNUSED                            before sled writes anything
+//!        closed LENGTH END HEADERS BLOBS SNAPSHOT WHOLE    after the last handle was closed
+//!        open INODE UNUSED WHOLE                           before sled writes anything
 //!        CRC-32 of the lines above
 //! ```
 //!
@@ -11,7 +11,9 @@
 //! hash of what its segments begin with, `BLOBS` one of the names and lengths of
 //! the blobs, `SNAPSHOT` the name of the newest snapshot or `-`. `INODE` is that
 //! of `db`: a copy of the directory has another. `UNUSED` are the segments that
-//! sled had no use for, with commas, or `-`.
+//! sled had no use for, with commas, or `-`. `WHOLE` is up to which commit of the
+//! journal, and in which generation of it, the store has everything that there was,
+//! as `SEQUENCE.GENERATION`; or `-` if there may be commits that it has not.
 //!
 //! While it says `closed`, nothing has any business to change the files.
 
@@ -28,7 +30,7 @@ use super::files::names_in;
 use super::log::Header;
 use super::pages::{is_unfinished, snapshot_names};
 use super::walk::Log;
-use crate::disk::{Access, open_file, replace_file, sync_directory};
+use crate::disk::{Access, of_temporary, open_file, replace_file, sync_directory};
 
 const FILE: &str = "left";
 
@@ -43,9 +45,31 @@ pub(super) enum Left {
     /// Nobody noted it, or the note does not read.
     Unknown,
     /// It was closed.
-    Closed(Closed),
+    Closed(Closed, Option<Whole>),
     /// It was not closed.
     Open(Open),
+}
+
+/// Up to which commit a store has everything that was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    pub(crate) sequence: u64,
+    /// The generation of the journal in which that commit has this sequence.
+    pub(crate) generation: u32,
+}
+
+impl Whole {
+    fn word(whole: Option<Self>) -> String {
+        whole.map_or_else(|| "-".to_owned(), |whole| format!("{}.{}", whole.sequence, whole.generation))
+    }
+
+    fn of_word(word: &str) -> Option<Option<Self>> {
+        if word == "-" {
+            return Some(None);
+        }
+        let (sequence, generation) = word.split_once('.')?;
+        Some(Some(Self { sequence: sequence.parse().ok()?, generation: generation.parse().ok()? }))
+    }
 }
 
 /// What a closed store looks like, as far as that is read in no time.
@@ -63,6 +87,7 @@ pub(super) struct Closed {
 pub(super) struct Open {
     pub(super) inode: u64,
     pub(super) unused: BTreeSet<usize>,
+    pub(super) whole: Option<Whole>,
 }
 
 impl Closed {
@@ -145,19 +170,23 @@ impl Left {
         }
         let mut words = lines.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?.split(' ');
         let left = match words.next()? {
-            "closed" => Self::Closed(Closed {
-                length: words.next()?.parse().ok()?,
-                end: words.next()?.parse().ok()?,
-                headers: words.next()?.to_owned(),
-                blobs: words.next()?.to_owned(),
-                snapshot: words.next()?.to_owned(),
-            }),
+            "closed" => {
+                let closed = Closed {
+                    length: words.next()?.parse().ok()?,
+                    end: words.next()?.parse().ok()?,
+                    headers: words.next()?.to_owned(),
+                    blobs: words.next()?.to_owned(),
+                    snapshot: words.next()?.to_owned(),
+                };
+                Self::Closed(closed, Whole::of_word(words.next()?)?)
+            }
             "open" => Self::Open(Open {
                 inode: words.next()?.parse().ok()?,
                 unused: match words.next()? {
                     "-" => BTreeSet::new(),
                     list => list.split(',').map(|index| index.parse().ok()).collect::<Option<_>>()?,
                 },
+                whole: Whole::of_word(words.next()?)?,
             }),
             _ => return None,
         };
@@ -182,12 +211,13 @@ impl Left {
     fn text(&self) -> String {
         let line = match self {
             Self::Unknown => String::new(),
-            Self::Closed(Closed { length, end, headers, blobs, snapshot }) => {
-                format!("closed {length} {end} {headers} {blobs} {snapshot}")
+            Self::Closed(Closed { length, end, headers, blobs, snapshot }, whole) => {
+                format!("closed {length} {end} {headers} {blobs} {snapshot} {}", Whole::word(*whole))
             }
-            Self::Open(Open { inode, unused }) => {
+            Self::Open(Open { inode, unused, whole }) => {
                 let list: Vec<_> = unused.iter().map(usize::to_string).collect();
-                format!("open {inode} {}", if list.is_empty() { "-".to_owned() } else { list.join(",") })
+                let list = if list.is_empty() { "-".to_owned() } else { list.join(",") };
+                format!("open {inode} {list} {}", Whole::word(*whole))
             }
         };
         let lines = format!("{FIRST_LINE}\n{line}");
@@ -200,11 +230,10 @@ pub(super) fn inode_of_log(store: &Path) -> io::Result<u64> {
     Ok(fs::symlink_metadata(store.join("db"))?.ino())
 }
 
-/// Removes notes that were being written when a process was killed.
+/// Removes notes that were being written when a process was killed, of whatever kind.
 pub(super) fn sweep(store: &Path) -> io::Result<()> {
     for name in names_in(store)? {
-        let is_one = name.to_str().is_some_and(|name| name.starts_with(".left.") && name.ends_with(".new"));
-        if is_one {
+        if name.to_str().and_then(of_temporary).is_some() {
             fs::remove_file(store.join(name))?;
         }
     }
@@ -215,17 +244,20 @@ pub(super) fn sweep(store: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn notes() -> [Left; 3] {
+    fn notes() -> [Left; 4] {
+        let closed = Closed {
+            length: 1 << 40,
+            end: 77,
+            headers: "ab".into(),
+            blobs: "cd".into(),
+            snapshot: "snap.0000000000000000".into(),
+        };
+        let whole = Some(Whole { sequence: u64::MAX, generation: 7 });
         [
-            Left::Closed(Closed {
-                length: 1 << 40,
-                end: 77,
-                headers: "ab".into(),
-                blobs: "cd".into(),
-                snapshot: "snap.0000000000000000".into(),
-            }),
-            Left::Open(Open { inode: u64::MAX, unused: [3, 9, 100_000].into() }),
-            Left::Open(Open { inode: 0, unused: BTreeSet::new() }),
+            Left::Closed(closed.clone(), whole),
+            Left::Closed(closed, None),
+            Left::Open(Open { inode: u64::MAX, unused: [3, 9, 100_000].into(), whole: None }),
+            Left::Open(Open { inode: 0, unused: BTreeSet::new(), whole }),
         ]
     }
 

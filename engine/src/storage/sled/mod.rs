@@ -83,6 +83,7 @@ use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
 use journal::{apply_many, apply_one, journal_row};
+pub(crate) use left::Whole;
 use preflight::{Look, Seen};
 use sync::{Alarm, AlarmState, Syncer};
 use trees::{Trees, drop_sled, open_sled};
@@ -161,6 +162,9 @@ impl std::fmt::Debug for SledOptions {
 /// tells.
 pub struct SledStorage {
     core: Arc<Core>,
+    /// What is to be noted when the first commit may come, if it is noted that there
+    /// is none.
+    noted: Mutex<Option<Seen>>,
     /// Syncs what nobody waits for. Taken by the first close.
     background: Mutex<Option<JoinHandle<()>>>,
 }
@@ -188,6 +192,8 @@ struct Core {
     synced: AtomicU64,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
+    /// What is noted when it is closed.
+    left_whole: Mutex<Option<Whole>>,
     alarm: Alarm,
 }
 
@@ -212,11 +218,17 @@ impl SledStorage {
     /// Nothing was changed then.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, StorageError> {
         let seen = preflight::look(&directory.join("store"))?;
-        Self::open_seen(directory, options, &seen)
+        Self::open_seen(directory, options, &seen, false)
     }
 
-    /// Opens a storage that was looked at just now.
-    pub(crate) fn open_seen(directory: &Path, options: SledOptions, seen: &Seen) -> Result<Self, StorageError> {
+    /// Opens a storage that was looked at just now. If it `stays_whole`, nothing is
+    /// committed until [`begin`](Self::begin).
+    pub(crate) fn open_seen(
+        directory: &Path,
+        options: SledOptions,
+        seen: &Seen,
+        stays_whole: bool,
+    ) -> Result<Self, StorageError> {
         let store = directory.join("store");
         seen.check(&store)?;
         create_private_directory(&store).map_err(io_error("create", &store))?;
@@ -234,7 +246,8 @@ impl SledStorage {
         left::sweep(&store).map_err(io_error("list", &store))?;
         preflight::move_unreadable_aside(&store)?;
         let can_order = options.ordered_writes && order_writes(&db_path)?;
-        let note_open = || seen.note_open(&store).map_err(io_error("note how it is left in", &store));
+        let noted = seen.whole.filter(|_| stays_whole);
+        let note_open = || seen.note_open(&store, noted).map_err(io_error("note how it is left in", &store));
         let is_fresh = seen.look == Look::Fresh;
         if !is_fresh {
             note_open()?;
@@ -269,6 +282,7 @@ impl SledStorage {
             committed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             stopped: RwLock::new(None),
+            left_whole: Mutex::new(seen.whole),
             alarm: Alarm {
                 armed: AtomicBool::new(false),
                 state: Mutex::new(AlarmState { due: None, stop: false }),
@@ -285,7 +299,25 @@ impl SledStorage {
         // A disk without room for the reserve is no reason not to open: reads
         // work, and writes say what is wrong.
         let _ = room::refill(directory, core.options.free_floor_bytes, core.options.reserve_bytes);
-        Ok(Self { core, background: Mutex::new(Some(background)) })
+        let noted = Mutex::new(noted.map(|_| seen.clone()));
+        Ok(Self { core, noted, background: Mutex::new(Some(background)) })
+    }
+
+    /// From here on there may be commits that it has not, whatever ends the process.
+    pub(crate) fn begin(&self) -> Result<(), StorageError> {
+        *lock(&self.core.left_whole) = None;
+        match lock(&self.noted).take() {
+            Some(seen) => {
+                let store = self.core.store();
+                seen.note_open(&store, None).map_err(io_error("note how it is left in", &store))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Up to where it has everything, if it is closed now.
+    pub(crate) fn set_whole(&self, whole: Option<Whole>) {
+        *lock(&self.core.left_whole) = whole;
     }
 }
 
@@ -434,7 +466,7 @@ impl Core {
         synced?;
         if dropped? {
             // Without the note the next opening reads more, nothing else.
-            let _ = preflight::note_closed(&self.store());
+            let _ = preflight::note_closed(&self.store(), *lock(&self.left_whole));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 use super::super::StorageError;
 use super::fault::io_error;
 use super::files::names_in;
-use super::left::{Closed, Left, Open, inode_of_log};
+use super::left::{Closed, Left, Open, Whole, inode_of_log};
 use super::log::Header;
 use super::pages::{Newest, Snapshot, is_unfinished, newest_snapshot, snapshot_names};
 use super::trees::LOCK_PATIENCE;
@@ -51,11 +51,13 @@ pub(crate) struct Seen {
     pub(crate) look: Look,
     /// The segments that sled will clear when it opens.
     unused: BTreeSet<usize>,
+    /// Up to where it has everything that was committed, if it has.
+    pub(crate) whole: Option<Whole>,
 }
 
 impl Seen {
     fn damaged(detail: impl Into<String>) -> Self {
-        Self { look: Look::Damaged { detail: detail.into() }, unused: BTreeSet::new() }
+        Self { look: Look::Damaged { detail: detail.into() }, unused: BTreeSet::new(), whole: None }
     }
 
     /// Refuses a store that is damaged.
@@ -69,9 +71,9 @@ impl Seen {
         }
     }
 
-    /// Notes that the store is open.
-    pub(super) fn note_open(&self, store: &Path) -> io::Result<()> {
-        Left::Open(Open { inode: inode_of_log(store)?, unused: self.unused.clone() }).write(store)
+    /// Notes that the store is open, and whether it still has everything.
+    pub(super) fn note_open(&self, store: &Path, whole: Option<Whole>) -> io::Result<()> {
+        Left::Open(Open { inode: inode_of_log(store)?, unused: self.unused.clone(), whole }).write(store)
     }
 }
 
@@ -115,7 +117,7 @@ fn look_at(log: &Log<'_>, left: Left) -> io::Result<Seen> {
         return Ok(Seen::damaged("the segments of 'db' are empty"));
     }
     let closed = match &left {
-        Left::Closed(closed) => Some(closed),
+        Left::Closed(closed, _) => Some(closed),
         _ => None,
     };
     // What is cheap to tell first: it says best what happened.
@@ -147,7 +149,11 @@ fn look_at(log: &Log<'_>, left: Left) -> io::Result<Seen> {
         (None, false) => Look::AfterStop,
     };
     let unused = walked.used.iter().enumerate().filter(|(_, used)| !**used).map(|(index, _)| index).collect();
-    Ok(Seen { look, unused })
+    let whole = match left {
+        Left::Closed(_, whole) | Left::Open(Open { whole, .. }) if !is_copy => whole,
+        _ => None,
+    };
+    Ok(Seen { look, unused, whole })
 }
 
 /// A store without a log is a fresh one only if nothing speaks against it.
@@ -164,16 +170,21 @@ fn empty(store: &Path, left: &Left, what: &str) -> io::Result<Seen> {
     if *left != Left::Unknown || has_blobs || has_snapshots {
         return Ok(Seen::damaged(what));
     }
-    Ok(Seen { look: Look::Fresh, unused: BTreeSet::new() })
+    Ok(Seen { look: Look::Fresh, unused: BTreeSet::new(), whole: None })
 }
 
-/// Moves aside what sled would stumble over and can do without: a snapshot that
-/// it had not finished, snapshots that do not read, settings that are not those
-/// that it has always had.
+/// Moves aside what sled would stumble over and can do without: snapshots that do
+/// not read, settings that are not those that it has always had. A snapshot that it
+/// had not finished holds nothing, and is removed.
 pub(super) fn move_unreadable_aside(store: &Path) -> Result<(), StorageError> {
-    let mut names = snapshot_names(store).map_err(io_error("list", store))?;
+    let snapshots = snapshot_names(store).map_err(io_error("list", store))?;
+    let (unfinished, mut names): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(is_unfinished);
+    for name in &unfinished {
+        let path = store.join(name);
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    }
     if !matches!(newest_snapshot(store).map_err(io_error("read", store))?, Newest::Unreadable) {
-        names.retain(is_unfinished);
+        names.clear();
     }
     match fs::read(store.join("conf")) {
         Ok(conf) if conf[..] != expected_conf()[..] => names.push("conf".into()),
@@ -187,7 +198,11 @@ pub(super) fn move_unreadable_aside(store: &Path) -> Result<(), StorageError> {
             .expect("a directory holds fewer than 2^32 files");
         fs::rename(&from, &to).map_err(io_error("move aside", &from))?;
     }
-    if names.is_empty() { Ok(()) } else { sync_directory(store).map_err(io_error("sync", store)) }
+    if names.is_empty() && unfinished.is_empty() {
+        Ok(())
+    } else {
+        sync_directory(store).map_err(io_error("sync", store))
+    }
 }
 
 fn expected_conf() -> Vec<u8> {
@@ -197,7 +212,7 @@ fn expected_conf() -> Vec<u8> {
 }
 
 /// Notes that the store is closed, after sled has let go of it.
-pub(super) fn note_closed(store: &Path) -> io::Result<()> {
+pub(super) fn note_closed(store: &Path, whole: Option<Whole>) -> io::Result<()> {
     let log = Log::read(store, open_file(&store.join("db"), Access::Read)?)?;
     let snapshot = match newest_snapshot(store)? {
         Newest::Read(snapshot) => snapshot,
@@ -205,7 +220,7 @@ pub(super) fn note_closed(store: &Path) -> io::Result<()> {
     };
     // What does not read is for the next opening to tell.
     match log.end(&snapshot)? {
-        Some(end) => Left::Closed(Closed::of(&log, end)?).write(store),
+        Some(end) => Left::Closed(Closed::of(&log, end)?, whole).write(store),
         None => Ok(()),
     }
 }

@@ -11,6 +11,7 @@
 mod binary;
 mod evidence;
 mod frame;
+mod heads;
 mod key;
 mod latest;
 mod proof;
@@ -25,12 +26,13 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 8] = [
+const SEEDED: [(&str, &str); 9] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
     ("frame", "frame"),
     ("header", "header"),
+    ("heads", "heads"),
     ("line", "line"),
     ("proof", "proof"),
     ("stream", "stream"),
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
     evidence::evidence(&mut writer);
     latest::latest(&mut writer);
     proof::proof(&mut writer);
+    heads::heads(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,6 @@
 //! The proof file: entries with their places in a ledger.
 
-use thingdb_format::proof::{Earlier, ProofEncoder, ProofEnd, ProofEntry, ProofHeader, Subject};
+use thingdb_format::proof::{Earlier, ProofEncoder, ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, Subject};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{
     Card, CardFields, Cek, Checkpoint, Entry, Hash, SignedCheckpoint, SigningKey, ThingId, Time, merkle,
@@ -11,7 +11,7 @@ use crate::Writer;
 use crate::key::{actor, cek, first, node, numbered_id, reader, second};
 
 /// Entries in the ledger; [`first`] and [`second`] stand at 5 and 9.
-const SIZE: u64 = 13;
+pub(crate) const SIZE: u64 = 13;
 
 fn leaves() -> Vec<Hash> {
     let mut leaves: Vec<Hash> = (0..13).map(|n| merkle::leaf(&numbered_id(n))).collect();
@@ -20,7 +20,7 @@ fn leaves() -> Vec<Hash> {
     leaves
 }
 
-fn note(key: &SigningKey, size: u64) -> SignedCheckpoint {
+pub(crate) fn note(key: &SigningKey, size: u64) -> SignedCheckpoint {
     let root = merkle::root(leaves()[..usize::try_from(size).expect("it is small")].iter().copied());
     Checkpoint::new(key.node_key().origin(), size, root).sign(key).expect("it is good")
 }
@@ -37,39 +37,56 @@ fn card(key: &SigningKey) -> Card {
     Card::sign(fields, key).expect("it is good")
 }
 
-fn thing() -> ThingId {
+pub(crate) fn thing() -> ThingId {
     ThingId::new("part-42").expect("it is a good id")
 }
 
-fn header(subject: Subject) -> ProofHeader {
-    ProofHeader { subject, card: card(&node()), checkpoint: note(&node(), SIZE), earlier: vec![] }
+pub(crate) fn header(subject: Subject) -> ProofHeader {
+    ProofHeader { subject, card: card(&node()), checkpoint: note(&node(), SIZE), earlier: vec![], heads: None }
 }
 
 /// What is in a file, before it is written.
-struct File {
-    header: ProofHeader,
-    entries: Vec<(u64, Option<Cek>, Entry)>,
+pub(crate) struct File {
+    pub(crate) header: ProofHeader,
+    pub(crate) timestamps: Vec<ProofTimestamp>,
+    pub(crate) entries: Vec<(u64, Option<Cek>, Entry)>,
 }
 
 impl File {
-    fn new(subject: Subject) -> Self {
+    pub(crate) fn new(subject: Subject) -> Self {
         let entries = vec![(5, Some(cek()), first()), (9, Some(cek()), second())];
-        Self { header: header(subject), entries }
+        Self { header: header(subject), timestamps: vec![], entries }
     }
 
-    fn history() -> Self {
+    pub(crate) fn history() -> Self {
         Self::new(Subject::History { thing: thing() })
     }
 
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let mut out = Vec::new();
         let mut encoder = ProofEncoder::new(&self.header, &mut out);
+        self.timestamps.iter().for_each(|timestamp| encoder.timestamp(timestamp, &mut out));
         for (place, cek, entry) in self.entries {
             encoder.entry(&leaves()[..], place, cek, entry, &mut out).expect("the place is in the ledger");
         }
         encoder.end(&leaves()[..], &mut out).expect("the ledger is whole");
         String::from_utf8(out).expect("lines are UTF-8")
     }
+}
+
+/// Nobody looks into the token here.
+fn timestamp(note: &SignedCheckpoint) -> ProofTimestamp {
+    let imprint = note.imprint(&node().node_key()).expect("the node has signed it");
+    ProofTimestamp { imprint, token: b"no token".to_vec() }
+}
+
+/// A history with an earlier checkpoint, and a timestamp of each.
+fn stamped() -> File {
+    let mut file = File::history();
+    let proof = merkle::consistency_proof(&leaves()[..], 5, SIZE).expect("the ledger is whole");
+    file.header.earlier = vec![Earlier { checkpoint: note(&node(), 5), proof }];
+    file.timestamps = [SIZE, 5].map(|size| timestamp(&note(&node(), size))).to_vec();
+    file
 }
 
 /// The lines with a last line that counts them, as whoever writes a file can.
@@ -80,7 +97,7 @@ fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
     let mut end = ProofEnd::decode(last.as_bytes(), 1).expect("it is the last line");
     let mut digest = Digest::default();
     lines.iter().for_each(|line| digest.push(&hash_of_line(line.as_bytes())));
-    end.entries = lines.len() as u64 - 1;
+    end.entries = lines[1..].iter().filter(|line| !line.starts_with("{\"timestamp\"")).count() as u64;
     end.digest = digest.value();
     let mut out = Vec::new();
     end.encode(&mut out);
@@ -88,7 +105,7 @@ fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
 }
 
 /// One line with something else in the place of a text that is in it once.
-fn with(text: &str, line: usize, from: &str, to: &str) -> String {
+pub(crate) fn with(text: &str, line: usize, from: &str, to: &str) -> String {
     framed_anew(text, |n, found| {
         if n != line {
             return found.to_owned();
@@ -138,6 +155,8 @@ fn good(w: &mut Writer) {
         .to_vec();
     let vector = ok("with earlier checkpoints, the empty one and itself among them", 2, "shown shown", &[second()]);
     w.add("proof", "good-earlier", &vector.text(&file.text()));
+    let vector = ok("timestamps of the checkpoint and of an earlier one", 2, "shown shown", &[second()]);
+    w.add("proof", "good-timestamps", &vector.text(&stamped().text()));
     let text = File::history().text();
     let vector = ok("lines ended by CR LF, and empty lines", 2, "shown shown", &[second()]);
     w.add("proof", "good-crlf", &vector.hex(format!("\r\n{}", text.replace('\n', "\r\n\r\n")).as_bytes()));
@@ -241,6 +260,18 @@ fn of_an_operator(w: &mut Writer) {
             file.header.earlier = vec![Earlier { checkpoint: note(&node(), 5), proof: vec![] }];
             file.text()
         }),
+        ("timestamp-of-other", "unreadable", "a timestamp of a checkpoint that is not in the file", {
+            let mut file = stamped();
+            file.timestamps[1] = timestamp(&note(&node(), 9));
+            file.text()
+        }),
+        ("timestamp-of-cosigned", "unreadable", "the hash of a note with a line of somebody else", {
+            let mut file = stamped();
+            let cosigned = note(&node(), SIZE).cosign(&stranger, 1).expect("it is a good time");
+            let cosigned = note(&node(), SIZE).with_signatures(&cosigned).expect("it is a line");
+            file.timestamps[0].imprint = Hash::of(cosigned.as_str().as_bytes());
+            file.text()
+        }),
         ("glued", "unreadable", "two files in one", format!("{text}{text}")),
     ];
     for (mutation, expect, comment, input) in cases {
@@ -296,6 +327,39 @@ fn of_the_text(w: &mut Writer) {
         ),
         ("huge-place", unreadable, "a place that no ledger has", {
             with(&text, 2, "\"place\":9", "\"place\":9007199254740991")
+        }),
+        ("timestamp-empty", unreadable, "a token of no bytes", {
+            let mut file = stamped();
+            file.timestamps[0].token.clear();
+            file.text()
+        }),
+        ("timestamp-huge", unreadable, "a token of 65537 bytes", {
+            let mut file = stamped();
+            file.timestamps[0].token = vec![0; 65_537];
+            file.text()
+        }),
+        ("timestamps-many", unreadable, "17 timestamps", {
+            let mut file = stamped();
+            file.timestamps = vec![file.timestamps[0].clone(); 17];
+            file.text()
+        }),
+        ("timestamp-without-imprint", unreadable, "a timestamp that is not said to be of anything", {
+            framed_anew(&stamped().text(), |n, line| match line.split_once(",\"imprint\"") {
+                Some((before, _)) if n == 1 => format!("{before}}}"),
+                _ => line.to_owned(),
+            })
+        }),
+        ("timestamp-behind-entry", unreadable, "a timestamp behind an entry", {
+            let text = stamped().text();
+            let lines: Vec<&str> = text.lines().collect();
+            framed_anew(&text, |n, _| {
+                lines[match n {
+                    2 => 3,
+                    3 => 2,
+                    n => n,
+                }]
+                .to_owned()
+            })
         }),
         ("newer", newer, "version 2", with(&text, 0, "\"thingdb_proof\":1", "\"thingdb_proof\":2")),
         ("newer-end", newer, "version 2 in the last line", text.replace("proof_end\":1", "proof_end\":2")),

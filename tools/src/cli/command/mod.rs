@@ -36,6 +36,7 @@ pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod sync;
+pub(crate) mod timestamp;
 pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod verify_proof;

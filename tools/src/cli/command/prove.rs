@@ -26,11 +26,13 @@ Examples:
   thingdb prove part-42 --to @auditor.card -o part-42.tdbproof      content for the auditor only
   thingdb prove part-42 --entry 4be177c2 -o one.tdbproof
   thingdb prove part-42 --checkpoint kept.checkpoint -o part-42.tdbproof
+  thingdb prove part-43 --absent -o none.tdbproof                   there is no part-43
   thingdb verify-proof part-42.tdbproof --card @plant.card          at the other end
   thingdb prove part-42 --url https://plant:7443 --card plant.card --token-file t -o part-42.tdbproof
 
 The file holds entries of one thing, their places in this node's ledger up to
-the checkpoint that is signed for it, and the keys of what is shown. WHOEVER HAS
+the checkpoint that is signed for it, the node's word that there are no others,
+and the keys of what is shown. WHOEVER HAS
 THE FILE READS WHAT IS SHOWN, unless --to names the one reader. It needs no
 database, no passphrase and no network to be checked. What a server sends is
 checked before it is kept.")]
@@ -62,6 +64,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["withhold", "to"])]
     stubs_only: bool,
 
+    /// Show that there is no such thing
+    #[arg(long, conflicts_with_all = ["since", "until", "entry", "withhold", "stubs_only", "to"])]
+    absent: bool,
+
     /// Show content to the owner of this card only, @FILE to read it from a file
     #[arg(long, value_name = "CARD")]
     to: Option<String>,
@@ -81,6 +87,7 @@ struct Summary {
     shown: u64,
     withheld: u64,
     undecryptable: u64,
+    complete: bool,
     bytes: u64,
     origin: String,
     size: u64,
@@ -99,8 +106,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let kept = args.checkpoint.iter().map(|path| note::read(console, path)).collect::<Outcome<Vec<_>>>()?;
     let source = context.source(&args.remote)?;
     let reader = &*source;
-    if !is_there(reader, &args.thing)? {
-        return Err(find::no_thing(reader, &args.thing));
+    match (is_there(reader, &args.thing)?, args.absent) {
+        (false, false) => {
+            let hint = "to show somebody that there is none: thingdb prove THING --absent -o FILE";
+            return Err(find::no_thing(reader, &args.thing).hint(hint));
+        }
+        (true, true) => {
+            let fact = format!("{} is here, so nothing shows that it is not", printable(&args.thing));
+            return Err(Failure::usage(fact).hint("thingdb prove THING -o FILE, without --absent"));
+        }
+        _ => {}
     }
     let entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
     let (mut withheld_seqs, mut withheld) = (Vec::new(), Vec::new());
@@ -120,6 +135,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         withheld_seqs: &withheld_seqs,
         withheld: &withheld,
         stubs_only: args.stubs_only,
+        absent: args.absent,
         to: to.as_ref().map(|(card, _)| card),
         kept: &kept,
         is_wanted: &is_wanted,
@@ -170,6 +186,7 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
         shown: summary.shown,
         withheld: summary.withheld,
         undecryptable: summary.undecryptable,
+        complete: summary.is_complete,
         bytes: summary.bytes,
         origin: claimed.origin.to_string(),
         size: claimed.size,
@@ -178,6 +195,10 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
 }
 
 fn sentence(summary: &Proved) -> String {
+    if summary.entries == 0 {
+        let size = grouped(summary.checkpoint.claimed().size);
+        return format!("proven that there is no such thing in a ledger of {size}, {} bytes", grouped(summary.bytes));
+    }
     let mut text = format!(
         "proven {} in a ledger of {}, {} bytes; {} shown",
         counted(summary.entries, "entry", "entries"),
@@ -189,6 +210,9 @@ fn sentence(summary: &Proved) -> String {
         if count > 0 {
             text.push_str(&format!(", {} {word}", grouped(count)));
         }
+    }
+    if !summary.is_complete {
+        text.push_str("; that there are no others is not: a part of the index is damaged");
     }
     text
 }

@@ -6,6 +6,7 @@ pub(crate) mod names;
 pub(crate) mod note;
 pub(crate) mod quantity;
 pub(crate) mod rejects;
+pub(crate) mod roots;
 pub(crate) mod source;
 
 use std::io::Read;

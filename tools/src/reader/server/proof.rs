@@ -16,8 +16,7 @@ use crate::reader::proving::{Proved, Proving};
 /// Lines that are passed on, but for the last: a file without it is refused.
 struct Passage<'a> {
     out: &'a mut dyn Write,
-    lines: u64,
-    /// The first line that is neither the first of the file nor a good entry. It is
+    /// The first line that is neither a good entry nor stands before all of them. It is
     /// the last one, or nothing holds.
     held: Option<Vec<u8>>,
     entries: u64,
@@ -28,9 +27,8 @@ struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    fn take(&mut self, line: &[u8], is_entry: bool) -> Outcome {
-        self.lines += 1;
-        if self.held.is_none() && (is_entry || self.lines == 1) {
+    fn take(&mut self, line: &[u8], is_preface: bool, is_entry: bool) -> Outcome {
+        if self.held.is_none() && (is_entry || (is_preface && self.entries == 0)) {
             return self.write(line);
         }
         self.held.get_or_insert_with(|| line.to_vec());
@@ -63,7 +61,7 @@ impl Server {
         let question = Question::get(target).header("accept", MEDIA_TYPE).header("accept-encoding", "zstd");
         // A file that is begun is taken away, and not left by a signal.
         let _patience = self.console.patience();
-        let mut passage = Passage { out, lines: 0, held: None, entries: 0, addressed: 0, bytes: 0 };
+        let mut passage = Passage { out, held: None, entries: 0, addressed: 0, bytes: 0 };
         let report = loop {
             let asked = self.client.borrow_mut().stream(&question, |head, source| {
                 let source = BufReader::with_capacity(256 << 10, unpacked(head, source)?);
@@ -98,13 +96,13 @@ impl Server {
         if let Some(note) = wanted.kept.first() {
             check = check.kept(note.clone());
         }
-        let mut take = |line: &[u8], proven: Option<&Proven>| {
+        let mut take = |line: &[u8], is_preface: bool, proven: Option<&Proven>| {
             if let Some(proven) = proven {
                 wanted.fits(proven).map_err(|why| self.bad(why))?;
                 passage.entries += 1;
                 passage.addressed += u64::from(!proven.envelopes.is_empty());
             }
-            passage.take(line, proven.is_some())?;
+            passage.take(line, is_preface, proven.is_some())?;
             tell(passage.entries, 0, passage.bytes);
             Ok(())
         };
@@ -163,6 +161,7 @@ fn query(wanted: &Proving<'_>) -> Outcome<String> {
         ("entry", list(wanted.entries.iter().map(ToString::to_string).collect())),
         ("withhold", list(withheld)),
         ("stubs_only", wanted.stubs_only.then(|| "true".to_owned())),
+        ("absent", wanted.absent.then(|| "true".to_owned())),
         ("to", wanted.to.map(ToString::to_string)),
         ("checkpoint", wanted.kept.first().map(|note| note.as_str().to_owned())),
     ];

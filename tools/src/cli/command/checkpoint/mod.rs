@@ -17,6 +17,7 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::reader::source::Source;
 use crate::sync;
 use crate::text::{counted, printable};
+use crate::timestamp::token::Token;
 use crate::view::when;
 
 /// How long a witness may say nothing.
@@ -61,12 +62,20 @@ struct CheckpointJson {
     note: String,
     /// Who has cosigned it, as far as this node knows them.
     cosigned: Vec<CosignedJson>,
+    /// What time-stamp authorities have said of it. Nobody looked who they are.
+    timestamps: Vec<StampedJson>,
 }
 
 #[derive(Serialize)]
 struct CosignedJson {
     by: String,
     time: String,
+}
+
+#[derive(Serialize)]
+struct StampedJson {
+    not_later_than: String,
+    authority: String,
 }
 
 /// Signs and prints the checkpoint.
@@ -90,6 +99,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             counted(checkpoint.size, "entry", "entries"),
             path.display()
         ));
+        for stamp in &checkpoint.timestamps {
+            let authority = printable(&stamp.authority);
+            context.console.note(&format!("it was there by {}, claims {authority}", stamp.not_later_than));
+        }
     }
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint)?,
@@ -130,10 +143,21 @@ fn cosigned(context: &Context, db: &Db, args: &Args) -> Outcome<(CheckpointJson,
     }
     // A database that takes nothing has nothing to keep.
     let kept = if db.is_writable() { Some(db.keep_cosignatures(&told)?) } else { None };
-    Ok(match kept {
-        Some(kept) => (CheckpointJson::new(&kept.checkpoint, &kept.by), silent),
-        None => (CheckpointJson::new(&told, &[]), silent),
-    })
+    let json = match kept {
+        Some(kept) => CheckpointJson::new(&kept.checkpoint, &kept.by),
+        None => CheckpointJson::new(&told, &[]),
+    };
+    Ok((CheckpointJson { timestamps: timestamps(db, &told)?, ..json }, silent))
+}
+
+/// What is kept of time-stamp authorities that stamped this note.
+fn timestamps(db: &Db, note: &SignedCheckpoint) -> Outcome<Vec<StampedJson>> {
+    let imprint = note.imprint(&db.node_key()).map_err(thingdb::Error::from)?;
+    let of = |kept: &thingdb::Timestamped| kept.checkpoint.text() == note.text();
+    let tokens = db.timestamps()?.into_iter().filter(of).filter_map(|kept| Token::of(&kept.token, &imprint).ok());
+    let stamped =
+        |token: Token| StampedJson { not_later_than: token.not_later_than.to_string(), authority: token.authority };
+    Ok(tokens.map(stamped).collect())
 }
 
 /// The signature lines of a note.
@@ -152,6 +176,7 @@ impl CheckpointJson {
             root: claimed.root.to_string(),
             note: note.as_str().to_owned(),
             cosigned: by.iter().map(|(by, at)| CosignedJson { by: by.clone(), time: time(*at) }).collect(),
+            timestamps: Vec::new(),
         }
     }
 }

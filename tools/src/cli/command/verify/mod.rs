@@ -83,6 +83,14 @@ struct ReportJson<'a> {
     other: Option<OtherJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<OriginalReportJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<CopyJson>,
+}
+
+/// The second copy of everything.
+#[derive(Serialize)]
+struct CopyJson {
+    commits: u64,
 }
 
 /// What can be told of the checkpoint of another node.
@@ -176,6 +184,10 @@ fn say(context: &Context, report: &Report) -> Outcome {
     let verdict = Painted::default().and(paint, verdict).and(Paint::Plain, format!("  {}", summary(report)));
     text.line(&context.output.painted(&verdict))?;
     text.line(&format!("    ledger size {}, root {}", report.size, report.root))?;
+    if let Some(commits) = report.copy.filter(|_| !report.problems.iter().any(is_of_copy)) {
+        let commits = counted(commits, "commit", "commits");
+        text.line(&format!("    second copy (the journal): {commits}, each of which reads"))?;
+    }
     if let Some(other) = report.other.as_ref().filter(|other| other.holds) {
         let (name, size) = (printable(&other.name), counted(other.size, "entry", "entries"));
         text.line(&format!("    the checkpoint of {name} holds: the {size} that it counts are here, in its order"))?;
@@ -228,6 +240,10 @@ fn place(problem: &Problem) -> Painted {
     Painted::default().and(Paint::Bad, problem.verdict.to_string()).and(Paint::Plain, place)
 }
 
+fn is_of_copy(problem: &Problem) -> bool {
+    problem.verdict == Verdict::BadCopy
+}
+
 fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
     let what = args.thing().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
@@ -239,6 +255,11 @@ fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
     }
     if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
         return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
+    }
+    if report.problems.iter().all(is_of_copy) {
+        return failure
+            .cause("the entries hold; their second copy, the journal, does not read everywhere")
+            .hint("thingdb doctor --fix, which takes what is lost from the store");
     }
     if report.problems.iter().any(|problem| is_loss(problem.verdict)) {
         // What one copy has lost the next opening takes from the other.
@@ -283,6 +304,7 @@ impl<'a> ReportJson<'a> {
                 holds: other.holds.then_some(true),
             }),
             original: report.original.as_ref().map(OriginalReportJson::new),
+            copy: report.copy.map(|commits| CopyJson { commits }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `thingdb verify-proof`: a proof file is checked without a database.
 
+mod complete;
+mod stamped;
 mod witnessed;
 
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -12,7 +14,7 @@ use thingdb::format::{Body, Card};
 
 use crate::bytes::compress;
 use crate::cli::context::Context;
-use crate::cli::input::{card, note};
+use crate::cli::input::{card, note, roots};
 use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::proof::{self, Stopped};
@@ -21,6 +23,8 @@ use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
 use crate::view::when;
+use complete::Complete;
+use stamped::{Timestamp, Timestamped};
 use witnessed::Witnessed;
 
 /// Entries and problems that are shown on a terminal.
@@ -36,6 +40,7 @@ Examples:
   thingdb verify-proof part-42.tdbproof --card @plant.card
   thingdb verify-proof part-42.tdbproof --card @plant.card --checkpoint kept.checkpoint
   thingdb verify-proof part-42.tdbproof --policy auditor.policy     who must have cosigned it
+  thingdb verify-proof part-42.tdbproof --card @plant.card --tsa-root tsa-root.pem   when it was there
   thingdb verify-proof part-42.tdbproof --card @plant.card --entries
   thingdb --db mine verify-proof part-42.tdbproof --card @plant.card --open   sealed to me
   thingdb verify-proof - --card @plant.card --json < part-42.tdbproof
@@ -70,6 +75,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     policy: Option<String>,
 
+    /// Certificates of time-stamp authorities (RFC 3161) that you trust
+    #[arg(long, value_name = "PEM")]
+    tsa_root: Option<String>,
+
     /// Open content that is sealed to the node of the database here
     #[arg(long)]
     open: bool,
@@ -103,8 +112,14 @@ struct ReportJson {
     last_time: Option<String>,
     ledger: Option<LedgerJson>,
     kept: Option<&'static str>,
+    /// That there are no other entries.
+    complete: Option<Complete>,
     /// What the witnesses of the policy have seen of it.
     witnessed: Option<Witnessed>,
+    /// What time-stamp authorities say of it; nothing if nobody said whom to trust.
+    timestamped: Option<Timestamped>,
+    /// The timestamps in the file.
+    timestamps: Vec<Timestamp>,
     problems: Vec<ProblemJson>,
     problems_total: u64,
     not_told: Vec<String>,
@@ -177,6 +192,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let logs = policy.iter().flat_map(witnessed::fingerprints);
     check = logs.fold(check, ProofCheck::trust_fingerprint);
+    check = complete::recomputers(check, policy.as_ref());
+    let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
     let source = compress::reader(source).map_err(|problem| Failure::file(name, &problem))?;
@@ -187,7 +204,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, &report, &taken.places)).transpose();
     let witnessed = witnessed.map_err(|problem| Failure::new(Exit::NotVerified, "not-verified", problem))?;
     let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
-    let told = ReportJson { witnessed, ok: report.is_good() && is_met, ..json(&report) };
+    let timestamps = stamped::timestamps(&report, roots.as_ref());
+    let timestamped = roots.as_ref().map(|_| Timestamped::new(&timestamps, &taken.places));
+    let is_stamped = timestamped.as_ref().is_none_or(|stamped| stamped.size.is_some());
+    let ok = report.is_good() && is_met && is_stamped;
+    let told = ReportJson { witnessed, timestamped, timestamps, ok, ..json(&report) };
     say(context, &report, &told, &cards, taken.shown)?;
     conclude(&report, &told, args)
 }
@@ -207,7 +228,7 @@ fn read(
     check: &mut ProofCheck,
     taken: &mut Taken,
 ) -> Outcome {
-    let mut take = |_: &[u8], proven: Option<&Proven>| match proven {
+    let mut take = |_: &[u8], _: bool, proven: Option<&Proven>| match proven {
         Some(proven) => {
             taken.places.push(proven.place);
             taken.shown.take(proven)
@@ -356,7 +377,10 @@ fn json(report: &ProofReport) -> ReportJson {
             LedgerJson::new(&header.card.node_key, &header.checkpoint, report.anchor == Some(Anchor::Trusted))
         }),
         kept: report.kept.map(Standing::as_str),
+        complete: Complete::of(report),
         witnessed: None,
+        timestamped: None,
+        timestamps: Vec::new(),
         problems: report
             .problems
             .iter()
@@ -382,7 +406,9 @@ fn heads_of(report: &ProofReport) -> &[thingdb::EntryId] {
 
 /// What cannot be told, in whole sentences.
 fn not_told(report: &ProofReport) -> Vec<String> {
-    let Some(header) = &report.header else { return Vec::new() };
+    if report.header.is_none() {
+        return Vec::new();
+    }
     let mut said = Vec::new();
     if report.anchor == Some(Anchor::None) {
         said.push(
@@ -391,34 +417,7 @@ fn not_told(report: &ProofReport) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let size = grouped(header.checkpoint.claimed().size);
-    match &header.subject {
-        Subject::History { .. } => said.push(format!(
-            "whether the ledger of {size} has a newer entry of this thing that none of these follows: only whoever has \
-             the whole ledger sees that"
-        )),
-        Subject::Range { from, to, .. } => {
-            said.push(format!("what stands before seq {from} and after {to}"));
-            said.push("whether there are other entries with these seqs, where the thing has forked".to_owned());
-        }
-        Subject::Entries { .. } => {
-            said.push("what else there is of this thing: the file has some entries only".to_owned())
-        }
-    }
-    if report.nameless > 0 {
-        let count = counted(report.nameless, "entry", "entries");
-        said.push(format!("who wrote {count}: the keys are on no card that counts here"));
-    }
-    said.push("when it was: the times are what the writers say".to_owned());
-    said.push(format!("what was written after the checkpoint of {size} entries"));
-    for (count, what) in [
-        (report.withheld, "the content that is withheld, which may exist elsewhere"),
-        (report.sealed, "the content that is sealed: only who has a key to it can say what it is"),
-    ] {
-        if count > 0 {
-            said.push(format!("{what} ({})", counted(count, "entry", "entries")));
-        }
-    }
+    said.extend(complete::not_told(report));
     if report.kept == Some(Standing::Unknown) {
         said.push(
             "whether the ledger grew out of the kept checkpoint: at the node, thingdb prove THING --checkpoint FILE \
@@ -463,6 +462,8 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Subject::History { .. }) => format!("the history of {thing}: {entries}"),
         Some(Subject::Range { from, to, .. }) => format!("{thing}, seq {from} to {to}: {entries}"),
         Some(Subject::Entries { .. }) => format!("{entries} of {thing}"),
+        Some(Subject::Absent { .. }) if told.ok => format!("there is no {thing}"),
+        Some(Subject::Absent { .. }) => format!("that there is no {thing}"),
         None => "no proof file".to_owned(),
     };
     text.line(&format!("{verdict}  {what}"))?;
@@ -481,10 +482,16 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
     }
+    for line in complete::in_words(report) {
+        text.line(&format!("    {line}"))?;
+    }
     if let Some(witnessed) = &told.witnessed {
         for line in in_words(witnessed) {
             text.line(&format!("    {line}"))?;
         }
+    }
+    for line in stamped::in_words(told.timestamped.as_ref(), &told.timestamps) {
+        text.line(&format!("    {line}"))?;
     }
     if heads_of(report).len() > 1 {
         text.line(&format!("    it has forked: {} heads", report.heads.len()))?;
@@ -549,6 +556,20 @@ fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
                 .hint("at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again"));
         }
         _ => {}
+    }
+    if let Some(stamped) = &told.timestamped {
+        let hint = "at the node: thingdb timestamp --tsa URL, then thingdb prove again";
+        if stamped.size.is_none() {
+            let fact = "no checkpoint of the file is timestamped by an authority that you trust";
+            let causes = told.timestamps.iter().take(3).filter_map(|stamp| stamp.problem.as_deref());
+            let causes = causes.map(|problem| printable(problem).into_owned());
+            return Err(Failure::new(Exit::NotVerified, "not-timestamped", fact).causes(causes).hint(hint));
+        }
+        if stamped.beyond > 0 {
+            let entries = counted(stamped.beyond, "entry", "entries");
+            let fact = format!("all that the file claims holds; {entries} came after the newest timestamp");
+            return Err(Failure::new(Exit::Partly, "not-timestamped", fact).hint(hint));
+        }
     }
     if args.checkpoint.is_some() && report.kept != Some(Standing::Holds) {
         let fact = "all that the file claims holds; the kept checkpoint could not be compared";

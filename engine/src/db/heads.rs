@@ -1,0 +1,34 @@
+//! The heads of all things, as this node signs them.
+
+use thingdb_format::SignedCheckpoint;
+use thingdb_format::heads::SignedHeads;
+
+use super::Db;
+use crate::error::Result;
+
+impl Db {
+    /// Signs what the heads of all things are at the ledger's end, and the ledger: so
+    /// that whoever is shown a part can see that nothing newer was left out. What it
+    /// costs depends on the things that have changed since it was last asked for.
+    ///
+    /// [`Db::prove`] puts it into each proof file.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`](crate::Error::is_read_only),
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full),
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    ///
+    /// ```
+    /// # use thingdb::{Options, Passphrase};
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = Passphrase::new(b"correct horse battery".to_vec());
+    /// # let db = Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("things"), &passphrase)?;
+    /// db.put("part-42", r#"{"length": 12}"#)?;
+    /// let (checkpoint, heads) = db.heads_note()?;
+    /// assert_eq!(heads.verify(&db.node_key())?.ledger, checkpoint.claimed().root);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn heads_note(&self) -> Result<(SignedCheckpoint, SignedHeads)> {
+        self.node.heads()
+    }
+}
