@@ -200,7 +200,9 @@ mod tests {
     fn a_restore_from_another_backup_leaves_nothing_of_the_first() {
         let scratch = tempfile::tempdir().unwrap();
         let (one, other, dir) = (scratch.path().join("one"), scratch.path().join("other"), scratch.path().join("new"));
-        [&one, &other].map(|dir| fs::create_dir(dir).unwrap());
+        for dir in [&one, &other] {
+            fs::create_dir(dir).unwrap();
+        }
         backup(&one, 3);
         fs::write(one.join("backup/checkpoint.former-1"), "of the one").unwrap();
         let passphrase = backup(&other, 4);
