@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use thingdb::storage::journaled::{JournaledOptions, JournaledStorage};
 use thingdb::storage::{Batch, Direction, KeyRange, Storage, StorageError};
-use thingdb_tests::database::{Dice, copy_directory, rounds, seed};
+use thingdb_tests::database::{Dice, copy_directory, files_in, rounds, seed};
 
 fn options() -> JournaledOptions {
     let mut options = JournaledOptions::default();
@@ -77,13 +77,60 @@ fn what_was_replaced_or_deleted_is_in_no_file_of_a_compacted_journal() {
     assert_eq!(rows(&storage), before);
     // What comes later goes on behind it.
     put(&storage, "row 8", "new");
+    let store = directory.join("store");
+    let is_in_store = |dead: i32| bytes_with(&store, format!("the value of {dead:06}").as_bytes()) > 0;
+    assert!([0, 7, 707, 600].into_iter().any(is_in_store), "sled keeps old rows");
     storage.close().unwrap();
+    // Nothing is left in the store either.
+    assert_eq!(bytes_with(&store, b"the value of 001999"), 1);
+    for dead in [0, 7, 707, 1407, 600, 1300, 1299] {
+        assert_eq!(bytes_with(&directory, format!("the value of {dead:06}").as_bytes()), 0, "{dead}");
+    }
+    let kept = open(&directory);
+    assert_eq!(kept.notices(), <[String; 0]>::default());
+    assert_eq!(rows(&kept).len(), before.len());
+    kept.close().unwrap();
     fs::remove_dir_all(directory.join("store")).unwrap();
     let storage = open(&directory);
     assert_eq!(storage.get(b"row 8").unwrap().as_deref(), Some(&b"new"[..]));
     assert_eq!(rows(&storage).len(), before.len());
     storage.close().unwrap();
     assert!(matches!(storage.compact(), Err(StorageError::Closed)));
+}
+
+/// Whatever ends a process while the store is written anew, the next opening has all.
+#[test]
+fn a_store_that_was_being_written_anew_is_there() {
+    let (scratch, directory) = scratch();
+    let storage = open(&directory);
+    (0..500_u32).for_each(|n| put(&storage, format!("row {n}"), vec![n as u8; 400]));
+    storage.close().unwrap();
+    let before = rows(&open(&directory));
+    // Not finished; or finished, and not yet in its place; or between two renames.
+    for (n, from, to) in
+        [(0, "store/conf", "store.new/conf"), (1, "store", "store.new/store"), (2, "store", "store.old")]
+    {
+        let copy = scratch.path().join(format!("copy {n}"));
+        copy_directory(&directory, &copy);
+        if n < 2 {
+            fs::create_dir(copy.join("store.new")).unwrap();
+            let status = Command::new("cp").arg("-a").args([copy.join(from), copy.join(to)]).status().unwrap();
+            assert!(status.success());
+        } else {
+            fs::rename(copy.join(from), copy.join(to)).unwrap();
+        }
+        let storage = open(&copy);
+        assert_eq!(storage.notices(), <[String; 0]>::default());
+        assert!(rows(&storage) == before);
+        storage.close().unwrap();
+        assert!(!copy.join("store.new").exists() && !copy.join("store.old").exists());
+    }
+}
+
+/// How many files below a directory have these bytes.
+fn bytes_with(directory: &Path, wanted: &[u8]) -> usize {
+    let has = |path: &Path| fs::read(path).unwrap().windows(wanted.len()).any(|bytes| bytes == wanted);
+    files_in(directory).iter().filter(|path| has(path)).count()
 }
 
 /// A journal of rows that are replaced all the time does not grow with each of them.

@@ -182,3 +182,16 @@ fn a_backup_follows_beside_a_server() {
     }
     assert_eq!(world.run(&["backup", "verify", &dest]).ok().json()["database"], "has the same");
 }
+
+#[test]
+fn a_backup_that_holds_the_journal_back_for_ever_is_named_and_let_go_of() {
+    let world = World::new();
+    world.run(&["journal", "recent"]).ok();
+    world.write("db/last-backup", "2020-01-01T00:00:00.000000Z 3 /mnt/none\n");
+    let told = world.run(&["doctor", "--format", "table"]).stdout;
+    let named = "warn  copies: files of the journal are kept for the backup in /mnt/none, which was last gone on with";
+    assert!(told.contains(named) && told.contains("thingdb backup forget /mnt/none"), "{told}");
+    assert_eq!(world.run(&["backup", "forget", "/mnt/none", "--json"]).ok().json()["forgotten"], true);
+    assert_eq!(world.run(&["backup", "forget", "/mnt/none", "--json"]).ok().json()["forgotten"], false);
+    assert!(!world.run(&["doctor", "--format", "table"]).stdout.contains("/mnt/none"));
+}

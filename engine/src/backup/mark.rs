@@ -6,14 +6,14 @@
 //!   thingdb backup 1
 //!   database 3f2a...             32 hex digits, as in the journal
 //!   commits 1024                 this and what follows: absent until the first
-//!   time 2026-11-30T10:00:00Z    backup was completed
+//!   time 2026-11-30T10:00:00.000000Z   backup was completed
 //!   entries 4711                 of the ledger
 //!   missing 17 20                a line for each range of commits that it lacks
 //!   check 1cd86f77               first 4 bytes of SHA-256 of what stands before
 //!
 //! last-backup, in a database, a line for each place; `g2` if the journal was written
 //! anew twice before:
-//!   2026-11-30T10:00:00Z 1024 /mnt/backup
+//!   2026-11-30T10:00:00.000000Z 1024 /mnt/backup
 //! ```
 
 use std::ops::RangeInclusive;
@@ -159,6 +159,37 @@ pub(crate) fn fetched(dir: &Path, generation: u32) -> Option<u64> {
     places.iter().map(|place| if place.generation == generation { place.commits } else { 0 }).min()
 }
 
+/// Forgets a place to which the database in `dir` was saved: nothing is kept for the
+/// backup there any more, which cannot be gone on with then if recent commits only are
+/// kept. Says whether it was known.
+///
+/// ```
+/// # let tmp = tempfile::tempdir()?;
+/// # let (dir, dest) = (tmp.path().join("things"), tmp.path().join("backup"));
+/// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+/// # thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(&dir, &passphrase)?.close()?;
+/// thingdb::backup(&dir, &dest)?;
+/// assert!(thingdb::forget_backup(&dir, &dest)?);
+/// assert!(thingdb::last_backups(&dir)?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] if what tells it cannot be read or written.
+pub fn forget_backup(dir: impl AsRef<Path>, place: impl AsRef<Path>) -> Result<bool> {
+    let (dir, place) = (dir.as_ref(), place.as_ref());
+    let place = std::path::absolute(place).unwrap_or_else(|_| place.to_owned());
+    let mut places = last_backups(dir)?;
+    let before = places.len();
+    places.retain(|known| known.place != place);
+    if places.len() == before {
+        return Ok(false);
+    }
+    let path = dir.join(LAST_BACKUP);
+    write_places(dir, &places).map_err(Error::file(path, "cannot be written"))?;
+    Ok(true)
+}
+
 /// Notes a backup in the database. One that lies where nothing can be written has
 /// no note.
 pub(super) fn note(dir: &Path, dest: &Path, commits: u64, generation: u32, time: Time) {
@@ -166,11 +197,15 @@ pub(super) fn note(dir: &Path, dest: &Path, commits: u64, generation: u32, time:
     let mut places = last_backups(dir).unwrap_or_default();
     places.retain(|known| known.place != place);
     places.insert(0, LastBackup { time, commits, generation, place });
+    let _ = write_places(dir, &places);
+}
+
+fn write_places(dir: &Path, places: &[LastBackup]) -> std::io::Result<()> {
     let line = |known: &LastBackup| {
         let place = known.place.to_str().filter(|place| !place.contains('\n'))?;
         let generation = if known.generation > 0 { format!("g{} ", known.generation) } else { String::new() };
         Some(format!("{} {} {generation}{place}\n", known.time, known.commits))
     };
     let text: String = places.iter().filter_map(line).take(MAX_PLACES).collect();
-    let _ = disk::replace_file(&dir.join(LAST_BACKUP), text.as_bytes(), 0o600);
+    disk::replace_file(&dir.join(LAST_BACKUP), text.as_bytes(), 0o600)
 }

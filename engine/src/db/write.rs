@@ -88,11 +88,12 @@ impl Db {
 
     /// Removes from the journal what was replaced or deleted, as it is done in the
     /// background when half of a file is: on return no file of it has any of that,
-    /// as far as it can be read. Writing and reading go on meanwhile. Tells how many
-    /// bytes the files are smaller by.
+    /// as far as it can be read. Writing and reading go on meanwhile. The store is
+    /// written anew when the database is closed, which takes time in proportion to it:
+    /// until then it has what was deleted. Tells how many bytes the files of the journal
+    /// are smaller by.
     ///
-    /// Backups that were made before have it still, and so have the store, until it
-    /// needs the room, and what was set aside.
+    /// Backups that were made before have it still, and so has what was set aside.
     ///
     /// # Errors
     /// [`Error::is_disk_full`](crate::Error::is_disk_full): a file is written anew beside the old one.

@@ -78,9 +78,11 @@ pub(crate) fn check_files(dir: &Path) -> Result<()> {
         return Err(Error::OtherUser { path: dir.to_owned(), owner: found.uid(), user });
     }
     each(dir, user, in_database)?;
-    let store = dir.join("store");
-    each(&store, user, in_store)?;
-    each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
+    // The second is put back where a process was killed that put another in its place.
+    for store in ["store", "store.old"].map(|name| dir.join(name)) {
+        each(&store, user, in_store)?;
+        each(&store.join("blobs"), user, |_| Some(Kind::Written))?;
+    }
     each(&dir.join(journal::DIRECTORY), user, |name| journal::is_file_name(name).then_some(Kind::Replaced))?;
     each(&dir.join(EVIDENCE), user, |_| Some(Kind::Replaced))
 }
@@ -132,9 +134,15 @@ fn in_database(name: &str) -> Option<Kind> {
         "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | RESTORE_MARK | LAST_BACKUP => {
             Some(Kind::Replaced)
         }
-        "store" | journal::DIRECTORY | journal::NEXT | "journal.new" | "journal.old" | "socket.new" | EVIDENCE => {
-            Some(Kind::Directory)
-        }
+        "store"
+        | journal::DIRECTORY
+        | journal::NEXT
+        | "journal.new"
+        | "journal.old"
+        | "store.new"
+        | "store.old"
+        | "socket.new"
+        | EVIDENCE => Some(Kind::Directory),
         "socket" => Some(Kind::Socket),
         name if name.starts_with("checkpoint.former-")
             || name.starts_with("keyring.aside-")

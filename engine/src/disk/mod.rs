@@ -146,6 +146,24 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(parent_of(path))
 }
 
+/// Puts `new` in the place of `path`, if something lies there, and makes that durable.
+/// Where the file system can, both are exchanged at once, and what was there lies at
+/// `new`; else it lies at `old`, and for a moment nothing lies at `path`.
+pub(crate) fn exchange(new: &Path, path: &Path, old: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => fs::rename(new, path)?,
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::rename(path, old)?;
+            fs::rename(new, path)?;
+        }
+        Err(problem) => return Err(problem.into()),
+    }
+    sync_directory(parent_of(path))
+}
+
 /// Makes the names in a directory durable: `open(path, O_RDONLY)`, `fsync`.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
@@ -261,6 +279,23 @@ mod tests {
         }
         replace_file(&path, b"one", 0o600).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn a_directory_takes_the_place_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("new")).unwrap();
+        fs::write(at("new/file"), b"new").unwrap();
+        exchange(&at("new"), &at("there"), &at("old")).unwrap();
+        assert_eq!(names_in(directory.path()), ["there"]);
+        fs::create_dir(at("new")).unwrap();
+        exchange(&at("new"), &at("there"), &at("old")).unwrap();
+        assert!(names_in(&at("there")).is_empty());
+        let replaced = if at("new").exists() { "new" } else { "old" };
+        assert_eq!(fs::read(at(replaced).join("file")).unwrap(), b"new");
+        assert!(exchange(&at("absent"), &at("there"), &at("old")).is_err());
+        assert!(at("there").exists());
     }
 
     #[test]

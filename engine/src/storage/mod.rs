@@ -71,8 +71,9 @@ pub trait Storage: Send + Sync {
     /// The bytes that the rows take on the disk.
     fn disk_bytes(&self) -> Result<u64, StorageError>;
 
-    /// Removes from the files what was replaced or deleted by commits until now, and
-    /// tells how many bytes they are smaller by. Takes time in proportion to what is stored; commits and reads go on.
+    /// Removes from the files what was replaced or deleted by commits until now: some
+    /// of it at once, all of it by [`close`](Self::close). Takes time in proportion to
+    /// what is stored; commits and reads go on. Tells how many bytes are free at once.
     ///
     /// Where a file cannot be read, what lies there stays. What was read or copied
     /// before is not reached, nor are blocks of the disk that are free now.

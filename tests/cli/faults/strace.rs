@@ -25,7 +25,7 @@ enum What {
 impl Fault {
     /// What is tried. Reads are not among them: where one of sled's own fails that
     /// succeeded just before, sled clears the segment (see `docs/durability.md`).
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::error("pwrite64", "EIO"),
         Self::error("pwrite64", "ENOSPC"),
         Self::error("write", "EIO"),
@@ -35,6 +35,7 @@ impl Fault {
         Self::error("sync_file_range", "EIO"),
         Self::error("rename", "EIO"),
         Self::error("rename", "ENOSPC"),
+        Self::error("renameat2", "EIO"),
         Self::error("unlink", "EIO"),
         Self::error("unlinkat", "EIO"),
         Self::error("ftruncate", "EIO"),
@@ -44,6 +45,7 @@ impl Fault {
         Self::error("openat", "EMFILE"),
         Self::error("mmap", "ENOMEM"),
         Self::kill("rename"),
+        Self::kill("renameat2"),
         Self::kill("unlink"),
         Self::kill("fsync"),
         Self::kill("pwrite64"),

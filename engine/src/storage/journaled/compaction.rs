@@ -101,7 +101,8 @@ impl Core {
         Ok(self.journal.compact(marks.sequence, which, &is_over)?.freed_bytes)
     }
 
-    /// Compacts until no file has anything dead that was committed so far.
+    /// Compacts until no file of the journal has anything dead that was committed so
+    /// far. What the store has of it goes when that is closed.
     pub(super) fn compact_all(&self) -> Result<u64, StorageError> {
         self.check_not_stopped()?;
         let last = {
@@ -116,6 +117,7 @@ impl Core {
         }
         let freed_bytes = self.compact(Which::All)?;
         self.check_not_stopped()?;
+        self.renew_at_close()?;
         Ok(freed_bytes)
     }
 }

@@ -22,7 +22,8 @@
 //!
 //! *Compaction.* What replaced rows take in the journal is counted; when it is a
 //! quarter of it, a thread goes through the files and writes those anew of which less
-//! than half is alive (`compaction.rs`, `journal/compact.rs`).
+//! than half is alive (`compaction.rs`, `journal/compact.rs`). Who wants nothing of them
+//! to be left has the store written anew, too, when it is closed (`renewal.rs`).
 //!
 //! *Rows that follow from others* (see [`JournaledOptions::is_derived`]) are not
 //! in the journal. They go to sled as one batch, which is whole, behind the rows
@@ -39,10 +40,11 @@ mod keep;
 mod opening;
 mod overlay;
 mod reconcile;
+mod renewal;
 mod scan;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 
@@ -50,7 +52,7 @@ use super::journal::Journal;
 use super::room::{Room, free_bytes};
 pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
-use super::sled::{SledStorage, Whole};
+use super::sled::{Marks, SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
 use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
@@ -192,6 +194,8 @@ struct Core {
     /// What was fed since files of the journal were dropped, in bytes.
     fed_bytes: AtomicU64,
     compaction: Compaction,
+    /// The store is to be written anew when it is closed.
+    renews: AtomicBool,
     keep: Keep,
     writer: Mutex<Writer>,
     /// Why writing is over, once it is. Set once and never taken back.
@@ -248,6 +252,7 @@ impl JournaledStorage {
             fed_bytes: AtomicU64::new(0),
             keep: opened.keep,
             compaction: Compaction::new(opened.marks, journal_file_bytes),
+            renews: AtomicBool::new(false),
             overlay: RwLock::new(Overlay { fresh: opened.fresh, ..Overlay::default() }),
             writer: Mutex::new(Writer { room: Room::unknown(), sequence, without_frame: 0 }),
             stopped: RwLock::new(None),
@@ -439,20 +444,24 @@ impl Core {
         *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = Some(Stopped::Closed);
         // The store first: an end that the journal calls clean is one of both.
         let marks = self.sled.marks();
-        if let Ok(Some(marks)) = marks
-            && marks.sequence + 1 == self.journal.next()
-            && self.read_overlay().is_empty()
-        {
-            self.sled.set_whole(Some(Whole { sequence: marks.sequence, generation: marks.generation }));
-        }
+        let is_whole = |marks: &Marks| marks.sequence + 1 == self.journal.next() && self.read_overlay().is_empty();
+        let whole = marks.as_ref().ok().copied().flatten().filter(is_whole);
+        let whole = whole.map(|marks| Whole { sequence: marks.sequence, generation: marks.generation });
+        self.sled.set_whole(whole);
+        let renewed = match &marks {
+            Ok(marks) if written.is_ok() => self.write_renewed(*marks, whole),
+            _ => Ok(false),
+        };
         let store = self.sled.close();
+        let renewed = renewed.and_then(|is_there| if is_there && store.is_ok() { self.put_renewed() } else { Ok(()) });
         if let (Keep::Recent, Ok(Some(marks)), Ok(())) = (self.keep, marks, &store) {
             self.drop_up_to(marks.sequence)?;
         }
         let journal = self.journal.close();
         written?;
         store?;
-        journal
+        journal?;
+        renewed
     }
 
     /// What the overlay holds, unless the storage is closed.

@@ -24,11 +24,11 @@ use super::super::sled::{Marks, SledOptions, SledStorage, Whole};
 use super::super::{Change, Direction, KeyRange, Storage, StorageError};
 use super::overlay::Layer;
 use super::reconcile::{Healed, Kinds, Trust, reconcile};
-use super::{JournaledOptions, Keep, MOST_FRESH_BYTES};
-use crate::disk::{self, parent_of, sync_directory};
+use super::{JournaledOptions, Keep, MOST_FRESH_BYTES, renewal};
+use crate::disk::{self, sync_directory};
 
 /// So much is given to sled at once while it is built.
-const BUILD_BYTES: u64 = 8 << 20;
+pub(super) const BUILD_BYTES: u64 = 8 << 20;
 
 /// So much goes into one frame of a journal that is written from a store.
 const FRAME_BYTES: u64 = 1 << 20;
@@ -52,7 +52,7 @@ const JOURNAL: &str = "journal";
 const UNFINISHED_JOURNAL: &str = "journal.new";
 /// The one in whose place it is put.
 const REPLACED_JOURNAL: &str = "journal.old";
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// In the store: it is damaged, and to be built anew. Holds why, for people.
 const DAMAGED: &str = "damaged";
 /// In a store that is being built: the name of the one that it takes the place of,
@@ -84,6 +84,7 @@ pub(super) fn is_marked_damaged(directory: &Path) -> bool {
 }
 
 pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
+    renewal::sweep(directory)?;
     for name in [UNFINISHED_JOURNAL, REPLACED_JOURNAL] {
         remove_directory(&directory.join(name))?;
     }
@@ -118,10 +119,21 @@ fn write_anew(directory: &Path, options: &JournaledOptions, opened: Opened) -> R
     Ok(Opened { journal, sled, marks, fresh, notices, keep: Keep::All, may_lack_commits })
 }
 
-fn remove_directory(path: &Path) -> Result<(), StorageError> {
+pub(super) fn remove_directory(path: &Path) -> Result<(), StorageError> {
     match fs::remove_dir_all(path) {
         Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(problem)),
         _ => Ok(()),
+    }
+}
+
+pub(super) fn sled_options(options: &JournaledOptions) -> SledOptions {
+    SledOptions {
+        cache_bytes: options.cache_bytes,
+        sync_interval_ms: options.sync_interval_ms.max(SLED_SYNC_INTERVAL_MS),
+        free_floor_bytes: options.free_floor_bytes,
+        reserve_bytes: options.reserve_bytes,
+        ordered_writes: options.ordered_writes,
+        ..SledOptions::default()
     }
 }
 
@@ -172,17 +184,6 @@ impl<'a> Opening<'a> {
             file_bytes: self.options.journal_file_bytes,
             free_floor_bytes: self.options.free_floor_bytes,
             sync_hook: self.options.sync_hook.clone(),
-        }
-    }
-
-    fn sled_options(&self) -> SledOptions {
-        SledOptions {
-            cache_bytes: self.options.cache_bytes,
-            sync_interval_ms: self.options.sync_interval_ms.max(SLED_SYNC_INTERVAL_MS),
-            free_floor_bytes: self.options.free_floor_bytes,
-            reserve_bytes: self.options.reserve_bytes,
-            ordered_writes: self.options.ordered_writes,
-            ..SledOptions::default()
         }
     }
 
@@ -453,7 +454,7 @@ impl<'a> Opening<'a> {
             aside.display(),
             journal.next() - 1
         ));
-        let sled = SledStorage::open(self.directory, self.sled_options())?;
+        let sled = SledStorage::open(self.directory, sled_options(self.options))?;
         let name = aside.file_name().unwrap_or_default();
         let path = self.store().join(IN_PLACE_OF);
         disk::replace_file(&path, name.as_encoded_bytes(), 0o600).map_err(io_error("write", &path))?;
@@ -481,7 +482,7 @@ impl<'a> Opening<'a> {
         let whole = seen.whole.map(|whole| (whole.generation, whole.sequence));
         // The journal is written from it, which may be broken off.
         let stays_whole = whole > last;
-        let sled = SledStorage::open_seen(self.directory, self.sled_options(), &seen, stays_whole)?;
+        let sled = SledStorage::open_seen(self.directory, sled_options(self.options), &seen, stays_whole)?;
         if whole < last {
             sled.set_whole(None);
         }
@@ -635,15 +636,8 @@ impl<'a> Opening<'a> {
         drop(replaced);
         // What lies there holds no journal, or less of one. It goes at once, so that
         // no part of it is taken for one.
-        match fs::rename(&path, &old) {
-            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("rename", &path)(problem));
-            }
-            _ => {}
-        }
-        fs::rename(&unfinished, &path).map_err(io_error("rename", &unfinished))?;
-        sync_directory(parent_of(&path)).map_err(io_error("sync", self.directory))?;
-        remove_directory(&old)?;
+        disk::exchange(&unfinished, &path, &old).map_err(io_error("rename", &unfinished))?;
+        [&unfinished, &old].into_iter().try_for_each(|path| remove_directory(path))?;
         sled.set_marks(marks)?;
         let (journal, _) = Journal::open(&path, self.journal_options())?;
         Ok((journal, marks, rows))

@@ -32,6 +32,7 @@ Examples:
   thingdb backup /mnt/backup/things --watch      go on until Ctrl-C
   thingdb backup /mnt/backup/things --check      read all of it, mend what is damaged
   thingdb backup verify /mnt/backup/things       read all of it, and compare
+  thingdb backup forget /mnt/old/things          it will never be gone on with
   thingdb restore /mnt/backup/things ./things    a database from it
 
 It works beside a server or another command, and needs no passphrase. The backup
@@ -59,6 +60,12 @@ enum Command {
     /// its checkpoint, and with the database if --db names one
     Verify {
         /// The directory of the backup
+        dest: PathBuf,
+    },
+    /// Keep nothing for a backup that will never be gone on with: with journal recent,
+    /// files are kept until it has them
+    Forget {
+        /// The directory of the backup, which need not be there any more
         dest: PathBuf,
     },
 }
@@ -108,6 +115,12 @@ struct BackupJson<'a> {
 }
 
 #[derive(Serialize)]
+struct ForgottenJson {
+    backup: String,
+    forgotten: bool,
+}
+
+#[derive(Serialize)]
 struct VerifiedJson {
     ok: bool,
     backup: String,
@@ -134,6 +147,7 @@ struct RestoredJson {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match (&args.command, &args.dest) {
         (Some(Command::Verify { dest }), _) => verify(context, dest),
+        (Some(Command::Forget { dest }), _) => forget(context, dest),
         (None, Some(dest)) => {
             let options = BackupOptions::new().write_nothing(context.is_read_only());
             let made = options.check(args.check).make(context.dir()?, dest)?;
@@ -143,6 +157,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
         (None, None) => Err(Failure::usage("where to? thingdb backup DEST")),
     }
+}
+
+fn forget(context: &Context, dest: &Path) -> Outcome {
+    let forgotten = thingdb::forget_backup(context.dir()?, dest)?;
+    let backup = dest.display().to_string();
+    if context.output.is_json() {
+        return context.output.object(&ForgottenJson { backup, forgotten });
+    }
+    let backup = printable(&backup);
+    context.output.line(&if forgotten {
+        format!("nothing is kept for the backup in {backup} any more")
+    } else {
+        format!("no backup in {backup} is known")
+    })
 }
 
 fn say(context: &Context, dest: &Path, made: &Backup) -> Outcome {

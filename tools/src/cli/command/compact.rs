@@ -16,7 +16,7 @@ Examples:
 The files of the journal are written anew without what later commits replaced or
 deleted: settings, what waited, what was erased. Entries are never among that. It is
 done by itself when half of a file is dead; this does it now and for all of it, beside
-those who read and write. Backups that were made before have it still.")]
+those who read and write. The store is written anew when the database is closed. Backups that were made before have it still.")]
 pub(crate) struct Args {}
 
 /// The members of the JSON.

@@ -21,6 +21,10 @@ const FEW_BYTES: u64 = 256 * 1_024 * 1_024;
 /// The age from which on a backup is called old: a week.
 const MAX_BACKUP_AGE_S: i64 = 7 * 24 * 3_600;
 
+/// The age from which on a backup is called forgotten that files of the journal are
+/// kept for: four weeks.
+const MAX_WAIT_FOR_BACKUP_S: i64 = 4 * MAX_BACKUP_AGE_S;
+
 /// Ranges of lost entries that are named.
 const MAX_GAPS: usize = 5;
 
@@ -317,10 +321,14 @@ fn backups(dir: &Path) -> Outcome<Check> {
             .hint("thingdb backup DEST, on another disk"));
     };
     let (ago, place) = (when::ago(last.time, when::now()), last.place.display());
-    let is_old =
-        when::now().as_second() - i64::try_from(last.time.micros() / 1_000_000).unwrap_or(i64::MAX) > MAX_BACKUP_AGE_S;
+    let is_old = age_s(last.time) > MAX_BACKUP_AGE_S;
     let check = Check::new("backup", if is_old { State::Warn } else { State::Ok }, format!("{ago}, to {place}"));
     Ok(if is_old { check.hint(format!("thingdb backup {}", quoted_path(&last.place))) } else { check })
+}
+
+/// How long ago a time is, in seconds.
+fn age_s(time: Time) -> i64 {
+    when::now().as_second() - i64::try_from(time.micros() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// What can be known once the database is open.
@@ -349,7 +357,15 @@ fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
 /// Whether the journal is a second copy.
 fn kept(db: &Db, keep: Keep) -> Outcome<Check> {
     let check = Check::new("copies", State::Ok, format!("journal: {}", Kept::of(keep).in_words()));
-    let is_alone = keep == Keep::Recent && thingdb::last_backups(db.dir())?.is_empty();
+    let places = thingdb::last_backups(db.dir())?;
+    if let Some(old) = places.last().filter(|last| keep == Keep::Recent && age_s(last.time) > MAX_WAIT_FOR_BACKUP_S) {
+        let (place, ago) = (quoted_path(&old.place), when::ago(old.time, when::now()));
+        let fact =
+            format!("files of the journal are kept for the backup in {place}, which was last gone on with {ago}");
+        return Ok(Check::new("copies", State::Warn, fact)
+            .hint(format!("thingdb backup {place}; or thingdb backup forget {place}, if that will never be")));
+    }
+    let is_alone = keep == Keep::Recent && places.is_empty();
     let hint = "thingdb backup DEST, before commits are dropped; or thingdb journal keep";
     Ok(if is_alone { check.hint(hint) } else { check })
 }
