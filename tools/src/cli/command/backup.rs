@@ -442,7 +442,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
         context.console.warning("checkpoint", fact).say();
     }
     let is_damage = |problem: &thingdb::Problem| {
-        !(node_key.is_some() && problem.verdict == Verdict::Truncated) && !told.contains(&problem.detail)
+        !(told.contains(&problem.detail) || node_key.is_some() && problem.verdict == Verdict::Truncated)
     };
     if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
         let fact = "the backup is damaged: not all of it could be restored";
