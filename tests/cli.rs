@@ -44,6 +44,7 @@ mod cli {
     mod streams;
     mod terminal;
     mod timestamp;
+    mod tlog;
     mod transcripts;
     mod waiting;
     mod worst_files;

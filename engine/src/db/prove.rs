@@ -3,9 +3,11 @@
 use std::io::Write;
 
 use thingdb_format::proof::ProofReader;
+use thingdb_format::{EntryId, TlogProof};
 
 use super::Db;
 use crate::error::Result;
+use crate::exchange::inclusion;
 use crate::exchange::prove::{self, ProveOptions, ProveSummary};
 
 impl Db {
@@ -45,6 +47,25 @@ impl Db {
     /// ```
     pub fn prove(&self, thing: &str, options: ProveOptions<'_>, out: impl Write) -> Result<ProveSummary> {
         prove::prove(&self.node, thing, options, out)
+    }
+
+    /// The proof that an entry stands in this node's ledger, for clients of
+    /// transparency logs (c2sp.org/tlog-proof@v1): in the newest state that others have
+    /// cosigned, if one has the entry. `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`](crate::Error::RolledBack),
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub fn tlog_proof(&self, id: &EntryId) -> Result<Option<TlogProof>> {
+        inclusion::tlog_proof(&self.node, id)
+    }
+
+    /// The same as a COSE receipt (RFC 9942), in the newest state.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receipt(&self, id: &EntryId) -> Result<Option<Vec<u8>>> {
+        inclusion::receipt(&self.node, id)
     }
 
     /// What opens the content of proof files that were made for this node's card.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::node::Node;
 use crate::progress::{self, Progress};
+use crate::replica::witnesses::Witnesses;
 use crate::store::holes::{self, Hole, Holes};
 use crate::store::schema::Tag;
 use crate::store::{Paths, Store};
@@ -180,6 +181,8 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
     // A ledger that was cut, or that cannot be written to, has no new
     // checkpoint to give; it can still be read.
     let checkpoint = if options.bare { None } else { node.checkpoint_at(until).ok() };
+    // With what others have said of it.
+    let checkpoint = checkpoint.map(|note| Witnesses(node).with_cosignatures(note));
     // What is written meanwhile is for the next export: this one ends where
     // its checkpoint does, so that it can be seen to be whole.
     let size = checkpoint.as_ref().map_or_else(|| node.store.size(), |note| note.claimed().size).min(until);

@@ -7,6 +7,7 @@ mod dry_run;
 pub(crate) mod export;
 pub(crate) mod framing;
 pub(crate) mod import;
+pub(crate) mod inclusion;
 pub(crate) mod intake;
 mod opening;
 mod own_seal;

@@ -155,6 +155,13 @@ impl Witnesses<'_> {
         Ok(cosigned)
     }
 
+    /// A checkpoint of this node with the cosignatures that are kept for it, as far as
+    /// they can be read: it is as good without them.
+    pub(crate) fn with_cosignatures(&self, note: SignedCheckpoint) -> SignedCheckpoint {
+        let kept = self.cosigned_notes().unwrap_or_default().into_iter().find(|kept| kept.text() == note.text());
+        kept.filter(|kept| kept.verify(&self.0.node_key()).is_ok()).unwrap_or(note)
+    }
+
     /// Whose cosignatures are kept: the witnesses, and the nodes that are known.
     fn cosigners(&self) -> Result<Vec<(String, VerifierKey)>> {
         let mut keys: Vec<_> = self.all()?.into_iter().map(|witness| (witness.name, witness.vkey)).collect();

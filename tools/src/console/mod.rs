@@ -290,6 +290,13 @@ impl Console {
         file.end()
     }
 
+    /// The same, in folders that are made if they are not there.
+    pub(crate) fn write_deep(&self, path: &Path, bytes: &[u8]) -> Outcome {
+        let mut file = self.begin(path, Manner::Deep)?;
+        file.write_all(bytes).map_err(|problem| Failure::file(&shown(path), &problem))?;
+        file.end()
+    }
+
     /// Has a passphrase read that is not the one that opens the database; `here`
     /// reads it in this process.
     pub(crate) fn answer(&self, question: &Question, here: &dyn Fn() -> Answer) -> Answer {

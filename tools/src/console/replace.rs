@@ -14,6 +14,8 @@ use crate::error::{Failure, Outcome};
 pub(crate) enum Manner {
     /// As any other: instead of what is there, with the mode that the umask leaves.
     Public,
+    /// The same, in folders that are made if they are not there.
+    Deep,
     /// Readable by its owner only, and never instead of another file: what is
     /// there may be the only copy of a secret.
     Secret,
@@ -75,6 +77,9 @@ pub(crate) fn beside(path: &Path, manner: Manner) -> io::Result<Place> {
         return Err(rustix::io::Errno::EXIST.into());
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if manner == Manner::Deep {
+        std::fs::create_dir_all(dir)?;
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".thingdb-");
     // What the umask leaves of this.
@@ -104,7 +109,7 @@ impl Pending for Beside {
     fn commit(self: Box<Self>) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         let moved = match self.manner {
-            Manner::Public => self.file.persist(&self.path),
+            Manner::Public | Manner::Deep => self.file.persist(&self.path),
             Manner::Secret => self.file.persist_noclobber(&self.path),
         };
         moved.map(drop).map_err(|problem| problem.error)

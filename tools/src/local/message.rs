@@ -163,7 +163,7 @@ impl Message {
                 7
             }
             Self::Replace(path, manner) => {
-                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret);
+                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret).flag(*manner == Manner::Deep);
                 8
             }
             Self::Replacing(file, is_pending) => {
@@ -246,7 +246,13 @@ impl Message {
             7 => Self::Opened(descriptor()?),
             8 => {
                 let path = from.os()?.into();
-                Self::Replace(path, if from.flag()? { Manner::Secret } else { Manner::Public })
+                let manner = match (from.flag()?, from.flag()?) {
+                    (true, false) => Manner::Secret,
+                    (false, true) => Manner::Deep,
+                    (false, false) => Manner::Public,
+                    (true, true) => return Err(malformed()),
+                };
+                Self::Replace(path, manner)
             }
             9 => Self::Replacing(descriptor()?, from.flag()?),
             10 => Self::Commit(from.number()?),
@@ -399,6 +405,8 @@ mod tests {
             Message::Interrupt,
             Message::Open(odd.into(), Access::Append),
             Message::Replace("x".into(), Manner::Secret),
+            Message::Replace("x".into(), Manner::Deep),
+            Message::Replace("x".into(), Manner::Public),
             Message::Commit(7),
             Message::Discard(u32::MAX),
             Message::Committed,

@@ -26,3 +26,4 @@ pub(crate) mod thing;
 pub(crate) mod told;
 pub(crate) mod when;
 pub(crate) mod whole;
+pub(crate) mod witnessed;

@@ -11,9 +11,13 @@ use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
 use crate::error::{Failure, Outcome};
 use crate::reader::proving::{MAX_SEQ, Proved, Proving};
+use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::id;
+
+/// What only a proof file has.
+const OF_FILES: [&str; 7] = ["absent", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];
 
 /// Arguments of `thingdb prove`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,8 @@ Examples:
   thingdb prove part-42 --stubs-only -o order.tdbproof              who and when, nothing of what
   thingdb prove part-42 --to @auditor.card -o part-42.tdbproof      content for the auditor only
   thingdb prove part-42 --entry 4be177c2 -o one.tdbproof
+  thingdb prove part-42 --seq 3 --tlog-proof -o part-42-3.tlog-proof
+  thingdb prove part-42 --seq 3 --cose -o part-42-3.cose
   thingdb prove part-42 --checkpoint kept.checkpoint -o part-42.tdbproof
   thingdb prove part-43 --absent -o none.tdbproof                   there is no part-43
   thingdb verify-proof part-42.tdbproof --card @plant.card          at the other end
@@ -55,6 +61,18 @@ pub(crate) struct Args {
     /// Only this entry, by its id; may be given again
     #[arg(long, value_name = "ID", conflicts_with_all = ["since", "until"])]
     entry: Vec<String>,
+
+    /// Only the entry with this seq
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["since", "until", "entry"])]
+    seq: Option<u64>,
+
+    /// One entry, for clients of transparency logs (c2sp.org/tlog-proof): no content
+    #[arg(long, conflicts_with_all = OF_FILES)]
+    tlog_proof: bool,
+
+    /// One entry, as a COSE receipt (RFC 9942): no content
+    #[arg(long, conflicts_with_all = OF_FILES, conflicts_with = "tlog_proof")]
+    cose: bool,
 
     /// Do not show the content of these entries, by seq or id
     #[arg(long, value_name = "SEQ|ID", value_delimiter = ',')]
@@ -117,7 +135,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
         _ => {}
     }
-    let entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
+    let mut entries = args.entry.iter().map(|text| entry(reader, args, text)).collect::<Outcome<Vec<_>>>()?;
+    if let Some(seq) = args.seq {
+        entries.extend(reader.with_seq(&args.thing, seq)?.iter().map(|entry| entry.id()));
+        if entries.is_empty() {
+            return Err(Failure::not_found(format!("{} has no entry with seq {seq}", printable(&args.thing))));
+        }
+    }
+    if args.tlog_proof || args.cose {
+        return for_others(context, args, source, &entries);
+    }
     let (mut withheld_seqs, mut withheld) = (Vec::new(), Vec::new());
     for text in &args.withhold {
         // An id that has digits only is one if no seq is so large.
@@ -159,6 +186,33 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     meter.end(proved.entries, proved.bytes);
     say(context, &proved)
+}
+
+/// The proof of one entry in a form that tools of others read.
+fn for_others(context: &Context, args: &Args, source: Source, entries: &[EntryId]) -> Outcome {
+    let [id] = entries else {
+        let fact = match entries.len() {
+            0 => "such a proof is of one entry".to_owned(),
+            count => format!("such a proof is of one entry, and these are {count}"),
+        };
+        return Err(Failure::usage(fact).hint("thingdb prove THING --seq N, or --entry ID"));
+    };
+    let Source::Here(db) = source else {
+        return Err(Failure::usage("a server writes proof files only").hint("thingdb prove, at the node itself"));
+    };
+    let proof =
+        if args.cose { db.receipt(id)? } else { db.tlog_proof(id)?.map(|proof| proof.to_string().into_bytes()) };
+    context.close(db);
+    // It was found a moment ago, and nothing is taken out of a ledger.
+    let proof = proof.ok_or_else(|| Failure::not_found(format!("no entry {id} in the ledger")))?;
+    match args.output.as_deref().filter(|path| *path != Path::new("-")) {
+        None => context.output.bytes(&proof),
+        Some(path) => {
+            context.console.write_file(path, &proof)?;
+            context.console.note(&format!("proof of the entry {id} in {}", path.display()));
+            Ok(())
+        }
+    }
 }
 
 fn is_there(reader: &dyn Reader, thing: &str) -> Outcome<bool> {

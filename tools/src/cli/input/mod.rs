@@ -4,6 +4,7 @@ pub(crate) mod card;
 pub(crate) mod media_type;
 pub(crate) mod names;
 pub(crate) mod note;
+pub(crate) mod policy;
 pub(crate) mod quantity;
 pub(crate) mod rejects;
 pub(crate) mod roots;

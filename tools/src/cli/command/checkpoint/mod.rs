@@ -1,6 +1,7 @@
 //! `thingdb checkpoint`: signs the state of the ledger.
 
 mod kept;
+mod publish;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ const STALL: Duration = Duration::from_secs(15);
 #[command(after_help = "\
 Examples:
   thingdb checkpoint -o /media/usb/things.checkpoint
+  thingdb checkpoint --publish /srv/www/ledger      static files for clients of transparency logs
   thingdb checkpoint | mail -s checkpoint auditor@example.org
 
 Who is a witness (thingdb witness add) is asked for a cosignature, and what
@@ -43,6 +45,11 @@ pub(crate) struct Args {
     /// Write the note to a file, - for stdout; an older note of this ledger there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Write the ledger as static files (c2sp.org/tlog-tiles), of the entries the ids only; what is
+    /// there already stays as it is
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "output"])]
+    publish: Option<PathBuf>,
 
     /// Ask no witness
     #[arg(long)]
@@ -84,9 +91,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.
     output.map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
+    let published = args.publish.as_deref().map(|dir| dir.join("checkpoint"));
+    published.as_deref().map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
     let (checkpoint, silent) = match source {
         Source::Here(db) => {
             let told = cosigned(context, &db, args)?;
+            if let Some(dir) = &args.publish {
+                publish::write(context, &db, dir, told.0.size, &told.0.root, &told.0.note)?;
+            }
             context.close(db);
             told
         }
@@ -106,7 +118,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     match context.output.chosen() {
         Some(Format::Json | Format::Ndjson) => context.output.object(&checkpoint)?,
-        _ if output.is_some() => {}
+        _ if output.is_some() || args.publish.is_some() => {}
         _ => context.output.bytes(checkpoint.note.as_bytes())?,
     }
     match silent {

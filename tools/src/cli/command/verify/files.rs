@@ -6,7 +6,7 @@ use serde::Serialize;
 use thingdb::SignedCheckpoint;
 use thingdb::format::audit::{Audit, Report, Standing, Whole, examine, examine_read};
 use thingdb::format::frame::{Decoder, MAGIC};
-use thingdb::format::{Card, Error, Hash, Line};
+use thingdb::format::{Card, Error, Hash, Line, Policy};
 
 use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
 use crate::bytes::{compress, unwrap};
@@ -15,6 +15,7 @@ use crate::cli::input::card;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable};
 use crate::view::ledger::LedgerJson;
+use crate::view::witnessed::Witnessed;
 
 /// Problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -34,6 +35,9 @@ struct AuditJson {
     stream: &'static str,
     ledger: Option<LedgerJson>,
     kept: Option<&'static str>,
+    /// What the witnesses of the policy have seen of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnessed: Option<Witnessed>,
     entries: u64,
     repeated: u64,
     things: u64,
@@ -57,12 +61,18 @@ struct ProblemJson {
 
 /// Checks streams, one after the other as if they were one, and prints what
 /// was found.
-pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: Option<SignedCheckpoint>) -> Outcome {
+pub(crate) fn run(
+    context: &Context,
+    files: &[String],
+    cards: &[String],
+    note: Option<SignedCheckpoint>,
+    policy: Option<&Policy>,
+) -> Outcome {
     let console = &context.console;
     let cards = card::trusted(console, cards)?;
     let mut audit = cards.iter().fold(Audit::new(), Audit::trust);
-    if let Some(note) = note {
-        audit = audit.kept(note);
+    if let Some(note) = &note {
+        audit = audit.kept(note.clone());
     }
     let mut sources = Vec::new();
     for name in files {
@@ -83,8 +93,24 @@ pub(crate) fn run(context: &Context, files: &[String], cards: &[String], note: O
         if front > 0 { reading.frames(name, source)? } else { reading.lines(name, source)? }
     }
     let report = reading.audit.finish();
-    say(context, &report, &cards, &starts)?;
-    conclude(&report)
+    let witnessed = policy.map(|policy| witnessed(policy, &report, note.as_ref())).transpose()?;
+    let mut told = json(&report, &cards, &starts);
+    told.ok &= witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    told.witnessed = witnessed;
+    say(context, &report, &told)?;
+    conclude(&report)?;
+    told.witnessed.map_or(Ok(()), |witnessed| {
+        witnessed
+            .conclude("the stream", "at the node: thingdb checkpoint, which asks the witnesses, then thingdb export")
+    })
+}
+
+/// What a policy makes of the checkpoint of a stream, and of the one that was kept.
+fn witnessed(policy: &Policy, report: &Report, kept: Option<&SignedCheckpoint>) -> Outcome<Witnessed> {
+    let own = report.checkpoint.as_ref().map(|(_, note)| note);
+    let kept = kept.filter(|_| report.kept == Some(Standing::Holds));
+    let entries = own.map_or(report.entries, |note| note.claimed().size);
+    Witnessed::new(policy, own.into_iter().chain(kept), entries, |size| size)
 }
 
 /// What is examined by itself.
@@ -221,6 +247,7 @@ fn json(report: &Report, cards: &[Card], starts: &[(String, u64)]) -> AuditJson 
         not_told: not_told(report, cards, ledger.as_ref()),
         ledger,
         kept: report.kept.map(Standing::as_str),
+        witnessed: None,
         entries: report.entries,
         repeated: report.repeated,
         things: report.things,
@@ -279,10 +306,9 @@ fn not_told(report: &Report, cards: &[Card], ledger: Option<&LedgerJson>) -> Vec
     said
 }
 
-fn say(context: &Context, report: &Report, cards: &[Card], starts: &[(String, u64)]) -> Outcome {
-    let told = json(report, cards, starts);
+fn say(context: &Context, report: &Report, told: &AuditJson) -> Outcome {
     if context.output.is_json() {
-        return context.output.object(&told);
+        return context.output.object(told);
     }
     let mut text = context.output.text();
     for problem in told.problems.iter().take(MAX_SHOWN) {
@@ -327,6 +353,8 @@ fn say(context: &Context, report: &Report, cards: &[Card], starts: &[(String, u6
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger")?,
         _ => {}
     }
+    let mut seen = told.witnessed.iter().flat_map(Witnessed::in_words);
+    seen.try_for_each(|line| text.line(&format!("    {line}")))?;
     for part in [
         (report.repeated, "line repeats an entry", "lines repeat an entry"),
         (report.stubs, "stub", "stubs"),

@@ -1,14 +1,17 @@
 //! `thingdb verify`: recomputes everything from the bytes.
 
 mod files;
+mod tiles;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
 use serde::Serialize;
-use thingdb::{Db, Problem, Report, Verdict, VerifyOptions};
+use thingdb::format::Policy;
+use thingdb::{Db, Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
-use crate::cli::input::note;
+use crate::cli::input::{note, policy};
 use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{Reader, find};
@@ -17,6 +20,7 @@ use crate::view::counts::SizeJson;
 use crate::view::id;
 use crate::view::original_report::{self, OriginalReportJson};
 use crate::view::paint::{Paint, Painted};
+use crate::view::witnessed::Witnessed;
 use files::is_stream;
 
 /// Problems that are shown on a terminal.
@@ -32,6 +36,8 @@ Examples:
   thingdb verify --checkpoint ~/elsewhere/things.checkpoint
   thingdb verify part-42 --checkpoint ~/elsewhere/things.checkpoint
   thingdb verify plant.ndjson.zst --card @plant.card --checkpoint kept.checkpoint
+  thingdb verify plant.ndjson.zst --policy auditor.policy     who must have cosigned it
+  thingdb verify --tiles /srv/www/ledger --card @plant.card   what checkpoint --publish wrote
   ssh plant thingdb export | thingdb verify - --card @plant.card
 
 Without --checkpoint it finds every entry that was altered, and a cut that the
@@ -45,6 +51,7 @@ signed. --card says whom you trust. What it cannot tell it lists.
 
 Exit code 4 if anything does not hold; 6 if a file holds and is not the whole
 ledger, or if a checkpoint of another node cannot be compared.")]
+#[command(group(ArgGroup::new("elsewhere").args(["what", "tiles"])))]
 pub(crate) struct Args {
     /// Only this thing; or files of entries, - for stdin
     #[arg(value_name = "THING|FILE")]
@@ -55,8 +62,12 @@ pub(crate) struct Args {
     thing: Option<String>,
 
     /// With files: the card of a node that you trust, @FILE to read it from a file
-    #[arg(long, value_name = "CARD", requires = "what")]
+    #[arg(long, value_name = "CARD", requires = "elsewhere")]
     card: Vec<String>,
+
+    /// Check a ledger in static files (c2sp.org/tlog-tiles), as checkpoint --publish writes them
+    #[arg(long, value_name = "DIR", conflicts_with = "thing")]
+    tiles: Option<PathBuf>,
 
     /// Compare with a checkpoint that was kept elsewhere; - for stdin
     ///
@@ -64,6 +75,13 @@ pub(crate) struct Args {
     /// ledger shows.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
+
+    /// Whom you believe: logs, witnesses and how many of them (c2sp.org/tlog-policy)
+    ///
+    /// Their cosignatures are looked for on the checkpoints that the database keeps, on that of a
+    /// file, and on the one that --checkpoint names.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
 }
 
 /// The result, and the members of its JSON.
@@ -81,6 +99,9 @@ struct ReportJson<'a> {
     checkpoint: SizeJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<OtherJson>,
+    /// What the witnesses of the policy have seen of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnessed: Option<&'a Witnessed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<OriginalReportJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +136,7 @@ struct ProblemJson {
 impl Args {
     /// Whether files are checked, and no database.
     pub(crate) fn is_of_files(&self) -> bool {
-        !self.card.is_empty() || self.what.iter().any(|what| is_stream(what))
+        !self.card.is_empty() || self.tiles.is_some() || self.what.iter().any(|what| is_stream(what))
     }
 
     fn thing(&self) -> Option<&str> {
@@ -126,8 +147,17 @@ impl Args {
 /// Verifies and prints the report.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = args.checkpoint.as_deref().map(|path| note::read(&context.console, path)).transpose()?;
+    let policy = args.policy.as_deref().map(|path| policy::read(&context.console, path)).transpose()?;
+    let names_no_log = policy.as_ref().is_some_and(|policy| policy.logs().is_empty());
+    if args.is_of_files() && names_no_log && args.card.is_empty() {
+        return Err(Failure::usage("the policy has no line `log`: it does not say whose ledger you trust")
+            .hint("log VKEY in the policy (thingdb card --vkey, at the node), or --card @CARD"));
+    }
+    if let Some(dir) = &args.tiles {
+        return tiles::run(context, dir, &args.card, note.as_ref(), policy.as_ref());
+    }
     if args.is_of_files() {
-        return files::run(context, &args.what, &args.card, note);
+        return files::run(context, &args.what, &args.card, note, policy.as_ref());
     }
     if args.what.len() > 1 {
         return Err(Failure::usage("one thing at a time").hint("thingdb verify @FILE @FILE, if these are files"));
@@ -150,9 +180,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let report = db.verify(options)?;
     meter.end(report.entries, 0);
-    let said = say(context, &report);
+    let witnessed = policy.map(|policy| witnessed(&db, &policy, note.as_ref())).transpose()?;
+    let said = say(context, &report, witnessed.as_ref());
     if report.is_ok() {
-        return said.and_then(|()| conclude_other(&report)).and_then(|()| conclude_lost(&db));
+        said.and_then(|()| conclude_other(&report)).and_then(|()| conclude_lost(&db))?;
+        let hint = "thingdb checkpoint asks the witnesses";
+        return witnessed.map_or(Ok(()), |witnessed| witnessed.conclude("the database", hint));
     }
     // A reader of the output that went away does not make it verify.
     said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
@@ -167,9 +200,24 @@ fn conclude_lost(db: &Db) -> Outcome {
     Err(failure.causes(lost.explanations().to_vec()).hint("thingdb doctor"))
 }
 
-fn say(context: &Context, report: &Report) -> Outcome {
+/// What a policy makes of the checkpoints that this ledger goes on from: its own, as
+/// others have cosigned them, and the one that somebody kept.
+fn witnessed(db: &Db, policy: &Policy, kept: Option<&SignedCheckpoint>) -> Outcome<Witnessed> {
+    let mut notes: Vec<SignedCheckpoint> = db.cosigned()?.into_iter().map(|cosigned| cosigned.checkpoint).collect();
+    notes.extend(db.last_checkpoint()?);
+    notes.extend(kept.cloned());
+    let mut holding = Vec::new();
+    for note in notes {
+        if note.claimed().origin == db.origin() && db.standing(&note)?.is_consistent() {
+            holding.push(note);
+        }
+    }
+    Witnessed::new(policy, holding.iter(), db.ledger_size(), |size| size)
+}
+
+fn say(context: &Context, report: &Report, witnessed: Option<&Witnessed>) -> Outcome {
     if context.output.is_json() {
-        return context.output.object(&ReportJson::new(report));
+        return context.output.object(&ReportJson { witnessed, ..ReportJson::new(report) });
     }
     let mut text = context.output.text();
     for problem in report.problems.iter().take(MAX_SHOWN) {
@@ -192,6 +240,8 @@ fn say(context: &Context, report: &Report) -> Outcome {
         let (name, size) = (printable(&other.name), counted(other.size, "entry", "entries"));
         text.line(&format!("    the checkpoint of {name} holds: the {size} that it counts are here, in its order"))?;
     }
+    let mut seen = witnessed.into_iter().flat_map(Witnessed::in_words);
+    seen.try_for_each(|line| text.line(&format!("    {line}")))?;
     let mut original = report.original.iter().flat_map(original_report::lines);
     original.try_for_each(|line| text.line(&line))?;
     text.end()
@@ -303,6 +353,7 @@ impl<'a> ReportJson<'a> {
                 size: other.size,
                 holds: other.holds.then_some(true),
             }),
+            witnessed: None,
             original: report.original.as_ref().map(OriginalReportJson::new),
             copy: report.copy.map(|commits| CopyJson { commits }),
         }

@@ -2,19 +2,19 @@
 
 mod complete;
 mod stamped;
-mod witnessed;
 
 use std::io::{BufRead, BufReader, ErrorKind};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use thingdb::SignedCheckpoint;
 use thingdb::format::audit::Standing;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject};
 use thingdb::format::{Body, Card};
 
 use crate::bytes::compress;
 use crate::cli::context::Context;
-use crate::cli::input::{card, note, roots};
+use crate::cli::input::{card, note, policy as policies, roots};
 use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::proof::{self, Stopped};
@@ -23,9 +23,9 @@ use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
 use crate::view::when;
+use crate::view::witnessed::Witnessed;
 use complete::Complete;
 use stamped::{Timestamp, Timestamped};
-use witnessed::Witnessed;
 
 /// Entries and problems that are shown on a terminal.
 const MAX_SHOWN: usize = 20;
@@ -184,13 +184,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(path) = &args.checkpoint {
         check = check.kept(note::read(&context.console, path)?);
     }
-    let policy = args.policy.as_deref().map(|path| witnessed::read(console, path)).transpose()?;
+    let policy = args.policy.as_deref().map(|path| policies::read(console, path)).transpose()?;
     if policy.as_ref().is_some_and(|policy| policy.logs().is_empty()) && cards.is_empty() && args.fingerprint.is_empty()
     {
         return Err(Failure::usage("the policy has no line `log`: it does not say whose ledger you trust")
             .hint("log VKEY in the policy (thingdb card --vkey, at the node), or --card @CARD"));
     }
-    let logs = policy.iter().flat_map(witnessed::fingerprints);
+    let logs = policy.iter().flat_map(policies::fingerprints);
     check = logs.fold(check, ProofCheck::trust_fingerprint);
     check = complete::recomputers(check, policy.as_ref());
     let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
@@ -201,8 +201,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut taken = Taken { shown: Entries::new(context, args.entries), places: Vec::new() };
     read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut taken)?;
     let report = check.finish();
-    let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, &report, &taken.places)).transpose();
-    let witnessed = witnessed.map_err(|problem| Failure::new(Exit::NotVerified, "not-verified", problem))?;
+    let below = |size| taken.places.iter().filter(|place| **place < size).count() as u64;
+    let count = taken.places.len() as u64;
+    let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, notes(&report), count, below)).transpose()?;
     let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
     let timestamps = stamped::timestamps(&report, roots.as_ref());
     let timestamped = roots.as_ref().map(|_| Timestamped::new(&timestamps, &taken.places));
@@ -486,7 +487,7 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         text.line(&format!("    {line}"))?;
     }
     if let Some(witnessed) = &told.witnessed {
-        for line in in_words(witnessed) {
+        for line in witnessed.in_words() {
             text.line(&format!("    {line}"))?;
         }
     }
@@ -506,26 +507,12 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
     text.end()
 }
 
-/// What witnesses have seen, in lines.
-fn in_words(witnessed: &Witnessed) -> Vec<String> {
-    let Some(size) = witnessed.size else {
-        return vec!["the witnesses of the policy have NOT cosigned any state of it that is shown here".to_owned()];
-    };
-    let mut lines = Vec::new();
-    let entries = counted(witnessed.entries, "entry", "entries");
-    let by =
-        if witnessed.by.is_empty() { String::new() } else { format!(" by {}", printable(&witnessed.by.join(", "))) };
-    match &witnessed.not_later_than {
-        Some(time) => {
-            lines.push(format!("{entries} in the ledger of {}, cosigned{by}: it was there by {time}", grouped(size)))
-        }
-        None => lines.push(format!("{entries} in the ledger of {}; the policy asks for no witness", grouped(size))),
-    }
-    if witnessed.beyond > 0 {
-        let entries = counted(witnessed.beyond, "entry", "entries");
-        lines.push(format!("{entries} came later: no witness of the policy has seen them"));
-    }
-    lines
+/// The checkpoints of a file.
+fn notes(report: &ProofReport) -> impl Iterator<Item = &SignedCheckpoint> {
+    report.header.iter().flat_map(|header| {
+        let earlier = header.earlier.iter().map(|earlier| &earlier.checkpoint);
+        std::iter::once(&header.checkpoint).chain(earlier)
+    })
 }
 
 fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
@@ -543,19 +530,9 @@ fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
         let first = report.problems.iter().take(1).map(|problem| problem.detail.clone());
         return Err(failure.causes(first).hint("keep the file as it is, and ask for another copy"));
     }
-    match &told.witnessed {
-        Some(witnessed) if witnessed.size.is_none() => {
-            let fact = "the policy is not met: no checkpoint of the file is of its logs and cosigned by enough";
-            return Err(Failure::new(Exit::NotVerified, "not-witnessed", fact)
-                .hint("at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again"));
-        }
-        Some(witnessed) if witnessed.beyond > 0 => {
-            let entries = counted(witnessed.beyond, "entry", "entries");
-            let fact = format!("all that the file claims holds; {entries} came after what the witnesses have seen");
-            return Err(Failure::new(Exit::Partly, "not-witnessed", fact)
-                .hint("at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again"));
-        }
-        _ => {}
+    if let Some(witnessed) = &told.witnessed {
+        let hint = "at the node: thingdb checkpoint, which asks the witnesses, then thingdb prove again";
+        witnessed.conclude("the file", hint)?;
     }
     if let Some(stamped) = &told.timestamped {
         let hint = "at the node: thingdb timestamp --tsa URL, then thingdb prove again";

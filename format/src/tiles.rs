@@ -1,0 +1,198 @@
+//! A ledger as static files (c2sp.org/tlog-tiles): hashes of its tree, 256 a file, and
+//! its entries, of which only the ids are there.
+//!
+//! ```text
+//! checkpoint                       the signed note
+//! tile/<level>/<index>[.p/<width>]    256 hashes, or <width> at the right edge
+//! tile/entries/<index>[.p/<width>]    as many ids, each behind 00 20
+//! ```
+//!
+//! A file of 256 never changes. One of fewer stays as it is; a longer one has another
+//! name.
+
+use crate::merkle::{self, Frontier};
+use crate::{EntryId, Hash};
+
+/// Hashes, or entries, of a whole tile.
+pub const WIDTH: usize = 256;
+
+/// Bytes of an entry in a bundle: its length, and the id.
+pub const ENTRY_BYTES: usize = 34;
+
+/// What stands before each id: 32 as a big-endian u16.
+const LENGTH: [u8; 2] = [0, 32];
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Where it lies, below the directory of the ledger.
+    pub path: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Makes the files of a ledger from its ids, in their order.
+///
+/// ```
+/// use thingdb_format::{EntryId, tiles::Tiles};
+/// let mut tiles = Tiles::default();
+/// let mut files = Vec::new();
+/// for n in 0..300_u16 {
+///     let mut id = [0; 32];
+///     id[..2].copy_from_slice(&n.to_be_bytes());
+///     tiles.push(&EntryId(id), &mut files);
+/// }
+/// files.extend(tiles.partial());
+/// let paths: Vec<&str> = files.iter().map(|tile| tile.path.as_str()).collect();
+/// let whole = ["tile/entries/000", "tile/0/000"];
+/// let partial = ["tile/entries/001.p/44", "tile/0/001.p/44", "tile/1/000.p/1"];
+/// assert_eq!(paths, [&whole[..], &partial].concat());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Tiles {
+    tree: Frontier,
+    ids: Vec<EntryId>,
+    /// Of each level the hashes that fill no tile yet, and how many tiles there are.
+    levels: Vec<(Vec<Hash>, u64)>,
+}
+
+impl Tiles {
+    /// Entries so far.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The root over the entries so far.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Takes the next entry, and gives the files that are whole now.
+    pub fn push(&mut self, id: &EntryId, out: &mut Vec<Tile>) {
+        self.tree.push(merkle::leaf(id));
+        self.ids.push(*id);
+        if self.ids.len() == WIDTH {
+            let index = self.levels.first().map_or(0, |(_, tiles)| *tiles);
+            out.push(bundle(index, &self.ids));
+            self.ids.clear();
+        }
+        let mut hash = merkle::leaf(id);
+        for level in 0_u8.. {
+            let place = usize::from(level);
+            if self.levels.len() == place {
+                self.levels.push((Vec::new(), 0));
+            }
+            let Some((hashes, tiles)) = self.levels.get_mut(place) else { return };
+            hashes.push(hash);
+            if hashes.len() < WIDTH {
+                return;
+            }
+            out.push(tile(level, *tiles, hashes));
+            hash = merkle::root(hashes.drain(..));
+            *tiles = tiles.saturating_add(1);
+        }
+    }
+
+    /// The files at the right edge, as they are at this size.
+    #[must_use]
+    pub fn partial(&self) -> Vec<Tile> {
+        let mut out = Vec::new();
+        if !self.ids.is_empty() {
+            let index = self.levels.first().map_or(0, |(_, tiles)| *tiles);
+            out.push(bundle(index, &self.ids));
+        }
+        for (level, (hashes, tiles)) in (0_u8..).zip(&self.levels) {
+            if !hashes.is_empty() {
+                out.push(tile(level, *tiles, hashes));
+            }
+        }
+        out
+    }
+}
+
+/// Where the entries from `index × 256` on lie in a ledger of `size`; nothing if it has
+/// no such.
+#[must_use]
+pub fn bundle_path(index: u64, size: u64) -> Option<String> {
+    let width = WIDTH as u64;
+    let left = size.checked_sub(index.checked_mul(width)?)?;
+    let count = usize::try_from(left.min(width)).ok()?;
+    (count > 0).then(|| path("entries", index, count))
+}
+
+/// The ids in a bundle.
+#[must_use]
+pub fn ids(bundle: &[u8]) -> Option<Vec<EntryId>> {
+    let (entries, rest) = bundle.as_chunks::<ENTRY_BYTES>();
+    let id = |entry: &[u8; ENTRY_BYTES]| Some(EntryId(entry.strip_prefix(&LENGTH)?.try_into().ok()?));
+    if rest.is_empty() && (1..=WIDTH).contains(&entries.len()) { entries.iter().map(id).collect() } else { None }
+}
+
+fn bundle(index: u64, ids: &[EntryId]) -> Tile {
+    let bytes = ids.iter().flat_map(|id| LENGTH.into_iter().chain(id.0)).collect();
+    Tile { path: path("entries", index, ids.len()), bytes }
+}
+
+fn tile(level: u8, index: u64, hashes: &[Hash]) -> Tile {
+    let bytes = hashes.iter().flat_map(|hash| hash.0).collect();
+    Tile { path: path(&level.to_string(), index, hashes.len()), bytes }
+}
+
+/// Three digits a folder, all but the last behind an x.
+fn path(level: &str, index: u64, width: usize) -> String {
+    let mut name = format!("{:03}", index.checked_rem(1000).unwrap_or_default());
+    let mut rest = index.checked_div(1000).unwrap_or_default();
+    while rest > 0 {
+        name = format!("x{:03}/{name}", rest.checked_rem(1000).unwrap_or_default());
+        rest = rest.checked_div(1000).unwrap_or_default();
+    }
+    let partial = if width < WIDTH { format!(".p/{width}") } else { String::new() };
+    format!("tile/{level}/{name}{partial}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> EntryId {
+        EntryId(Hash::of(&n.to_be_bytes()).0)
+    }
+
+    #[test]
+    fn paths_are_those_of_the_specification() {
+        assert_eq!(path("1", 1_234_067, 256), "tile/1/x001/x234/067");
+        assert_eq!(path("entries", 5, 7), "tile/entries/005.p/7");
+        assert_eq!(bundle_path(0, 0), None);
+        assert_eq!(bundle_path(1, 256), None);
+        assert_eq!(bundle_path(u64::MAX, u64::MAX), None);
+        assert_eq!(bundle_path(273, 70_000).unwrap(), "tile/entries/273.p/112");
+    }
+
+    #[test]
+    fn a_ledger_of_70000_has_the_files_of_the_example() {
+        let (mut tiles, mut files) = (Tiles::default(), Vec::new());
+        (0..70_000).for_each(|n| tiles.push(&id(n), &mut files));
+        let whole = |level: &str| files.iter().filter(|tile| tile.path.starts_with(level)).count();
+        assert_eq!((whole("tile/0/"), whole("tile/1/"), whole("tile/2/"), whole("tile/entries/")), (273, 1, 0, 273));
+        let partial: Vec<String> = tiles.partial().into_iter().map(|tile| tile.path).collect();
+        let wanted = ["tile/entries/273.p/112", "tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"];
+        assert_eq!(partial, wanted);
+        assert_eq!(tiles.root(), merkle::root((0..70_000).map(|n| merkle::leaf(&id(n)))));
+        for file in files.iter().filter(|tile| tile.path.starts_with("tile/entries/")).take(2) {
+            assert_eq!(ids(&file.bytes).unwrap().len(), 256);
+        }
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_refused() {
+        let good = bundle(0, &[id(1), id(2)]).bytes;
+        assert_eq!(ids(&good).unwrap(), [id(1), id(2)]);
+        for len in 0..good.len() {
+            assert_eq!(ids(&good[..len]).map(|ids| ids.len()), (len == ENTRY_BYTES).then_some(1), "{len}");
+        }
+        assert_eq!(ids(&[0; ENTRY_BYTES]), None);
+        assert_eq!(ids(&good[..ENTRY_BYTES].repeat(257)), None);
+    }
+}

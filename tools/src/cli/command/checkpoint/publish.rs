@@ -1,0 +1,78 @@
+//! `thingdb checkpoint --publish`: the ledger as static files (c2sp.org/tlog-tiles).
+//!
+//! Every file is there whole or not at all, and the checkpoint comes last: whoever reads
+//! while this goes on, or after it was killed, sees the ledger as it was before.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use thingdb::Db;
+use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles, WIDTH};
+
+use crate::cli::context::Context;
+use crate::console::Access;
+use crate::error::{Exit, Failure, Outcome};
+use crate::text::counted;
+
+/// Ids that are read at once.
+const STEP: u64 = 65_536;
+
+/// Writes the files of the first `size` entries that are not there, and looks whether
+/// the others are what they have to be.
+pub(super) fn write(context: &Context, db: &Db, dir: &Path, size: u64, root: &str, note: &str) -> Outcome {
+    let mut meter = context.meter("publishing");
+    let (mut tiles, mut written) = (Tiles::default(), 0);
+    let mut put = |files: Vec<Tile>| -> Outcome {
+        for file in files {
+            written += u64::from(write_new(context, dir, &file)?);
+        }
+        Ok(())
+    };
+    while tiles.size() < size {
+        if context.console.is_interrupted() {
+            let fact = "stopped; what was published before is as it was";
+            return Err(Failure::new(Exit::Interrupted, "interrupted", fact).hint("the same command goes on"));
+        }
+        let mut files = Vec::new();
+        for id in db.ids(tiles.size()..size.min(tiles.size() + STEP))? {
+            tiles.push(&id, &mut files);
+        }
+        put(files)?;
+        meter.update(tiles.size(), size, tiles.size() * ENTRY_BYTES as u64);
+    }
+    put(tiles.partial())?;
+    if tiles.root().to_string() != root {
+        return Err(Failure::new(Exit::NotVerified, "not-verified", "the ids of the ledger do not lead to its root")
+            .hint("thingdb verify"));
+    }
+    context.console.write_deep(&dir.join("checkpoint"), note.as_bytes())?;
+    meter.end(size, size * ENTRY_BYTES as u64);
+    let (files, entries) = (counted(written, "file", "files"), counted(size, "entry", "entries"));
+    context.console.note(&format!("{files} written for a ledger of {entries} in {}", dir.display()));
+    Ok(())
+}
+
+/// Writes a file unless it is there; gives whether it was written.
+fn write_new(context: &Context, dir: &Path, tile: &Tile) -> Outcome<bool> {
+    let path = dir.join(&tile.path);
+    let name = path.display().to_string();
+    let mut found = Vec::new();
+    match context.console.open(&path, Access::Read) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
+            context.console.write_deep(&path, &tile.bytes)?;
+            return Ok(true);
+        }
+        file => {
+            let file = file.map_err(|problem| Failure::file(&name, &problem))?;
+            let most = (WIDTH * ENTRY_BYTES) as u64 + 1;
+            file.take(most).read_to_end(&mut found).map_err(|problem| Failure::file(&name, &problem))?;
+        }
+    }
+    if found == tile.bytes {
+        return Ok(false);
+    }
+    let fact = format!("{name} is there, and is not what this ledger has at its place");
+    Err(Failure::new(Exit::NotVerified, "published-differs", fact)
+        .cause("it stays as it is: it is of another ledger, or damaged")
+        .hint("thingdb checkpoint --publish DIR, with another directory; or take this file away and run it again"))
+}
