@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use thingdb::storage::journaled::{JournaledOptions, JournaledStorage, Keep};
-use thingdb::storage::sled::{SledOptions, SledStorage};
+use thingdb::storage::sled::{Grouped, SledOptions, SledStorage};
 use thingdb::storage::{Batch, Direction, Health, KeyRange, Storage, StorageError};
 use thingdb_tests::database::{Dice, copy_directory, seed};
 
@@ -24,8 +24,20 @@ fn options() -> JournaledOptions {
     options.reserve_bytes = 0;
     options.cache_bytes = 8 << 20;
     options.is_derived = is_derived;
+    options.grouped = Some(LINES);
     options
 }
+
+/// Of the store alone.
+fn store_options() -> SledOptions {
+    let mut options = SledOptions::default();
+    options.reserve_bytes = 0;
+    options.grouped = Some(LINES);
+    options
+}
+
+/// Small rows that come in the order of their keys: the store has several in one row.
+const LINES: Grouped = Grouped::new(b"line ", 11);
 
 fn is_derived(key: &[u8]) -> bool {
     key.starts_with(b"derived")
@@ -43,10 +55,19 @@ fn own_rows(storage: &dyn Storage) -> Model {
     rows(storage).into_iter().filter(|(key, _)| !is_derived(key)).collect()
 }
 
-/// Commits batches of rows that are put, put again and deleted, some derived.
+/// Commits batches of rows that are put, put again and deleted, some derived, and of
+/// lines, each behind the others and seldom put again.
 fn write(storage: &dyn Storage, model: &mut Model, dice: &mut Dice, commits: u64) {
+    let mut lines = model.keys().filter(|key| key.starts_with(b"line ")).count() as u64;
     for _ in 0..commits {
         let mut batch = Batch::new();
+        for _ in 0..dice.roll(4) {
+            let line = if dice.roll(10) == 0 { dice.roll(lines + 1) } else { lines };
+            lines += u64::from(line == lines);
+            let (key, value) = (format!("line {line:06}"), vec![dice.roll(256) as u8; dice.roll(700) as usize]);
+            batch.put(key.clone(), value.clone());
+            model.insert(key.into_bytes(), value);
+        }
         for _ in 0..=dice.roll(6) {
             let key = format!("{}{}", ["row ", "row ", "row ", "derived "][dice.roll(4) as usize], dice.roll(400));
             if dice.roll(5) == 0 {
@@ -150,9 +171,7 @@ fn a_store_that_never_had_a_journal_gets_one() {
     let mut dice = Dice::new(seed("journaled before"));
     let (_scratch, directory) = scratch();
     let mut model = Model::new();
-    let mut before = SledOptions::default();
-    before.reserve_bytes = 0;
-    let storage = SledStorage::open(&directory, before).unwrap();
+    let storage = SledStorage::open(&directory, store_options()).unwrap();
     write(&storage, &mut model, &mut dice, 500);
     storage.close().unwrap();
     let storage = open(&directory);
@@ -183,9 +202,7 @@ fn a_store_without_marks_is_not_trusted() {
     fs::remove_dir_all(directory.join("store")).unwrap();
     let mut foreign = Batch::new();
     foreign.put(*b"foreign", *b"row");
-    let mut before = SledOptions::default();
-    before.reserve_bytes = 0;
-    let storage = SledStorage::open(&directory, before).unwrap();
+    let storage = SledStorage::open(&directory, store_options()).unwrap();
     storage.commit(foreign).unwrap();
     storage.close().unwrap();
     assert_whole(&directory, &model, "it does not say to which journal it belongs");
@@ -308,9 +325,7 @@ fn healing_makes_good_what_the_store_lost() {
     let mut dice = Dice::new(seed("journaled store rows"));
     let (_scratch, directory) = scratch();
     let model = closed(&directory, &mut dice, 300);
-    let mut below = SledOptions::default();
-    below.reserve_bytes = 0;
-    let storage = SledStorage::open(&directory, below).unwrap();
+    let storage = SledStorage::open(&directory, store_options()).unwrap();
     let keys: Vec<_> = own(&model).into_keys().collect();
     let mut batch = Batch::new();
     batch.delete(keys[3].clone()).delete(keys[40].clone()).put(keys[77].clone(), *b"garbled").put(*b"row new", *b"?");
@@ -334,6 +349,7 @@ fn scans_miss_nothing_while_rows_move_into_sled() {
     let (_scratch, directory) = scratch();
     let mut options = options();
     options.sync_interval_ms = 1;
+    options.grouped = Some(Grouped::new(b"", 8));
     let storage = JournaledStorage::open(&directory, options).unwrap();
     let key = |n: u64| n.to_be_bytes().to_vec();
     const ROWS: u64 = 1500;

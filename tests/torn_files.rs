@@ -251,11 +251,11 @@ fn every_cut_of_the_small_files_is_told() {
         assert_eq!(fs::read(copy.join("VERSION")).unwrap(), bytes, "{damaged:?}");
         db.close().unwrap();
     }
-    for newer in ["thingdb 5\n", "thingdb 18446744073709551615\n"] {
+    for newer in ["thingdb 6\n", "thingdb 18446744073709551615\n"] {
         fs::write(copy.join("VERSION"), newer).unwrap();
         assert!(options().open(&copy, &passphrase()).unwrap_err().is_newer_version(), "{newer}");
     }
-    for older in ["thingdb 3\n", "thingdb 2\n", "thingdb 1\n", "thingdb 0\n"] {
+    for older in ["thingdb 4\n", "thingdb 3\n", "thingdb 2\n", "thingdb 1\n", "thingdb 0\n"] {
         fs::write(copy.join("VERSION"), older).unwrap();
         let problem = options().open(&copy, &passphrase()).unwrap_err();
         assert!(problem.is_older_version() && !problem.is_damaged(), "{older}: {problem}");

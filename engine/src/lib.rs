@@ -126,6 +126,7 @@ pub use progress::Progress;
 pub use prototype::{Chain, ChainVerdict, CheckedOriginal, Form, ORIGINAL, Original, OriginalReport, PYTHON_JSON};
 pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
+pub use replica::heads::Recomputed;
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
 pub use replica::timestamps::Timestamped;

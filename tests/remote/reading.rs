@@ -71,6 +71,36 @@ pub(crate) fn with_token(world: &World, scopes: &str, args: &[&str]) {
     keep(world, "token", &token);
 }
 
+/// A server that has lost entries gives the rest, and names them as the database does.
+#[test]
+fn an_export_goes_past_what_the_server_cannot_read_and_names_it() {
+    let world = World::new();
+    let data = "a".repeat(2000);
+    let lines: String = (0..400).map(|n| format!("{{\"thing\":\"t/{}\",\"data\":\"{data}\"}}\n", n % 7)).collect();
+    world.feed(&["append", "--batch", "20"], &lines).ok();
+    fs::remove_dir_all(world.path("db/journal")).unwrap();
+    let log = fs::read(world.path("db/store/db")).unwrap();
+    fs::write(world.path("db/store/db"), &log[..log.len() / 2]).unwrap();
+    world.run(&["salvage", "db", "--out", "new"]).exit(6);
+    fs::remove_dir_all(world.path("db")).unwrap();
+    fs::rename(world.path("new"), world.path("db")).unwrap();
+    let here = world.run(&["export", "-o", "here.ndjson", "--json"]).exit(6);
+    with_token(&world, "read,export", &[]);
+    let server = Running::start(world, &[]);
+    for args in [&["export", "-o", "there.ndjson", "--json"][..], &["export", "--binary", "-o", "there.tdbs", "--json"]]
+    {
+        let there = Bytes::of(remote(&server, args)).exit(6).says("cannot be read");
+        let there: serde_json::Value = serde_json::from_str(&there.text()).unwrap();
+        for member in ["entries", "lost", "holes", "next_position"] {
+            assert_eq!(there[member], here.json()[member], "{member}");
+        }
+        assert!(there["lost"].as_u64().unwrap() > 0, "{there}");
+    }
+    let lines = |name: &str| fs::read_to_string(server.world.path(name)).unwrap().lines().count();
+    assert_eq!(lines("there.ndjson"), lines("here.ndjson"));
+    server.stop();
+}
+
 #[test]
 fn a_kept_checkpoint_is_held_against_the_server_before_it_goes() {
     let world = World::new();

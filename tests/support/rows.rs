@@ -10,7 +10,7 @@ use std::path::Path;
 use bincode::{Decode, Encode};
 use hmac::{Hmac, KeyInit, Mac};
 use thingdb::keyring::{Keyring, Unlock};
-use thingdb::storage::sled::{SledOptions, SledStorage};
+use thingdb::storage::sled::{Grouped, SledOptions, SledStorage};
 use thingdb::storage::{Batch, Direction, KeyRange, Row, Storage};
 
 pub use crate::blocks::{Block, Head, Payload, Record, Signature, parts_of};
@@ -93,9 +93,14 @@ impl Rows {
     /// If it is not, or does not open.
     #[must_use]
     pub fn open(dir: &Path) -> Self {
+        Self::open_as(dir, Some(Grouped::new(b"L", 9)))
+    }
+
+    fn open_as(dir: &Path, grouped: Option<Grouped>) -> Self {
         let mut options = SledOptions::default();
         options.reserve_bytes = 0;
         options.cache_bytes = 16 << 20;
+        options.grouped = grouped;
         let storage = SledStorage::open(dir, options).expect("the storage opens");
         let passphrase = passphrase();
         let unlock = Unlock::Passphrase(&passphrase);
@@ -105,9 +110,17 @@ impl Rows {
 
     /// Opens the rows, changes them, and closes them again.
     pub fn edit<T>(dir: &Path, act: impl FnOnce(&Self) -> T) -> T {
-        let rows = Self::open(dir);
-        let result = act(&rows);
-        rows.close();
+        Self::open(dir).edited(act)
+    }
+
+    /// The same of the rows as the store has them, of which some hold several.
+    pub fn edit_ungrouped<T>(dir: &Path, act: impl FnOnce(&Self) -> T) -> T {
+        Self::open_as(dir, None).edited(act)
+    }
+
+    fn edited<T>(self, act: impl FnOnce(&Self) -> T) -> T {
+        let result = act(&self);
+        self.close();
         result
     }
 

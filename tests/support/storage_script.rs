@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use thingdb::storage::journaled::JournaledOptions;
-use thingdb::storage::sled::SledOptions;
+use thingdb::storage::sled::{Grouped, SledOptions};
 use thingdb::storage::{Batch, Direction, KeyRange, Storage, StorageError};
 
 /// Rows that are rewritten at random places.
@@ -110,6 +110,7 @@ pub(crate) fn options() -> JournaledOptions {
     options.cache_bytes = 16 << 20;
     options.reserve_bytes = 256 << 10;
     options.free_floor_bytes = 2 << 20;
+    options.grouped = Some(Grouped::new(b"L", 9));
     options
 }
 
@@ -119,6 +120,7 @@ pub(crate) fn sled_options() -> SledOptions {
     options.cache_bytes = 16 << 20;
     options.reserve_bytes = 256 << 10;
     options.free_floor_bytes = 2 << 20;
+    options.grouped = Some(Grouped::new(b"L", 9));
     options
 }
 

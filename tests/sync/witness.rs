@@ -154,3 +154,41 @@ fn another_one_in_the_place_of_a_witness_says_nothing() {
     a.fails(&["witness", "add", "b", "witness.example", &vkeys(&b).1], 2, "usage");
     a.fails(&["witness", "rm", "b"], 3, "not-found");
 }
+
+/// A peer that holds the ledger entry by entry signs what its node says of the heads.
+#[test]
+fn a_peer_with_the_same_ledger_recomputes_the_heads_and_others_do_not() {
+    let place = Place::new();
+    let (a, b) = (place.node("a"), place.node("b"));
+    a.knows(&b);
+    a.put("door", "1");
+    a.put("gate", "2");
+    let server = b.serve();
+    a.reaches(&b, &server.url, "export,import");
+    a.ok(&["sync", "b"]);
+    let (log, witness) = (vkeys(&a).0, vkeys(&b).1);
+    let policy = place.path("policy");
+    fs::write(&policy, format!("log {log}\nwitness bob {witness}\nquorum none\n")).unwrap();
+    let file = place.path("door.tdbproof");
+    let (policy, file) = (policy.to_str().unwrap(), file.to_str().unwrap());
+    let complete = || {
+        a.ok(&["prove", "door", "-o", file]);
+        a.json(&["verify-proof", file, "--policy", policy])["complete"].clone()
+    };
+    let said = |entries: u64, by: &[&str]| serde_json::json!({"entries": entries, "heads": 1, "recomputed_by": by});
+    assert_eq!(complete(), said(1, &["bob"]));
+    // Of what came since, the peer has said nothing yet.
+    a.put("door", "3");
+    assert_eq!(complete(), said(2, &[]));
+    a.ok(&["sync", "b"]);
+    assert_eq!(complete(), said(2, &["bob"]));
+    // A peer with entries in another order cannot tell whether it has all of the ledger.
+    server.stop();
+    b.put("window", "4");
+    let server = b.serve();
+    a.put("door", "5");
+    a.reaches(&b, &server.url, "export,import");
+    a.ok(&["sync", "b"]);
+    assert_eq!(complete(), said(3, &[]));
+    server.stop();
+}

@@ -1,10 +1,12 @@
 //! The heads of all things, as this node signs them.
 
-use thingdb_format::SignedCheckpoint;
 use thingdb_format::heads::SignedHeads;
+use thingdb_format::{NodeKey, SignedCheckpoint};
 
 use super::Db;
 use crate::error::Result;
+use crate::replica::heads::Recomputed;
+use crate::replica::memory::Memory;
 
 impl Db {
     /// Signs what the heads of all things are at the ledger's end, and the ledger: so
@@ -30,5 +32,28 @@ impl Db {
     /// ```
     pub fn heads_note(&self) -> Result<(SignedCheckpoint, SignedHeads)> {
         self.node.heads()
+    }
+
+    /// Recomputes the heads note of a node that is known here, if the ledger here is its
+    /// ledger, entry by entry, and signs it if it is true.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`](crate::Error::is_read_only),
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full),
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub fn recompute_heads(&self, note: &SignedHeads) -> Result<Recomputed> {
+        Memory(&self.node).recompute_heads(note)
+    }
+
+    /// Keeps the line by which another node says that it has recomputed the newest heads
+    /// note of this one: it goes into proof files of this state of the ledger. Gives
+    /// whether the line says that.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) if it is no signature line;
+    /// [`Error::is_read_only`](crate::Error::is_read_only),
+    /// [`Error::is_disk_full`](crate::Error::is_disk_full).
+    pub fn keep_recomputed(&self, by: &NodeKey, line: &str) -> Result<bool> {
+        Memory(&self.node).keep_recomputed(by, line)
     }
 }

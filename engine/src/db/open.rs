@@ -248,6 +248,7 @@ pub(super) fn open_storage(dir: &Path, options: &Options, create: bool, row_of_l
         is_derived: schema::is_derived,
         is_permanent: schema::is_permanent,
         is_of_entries: schema::is_of_entries,
+        grouped: schema::GROUPED,
         row_of_loss,
         keep: options.journal,
         fetched: crate::backup::fetched,

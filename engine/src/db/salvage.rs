@@ -273,7 +273,7 @@ impl Rows<'_> {
             })?;
         }
         for store in aside(dir, "store.aside-")?.iter().chain([&dir.join("store")]) {
-            raw::rows(store, &mut |key, value| self.take(key, value))?;
+            raw::rows(store, Some(schema::GROUPED), &mut |key, value| self.take(key, value))?;
         }
         if !journal.is_dir() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! The file `VERSION`: how the directory and its rows are laid out.
 //!
 //! ```text
-//! thingdb 4 a5c3f304      program, version, first 4 bytes of SHA-256 of what stands before
+//! thingdb 5 2e952854      program, version, first 4 bytes of SHA-256 of what stands before
 //! ```
 //!
 //! The check tells a damaged number from another version. A file without it is
@@ -17,7 +17,7 @@ use crate::disk::{self, Access};
 use crate::error::{Error, Result};
 
 /// Version of the layout of the directory and of the rows.
-pub const STORE_VERSION: u64 = 4;
+pub const STORE_VERSION: u64 = 5;
 
 const FILE: &str = "VERSION";
 

@@ -105,7 +105,8 @@ impl Node {
         Ok(note.map(|note| SignedHeads::parse(&note)).transpose()?)
     }
 
-    fn keep_heads(&self, note: &SignedHeads) -> Result<()> {
+    /// Keeps it in the place of the last one.
+    pub(crate) fn keep_heads(&self, note: &SignedHeads) -> Result<()> {
         let row = encoding::encode(&Some(note.as_str().to_owned()));
         let mut batch = Batch::new();
         batch.put(schema::HEADS_NOTE, self.store.rows.seal(schema::HEADS_NOTE, &row));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::journaled::{Generation, JournaledOptions, JournaledStorage, Keep, ReplayHook};
 use super::memory::MemoryStorage;
-use super::sled::SyncHook;
+use super::sled::{Grouped, SyncHook};
 use super::{Change, Storage, StorageError};
 
 /// What it is opened with.
@@ -26,6 +26,8 @@ pub(crate) struct With {
     pub(crate) is_permanent: fn(&[u8]) -> bool,
     /// Which rows entries are made of.
     pub(crate) is_of_entries: fn(&[u8]) -> bool,
+    /// Which rows may lie several in one.
+    pub(crate) grouped: Grouped,
     /// A row that is stored if commits may have been lost.
     pub(crate) row_of_loss: Option<Change>,
     /// How much of the journal is kept from now on; nothing for what was chosen before.
@@ -61,6 +63,7 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
         is_derived: with.is_derived,
         is_permanent: with.is_permanent,
         is_of_entries: with.is_of_entries,
+        grouped: Some(with.grouped),
         row_of_loss: with.row_of_loss,
         keep: with.keep,
         fetched: with.fetched,

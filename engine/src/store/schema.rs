@@ -36,6 +36,7 @@ use sha2::Sha256;
 use thingdb_format::{EntryId, Hash, ThingId};
 
 use crate::storage::KeyRange;
+use crate::storage::sled::Grouped;
 
 /// What a row's value should not exceed, in bytes.
 pub(crate) const MAX_ROW_BYTES: usize = 7000;
@@ -308,6 +309,9 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
         _ => key == INDEXED || key == HEADS_MAP,
     }
 }
+
+/// Which rows are small, and lie side by side in the order in which they come: blocks.
+pub(crate) const GROUPED: Grouped = Grouped::new(b"L", 9);
 
 /// Whether a row is never deleted: blocks of records, parts of payloads, the
 /// ledger's tree.

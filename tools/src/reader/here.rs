@@ -13,6 +13,7 @@ use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
+use crate::view::hole::HolesJson;
 use crate::view::similar;
 
 /// Most entries that an abbreviated id is told to name.
@@ -126,13 +127,9 @@ impl Reader for Db {
             options = options.passphrase(archive, KdfParams::DEFAULT);
         }
         let exported = Self::export(self, options, out)?;
-        Ok(Exported {
-            entries: exported.entries,
-            next_position: exported.next_position,
-            bytes: exported.bytes,
-            lost: exported.lost,
-            holes: exported.holes,
-        })
+        let HolesJson { lost, holes } = HolesJson::new(exported.lost, &exported.holes);
+        let (entries, next_position, bytes) = (exported.entries, exported.next_position, exported.bytes);
+        Ok(Exported { entries, next_position, bytes, lost, holes })
     }
 
     fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved> {

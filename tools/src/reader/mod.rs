@@ -25,6 +25,7 @@ use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
+use crate::view::hole::HoleJson;
 use crate::view::span::Span;
 use proving::{Proved, Proving};
 
@@ -91,7 +92,7 @@ pub(crate) struct Exported {
     /// Entries that could not be read.
     pub(crate) lost: u64,
     /// Where they are.
-    pub(crate) holes: Vec<thingdb::Hole>,
+    pub(crate) holes: Vec<HoleJson>,
 }
 
 /// The entries that an abbreviated id names.

@@ -11,6 +11,8 @@ use thingdb::format::stream::Outcome as Ending;
 use thingdb::format::stream::hash_of_line;
 use thingdb::format::{Checkpoint, Entry, Hash, Line, StreamCheck, StreamHeader, Trailer};
 
+use crate::view::hole::HolesJson;
+
 /// Why a stream did not go through.
 #[derive(Debug)]
 pub(crate) enum Broken {
@@ -37,6 +39,8 @@ pub(crate) struct Passed {
     pub(crate) entries: u64,
     /// Bytes.
     pub(crate) bytes: u64,
+    /// What the server could not read.
+    pub(crate) holes: Option<HolesJson>,
 }
 
 /// What a stream has to answer.
@@ -62,6 +66,9 @@ pub(crate) struct Passage<'a> {
     passed: Passed,
 }
 
+/// The most that is said behind a stream.
+const MAX_HOLES_BYTES: usize = 16 << 20;
+
 /// Room for what is read that is kept from line to line.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -77,7 +84,7 @@ impl<'a> Passage<'a> {
             check: StreamCheck::default(),
             ledger: None,
             has_ended: false,
-            passed: Passed { entries: 0, bytes: 0 },
+            passed: Passed { entries: 0, bytes: 0, holes: None },
         }
     }
 
@@ -103,6 +110,10 @@ impl<'a> Passage<'a> {
             if source.by_ref().take(most).read_until(b'\n', &mut line).map_err(Broken::Source)? == 0 {
                 break;
             }
+            if self.has_ended {
+                self.report(asked, &line)?;
+                continue;
+            }
             let parsed = Line::parse(&line, number).map_err(|problem| Broken::of(&problem))?;
             self.pass(asked, &parsed, &hash_of_line(&line), &line)?;
             // The room that a large one took is not kept.
@@ -119,8 +130,9 @@ impl<'a> Passage<'a> {
             let got = source.read(&mut piece).map_err(Broken::Source)?;
             waiting.extend_from_slice(piece.get(..got).unwrap_or_default());
             let mut done = 0;
-            while let Some((parsed, used)) =
-                decoder.next(waiting.get(done..).unwrap_or_default()).map_err(|problem| Broken::of(&problem))?
+            while !self.has_ended
+                && let Some((parsed, used)) =
+                    decoder.next(waiting.get(done..).unwrap_or_default()).map_err(|problem| Broken::of(&problem))?
             {
                 let end = done + used;
                 let frame = waiting.get(done..end).unwrap_or_default();
@@ -131,16 +143,31 @@ impl<'a> Passage<'a> {
             waiting.shrink_to(KEPT_BYTES.max(waiting.len()));
             match (got, waiting.is_empty()) {
                 (0, true) => return Ok(()),
+                (0, false) if self.has_ended => return self.report(asked, &waiting),
+                _ if self.has_ended && waiting.len() > MAX_HOLES_BYTES => {
+                    return Err(Broken::Bad("it goes on after its trailer".to_owned()));
+                }
                 (0, false) => return Err(Broken::Bad("it ends within a frame".to_owned())),
                 _ => {}
             }
         }
     }
 
-    fn pass(&mut self, asked: &Asked<'_>, parsed: &Line, hash: &Hash, bytes: &[u8]) -> Result<(), Broken> {
-        if std::mem::replace(&mut self.has_ended, matches!(parsed, Line::Trailer(_))) {
-            return Err(Broken::Bad("it goes on after its trailer".to_owned()));
+    /// What a server says behind the trailer: what it could not read.
+    fn report(&mut self, asked: &Asked<'_>, bytes: &[u8]) -> Result<(), Broken> {
+        let told = serde_json::from_slice::<HolesJson>(bytes).ok();
+        let told = told.filter(|told| told.is_within(asked.since, asked.next_position));
+        match told {
+            Some(told) if self.passed.holes.is_none() => {
+                self.passed.holes = Some(told);
+                Ok(())
+            }
+            _ => Err(Broken::Bad("it goes on after its trailer".to_owned())),
         }
+    }
+
+    fn pass(&mut self, asked: &Asked<'_>, parsed: &Line, hash: &Hash, bytes: &[u8]) -> Result<(), Broken> {
+        self.has_ended = matches!(parsed, Line::Trailer(_));
         let checked = match parsed {
             Line::Header(header) => {
                 self.begin(asked, header).map_err(Broken::Bad)?;

@@ -19,6 +19,7 @@ use super::places::Scarce;
 use super::problem::Problem;
 use super::route::{MAX_NUMBER, MAX_WAIT};
 use crate::bytes::compress::Compressor;
+use crate::view::hole::HolesJson;
 
 /// What to give to `since` the next time.
 const NEXT_POSITION: HeaderName = HeaderName::from_static("thingdb-next-position");
@@ -35,12 +36,13 @@ struct Wanted {
     prefix: String,
     to: Option<String>,
     only_addressed: bool,
+    past_holes: bool,
 }
 
 impl Wanted {
     fn options<'a>(&self, since: u64, until: u64) -> ExportOptions<'a> {
-        let options =
-            ExportOptions::new().since(since).until(until).prefix(&self.prefix).only_addressed(self.only_addressed);
+        let options = ExportOptions::new().since(since).until(until).prefix(&self.prefix);
+        let options = options.only_addressed(self.only_addressed).past_holes(self.past_holes);
         match &self.to {
             Some(peer) => options.to(peer),
             None => options,
@@ -55,6 +57,7 @@ pub(crate) async fn export(mut call: Call) -> Answer {
         prefix: call.prefix(call.query.text("things").unwrap_or_default())?,
         to: call.query.text("to").map(str::to_owned),
         only_addressed: call.query.flag("only_addressed")?,
+        past_holes: call.query.flag("past_holes")?,
     };
     if wanted.only_addressed && wanted.to.is_none() {
         return Err(Problem::usage("only_addressed needs to"));
@@ -65,6 +68,9 @@ pub(crate) async fn export(mut call: Call) -> Answer {
     let mut since = call.query.number("since", MAX_NUMBER)?.unwrap_or(0);
     let wait = call.query.number("wait", MAX_WAIT)?.unwrap_or(0);
     if form == EVENTS {
+        if wanted.past_holes {
+            return Err(Problem::usage("events do not go past holes"));
+        }
         if let Some(last) = call.header(&HeaderName::from_static("last-event-id")) {
             since = last.parse().map_err(|_| Problem::usage("Last-Event-ID is a ledger position"))?;
         }
@@ -104,8 +110,13 @@ fn stream(call: &Call, wanted: Wanted, since: u64, media_type: &'static str) -> 
         let audience = sink.audience();
         let is_wanted = || audience.is_there();
         let written = Compressor::new(compression, sink).map_err(|problem| problem.to_string()).and_then(|mut out| {
-            db.export(wanted.options(since, until).form(form).while_wanted(&is_wanted), &mut out)
-                .map_err(|problem| told(&problem))?;
+            let exported = db.export(wanted.options(since, until).form(form).while_wanted(&is_wanted), &mut out);
+            let exported = exported.map_err(|problem| told(&problem))?;
+            if exported.lost > 0 {
+                let holes = HolesJson::new(exported.lost, &exported.holes);
+                serde_json::to_writer(&mut out, &holes).map_err(|problem| problem.to_string())?;
+                out.write_all(b"\n").map_err(|problem| problem.to_string())?;
+            }
             out.end().and_then(Sink::end).map_err(|problem| problem.to_string())
         });
         if let Err(problem) = written {

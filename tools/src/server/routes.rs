@@ -296,6 +296,12 @@ static ROUTES: &[Route] = &[
             Parameter { name: "to", kind: Kind::Text, about: "What this peer may read, the rest as stubs" },
             Parameter { name: "only_addressed", kind: Kind::Flag, about: "With `to`: without stubs" },
             Parameter {
+                name: "past_holes",
+                kind: Kind::Flag,
+                about: "Go on behind entries that cannot be read, and name them behind the trailer, as one line of \
+                        JSON; else the stream breaks off there",
+            },
+            Parameter {
                 name: "wait",
                 kind: Kind::Number(MAX_WAIT),
                 about: "If there is nothing new, wait for it so many seconds",

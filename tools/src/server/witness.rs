@@ -2,8 +2,10 @@
 //! asks needs no token: what counts is the signature under the checkpoint.
 
 use axum::http::{Method, StatusCode};
-use thingdb::Cosigning;
+use thingdb::format::checkpoint::MAX_NOTE_BYTES;
+use thingdb::format::heads::SignedHeads;
 use thingdb::format::{AddCheckpoint, witness};
+use thingdb::{Cosigning, Recomputed};
 
 use super::call::{Answer, Call, answer};
 use super::encoding::{LOG_SIZE, TEXT};
@@ -32,6 +34,21 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
         problems: &[400, 403, 404, 408, 413, 415, 422],
         handler: handler!(add_checkpoint),
+    },
+    Route {
+        method: Method::POST,
+        path: "/witness/add-heads",
+        needs: Needs::Signature,
+        name: "add-heads",
+        about: "Signs a heads note of a node that is known here, if its ledger is here, entry by entry, and the \
+                heads are those of the note",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[Content(TEXT, Shape::Text)],
+        answers: &[Reply { status: 200, about: "The signature, a line", content: &[Content(TEXT, Shape::Text)] }],
+        problems: &[400, 403, 404, 408, 409, 413, 415, 422],
+        handler: handler!(add_heads),
     },
     Route {
         method: Method::GET,
@@ -72,6 +89,32 @@ async fn add_checkpoint(mut call: Call) -> Answer {
         _ => {
             let detail = "the proof does not lead from the last checkpoint that is known here to this one";
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "inconsistent", detail))
+        }
+    }
+}
+
+async fn add_heads(mut call: Call) -> Answer {
+    let body = call.whole_body(MAX_NOTE_BYTES as u64).await?;
+    let done = call.run(move |db| {
+        let text = std::str::from_utf8(&body).map_err(|_| Problem::usage("the note is not UTF-8"))?;
+        let note = SignedHeads::parse(text).map_err(|problem| Problem::usage(problem.to_string()))?;
+        Ok(db.recompute_heads(&note)?)
+    });
+    match done.await? {
+        Recomputed::Signed(line) => Ok(answer(TEXT, line)),
+        Recomputed::NotSigned => {
+            let detail = "the note is not signed with the key under which its node is known here";
+            Err(Problem::new(StatusCode::FORBIDDEN, "not-signed", detail))
+        }
+        Recomputed::UnknownNode => Err(Problem::not_found("no node is known here whose ledger has this name")
+            .hint("thingdb peer add NAME @CARD, on this node")),
+        Recomputed::OtherLedger => {
+            let detail = "the ledger here is not the one that the note is of: it has other entries, or another order";
+            Err(Problem::new(StatusCode::CONFLICT, "other-ledger", detail))
+        }
+        _ => {
+            let detail = "the heads are not those that the entries give";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "other-heads", detail))
         }
     }
 }

@@ -53,6 +53,12 @@ impl Remote {
         Ok(self.client.json(&Question::post("/sync/checkpoint", "application/json").body(&body))?)
     }
 
+    /// What it says of the heads note of this node: a signature line.
+    pub(crate) fn add_heads(&mut self, note: &str) -> Outcome<String> {
+        let question = Question::post("/witness/add-heads", "text/plain").body(note.as_bytes());
+        String::from_utf8(self.client.bytes(&question)?).map_err(Fault::answer)
+    }
+
     /// Positions and ids of its entries in a range, as many as it gives at once.
     pub(crate) fn ids(&mut self, prefix: &str, range: Range<u64>) -> Outcome<Vec<(u64, ShortId)>> {
         let things = things(prefix);

@@ -7,6 +7,7 @@ pub(crate) mod details;
 pub(crate) mod entry;
 pub(crate) mod fork;
 pub(crate) mod graph;
+pub(crate) mod hole;
 pub(crate) mod id;
 pub(crate) mod imported;
 pub(crate) mod journal;

@@ -50,8 +50,8 @@ use std::thread::{self, JoinHandle};
 
 use super::journal::Journal;
 use super::room::{Room, free_bytes};
-pub use super::sled::SyncHook;
 use super::sled::fault::{describe, io_error};
+pub use super::sled::{Grouped, SyncHook};
 use super::sled::{Marks, SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
@@ -103,6 +103,9 @@ pub struct JournaledOptions {
     /// journal has lost commits, such rows are taken from a store that is moved aside.
     /// None by default.
     pub is_of_entries: fn(&[u8]) -> bool,
+    /// Which rows may lie several in one row of sled's. None by default. A storage is
+    /// always opened with the same.
+    pub grouped: Option<Grouped>,
     /// A row that is stored if commits may have been lost: see
     /// [`JournaledStorage::may_lack_commits`]. It is there before anything that shows
     /// the loss is mended, so that no crash takes the knowledge away.
@@ -141,6 +144,7 @@ impl Default for JournaledOptions {
             is_derived: |_| false,
             is_permanent: |_| false,
             is_of_entries: |_| false,
+            grouped: None,
             row_of_loss: None,
             keep: None,
             fetched: |_, _| None,

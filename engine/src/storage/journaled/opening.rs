@@ -133,6 +133,7 @@ pub(super) fn sled_options(options: &JournaledOptions) -> SledOptions {
         free_floor_bytes: options.free_floor_bytes,
         reserve_bytes: options.reserve_bytes,
         ordered_writes: options.ordered_writes,
+        grouped: options.grouped,
         ..SledOptions::default()
     }
 }
@@ -325,7 +326,7 @@ impl<'a> Opening<'a> {
         fresh: &mut Layer,
     ) -> Result<u64, StorageError> {
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-        raw::rows(store, &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
+        raw::rows(store, self.options.grouped, &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
             if !(self.options.is_of_entries)(&key) {
                 return Ok(());
             }

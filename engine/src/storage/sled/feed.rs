@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::super::{Change, StorageError};
+use super::groups::{Grouped, Rewriting, Tail};
 use super::journal::{apply_many, apply_one};
-use super::{BATCH_LOG_BYTES, LOG_BYTES_PER_BYTE, SledStorage, UNFLUSHED_LOG_BYTES, lock};
+use super::{BATCH_LOG_BYTES, LOG_BYTES_PER_BYTE, SledStorage, UNFLUSHED_LOG_BYTES, Writer, lock};
 
 /// After how many bytes of rows the order of writes is looked after.
 const PIECE_BYTES: u64 = 32 << 10;
@@ -72,6 +73,22 @@ impl Marks {
     }
 }
 
+/// Where the rows of a feed go that may lie in groups.
+struct Gathered {
+    grouped: Grouped,
+    tail: Tail,
+    rewriting: Rewriting,
+}
+
+/// Changes a row. Returns the bytes of the value that it had.
+fn insert(rows: &sled::Tree, key: &[u8], value: Option<&Vec<u8>>) -> Result<Option<usize>, sled::Error> {
+    let old = match value {
+        Some(value) => rows.insert(key, value.as_slice()),
+        None => rows.remove(key),
+    };
+    Ok(old?.map(|old| old.len()))
+}
+
 impl SledStorage {
     /// The marks, if there are any.
     pub(crate) fn marks(&self) -> Result<Option<Marks>, StorageError> {
@@ -107,7 +124,12 @@ impl SledStorage {
         let core = &self.core;
         let mut writer = lock(&core.writer);
         core.check_not_stopped()?;
+        if std::mem::take(&mut writer.journal_used) {
+            // An opening would bring back what is replaced now.
+            core.with_sled(|trees| trees.journal.remove(b""))?;
+        }
         let mut derived: Vec<Change> = Vec::new();
+        let mut gathered = self.gather(&mut writer)?;
         let mut bytes = 0;
         for (key, value) in rows {
             if is_derived(key) {
@@ -115,14 +137,21 @@ impl SledStorage {
                 continue;
             }
             bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
-            let old = core.with_sled(|trees| match value {
-                Some(value) => trees.rows.insert(key, value.as_slice()),
-                None => trees.rows.remove(key),
-            })?;
-            marks.replaced_bytes += old.map_or(0, |old| (key.len() + old.len()) as u64);
+            let replaced = match &mut gathered {
+                Some(gathered) if gathered.grouped.takes(key) => self.feed_grouped(gathered, key, value.as_ref())?,
+                _ => core.with_sled(|trees| insert(&trees.rows, key, value.as_ref()))?,
+            };
+            marks.replaced_bytes += replaced.map_or(0, |replaced| (key.len() + replaced) as u64);
             if bytes >= PIECE_BYTES {
                 self.made_way(&mut writer.unflushed_bytes, std::mem::take(&mut bytes))?;
             }
+        }
+        if let Some(Gathered { mut tail, rewriting, .. }) = gathered {
+            core.move_rows(rewriting.finish())?;
+            for (key, value) in tail.not_stored() {
+                core.with_sled(|trees| insert(&trees.rows, &key, value.as_ref()))?;
+            }
+            writer.tail = Some(tail);
         }
         bytes +=
             derived.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum::<u64>();
@@ -140,6 +169,42 @@ impl SledStorage {
         drop(writer);
         core.arm();
         Ok(marks)
+    }
+
+    /// What waits for others beside it, as the last feed left it.
+    fn gather(&self, writer: &mut Writer) -> Result<Option<Gathered>, StorageError> {
+        let Some(grouped) = self.core.options.grouped else { return Ok(None) };
+        let rows = self.core.with_sled(|trees| Ok(sled::Tree::clone(&trees.rows)))?;
+        // If this feed fails, it is not known what sled has.
+        let tail = match writer.tail.take() {
+            Some(tail) => tail,
+            None => self.core.caught(|| Tail::load(&rows, grouped))?,
+        };
+        Ok(Some(Gathered { grouped, tail, rewriting: Rewriting::new(rows, grouped) }))
+    }
+
+    /// Takes the newest value of a row that may lie in a group. Returns the bytes of
+    /// the one before.
+    fn feed_grouped(
+        &self,
+        gathered: &mut Gathered,
+        key: &[u8],
+        value: Option<&Vec<u8>>,
+    ) -> Result<Option<usize>, StorageError> {
+        let Gathered { tail, rewriting, .. } = gathered;
+        if tail.takes(key) {
+            let (moves, replaced) = match value {
+                Some(value) => tail.put(key, value),
+                None => tail.remove(key),
+            };
+            self.core.move_rows(moves)?;
+            return Ok(replaced);
+        }
+        let (change, replaced) = self.core.caught(|| rewriting.take((key.to_vec(), value.cloned())))?;
+        if let Some((key, value)) = change {
+            self.core.with_sled(|trees| insert(&trees.rows, &key, value.as_ref()))?;
+        }
+        Ok(replaced)
     }
 
     /// Keeps the order of writes, and memory within bounds, after so many bytes.

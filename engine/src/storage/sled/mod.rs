@@ -57,12 +57,14 @@
 pub(super) mod fault;
 mod feed;
 mod files;
+mod groups;
 mod journal;
 mod left;
 mod log;
 mod pages;
 pub(crate) mod preflight;
 pub(crate) mod raw;
+mod scan;
 mod sync;
 mod trees;
 mod walk;
@@ -77,14 +79,17 @@ use std::thread::{self, JoinHandle};
 use super::room::{self, Room, allocated_bytes, free_bytes, release_reserve};
 use super::stopped::Stopped;
 use super::turn::{Turn, lock, wait};
-use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
+use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
 use files::{order_writes, sync_everything};
+pub use groups::Grouped;
+use groups::{Moves, Rewriting, Tail};
 use journal::{apply_many, apply_one, journal_row};
 pub(crate) use left::Whole;
 use preflight::{Look, Seen};
+use scan::SledRows;
 use sync::{Alarm, AlarmState, Syncer};
 use trees::{Trees, drop_sled, open_sled};
 
@@ -127,6 +132,9 @@ pub struct SledOptions {
     /// Uses the attribute `S` of the log where the file system has it. Off only
     /// to test what happens where it has not.
     pub ordered_writes: bool,
+    /// Which rows may lie several in one row of sled's, once they are fed. None by
+    /// default. A store is always opened with the same.
+    pub grouped: Option<Grouped>,
     /// Lets syncs fail, for tests.
     pub sync_hook: Option<SyncHook>,
 }
@@ -139,6 +147,7 @@ impl Default for SledOptions {
             free_floor_bytes: 16 << 20,
             reserve_bytes: 4 << 20,
             ordered_writes: true,
+            grouped: None,
             sync_hook: None,
         }
     }
@@ -177,6 +186,9 @@ struct Core {
     db: RwLock<Option<Trees>>,
     /// Held alone while some rows of a batch are in place and others not.
     whole: RwLock<()>,
+    /// How often rows were moved into groups or out of them. Changed by who holds `whole`
+    /// alone.
+    moved: AtomicU64,
     /// The file system knows the attribute `S`.
     can_order: bool,
     /// The log has the attribute `S`. Written by the holder of `syncer`.
@@ -204,6 +216,8 @@ struct Writer {
     unflushed_bytes: u64,
     /// The journal holds the last commit.
     journal_used: bool,
+    /// What waits for others, if that was looked for. See [`groups`].
+    tail: Option<Tail>,
 }
 
 impl SledStorage {
@@ -273,7 +287,8 @@ impl SledStorage {
             options,
             db: RwLock::new(Some(trees)),
             whole: RwLock::new(()),
-            writer: Mutex::new(Writer { room: Room::unknown(), unflushed_bytes: 0, journal_used: false }),
+            moved: AtomicU64::new(0),
+            writer: Mutex::new(Writer { room: Room::unknown(), unflushed_bytes: 0, journal_used: false, tail: None }),
             can_order,
             synchronous: AtomicBool::new(can_order),
             unsynced_bytes: AtomicU64::new(0),
@@ -330,15 +345,10 @@ impl Storage for SledStorage {
         if range.is_empty() {
             return Box::new(std::iter::empty());
         }
-        let tree = match self.core.with_sled(|trees| Ok(sled::Tree::clone(&trees.rows))) {
-            Ok(tree) => tree,
-            Err(error) => return Box::new(std::iter::once(Err(error))),
-        };
-        let rows = match range.end() {
-            Some(end) => tree.range(range.start()..end),
-            None => tree.range(range.start()..),
-        };
-        Box::new(SledRows { core: &self.core, rows: Some(rows), direction })
+        match self.core.with_sled(|trees| Ok(sled::Tree::clone(&trees.rows))) {
+            Ok(tree) => Box::new(SledRows::new(&self.core, tree, range.clone(), direction)),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
     }
 
     fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
@@ -395,8 +405,7 @@ impl Drop for SledStorage {
 impl Core {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let _whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
-        let value = self.with_sled(|trees| trees.rows.get(key))?;
-        Ok(value.map(|value| value.to_vec()))
+        self.with_sled(|trees| groups::get(&trees.rows, self.options.grouped, key))
     }
 
     fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
@@ -404,7 +413,7 @@ impl Core {
         let mut writer = lock(&self.writer);
         self.check_not_stopped()?;
         for (key, expected) in &batch.guards {
-            let found = self.with_sled(|trees| trees.rows.get(key))?;
+            let found = self.with_sled(|trees| groups::get(&trees.rows, self.options.grouped, key))?;
             if found.as_deref() != expected.as_deref() {
                 return Err(StorageError::Conflict { key: key.clone() });
             }
@@ -425,15 +434,25 @@ impl Core {
     /// One change is whole by itself, a few through the journal, many as a
     /// batch of sled's.
     fn store_changes(&self, writer: &mut Writer, bytes: u64, changes: Vec<Change>) -> Result<(), StorageError> {
+        let (changes, are_groups) = match self.options.grouped {
+            Some(grouped) => {
+                writer.tail = None;
+                self.in_groups(grouped, changes)?
+            }
+            None => (changes, false),
+        };
         if writer.unflushed_bytes >= UNFLUSHED_LOG_BYTES {
             self.with_sled(|trees| trees.rows.flush())?;
             writer.unflushed_bytes = 0;
         }
         writer.unflushed_bytes += bytes.saturating_mul(LOG_BYTES_PER_BYTE);
-        let through_journal = changes.len() > 1 && bytes <= JOURNAL_BYTES;
+        let through_journal = changes.len() > 1 && bytes <= JOURNAL_BYTES && !are_groups;
         if writer.journal_used && !through_journal {
             self.with_sled(|trees| trees.journal.remove(b""))?;
             writer.journal_used = false;
+        }
+        if are_groups {
+            return self.apply_alone(changes);
         }
         if let [change] = &changes[..] {
             return self.with_sled(|trees| apply_one(&trees.rows, change));
@@ -445,6 +464,41 @@ impl Core {
             return self.with_sled(|trees| changes.iter().try_for_each(|change| apply_one(&trees.rows, change)));
         }
         writer.unflushed_bytes += BATCH_LOG_BYTES;
+        self.with_sled(|trees| apply_many(&trees.rows, changes))
+    }
+
+    /// Changes of rows as changes of rows of sled's, and whether groups are among them.
+    fn in_groups(&self, grouped: Grouped, changes: Vec<Change>) -> Result<(Vec<Change>, bool), StorageError> {
+        let rows = self.with_sled(|trees| Ok(sled::Tree::clone(&trees.rows)))?;
+        let mut rewriting = Rewriting::new(rows, grouped);
+        let mut of_sled = Vec::with_capacity(changes.len());
+        for change in changes {
+            let (change, _) = self.caught(|| rewriting.take(change))?;
+            of_sled.extend(change);
+        }
+        let moves = rewriting.finish();
+        let are_groups = !moves.is_empty();
+        // The last one for a key decides.
+        of_sled.extend(moves.first);
+        of_sled.extend(moves.then);
+        Ok((of_sled, are_groups))
+    }
+
+    /// Writes rows that lie in groups, and puts them in other places: all or none, also
+    /// after a crash, and nobody sees some of them moved and others not.
+    fn move_rows(&self, Moves { first, then }: Moves) -> Result<(), StorageError> {
+        first.iter().try_for_each(|change| self.with_sled(|trees| apply_one(&trees.rows, change)))?;
+        match &then[..] {
+            [] => Ok(()),
+            [change @ (_, Some(_))] => self.with_sled(|trees| apply_one(&trees.rows, change)),
+            _ => self.apply_alone(then),
+        }
+    }
+
+    /// Writes rows of sled's as a whole, while nobody reads.
+    fn apply_alone(&self, changes: Vec<Change>) -> Result<(), StorageError> {
+        let _alone = self.whole.write().unwrap_or_else(PoisonError::into_inner);
+        self.moved.fetch_add(1, Ordering::Relaxed);
         self.with_sled(|trees| apply_many(&trees.rows, changes))
     }
 
@@ -530,41 +584,6 @@ impl Core {
 
     fn store(&self) -> PathBuf {
         self.directory.join("store")
-    }
-}
-
-/// The rows of a scan; fused by `None` after the last one or an error.
-struct SledRows<'a> {
-    core: &'a Core,
-    rows: Option<sled::Iter>,
-    direction: Direction,
-}
-
-impl Iterator for SledRows<'_> {
-    type Item = Result<Row, StorageError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.rows.as_mut()?;
-        let _whole = self.core.whole.read().unwrap_or_else(PoisonError::into_inner);
-        let direction = self.direction;
-        let row = self.core.caught(|| {
-            match direction {
-                Direction::Forward => rows.next(),
-                Direction::Backward => rows.next_back(),
-            }
-            .transpose()
-        });
-        match row {
-            Ok(Some((key, value))) => Some(Ok((key.to_vec(), value.to_vec()))),
-            Ok(None) => {
-                self.rows = None;
-                None
-            }
-            Err(error) => {
-                self.rows = None;
-                Some(Err(error))
-            }
-        }
     }
 }
 

@@ -14,13 +14,14 @@
 //!              1 delete: [v n] key without the prefix
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::super::StorageError;
 use super::fault::io_error;
+use super::groups::{self, Grouped};
 use super::journal::read_journal_row;
 use super::log::{
     Blob, Effect, HEADER_BYTES, Header, Message, SEGMENT_BYTES, check_blob, message, next_message, number_of,
@@ -42,7 +43,27 @@ pub(crate) type Take<'t, E> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) -> Result<(), 
 
 /// Gives every row that is left in the log of `store`, the newest of each key
 /// last. Nothing is locked and nothing changed; no store is one without rows.
-pub(crate) fn rows<E: From<StorageError>>(store: &Path, take: &mut Take<'_, E>) -> Result<(), E> {
+///
+/// Of rows that may lie in groups nobody can say whether they were deleted or moved:
+/// they count as moved.
+pub(crate) fn rows<E: From<StorageError>>(
+    store: &Path,
+    grouped: Option<Grouped>,
+    take: &mut Take<'_, E>,
+) -> Result<(), E> {
+    let take: &mut Take<'_, E> = &mut |key: Vec<u8>, value: Option<Vec<u8>>| {
+        let Some(grouped) = grouped.filter(|grouped| grouped.takes(&key) || grouped.is_group(&key)) else {
+            return take(key, value);
+        };
+        match value {
+            Some(value) if grouped.is_group(&key) => {
+                let rows = groups::rows_of(&key, &value).unwrap_or_default();
+                rows.into_iter().try_for_each(|(key, value)| take(key, Some(value.to_vec())))
+            }
+            Some(value) => take(key, Some(value)),
+            None => Ok(()),
+        }
+    };
     let path = store.join("db");
     let file = match open_file(&path, Access::Read) {
         Ok(file) => file,
@@ -52,31 +73,16 @@ pub(crate) fn rows<E: From<StorageError>>(store: &Path, take: &mut Take<'_, E>) 
     let read = || io_error("read", &path);
     let mut found = messages(&file).map_err(read())?;
     found.sort_unstable_by_key(|found| found.lsn);
+    // A change may be left of a page that is whole only later.
     let mut prefixes: HashMap<u64, Vec<u8>> = HashMap::new();
-    // Changes of pages of which no newer or older whole is left behind them.
-    let mut loose = Vec::new();
-    let mut buffer = vec![0; SEGMENT_BYTES as usize];
-    let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
-    for Found { lsn, at } in found {
-        let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
-        if segment.0 != place {
-            segment = (place, read_up_to(&file, &mut buffer, place).map_err(read())?);
+    read_each(store, &file, &found, |effect, page, body| {
+        if let (Effect::Replace, Some(node)) = (effect, Node::decode(body)) {
+            prefixes.entry(page).or_insert_with(|| node.prefix.to_vec());
         }
-        let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
-        let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
-            continue;
-        };
-        let from_blob;
-        let body = if blob {
-            let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
-            match blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))? {
-                Some(bytes) => from_blob = bytes,
-                None => continue,
-            }
-            &from_blob[..]
-        } else {
-            body
-        };
+        Ok::<(), E>(())
+    })?;
+    let mut are_whole: HashSet<u64> = HashSet::new();
+    read_each(store, &file, &found, |effect, page, body| {
         match effect {
             Effect::Free => {}
             Effect::Replace => {
@@ -85,21 +91,46 @@ pub(crate) fn rows<E: From<StorageError>>(store: &Path, take: &mut Take<'_, E>) 
                         give([node.prefix, key].concat(), Some(value.to_vec()), take)?;
                     }
                     prefixes.insert(page, node.prefix.to_vec());
+                    are_whole.insert(page);
                 }
             }
             Effect::Link => {
-                let Some((key, value)) = change(body) else { continue };
-                match prefixes.get(&page) {
-                    Some(prefix) => give([prefix, key].concat(), value.map(<[u8]>::to_vec), take)?,
-                    None => loose.push((page, key.to_vec(), value.map(<[u8]>::to_vec))),
+                let (Some((key, value)), Some(prefix)) = (change(body), prefixes.get(&page)) else { return Ok(()) };
+                if value.is_some() || are_whole.contains(&page) {
+                    give([prefix, key].concat(), value.map(<[u8]>::to_vec), take)?;
                 }
             }
         }
-    }
-    for (page, key, value) in loose {
-        // A later whole page has them, unless that is what is lost.
-        if let (Some(prefix), Some(value)) = (prefixes.get(&page), value) {
-            give([&prefix[..], &key].concat(), Some(value), take)?;
+        Ok(())
+    })
+}
+
+/// Reads messages, and gives what they do with which page.
+fn read_each<E: From<StorageError>>(
+    store: &Path,
+    file: &File,
+    found: &[Found],
+    mut act: impl FnMut(Effect, u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let log = store.join("db");
+    let mut buffer = vec![0; SEGMENT_BYTES as usize];
+    let mut segment: (u64, &[u8]) = (u64::MAX, &[]);
+    for Found { lsn, at } in found {
+        let place = at / SEGMENT_BYTES * SEGMENT_BYTES;
+        if segment.0 != place {
+            segment = (place, read_up_to(file, &mut buffer, place).map_err(io_error("read", &log))?);
+        }
+        let found = message(segment.1, (at - place) as usize, lsn / SEGMENT_BYTES);
+        let Some((Message::Page { effect, kind, page, blob, body }, _)) = found else {
+            continue;
+        };
+        if !blob {
+            act(effect, page, body)?;
+            continue;
+        }
+        let id = i64::from_le_bytes(body.try_into().expect("the name of a blob has eight bytes"));
+        if let Some(body) = blob_body(store, id, kind).map_err(io_error("read", &store.join("blobs")))? {
+            act(effect, page, &body)?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use crate::console::question::Question;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{Exported, Reader, Wanted};
 use crate::text::{counted, grouped, printable};
+use crate::view::hole::HoleJson;
 
 /// Arguments of `thingdb export`.
 #[derive(Debug, clap::Args)]
@@ -84,22 +85,6 @@ struct Summary {
     holes: Vec<HoleJson>,
 }
 
-/// Entries that could not be read.
-#[derive(Serialize)]
-struct HoleJson {
-    first_position: u64,
-    last_position: u64,
-    detail: String,
-    /// Those that the index knows.
-    entries: Vec<LostJson>,
-}
-
-#[derive(Serialize)]
-struct LostJson {
-    thing: String,
-    seq: u64,
-}
-
 const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -144,9 +129,9 @@ fn conclude(reader: &dyn Reader, summary: &Summary) -> Outcome {
             _ => format!("positions {} to {}", hole.first_position, hole.last_position),
         };
         if entries.is_empty() {
-            format!("{places}: {}", hole.detail)
+            format!("{places}: {}", printable(&hole.detail))
         } else {
-            format!("{places} ({entries}): {}", hole.detail)
+            format!("{places} ({entries}): {}", printable(&hole.detail))
         }
     };
     let lost = counted(summary.lost, "entry", "entries");
@@ -206,13 +191,7 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
     let Exported { entries, next_position, bytes: streamed, lost, holes } = exported?;
     out.flush().map_err(|problem| Failure::file(name, &problem))?;
     meter.end(entries, streamed);
-    let holes = holes.into_iter().map(|hole| HoleJson {
-        first_position: hole.positions.start,
-        last_position: hole.positions.end.saturating_sub(1),
-        detail: hole.detail,
-        entries: hole.entries.into_iter().map(|(thing, seq)| LostJson { thing: thing.to_string(), seq }).collect(),
-    });
-    Ok(Summary { entries, bytes, next_position, lost, holes: holes.collect() })
+    Ok(Summary { entries, bytes, next_position, lost, holes })
 }
 
 fn say(context: &Context, summary: &Summary) -> Outcome {

@@ -310,8 +310,7 @@ impl Server {
                 Broken::Newer(why) => Fault::Newer(why).into(),
                 Broken::Out(problem) => Stopped::Failure(Failure::output(&problem)),
             })?;
-            // A server that cannot read an entry ends the stream there.
-            let (lost, holes) = (0, Vec::new());
+            let (lost, holes) = passed.holes.map_or_else(Default::default, |told| (told.lost, told.holes));
             Ok(Exported { entries: passed.entries, next_position, bytes: passed.bytes, lost, holes })
         })
     }
@@ -465,6 +464,7 @@ impl Reader for Server {
         if wanted.only_addressed {
             target.push_str("&only_addressed=true");
         }
+        target.push_str("&past_holes=true");
         let accept = if wanted.binary { FRAMES } else { NDJSON };
         let question = Question::get(target).header("accept", accept).header("accept-encoding", "zstd");
         // A file that is begun is taken away, and not left by a signal.

@@ -64,6 +64,7 @@ impl Session<'_> {
         self.summary.peer_revision = greeting.revision;
         if !self.plan.dry_run {
             self.settle(&greeting, cursors, size)?;
+            self.show_heads(size)?;
         }
         if self.plan.pull {
             self.summary.waiting = self.still_waiting()?;
@@ -71,6 +72,28 @@ impl Session<'_> {
         self.summary.pulled.again = self.refused_here.again();
         self.summary.pushed.again = self.refused_there.again();
         Ok(self.summary.clone())
+    }
+
+    /// Has a peer that holds the same ledger recompute what this node says of the heads
+    /// of all things. One that does not, or cannot, is no fault of the exchange.
+    fn show_heads(&mut self, size: u64) -> Outcome {
+        let is_whole = self.plan.push && self.prefix.is_empty() && self.summary.is_known;
+        if !is_whole || size == 0 || size != self.db.ledger_size() {
+            return Ok(());
+        }
+        let (checkpoint, note) = match self.db.heads_note() {
+            // What is damaged here does not keep entries from going out.
+            Err(problem) if problem.is_damaged() || problem.is_read_only() => return Ok(()),
+            signed => signed?,
+        };
+        let by = self.peer.card.node_key;
+        if checkpoint.claimed().size != size || matches!(note.is_signed_by(&by), Ok(true)) {
+            return Ok(());
+        }
+        if let Ok(line) = self.remote.add_heads(note.as_str()) {
+            let _ = self.db.keep_recomputed(&by, &line);
+        }
+        Ok(())
     }
 
     /// Notes from where the next exchange goes on.
