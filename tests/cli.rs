@@ -33,6 +33,7 @@ mod cli {
     mod latest;
     mod manners;
     mod memory;
+    mod page;
     mod passphrase;
     mod prompts;
     mod proof;

@@ -71,7 +71,16 @@ fn assert_all(out: &Path, of: &Path) {
 fn nothing_is_missing_of_a_database_without_damage() {
     let (scratch, dir, _) = whole();
     let out = scratch.path().join("out");
+    // Another one was broken off; what is not of a database stays.
+    let left = scratch.path().join(".out.salvage");
+    copy_directory(&dir, &left);
+    fs::write(left.join("notes"), b"mine").unwrap();
+    let passphrase = passphrase();
+    let begun = options().salvage(&dir, &out, Unlock::Passphrase(&passphrase), &[]);
+    assert!(begun.unwrap_err().is_already_exists());
+    fs::remove_file(left.join("notes")).unwrap();
     let salvaged = salvage(&dir, &out, &[], &[]);
+    assert!(!left.exists());
     assert!(salvaged.is_whole(), "{salvaged:?}");
     assert_eq!((salvaged.entries, salvaged.node_key), (ENTRIES, None));
     assert_all(&out, &dir);

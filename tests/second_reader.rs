@@ -1,8 +1,8 @@
-//! The reader of proof files in Python, written from the document alone, says
-//! the same as this one, of every vector and of files that were changed.
+//! The readers of proof files in Python and in the page, written from the document
+//! alone, say the same as this one, of every vector and of files that were changed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use rand::rngs::StdRng;
@@ -63,28 +63,53 @@ fn here(file: &[u8]) -> Option<Meaning> {
     report.is_good().then_some((found, complete))
 }
 
-struct Python {
+/// A reader in another language.
+struct Other {
+    name: &'static str,
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-impl Python {
-    /// Nothing where it is not to be had, which is counted as a skip.
-    fn new() -> Option<Self> {
+impl Other {
+    /// Those that are to be had; what is not is counted as a skip.
+    fn all() -> Vec<Self> {
+        let others: Vec<_> = [Self::python(), Self::page()].into_iter().flatten().collect();
+        println!("{} of 2 other readers", others.len());
+        others
+    }
+
+    fn python() -> Option<Self> {
         let python = std::env::var("THINGDB_PYTHON").unwrap_or_else(|_| "python3".into());
         let has_package = Command::new(&python).args(["-c", "import cryptography"]).stderr(Stdio::null()).status();
         if !has_package.is_ok_and(|status| status.success()) {
             println!("skipped: there is no python3 with the package cryptography");
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/verifier/verify_proof.py");
         let mut command = Command::new(python);
-        command.arg(script).arg("--lengths").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it was there a moment ago");
+        command.arg(from_root("tools/verifier/verify_proof.py")).arg("--lengths");
+        Some(Self::start("python", &mut command))
+    }
+
+    /// The script of the page, in Node.js, which has the same Web Crypto.
+    fn page() -> Option<Self> {
+        let has_ed25519 = "require('node:crypto').webcrypto.subtle.generateKey('Ed25519', false, ['sign']).catch(() => process.exit(1))";
+        let found = Command::new("node").args(["-e", has_ed25519]).stderr(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            println!("skipped: there is no node with Ed25519 in Web Crypto");
+            return None;
+        }
+        let mut command = Command::new("node");
+        command.arg(from_root("tests/support/verify_page.js")).arg(from_root("tools/page/verify.js"));
+        Some(Self::start("page", &mut command))
+    }
+
+    fn start(name: &'static str, command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was there a moment ago");
         let stdin = child.stdin.take().expect("it has one");
         let stdout = BufReader::new(child.stdout.take().expect("it has one"));
-        Some(Self { child, stdin, stdout })
+        Self { name, child, stdin, stdout }
     }
 
     fn read(&mut self, file: &[u8]) -> Option<Meaning> {
@@ -112,7 +137,7 @@ impl Python {
     }
 }
 
-impl Drop for Python {
+impl Drop for Other {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -131,19 +156,24 @@ fn vectors() -> Vec<(String, Vector)> {
     files.into_iter().map(read).collect()
 }
 
+fn from_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
 #[test]
-fn both_say_the_same_of_every_vector() {
-    let Some(mut python) = Python::new() else { return };
-    for (name, vector) in vectors() {
-        let found = python.read(&vector.input);
-        assert_eq!(found.is_some(), vector.value("expect") == "ok", "{name}");
-        assert_eq!(found, here(&vector.input), "{name}");
+fn all_say_the_same_of_every_vector() {
+    for mut other in Other::all() {
+        for (name, vector) in vectors() {
+            let found = other.read(&vector.input);
+            assert_eq!(found.is_some(), vector.value("expect") == "ok", "{} of {name}", other.name);
+            assert_eq!(found, here(&vector.input), "{} of {name}", other.name);
+        }
     }
 }
 
 #[test]
-fn both_say_the_same_of_files_that_were_changed() {
-    let Some(mut python) = Python::new() else { return };
+fn all_say_the_same_of_files_that_were_changed() {
+    let mut others = Other::all();
     let good: Vec<_> = vectors().into_iter().filter(|(_, vector)| vector.value("expect") == "ok").collect();
     let seed = rand::rng().random();
     let mut rng = StdRng::seed_from_u64(seed);
@@ -160,9 +190,12 @@ fn both_say_the_same_of_files_that_were_changed() {
         if rng.random() {
             framed_anew(&mut file);
         }
-        let (found, expected) = (python.read(&file), here(&file));
+        let expected = here(&file);
         still_good += u32::from(expected.is_some());
-        assert_eq!(found, expected, "seed {seed}, round {round}, from {name}: {}", String::from_utf8_lossy(&file));
+        for other in &mut others {
+            let text = String::from_utf8_lossy(&file);
+            assert_eq!(other.read(&file), expected, "{}, seed {seed}, round {round}, from {name}: {text}", other.name);
+        }
     }
     println!("{rounds} files, {still_good} of them good");
 }

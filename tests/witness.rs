@@ -7,7 +7,7 @@ use thingdb::format::audit::Memos;
 use thingdb::format::note::KeyKind;
 use thingdb::format::proof::{ProofCheck, examine};
 use thingdb::format::{AddCheckpoint, Checkpoint, Policy, SigningKey, VerifierKey, checkpoint};
-use thingdb::{Cosigned, Cosigning, Db, Hash, Observation, ProveOptions, SignedCheckpoint, Witness};
+use thingdb::{Cosigned, Cosigning, Db, Hash, Hearsay, Observation, ProveOptions, SignedCheckpoint, Weight, Witness};
 use thingdb_tests::database::{copy_directory, options, passphrase, relaxed, scratch};
 
 fn node(dir: &Path, name: &str) -> Db {
@@ -248,4 +248,100 @@ fn each_witness_is_asked_once() {
     assert_eq!(log.remove_witness("w7").unwrap(), witness(7));
     assert!(log.remove_witness("w7").unwrap_err().is_not_found());
     assert_eq!(log.witnesses().unwrap(), [witness(8)]);
+}
+
+/// `node` went on in two copies: one showed itself to `a`, the other one to `b`, at
+/// these sizes.
+fn two_faces(tmp: &Path, sizes: [u64; 2]) -> ([Db; 2], [Db; 2]) {
+    let node = node(tmp, "split");
+    node.put("part-42", "1").unwrap();
+    let card = node.card().unwrap();
+    node.close().unwrap();
+    copy_directory(&tmp.join("split"), &tmp.join("copy"));
+    let faces = ["split", "copy"].map(|name| options().open(tmp.join(name), &passphrase()).unwrap());
+    let watchers = ["alice", "bob"].map(|name| self::node(tmp, name));
+    for ((face, watcher), size) in faces.iter().zip(&watchers).zip(sizes) {
+        for n in 1..size {
+            face.put("part-42", &format!("\"{} {n}\"", watcher.origin())).unwrap();
+        }
+        watcher.add_peer("split", &card).unwrap();
+        let seen = watcher.observe_checkpoint(&card.node_key, &face.checkpoint().unwrap(), 0, &[]).unwrap();
+        assert_eq!(seen, Observation::New);
+    }
+    (faces, watchers)
+}
+
+/// What `from` passes on to `to`.
+fn passed_on(from: &Db, to: &Db) -> Vec<Hearsay> {
+    from.to_pass_on(&to.origin()).unwrap().iter().map(|note| to.hear(note).unwrap()).collect()
+}
+
+#[test]
+fn two_faces_of_one_size_are_a_proof_where_two_meet() {
+    let tmp = scratch();
+    let (faces, [a, b]) = two_faces(tmp.path(), [2, 2]);
+    let heard = passed_on(&a, &b);
+    let [Hearsay::Contradicts(conflict)] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!(conflict.evidence.check().unwrap(), Weight::Proof);
+    assert!(conflict.file.exists());
+    // Said once.
+    assert_eq!(passed_on(&a, &b), [Hearsay::Nothing]);
+    // Whoever hears of it next has the proof, too.
+    let heard = passed_on(&b, &a);
+    assert!(heard.iter().any(|it| matches!(it, Hearsay::Contradicts(_))), "{heard:?}");
+    let node = faces[0].origin();
+    assert!([&a, &b].iter().all(|db| db.remembered(&node).unwrap().conflict.is_some()));
+    a.forget_checkpoint(&node).unwrap();
+    assert_eq!(a.heard(&node).unwrap(), None);
+}
+
+#[test]
+fn two_faces_of_two_sizes_have_to_answer_for_each_other() {
+    for sizes in [[2, 4], [4, 2]] {
+        let tmp = scratch();
+        let ([_, face], [a, b]) = two_faces(tmp.path(), sizes);
+        assert_eq!(passed_on(&a, &b), [Hearsay::Kept]);
+        let heard = b.heard(&face.origin()).unwrap().unwrap();
+        let note = face.checkpoint().unwrap();
+        let proof = face.consistency_proof(heard.claimed().size, note.claimed().size).unwrap();
+        let seen = b.settle_heard(&face.node_key(), &note, &proof).unwrap();
+        let Observation::Contradicts(conflict) = seen else { panic!("{sizes:?}: {seen:?}") };
+        conflict.evidence.check().unwrap();
+        assert!(b.remembered(&face.origin()).unwrap().conflict.is_some());
+    }
+}
+
+#[test]
+fn one_face_that_grows_answers_for_itself_and_nobody_else_is_heard() {
+    let tmp = scratch();
+    let (log, a, b) = (node(tmp.path(), "log"), node(tmp.path(), "alice"), node(tmp.path(), "bob"));
+    let card = log.card().unwrap();
+    for (watcher, data) in [(&b, "1"), (&a, "2")] {
+        log.put("part-42", data).unwrap();
+        watcher.add_peer("log", &card).unwrap();
+        watcher.observe_checkpoint(&card.node_key, &log.checkpoint().unwrap(), 0, &[]).unwrap();
+    }
+    // The one that stands nearer to the node hears of an older state, and the other way round.
+    for (from, to) in [(&b, &a), (&a, &b)] {
+        assert_eq!(passed_on(from, to), [Hearsay::Kept]);
+        let heard = to.heard(&log.origin()).unwrap().unwrap();
+        let note = log.checkpoint().unwrap();
+        let known = to.remembered(&log.origin()).unwrap().checkpoint.unwrap().claimed().size;
+        let proof = log.consistency_proof(known, 2).unwrap();
+        to.observe_checkpoint(&card.node_key, &note, known, &proof).unwrap();
+        let proof = log.consistency_proof(heard.claimed().size, 2).unwrap();
+        assert_eq!(to.settle_heard(&card.node_key, &note, &proof).unwrap(), Observation::New);
+        assert_eq!(to.heard(&log.origin()).unwrap(), None);
+    }
+    // Another key under the name of the node, a node that nobody knows, and the node itself.
+    let note = log.checkpoint().unwrap();
+    let forged = SigningKey::from_seed(&[7; 32]);
+    let other = Checkpoint::new(forged.node_key().origin(), 9, Hash([1; 32])).sign(&forged).unwrap();
+    let text = other.as_str().replace(&forged.node_key().origin().to_string(), &log.origin().to_string());
+    for bad in [other, SignedCheckpoint::parse(&text).unwrap()] {
+        assert_eq!(a.hear(&bad).unwrap(), Hearsay::Nothing);
+    }
+    assert_eq!(log.hear(&note).unwrap(), Hearsay::Nothing);
+    assert_eq!(a.to_pass_on(&log.origin()).unwrap(), []);
+    assert_eq!(a.remembered(&log.origin()).unwrap().conflict, None);
 }

@@ -127,6 +127,7 @@ pub use prototype::{Chain, ChainVerdict, CheckedOriginal, Form, ORIGINAL, Origin
 pub use replica::cursors::Cursors;
 pub use replica::exchanges::Exchanges;
 pub use replica::heads::Recomputed;
+pub use replica::heard::{Hearsay, MAX_PASSED_ON};
 pub use replica::memory::{Conflict, Observation, Remembered};
 pub use replica::refused::{Places, Refused};
 pub use replica::timestamps::Timestamped;

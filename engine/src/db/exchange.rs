@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::node::standing::{self, Standing};
 use crate::replica::cursors::{self, Cursors};
 use crate::replica::exchanges::{self, Exchanges};
+use crate::replica::heard::Hearsay;
 use crate::replica::memory::{Memory, Observation, Remembered};
 use crate::replica::refused;
 
@@ -42,6 +43,43 @@ impl Db {
         proof: &[Hash],
     ) -> Result<Observation> {
         Memory(&self.node).observe(node, note, since, proof)
+    }
+
+    /// The newest checkpoints that this node has seen of other nodes, to be passed on to
+    /// a peer; both of a node that contradicted itself.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn to_pass_on(&self, to: &Origin) -> Result<Vec<SignedCheckpoint>> {
+        Memory(&self.node).to_pass_on(to)
+    }
+
+    /// Takes a checkpoint of a third node that a peer passes on. It is believed for its
+    /// signature alone, and only of nodes that are known. Two ledgers of one size become
+    /// evidence at once; another one is kept until the node itself shows that its ledger
+    /// grew out of it ([`Db::settle_heard`]).
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`], [`Error::is_disk_full`], [`Error::is_damaged`].
+    pub fn hear(&self, note: &SignedCheckpoint) -> Result<Hearsay> {
+        Memory(&self.node).hear(note)
+    }
+
+    /// What others passed on of a node and what it has not answered for yet.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn heard(&self, node: &Origin) -> Result<Option<SignedCheckpoint>> {
+        Memory(&self.node).heard(node)
+    }
+
+    /// Holds what a node shows against what others [passed on](Db::heard) of it: `proof`
+    /// has to lead from that to the checkpoint that is remembered of the node now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the note is not signed by the node; as in [`Db::hear`].
+    pub fn settle_heard(&self, node: &NodeKey, note: &SignedCheckpoint, proof: &[Hash]) -> Result<Observation> {
+        Memory(&self.node).settle_heard(node, note, proof)
     }
 
     /// Forgets what another node showed, and how far the exchange with it was:

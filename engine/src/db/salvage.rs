@@ -379,13 +379,11 @@ fn ids_of(db: &Db, size: u64) -> Result<Vec<EntryId>> {
     Ok(ids)
 }
 
-/// Removes what a salvage made that was broken off. It took from others, and they
-/// have it still.
+/// Removes what a salvage left that was broken off. Who is still at it has it locked.
 fn remove_broken_off(unfinished: &Path) -> Result<()> {
-    match fs::symlink_metadata(unfinished) {
-        Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
-        Ok(found) if found.is_dir() && directory::strangers(unfinished)?.is_empty() => {}
-        _ => return Err(Error::AlreadyExists { dir: unfinished.to_owned() }),
+    let Ok(found) = fs::symlink_metadata(unfinished) else { return Ok(()) };
+    if !found.is_dir() || !directory::strangers(unfinished)?.is_empty() {
+        return Err(Error::AlreadyExists { dir: unfinished.to_owned() });
     }
     Db::check_unlocked(unfinished)?;
     fs::remove_dir_all(unfinished).map_err(Error::file(unfinished, "cannot be removed"))

@@ -117,20 +117,28 @@ impl Memory<'_> {
         if (known.size, known.root) == (shown.size, shown.root) {
             return Ok(Observation::Unchanged);
         }
-        let found = if shown.size < known.size {
-            Contradiction::RolledBack
-        } else if merkle::verify_consistency(known.size, shown.size, proof, &known.root, &shown.root).is_ok() {
+        if merkle::verify_consistency(known.size, shown.size, proof, &known.root, &shown.root).is_ok() {
             self.remember(&node.origin(), note, None)?;
             return Ok(Observation::New);
-        } else {
-            Contradiction::SplitView
-        };
+        }
+        Ok(Observation::Contradicts(Box::new(self.keep_contradiction(node, &before, note, proof)?)))
+    }
+
+    /// Keeps two checkpoints of which the later one did not grow out of the one before,
+    /// and the proof that was given for it.
+    pub(super) fn keep_contradiction(
+        &self,
+        node: &NodeKey,
+        before: &SignedCheckpoint,
+        note: &SignedCheckpoint,
+        proof: &[Hash],
+    ) -> Result<Conflict> {
+        let found = contradiction(before, note);
         // A longer one holds nowhere, and says no more than none.
-        let is_kept = shown.size > known.size && proof.len() <= MAX_PROOF_HASHES;
+        let is_kept = note.claimed().size > before.claimed().size && proof.len() <= MAX_PROOF_HASHES;
         let proof = if is_kept { proof.to_vec() } else { Vec::new() };
-        let seen = unix_now();
-        let evidence = Evidence { node: *node, found, seen, remembered: before, shown: note.clone(), proof };
-        Ok(Observation::Contradicts(Box::new(self.keep_conflict(evidence)?)))
+        let (seen, remembered, shown) = (unix_now(), before.clone(), note.clone());
+        self.keep_conflict(Evidence { node: *node, found, seen, remembered, shown, proof })
     }
 
     /// Holds a checkpoint that came with a stream against the one that is
@@ -208,7 +216,7 @@ impl Memory<'_> {
 
     /// A node that is known to have set its ledger back may show, later, another
     /// ledger of a size that it has signed: then it needs nobody's word any more.
-    fn strengthened(&self, conflict: Conflict, note: &SignedCheckpoint) -> Result<Conflict> {
+    pub(super) fn strengthened(&self, conflict: Conflict, note: &SignedCheckpoint) -> Result<Conflict> {
         let known = &conflict.evidence;
         if matches!(known.check(), Ok(Weight::Proof)) {
             return Ok(conflict);
@@ -240,6 +248,7 @@ impl Memory<'_> {
         let tag = self.0.store.tag_of(&node.0);
         let mut batch = Batch::new();
         batch.delete(schema::remembered(&tag));
+        batch.delete(schema::heard(&tag));
         for row in self.0.store.storage.scan(&schema::all_cursors(&tag), Direction::Forward) {
             batch.delete(row?.0);
         }
@@ -287,4 +296,10 @@ impl Memory<'_> {
             .map_err(Error::file(path, "cannot be written"))?;
         Ok(name)
     }
+}
+
+/// What two checkpoints of one node are that do not follow from each other.
+fn contradiction(before: &SignedCheckpoint, note: &SignedCheckpoint) -> Contradiction {
+    let is_smaller = note.claimed().size < before.claimed().size;
+    if is_smaller { Contradiction::RolledBack } else { Contradiction::SplitView }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod heads;
+pub(crate) mod heard;
 pub(crate) mod memory;
 pub(crate) mod refused;
 pub(crate) mod timestamps;

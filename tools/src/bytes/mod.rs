@@ -4,5 +4,6 @@ pub(crate) mod array;
 pub(crate) mod compress;
 pub(crate) mod examine;
 pub(crate) mod lines;
+pub(crate) mod page;
 pub(crate) mod unescape;
 pub(crate) mod unwrap;

@@ -18,7 +18,7 @@ use super::route::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler
 use crate::bytes::compress::{self, Compression};
 use crate::foreign;
 use crate::sync::sorted::{self, First, Sorted};
-use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, Shown};
+use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, PassedOn, Shown};
 use crate::sync::{answer, reconcile, stream};
 
 /// The media type of ids, positions and bits.
@@ -70,6 +70,24 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[Reply { status: 200, about: "What was seen", content: &[Content(JSON, Shape::One("SyncSeen"))] }],
         problems: &[403, 404, 408, 413, 415, 422],
         handler: handler!(checkpoint),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/seen",
+        needs: Needs::Token,
+        name: "sync-seen",
+        about: "Passes on the newest checkpoints of third nodes that a peer has seen, and those that were seen here",
+        id: None,
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, Shape::One("SyncPassedOn"))],
+        answers: &[Reply {
+            status: 200,
+            about: "What was seen here",
+            content: &[Content(JSON, Shape::One("SyncPassedOn"))],
+        }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(seen),
     },
     Route {
         method: Method::GET,
@@ -292,6 +310,24 @@ async fn checkpoint(mut call: Call) -> Answer {
             Some(seen) => json(&seen),
             None => Err(Problem::not_found("this node is none of the peers here")),
         }
+    })
+    .await
+}
+
+/// Takes what a peer has seen of third nodes.
+async fn seen(mut call: Call) -> Answer {
+    must_be(&call, JSON)?;
+    let Some(node) = node_of_token(&call) else {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
+        return Err(problem.hint("thingdb token new --peer NAME --scope export,import"));
+    };
+    let body = call.whole_body(MAX_SHOWN_BYTES).await?;
+    call.run(move |db| {
+        let passed: PassedOn = foreign::decode(&body).map_err(|fault| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoints: {fault}"))
+                .at(fault.line as u64, Some(fault.column))
+        })?;
+        json(&answer::pass_on(db, &node, &passed)?)
     })
     .await
 }

@@ -7,10 +7,11 @@ use std::ops::{ControlFlow, Range};
 use data_encoding::HEXLOWER;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
+use super::hearsay;
 use super::session;
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
-use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, Received, Seen, Shown, State};
+use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
 pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
@@ -64,6 +65,18 @@ pub(crate) fn observe(db: &Db, shown: &Shown) -> thingdb::Result<Option<Seen>> {
         _ => None,
     };
     Ok(Some(Seen { observed: observed.to_owned(), cosigned }))
+}
+
+/// Takes what a peer has seen of third nodes, and gives it what was seen here.
+pub(crate) fn pass_on(db: &Db, from: &Origin, passed: &PassedOn) -> thingdb::Result<PassedOn> {
+    // What was seen here before: what it has just said it knows.
+    let seen = db.to_pass_on(from)?;
+    for conflict in hearsay::take(db, passed)? {
+        let (found, file) = (conflict.evidence.found, conflict.file.display());
+        let node = conflict.evidence.node.origin();
+        tracing::warn!(%node, found = found.word(), %file, "a node showed others another ledger");
+    }
+    Ok(PassedOn { checkpoints: seen.iter().map(ToString::to_string).collect() })
 }
 
 /// The size of the last checkpoint here that a peer has cosigned; 0 if none.

@@ -12,6 +12,7 @@
 pub(crate) mod answer;
 mod clock;
 pub(crate) mod fault;
+pub(crate) mod hearsay;
 pub(crate) mod news;
 pub(crate) mod reconcile;
 pub(crate) mod remote;

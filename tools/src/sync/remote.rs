@@ -8,7 +8,9 @@ use thingdb::{Origin, ShortId};
 
 use super::fault::{Fault, Outcome};
 use super::stream;
-use super::wire::{self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, Received, Seen, Shown, State};
+use super::wire::{
+    self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State,
+};
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
 use crate::client::question::Question;
@@ -51,6 +53,12 @@ impl Remote {
     pub(crate) fn show(&mut self, shown: &Shown) -> Outcome<Seen> {
         let body = serde_json::to_vec(shown).map_err(Fault::answer)?;
         Ok(self.client.json(&Question::post("/sync/checkpoint", "application/json").body(&body))?)
+    }
+
+    /// Tells it what was seen of third nodes, and what it has seen.
+    pub(crate) fn pass_on(&mut self, seen: &PassedOn) -> Outcome<PassedOn> {
+        let body = serde_json::to_vec(seen).map_err(Fault::answer)?;
+        Ok(self.client.json(&Question::post("/sync/seen", "application/json").body(&body))?)
     }
 
     /// What it says of the heads note of this node: a signature line.

@@ -89,6 +89,15 @@ pub(crate) struct Seen {
     pub(crate) cosigned: Option<String>,
 }
 
+/// `POST /sync/seen`: what a node has seen of others, both ways.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SyncPassedOn)]
+pub(crate) struct PassedOn {
+    /// The newest checkpoints of third nodes, as these signed them.
+    pub(crate) checkpoints: Vec<String>,
+}
+
 /// `GET /sync/changes`: entries that were completed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = SyncChanges)]

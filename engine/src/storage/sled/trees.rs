@@ -12,6 +12,7 @@ use super::super::room::{release_reserve, reserve_path};
 use super::SledOptions;
 use super::fault::{convert, of_panic, panic_text};
 use super::journal::repeat_journal;
+use super::preflight::move_unreadable_aside;
 use crate::disk::{Access, open_file};
 
 /// How long an opening waits for a lock that a closed handle still holds.
@@ -43,6 +44,8 @@ pub(super) fn open_sled(directory: &Path, store: &Path, options: &SledOptions) -
                     && fs::exists(reserve_path(directory)).unwrap_or(false) =>
             {
                 release_reserve(directory)?;
+                // What it had begun to write it would take for a snapshot.
+                move_unreadable_aside(store)?;
             }
             Err(error) => return Err(error),
         }

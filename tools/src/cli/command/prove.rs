@@ -1,11 +1,12 @@
 //! `thingdb prove`: a file by which a stranger believes the history of a thing.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thingdb::EntryId;
 
+use crate::bytes::page::Page;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
@@ -32,6 +33,7 @@ Examples:
   thingdb prove part-42 --seq 3 --tlog-proof -o part-42-3.tlog-proof
   thingdb prove part-42 --seq 3 --cose -o part-42-3.cose
   thingdb prove part-42 --checkpoint kept.checkpoint -o part-42.tdbproof
+  thingdb prove part-42 --html -o part-42.html                      a page that checks itself
   thingdb prove part-43 --absent -o none.tdbproof                   there is no part-43
   thingdb verify-proof part-42.tdbproof --card @plant.card          at the other end
   thingdb prove part-42 --url https://plant:7443 --card plant.card --token-file t -o part-42.tdbproof
@@ -93,6 +95,10 @@ pub(crate) struct Args {
     /// Show that the ledger grew out of a checkpoint that somebody kept; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<String>,
+
+    /// Write a page that checks itself in a browser, without a network
+    #[arg(long)]
+    html: bool,
 
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
@@ -171,21 +177,42 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut tell = |done, total, bytes| meter.update(done, total, bytes);
     let proved = match args.output.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
-            let proved = reader.prove(&wanted, &mut BufWriter::new(console.stdout()), &mut tell)?;
+            let mut out = BufWriter::new(console.stdout());
+            let proved = write(reader, &wanted, args.html, &mut out, "-", &mut tell)?;
             console.note(&sentence(&proved));
             return Ok(());
         }
         Some(path) => {
             let name = path.display().to_string();
             let mut file = BufWriter::new(console.replace(path)?);
-            let proved = reader.prove(&wanted, &mut file, &mut tell)?;
-            file.flush().map_err(|problem| Failure::file(&name, &problem))?;
+            let proved = write(reader, &wanted, args.html, &mut file, &name, &mut tell)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
             proved
         }
     };
     meter.end(proved.entries, proved.bytes);
     say(context, &proved)
+}
+
+/// Writes the evidence to `out`, as it is or in a page.
+fn write(
+    reader: &dyn Reader,
+    wanted: &Proving<'_>,
+    is_page: bool,
+    out: &mut dyn Write,
+    name: &str,
+    tell: &mut dyn FnMut(u64, u64, u64),
+) -> Outcome<Proved> {
+    let failed = |problem: io::Error| Failure::file(name, &problem);
+    if !is_page {
+        let proved = reader.prove(wanted, out, tell)?;
+        out.flush().map_err(failed)?;
+        return Ok(proved);
+    }
+    let mut page = Page::begin(out).map_err(failed)?;
+    let proved = reader.prove(wanted, &mut page, tell)?;
+    page.end().and_then(|out| out.flush()).map_err(failed)?;
+    Ok(proved)
 }
 
 /// The proof of one entry in a form that tools of others read.

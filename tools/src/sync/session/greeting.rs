@@ -1,13 +1,14 @@
 //! How an exchange begins: both sides show how their ledgers stand, and each
 //! has to have grown out of what the other one remembers.
 
-use thingdb::{Observation, SignedCheckpoint, ThingId};
+use thingdb::{Observation, Origin, SignedCheckpoint, ThingId};
 
 use super::exchange::Session;
 use crate::client::fault::Fault as ClientFault;
 use crate::foreign;
 use crate::sync::fault::{Fault, Outcome};
-use crate::sync::wire::{self, Shown, State};
+use crate::sync::hearsay;
+use crate::sync::wire::{self, PassedOn, Shown, State};
 
 /// Letters of the peer's word for a contradiction.
 const MAX_WORD: usize = 40;
@@ -52,12 +53,39 @@ impl Session<'_> {
                 wire::trust_of_text(&state.trust).ok_or_else(|| Fault::answer("trust that is not 8 bytes"))?;
             self.summary.things.clone_from(&self.prefix);
             self.summary.is_known = state.peer;
+            self.ask_of_heard(&own)?;
             if state.peer {
                 self.introduce(&state, theirs)?;
+                self.pass_on()?;
             }
             let State { revision, waiting, dropped, .. } = state;
             return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped });
         }
+    }
+
+    /// Has the peer show that its ledger grew out of what it showed to others.
+    fn ask_of_heard(&mut self, own: &Origin) -> Outcome {
+        let Some(heard) = self.db.heard(&self.origin)? else { return Ok(()) };
+        let state = self.remote.state(own, heard.claimed().size)?;
+        let note = self.checkpoint_of(&state)?;
+        let proof = wire::hashes_of_text(&state.proof).ok_or_else(|| Fault::answer("a proof that is none"))?;
+        // If its ledger has grown since, the next exchange settles it.
+        match self.db.settle_heard(&self.peer.card.node_key, &note, &proof)? {
+            Observation::Contradicts(conflict) => Err(Fault::Contradiction(conflict)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the peer what was seen of third nodes, and hears what it has seen.
+    fn pass_on(&mut self) -> Outcome {
+        if self.plan.dry_run || !self.db.is_writable() {
+            return Ok(());
+        }
+        let seen = self.db.to_pass_on(&self.origin)?;
+        let seen = PassedOn { checkpoints: seen.iter().map(ToString::to_string).collect() };
+        let passed = self.remote.pass_on(&seen)?;
+        self.summary.contradicted = hearsay::take(self.db, &passed)?;
+        Ok(())
     }
 
     fn checkpoint_of(&self, state: &State) -> Outcome<SignedCheckpoint> {

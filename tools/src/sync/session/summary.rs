@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use thingdb::{EntryId, RefusalKind, ShortId, Time};
+use thingdb::{Conflict, EntryId, RefusalKind, ShortId, Time};
 
 use crate::sync::clock::now;
 use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
@@ -84,6 +84,8 @@ pub(crate) struct Summary {
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
     pub(crate) peer_revision: u64,
+    /// Third nodes of which it came out that they showed the peer another ledger.
+    pub(crate) contradicted: Vec<Conflict>,
 }
 
 impl Summary {

@@ -21,7 +21,7 @@ use crate::sync::news::News;
 use crate::sync::remote::Remote;
 use crate::sync::session::{Count, Plan, Session, Summary, Tick, Waiting, WaitingThere};
 use crate::sync::wire::{MAX_REASONS, Tally};
-use crate::text::{counted, grouped, printable};
+use crate::text::{counted, grouped, printable, quoted_path};
 use fault::{failure, unanswered};
 use left::conclude;
 
@@ -304,6 +304,14 @@ fn exchange(
     let said = if says { say(context, &told) } else { Ok(()) };
     if said.is_ok() {
         context.told();
+    }
+    for conflict in &summary.contradicted {
+        let known =
+            db.peers().ok().and_then(|all| all.into_iter().find(|it| it.origin() == conflict.evidence.node.origin()));
+        let node = known.map_or_else(|| conflict.evidence.node.origin().to_string(), |peer| peer.name);
+        let fact = format!("{} showed {} another ledger than this node", printable(&node), printable(&peer.name));
+        let file = quoted_path(&conflict.file);
+        context.console.warning("split-view", fact).hint(format!("thingdb verify-evidence {file}")).say();
     }
     if says_nothing_too {
         remark(context, peer, args, &summary);

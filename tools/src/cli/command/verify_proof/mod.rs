@@ -12,7 +12,7 @@ use thingdb::format::audit::Standing;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject};
 use thingdb::format::{Body, Card};
 
-use crate::bytes::compress;
+use crate::bytes::{compress, page};
 use crate::cli::context::Context;
 use crate::cli::input::{card, note, policy as policies, roots};
 use crate::console::output::{Format, List, Text};
@@ -196,7 +196,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
-    let source = compress::reader(source).map_err(|problem| Failure::file(name, &problem))?;
+    let source = page::reader(source).and_then(compress::reader).map_err(|problem| Failure::file(name, &problem))?;
     let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
     let mut taken = Taken { shown: Entries::new(context, args.entries), places: Vec::new() };
     read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut taken)?;

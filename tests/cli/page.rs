@@ -1,0 +1,179 @@
+//! `thingdb prove --html`: the page that checks itself, in a real browser.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use data_encoding::BASE64;
+
+use super::world::{World, skip};
+
+/// What stands around the evidence of a page.
+const BEFORE: &str = "<script id=\"evidence\" type=\"text/plain\">";
+
+/// The proof file that a page holds.
+fn evidence(page: &str) -> String {
+    let (_, rest) = page.split_once(BEFORE).expect("it is a page");
+    let (packed, _) = rest.split_once('<').expect("it ends");
+    let packed = BASE64.decode(packed.as_bytes()).expect("it is base64");
+    let mut found = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut found).expect("it is gzip");
+    found
+}
+
+/// A page with another proof file in it.
+fn with_evidence(page: &str, evidence: &str) -> String {
+    let (head, rest) = page.split_once(BEFORE).expect("it is a page");
+    let (_, tail) = rest.split_once('<').expect("it ends");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(evidence.as_bytes()).expect("it is memory");
+    let packed = packed.finish().expect("it is memory");
+    format!("{head}{BEFORE}{}<{tail}", BASE64.encode(&packed))
+}
+
+/// What a browser makes of a page, without a network.
+struct Browser(&'static str);
+
+impl Browser {
+    fn find() -> Option<Self> {
+        let is_there =
+            |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_there(name).is_ok());
+        if found.is_none() {
+            skip("there is no Chromium");
+        }
+        found.map(Self)
+    }
+
+    /// The page as it is once it has checked itself, as HTML.
+    fn shows(&self, world: &World, page: &Path) -> String {
+        let mut command = Command::new(self.0);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]);
+        command.args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]);
+        command.arg(format!("--user-data-dir={}", world.path("browser").display()));
+        command.args(["--proxy-server=127.0.0.1:1", "--virtual-time-budget=60000", "--dump-dom"]);
+        let output = command.arg(format!("file://{}", page.display())).output().expect("it was there a moment ago");
+        let shown = String::from_utf8(output.stdout).expect("HTML is text");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(shown.contains("data-checked=\"yes\""), "it did not end: {shown}\n{told}");
+        assert!(!told.contains("Content Security Policy"), "{told}");
+        // Without the scripts, whose text has such words, too.
+        shown.split("<script").next().expect("there is a first part").to_owned()
+    }
+
+    fn shows_text(&self, world: &World, name: &str, page: &str) -> String {
+        world.write(name, page);
+        self.shows(world, &world.path(name))
+    }
+}
+
+/// The text of the element with this id.
+fn text_of<'a>(page: &'a str, id: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let (_, rest) = rest.split_once('>').expect("it is an element");
+    rest.split('<').next().expect("it has an end")
+}
+
+/// A thing whose name and data would be markup, with an entry that is withheld.
+fn page() -> (World, String) {
+    let world = World::new();
+    world.run(&["put", HOSTILE, "{\"temp\":20.1,\"who\":\"<script>document.title=1</script>\"}"]).ok();
+    world.run(&["put", "other", "1"]).ok();
+    world.run(&["put", HOSTILE, "{\"temp\":20.10,\"</table><img src=x onerror=alert(1)>\":1}"]).ok();
+    world.run(&["put", HOSTILE, "\"secret\""]).ok();
+    world.run(&["prove", HOSTILE, "--withhold", "3", "--html", "-o", "p.html"]).ok();
+    let page = std::fs::read_to_string(world.path("p.html")).expect("it was written");
+    (world, page)
+}
+
+const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+
+#[test]
+fn a_page_says_good_for_good_and_shows_data_as_text() {
+    let (world, page) = page();
+    assert!(!page.contains("onerror") && !page.contains("secret"), "data outside of the evidence");
+    // The file is in it, as it is written without a page but for the time of the card.
+    let file = world.run(&["prove", HOSTILE, "--withhold", "3"]).ok().stdout;
+    let entries = |file: &str| file.lines().skip(1).filter(|line| line.contains("\"entry\"")).count();
+    assert_eq!((entries(&evidence(&page)), entries(&file)), (3, 3));
+    assert_eq!(evidence(&page).lines().nth(1), file.lines().nth(1));
+    // The command reads the page as well.
+    assert_eq!(world.run(&["verify-proof", "p.html"]).ok().json()["ok"], true);
+    let Some(browser) = Browser::find() else { return };
+    let shown = browser.shows(&world, &world.path("p.html"));
+    assert_eq!(text_of(&shown, "word"), "It is consistent with itself");
+    assert_eq!(text_of(&shown, "thing"), "&lt;img src=x onerror=alert(1)&gt;");
+    assert!(!shown.contains("<img") && shown.matches("<table").count() == 1, "data became markup: {shown}");
+    // What changed is told exactly, and what is withheld is not there.
+    assert!(shown.contains("<del>20.1</del>") && shown.contains("<ins>20.10</ins>"), "{shown}");
+    assert!(shown.contains("withheld: not in this file") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_page_names_what_was_tampered_with() {
+    let (world, page) = page();
+    let good = evidence(&page);
+    let lines: Vec<&str> = good.lines().collect();
+    let changed = |at: usize, line: String| {
+        let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        lines[at] = line;
+        lines.join("\n") + "\n"
+    };
+    let member = |at: usize, name: &str| {
+        let from = lines[at].find(&format!("\"{name}\":\"")).expect("it is there") + name.len() + 4;
+        (from, lines[at][from..].find('"').expect("it ends") + from)
+    };
+    // Another digit for the first one of a member.
+    let other = |at: usize, name: &str| {
+        let (from, _) = member(at, name);
+        let digit = if lines[at].as_bytes()[from] == b'a' { "b" } else { "a" };
+        changed(at, format!("{}{digit}{}", &lines[at][..from], &lines[at][from + 1..]))
+    };
+    let without =
+        |at: usize| lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| format!("{line}\n")).collect();
+    let cases: [(&str, String, &str); 8] = [
+        ("a content", other(2, "payload"), "seq 2"),
+        ("a writer", other(2, "actor"), "seq 2"),
+        ("a signature", other(1, "value"), "seq 1"),
+        ("a key of a content", other(1, "cek"), "seq 1"),
+        ("a time", changed(2, lines[2].replacen("\"time\":\"20", "\"time\":\"19", 1)), "seq 2"),
+        ("an entry that is gone", without(2), "seq 3"),
+        ("a file that is cut", without(lines.len() - 1), "its last line is missing"),
+        ("a checkpoint", changed(0, lines[0].replacen("\\n4\\n", "\\n5\\n", 1)), "a signature does not match"),
+    ];
+    let Some(browser) = Browser::find() else { return };
+    for (number, (name, file, said)) in cases.iter().enumerate() {
+        assert!(*file != good, "{name}: nothing was changed");
+        let shown = browser.shows_text(&world, &format!("{number}.html"), &with_evidence(&page, file));
+        assert_eq!(text_of(&shown, "word"), "It does NOT hold", "{name}");
+        let problems =
+            shown.split("id=\"problems\"").nth(1).and_then(|rest| rest.split("</ul>").next()).unwrap_or_default();
+        assert!(problems.contains(said), "{name}: {problems}");
+        // And so does the command.
+        assert_eq!(world.run(&["verify-proof", &format!("{number}.html")]).code, 4, "{name}");
+    }
+}
+
+#[test]
+fn another_script_in_a_page_does_not_run() {
+    let (world, page) = page();
+    let Some(browser) = Browser::find() else { return };
+    let more = "<script>document.documentElement.dataset.foreign = 'ran'</script><script id=\"evidence\"";
+    world.write("more.html", page.replacen("<script id=\"evidence\"", more, 1));
+    let output = Command::new(browser.0)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--virtual-time-budget=60000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", world.path("browser").display()))
+        .arg(format!("file://{}", world.path("more.html").display()))
+        .output()
+        .expect("it was there a moment ago");
+    let shown = String::from_utf8(output.stdout).expect("HTML is text");
+    let root = shown.split("<head").next().expect("it begins");
+    assert!(root.contains("data-checked=\"yes\"") && !root.contains("foreign"), "{root}");
+}

@@ -1,0 +1,248 @@
+// Shows what `verifyProof` found. Nothing of the data becomes markup: all of it goes
+// through `textContent`, and the policy of the page lets no other script run.
+
+/** Characters that are not seen, or that turn the order of others, by their number. */
+function visible(text) {
+  const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+  return text.replace(hidden, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const at = (id) => document.getElementById(id);
+
+function element(kind, content = "", name = "") {
+  const made = document.createElement(kind);
+  if (name) made.className = name;
+  if (content instanceof Node) made.append(content);
+  else made.textContent = visible(content);
+  return made;
+}
+
+function counted(count, one, several = one + "s") {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : several}`;
+}
+
+async function evidence() {
+  const packed = b64(at("evidence").textContent.trim(), 0, 2 ** 31);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// The content of an entry.
+
+/** A number as it was written, which may be more than a browser's number holds. */
+class Exact {
+  constructor(source) {
+    this.source = source;
+  }
+}
+
+function jsonOf(entry) {
+  if (!/^application\/([^;]*\+)?json\s*(;|$)/i.test(entry.mediaType)) return undefined;
+  try {
+    const keep = (_, value, context) => (typeof value === "number" && context ? new Exact(context.source) : value);
+    return JSON.parse(textOf(entry.data), keep);
+  } catch {
+    return undefined;
+  }
+}
+
+const MAX_LEAVES = 1000;
+
+/** Every value that is no object and no array, by its JSON pointer (RFC 6901). */
+function leavesOf(value, path = "", found = new Map()) {
+  if (found.size >= MAX_LEAVES) return found;
+  const isInner = value !== null && typeof value === "object" && !(value instanceof Exact);
+  if (!isInner || Object.keys(value).length === 0) {
+    found.set(path, value instanceof Exact ? value.source : JSON.stringify(value));
+    return found;
+  }
+  for (const [name, inner] of Object.entries(value)) {
+    leavesOf(inner, `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, found);
+  }
+  return found;
+}
+
+const MOST_SHOWN = 600;
+
+function folded(text, name) {
+  const pre = element("pre", text.length > MOST_SHOWN ? "" : text);
+  if (text.length <= MOST_SHOWN) return pre;
+  const details = element("details");
+  details.append(element("summary", `${name}, ${counted(text.length, "character")}`), pre);
+  details.addEventListener("toggle", () => void (pre.textContent = visible(text)), { once: true });
+  return details;
+}
+
+function what(entry) {
+  const cell = element("td");
+  if (entry.problem !== null) cell.append(element("p", `Does not hold: ${entry.problem}`, "problem"));
+  if (entry.content === "withheld") cell.append(element("span", "withheld: not in this file", "soft"));
+  if (entry.content === "sealed") cell.append(element("span", "sealed: for the owner of a key", "soft"));
+  if (entry.content !== "shown" || entry.problem !== null) return cell;
+  if (entry.action !== "create" && entry.action !== "update") cell.append(element("p", entry.action));
+  try {
+    cell.append(folded(textOf(entry.data), entry.mediaType));
+  } catch {
+    cell.append(element("span", `${counted(entry.data.length, "byte")} of ${entry.mediaType}`, "soft"));
+  }
+  return cell;
+}
+
+function changed(entry, before) {
+  const cell = element("td");
+  if (!entry.leaves) return cell;
+  if (!before) return void cell.append(element("span", entry.seq === 1 ? "the first entry" : "", "soft")), cell;
+  if (!before.leaves) return void cell.append(element("span", "what was before is not shown", "soft")), cell;
+  const list = element("ul");
+  for (const path of new Set([...before.leaves.keys(), ...entry.leaves.keys()])) {
+    const [old, now] = [before.leaves.get(path), entry.leaves.get(path)];
+    if (old === now) continue;
+    const line = element("li", `${path || "all"}: `);
+    if (old !== undefined) line.append(element("del", old), " ");
+    if (now !== undefined) line.append(element("ins", now));
+    list.append(line);
+  }
+  cell.append(list.childElementCount ? list : element("span", "nothing", "soft"));
+  return cell;
+}
+
+function row(entry, byId) {
+  const line = element("tr", "", entry.problem === null ? "" : "bad");
+  line.id = `line-${entry.line}`;
+  const seq = element("td", entry.seq === undefined ? `line ${entry.line}` : `seq ${entry.seq}`);
+  if (entry.place !== undefined) seq.append(element("small", `place ${entry.place.toLocaleString("en")}`));
+  const time = element("td", entry.time ? entry.time.slice(0, 19).replace("T", " ") : "");
+  time.append(element("small", entry.time ? "UTC, says the writer" : ""));
+  const who = element("td");
+  who.append(element("bdi", entry.name ?? (entry.actor ? "a key without a name" : "")));
+  who.append(element("small", entry.actor ? `key ${entry.actor.slice(0, 16)}` : ""));
+  if (entry.signedAs && entry.signedAs !== entry.name) who.append(element("small", `signed as ${entry.signedAs}`));
+  const before = (entry.prev ?? []).map((id) => byId.get(id)).filter(Boolean).sort((a, b) => b.seq - a.seq)[0];
+  line.append(seq, time, who, what(entry), changed(entry, before));
+  return line;
+}
+
+// What is said of the whole.
+
+function facts(found) {
+  const { subject, entries } = found;
+  const count = (word) => entries.filter(({ content }) => content === word).length;
+  const said = [];
+  const kept = [`${counted(count("shown"), "is", "are")} shown`];
+  if (count("withheld")) kept.push(`${counted(count("withheld"), "is", "are")} withheld`);
+  if (count("sealed")) kept.push(`${counted(count("sealed"), "is", "are")} sealed`);
+  if (subject.kind === "absent") {
+    said.push(`In the ledger of ${found.size.toLocaleString("en")} entries, the node says, there was no entry of this thing.`);
+    return [...said, ...seen(found)];
+  }
+  said.push(`${counted(entries.length, "entry, at its place", "entries, at their places")} in a ledger of ${found.size.toLocaleString("en")}; ${kept.join(", ")}.`);
+  if (subject.kind === "history") said.push("It is a whole history: no entry before the newest ones is missing.");
+  if (found.complete) said.push(completeness(found));
+  if (subject.kind === "range") said.push(`It is a part of a history: seq ${subject.from} to ${subject.to === MAX_SAFE ? "the end" : subject.to}.`);
+  if (subject.kind === "entries") said.push("These are single entries. Others can be missing.");
+  if (found.heads.length > 1) said.push(`It has forked: ${found.heads.length} entries that no other one follows. Several writers went on from the same entry; none of them is wrong for that.`);
+  const writers = new Map(entries.filter(({ actor }) => actor).map(({ actor, name }) => [actor, name]));
+  const names = [...writers].map(([key, name]) => name ?? `key ${key.slice(0, 16)}`);
+  said.push(`${counted(writers.size, "writer")}: ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", …" : ""}.`);
+  const times = entries.map(({ time }) => time).filter(Boolean).sort();
+  if (times.length) said.push(`The writers say: from ${times[0].slice(0, 19).replace("T", " ")} to ${times.at(-1).slice(0, 19).replace("T", " ")} UTC.`);
+  return [...said, ...seen(found)];
+}
+
+function completeness({ subject, complete: { entries, heads }, size }) {
+  const upTo = `Complete up to ledger size ${size.toLocaleString("en")}, the node says`;
+  if (subject.kind === "history") return `${upTo}: these are all entries of it, and nothing newer was left out.`;
+  return `${upTo}: it has ${counted(entries, "entry", "entries")} and ${counted(heads, "head")} in all.`;
+}
+
+/** Who else has signed: named, and not checked here. */
+function seen(found) {
+  const said = [];
+  const { others = 0 } = found.complete ?? {};
+  if (others) said.push(`${counted(others, "other node has", "other nodes have")} signed that, too. This page does not check which of them you know; thingdb verify-proof does.`);
+  if (found.others.length) said.push(`${counted(found.others.length, "other node or witness has", "other nodes or witnesses have")} signed the ledger, too. This page does not check whom of them you believe; thingdb verify-proof --policy does.`);
+  if (found.timestamps.length) said.push(`${counted(found.timestamps.length, "timestamp")} of authorities. This page does not check them; thingdb verify-proof --tsa-root does.`);
+  return said;
+}
+
+function judge(found, expected) {
+  const digits = expected.toLowerCase().replace(/[^0-9a-f]/g, "");
+  const isThere = expected.trim() !== "";
+  const isSame = digits === found.node;
+  at("compared").textContent = !isThere ? "" : isSame ? "It is the same." : digits.length === 64 ? "It is another one." : `${digits.length} of 64 digits`;
+  const say = (kind, word, sentence) => {
+    at("verdict").className = kind;
+    at("word").textContent = word;
+    at("sentence").textContent = visible(sentence);
+  };
+  if (!found.ok) return say("bad", "It does NOT hold", "Something is not as it was signed. Do not rely on this file.");
+  if (isThere && digits.length === 64 && !isSame) return say("bad", "Another node", "The file holds, but it is not of the node whose fingerprint you gave.");
+  if (isSame && found.subject.kind === "absent") return say("good", "It holds", `In the ledger of ${found.nodeName || "the node"} that you trust there was no such thing.`);
+  if (isSame) return say("good", "It holds", `What stands here was recorded in the ledger of ${found.nodeName || "the node"} that you trust, in this order, and is unchanged.`);
+  say("open", "It is consistent with itself", "You have not said whom you trust. Compare the fingerprint below: without that, somebody can have made up everything.");
+}
+
+function problemsOf(found) {
+  const list = at("problems");
+  for (const problem of found.problems) list.append(element("li", problem));
+  for (const entry of found.entries.filter(({ problem }) => problem !== null).slice(0, 100)) {
+    const link = element("a", entry.seq === undefined ? `line ${entry.line}` : `line ${entry.line}, seq ${entry.seq}`);
+    link.href = `#line-${entry.line}`;
+    const line = element("li", link);
+    line.append(`: ${visible(entry.problem)}`);
+    list.append(line);
+  }
+  list.hidden = list.childElementCount === 0;
+}
+
+function show(found, file) {
+  const thing = found.subject?.thing ?? "a file that does not hold";
+  at("thing").textContent = visible(thing);
+  document.title = `${visible(thing)}: ThingDB evidence`;
+  problemsOf(found);
+  judge(found, "");
+  at("save").addEventListener("click", () => save(file, thing));
+  at("print").addEventListener("click", () => window.print());
+  at("limits").hidden = false;
+  if (!found.node) return;
+  at("newer").hidden = found.complete !== undefined;
+  at("node").textContent = visible(found.nodeName || "a node without a name");
+  at("fingerprint").append(...found.node.match(/.{8}/g).map((part) => element("span", part)));
+  at("expected").addEventListener("input", ({ target }) => judge(found, target.value));
+  at("facts").append(...facts(found).map((fact) => element("li", fact)));
+  const byId = new Map();
+  for (const entry of found.entries) {
+    const json = entry.content === "shown" && entry.problem === null ? jsonOf(entry) : undefined;
+    if (json !== undefined) entry.leaves = leavesOf(json);
+    if (entry.id) byId.set(entry.id, entry);
+  }
+  at("entries").append(...found.entries.map((entry) => row(entry, byId)));
+  for (const id of ["who", "whole"]) at(id).hidden = false;
+  at("history").hidden = found.entries.length === 0;
+}
+
+function save(file, thing) {
+  const link = element("a");
+  link.href = URL.createObjectURL(new Blob([file], { type: "application/vnd.thingdb.proof+ndjson" }));
+  link.download = `${thing.replace(/[^A-Za-z0-9._-]/g, "_").slice(0, 80)}.tdbproof`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+async function main() {
+  try {
+    const file = await evidence();
+    const found = await verifyProof(file, (done, all) => {
+      at("sentence").textContent = `${Math.floor((100 * done) / all)} % checked`;
+      return new Promise((resolve) => setTimeout(resolve));
+    });
+    show(found, file);
+  } catch (problem) {
+    at("verdict").className = "bad";
+    at("word").textContent = "It could not be checked";
+    at("sentence").textContent = visible(`This browser could not check the page: ${problem.message}. It needs Ed25519 in Web Crypto: Chromium 137, Firefox 129 or Safari 17, or later.`);
+  }
+  document.documentElement.dataset.checked = "yes";
+}
+
+main();
