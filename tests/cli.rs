@@ -21,6 +21,7 @@ mod cli {
     mod bombs;
     mod commands;
     mod damaged;
+    mod day_after;
     mod environment;
     mod errors;
     mod exit_codes;

@@ -67,6 +67,7 @@ const TOOLS: &[&str] = &[
     "cli/args.rs",
     "cli/command",
     "cli/context.rs",
+    "cli/way_back.rs",
     "cli/waiting.rs",
     "cli/recovery.rs",
     "cli/remote.rs",

@@ -153,6 +153,27 @@ fn what_a_damaged_log_has_left_is_taken_and_the_rest_is_named() {
     assert!(lost > 0, "the damage costs something");
 }
 
+/// What was made when it was broken off is made anew; what is not its own stays.
+#[test]
+fn a_salvage_that_was_broken_off_can_be_repeated() {
+    let (scratch, dir, _) = whole();
+    let (out, unfinished) = (scratch.path().join("out"), scratch.path().join(".out.salvage"));
+    let passphrase = passphrase();
+    let begin = || options().salvage(&dir, &out, Unlock::Passphrase(&passphrase), &[]);
+    let begun = begin().unwrap();
+    assert!(unfinished.is_dir());
+    assert!(begin().unwrap_err().is_locked(), "somebody is at it");
+    // As a kill would leave it.
+    drop(begun);
+    assert!(unfinished.is_dir() && !out.exists());
+    fs::write(unfinished.join("notes"), "mine").unwrap();
+    assert!(begin().unwrap_err().is_already_exists());
+    fs::remove_file(unfinished.join("notes")).unwrap();
+    assert!(begin().unwrap().finish().unwrap().is_whole());
+    assert!(!unfinished.exists());
+    assert_all(&out, &dir);
+}
+
 #[test]
 fn a_salvage_touches_nothing_that_is_there() {
     let (scratch, dir, _) = whole();

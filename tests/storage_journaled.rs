@@ -293,6 +293,33 @@ fn healing_makes_good_what_the_journal_lost() {
 }
 
 /// Rows that the store lost, whoever took them.
+/// Whichever file of the journal is lost, the store has what was in it, and both are
+/// whole again.
+#[test]
+fn each_file_of_the_journal_comes_back_from_the_store() {
+    let (scratch, directory) = scratch();
+    let mut small = options();
+    small.journal_file_bytes = 16 << 10;
+    let mut model = Model::new();
+    let storage = JournaledStorage::open(&directory, small.clone()).unwrap();
+    write(&storage, &mut model, &mut Dice::new(seed("each file")), 60);
+    storage.close().unwrap();
+    let names: Vec<_> =
+        fs::read_dir(directory.join("journal")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(names.len() > 2, "{names:?}");
+    for name in names {
+        let damaged = scratch.path().join("damaged");
+        copy_directory(&directory, &damaged);
+        fs::remove_file(damaged.join("journal").join(&name)).unwrap();
+        JournaledStorage::open(&damaged, small.clone()).unwrap().close().unwrap();
+        fs::remove_dir_all(damaged.join("store")).unwrap();
+        let storage = JournaledStorage::open(&damaged, small.clone()).unwrap();
+        assert_same(&own_rows(&storage), &own(&model), name.to_str().unwrap());
+        storage.close().unwrap();
+        fs::remove_dir_all(&damaged).unwrap();
+    }
+}
+
 #[test]
 fn healing_makes_good_what_the_store_lost() {
     let mut dice = Dice::new(seed("journaled store rows"));

@@ -164,7 +164,7 @@ fn what_only_the_store_of_a_copy_has_is_taken_from_it() {
         // What is nowhere is named, and what to do.
         let told = world.run(&["-d", name, "doctor", "--fix", "--format", "table"]).exit(1).stdout;
         assert!(told.contains("FAIL  ledger: 1 entry is lost: position "), "{told}");
-        assert!(told.contains("hint: thingdb salvage without --out NEW --from BACKUP|EXPORT"), "{told}");
+        assert!(told.contains("hint: thingdb salvage without --out without.salvaged"), "{told}");
         world.run(&["-d", name, "verify"]).exit(4);
         let made = world.run(&["salvage", name, "--out", "new", "--from", "with", "--json"]).ok().json();
         assert_eq!((&made["entries"], &made["missing"]), (&40.into(), &0.into()), "{made}");

@@ -33,7 +33,18 @@ pub(crate) struct Answer {
 impl World {
     /// Without a database.
     pub(crate) fn empty() -> Self {
-        let dir = tempfile::Builder::new().prefix("thingdb-cli-").tempdir().unwrap();
+        Self::of(tempfile::Builder::new().prefix("thingdb-cli-").tempdir().unwrap())
+    }
+
+    /// Without a database, and in memory where that can be had: nothing waits for a
+    /// disk.
+    #[allow(dead_code, reason = "the tests of the server use this file, too")]
+    pub(crate) fn in_memory() -> Self {
+        let in_memory = tempfile::Builder::new().prefix("thingdb-cli-").tempdir_in("/dev/shm");
+        in_memory.map_or_else(|_| Self::empty(), Self::of)
+    }
+
+    fn of(dir: TempDir) -> Self {
         fs::write(dir.path().join("passphrase"), format!("{CANARY}\n")).unwrap();
         #[cfg(unix)]
         {

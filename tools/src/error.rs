@@ -360,6 +360,9 @@ impl From<thingdb::Error> for Failure {
         match &problem {
             thingdb::Error::OtherUser { path, owner, user } => failure.hint(of_other_user(path, *owner, *user)),
             thingdb::Error::NotOwnFile { path, .. } => in_the_place_of_a_file(failure, path),
+            thingdb::Error::RestoreUnfinished { dir, from, entries } => {
+                failure.hint(repeat_restore(dir, from.as_deref(), *entries))
+            }
             _ if hint.is_empty() => failure,
             _ => failure.hint(hint),
         }
@@ -375,6 +378,13 @@ fn of_other_user(path: &Path, owner: u32, user: u32) -> String {
         return format!("a command of user {owner} wrote it: sudo chown {} {path}", user::named(user));
     }
     format!("sudo -u {} thingdb …", user::named(owner))
+}
+
+/// The command that was broken off.
+fn repeat_restore(dir: &Path, from: Option<&Path>, entries: Option<u64>) -> String {
+    let from = from.map_or(Cow::Borrowed("BACKUP"), |from| Cow::Owned(quoted_path(from)));
+    let at = entries.map(|entries| format!(" --at {entries}")).unwrap_or_default();
+    format!("thingdb restore {from} {}{at}", quoted_path(dir))
 }
 
 /// What helps if something else lies where a file should.
@@ -398,6 +408,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             (Exit::WrongPassphrase, "wrong-passphrase", "forgotten? thingdb help passphrase tells of the recovery key")
         }
         p if p.is_no_database() => (Exit::NoDatabase, "no-database", "thingdb init DIR"),
+        thingdb::Error::RestoreUnfinished { .. } => (Exit::NoDatabase, "restore-unfinished", ""),
         p if p.is_other_user() => (Exit::NotOwn, "other-user", ""),
         p if p.is_not_own_file() => (Exit::NotOwn, "not-own-file", ""),
         p if p.is_read_only_medium() => (Exit::Usage, READ_ONLY_MEDIUM, MAKE_WRITABLE),

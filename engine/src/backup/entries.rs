@@ -1,11 +1,12 @@
 //! Where the ledger stands with which commit, as the layout of the blocks tells:
 //! nothing is opened.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::storage::Change;
 use crate::storage::journal::{self, Piece};
+use crate::storage::{Change, StorageError};
 use crate::store::block::Block;
 use crate::store::schema;
 
@@ -23,7 +24,13 @@ pub(super) struct Cut {
 /// entries.
 pub(super) fn cut(journal: &Path, most: Option<u64>) -> Result<Cut> {
     let mut cut = Cut { until: u64::MAX, entries: 0, beyond: None };
-    for piece in journal::read(journal, 1)? {
+    let pieces = journal::read(journal, 1).map_err(|problem| match problem {
+        StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Error::damaged(journal.display().to_string(), "it is missing, or has no file")
+        }
+        problem => problem.into(),
+    })?;
+    for piece in pieces {
         let Piece::Frame { sequence, changes } = piece? else { continue };
         match (end_of(&changes), most) {
             (Some(size), Some(most)) if size > most => {

@@ -229,8 +229,13 @@ fn is_without_mark(dir: &Path) -> Result<bool> {
     Ok(directory::strangers(dir)?.iter().all(|name| name == EVIDENCE))
 }
 
-/// Whether a backup lies there, marked or not.
-fn is_to_restore(dir: &Path) -> Result<bool> {
+/// Whether a backup lies in a directory, also if its file `BACKUP` is damaged or
+/// missing: it can be [restored](restore) from.
+///
+/// # Errors
+/// [`Error::File`] if that cannot be looked at.
+pub fn is_backup(dir: impl AsRef<Path>) -> Result<bool> {
+    let dir = dir.as_ref();
     match Mark::read(dir) {
         Ok(Some(_)) => Ok(true),
         Ok(None) | Err(Error::Damaged { .. }) => Ok(is_without_mark(dir)? && directory::is_database(dir)),

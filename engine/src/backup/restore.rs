@@ -1,16 +1,18 @@
 //! Restoring: a database from a backup, as it was last or as it was before.
 //!
-//! The keyring comes last: without it a directory is no database, so one that was
-//! broken off is never taken for one, and can be restored to again.
+//! A [mark](crate::directory::restoring) is written first and removed last, so that
+//! one that was broken off is never taken for a database, and can be repeated. The
+//! keyring comes last but for that: what a program that knows no mark finds is no
+//! database either.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::entries::cut;
-use super::{Small, in_words, is_empty, refuse_within};
+use super::{Small, in_words, is_empty, names, refuse_within};
 use crate::directory;
-use crate::directory::version;
+use crate::directory::{restoring, version};
 use crate::disk;
 use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
@@ -37,6 +39,9 @@ pub struct Restored {
 /// What was committed at once is taken at once or not at all, so it may have a few
 /// less.
 ///
+/// One that was broken off, wherever that was, can be repeated, and has to be: until
+/// then nothing opens the directory ([`Error::RestoreUnfinished`]).
+///
 /// The database goes on under the node key that it had. Where somebody has seen
 /// more of this node than the backup has, the node would contradict itself:
 /// [`Db::new_node_key`](crate::Db::new_node_key) is needed then. A ledger that is shorter than its last
@@ -46,10 +51,21 @@ pub struct Restored {
 /// [`Error::NoBackup`], [`Error::NotEmpty`], [`Error::BeyondLedger`],
 /// [`Error::is_damaged`], [`Error::is_disk_full`].
 pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Restored> {
-    let (src, dir) = (src.as_ref(), dir.as_ref());
+    restore_in_steps(src.as_ref(), dir.as_ref(), entries, &mut || Ok(()))
+}
+
+/// `step` is called after each step, and an error of it ends the restore there, as a
+/// kill would.
+fn restore_in_steps(
+    src: &Path,
+    dir: &Path,
+    entries: Option<u64>,
+    step: &mut dyn FnMut() -> Result<()>,
+) -> Result<Restored> {
     directory::check(src)?;
+    directory::check_files(dir)?;
     refuse_within(src, dir)?;
-    if !super::is_to_restore(src)? {
+    if !super::is_backup(src)? {
         return Err(Error::NoBackup { dir: src.to_owned() });
     }
     version::read(src)?;
@@ -61,33 +77,150 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
     let _lock = DirLock::acquire_within(dir, super::LOCK_WAIT).map_err(|problem| Error::of_lock(dir, problem))?;
     refuse_other(dir)?;
+    restoring::begin(dir, src, entries)?;
+    step()?;
     clear(dir)?;
+    step()?;
     version::write(dir)?;
+    step()?;
     let plan = Plan::new(&from, &to, cut.until, Doubt::Some(&[]))?;
     let Copied { next, holes, .. } = plan.run()?;
+    step()?;
     small.write(dir)?;
+    step()?;
     Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
+    step()?;
+    restoring::end(dir)?;
     let missing = holes.iter().map(in_words).collect();
     Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.
 fn refuse_other(dir: &Path) -> Result<()> {
-    let begun = !dir.join("store").exists() && !directory::is_database(dir);
-    if is_empty(dir)? || (begun && directory::strangers(dir)?.is_empty()) {
+    if is_empty(dir)? || restoring::is_under_way(dir) {
         return Ok(());
     }
     Err(Error::NotEmpty { dir: dir.to_owned() })
 }
 
-/// Removes what a restore that was broken off has left.
+/// Removes what a restore that was broken off has left: it may be of another backup.
 fn clear(dir: &Path) -> Result<()> {
     crate::directory::unfinished::sweep(dir)?;
-    let journal = dir.join(journal::DIRECTORY);
-    match fs::remove_dir_all(&journal) {
-        Err(problem) if problem.kind() != ErrorKind::NotFound => {
-            Err(Error::file(journal, "cannot be removed")(problem))
+    for name in names(dir)? {
+        let path = dir.join(&name);
+        let removed = match name.as_str() {
+            journal::DIRECTORY | directory::EVIDENCE => fs::remove_dir_all(&path),
+            directory::KEYRING | "keyring.copy" | "checkpoint" => fs::remove_file(&path),
+            name if name.starts_with("checkpoint.former-") => fs::remove_file(&path),
+            _ => continue,
+        };
+        match removed {
+            Err(problem) if problem.kind() != ErrorKind::NotFound => {
+                return Err(Error::file(path, "cannot be removed")(problem));
+            }
+            _ => {}
         }
-        _ => Ok(()),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::options::Options;
+    use crate::keyring::KdfChoice;
+    use crate::keyring::passphrase::Passphrase;
+    use crate::{Db, Warning};
+
+    fn options() -> Options {
+        Options::new().kdf(KdfChoice::weakest())
+    }
+
+    /// A backup with so many entries, and the passphrase.
+    fn backup(dir: &Path, entries: u64) -> Passphrase {
+        let passphrase = Passphrase::new("correct horse battery");
+        let db = options().create(dir.join("db"), &passphrase).unwrap();
+        (0..entries).for_each(|n| drop(db.put("thing", &n.to_string()).unwrap()));
+        db.backup(dir.join("backup")).unwrap();
+        passphrase
+    }
+
+    /// Breaks a restore off after so many steps; whether it was.
+    fn broken_off(src: &Path, dir: &Path, steps: u32) -> bool {
+        let mut left = steps;
+        let mut step = || match left.checked_sub(1) {
+            Some(fewer) => {
+                left = fewer;
+                Ok(())
+            }
+            None => Err(Error::Cancelled),
+        };
+        match restore_in_steps(src, dir, None, &mut step) {
+            Err(Error::Cancelled) => true,
+            done => done.map(|_| false).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_restore_that_was_broken_off_after_any_step_is_no_database_and_can_be_repeated() {
+        let scratch = tempfile::tempdir().unwrap();
+        let passphrase = backup(scratch.path(), 5);
+        let src = scratch.path().join("backup");
+        let mut steps = 0;
+        while broken_off(&src, &scratch.path().join(format!("new-{steps}")), steps) {
+            let dir = scratch.path().join(format!("new-{steps}"));
+            let (read, written) = (options().read_only(true), options());
+            for refused in [
+                read.open(&dir, &passphrase).unwrap_err(),
+                written.open(&dir, &passphrase).unwrap_err(),
+                written.create(&dir, &passphrase).unwrap_err(),
+                super::super::backup(&dir, scratch.path().join("other")).unwrap_err(),
+                restore(&dir, scratch.path().join("other"), None).unwrap_err(),
+            ] {
+                match refused {
+                    Error::RestoreUnfinished { from, entries, .. } => {
+                        assert_eq!((from.as_deref(), entries), (Some(&*src), None), "step {steps}");
+                    }
+                    other => panic!("step {steps}: {other}"),
+                }
+            }
+            // Also if that is broken off in turn, wherever it is.
+            assert!(broken_off(&src, &dir, 5 - steps.min(5)));
+            assert_eq!(restore(&src, &dir, None).unwrap().entries, 5);
+            let db = options().open(&dir, &passphrase).unwrap();
+            assert!(db.is_writable() && db.stats().unwrap().entries == 5);
+            assert!(!db.warnings().iter().any(|warning| matches!(warning, Warning::Standing(_))));
+            steps += 1;
+        }
+        assert_eq!(steps, 6);
+    }
+
+    /// What another backup left does not stay.
+    #[test]
+    fn a_restore_from_another_backup_leaves_nothing_of_the_first() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (one, other, dir) = (scratch.path().join("one"), scratch.path().join("other"), scratch.path().join("new"));
+        for dir in [&one, &other] {
+            fs::create_dir(dir).unwrap();
+        }
+        backup(&one, 3);
+        fs::write(one.join("backup/checkpoint.former-1"), "of the one").unwrap();
+        let passphrase = backup(&other, 4);
+        assert!(broken_off(&one.join("backup"), &dir, 5));
+        assert_eq!(restore(other.join("backup"), &dir, None).unwrap().entries, 4);
+        assert!(!dir.join("checkpoint.former-1").exists());
+        assert_eq!(Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries, 4);
+    }
+
+    /// One that somebody copied into a database does not shut it, and goes.
+    #[test]
+    fn a_mark_in_a_database_that_was_opened_since_counts_no_more() {
+        let scratch = tempfile::tempdir().unwrap();
+        let passphrase = backup(scratch.path(), 2);
+        let dir = scratch.path().join("db");
+        restoring::begin(&dir, scratch.path(), Some(1)).unwrap();
+        assert!(matches!(restore(scratch.path().join("backup"), &dir, None), Err(Error::NotEmpty { .. })));
+        assert_eq!(Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries, 2);
+        assert!(!dir.join(directory::RESTORE_MARK).exists());
     }
 }

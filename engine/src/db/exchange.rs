@@ -153,8 +153,9 @@ impl Db {
     /// # Errors
     /// As [`Db::checkpoint`].
     pub fn newest_checkpoint(&self) -> Result<SignedCheckpoint> {
-        match self.last_checkpoint()? {
-            Some(note) if note.claimed().size == self.node.store.size() && self.is_writable() => Ok(note),
+        match self.last_checkpoint() {
+            Ok(Some(note)) if note.claimed().size == self.node.store.size() && self.is_writable() => Ok(note),
+            Err(problem) if !problem.is_damaged() => Err(problem),
             _ => self.checkpoint(),
         }
     }

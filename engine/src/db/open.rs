@@ -14,7 +14,7 @@ use crate::backup;
 use crate::clock::unix_now;
 use crate::committer::Committer;
 use crate::directory::version::{self, Version};
-use crate::directory::{self, unfinished};
+use crate::directory::{self, restoring, unfinished};
 use crate::disk;
 use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
@@ -82,6 +82,8 @@ impl Db {
             Err(problem) if problem.is_read_only_medium() => return read_only::open_there(dir, unlock, options),
             lock => lock?,
         };
+        // A stray one: there is a store.
+        restoring::end(dir)?;
         let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
         let opening = Opening { is_right: &is_right, ..Opening::default() };
         let keyring = Keyring::open_with(&dir.join(directory::KEYRING), unlock, &opening, &mut rand::rng());

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::exchange::waiting::Waiting;
 use crate::heads::{Head, Ranked};
 use crate::storage::journaled::Keep;
+use crate::storage::open;
 use crate::store::Located;
 use crate::store::as_of::as_of;
 use crate::store::history::History;
@@ -243,6 +244,13 @@ impl Db {
     /// If rows cannot be read at all.
     pub fn missing_positions(&self) -> Result<(Vec<Range<u64>>, u64)> {
         Ok((holes::gaps(&self.node.store)?, accepted_until(&self.node.store)?))
+    }
+
+    /// Whether something in the store did not read: then nothing is written any more,
+    /// and the next opening builds it anew from the journal, if there is one.
+    #[must_use]
+    pub fn store_is_damaged(&self) -> bool {
+        open::is_marked_damaged(self.dir())
     }
 
     /// Counts and sizes.

@@ -101,7 +101,8 @@ impl Options {
     /// directories with a journal or a store of the same database.
     ///
     /// Nothing in `dir` is changed. `out` must not be there; it appears when
-    /// [`Salvage::finish`] has come to its end.
+    /// [`Salvage::finish`] has come to its end. One that was broken off can be
+    /// repeated: what it made is made anew.
     ///
     /// # Errors
     /// [`Error::is_already_exists`], [`Error::is_locked`],
@@ -124,8 +125,8 @@ impl Options {
         if fs::symlink_metadata(out).is_ok() {
             return Err(Error::AlreadyExists { dir: out.to_owned() });
         }
-        remove_broken_off(&unfinished)?;
         crate::backup::refuse_within(dir, out)?;
+        remove_broken_off(&unfinished)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
         if begun.is_err() {

@@ -90,14 +90,15 @@ impl Db {
     /// background when half of a file is: on return no file of it has any of that,
     /// as far as it can be read. Writing and reading go on meanwhile. The store is
     /// written anew when the database is closed, which takes time in proportion to it:
-    /// until then it has what was deleted.
+    /// until then it has what was deleted. Tells how many bytes the files of the journal
+    /// are smaller by.
     ///
     /// Backups that were made before have it still, and so has what was set aside.
     ///
     /// # Errors
     /// [`Error::is_disk_full`](crate::Error::is_disk_full): a file is written anew beside the old one.
     /// [`Error::is_read_only`](crate::Error::is_read_only) if nothing can be written.
-    pub fn compact(&self) -> Result<()> {
+    pub fn compact(&self) -> Result<u64> {
         self.node.committer.check_open()?;
         Ok(self.node.store.storage.compact()?)
     }

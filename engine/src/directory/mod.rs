@@ -15,6 +15,7 @@
 //! the owner opens a database.
 
 pub(crate) mod journal_state;
+pub(crate) mod restoring;
 pub(crate) mod unfinished;
 pub(crate) mod version;
 
@@ -35,6 +36,9 @@ pub(crate) const KEYRING: &str = "keyring";
 /// What makes a directory a backup.
 pub(crate) const BACKUP_MARK: &str = "BACKUP";
 
+/// What says that a restore to this directory has not come to its end.
+pub(crate) const RESTORE_MARK: &str = "RESTORE";
+
 /// Where a database was saved last.
 pub(crate) const LAST_BACKUP: &str = "last-backup";
 
@@ -52,10 +56,17 @@ enum Kind {
     Socket,
 }
 
-/// Refuses a directory of another user, and one in which something else lies
-/// where the database has a file of its own. One that is not there, or is none,
-/// is left to those who need it. It may be reached through a link.
+/// Refuses a directory of another user, one in which something else lies where the
+/// database has a file of its own, and one to which a restore is not finished. One
+/// that is not there, or is none, is left to those who need it. It may be reached
+/// through a link.
 pub(crate) fn check(dir: &Path) -> Result<()> {
+    check_files(dir)?;
+    restoring::refuse(dir)
+}
+
+/// The same, whether or not a restore to it is finished.
+pub(crate) fn check_files(dir: &Path) -> Result<()> {
     let user = rustix::process::geteuid().as_raw();
     let found = match fs::metadata(dir) {
         Ok(found) if found.is_dir() => found,
@@ -113,14 +124,16 @@ pub(crate) fn mode_warning(dir: &Path) -> Option<String> {
 /// a process ended.
 pub(crate) fn is_unfinished(name: &str) -> bool {
     let Some(of) = disk::of_temporary(name) else { return false };
-    matches!(of, "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | LAST_BACKUP)
+    matches!(of, "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | RESTORE_MARK | LAST_BACKUP)
         || of.starts_with("checkpoint.former-")
 }
 
 fn in_database(name: &str) -> Option<Kind> {
     match name {
         "LOCK" | "reserve" => Some(Kind::Written),
-        "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | LAST_BACKUP => Some(Kind::Replaced),
+        "VERSION" | KEYRING | "keyring.copy" | "checkpoint" | BACKUP_MARK | RESTORE_MARK | LAST_BACKUP => {
+            Some(Kind::Replaced)
+        }
         "store"
         | journal::DIRECTORY
         | journal::NEXT

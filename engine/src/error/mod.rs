@@ -326,6 +326,17 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// A restore to this directory was broken off: it is no database until the restore
+    /// is repeated.
+    #[error("a restore to {} was not finished: it is no database yet", dir.display())]
+    RestoreUnfinished {
+        /// The directory.
+        dir: PathBuf,
+        /// The backup, if that is known.
+        from: Option<PathBuf>,
+        /// How many entries were wanted; nothing for all of them.
+        entries: Option<u64>,
+    },
     /// The backup that lies there cannot be gone on with: it is of another database,
     /// or has commits that this one has not.
     #[error("the backup in {} was left as it is: {detail}", dest.display())]

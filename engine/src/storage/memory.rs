@@ -103,8 +103,8 @@ impl Storage for MemoryStorage {
         self.read().map(|_| 0)
     }
 
-    fn compact(&self) -> Result<(), StorageError> {
-        Ok(())
+    fn compact(&self) -> Result<u64, StorageError> {
+        Ok(0)
     }
 
     fn close(&self) -> Result<(), StorageError> {

@@ -73,11 +73,11 @@ pub trait Storage: Send + Sync {
 
     /// Removes from the files what was replaced or deleted by commits until now: some
     /// of it at once, all of it by [`close`](Self::close). Takes time in proportion to
-    /// what is stored; commits and reads go on.
+    /// what is stored; commits and reads go on. Tells how many bytes are free at once.
     ///
     /// Where a file cannot be read, what lies there stays. What was read or copied
     /// before is not reached, nor are blocks of the disk that are free now.
-    fn compact(&self) -> Result<(), StorageError>;
+    fn compact(&self) -> Result<u64, StorageError>;
 
     /// Makes every commit durable and lets go of the files. Whatever would
     /// need them returns [`StorageError::Closed`] from then on; a second close

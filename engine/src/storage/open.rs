@@ -76,6 +76,11 @@ pub(crate) fn open(directory: &Path, with: With) -> Result<Opened, StorageError>
     Ok(Opened { storage: Box::new(storage), notices })
 }
 
+/// Whether something of the store in a directory did not read since it was opened.
+pub(crate) fn is_marked_damaged(directory: &Path) -> bool {
+    super::journaled::is_marked_damaged(directory)
+}
+
 /// Lets every sync from the `at`-th on fail.
 pub(crate) fn failing_sync(at: u64) -> SyncHook {
     Arc::new(move |n| if n >= at { Err(std::io::Error::other("a sync was made to fail")) } else { Ok(()) })

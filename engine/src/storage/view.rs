@@ -249,7 +249,7 @@ impl Storage for View {
         super::journal::allocated_bytes(&self.dir)
     }
 
-    fn compact(&self) -> Result<(), StorageError> {
+    fn compact(&self) -> Result<u64, StorageError> {
         Err(StorageError::ReadOnly { reason: "it was opened to read only".to_owned() })
     }
 
@@ -285,7 +285,7 @@ impl Storage for Arc<View> {
         View::disk_bytes(self)
     }
 
-    fn compact(&self) -> Result<(), StorageError> {
+    fn compact(&self) -> Result<u64, StorageError> {
         View::compact(self)
     }
 

@@ -377,8 +377,8 @@ mod tests {
             self.rows.disk_bytes()
         }
 
-        fn compact(&self) -> std::result::Result<(), StorageError> {
-            Ok(())
+        fn compact(&self) -> std::result::Result<u64, StorageError> {
+            Ok(0)
         }
 
         fn close(&self) -> std::result::Result<(), StorageError> {

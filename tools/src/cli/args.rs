@@ -7,9 +7,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
-    actor, append, audience, backup, card, checkpoint, completions, demo, diff, doctor, evidence, export, forks, get,
-    help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put, recovery_key,
-    salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
+    actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, evidence, export,
+    forks, get, help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put,
+    recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -242,6 +242,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<journal::Command>,
     },
+    /// Give back the room of what was replaced or deleted in the journal
+    Compact(compact::Args),
     /// Change the passphrase
     Passwd(passwd::Args),
     /// Make a key that opens the database when the passphrase is lost
@@ -307,6 +309,7 @@ impl Command {
             Self::Token(command) => token::run(context, &command),
             Self::Witness(command) => witness::run(context, &command),
             Self::Journal { command } => journal::run(context, command),
+            Self::Compact(args) => compact::run(context, &args),
             Self::Passwd(args) => passwd::run(context, args),
             Self::RecoveryKey(args) => recovery_key::run(context, &args),
             Self::Keyring(command) => keyring::run(context, &command),
@@ -470,6 +473,7 @@ mod tests {
             "init",
             "card",
             "restore",
+            "salvage",
             "verify-evidence",
             "verify-fork",
             "verify-proof",

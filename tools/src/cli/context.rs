@@ -10,6 +10,7 @@ use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
 use super::global::Global;
 use super::remote::RemoteArgs;
 use super::waiting::Waiting;
+use super::way_back;
 use crate::console::output::{Format, Output};
 use crate::console::passphrase::{self, ATTEMPTS, Secret, Sources};
 use crate::console::progress::{Meter, Progress};
@@ -271,7 +272,7 @@ impl Context {
                 {
                     self.console.plain("wrong passphrase, try again");
                 }
-                opened => return Ok(opened?),
+                opened => return opened.map_err(|problem| way_back::of_opening(problem, dir)),
             }
         }
         unreachable!("the loop ends at the last attempt")
@@ -340,7 +341,7 @@ fn no_database(dir: &Path) -> Failure {
 /// Says which database a failure is about.
 fn locate(failure: Failure, dir: &Path) -> Failure {
     match failure.exit() {
-        Exit::NoDatabase => no_database(dir),
+        Exit::NoDatabase if failure.word() == "no-database" => no_database(dir),
         Exit::WrongPassphrase => {
             let what = if failure.fact().contains("recovery key") { "recovery key" } else { "passphrase" };
             failure.about(format!("wrong {what} for {}", dir.display()))
@@ -358,6 +359,13 @@ pub(crate) fn warn_of_closing(console: &Console, problem: thingdb::Error) {
     warning.hint("thingdb doctor").say();
 }
 
+/// What else than a loss can be behind a ledger that is shorter than its checkpoint.
+pub(crate) const OF_A_COPY: &str =
+    "a plain copy of a directory that was written to meanwhile looks the same: thingdb backup makes a whole one";
+
+/// What to do about a ledger of which something is missing.
+const BACK: &str = "thingdb doctor; nothing can be written until the entries are back";
+
 fn say(console: &Console, warning: &Warning) {
     let word = match warning {
         Warning::Standing(Standing::Truncated { .. }) => "truncated",
@@ -373,7 +381,8 @@ fn say(console: &Console, warning: &Warning) {
     // The word stands before it already.
     let said = console.warning(word, fact.strip_prefix(&format!("{word}: ")).unwrap_or(&fact));
     match warning {
-        Warning::Standing(_) => said.hint("thingdb verify; nothing can be written until the entries are back").say(),
+        Warning::Standing(Standing::Truncated { .. }) => said.cause(OF_A_COPY).hint(BACK).say(),
+        Warning::Standing(_) | Warning::Damaged(_) => said.hint(BACK).say(),
         Warning::DirectoryMode(_) => said.hint("chmod go-w DIR").say(),
         _ => said.say(),
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
+/// Not `salvage`: they name its directory.
 pub(crate) const COMMANDS: [&str; 38] = [
     "actor",
     "append",
@@ -35,7 +36,7 @@ pub(crate) const COMMANDS: [&str; 38] = [
     "readers",
     "recovery-key",
     "resolve",
-    "salvage",
+    "compact",
     "serve",
     "share",
     "show",

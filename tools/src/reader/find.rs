@@ -37,7 +37,11 @@ fn ambiguous(text: &str, found: &[EntryId]) -> Failure {
 /// The failure for a thing that is not there, with names like it.
 pub(crate) fn no_thing(reader: &dyn Reader, thing: &str) -> Failure {
     let failure = Failure::not_found(format!("no thing named {}", printable(thing)));
-    // That no thing has the name is the fact, whatever else goes wrong.
+    // That no thing has the name is the fact, whatever else goes wrong: unless not all
+    // of the ledger can be looked at.
+    if let Ok(Some(lost)) = reader.lost(0) {
+        return lost.about(format!("no thing named {} in what is left of the ledger", printable(thing)));
+    }
     let similar = reader.similar(thing).unwrap_or_default();
     if similar.is_empty() {
         return failure.hint("thingdb ls");

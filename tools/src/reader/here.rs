@@ -8,8 +8,8 @@ use thingdb::{
 };
 
 use super::proving::{Proved, Proving};
-use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
-use crate::error::Outcome;
+use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
+use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
@@ -94,6 +94,10 @@ impl Reader for Db {
         let is_own = found == self.origin();
         let standing = if is_own { self.standing(kept)? } else { Standing::OtherNode { found } };
         Ok((!standing.is_consistent()).then(|| standing.to_string()))
+    }
+
+    fn lost(&self, listed: u64) -> Outcome<Option<Failure>> {
+        lost::known(self, listed)
     }
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {

@@ -7,6 +7,7 @@ pub(crate) mod find;
 mod grown;
 pub(crate) mod heads;
 mod here;
+mod lost;
 mod pages;
 pub(crate) mod proof;
 pub(crate) mod proving;
@@ -20,7 +21,7 @@ use std::io::Write;
 
 use thingdb::{EntryId, Passphrase, SignedCheckpoint, ThingInfo, Time};
 
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
@@ -129,6 +130,9 @@ pub(crate) trait Reader {
     /// Why the ledger cannot be what became of a checkpoint that was kept;
     /// nothing if it can.
     fn contradicts(&self, kept: &SignedCheckpoint) -> Outcome<Option<String>>;
+    /// What is known to be missing of the ledger, as the failure of who has listed
+    /// `listed` entries as if they were all.
+    fn lost(&self, listed: u64) -> Outcome<Option<Failure>>;
     /// Things with several heads, or the one that is named if it has.
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>>;
     /// Writes a stream of entries. Tells how far it is: entries, of how many,

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::Reader;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::counted;
 
@@ -33,11 +34,20 @@ impl Unreadable {
         })
     }
 
-    /// Names what was left out.
-    pub(crate) fn conclude(self) -> Outcome {
+    /// Leaves out what cannot even be seen, if nothing else was.
+    pub(crate) fn add(&self, facts: impl Iterator<Item = String>) {
+        let mut known = self.facts.borrow_mut();
+        if known.is_empty() {
+            known.extend(facts.take(MAX_SKIPPED));
+        }
+    }
+
+    /// Names what was left out, or what is known to be missing of the ledger where
+    /// `listed` entries were listed as if they were all.
+    pub(crate) fn conclude(self, reader: &dyn Reader, listed: u64) -> Outcome {
         let facts = self.facts.into_inner();
         if facts.is_empty() {
-            return Ok(());
+            return reader.lost(listed)?.map_or(Ok(()), Err);
         }
         let more = facts.len().saturating_sub(MAX_SHOWN);
         let count = counted(facts.len() as u64, "entry", "entries");

@@ -1,7 +1,7 @@
 //! What is stored, in numbers.
 
 use serde::{Deserialize, Serialize};
-use thingdb::{Checkpoint, Db};
+use thingdb::{Checkpoint, Db, SignedCheckpoint};
 use utoipa::ToSchema;
 
 use super::journal::Kept;
@@ -73,7 +73,15 @@ impl Counts {
             journal: Some(Kept::of(stats.journal)),
             origin: db.origin(),
             fingerprint: db.node_key().fingerprint(),
-            checkpoint: db.last_checkpoint()?.map(|note| SizeJson::new(note.claimed())),
+            checkpoint: last_checkpoint(db)?.map(|note| SizeJson::new(note.claimed())),
         })
+    }
+}
+
+/// The last checkpoint; nothing if it does not read, which a warning tells.
+pub(crate) fn last_checkpoint(db: &Db) -> thingdb::Result<Option<SignedCheckpoint>> {
+    match db.last_checkpoint() {
+        Err(problem) if problem.is_damaged() => Ok(None),
+        found => found,
     }
 }

@@ -94,16 +94,16 @@ impl Core {
     }
 
     /// Compacts with regard to what the store has on the disk.
-    fn compact(&self, which: Which) -> Result<(), StorageError> {
-        let Some(marks) = self.sled.marks()? else { return Ok(()) };
+    fn compact(&self, which: Which) -> Result<u64, StorageError> {
+        let Some(marks) = self.sled.marks()? else { return Ok(0) };
         self.sled.sync_all()?;
         let is_over = || self.compaction.is_over.load(Ordering::Acquire);
-        self.journal.compact(marks.sequence, which, &is_over).map(drop)
+        Ok(self.journal.compact(marks.sequence, which, &is_over)?.freed_bytes)
     }
 
     /// Compacts until no file of the journal has anything dead that was committed so
     /// far. What the store has of it goes when that is closed.
-    pub(super) fn compact_all(&self) -> Result<(), StorageError> {
+    pub(super) fn compact_all(&self) -> Result<u64, StorageError> {
         self.check_not_stopped()?;
         let last = {
             let writer = lock(&self.writer);
@@ -115,8 +115,9 @@ impl Core {
             // The last commits left nothing to feed.
             self.sled.set_marks(Marks { sequence: last, ..marks })?;
         }
-        self.compact(Which::All)?;
+        let freed_bytes = self.compact(Which::All)?;
         self.check_not_stopped()?;
-        self.renew_at_close()
+        self.renew_at_close()?;
+        Ok(freed_bytes)
     }
 }

@@ -224,6 +224,11 @@ fn ticket(writer: &Writer) -> Ticket {
     Ticket(writer.sequence << COUNT_BITS | writer.without_frame.min((1 << COUNT_BITS) - 1))
 }
 
+/// Whether the store in a directory has to be built anew at the next opening.
+pub(crate) fn is_marked_damaged(directory: &Path) -> bool {
+    opening::is_marked_damaged(directory)
+}
+
 impl JournaledStorage {
     /// Opens the storage in `directory`, which has to exist, and creates it if
     /// the directory holds none.
@@ -323,7 +328,7 @@ impl Storage for JournaledStorage {
         Ok(self.core.sled.disk_bytes()?.saturating_add(self.core.journal.bytes()?))
     }
 
-    fn compact(&self) -> Result<(), StorageError> {
+    fn compact(&self) -> Result<u64, StorageError> {
         self.core.compact_all()
     }
 

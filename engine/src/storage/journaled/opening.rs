@@ -78,6 +78,11 @@ pub(super) fn mark_damaged(directory: &Path, reason: &str) -> io::Result<()> {
     disk::replace_file(&directory.join(STORE).join(DAMAGED), format!("{reason}\n").as_bytes(), 0o600)
 }
 
+/// Whether it has.
+pub(super) fn is_marked_damaged(directory: &Path) -> bool {
+    directory.join(STORE).join(DAMAGED).symlink_metadata().is_ok()
+}
+
 pub(super) fn open(directory: &Path, options: &JournaledOptions) -> Result<Opened, StorageError> {
     renewal::sweep(directory)?;
     for name in [UNFINISHED_JOURNAL, REPLACED_JOURNAL] {
@@ -366,7 +371,10 @@ impl<'a> Opening<'a> {
         marks: &mut Marks,
     ) -> Result<Healed, StorageError> {
         let kinds = Kinds { is_derived: self.options.is_derived, is_permanent: self.options.is_permanent };
-        let healed = reconcile(journal, &self.journal(), sled, kinds, trust)?;
+        // The oldest file may be lost, and not dropped.
+        let is_begun_by_loss = || holes.iter().any(|hole| *hole.sequences.start() == 1);
+        let has_all = journal.first() == 1 || is_begun_by_loss() && Keep::of(self.directory)? == Keep::All;
+        let healed = reconcile(journal, &self.journal(), sled, kinds, trust, has_all)?;
         for hole in holes {
             journal.mend(hole)?;
         }

@@ -78,7 +78,8 @@ pub(super) struct Kinds {
 }
 
 /// Brings both to what they have together; the store has everything that was
-/// committed, and nothing is committed meanwhile. Takes about 100 bytes of memory
+/// committed, and nothing is committed meanwhile. A journal that `has_all` by design
+/// gets what it lacks; of one that keeps recent commits only, most rows are gone. Takes about 100 bytes of memory
 /// a key.
 pub(super) fn reconcile(
     journal: &Journal,
@@ -86,10 +87,9 @@ pub(super) fn reconcile(
     sled: &SledStorage,
     kinds: Kinds,
     trust: Trust,
+    has_all: bool,
 ) -> Result<Healed, StorageError> {
     let end = journal.next();
-    // Of a journal that keeps recent commits only, most rows are gone by design.
-    let is_whole = journal.first() == 1;
     let (mut known, newest_hole) = read_journal(journal_path)?;
     let mut healed = Healed::default();
     let mut lost: Vec<Change> = Vec::new();
@@ -102,7 +102,7 @@ pub(super) fn reconcile(
         let is_same = entry.as_ref().is_some_and(|known| known.value == Some(hash(&value)));
         let is_right =
             is_same || trust == Trust::Store || entry.as_ref().is_none_or(|known| newest_hole > known.sequence);
-        let is_gone = entry.is_none() && !is_whole;
+        let is_gone = entry.is_none() && !has_all;
         if let Some(entry) = entry {
             entry.store = if is_right { Found::Right } else { Found::Older };
         }

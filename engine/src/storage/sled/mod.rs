@@ -388,8 +388,8 @@ impl Storage for SledStorage {
         allocated_bytes(&store).map_err(io_error("measure", &store))
     }
 
-    fn compact(&self) -> Result<(), StorageError> {
-        Ok(())
+    fn compact(&self) -> Result<u64, StorageError> {
+        Ok(0)
     }
 
     fn close(&self) -> Result<(), StorageError> {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use thingdb::{Backup, BackupOptions, Db, Report, Standing, Verdict, VerifyOptions};
 
-use crate::cli::context::Context;
+use crate::cli::context::{self, Context};
+use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
 use crate::text::{counted, grouped, printable, quoted_path};
+use crate::view::counts::last_checkpoint;
 use crate::view::when::{self, When};
 
 /// How often a watch looks whether there is something new.
@@ -209,7 +211,7 @@ fn check(made: &Backup) -> Outcome {
     }
     Err(Failure::new(Exit::Partly, "damaged", "the database is damaged, and the backup has not all of it")
         .causes(made.missing.clone())
-        .hint("thingdb doctor --fix takes from the store what the journal has lost; then thingdb backup again"))
+        .hint("thingdb doctor --fix, which takes from the store what the journal has lost; then make the backup again"))
 }
 
 /// Copies what is new until somebody ends it.
@@ -260,15 +262,18 @@ fn state(dir: &Path) -> Vec<Option<(PathBuf, std::time::SystemTime)>> {
 
 /// Opens a backup, reads all of it, and compares.
 fn verify(context: &Context, dest: &Path) -> Outcome {
-    if !dest.join("BACKUP").is_file() {
+    if !thingdb::is_backup(dest)? {
         return Err(thingdb::Error::NoBackup { dir: dest.to_owned() }.into());
     }
-    let backup = context.open_to_read(dest)?;
+    let backup = context.open_to_read(dest).map_err(|failure| mendable(failure, dest))?;
     let mut problems: Vec<String> =
         backup.warnings().iter().filter(|one| is_problem(one)).map(ToString::to_string).collect();
     let report = checked(context, &backup)?;
-    problems.extend(report.problems.iter().map(ToString::to_string));
-    let checkpoint = backup.last_checkpoint()?.map(|note| note.claimed().size);
+    // A warning may have told it.
+    let is_news = |problem: &&thingdb::Problem| !problems.contains(&problem.detail);
+    let news: Vec<_> = report.problems.iter().filter(is_news).map(ToString::to_string).collect();
+    problems.extend(news);
+    let checkpoint = last_checkpoint(&backup)?.map(|note| note.claimed().size);
     let database = compared(context, &backup, &mut problems)?;
     let found = VerifiedJson {
         ok: problems.is_empty() && report.is_ok(),
@@ -287,12 +292,21 @@ fn verify(context: &Context, dest: &Path) -> Outcome {
     if found.ok {
         return Ok(());
     }
-    Err(Failure::new(Exit::NotVerified, "not-verified", format!("the backup in {} is damaged", dest.display())).hint(
-        format!(
-            "thingdb backup {} --check copies anew what is damaged, while there is the database",
-            quoted_path(dest)
-        ),
-    ))
+    let fact = format!("the backup in {} is damaged", dest.display());
+    Err(Failure::new(Exit::NotVerified, "not-verified", fact).hint(mended_from_database(dest)))
+}
+
+/// The command that mends a backup.
+fn mended_from_database(dest: &Path) -> String {
+    format!(
+        "thingdb backup {} --check, which copies anew what is damaged, while there is the database",
+        quoted_path(dest)
+    )
+}
+
+/// A failure that names damage of a backup says how a backup is mended.
+fn mendable(failure: Failure, backup: &Path) -> Failure {
+    if failure.word() == "damaged" { failure.without_hints().hint(mended_from_database(backup)) } else { failure }
 }
 
 /// Recomputes every hash, link and signature.
@@ -306,8 +320,9 @@ fn checked(context: &Context, db: &Db) -> Outcome<Report> {
 }
 
 const fn is_problem(warning: &thingdb::Warning) -> bool {
-    use thingdb::Warning::{Checkpoint, Damaged, Keyring, Standing};
-    matches!(warning, Checkpoint(_) | Damaged(_) | Keyring(_) | Standing(_))
+    // How it stands against its checkpoint, verification tells.
+    use thingdb::Warning::{Checkpoint, Damaged, Keyring};
+    matches!(warning, Checkpoint(_) | Damaged(_) | Keyring(_))
 }
 
 fn print(context: &Context, found: &VerifiedJson) -> Outcome {
@@ -350,20 +365,32 @@ fn compared(context: &Context, backup: &Db, problems: &mut Vec<String>) -> Outco
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let (src, dir) = (&args.src, &args.dir);
     let at = args.at.as_deref().map(|at| position(context, src, at)).transpose()?;
-    let restored = thingdb::restore(src, dir, at)?;
+    let restored = thingdb::restore(src, dir, at).map_err(|problem| not_restored(problem, src))?;
+    // Its store is built here, where that is expected.
+    let db = context.open_there(dir, false).map_err(|failure| match failure.word() {
+        "damaged" => {
+            incomplete("the backup is damaged, and what it has does not open", src, dir).cause(failure.whole())
+        }
+        _ => failure,
+    })?;
     context.did(format!("the database in {} is made", dir.display()));
-    let db = context.open_there(dir, at.is_none())?;
     let stats = db.stats()?;
     let read_back = checked(context, &db)?;
-    let is_behind = db.warnings().iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
+    let warnings = db.warnings();
+    let is_behind = warnings.iter().any(|warning| matches!(warning, thingdb::Warning::Standing(_)));
     // With --at it is shorter because that was asked for.
-    let claimed = db.last_checkpoint()?.map(|note| note.claimed().size).filter(|_| is_behind && at.is_some());
+    let claimed = last_checkpoint(&db)?.map(|note| note.claimed().size).filter(|_| is_behind && at.is_some());
     let node_key = match claimed {
         Some(_) => {
             certificate::renew(&db)?;
             Some(db.new_node_key()?)
         }
-        None => None,
+        None => {
+            if let Err(problem) = db.close() {
+                context::warn_of_closing(&context.console, problem);
+            }
+            None
+        }
     };
     let found = RestoredJson {
         db: dir.display().to_string(),
@@ -406,16 +433,47 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     context.told();
     if is_behind && at.is_none() {
         let fact = "the backup is cut, or older than its checkpoint: not all of it could be restored";
-        return Err(Failure::new(Exit::Partly, "damaged", fact)
-            .hint(format!("keep the backup as it is; thingdb salvage {quoted} --out NEW --from ANOTHER-BACKUP")));
+        return Err(incomplete(fact, src, dir));
     }
-    let is_damage = |problem: &thingdb::Problem| !(node_key.is_some() && problem.verdict == Verdict::Truncated);
+    let told: Vec<String> =
+        warnings.iter().filter(|one| matches!(one, thingdb::Warning::Checkpoint(_))).map(ToString::to_string).collect();
+    for fact in &told {
+        let fact = format!("in the backup, {fact}: whether it was cut, nobody can tell");
+        context.console.warning("checkpoint", fact).say();
+    }
+    let is_damage = |problem: &thingdb::Problem| {
+        !(told.contains(&problem.detail) || node_key.is_some() && problem.verdict == Verdict::Truncated)
+    };
     if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
-        return Err(Failure::new(Exit::Partly, "damaged", "the backup is damaged: not all of it could be restored")
-            .causes(found.missing)
-            .hint(format!("thingdb --db {quoted} verify")));
+        let fact = "the backup is damaged: not all of it could be restored";
+        return Err(incomplete(fact, src, dir).causes(found.missing));
     }
     Ok(())
+}
+
+/// Why nothing was restored.
+fn not_restored(problem: thingdb::Error, src: &Path) -> Failure {
+    // That of a backup is no database that somebody opens.
+    let is_of_backup = problem.is_damaged();
+    let failure = Failure::from(problem);
+    if !is_of_backup {
+        return failure;
+    }
+    failure
+        .without_hints()
+        .hint(format!("if the database is still there: thingdb --db DATABASE backup {} --check", quoted_path(src)))
+        .hint("if another backup of it is: thingdb restore ANOTHER DIR")
+}
+
+/// What was restored is not all: the rest may be elsewhere.
+fn incomplete(fact: &str, src: &Path, dir: &Path) -> Failure {
+    Failure::new(Exit::Partly, "damaged", fact)
+        .hint(format!("thingdb --db {} verify, which names what is missing", quoted_path(dir)))
+        .hint(format!(
+            "if the database is still there: thingdb --db DATABASE backup {} --check, then restore to another directory",
+            quoted_path(src)
+        ))
+        .hint(format!("else {}; {}", way_back::salvage(dir), way_back::OTHER_SOURCES))
 }
 
 /// How many entries of the ledger are wanted.

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::{Db, JournalState, Keep, KeyringFile, Options, SlotKind, Time, Warning};
+use thingdb::{Db, JournalState, Keep, KeyringFile, Options, SlotKind, Standing, Time, Warning};
 
-use crate::cli::context::Context;
+use crate::cli::context::{self, Context};
+use crate::cli::way_back;
 use crate::console::{Access, Console, passphrase};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped, printable, quoted, quoted_path};
@@ -59,6 +60,9 @@ struct Check {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// What it says, one after the other.
+    #[serde(skip)]
+    hints: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -92,6 +96,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let failure = match &opened {
         Ok(db) => {
             checks.extend(journal_check(dir, before, context.is_in_server()));
+            checks.extend(store(db));
             checks.extend(contents(db, args.fix)?);
             checks.push(left_over(db, args.fix)?);
             None
@@ -100,10 +105,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Err(_) if context.is_handed_over() => return Err(Failure::silent()),
         Err(failure) => {
             let check = Check::new("open", State::Fail, failure.whole());
-            checks.push(failure.hints().iter().filter(|hint| *hint != "thingdb doctor").fold(check, Check::hint));
+            let others = failure.hints().iter().filter(|hint| *hint != "thingdb doctor");
+            checks.push(others.fold(check, |check, hint| check.hint(hint)));
             Some(failure)
         }
     };
+    let checks: Vec<_> = checks.into_iter().map(|check| check.located(console)).collect();
     let findings = Findings { ok: checks.iter().all(|check| check.state != State::Fail), checks };
     say(context, &findings)?;
     match (failure.is_some(), opened) {
@@ -126,7 +133,7 @@ fn say(context: &Context, findings: &Findings) -> Outcome {
             State::Fail => "FAIL",
         };
         text.line(&format!("{state}  {}: {}", check.check, printable(&check.detail)))?;
-        if let Some(hint) = &check.hint {
+        for hint in &check.hints {
             text.line(&format!("      hint: {}", printable(hint)))?;
         }
     }
@@ -135,14 +142,18 @@ fn say(context: &Context, findings: &Findings) -> Outcome {
 
 impl Check {
     fn new(check: &'static str, state: State, detail: impl Into<String>) -> Self {
-        Self { check, state, detail: detail.into(), hint: None }
+        Self { check, state, detail: detail.into(), hint: None, hints: Vec::new() }
     }
 
-    fn hint(mut self, hint: impl AsRef<str>) -> Self {
-        self.hint = Some(match self.hint {
-            Some(hints) => format!("{hints}; {}", hint.as_ref()),
-            None => hint.as_ref().to_owned(),
-        });
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The hints name the place that an argument named.
+    fn located(mut self, console: &Console) -> Self {
+        self.hints.iter_mut().for_each(|hint| *hint = console.whereabouts().in_hint(hint).into_owned());
+        self.hint = Some(self.hints.join("; ")).filter(|hints| !hints.is_empty());
         self
     }
 
@@ -198,7 +209,7 @@ fn keyring_files(console: &Console, dir: &Path, fix: bool) -> Vec<Check> {
     match &contents[..] {
         [] => checks.push(
             Check::new("keyring", State::Fail, "neither of its two files is whole: nothing can be read")
-                .hint("thingdb keyring import FILE, with one that was kept elsewhere"),
+                .hint(way_back::keyring(dir)),
         ),
         [keyring, copy] if keyring == copy && checks.is_empty() => {
             checks.push(
@@ -283,13 +294,22 @@ fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -
     let words = |state: &JournalState| state.damage.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
     if !now.damage.is_empty() {
         let check = Check::new("journal", State::Fail, format!("it is damaged: {}", words(&now)));
-        let hint = "thingdb doctor --fix takes what is lost from the store, as long as that has it";
+        let hint = "thingdb doctor --fix, which takes what is lost from the store, as long as that has it";
         return Some(if is_in_server { check.hint("end the server").hint(hint) } else { check.hint(hint) });
     }
     let whole = format!("{}, each of which reads", counted(now.commits, "commit", "commits"));
     Some(match before {
         Some(before) => Check::new("journal", State::Fixed, format!("{}; it is written anew: {whole}", words(&before))),
         None => Check::new("journal", State::Ok, whole),
+    })
+}
+
+/// Whether something in the store did not read since it was opened.
+fn store(db: &Db) -> Option<Check> {
+    let fact = "something in it did not read: the next opening builds it anew from the journal";
+    db.store_is_damaged().then(|| {
+        let check = Check::new("store", State::Fail, fact);
+        check.hint("end the process that has the database open; then thingdb doctor")
     })
 }
 
@@ -377,10 +397,14 @@ fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
         }
         Warning::Checkpoint(_) => Check::new("checkpoint", State::Warn, fact)
             .hint("thingdb verify --checkpoint NOTE, with one that was kept elsewhere; then thingdb doctor --fix"),
-        Warning::Standing(_) | Warning::Damaged(_) => Check::new("ledger", State::Fail, fact).hint(format!(
-            "thingdb verify tells what is there; thingdb restore, or thingdb salvage {} --out NEW",
-            quoted_path(db.dir())
-        )),
+        Warning::Standing(_) | Warning::Damaged(_) => {
+            let check = Check::new("ledger", State::Fail, fact);
+            let check = check.hint(way_back::salvage(db.dir())).hint(way_back::OTHER_SOURCES);
+            match warning {
+                Warning::Standing(Standing::Truncated { .. }) => check.hint(context::OF_A_COPY),
+                _ => check,
+            }
+        }
         _ => Check::new("ledger", State::Warn, fact).hint("thingdb verify"),
     })
 }
@@ -403,13 +427,8 @@ fn gaps(db: &Db) -> Outcome<Option<Check>> {
     if gaps.iter().all(|gap| gap.end <= accepted) {
         return Ok(Some(Check::new("ledger", State::Warn, format!("{fact}; the node has a new key since"))));
     }
-    let last = thingdb::last_backups(db.dir())?;
-    let from = last.first().map_or_else(|| "BACKUP|EXPORT".to_owned(), |last| quoted_path(&last.place));
-    let dir = quoted_path(db.dir());
-    Ok(Some(
-        Check::new("ledger", State::Fail, fact)
-            .hint(format!("thingdb salvage {dir} --out NEW --from {from}; stores that were moved aside are read, too")),
-    ))
+    let salvage = format!("{}, which reads stores that were moved aside, too", way_back::salvage(db.dir()));
+    Ok(Some(Check::new("ledger", State::Fail, fact).hint(salvage).hint(way_back::OTHER_SOURCES)))
 }
 
 /// Who signs if nobody is named.

@@ -100,7 +100,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let mut out = BufWriter::new(context.console.stdout());
             let summary = export(context, &*source, args, "stdout", &mut out)?;
             context.console.note(&sentence(&summary));
-            conclude(&summary)
+            conclude(&*source, &summary)
         }
         Some(path) => {
             let mut file = BufWriter::new(context.console.replace(path)?);
@@ -108,15 +108,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let summary = export(context, &*source, args, &name, &mut file)?;
             file.into_inner().map_err(|problem| Failure::file(&name, problem.error()))?.end()?;
             say(context, &summary)?;
-            conclude(&summary)
+            conclude(&*source, &summary)
         }
     }
 }
 
-/// What could not be read is named, and is not in the stream.
-fn conclude(summary: &Summary) -> Outcome {
+/// What could not be read is named, and is not in the stream. Nor is what a ledger has
+/// lost that was cut.
+fn conclude(reader: &dyn Reader, summary: &Summary) -> Outcome {
     if summary.lost == 0 {
-        return Ok(());
+        let lost = reader.lost(u64::MAX)?;
+        return lost.map_or(Ok(()), |lost| Err(lost.about("not all that was written is here: the stream is a part")));
     }
     let named = |hole: &HoleJson| {
         let entries =
@@ -137,8 +139,9 @@ fn conclude(summary: &Summary) -> Outcome {
     let failure = failure.causes(summary.holes.iter().take(MAX_SHOWN).map(named));
     let more = summary.holes.len().saturating_sub(MAX_SHOWN);
     let failure = if more > 0 { failure.cause(format!("and {more} more places")) } else { failure };
-    Err(failure
-        .hint("thingdb doctor tells how to get them back; import this stream elsewhere only beside a better one"))
+    Err(failure.hint(
+        "thingdb doctor, which tells how to get them back; import this stream elsewhere only beside a better one",
+    ))
 }
 
 fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: &mut impl Write) -> Outcome<Summary> {

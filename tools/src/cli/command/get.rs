@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
 use crate::console::output::Format;
-use crate::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{Reader, find, heads};
 use crate::text::{printable, quoted};
 use crate::view::details::State;
@@ -118,6 +118,10 @@ fn entry(context: &Context, reader: &dyn Reader, args: &Args) -> Outcome<Entry> 
             Some(entry) => Ok(entry),
             None => {
                 let last = latest()?.seq();
+                if (1..last).contains(&seq) {
+                    let fact = format!("{name} has an entry with seq {seq}, which cannot be read");
+                    return Err(Failure::new(Exit::Partly, "holes", fact).hint("thingdb doctor"));
+                }
                 let fact = format!("{name} has no entry with seq {seq}, the last is {last}");
                 Err(Failure::not_found(fact).hint(log))
             }

@@ -91,16 +91,43 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     {
         heads::warn_of_latest(&context.console, reader, &latest)?;
     }
-    let mut entries = first.into_iter().map(Ok).chain(entries);
+    let mut seqs = Seqs::default();
+    let entries = first.into_iter().map(Ok).chain(entries);
+    let mut entries = entries.inspect(|entry| seqs.see(entry.as_ref().map_or(0, Entry::seq)));
     if args.graph {
         draw(context, entries)?;
-        return unreadable.conclude();
+    } else {
+        let mut out = Printer::new(context, reader, args);
+        entries.try_for_each(|entry| out.take(entry?))?;
+        out.end()?;
+        drop(entries);
     }
-    let mut out = Printer::new(context, reader, args);
-    entries.try_for_each(|entry| out.take(entry?))?;
-    out.end()?;
-    drop(entries);
-    unreadable.conclude()
+    // Times need not be in the order of the seqs.
+    if span.since.is_none() && span.until.is_none() {
+        unreadable.add(seqs.missing.into_iter().map(|(first, last)| match first == last {
+            true => format!("the entry with seq {first} cannot be found"),
+            false => format!("the entries with seqs {first} to {last} cannot be found"),
+        }));
+    }
+    unreadable.conclude(reader, u64::MAX)
+}
+
+/// The seqs of a part of a history, in which none is left out but those of entries
+/// that cannot be read.
+#[derive(Default)]
+struct Seqs {
+    last: Option<u64>,
+    missing: Vec<(u64, u64)>,
+}
+
+impl Seqs {
+    fn see(&mut self, seq: u64) {
+        let last = self.last.replace(seq).unwrap_or(seq);
+        let (low, high) = (last.min(seq), last.max(seq));
+        if high - low > 1 {
+            self.missing.push((low + 1, high - 1));
+        }
+    }
 }
 
 /// Draws entries, newest first.

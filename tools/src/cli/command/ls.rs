@@ -66,8 +66,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     let mut things = source.things(listing)?;
     let mut last = None;
+    // A part of the things tells nothing of how many entries there are.
+    let is_all = args.prefix.is_empty() && args.after.is_none() && args.limit.is_none();
+    let mut listed = if is_all { 0 } else { u64::MAX };
     let unreadable = Unreadable::default();
     let page = unreadable.past(things.by_ref().take(limit)).inspect(|thing| {
+        listed = listed.saturating_add(thing.as_ref().map_or(0, |thing| thing.entries));
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
     });
     match context.output.format() {
@@ -78,7 +82,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let (true, Some(last), Some(limit)) = (things.next().is_some(), last, args.limit) {
         context.console.note(&format!("there are more: thingdb ls --limit {limit} --after {}", quoted(&last)));
     }
-    unreadable.conclude()
+    drop(things);
+    unreadable.conclude(&*source, listed)
 }
 
 fn json(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {

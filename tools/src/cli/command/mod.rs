@@ -6,6 +6,7 @@ pub(crate) mod audience;
 pub(crate) mod backup;
 pub(crate) mod card;
 pub(crate) mod checkpoint;
+pub(crate) mod compact;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod diff;

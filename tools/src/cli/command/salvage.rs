@@ -7,6 +7,7 @@ use thingdb::{Db, ImportSummary, Options, Salvage, Salvaged, StreamState};
 
 use crate::bytes::{compress, unwrap};
 use crate::cli::context::{self, Context};
+use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
 use crate::text::{counted, grouped, quoted_path};
@@ -78,9 +79,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (backups, exports): (Vec<_>, Vec<_>) = args.from.iter().cloned().partition(|from| from.is_dir());
     if !Db::exists(dir) {
         let fact = format!("no keyring in {}: without it nothing can be read", dir.display());
-        return Err(Failure::new(Exit::NoDatabase, "no-database", fact).hint(
-            "thingdb --db DIR keyring import FILE, with one that you kept elsewhere; then run the command again",
-        ));
+        let import = way_back::keyring(dir).replacen("thingdb", &format!("thingdb --db {}", quoted_path(dir)), 1);
+        return Err(
+            Failure::new(Exit::NoDatabase, "no-database", fact).hint(format!("{import}; then run the command again"))
+        );
     }
     let salvage = context.with_unlock(dir, |unlock| Options::new().salvage(dir, &args.out, unlock, &backups))?;
     let mut not_whole = Vec::new();
@@ -99,6 +101,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.told();
     conclude(dir, args, &salvaged)?;
     if not_whole.is_empty() {
+        context
+            .console
+            .hint(&format!("thingdb --db {} verify; then it takes the place of the other", quoted_path(&args.out)));
         return Ok(());
     }
     let fact = "what is known of is there; a source was not whole";

@@ -39,7 +39,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Source::There(server) => server.url().to_owned(),
     };
     let stats = StatsJson { db, counts: source.counts()? };
-    if context.output.is_json() { context.output.object(&stats) } else { print(context, &stats) }
+    if context.output.is_json() {
+        context.output.object(&stats)?
+    } else {
+        print(context, &stats)?
+    }
+    // What is counted is what is left.
+    source.lost(u64::MAX)?.map_or(Ok(()), Err)
 }
 
 fn print(context: &Context, stats: &StatsJson) -> Outcome {

@@ -317,6 +317,11 @@ impl Server {
 }
 
 impl Reader for Server {
+    /// What a server lacks it tells where it is asked for it.
+    fn lost(&self, _listed: u64) -> Outcome<Option<Failure>> {
+        Ok(None)
+    }
+
     fn latest(&self, thing: &str) -> Outcome<Option<Entry>> {
         self.entry(thing, "", |_| true)
     }

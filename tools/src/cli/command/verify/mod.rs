@@ -3,7 +3,7 @@
 mod files;
 mod tiles;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 use serde::Serialize;
@@ -12,8 +12,9 @@ use thingdb::{Db, Problem, Report, SignedCheckpoint, Verdict, VerifyOptions};
 
 use crate::cli::context::Context;
 use crate::cli::input::{note, policy};
+use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
-use crate::reader::find;
+use crate::reader::{Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::counts::SizeJson;
 use crate::view::id;
@@ -182,13 +183,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let witnessed = policy.map(|policy| witnessed(&db, &policy, note.as_ref())).transpose()?;
     let said = say(context, &report, witnessed.as_ref());
     if report.is_ok() {
-        said.and_then(|()| conclude_other(&report))?;
+        said.and_then(|()| conclude_other(&report)).and_then(|()| conclude_lost(&db))?;
         let hint = "thingdb checkpoint asks the witnesses";
         return witnessed.map_or(Ok(()), |witnessed| witnessed.conclude("the database", hint));
     }
     // A reader of the output that went away does not make it verify.
     said.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
-    Err(failure(args, &report))
+    Err(failure(context.dir()?, args, &report))
+}
+
+/// What is here holds; if a ledger is known to be cut, nobody can say that it is all.
+fn conclude_lost(db: &Db) -> Outcome {
+    let Some(lost) = Reader::lost(db, u64::MAX)? else { return Ok(()) };
+    let fact = "what is here holds, and not all that was written is here";
+    let failure = Failure::new(Exit::NotVerified, lost.word().to_owned(), fact);
+    Err(failure.causes(lost.explanations().to_vec()).hint("thingdb doctor"))
 }
 
 /// What a policy makes of the checkpoints that this ledger goes on from: its own, as
@@ -285,7 +294,7 @@ fn is_of_copy(problem: &Problem) -> bool {
     problem.verdict == Verdict::BadCopy
 }
 
-fn failure(args: &Args, report: &Report) -> Failure {
+fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
     let what = args.thing().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
     let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
@@ -300,9 +309,21 @@ fn failure(args: &Args, report: &Report) -> Failure {
     if report.problems.iter().all(is_of_copy) {
         return failure
             .cause("the entries hold; their second copy, the journal, does not read everywhere")
-            .hint("thingdb doctor --fix takes what is lost from the store");
+            .hint("thingdb doctor --fix, which takes what is lost from the store");
+    }
+    if report.problems.iter().any(|problem| is_loss(problem.verdict)) {
+        // What one copy has lost the next opening takes from the other.
+        return failure
+            .hint("thingdb doctor")
+            .hint(format!("{}, if that brings not all of it back", way_back::salvage(dir)))
+            .hint(way_back::OTHER_SOURCES);
     }
     failure.hint("keep a copy of the directory as it is, then compare with a backup or a peer")
+}
+
+/// Whether something is gone or does not read, and nothing that is there is false.
+const fn is_loss(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Unreadable | Verdict::Truncated | Verdict::RolledBack | Verdict::BadIndex)
 }
 
 impl<'a> ReportJson<'a> {

@@ -1,0 +1,71 @@
+//! The file `RESTORE`: a restore to this directory has not come to its end.
+//!
+//! ```text
+//! thingdb restore 1
+//! entries 4711                 as it was asked for; absent for all of them
+//! from /mnt/backup/things      absent if the path is no text of one line
+//! ```
+//!
+//! It is the first file that a restore writes, and the last that it touches: what
+//! lies beside it is no database yet. A store shows that somebody has opened one
+//! since, so that the mark is a stray one.
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::RESTORE_MARK;
+use crate::disk::{self, Access};
+use crate::error::{Error, Result};
+
+const TITLE: &str = "thingdb restore 1";
+
+/// More than a path has.
+const MAX_BYTES: u64 = 1 << 16;
+
+/// Says that a restore from `src` begins.
+pub(crate) fn begin(dir: &Path, src: &Path, entries: Option<u64>) -> Result<()> {
+    let mut text = format!("{TITLE}\n");
+    if let Some(entries) = entries {
+        text.push_str(&format!("entries {entries}\n"));
+    }
+    let src = std::path::absolute(src).unwrap_or_else(|_| src.to_owned());
+    if let Some(src) = src.to_str().filter(|src| !src.contains('\n')) {
+        text.push_str(&format!("from {src}\n"));
+    }
+    let path = dir.join(RESTORE_MARK);
+    disk::replace_file(&path, text.as_bytes(), 0o600).map_err(Error::file(&path, "cannot be written"))
+}
+
+/// Says that it has come to its end.
+pub(crate) fn end(dir: &Path) -> Result<()> {
+    let path = dir.join(RESTORE_MARK);
+    match fs::remove_file(&path) {
+        Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.and_then(|()| disk::sync_directory(dir)).map_err(Error::file(&path, "cannot be removed")),
+    }
+}
+
+/// Whether a restore to the directory has not come to its end.
+pub(crate) fn is_under_way(dir: &Path) -> bool {
+    dir.join(RESTORE_MARK).symlink_metadata().is_ok() && dir.join("store").symlink_metadata().is_err()
+}
+
+/// Refuses a directory to which a restore has not come to its end.
+pub(crate) fn refuse(dir: &Path) -> Result<()> {
+    if !is_under_way(dir) {
+        return Ok(());
+    }
+    let (entries, from) = told(dir).unwrap_or_default();
+    Err(Error::RestoreUnfinished { dir: dir.to_owned(), from, entries })
+}
+
+/// What is known of it. That it is not finished is so whatever the file says.
+fn told(dir: &Path) -> Option<(Option<u64>, Option<PathBuf>)> {
+    let mut text = String::new();
+    let file = disk::open_file(&dir.join(RESTORE_MARK), Access::Read).ok()?;
+    file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+    let lines = text.strip_prefix(TITLE)?;
+    let of = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name));
+    Some((of("entries ").and_then(|entries| entries.parse().ok()), of("from ").map(PathBuf::from)))
+}
