@@ -18,7 +18,7 @@ use crate::text::{counted, grouped, printable};
 use crate::view::id;
 
 /// What only a proof file has.
-const OF_FILES: [&str; 7] = ["absent", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];
+const OF_FILES: [&str; 8] = ["absent", "html", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];
 
 /// Arguments of `thingdb prove`.
 #[derive(Debug, clap::Args)]
