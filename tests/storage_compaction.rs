@@ -58,10 +58,15 @@ fn files_with(directory: &Path, bytes: &[u8]) -> usize {
 #[test]
 fn what_was_replaced_or_deleted_is_in_no_file_of_a_compacted_journal() {
     let (_scratch, directory) = scratch();
+    let write = |storage: &JournaledStorage, n: u32| {
+        put(storage, format!("row {}", n % 700), format!("the value of {n:06} {}", "x".repeat(300)));
+    };
+    // The store has the first of them on the disk before they are replaced.
     let storage = open(&directory);
-    for n in 0..2000_u32 {
-        put(&storage, format!("row {}", n % 700), format!("the value of {n:06} {}", "x".repeat(300)));
-    }
+    (0..700).for_each(|n| write(&storage, n));
+    storage.close().unwrap();
+    let storage = open(&directory);
+    (700..2000).for_each(|n| write(&storage, n));
     let mut batch = Batch::new();
     batch.delete(*b"row 7").delete(*b"row 600");
     storage.commit(batch).unwrap();

@@ -218,6 +218,7 @@ fn verify_reports_what_it_looked_at() {
         "problems",
         "problems_total",
         "checkpoint",
+        "copy",
     ];
     same_members(&report, &expected);
     same_members(&report["checkpoint"], &["size", "root"]);

@@ -240,9 +240,12 @@ fn world_of(world: &World, args: &[&str], input: &str, is_served: bool) -> Answe
     fed(command, input.as_bytes())
 }
 
-/// The text without what is random or a time.
+/// The text without what is random or a time, and without how many commits the journal has:
+/// a command alone opens and closes the database each time.
 fn plain(text: &str) -> String {
-    let mut text = text.as_bytes().to_vec();
+    let (before, after) = text.split_once("\"commits\":").unwrap_or((text, ""));
+    let text = format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let mut text = text.into_bytes();
     for form in ["0000-00-00T00:00:00.000000Z", "0000-00-00 00:00:00"] {
         let is_like = |part: &[u8]| {
             part.iter()
