@@ -30,7 +30,7 @@ use crate::exchange::export::ExportOptions;
 use crate::exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 use crate::keyring::{Keyring, Unlock};
 use crate::node::standing;
-use crate::store::recover::{UNREADABLE, for_each_record};
+use crate::store::recover::{UNREADABLE, for_each_record, note_lost_end};
 use crate::store::seals::Seals;
 use crate::verify::{Problem, Report, VerifyOptions};
 
@@ -150,16 +150,8 @@ impl Options {
             db = Db::open_with(&unfinished, unlock, self)?;
         }
         let known: HashSet<_> = ids.iter().copied().collect();
-        let mut salvage = Salvage {
-            db,
-            unfinished,
-            out: out.to_owned(),
-            claimed,
-            ids,
-            others: Vec::new(),
-            ledgers_differ,
-            node_key,
-        };
+        let mut salvage =
+            Salvage { db, unfinished, out: out.to_owned(), claimed, ids, others: Vec::new(), ledgers_differ, node_key };
         for other in others {
             let missing = other.ids.iter().filter(|(_, id)| !known.contains(*id));
             let mut missing: Vec<_> = missing.map(|(at, id)| Missing { position: *at, id: Some(*id) }).collect();
@@ -275,7 +267,15 @@ impl Salvage {
         let before = problems.len();
         let problems: Vec<_> = problems.into_iter().filter(|problem| !told(problem)).collect();
         let problems_total = problems_total - (before - problems.len()) as u64;
-        let entries = self.here()?.len() as u64;
+        let here = self.here()?;
+        let entries = here.len() as u64;
+        // What is missing at the end leaves no hole that could be seen.
+        let end = self.ids.len() as u64;
+        if let Some((size, _)) = self.claimed.filter(|(size, _)| *size > end)
+            && !self.is_as_signed(&here)?
+        {
+            note_lost_end(&self.db.node.store, &(end..size))?;
+        }
         self.db.close()?;
         fs::rename(&self.unfinished, &self.out).map_err(Error::file(&self.out, "cannot be given its name"))?;
         let parent = disk::parent_of(&self.out);
@@ -331,16 +331,19 @@ impl Salvage {
         Ok((missing, total))
     }
 
+    /// Whether entries came in their order: those that were signed for.
+    fn is_as_signed(&self, here: &HashSet<EntryId>) -> Result<bool> {
+        let Some((size, root)) = self.claimed else { return Ok(false) };
+        Ok(size >= self.ids.len() as u64
+            && size <= self.db.node.store.size()
+            && self.db.node.store.with_tree(|tree| tree.root_at(size))? == root
+            && ids_of(&self.db, size)?.iter().all(|id| here.contains(id)))
+    }
+
     fn missing_of_ledger(&self, here: &HashSet<EntryId>) -> Result<(Vec<Missing>, u64)> {
         let (mut missing, mut total) = (Vec::new(), 0);
         let claimed = self.claimed.map_or(0, |(size, _)| size);
-        // Entries that came in their order are those that were signed for.
-        if let Some((size, root)) = self.claimed
-            && size >= self.ids.len() as u64
-            && size <= self.db.node.store.size()
-            && self.db.node.store.with_tree(|tree| tree.root_at(size))? == root
-            && ids_of(&self.db, size)?.iter().all(|id| here.contains(id))
-        {
+        if self.is_as_signed(here)? {
             return Ok((missing, 0));
         }
         for position in 0..claimed.max(self.ids.len() as u64) {

@@ -99,6 +99,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut not_whole = Vec::new();
     for export in &exports {
         let imported = import(context, &salvage, export)?;
+        if imported.refused + imported.pending > 0 {
+            not_whole.push(format!("not all that is in {} could be taken", export.display()));
+        }
         if matches!(imported.stream, StreamState::Cut | StreamState::Damaged(_)) {
             not_whole.push(format!("{} is cut or damaged: what it lacks, nobody can tell", export.display()));
         }
@@ -117,7 +120,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             .hint(&format!("thingdb --db {} verify; then it takes the place of the other", quoted_path(&args.out)));
         return Ok(());
     }
-    let fact = "what is known of is there; a source was not whole";
+    let fact = "no entry that is known of is missing, but not all of a source could be read and taken";
     Err(Failure::new(Exit::Partly, "damaged", fact).causes(not_whole).hint("--from FILE, with another copy"))
 }
 
@@ -129,6 +132,13 @@ fn import(context: &Context, salvage: &Salvage, path: &Path) -> Outcome<ImportSu
     let imported = salvage.import(lines)?;
     let fact = format!("{name}: {}", counted(imported.added, "entry that was missing", "entries that were missing"));
     context.console.note(&fact);
+    if imported.pending > 0 {
+        let fact = format!(
+            "{name}: {} no source has",
+            counted(imported.pending, "entry follows one that", "entries follow some that")
+        );
+        context.console.warning("waiting", fact).say();
+    }
     if imported.refused > 0 {
         let fact = format!("{name}: {} refused", counted(imported.refused, "line is", "lines are"));
         context.console.warning("bad-lines", fact).say();
