@@ -232,6 +232,9 @@ fn an_end_that_a_salvage_did_not_find_is_told_until_it_is_accepted() {
     assert!(told.contains("truncated") && told.contains("had 6 entries"), "{told}");
     let told = world.run(&["-d", "short", "doctor", "--format", "table"]).stdout;
     assert!(told.contains("warn  ledger: 2 entries are lost of the end"), "{told}");
+    // Another salvage does not forget it.
+    world.run(&["salvage", "short", "--out", "again"]).exit(6).says("position 5");
+    world.run(&["-d", "again", "verify"]).exit(4);
     let told = world.run(&["-d", "short", "new-node-key", "--yes", "--format", "table"]).ok();
     told.says("thingdb --db short card");
     world.run(&["-d", "short", "verify"]).ok();

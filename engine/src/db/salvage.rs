@@ -30,7 +30,7 @@ use crate::exchange::export::ExportOptions;
 use crate::exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 use crate::keyring::{Keyring, Unlock};
 use crate::node::standing;
-use crate::store::recover::{UNREADABLE, for_each_record, note_lost_end};
+use crate::store::recover::{UNREADABLE, accept_lost_end, for_each_record, lost_end, note_lost_end};
 use crate::store::seals::Seals;
 use crate::verify::{Problem, Report, VerifyOptions};
 
@@ -50,6 +50,8 @@ pub struct Salvage {
     claimed: Option<(u64, Hash)>,
     /// Ids of the old ledger, as far as they are known; zeros stand for others.
     ids: Vec<EntryId>,
+    /// Entries that the ledger had when it was salvaged before.
+    ended: u64,
     /// Entries of other ledgers that were found, with their places there.
     others: Vec<Missing>,
     ledgers_differ: bool,
@@ -142,6 +144,7 @@ impl Options {
         }
         let Begun { mut db, claimed, others } = begun?;
         let ids = ids_of(&db, db.node.store.size())?;
+        let ended = lost_end(&db.node.store)?.map_or(0, |lost| lost.end);
         let ledgers_differ = !others.is_empty() || is_another(&db, &ids, claimed)?;
         let mut node_key = None;
         // The old key has signed for what was: unless that is here, and more.
@@ -150,8 +153,17 @@ impl Options {
             db = Db::open_with(&unfinished, unlock, self)?;
         }
         let known: HashSet<_> = ids.iter().copied().collect();
-        let mut salvage =
-            Salvage { db, unfinished, out: out.to_owned(), claimed, ids, others: Vec::new(), ledgers_differ, node_key };
+        let mut salvage = Salvage {
+            db,
+            unfinished,
+            out: out.to_owned(),
+            claimed,
+            ids,
+            ended,
+            others: Vec::new(),
+            ledgers_differ,
+            node_key,
+        };
         for other in others {
             let missing = other.ids.iter().filter(|(_, id)| !known.contains(*id));
             let mut missing: Vec<_> = missing.map(|(at, id)| Missing { position: *at, id: Some(*id) }).collect();
@@ -271,10 +283,12 @@ impl Salvage {
         let entries = here.len() as u64;
         // What is missing at the end leaves no hole that could be seen.
         let end = self.ids.len() as u64;
-        if let Some((size, _)) = self.claimed.filter(|(size, _)| *size > end)
-            && !self.is_as_signed(&here)?
-        {
-            note_lost_end(&self.db.node.store, &(end..size))?;
+        let is_as_signed = self.is_as_signed(&here)?;
+        let all = self.claimed.filter(|_| !is_as_signed).map_or(0, |(size, _)| size).max(self.ended);
+        if all > end {
+            note_lost_end(&self.db.node.store, &(end..all))?;
+        } else {
+            accept_lost_end(&self.db.node.store)?;
         }
         self.db.close()?;
         fs::rename(&self.unfinished, &self.out).map_err(Error::file(&self.out, "cannot be given its name"))?;
@@ -343,10 +357,9 @@ impl Salvage {
     fn missing_of_ledger(&self, here: &HashSet<EntryId>) -> Result<(Vec<Missing>, u64)> {
         let (mut missing, mut total) = (Vec::new(), 0);
         let claimed = self.claimed.map_or(0, |(size, _)| size);
-        if self.is_as_signed(here)? {
-            return Ok((missing, 0));
-        }
-        for position in 0..claimed.max(self.ids.len() as u64) {
+        let known = claimed.max(self.ids.len() as u64);
+        let is_as_signed = self.is_as_signed(here)?;
+        for position in (0..known).filter(|_| !is_as_signed).chain(known..self.ended) {
             let id = usize::try_from(position).ok().and_then(|at| self.ids.get(at)).filter(|id| **id != UNREADABLE);
             if id.is_none_or(|id| !here.contains(id)) {
                 total += 1;
