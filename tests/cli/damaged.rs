@@ -176,3 +176,68 @@ fn what_only_the_store_of_a_copy_has_is_taken_from_it() {
         assert!(told.contains("warn  ledger: 1 entry is lost"), "{told}");
     }
 }
+
+/// A copy was set back and written to: a salvage of both has the entries of both, in one
+/// ledger, and says that there were two.
+#[test]
+fn a_salvage_of_two_ledgers_has_the_entries_of_both() {
+    let world = World::new();
+    for n in 1..=6 {
+        world.run(&["put", &format!("t-{}", n % 3), &n.to_string()]).ok();
+    }
+    world.run(&["backup", "old"]).ok();
+    world.run(&["restore", "old", "db2"]).ok();
+    world.run(&["put", "t-1", "\"here\""]).ok();
+    world.run(&["put", "t-1", "\"here, too\""]).ok();
+    world.run(&["backup", "bk"]).ok();
+    world.run(&["-d", "db2", "put", "t-1", "\"there\""]).ok();
+    for (n, (dir, from)) in [("db2", "bk"), ("db", "db2")].into_iter().enumerate() {
+        let out = format!("out {n}");
+        let answer = no_word_of_a_panic(world.run(&["salvage", dir, "--out", &out, "--from", from, "--json"])).exit(6);
+        let answer = answer.says("two ledgers of the node differ").says(&format!("thingdb --db '{out}' verify"));
+        let salvaged = answer.json();
+        assert_eq!((&salvaged["entries"], &salvaged["missing"]), (&9.into(), &0.into()), "{salvaged}");
+        assert_eq!(salvaged["ledgers_differ"], true);
+        assert!(salvaged["node_key"].is_string(), "{salvaged}");
+        world.run(&["-d", &out, "verify"]).ok();
+        let stream = world.run(&["-d", &out, "export"]).ok().stdout;
+        assert_eq!(stream.lines().count(), 9 + 2, "{stream}");
+        world.run(&["-d", &out, "put", "t-1", "\"after\""]).ok();
+        world.run(&["-d", &out, "verify"]).ok();
+        assert!(!world.path(&format!(".{out}.salvage.other")).exists());
+    }
+    // Sources of one ledger are one, however far each of them came.
+    let made = world.run(&["salvage", "db", "--out", "one", "--from", "old", "--from", "bk", "--json"]).ok().json();
+    assert_eq!((&made["entries"], &made["ledgers_differ"]), (&8.into(), &false.into()), "{made}");
+    assert!(made["node_key"].is_null(), "{made}");
+    let told = world.run(&["salvage", "db2", "--out", "told", "--from", "bk", "--format", "table"]).exit(6);
+    told.says("hand the new card to peers: thingdb --db told card");
+}
+
+/// What is missing at the end of the ledger leaves no hole, and is told all the same.
+#[test]
+fn an_end_that_a_salvage_did_not_find_is_told_until_it_is_accepted() {
+    let world = World::new();
+    for n in 1..=6 {
+        world.run(&["put", "lamp", &n.to_string()]).ok();
+        if n == 4 {
+            world.run(&["backup", "old"]).ok();
+        }
+    }
+    fs::remove_dir_all(world.path("db/journal")).unwrap();
+    fs::remove_dir_all(world.path("db/store")).unwrap();
+    world.run(&["salvage", "db", "--out", "short", "--from", "old"]).exit(6).says("2 entries are missing");
+    world.run(&["-d", "short", "put", "lamp", "5"]).ok();
+    let told = world.run(&["-d", "short", "verify", "--format", "table"]).exit(4).stdout;
+    assert!(told.contains("truncated") && told.contains("had 6 entries"), "{told}");
+    let told = world.run(&["-d", "short", "doctor", "--format", "table"]).stdout;
+    assert!(told.contains("warn  ledger: 2 entries are lost of the end"), "{told}");
+    // Another salvage does not forget it.
+    world.run(&["salvage", "short", "--out", "again"]).exit(6).says("position 5");
+    world.run(&["-d", "again", "verify"]).exit(4);
+    let told = world.run(&["-d", "short", "new-node-key", "--yes", "--format", "table"]).ok();
+    told.says("thingdb --db short card");
+    world.run(&["-d", "short", "verify"]).ok();
+    let told = world.run(&["-d", "short", "doctor", "--format", "table"]).ok().stdout;
+    assert!(!told.contains("lost of the end"), "{told}");
+}

@@ -7,7 +7,7 @@ use thingdb_format::NodeKey;
 use super::Db;
 use crate::error::{Error, Result};
 use crate::node::standing;
-use crate::store::recover::{accept_lost_ids, recover};
+use crate::store::recover::{accept_lost_end, accept_lost_ids, recover};
 
 impl Db {
     /// Makes everything durable, signs the ledger's state and lets go of the
@@ -63,6 +63,7 @@ impl Db {
             recover(&self.node.store, true)?;
             accept_lost_ids(&self.node.store)?;
         }
+        accept_lost_end(&self.node.store)?;
         let tree = self.node.store.tree();
         let signer = Arc::clone(self.node.store.keyring().node_key());
         self.node.store.sync()?;

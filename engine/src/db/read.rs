@@ -17,7 +17,7 @@ use crate::store::as_of::as_of;
 use crate::store::history::History;
 use crate::store::holes;
 use crate::store::originals;
-use crate::store::recover::accepted_until;
+use crate::store::recover::{accepted_until, lost_end};
 use crate::store::state::HeadPosting;
 use crate::store::things::{ThingQuery, Things};
 
@@ -244,6 +244,15 @@ impl Db {
     /// If rows cannot be read at all.
     pub fn missing_positions(&self) -> Result<(Vec<Range<u64>>, u64)> {
         Ok((holes::gaps(&self.node.store)?, accepted_until(&self.node.store)?))
+    }
+
+    /// The last positions of the ledger as it was, if a [salvage](crate::Options::salvage)
+    /// did not find them; until that is accepted with a [new key](Db::new_node_key).
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn lost_end(&self) -> Result<Option<Range<u64>>> {
+        lost_end(&self.node.store)
     }
 
     /// Whether something in the store did not read: then nothing is written any more,

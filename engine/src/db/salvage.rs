@@ -9,34 +9,33 @@
 //! missing, or nobody can say that none is, the node goes on under a new node
 //! key: the old one has signed for what was.
 
-use std::collections::{HashMap, HashSet};
+mod sources;
+
+use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, ErrorKind, Read};
+use std::io::{BufRead, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use thingdb_format::{EntryId, Hash, NodeKey};
 use zeroize::Zeroizing;
 
+use self::sources::{Rows, Source, sources};
 use super::options::Options;
 use super::{Db, open};
 use crate::directory;
 use crate::directory::version;
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
+use crate::exchange::export::ExportOptions;
 use crate::exchange::import::{ImportOptions, ImportSummary, TrustPolicy};
 use crate::keyring::{Keyring, Unlock};
 use crate::node::standing;
-use crate::storage::journal::{self, Piece};
-use crate::storage::sled::raw;
-use crate::storage::{Batch, Storage};
-use crate::store::block::Block;
-use crate::store::recover::{UNREADABLE, for_each_record};
-use crate::store::schema;
+use crate::store::recover::{UNREADABLE, accept_lost_end, for_each_record, lost_end, note_lost_end};
 use crate::store::seals::Seals;
 use crate::verify::{Problem, Report, VerifyOptions};
 
-/// Bytes that one commit of salvaged rows has at the most, and some.
-const COMMIT_BYTES: u64 = 1 << 20;
+/// Positions of another ledger that are taken at once.
+const TAKEN_AT_ONCE: u64 = 64;
 
 /// Ids of so many entries are looked up at once.
 const IDS_AT_ONCE: u64 = 4096;
@@ -51,6 +50,11 @@ pub struct Salvage {
     claimed: Option<(u64, Hash)>,
     /// Ids of the old ledger, as far as they are known; zeros stand for others.
     ids: Vec<EntryId>,
+    /// Entries that the ledger had when it was salvaged before.
+    ended: u64,
+    /// Entries of other ledgers that were found, with their places there.
+    others: Vec<Missing>,
+    ledgers_differ: bool,
     node_key: Option<NodeKey>,
 }
 
@@ -70,6 +74,10 @@ pub struct Salvaged {
     pub problems: Vec<Problem>,
     /// How much is wrong.
     pub problems_total: u64,
+    /// Whether two ledgers of the node were found that differ, or one that is not the
+    /// one that it signed for. The new database has the one that was signed for, and
+    /// behind it the entries that only others have. The node has a new key then.
+    pub ledgers_differ: bool,
     /// The new key of the node, if it could not go on under the old one.
     pub node_key: Option<NodeKey>,
 }
@@ -82,11 +90,12 @@ impl Salvaged {
     }
 }
 
-/// An entry of the old ledger that is nowhere.
+/// An entry of the old ledger that is nowhere, or one that was found in another ledger
+/// of the node and could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
-    /// Its place in the old ledger.
+    /// Its place in that ledger.
     pub position: u64,
     /// Its id, if that is known.
     pub id: Option<EntryId>,
@@ -126,50 +135,125 @@ impl Options {
             return Err(Error::AlreadyExists { dir: out.to_owned() });
         }
         crate::backup::refuse_within(dir, out)?;
+        remove_broken_off(&beside(&unfinished))?;
         remove_broken_off(&unfinished)?;
         disk::create_private_directory(&unfinished).map_err(Error::file(&unfinished, "cannot be created"))?;
         let begun = self.begin(dir, &unfinished, unlock, backups);
         if begun.is_err() {
             let _ = fs::remove_dir_all(&unfinished);
         }
-        let (mut db, claimed) = begun?;
+        let Begun { mut db, claimed, others } = begun?;
         let ids = ids_of(&db, db.node.store.size())?;
+        let ended = lost_end(&db.node.store)?.map_or(0, |lost| lost.end);
+        let ledgers_differ = !others.is_empty() || is_another(&db, &ids, claimed)?;
         let mut node_key = None;
         // The old key has signed for what was: unless that is here, and more.
-        if !db.is_writable() || claimed.is_none() {
+        if !db.is_writable() || claimed.is_none() || ledgers_differ {
             node_key = Some(db.new_node_key()?);
             db = Db::open_with(&unfinished, unlock, self)?;
         }
-        Ok(Salvage { db, unfinished, out: out.to_owned(), claimed, ids, node_key })
+        let known: HashSet<_> = ids.iter().copied().collect();
+        let mut salvage = Salvage {
+            db,
+            unfinished,
+            out: out.to_owned(),
+            claimed,
+            ids,
+            ended,
+            others: Vec::new(),
+            ledgers_differ,
+            node_key,
+        };
+        for other in others {
+            let missing = other.ids.iter().filter(|(_, id)| !known.contains(*id));
+            let mut missing: Vec<_> = missing.map(|(at, id)| Missing { position: *at, id: Some(*id) }).collect();
+            missing.sort_by_key(|one| one.position);
+            self.take_behind(&salvage, dir, &other, &missing, unlock)?;
+            salvage.others.extend(missing);
+        }
+        Ok(salvage)
     }
 
-    fn begin(
-        &self,
-        dir: &Path,
-        new: &Path,
-        unlock: Unlock<'_>,
-        backups: &[PathBuf],
-    ) -> Result<(Db, Option<(u64, Hash)>)> {
-        copy_small_files(dir, new)?;
+    fn begin(&self, dir: &Path, new: &Path, unlock: Unlock<'_>, backups: &[PathBuf]) -> Result<Begun> {
+        copy_small_files(dir, new, true)?;
         let keyring = Keyring::open(&new.join("keyring"), unlock, &mut rand::rng())?;
         // One that does not read is none.
         let kept = standing::load(new, &keyring).ok().and_then(standing::Kept::own);
         let claimed = kept.map(|note| (note.claimed().size, note.claimed().root));
+        let mut sources = sources(dir, backups, &Seals::new(&keyring), claimed)?;
+        let others = sources.split_off(1.min(sources.len()));
+        let db = self.gather(new, unlock, keyring, &sources)?;
+        Ok(Begun { db, claimed, others })
+    }
+
+    /// A database of the rows of sources; its keyring is there.
+    fn gather(&self, new: &Path, unlock: Unlock<'_>, keyring: Keyring, sources: &[Source]) -> Result<Db> {
         version::write(new)?;
         {
             let storage = open::open_storage(new, self, true, None)?.storage;
-            let mut rows =
-                Rows { storage: &*storage, seals: Seals::new(&keyring), batch: Batch::new(), blocks: HashMap::new() };
-            for from in backups.iter().map(PathBuf::as_path).chain([dir]) {
-                rows.take_all(from)?;
+            let mut rows = Rows::new(&*storage, Seals::new(&keyring));
+            for part in sources.iter().flat_map(|source| &source.parts) {
+                rows.take_all(part)?;
             }
             rows.commit()?;
             storage.close()?;
         }
         drop(keyring);
-        let db = Db::open_with(new, unlock, &self.clone().rebuild(true))?;
-        Ok((db, claimed))
+        Db::open_with(new, unlock, &self.clone().rebuild(true))
     }
+
+    /// Takes the entries that only another ledger of the node has: as they would come
+    /// from elsewhere, with their signatures verified. What cannot be taken is missing,
+    /// and is told then.
+    fn take_behind(
+        &self,
+        salvage: &Salvage,
+        dir: &Path,
+        other: &Source,
+        missing: &[Missing],
+        unlock: Unlock<'_>,
+    ) -> Result<()> {
+        let Some(first) = missing.first() else { return Ok(()) };
+        let beside = beside(&salvage.unfinished);
+        remove_broken_off(&beside)?;
+        disk::create_private_directory(&beside).map_err(Error::file(&beside, "cannot be created"))?;
+        let taken = (|| {
+            copy_small_files(dir, &beside, false)?;
+            let keyring = Keyring::open(&beside.join("keyring"), unlock, &mut rand::rng())?;
+            let db = self.gather(&beside, unlock, keyring, std::slice::from_ref(other))?;
+            // The node's key signs nothing of it, at closing neither.
+            db.node.committer.close(Error::Closed);
+            let size = db.node.store.size();
+            for start in (first.position..size).step_by(TAKEN_AT_ONCE as usize) {
+                let mut stream = Vec::new();
+                // Nothing is signed for it.
+                let part = ExportOptions::new().bare(true).past_holes(true);
+                db.export(part.since(start).until(size.min(start + TAKEN_AT_ONCE)), &mut stream)?;
+                salvage.import(Cursor::new(stream))?;
+            }
+            Ok(())
+        })();
+        let removed = fs::remove_dir_all(&beside).map_err(Error::file(&beside, "cannot be removed"));
+        taken.and(removed)
+    }
+}
+
+/// A new database, before entries from elsewhere come to it.
+struct Begun {
+    db: Db,
+    claimed: Option<(u64, Hash)>,
+    /// What has other entries at the same positions.
+    others: Vec<Source>,
+}
+
+/// Whether all ids are known of what was signed for, and others were.
+fn is_another(db: &Db, ids: &[EntryId], claimed: Option<(u64, Hash)>) -> Result<bool> {
+    let Some((size, root)) = claimed else { return Ok(false) };
+    let first = usize::try_from(size).ok().and_then(|size| ids.get(..size));
+    if first.is_none_or(|first| first.contains(&UNREADABLE)) {
+        return Ok(false);
+    }
+    Ok(db.node.store.with_tree(|tree| tree.root_at(size))? != root)
 }
 
 impl Salvage {
@@ -195,12 +279,30 @@ impl Salvage {
         let before = problems.len();
         let problems: Vec<_> = problems.into_iter().filter(|problem| !told(problem)).collect();
         let problems_total = problems_total - (before - problems.len()) as u64;
-        let entries = self.here()?.len() as u64;
+        let here = self.here()?;
+        let entries = here.len() as u64;
+        // What is missing at the end leaves no hole that could be seen.
+        let end = self.ids.len() as u64;
+        let is_as_signed = self.is_as_signed(&here)?;
+        let all = self.claimed.filter(|_| !is_as_signed).map_or(0, |(size, _)| size).max(self.ended);
+        if all > end {
+            note_lost_end(&self.db.node.store, &(end..all))?;
+        } else {
+            accept_lost_end(&self.db.node.store)?;
+        }
         self.db.close()?;
         fs::rename(&self.unfinished, &self.out).map_err(Error::file(&self.out, "cannot be given its name"))?;
         let parent = disk::parent_of(&self.out);
         disk::sync_directory(parent).map_err(Error::file(parent, "cannot be synced"))?;
-        Ok(Salvaged { entries, missing, missing_total, problems, problems_total, node_key: self.node_key })
+        Ok(Salvaged {
+            entries,
+            missing,
+            missing_total,
+            problems,
+            problems_total,
+            ledgers_differ: self.ledgers_differ,
+            node_key: self.node_key,
+        })
     }
 
     /// The new database, as far as it has come.
@@ -226,19 +328,38 @@ impl Salvage {
     }
 
     fn missing(&self) -> Result<(Vec<Missing>, u64)> {
-        let (mut missing, mut total) = (Vec::new(), 0);
-        let claimed = self.claimed.map_or(0, |(size, _)| size);
         let here = self.here()?;
-        // Entries that came in their order are those that were signed for.
-        if let Some((size, root)) = self.claimed
-            && size >= self.ids.len() as u64
+        let (mut missing, mut total) = self.missing_of_ledger(&here)?;
+        let mut told = HashSet::new();
+        for other in &self.others {
+            if let Some(id) = other.id
+                && !here.contains(&id)
+                && told.insert(id)
+            {
+                total += 1;
+                if missing.len() < MAX_LISTED {
+                    missing.push(other.clone());
+                }
+            }
+        }
+        Ok((missing, total))
+    }
+
+    /// Whether entries came in their order: those that were signed for.
+    fn is_as_signed(&self, here: &HashSet<EntryId>) -> Result<bool> {
+        let Some((size, root)) = self.claimed else { return Ok(false) };
+        Ok(size >= self.ids.len() as u64
             && size <= self.db.node.store.size()
             && self.db.node.store.with_tree(|tree| tree.root_at(size))? == root
-            && ids_of(&self.db, size)?.iter().all(|id| here.contains(id))
-        {
-            return Ok((missing, 0));
-        }
-        for position in 0..claimed.max(self.ids.len() as u64) {
+            && ids_of(&self.db, size)?.iter().all(|id| here.contains(id)))
+    }
+
+    fn missing_of_ledger(&self, here: &HashSet<EntryId>) -> Result<(Vec<Missing>, u64)> {
+        let (mut missing, mut total) = (Vec::new(), 0);
+        let claimed = self.claimed.map_or(0, |(size, _)| size);
+        let known = claimed.max(self.ids.len() as u64);
+        let is_as_signed = self.is_as_signed(here)?;
+        for position in (0..known).filter(|_| !is_as_signed).chain(known..self.ended) {
             let id = usize::try_from(position).ok().and_then(|at| self.ids.get(at)).filter(|id| **id != UNREADABLE);
             if id.is_none_or(|id| !here.contains(id)) {
                 total += 1;
@@ -251,112 +372,15 @@ impl Salvage {
     }
 }
 
-/// The rows of the new database, while they are gathered.
-struct Rows<'a> {
-    storage: &'a dyn Storage,
-    seals: Seals,
-    batch: Batch,
-    /// The blocks in the batch: how many of their records open.
-    blocks: HashMap<Vec<u8>, usize>,
-}
-
-impl Rows<'_> {
-    /// Takes what is left in a directory, the journal's version of a row last.
-    fn take_all(&mut self, dir: &Path) -> Result<()> {
-        let journal = dir.join(journal::DIRECTORY);
-        // What a journal had that was set aside, or what nothing leads to any more: of
-        // that only what does no harm if it was deleted since.
-        for journal in aside(dir, "journal.")?.iter().chain([&journal]) {
-            journal::raw::changes_in(journal, &mut |(key, value)| match value {
-                Some(value) if schema::is_of_entries(&key) => self.take(key, Some(value)),
-                _ => Ok(()),
-            })?;
-        }
-        for store in aside(dir, "store.aside-")?.iter().chain([&dir.join("store")]) {
-            raw::rows(store, Some(schema::GROUPED), &mut |key, value| self.take(key, value))?;
-        }
-        if !journal.is_dir() {
-            return Ok(());
-        }
-        for piece in journal::read(&journal, 0)? {
-            // What a hole had is missing, and is told then.
-            let Piece::Frame { changes, .. } = piece? else { continue };
-            for (key, value) in changes {
-                self.take(key, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<()> {
-        if !schema::is_worth_keeping(&key) {
-            return Ok(());
-        }
-        match (schema::first_of_block(&key).filter(|_| key.first() == Some(&b'L')), value) {
-            // No block is ever deleted.
-            (Some(_), None) => {}
-            (Some(first), Some(value)) => {
-                // What comes later is newer: one that is whole counts, though others
-                // of its records may lie in another block now.
-                let (open, is_whole) = self.records(first, &value);
-                if open > 0 && (is_whole || open >= self.records_here(first, &key)?) {
-                    self.blocks.insert(key.clone(), open);
-                    self.batch.put(key, value);
-                }
-            }
-            (None, Some(value)) => drop(self.batch.put(key, value)),
-            (None, None) => drop(self.batch.delete(key)),
-        }
-        if self.batch.bytes() > COMMIT_BYTES { self.commit() } else { Ok(()) }
-    }
-
-    /// How many records of the block that is here open.
-    fn records_here(&self, first: u64, key: &[u8]) -> Result<usize> {
-        if let Some(open) = self.blocks.get(key) {
-            return Ok(*open);
-        }
-        Ok(self.storage.get(key)?.map_or(0, |block| self.records(first, &block).0))
-    }
-
-    /// How many records of a block open, and whether these are all.
-    fn records(&self, first: u64, bytes: &[u8]) -> (usize, bool) {
-        let block = Block::from_bytes(first, bytes).and_then(|block| block.open(self.seals.block_key(first)));
-        let Ok(mut block) = block else { return (0, false) };
-        let open = (0..u8::MAX).take(block.len()).filter(|slot| block.record(*slot).is_ok()).count();
-        (open, open == block.len())
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        self.blocks.clear();
-        self.storage.commit(std::mem::take(&mut self.batch))?;
-        Ok(())
-    }
-}
-
-/// The directories in one that begin so, in the order of their numbers: what was set
-/// aside, or not finished.
-fn aside(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
-    let mut aside = Vec::new();
-    let entries = fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))?;
-    for entry in entries {
-        let entry = entry.map_err(Error::file(dir, "cannot be listed"))?;
-        let name = entry.file_name();
-        let is_directory = entry.file_type().map_err(Error::file(entry.path(), "cannot be looked at"))?.is_dir();
-        if is_directory && name.as_encoded_bytes().starts_with(prefix.as_bytes()) {
-            aside.push(entry.path());
-        }
-    }
-    aside.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-    Ok(aside)
-}
-
-/// What surrounds the entries: the keyring, and what the node has signed.
-fn copy_small_files(dir: &Path, new: &Path) -> Result<()> {
+/// What surrounds the entries: the keyring, and what the node has signed, if that is
+/// wanted.
+fn copy_small_files(dir: &Path, new: &Path, with_checkpoints: bool) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(Error::file(dir, "cannot be listed"))?;
     for entry in entries {
         let name = entry.map_err(Error::file(dir, "cannot be listed"))?.file_name();
         let is_one = name.to_str().is_some_and(|name| {
-            matches!(name, "keyring" | "keyring.copy" | "checkpoint") || name.starts_with("checkpoint.former-")
+            let is_checkpoint = name == "checkpoint" || name.starts_with("checkpoint.former-");
+            matches!(name, "keyring" | "keyring.copy") || (with_checkpoints && is_checkpoint)
         });
         if is_one {
             let (from, to) = (dir.join(&name), new.join(&name));
@@ -387,6 +411,13 @@ fn remove_broken_off(unfinished: &Path) -> Result<()> {
     }
     Db::check_unlocked(unfinished)?;
     fs::remove_dir_all(unfinished).map_err(Error::file(unfinished, "cannot be removed"))
+}
+
+/// Where another ledger is read: beside where the new database is made.
+fn beside(unfinished: &Path) -> PathBuf {
+    let mut other = unfinished.as_os_str().to_owned();
+    other.push(".other");
+    PathBuf::from(other)
 }
 
 /// Where the new database is made: `.NAME.salvage` beside it.

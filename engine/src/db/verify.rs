@@ -45,6 +45,14 @@ impl Db {
                 report.add(Problem::of_ledger(Verdict::BadCopy, detail));
             }
         }
+        if is_of_all && let Some(lost) = self.lost_end()? {
+            let detail = format!(
+                "the ledger had {} entries when it was salvaged, and those from position {} on were not found; \
+                 new-node-key accepts that",
+                lost.end, lost.start
+            );
+            report.add(Problem::of_ledger(Verdict::Truncated, detail));
+        }
         Ok(report)
     }
 }

@@ -6,7 +6,7 @@
 //! records of the ledger's end do not open, nobody can say what the next entry
 //! would stand on: reading goes on, and writing is refused.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use bincode::{Decode, Encode};
 use thingdb_format::EntryId;
@@ -218,6 +218,30 @@ pub(crate) fn accept_lost_ids(store: &Store) -> Result<()> {
     batch.put(schema::IDS_ACCEPTED, store.rows.seal(schema::IDS_ACCEPTED, &row));
     batch.delete(schema::IDS_LOST);
     batch.delete(schema::COMMITS_LOST);
+    store.commit(batch).map(drop)
+}
+
+/// The positions of the ledger's end that a salvage did not find, until that is accepted.
+pub(crate) fn lost_end(store: &Store) -> Result<Option<Range<u64>>> {
+    let (found, all): (u64, u64) = store.rows.read_or_default(&*store.storage, schema::END_LOST)?;
+    Ok((found < all).then_some(found..all))
+}
+
+/// Notes what a salvage did not find of the ledger's end.
+pub(crate) fn note_lost_end(store: &Store, lost: &Range<u64>) -> Result<()> {
+    let row = crate::encoding::encode(&(lost.start, lost.end));
+    let mut batch = Batch::new();
+    batch.put(schema::END_LOST, store.rows.seal(schema::END_LOST, &row));
+    store.commit(batch).map(drop)
+}
+
+/// Takes it that the ledger's end is lost.
+pub(crate) fn accept_lost_end(store: &Store) -> Result<()> {
+    if lost_end(store)?.is_none() {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    batch.delete(schema::END_LOST);
     store.commit(batch).map(drop)
 }
 

@@ -304,6 +304,10 @@ pub(crate) const IDS_ACCEPTED: &[u8] = b"Sids-accepted";
 /// acknowledged last may be gone, and the node must not sign what contradicts it.
 pub(crate) const COMMITS_LOST: &[u8] = b"Scommits-lost";
 
+/// How many entries the ledger had, if a salvage did not find the last of them: the first
+/// positions, and all.
+pub(crate) const END_LOST: &[u8] = b"Send-lost";
+
 /// Whether a row follows from the ledger, so that it can be made anew: the index, and
 /// the map of heads.
 /// The tree's rows follow from it as well, but hold ids that damaged records
@@ -338,7 +342,9 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R' | b'Z') => key.len() == 17,
-        Some(b'S') => [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key),
+        Some(b'S') => {
+            [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
+        }
         _ => false,
     }
 }

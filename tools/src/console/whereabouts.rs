@@ -68,6 +68,11 @@ impl Whereabouts {
         Self { database: dir.map(|dir| format!("--db {}", quoted_path(dir))), server }
     }
 
+    /// The command that shows the card of the database here.
+    pub(crate) fn card(&self) -> String {
+        self.database.as_ref().map_or_else(|| "thingdb card".to_owned(), |named| format!("thingdb {named} card"))
+    }
+
     /// The hint with the place after each command that needs it. Only a hint that
     /// begins with a command is for this place: others tell what to do elsewhere.
     pub(crate) fn in_hint<'a>(&self, hint: &'a str) -> Cow<'a, str> {

@@ -345,6 +345,7 @@ fn contents(db: &Db, fix: bool) -> Outcome<Vec<Check>> {
         checks.push(noticed(db, &warning, fix)?);
     }
     checks.extend(gaps(db)?);
+    checks.extend(lost_end(db)?);
     checks.push(signer(db));
     checks.extend(contradictions(db)?);
     checks.extend(exchanges(db)?);
@@ -407,6 +408,16 @@ fn noticed(db: &Db, warning: &Warning, fix: bool) -> Outcome<Check> {
         }
         _ => Check::new("ledger", State::Warn, fact).hint("thingdb verify"),
     })
+}
+
+/// Entries of the end of the ledger that a salvage did not find.
+fn lost_end(db: &Db) -> Outcome<Option<Check>> {
+    let Some(lost) = db.lost_end()? else { return Ok(None) };
+    let total = lost.end - lost.start;
+    let many = if total == 1 { "1 entry is lost".to_owned() } else { format!("{} entries are lost", grouped(total)) };
+    let fact = format!("{many} of the end of the ledger, which had {} when it was salvaged", grouped(lost.end));
+    let check = Check::new("ledger", State::Warn, fact).hint("thingdb pull PEER, from peers that have them");
+    Ok(Some(check.hint("thingdb new-node-key --yes accepts that they are lost")))
 }
 
 /// Entries of which nothing is there.

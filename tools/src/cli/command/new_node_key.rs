@@ -55,6 +55,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return context.output.object(&new);
     }
     context.output.line(&format!("node   {}", new.fingerprint))?;
-    context.console.note("hand the new card to peers: thingdb card");
+    context.console.note(&format!("hand the new card to peers: {}", context.console.whereabouts().card()));
     Ok(())
 }

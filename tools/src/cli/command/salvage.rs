@@ -15,6 +15,11 @@ use crate::text::{counted, grouped, quoted_path};
 /// Missing entries and problems that are told on stderr.
 const MAX_SHOWN: usize = 10;
 
+/// What it means if ledgers differ.
+const DIFFER: &str = "a copy of the database was set back and written to: the node has a new key, because the former \
+                      one cannot sign for two ledgers; entries that only the other ledger had are behind those of \
+                      the one that it signed for";
+
 /// Arguments of `thingdb salvage`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,7 +37,12 @@ If something is missing, or nobody can say that nothing is, the node goes on und
 a new node key, because the old one has signed for what was. Peers need its new
 card then.
 
-Exit code 0 if nothing is missing; 6 if something is, and it is named.")]
+If two sources have other entries at the same places of the ledger (one was set back
+and written to), the ledger is that which the node signed for last. The entries that
+only the other has come behind it, as if they came from elsewhere.
+
+Exit code 0 if nothing is missing; 6 if something is, and it is named, or if two
+ledgers of the node differ.")]
 pub(crate) struct Args {
     /// The directory of the damaged database; else that of --db
     #[arg(value_name = "DIR")]
@@ -55,6 +65,7 @@ struct SalvagedJson {
     missing_entries: Vec<MissingJson>,
     problems: Vec<String>,
     problems_total: u64,
+    ledgers_differ: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_key: Option<String>,
 }
@@ -88,6 +99,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut not_whole = Vec::new();
     for export in &exports {
         let imported = import(context, &salvage, export)?;
+        if imported.refused + imported.pending > 0 {
+            not_whole.push(format!("not all that is in {} could be taken", export.display()));
+        }
         if matches!(imported.stream, StreamState::Cut | StreamState::Damaged(_)) {
             not_whole.push(format!("{} is cut or damaged: what it lacks, nobody can tell", export.display()));
         }
@@ -106,7 +120,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             .hint(&format!("thingdb --db {} verify; then it takes the place of the other", quoted_path(&args.out)));
         return Ok(());
     }
-    let fact = "what is known of is there; a source was not whole";
+    let fact = "no entry that is known of is missing, but not all of a source could be read and taken";
     Err(Failure::new(Exit::Partly, "damaged", fact).causes(not_whole).hint("--from FILE, with another copy"))
 }
 
@@ -118,6 +132,13 @@ fn import(context: &Context, salvage: &Salvage, path: &Path) -> Outcome<ImportSu
     let imported = salvage.import(lines)?;
     let fact = format!("{name}: {}", counted(imported.added, "entry that was missing", "entries that were missing"));
     context.console.note(&fact);
+    if imported.pending > 0 {
+        let fact = format!(
+            "{name}: {} no source has",
+            counted(imported.pending, "entry follows one that", "entries follow some that")
+        );
+        context.console.warning("waiting", fact).say();
+    }
     if imported.refused > 0 {
         let fact = format!("{name}: {} refused", counted(imported.refused, "line is", "lines are"));
         context.console.warning("bad-lines", fact).say();
@@ -138,6 +159,7 @@ fn say(context: &Context, args: &Args, salvaged: &Salvaged) -> Outcome {
                 .collect(),
             problems: salvaged.problems.iter().map(ToString::to_string).collect(),
             problems_total: salvaged.problems_total,
+            ledgers_differ: salvaged.ledgers_differ,
             node_key: salvaged.node_key.map(|key| key.to_string()),
         });
     }
@@ -145,13 +167,27 @@ fn say(context: &Context, args: &Args, salvaged: &Salvaged) -> Outcome {
     context.output.line(&format!("salvaged {} into {out}", counted(salvaged.entries, "entry", "entries")))?;
     if let Some(key) = salvaged.node_key {
         context.output.line(&format!("the node has the new key {}", key.fingerprint()))?;
-        context.console.note("hand the new card to peers: thingdb card");
+        let card = format!("hand the new card to peers: thingdb --db {} card", quoted_path(&args.out));
+        context.console.note(&card);
     }
     Ok(())
 }
 
+/// Nothing is missing, but the node has signed two ledgers.
+fn differs(args: &Args) -> Failure {
+    let out = quoted_path(&args.out);
+    let fact = "no entry that was found is missing, but two ledgers of the node differ";
+    Failure::new(Exit::Partly, "ledgers-differ", fact)
+        .cause(DIFFER)
+        .hint(format!("thingdb --db {out} verify; then it takes the place of the other"))
+        .hint("nothing more is to be written where the former key is: in the sources, and in copies of them")
+}
+
 fn conclude(dir: &Path, args: &Args, salvaged: &Salvaged) -> Outcome {
     if salvaged.is_whole() {
+        if salvaged.ledgers_differ {
+            return Err(differs(args));
+        }
         return Ok(());
     }
     let missing = salvaged.missing_total;
@@ -170,6 +206,9 @@ fn conclude(dir: &Path, args: &Args, salvaged: &Salvaged) -> Outcome {
         .collect();
     if missing > MAX_SHOWN as u64 {
         causes.push(format!("and {} more", grouped(missing - MAX_SHOWN as u64)));
+    }
+    if salvaged.ledgers_differ {
+        causes.push(DIFFER.to_owned());
     }
     causes.extend(salvaged.problems.iter().take(MAX_SHOWN).map(ToString::to_string));
     let failure = Failure::new(Exit::Partly, "incomplete", fact).causes(causes);
