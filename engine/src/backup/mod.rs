@@ -51,7 +51,7 @@ use crate::storage::journal::{self, Copied, Hole};
 use mark::Mark;
 pub(crate) use mark::fetched;
 pub use mark::{LastBackup, forget_backup, last_backups};
-pub use restore::{Restored, restore};
+pub use restore::{Restore, Restored, restore};
 use target::Target;
 
 /// More than a checkpoint or evidence has.

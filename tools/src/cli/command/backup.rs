@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::{Backup, BackupOptions, Db, Report, Standing, Verdict, VerifyOptions};
+use thingdb::{Backup, BackupOptions, Db, Report, Restore, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::{self, Context};
 use crate::cli::way_back;
@@ -361,13 +361,26 @@ fn compared(context: &Context, backup: &Db, problems: &mut Vec<String>) -> Outco
     }))
 }
 
-/// Makes a database from a backup, and reads it.
+/// Makes a database from a backup, and reads it. It is one, and can be opened, when
+/// all of that is done and told: what is broken off before can be repeated.
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let (src, dir) = (&args.src, &args.dir);
     let at = args.at.as_deref().map(|at| position(context, src, at)).transpose()?;
-    let restored = thingdb::restore(src, dir, at).map_err(|problem| not_restored(problem, src))?;
+    let restore = Restore::begin(src, dir, at).map_err(|problem| not_restored(problem, src))?;
+    let done = read_back(context, args, at, &restore);
+    // What is not all is for other commands to look at, too.
+    if done.as_ref().err().is_none_or(|failure| failure.exit() == Exit::Partly) {
+        restore.end()?;
+    }
+    done
+}
+
+/// Opens what was restored, gives the node a new key if it needs one, and tells what
+/// there is.
+fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &Restore) -> Outcome {
+    let (src, dir, restored) = (&args.src, &args.dir, restore.restored());
     // Its store is built here, where that is expected.
-    let db = context.open_there(dir, false).map_err(|failure| match failure.word() {
+    let db = context.open_restored(dir, restore).map_err(|failure| match failure.word() {
         "damaged" => {
             incomplete("the backup is damaged, and what it has does not open", src, dir).cause(failure.whole())
         }
@@ -397,7 +410,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
         commits: restored.commits,
         entries: stats.entries,
         things: stats.things,
-        missing: restored.missing,
+        missing: restored.missing.clone(),
         node_key: node_key.map(|key| key.to_string()),
     };
     if context.output.is_json() {
