@@ -125,8 +125,16 @@ fn restore_in_steps(
     }
     version::read(src)?;
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
-    let cut = cut(&from, entries)?;
-    let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
+    let there = cut(&from, entries).and_then(|cut| {
+        let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
+        Ok((cut, keyring))
+    });
+    let (cut, keyring) = there.map_err(|problem| match problem {
+        Error::BeyondLedger { .. } => problem,
+        // One that was broken off may have nothing to restore yet.
+        _ if super::was_never_finished(src) => Error::BackupUnfinished { dir: src.to_owned() },
+        _ => problem,
+    })?;
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;

@@ -74,7 +74,7 @@ impl Db {
         }
         let version = version::read(dir)?;
         if !Self::exists(dir) {
-            return Err(begun::without_keyring(dir));
+            return Err(standing::without_keyring(dir));
         }
         if options.read_only {
             return read_only::open(dir, unlock, options);

@@ -150,13 +150,40 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(Command::Forget { dest }), _) => forget(context, dest),
         (None, Some(dest)) => {
             let options = BackupOptions::new().write_nothing(context.is_read_only());
-            let made = options.check(args.check).make(context.dir()?, dest)?;
+            refuse_place(dest)?;
+            let dir = context.dir()?;
+            let made = options.check(args.check).make(dir, dest).map_err(|problem| not_made(problem, dir))?;
             say(context, dest, &made)?;
             check(&made)?;
             if args.watch { watch(context, dest, options) } else { Ok(()) }
         }
         (None, None) => Err(Failure::usage("where to? thingdb backup DEST")),
     }
+}
+
+/// Refuses a place where no directory can be made.
+fn refuse_place(dest: &Path) -> Outcome {
+    let fact = |path: &Path, what: &str| Failure::usage(format!("{} {what}", path.display()));
+    if dest.exists() {
+        return if dest.is_dir() { Ok(()) } else { Err(fact(dest, "is a file, and a directory is needed")) };
+    }
+    match dest.parent().filter(|around| !around.as_os_str().is_empty()) {
+        Some(around) if !around.exists() => {
+            Err(fact(around, "is no directory: nothing lies there").hint(format!("mkdir -p {}", quoted_path(around))))
+        }
+        Some(around) if !around.is_dir() => Err(fact(around, "is a file, and a directory is needed")),
+        _ => Ok(()),
+    }
+}
+
+/// Why no backup was made.
+fn not_made(problem: thingdb::Error, dir: &Path) -> Failure {
+    if !problem.is_of_dropped_commits() {
+        return way_back::of_opening(problem, dir);
+    }
+    Failure::from(problem)
+        .without_hints()
+        .hint("thingdb journal keep, which writes the journal anew from the store; then the same thingdb backup")
 }
 
 fn forget(context: &Context, dest: &Path) -> Outcome {
@@ -466,6 +493,22 @@ fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &R
 
 /// Why nothing was restored.
 fn not_restored(problem: thingdb::Error, src: &Path) -> Failure {
+    match &problem {
+        thingdb::Error::BeyondLedger { size, .. } => {
+            let hint = format!("--at {size} is all that the backup has; so is leaving --at out");
+            return Failure::from(problem).without_hints().hint(hint);
+        }
+        thingdb::Error::BackupUnfinished { .. } => {
+            let hint = format!("thingdb --db DATABASE backup {}, which goes on with it", quoted_path(src));
+            return Failure::from(problem).hint(hint);
+        }
+        thingdb::Error::NotEmpty { dir } => {
+            let what = if Db::exists(dir) { "is a database already" } else { "is not empty" };
+            let fact = format!("{} {what}", dir.display());
+            return Failure::from(problem).about(fact);
+        }
+        _ => {}
+    }
     // That of a backup is no database that somebody opens.
     let is_of_backup = problem.is_damaged();
     let failure = Failure::from(problem);
