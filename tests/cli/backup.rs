@@ -222,8 +222,9 @@ fn a_place_that_cannot_be_is_named_plainly() {
         assert!(!refused.stderr.contains("dmesg"), "{args:?}: {refused:?}");
     }
     assert_eq!(snapshot(&world), before);
-    world.run(&["prove", "lamp", "-o", "/dev/full"]).exit(16);
+    world.shell("thingdb prove lamp > /dev/full").exit(16).says("error[disk-full]");
     world.run(&["backup", "b"]).ok();
+    fs::create_dir(world.path("unfinished")).unwrap();
     world.write("unfinished/BACKUP", &format!("thingdb backup 1\ndatabase {}\n", "0".repeat(32)));
     let refused = world.run(&["restore", "unfinished", "new"]).exit(10).says("is not finished");
     refused.says("hint: thingdb --db DATABASE backup unfinished");
