@@ -42,7 +42,11 @@ fn a_backup_is_made_verified_read_and_restored() {
     assert_eq!(world.run(&["--db", &dest, "--read-only", "get", "lamp", "--format", "raw"]).ok().stdout, "2");
     let restored = world.run(&["restore", &dest, &new, "--json"]).ok();
     restored.says("new-node-key");
-    world.run(&["restore", &dest, &new]).exit(2).says("not empty");
+    world.run(&["restore", &dest, &new]).exit(2).says("is a database already");
+    world
+        .run(&["restore", &dest, "beyond", "--at", "99999999"])
+        .exit(2)
+        .says("hint: --at 3 is all that the backup has");
     assert_eq!(world.run(&["--db", &new, "stats", "--json"]).ok().json()["entries"], 3);
     world.run(&["--db", &new, "verify"]).ok();
     let before = world.path("before").display().to_string();
@@ -194,4 +198,38 @@ fn a_backup_that_holds_the_journal_back_for_ever_is_named_and_let_go_of() {
     assert_eq!(world.run(&["backup", "forget", "/mnt/none", "--json"]).ok().json()["forgotten"], true);
     assert_eq!(world.run(&["backup", "forget", "/mnt/none", "--json"]).ok().json()["forgotten"], false);
     assert!(!world.run(&["doctor", "--format", "table"]).stdout.contains("/mnt/none"));
+}
+
+#[test]
+fn a_place_that_cannot_be_is_named_plainly() {
+    let world = World::new();
+    world.run(&["put", "lamp", "1"]).ok();
+    world.write("file", "text");
+    let before = snapshot(&world);
+    for inside in ["db", "db/pub", "."] {
+        world.run(&["checkpoint", "--publish", inside]).exit(2).says("error[within]");
+    }
+    for (args, fact) in [
+        (&["-d", "other", "checkpoint", "--publish", "db"][..], "db is a database, or a backup of one"),
+        (&["checkpoint", "--publish", "file"], "file is a file"),
+        (&["verify", "--tiles", "db"], "db is a database"),
+        (&["verify", "--tiles", "file"], "file is a file"),
+        (&["verify", "--tiles", "none"], "none is no directory"),
+        (&["backup", "file"], "file is a file"),
+        (&["backup", "none/x/y"], "none/x is no directory"),
+    ] {
+        let refused = world.run(args).exit(2).says(fact);
+        assert!(!refused.stderr.contains("dmesg"), "{args:?}: {refused:?}");
+    }
+    assert_eq!(snapshot(&world), before);
+    world.shell("thingdb prove lamp > /dev/full").exit(16).says("error[disk-full]");
+    world.run(&["backup", "b"]).ok();
+    fs::create_dir(world.path("unfinished")).unwrap();
+    world.write("unfinished/BACKUP", &format!("thingdb backup 1\ndatabase {}\n", "0".repeat(32)));
+    let refused = world.run(&["restore", "unfinished", "new"]).exit(10).says("is not finished");
+    refused.says("hint: thingdb --db DATABASE backup unfinished");
+    for keyring in ["db/keyring", "db/keyring.copy"] {
+        fs::remove_file(world.path(keyring)).unwrap();
+    }
+    world.run(&["backup", "b"]).exit(4).says("hint: thingdb keyring import");
 }

@@ -300,11 +300,16 @@ fn a_restore_that_was_broken_off_is_repeated_by_every_hint() {
     let world = world(&Options::new());
     let backup = world.path("backup");
     world.run(&["restore", "backup", "whole", "--at", "5"]).ok();
-    for with in [&[][..], &["VERSION", "journal"], &["VERSION", "journal", "checkpoint", "keyring.copy", "keyring"]] {
+    let all = ["VERSION", "journal", "checkpoint", "keyring.copy", "keyring", "store"];
+    for (with, opened) in [(&[][..], ""), (&all[..2], ""), (&all[..5], ""), (&all[..5], "opened\n"), (&all, "opened\n")]
+    {
         let _ = fs::remove_dir_all(world.path("x"));
         fs::create_dir(world.path("x")).unwrap();
-        fs::write(world.path("x/RESTORE"), format!("thingdb restore 1\nentries 5\nfrom {}\n", backup.display()))
-            .unwrap();
+        fs::write(
+            world.path("x/RESTORE"),
+            format!("thingdb restore 1\nentries 5\nfrom {}\n{opened}", backup.display()),
+        )
+        .unwrap();
         for name in with {
             let (from, to) = (world.path("whole").join(name), world.path("x").join(name));
             put_in_place(&from, &to);
@@ -328,6 +333,7 @@ fn a_restore_that_was_broken_off_is_repeated_by_every_hint() {
         }
         world.shell(hint.trim_start_matches("hint: ")).ok();
         assert_eq!(world.run(&["-d", "x", "stats", "--json"]).ok().json()["entries"], 5);
+        world.run(&["-d", "x", "verify"]).ok();
         assert_eq!(Db::strangers_in(world.path("x")).unwrap().len(), 0);
     }
 }

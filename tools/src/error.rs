@@ -419,6 +419,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         thingdb::Error::IsBackup { .. } => {
             (Exit::Usage, "backup", "thingdb --read-only … reads it; thingdb restore BACKUP DIR makes a database of it")
         }
+        thingdb::Error::BackupUnfinished { .. } => (Exit::NoDatabase, "backup-unfinished", ""),
         thingdb::Error::NoBackup { .. } => (Exit::NoDatabase, "no-backup", "thingdb backup DEST makes one"),
         thingdb::Error::NotItsBackup { .. } => (
             Exit::NotVerified,
@@ -487,6 +488,11 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
         ),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
+        p if p.is_of_dropped_commits() => (
+            Exit::Usage,
+            "journal-recent",
+            "leave --read-only out: with journal recent, the journal alone is no database; or first thingdb journal keep",
+        ),
         p => match p.system_cause() {
             Some(cause) => (Exit::Unexpected, SYSTEM, of_system(cause)),
             None => (Exit::Unexpected, "unexpected", ""),

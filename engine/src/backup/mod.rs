@@ -51,7 +51,7 @@ use crate::storage::journal::{self, Copied, Hole};
 use mark::Mark;
 pub(crate) use mark::fetched;
 pub use mark::{LastBackup, forget_backup, last_backups};
-pub use restore::{Restored, restore};
+pub use restore::{Restore, Restored, restore};
 use target::Target;
 
 /// More than a checkpoint or evidence has.
@@ -157,7 +157,7 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
         return Err(Error::IsBackup { dir: dir.to_owned() });
     }
     if !directory::is_database(dir) {
-        return Err(Error::NoDatabase { dir: dir.to_owned() });
+        return Err(standing::without_keyring(dir));
     }
     let small = Small::read(dir)?;
     directory::check(dest)?;
@@ -198,8 +198,12 @@ fn make(dir: &Path, dest: &Path, options: BackupOptions) -> Result<Backup> {
     Ok(Backup { commits, copied_bytes: bytes, time, missing, mended, former })
 }
 
-/// Refuses two directories of which one lies in the other.
-pub(crate) fn refuse_within(one: &Path, other: &Path) -> Result<()> {
+/// Refuses two directories of which one lies in the other, or is the other. What is
+/// made of a database is to lie apart from it.
+///
+/// # Errors
+/// [`Error::Within`].
+pub fn refuse_within(one: &Path, other: &Path) -> Result<()> {
     let (a, b) = (resolved(one), resolved(other));
     if a.starts_with(&b) {
         return Err(Error::Within { inner: one.to_owned(), outer: other.to_owned() });
@@ -246,6 +250,11 @@ pub fn is_backup(dir: impl AsRef<Path>) -> Result<bool> {
 /// Whether a backup lies in a directory.
 pub(crate) fn is_one(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(directory::BACKUP_MARK)).is_ok()
+}
+
+/// Whether a backup was begun there and none was completed.
+fn was_never_finished(dir: &Path) -> bool {
+    matches!(Mark::read(dir), Ok(Some(mark)) if mark.time.is_none())
 }
 
 fn in_words(hole: &Hole) -> String {

@@ -3,11 +3,12 @@
 //! A [mark](crate::directory::restoring) is written first and removed last, so that
 //! one that was broken off is never taken for a database, and can be repeated. The
 //! keyring comes last but for that: what a program that knows no mark finds is no
-//! database either.
+//! database either. Whoever has more to do with what was restored before it is a
+//! database [begins](Restore::begin) one, and ends it then.
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::entries::cut;
 use super::{Small, in_words, is_empty, names, refuse_within};
@@ -51,7 +52,61 @@ pub struct Restored {
 /// [`Error::NoBackup`], [`Error::NotEmpty`], [`Error::BeyondLedger`],
 /// [`Error::is_damaged`], [`Error::is_disk_full`].
 pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Restored> {
-    restore_in_steps(src.as_ref(), dir.as_ref(), entries, &mut || Ok(()))
+    Restore::begin(src, dir, entries)?.end()
+}
+
+/// A restore whose files are there, and which is not ended: until then nobody else
+/// opens the directory, and it can be repeated.
+///
+/// ```
+/// use thingdb::{Db, Options, Passphrase, Restore};
+/// # let tmp = tempfile::tempdir()?;
+/// # let (dir, dest, new) = (tmp.path().join("things"), tmp.path().join("backup"), tmp.path().join("new"));
+/// let passphrase = Passphrase::new("correct horse battery");
+/// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(&dir, &passphrase)?;
+/// # db.put("part-42", "1")?;
+/// # db.put("part-42", "2")?;
+/// # db.backup(&dest)?;
+/// let restore = Restore::begin(&dest, &new, Some(1))?;
+/// assert!(Db::open(&new, &passphrase).is_err());
+/// Options::new().restoring(&restore).open(&new, &passphrase)?.new_node_key()?;
+/// restore.end()?;
+/// assert_eq!(Db::open(&new, &passphrase)?.stats()?.entries, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "what is not ended is no database"]
+pub struct Restore {
+    dir: PathBuf,
+    restored: Restored,
+}
+
+impl Restore {
+    /// Makes the files of a database in `dir`, as [`restore`] does. They are to be
+    /// opened with [`Options::restoring`](crate::Options::restoring).
+    ///
+    /// # Errors
+    /// As [`restore`].
+    pub fn begin(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let restored = restore_in_steps(src.as_ref(), dir, entries, &mut || Ok(()))?;
+        Ok(Self { dir: dir.to_owned(), restored })
+    }
+
+    /// What it came to.
+    #[must_use]
+    pub const fn restored(&self) -> &Restored {
+        &self.restored
+    }
+
+    /// Ends it: from here on it is a database.
+    ///
+    /// # Errors
+    /// [`Error::File`] if that cannot be written.
+    pub fn end(self) -> Result<Restored> {
+        restoring::end(&self.dir)?;
+        Ok(self.restored)
+    }
 }
 
 /// `step` is called after each step, and an error of it ends the restore there, as a
@@ -70,8 +125,16 @@ fn restore_in_steps(
     }
     version::read(src)?;
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
-    let cut = cut(&from, entries)?;
-    let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
+    let there = cut(&from, entries).and_then(|cut| {
+        let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
+        Ok((cut, keyring))
+    });
+    let (cut, keyring) = there.map_err(|problem| match problem {
+        Error::BeyondLedger { .. } => problem,
+        // One that was broken off may have nothing to restore yet.
+        _ if super::was_never_finished(src) => Error::BackupUnfinished { dir: src.to_owned() },
+        _ => problem,
+    })?;
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
@@ -90,7 +153,6 @@ fn restore_in_steps(
     step()?;
     Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
     step()?;
-    restoring::end(dir)?;
     let missing = holes.iter().map(in_words).collect();
     Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
 }
@@ -109,8 +171,9 @@ fn clear(dir: &Path) -> Result<()> {
     for name in names(dir)? {
         let path = dir.join(&name);
         let removed = match name.as_str() {
-            journal::DIRECTORY | directory::EVIDENCE => fs::remove_dir_all(&path),
-            directory::KEYRING | "keyring.copy" | "checkpoint" => fs::remove_file(&path),
+            journal::DIRECTORY | journal::NEXT | "journal.new" | "journal.old" => fs::remove_dir_all(&path),
+            directory::EVIDENCE | "store" | "store.new" | "store.old" => fs::remove_dir_all(&path),
+            directory::KEYRING | "keyring.copy" | "checkpoint" | directory::LAST_BACKUP => fs::remove_file(&path),
             name if name.starts_with("checkpoint.former-") => fs::remove_file(&path),
             _ => continue,
         };
@@ -145,8 +208,29 @@ mod tests {
         passphrase
     }
 
+    /// Steps of a restore until its files are there.
+    const FILES: u32 = 6;
+
+    /// Breaks a restore with a new node key off after so many steps; whether it was.
+    fn broken_off_at(src: &Path, dir: &Path, at: Option<u64>, passphrase: &Passphrase, steps: u32) -> bool {
+        if steps < FILES {
+            return broken_off(src, dir, at, steps);
+        }
+        let restore = Restore::begin(src, dir, at).unwrap();
+        if steps > FILES {
+            let db = options().restoring(&restore).open(dir, passphrase).unwrap();
+            if steps > FILES + 1 {
+                db.new_node_key().unwrap();
+            }
+        }
+        if steps > FILES + 2 {
+            restore.end().unwrap();
+        }
+        steps <= FILES + 2
+    }
+
     /// Breaks a restore off after so many steps; whether it was.
-    fn broken_off(src: &Path, dir: &Path, steps: u32) -> bool {
+    fn broken_off(src: &Path, dir: &Path, at: Option<u64>, steps: u32) -> bool {
         let mut left = steps;
         let mut step = || match left.checked_sub(1) {
             Some(fewer) => {
@@ -155,7 +239,7 @@ mod tests {
             }
             None => Err(Error::Cancelled),
         };
-        match restore_in_steps(src, dir, None, &mut step) {
+        match restore_in_steps(src, dir, at, &mut step) {
             Err(Error::Cancelled) => true,
             done => done.map(|_| false).unwrap(),
         }
@@ -166,33 +250,40 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let passphrase = backup(scratch.path(), 5);
         let src = scratch.path().join("backup");
+        for at in [None, Some(3)] {
+            of_steps(scratch.path(), &src, at, &passphrase);
+        }
+    }
+
+    fn of_steps(scratch: &Path, src: &Path, at: Option<u64>, passphrase: &Passphrase) {
+        let new = |steps: u32| scratch.join(format!("new-{}-{steps}", at.unwrap_or(0)));
         let mut steps = 0;
-        while broken_off(&src, &scratch.path().join(format!("new-{steps}")), steps) {
-            let dir = scratch.path().join(format!("new-{steps}"));
+        while broken_off_at(src, &new(steps), at, passphrase, steps) {
+            let dir = new(steps);
             let (read, written) = (options().read_only(true), options());
             for refused in [
-                read.open(&dir, &passphrase).unwrap_err(),
-                written.open(&dir, &passphrase).unwrap_err(),
-                written.create(&dir, &passphrase).unwrap_err(),
-                super::super::backup(&dir, scratch.path().join("other")).unwrap_err(),
-                restore(&dir, scratch.path().join("other"), None).unwrap_err(),
+                read.open(&dir, passphrase).unwrap_err(),
+                written.open(&dir, passphrase).unwrap_err(),
+                written.create(&dir, passphrase).unwrap_err(),
+                super::super::backup(&dir, scratch.join("other")).unwrap_err(),
+                restore(&dir, scratch.join("other"), None).unwrap_err(),
             ] {
                 match refused {
                     Error::RestoreUnfinished { from, entries, .. } => {
-                        assert_eq!((from.as_deref(), entries), (Some(&*src), None), "step {steps}");
+                        assert_eq!((from.as_deref(), entries), (Some(src), at), "step {steps}");
                     }
                     other => panic!("step {steps}: {other}"),
                 }
             }
             // Also if that is broken off in turn, wherever it is.
-            assert!(broken_off(&src, &dir, 5 - steps.min(5)));
-            assert_eq!(restore(&src, &dir, None).unwrap().entries, 5);
-            let db = options().open(&dir, &passphrase).unwrap();
-            assert!(db.is_writable() && db.stats().unwrap().entries == 5);
+            assert!(broken_off(src, &dir, at, 5 - steps.min(5)));
+            assert!(!broken_off_at(src, &dir, at, passphrase, FILES + 3));
+            let db = options().open(&dir, passphrase).unwrap();
+            assert!(db.is_writable() && db.stats().unwrap().entries == at.unwrap_or(5));
             assert!(!db.warnings().iter().any(|warning| matches!(warning, Warning::Standing(_))));
             steps += 1;
         }
-        assert_eq!(steps, 6);
+        assert_eq!(steps, FILES + 3);
     }
 
     /// What another backup left does not stay.
@@ -206,7 +297,7 @@ mod tests {
         backup(&one, 3);
         fs::write(one.join("backup/checkpoint.former-1"), "of the one").unwrap();
         let passphrase = backup(&other, 4);
-        assert!(broken_off(&one.join("backup"), &dir, 5));
+        assert!(broken_off(&one.join("backup"), &dir, None, 5));
         assert_eq!(restore(other.join("backup"), &dir, None).unwrap().entries, 4);
         assert!(!dir.join("checkpoint.former-1").exists());
         assert_eq!(Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries, 4);
@@ -218,7 +309,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let passphrase = backup(scratch.path(), 2);
         let dir = scratch.path().join("db");
-        restoring::begin(&dir, scratch.path(), Some(1)).unwrap();
+        restoring::begin(scratch.path(), scratch.path(), Some(1)).unwrap();
+        fs::rename(scratch.path().join(directory::RESTORE_MARK), dir.join(directory::RESTORE_MARK)).unwrap();
         assert!(matches!(restore(scratch.path().join("backup"), &dir, None), Err(Error::NotEmpty { .. })));
         assert_eq!(Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries, 2);
         assert!(!dir.join(directory::RESTORE_MARK).exists());

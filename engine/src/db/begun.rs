@@ -8,7 +8,6 @@ use std::path::Path;
 use super::warning::Warning;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::keyring::KeyringError;
 use crate::node::standing;
 use crate::storage::open::Opened;
 use crate::storage::{Batch, Direction, KeyRange, Storage, journal};
@@ -24,11 +23,11 @@ const ROWS: usize = 512;
 /// for their keyring. One that does not open is set aside if no entry was ever
 /// counted here.
 pub(crate) fn storage(dir: &Path, open: impl Fn() -> Result<Opened>) -> Result<(Opened, Option<Warning>)> {
-    refuse_entries(dir)?;
+    standing::refuse_entries(dir)?;
     match open() {
         Ok(opened) => {
             if opened.storage.scan(&schema::blocks(), Direction::Forward).next().transpose()?.is_some() {
-                return Err(lost_keyring(dir));
+                return Err(standing::lost_keyring(dir));
             }
             clear(&*opened.storage)?;
             Ok((opened, None))
@@ -42,20 +41,6 @@ pub(crate) fn storage(dir: &Path, open: impl Fn() -> Result<Opened>) -> Result<(
         }
         Err(problem) => Err(problem),
     }
-}
-
-/// What a directory without a keyring is.
-pub(crate) fn without_keyring(dir: &Path) -> Error {
-    refuse_entries(dir).err().unwrap_or_else(|| Error::NoDatabase { dir: dir.to_owned() })
-}
-
-/// Refuses a directory whose checkpoint counts entries.
-fn refuse_entries(dir: &Path) -> Result<()> {
-    if standing::claimed_size(dir).is_some_and(|size| size > 0) { Err(lost_keyring(dir)) } else { Ok(()) }
-}
-
-fn lost_keyring(dir: &Path) -> Error {
-    KeyringError::Lost { dir: dir.to_owned() }.into()
 }
 
 /// Deletes rows of a keyring that never came to be: no other opens them.

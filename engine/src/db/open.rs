@@ -67,10 +67,14 @@ impl Db {
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
-        directory::check(dir)?;
+        if options.restoring {
+            directory::check_files(dir)?
+        } else {
+            directory::check(dir)?
+        }
         let version = version::read(dir)?;
         if !Self::exists(dir) {
-            return Err(begun::without_keyring(dir));
+            return Err(standing::without_keyring(dir));
         }
         if options.read_only {
             return read_only::open(dir, unlock, options);
@@ -82,8 +86,11 @@ impl Db {
             Err(problem) if problem.is_read_only_medium() => return read_only::open_there(dir, unlock, options),
             lock => lock?,
         };
-        // A stray one: there is a store.
-        restoring::end(dir)?;
+        match options.restoring {
+            true => restoring::opens(dir)?,
+            // A stray one: there is a store.
+            false => restoring::end(dir)?,
+        }
         let is_right = |keyring: &Keyring| matches!(standing::load(dir, keyring), Ok(Kept::Own(_) | Kept::Former));
         let opening = Opening { is_right: &is_right, ..Opening::default() };
         let keyring = Keyring::open_with(&dir.join(directory::KEYRING), unlock, &opening, &mut rand::rng());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thingdb_format::Suite;
 
 use super::Db;
+use crate::backup::Restore;
 use crate::clock::system_clock;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
@@ -42,6 +43,7 @@ pub struct Options {
     pub(crate) write_only: bool,
     pub(crate) rebuild: bool,
     pub(crate) read_only: bool,
+    pub(crate) restoring: bool,
     pub(crate) heal: bool,
     pub(crate) journal: Option<Keep>,
     pub(crate) rebuilding: Option<Rebuilding>,
@@ -82,6 +84,7 @@ impl Default for Options {
             write_only: false,
             rebuild: false,
             read_only: false,
+            restoring: false,
             heal: false,
             journal: None,
             rebuilding: None,
@@ -202,6 +205,14 @@ impl Options {
     #[must_use]
     pub const fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
+        self
+    }
+
+    /// Opens what a [restore](crate::Restore) has made that is not ended yet, which
+    /// nobody else can.
+    #[must_use]
+    pub const fn restoring(mut self, _restore: &Restore) -> Self {
+        self.restoring = true;
         self
     }
 

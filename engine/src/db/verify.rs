@@ -35,12 +35,13 @@ impl Db {
     pub fn verify(&self, options: VerifyOptions<'_>) -> Result<Report> {
         let is_of_all = options.is_of_all();
         let mut report = verify::verify(&self.node, options)?;
-        // Where recent commits only are kept there is one copy; read from the journal
-        // it is the only one, too.
-        let has_copy = is_of_all && !self.options.in_memory && !self.options.read_only;
-        if has_copy && Keep::of(self.dir())? == Keep::All {
+        // Read from the journal, it is the only copy.
+        let has_journal = is_of_all && !self.options.in_memory && !self.options.read_only;
+        if has_journal {
             let journal = journal_state(self.dir())?;
-            report.copy = Some(journal.commits);
+            // Recent commits are no second copy; what the store does not have yet, and
+            // what backups have not fetched, is in them all the same.
+            report.copy = (Keep::of(self.dir())? == Keep::All).then_some(journal.commits);
             for detail in journal.damage {
                 report.add(Problem::of_ledger(Verdict::BadCopy, detail));
             }

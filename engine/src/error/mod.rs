@@ -354,6 +354,13 @@ pub enum Error {
         /// The other one.
         outer: PathBuf,
     },
+    /// The first backup to this place was broken off, and there is nothing to restore
+    /// yet.
+    #[error("the backup in {} is not finished, and has nothing to restore yet", dir.display())]
+    BackupUnfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// No backup lies there.
     #[error("no backup in {}", dir.display())]
     NoBackup {

@@ -119,9 +119,17 @@ impl Error {
                 _ => false,
             },
             Self::Keyring(problem) => matches!(&**problem, KeyringError::Io { source, .. } if full(source)),
-            Self::File { source, .. } => full(source),
+            Self::File { source, .. } | Self::Stream { source, .. } => full(source),
             _ => false,
         }
+    }
+
+    /// It needs commits of the journal that were dropped, because recent ones only are
+    /// kept: a first backup does, and whoever reads from the journal alone.
+    #[must_use]
+    pub fn is_of_dropped_commits(&self) -> bool {
+        let inner = self.system_cause().and_then(std::io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<crate::storage::journal::Dropped>())
     }
 
     /// What the operating system answered, if it refused a call: to open, write or

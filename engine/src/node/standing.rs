@@ -13,7 +13,7 @@ use thingdb_format::{Checkpoint, Hash, NodeKey, Origin, SignedCheckpoint, Signin
 
 use crate::disk::{self, Access};
 use crate::error::{Error, Result};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, KeyringError};
 use crate::store::Store;
 
 const FILE: &str = "checkpoint";
@@ -197,4 +197,18 @@ pub(crate) fn compare_root(checkpoint: &Checkpoint, found: Hash) -> Standing {
     } else {
         Standing::Different { size: checkpoint.size, expected: checkpoint.root, found }
     }
+}
+
+/// What a directory without a keyring is.
+pub(crate) fn without_keyring(dir: &Path) -> Error {
+    refuse_entries(dir).err().unwrap_or_else(|| Error::NoDatabase { dir: dir.to_owned() })
+}
+
+/// Refuses a directory whose checkpoint counts entries.
+pub(crate) fn refuse_entries(dir: &Path) -> Result<()> {
+    if claimed_size(dir).is_some_and(|size| size > 0) { Err(lost_keyring(dir)) } else { Ok(()) }
+}
+
+pub(crate) fn lost_keyring(dir: &Path) -> Error {
+    KeyringError::Lost { dir: dir.to_owned() }.into()
 }

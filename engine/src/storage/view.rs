@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::journal::{FileHead, Hole, Raw, Reader, io_error};
+use super::journal::{Dropped, FileHead, Hole, Raw, Reader, io_error};
 use super::{Batch, Change, Direction, Health, KeyRange, Row, Rows, Storage, StorageError, Ticket};
 use crate::disk::{Access, open_file};
 
@@ -62,7 +62,7 @@ impl View {
         let mut reader = Reader::new(dir, 1)?;
         if reader.first() > 1 {
             let text = format!("it begins with commit {}: those before it are in the store only", reader.first());
-            return Err(io_error("read the journal in", dir)(io::Error::new(io::ErrorKind::Unsupported, text)));
+            return Err(io_error("read the journal in", dir)(Dropped(text).into()));
         }
         if reader.is_absent() {
             return Err(io_error("open the journal in", dir)(io::ErrorKind::NotFound.into()));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thingdb::{Db, Options, Passphrase, Standing, Unlock, Warning};
+use thingdb::{Db, Options, Passphrase, Restore, Standing, Unlock, Warning};
 
 use super::global::Global;
 use super::remote::RemoteArgs;
@@ -217,6 +217,11 @@ impl Context {
         require_database(dir)?;
         let options = Options::new().read_only(read_only);
         self.unlock(dir, &options).map_err(|failure| locate(failure, dir))
+    }
+
+    /// Opens what a restore has made in `dir`, and builds its store.
+    pub(crate) fn open_restored(&self, dir: &Path, restore: &Restore) -> Outcome<Db> {
+        self.unlock(dir, &Options::new().restoring(restore)).map_err(|failure| locate(failure, dir))
     }
 
     /// Closes the database after what was done in it is durable. What goes wrong

@@ -24,7 +24,7 @@ use super::frame::{Head, Kind};
 use super::mend::keep_damaged;
 use super::reader::{Reader, head_of, heads, missing};
 use super::walk::{Step, Walk};
-use super::{Hole, first, io_error};
+use super::{Dropped, Hole, first, io_error};
 use crate::disk::{self, Access, open_file};
 
 /// What is copied at once.
@@ -165,7 +165,7 @@ impl Plan {
         let there = copied_up_to(to, database)?;
         if there + 1 < kept.max(1) {
             let text = format!("it begins with commit {kept}, and the copy would have to begin with {}", there + 1);
-            return Err(io_error("copy the journal in", from)(io::Error::new(io::ErrorKind::Unsupported, text)));
+            return Err(io_error("copy the journal in", from)(Dropped(text).into()));
         }
         let (to, holes) = (to.to_owned(), Vec::new());
         let mut plan = Self { to, steps: Vec::new(), next: 1, holes, database, is_exchanged: false };

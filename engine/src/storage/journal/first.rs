@@ -13,6 +13,17 @@ use crate::disk::{self, Access, open_file};
 
 pub(super) const FILE: &str = "first";
 
+/// Why something cannot be done with a journal whose first commits were dropped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Dropped(pub(crate) String);
+
+impl From<Dropped> for io::Error {
+    fn from(dropped: Dropped) -> Self {
+        Self::new(io::ErrorKind::Unsupported, dropped)
+    }
+}
+
 /// The first sequence that the journal should have.
 pub(super) fn first_kept(dir: &Path) -> Result<u64, StorageError> {
     let path = dir.join(FILE);

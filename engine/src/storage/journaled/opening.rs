@@ -615,7 +615,7 @@ impl<'a> Opening<'a> {
         }
         let (journal, marks_now, rows) = self.journal_of(&sled, before, None)?;
         if marks.is_some() {
-            self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows"));
+            self.notices.push(format!("the journal was missing and was written anew from the store's {rows} rows; all of it is kept from now on, whatever was chosen"));
         }
         let fresh = Layer { sequence: marks_now.sequence, ..Layer::default() };
         Ok(Opened { journal, sled, marks: marks_now, fresh, notices: self.notices, keep: Keep::All, may_lack_commits })

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::{Backup, BackupOptions, Db, Report, Standing, Verdict, VerifyOptions};
+use thingdb::{Backup, BackupOptions, Db, Report, Restore, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::{self, Context};
 use crate::cli::way_back;
@@ -150,13 +150,40 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(Command::Forget { dest }), _) => forget(context, dest),
         (None, Some(dest)) => {
             let options = BackupOptions::new().write_nothing(context.is_read_only());
-            let made = options.check(args.check).make(context.dir()?, dest)?;
+            refuse_place(dest)?;
+            let dir = context.dir()?;
+            let made = options.check(args.check).make(dir, dest).map_err(|problem| not_made(problem, dir))?;
             say(context, dest, &made)?;
             check(&made)?;
             if args.watch { watch(context, dest, options) } else { Ok(()) }
         }
         (None, None) => Err(Failure::usage("where to? thingdb backup DEST")),
     }
+}
+
+/// Refuses a place where no directory can be made.
+fn refuse_place(dest: &Path) -> Outcome {
+    let fact = |path: &Path, what: &str| Failure::usage(format!("{} {what}", path.display()));
+    if dest.exists() {
+        return if dest.is_dir() { Ok(()) } else { Err(fact(dest, "is a file, and a directory is needed")) };
+    }
+    match dest.parent().filter(|around| !around.as_os_str().is_empty()) {
+        Some(around) if !around.exists() => {
+            Err(fact(around, "is no directory: nothing lies there").hint(format!("mkdir -p {}", quoted_path(around))))
+        }
+        Some(around) if !around.is_dir() => Err(fact(around, "is a file, and a directory is needed")),
+        _ => Ok(()),
+    }
+}
+
+/// Why no backup was made.
+fn not_made(problem: thingdb::Error, dir: &Path) -> Failure {
+    if !problem.is_of_dropped_commits() {
+        return way_back::of_opening(problem, dir);
+    }
+    Failure::from(problem)
+        .without_hints()
+        .hint("thingdb journal keep, which writes the journal anew from the store; then the same thingdb backup")
 }
 
 fn forget(context: &Context, dest: &Path) -> Outcome {
@@ -361,13 +388,26 @@ fn compared(context: &Context, backup: &Db, problems: &mut Vec<String>) -> Outco
     }))
 }
 
-/// Makes a database from a backup, and reads it.
+/// Makes a database from a backup, and reads it. It is one, and can be opened, when
+/// all of that is done and told: what is broken off before can be repeated.
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let (src, dir) = (&args.src, &args.dir);
     let at = args.at.as_deref().map(|at| position(context, src, at)).transpose()?;
-    let restored = thingdb::restore(src, dir, at).map_err(|problem| not_restored(problem, src))?;
+    let restore = Restore::begin(src, dir, at).map_err(|problem| not_restored(problem, src))?;
+    let done = read_back(context, args, at, &restore);
+    // What is not all is for other commands to look at, too.
+    if done.as_ref().err().is_none_or(|failure| failure.exit() == Exit::Partly) {
+        restore.end()?;
+    }
+    done
+}
+
+/// Opens what was restored, gives the node a new key if it needs one, and tells what
+/// there is.
+fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &Restore) -> Outcome {
+    let (src, dir, restored) = (&args.src, &args.dir, restore.restored());
     // Its store is built here, where that is expected.
-    let db = context.open_there(dir, false).map_err(|failure| match failure.word() {
+    let db = context.open_restored(dir, restore).map_err(|failure| match failure.word() {
         "damaged" => {
             incomplete("the backup is damaged, and what it has does not open", src, dir).cause(failure.whole())
         }
@@ -397,7 +437,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
         commits: restored.commits,
         entries: stats.entries,
         things: stats.things,
-        missing: restored.missing,
+        missing: restored.missing.clone(),
         node_key: node_key.map(|key| key.to_string()),
     };
     if context.output.is_json() {
@@ -453,6 +493,22 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
 
 /// Why nothing was restored.
 fn not_restored(problem: thingdb::Error, src: &Path) -> Failure {
+    match &problem {
+        thingdb::Error::BeyondLedger { size, .. } => {
+            let hint = format!("--at {size} is all that the backup has; so is leaving --at out");
+            return Failure::from(problem).without_hints().hint(hint);
+        }
+        thingdb::Error::BackupUnfinished { .. } => {
+            let hint = format!("thingdb --db DATABASE backup {}, which goes on with it", quoted_path(src));
+            return Failure::from(problem).hint(hint);
+        }
+        thingdb::Error::NotEmpty { dir } => {
+            let what = if Db::exists(dir) { "is a database already" } else { "is not empty" };
+            let fact = format!("{} {what}", dir.display());
+            return Failure::from(problem).about(fact);
+        }
+        _ => {}
+    }
     // That of a backup is no database that somebody opens.
     let is_of_backup = problem.is_damaged();
     let failure = Failure::from(problem);

@@ -87,6 +87,9 @@ struct StampedJson {
 
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if let Some(dir) = &args.publish {
+        publish::refuse_other(context.database(), dir)?;
+    }
     let source = context.source(&args.remote)?;
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.

@@ -17,6 +17,23 @@ use crate::text::counted;
 /// Ids that are read at once.
 const STEP: u64 = 65_536;
 
+/// Refuses a place that is no directory of its own: a database has a file `checkpoint`,
+/// too.
+pub(super) fn refuse_other(database: Option<&Path>, dir: &Path) -> Outcome {
+    if dir.exists() && !dir.is_dir() {
+        return Err(Failure::usage(format!("{} is a file, and a directory is needed", dir.display()))
+            .hint("thingdb checkpoint -o FILE writes the checkpoint alone"));
+    }
+    if let Some(database) = database {
+        thingdb::refuse_within(dir, database)?;
+    }
+    if Db::exists(dir) || thingdb::is_backup(dir).unwrap_or(false) {
+        return Err(Failure::usage(format!("{} is a database, or a backup of one", dir.display()))
+            .hint("thingdb checkpoint --publish DIR, with a directory that is new or has what was published"));
+    }
+    Ok(())
+}
+
 /// Writes the files of the first `size` entries that are not there, and looks whether
 /// the others are what they have to be.
 pub(super) fn write(context: &Context, db: &Db, dir: &Path, size: u64, root: &str, note: &str) -> Outcome {

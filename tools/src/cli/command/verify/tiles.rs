@@ -5,15 +5,15 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
-use thingdb::SignedCheckpoint;
 use thingdb::format::Policy;
 use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles, WIDTH, bundle_path, ids};
+use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::console::Access;
 use crate::error::{Exit, Failure, Outcome};
-use crate::text::grouped;
+use crate::text::{grouped, quoted_path};
 use crate::view::witnessed::Witnessed;
 
 /// The result, and the members of its JSON.
@@ -35,6 +35,24 @@ struct TilesJson {
 /// Problems that are told.
 const MAX_PROBLEMS: usize = 100;
 
+/// Refuses what cannot be a directory of static files.
+fn refuse_other(dir: &Path) -> Outcome {
+    let fact = |what: &str| Failure::usage(format!("{} {what}", dir.display()));
+    match dir.metadata() {
+        Ok(found) if !found.is_dir() => {
+            Err(fact("is a file, and a directory is needed").hint("thingdb verify FILE checks an export or a proof"))
+        }
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
+            Err(fact("is no directory: nothing lies there").hint("thingdb checkpoint --publish DIR makes one"))
+        }
+        _ if Db::exists(dir) => {
+            Err(fact("is a database, and has no static files")
+                .hint(format!("thingdb --db {} verify", quoted_path(dir))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks all files that the checkpoint calls for.
 pub(super) fn run(
     context: &Context,
@@ -43,6 +61,7 @@ pub(super) fn run(
     kept: Option<&SignedCheckpoint>,
     policy: Option<&Policy>,
 ) -> Outcome {
+    refuse_other(dir)?;
     let cards = card::trusted(&context.console, cards)?;
     let path = dir.join("checkpoint");
     let signed = note::read(&context.console, &path.display().to_string())?;
