@@ -3,8 +3,8 @@
 
 /** Characters that are not seen, or that turn the order of others, by their number. */
 function visible(text) {
-  const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
-  return text.replace(hidden, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const hidden = /(?![ \t\n])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+  return text.replace(hidden, (found) => `\\u{${found.codePointAt(0).toString(16)}}`);
 }
 
 const at = (id) => document.getElementById(id);
@@ -94,7 +94,9 @@ function changed(entry, before) {
   if (!before) return void cell.append(element("span", entry.seq === 1 ? "the first entry" : "", "soft")), cell;
   if (!before.leaves) return void cell.append(element("span", "what was before is not shown", "soft")), cell;
   const list = element("ul");
-  for (const path of new Set([...before.leaves.keys(), ...entry.leaves.keys()])) {
+  const paths = new Set([...before.leaves.keys(), ...entry.leaves.keys()]);
+  if (paths.size >= MAX_LEAVES) return void cell.append(element("span", "too much to compare here", "soft")), cell;
+  for (const path of paths) {
     const [old, now] = [before.leaves.get(path), entry.leaves.get(path)];
     if (old === now) continue;
     const line = element("li", `${path || "all"}: `);
@@ -102,6 +104,9 @@ function changed(entry, before) {
     if (now !== undefined) line.append(element("ins", now));
     list.append(line);
   }
+  // Names that stand there twice, or spaces: what a parsed value does not show.
+  const isSameText = same(entry.data, before.data);
+  if (!isSameText && !list.childElementCount) list.append(element("li", "only how it is written: see what it says"));
   cell.append(list.childElementCount ? list : element("span", "nothing", "soft"));
   return cell;
 }
@@ -159,8 +164,8 @@ function completeness({ subject, complete: { entries, heads }, size }) {
 function seen(found) {
   const said = [];
   const { others = 0 } = found.complete ?? {};
-  if (others) said.push(`${counted(others, "other node has", "other nodes have")} signed that, too. This page does not check which of them you know; thingdb verify-proof does.`);
-  if (found.others.length) said.push(`${counted(found.others.length, "other node or witness has", "other nodes or witnesses have")} signed the ledger, too. This page does not check whom of them you believe; thingdb verify-proof --policy does.`);
+  if (others) said.push(`${counted(others, "other name stands", "other names stand")} under that, too. This page does not check these signatures; thingdb verify-proof does.`);
+  if (found.others.length) said.push(`${counted(found.others.length, "other name stands", "other names stand")} under the ledger as that of a node or witness. This page does not check these signatures; thingdb verify-proof --policy does.`);
   if (found.timestamps.length) said.push(`${counted(found.timestamps.length, "timestamp")} of authorities. This page does not check them; thingdb verify-proof --tsa-root does.`);
   return said;
 }
@@ -216,7 +221,7 @@ function show(found, file) {
     if (json !== undefined) entry.leaves = leavesOf(json);
     if (entry.id) byId.set(entry.id, entry);
   }
-  at("entries").append(...found.entries.map((entry) => row(entry, byId)));
+  for (const entry of found.entries) at("entries").append(row(entry, byId));
   for (const id of ["who", "whole"]) at(id).hidden = false;
   at("history").hidden = found.entries.length === 0;
 }

@@ -1187,9 +1187,11 @@ function complete(found, { stated, links }) {
   const isHistory = found.subject.kind === "history";
   const count = found.entries.length;
   need(isHistory ? count === stated.count : count <= stated.count, "the thing has more entries");
-  need(!stated.heads.some((head) => links.followed.has(head)), "a head that another entry follows");
+  need(found.entries.every(({ seq }) => seq <= stated.count), "the thing has fewer entries");
+  const isFollowed = (head) => links.followed.has(head) || links.outside.has(head);
+  need(!stated.heads.some(isFollowed), "a head that another entry follows");
   const isSame = [...found.heads].sort().join() === stated.heads.join();
-  need(isSame || !isHistory, "the thing has other heads");
+  need(isSame || count < stated.count, "the thing has other heads");
   const signers = new Set(stated.note.signatures.map(({ name }) => name));
   signers.delete(stated.note.name);
   return { entries: stated.count, heads: stated.heads.length, others: signers.size };

@@ -718,9 +718,10 @@ def verify(data, fingerprint=None, tsa_root=None):
     if stated:
         is_history = subject["kind"] == "history"
         need(len(shown) == stated.count if is_history else len(shown) <= stated.count, "the thing has more entries")
-        need(not followed & set(stated.heads), "a head that another entry follows")
+        need(not shown or max(entry["seq"] for entry in shown) <= stated.count, "the thing has fewer entries")
+        need(not (followed | outside) & set(stated.heads), "a head that another entry follows")
         is_same = sorted(heads) == [head.hex() for head in stated.heads]
-        need(is_same or not is_history, "the thing has other heads")
+        need(is_same or len(shown) < stated.count, "the thing has other heads")
         complete = {"entries": stated.count, "heads": len(stated.heads)}
     found = {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads}
     told = {**found, "complete": complete, "entries": shown}

@@ -362,9 +362,13 @@ impl ProofCheck {
     fn settle_heads(&mut self) {
         let Some(header) = self.report.header.take() else { return };
         if let (Some(heads), true, true) = (&header.heads, self.report.complete.is_some(), self.report.is_complete) {
-            let is_followed = |id: &EntryId| self.places.get(id).is_some_and(|place| place.is_followed);
+            // An entry of which only the id is known is followed by what names it.
+            let is_followed = |id: &EntryId| {
+                self.places.get(id).is_some_and(|place| place.is_followed) || self.outside.contains(id)
+            };
+            let greatest = self.places.values().map(|place| place.seq).max().unwrap_or(0);
             let (entries, open) = (self.report.entries, &self.report.heads);
-            if let Err(detail) = heads.agrees(&header.subject, entries, open, is_followed) {
+            if let Err(detail) = heads.agrees(&header.subject, (entries, greatest), open, is_followed) {
                 self.add(Fault::OtherHeads, None, None, detail);
             }
         }

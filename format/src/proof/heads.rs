@@ -79,12 +79,12 @@ impl HeadsProof {
     }
 
     /// Whether the entries of the file are those that the note knows of; as a
-    /// sentence if not. `entries` are in the file, of which `open` are followed by no
-    /// other one there.
+    /// sentence if not. So many `entries` are in the file, with this greatest seq; `open`
+    /// are followed by no other one there.
     pub(super) fn agrees(
         &self,
         subject: &Subject,
-        entries: u64,
+        (entries, greatest_seq): (u64, u64),
         open: &[EntryId],
         is_followed: impl Fn(&EntryId) -> bool,
     ) -> Result<(), String> {
@@ -93,12 +93,16 @@ impl HeadsProof {
         if entries > *count || (is_history && entries != *count) {
             return Err(format!("the thing has {count} entries, {entries} are in the file"));
         }
+        // One with a seq has so many entries before it.
+        if greatest_seq > *count {
+            return Err(format!("the thing has {count} entries, and seq {greatest_seq} is in the file"));
+        }
         if let Some(head) = heads.iter().find(|head| is_followed(head)) {
             return Err(format!("{head} is a head of the thing, and an entry in the file follows it"));
         }
         let mut found = open.to_vec();
         found.sort_unstable();
-        if is_history && found != *heads {
+        if entries == *count && found != *heads {
             return Err("the thing has other heads than the file".to_owned());
         }
         Ok(())
