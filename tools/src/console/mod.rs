@@ -138,6 +138,12 @@ impl Console {
         self
     }
 
+    /// For a command that goes on if the reader of its stdout goes away.
+    pub(crate) fn outliving_its_reader(self) -> Self {
+        let stdout = self.stdout().outliving_its_reader();
+        self.with_stdout(stdout)
+    }
+
     /// With another stderr.
     pub(crate) fn with_stderr(mut self, stderr: Channel) -> Self {
         self.stderr = stderr;

@@ -204,7 +204,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let below = |size| taken.places.iter().filter(|place| **place < size).count() as u64;
     let count = taken.places.len() as u64;
     let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, notes(&report), count, below)).transpose()?;
-    let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    let is_met = witnessed.as_ref().is_none_or(Witnessed::is_met);
     let timestamps = stamped::timestamps(&report, roots.as_ref());
     let timestamped = roots.as_ref().map(|_| Timestamped::new(&timestamps, &taken.places));
     let is_stamped = timestamped.as_ref().is_none_or(|stamped| stamped.size.is_some());
