@@ -92,7 +92,9 @@ fn a_verdict_stays_what_it_is_when_its_reader_goes_away() {
     world.feed(&["append"], input).ok();
     world.shell("thingdb card > card; thingdb checkpoint --publish tiles; thingdb prove a -o good; thingdb export -o stream").ok();
     world.run(&["backup", "saved"]).ok();
-    world.shell("sed 's/\"seq\":1900,/\"seq\":1901,/' good > bad; sed 's/\"seq\":1900,/\"seq\":1901,/' stream > torn").ok();
+    world
+        .shell("sed 's/\"seq\":1900,/\"seq\":1901,/' good > bad; sed 's/\"seq\":1900,/\"seq\":1901,/' stream > torn")
+        .ok();
     world.shell("sed '0,/root/s/./x/' tiles/checkpoint > /dev/null; echo x >> tiles/tile/entries/000").ok();
     world.shell("for file in saved/journal/*; do truncate -s 4000 $file; done; echo nothing > none").ok();
     let codes = [

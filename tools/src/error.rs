@@ -210,8 +210,6 @@ impl Failure {
         let fact = format!("{path}: {problem}");
         match problem.kind() {
             io::ErrorKind::NotFound => Self::new(Exit::Usage, "file", fact),
-            io::ErrorKind::IsADirectory => Self::new(Exit::Usage, "file", format!("{path} is a directory"))
-                .hint("name a file in it: ls tells which there are"),
             io::ErrorKind::AlreadyExists => Self::new(Exit::Usage, "already-exists", format!("{path} exists already")),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::new(Exit::DiskFull, DISK_FULL, fact).hint(MAKE_ROOM)

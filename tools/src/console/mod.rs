@@ -265,7 +265,12 @@ impl Console {
         if argument == "-" {
             return Ok(self.stdin());
         }
-        self.open(Path::new(argument), Access::Read).map_err(|problem| Failure::file(argument, &problem))
+        let file = self.open(Path::new(argument), Access::Read).map_err(|problem| Failure::file(argument, &problem))?;
+        if file.file().metadata().is_ok_and(|data| data.is_dir()) {
+            let hint = "name a file in it: ls tells which there are";
+            return Err(Failure::usage(format!("{argument} is a directory")).hint(hint));
+        }
+        Ok(file)
     }
 
     /// Starts to write what will be at `path`.

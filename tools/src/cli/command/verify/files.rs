@@ -325,6 +325,7 @@ fn say(context: &Context, report: &Report, told: &AuditJson) -> Outcome {
     }
     let verdict = match (&report.stream, report.failures) {
         (_, 1..) => "NOT ok",
+        _ if told.witnessed.as_ref().is_some_and(|witnessed| !witnessed.is_met()) => "NOT ok",
         (Whole::Whole, 0) if told.ok => "ok",
         _ => "not whole",
     };

@@ -4,7 +4,7 @@ mod complete;
 mod other;
 mod stamped;
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -208,7 +208,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
-    let source = page::reader(source).and_then(compress::reader).map_err(|problem| Failure::file(name, &problem))?;
+    let source = page::reader(source).and_then(compress::reader).map_err(|problem| match problem.kind() {
+        ErrorKind::InvalidData => Failure::usage(format!("{name}: {problem}")).hint("ask for another copy of it"),
+        _ => Failure::file(name, &problem),
+    })?;
     let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
     let mut taken = Taken { shown: Entries::new(context, args.entries), places: Vec::new() };
     read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut taken)?;
@@ -241,7 +244,10 @@ fn read(
     check: &mut ProofCheck,
     taken: &mut Taken,
 ) -> Outcome {
-    let front = source.fill_buf().map(|front| other::refuse(name, front));
+    let mut start = Vec::new();
+    let front = source.by_ref().take(other::START_BYTES).read_to_end(&mut start);
+    let front = front.map(|_| other::refuse(name, &start));
+    let source = start.as_slice().chain(source);
     let mut take = |_: &[u8], _: bool, proven: Option<&Proven>| match proven {
         Some(proven) => {
             taken.places.push(proven.place);

@@ -19,10 +19,14 @@ const KINDS: [(&[u8], &str, &str); 9] = [
     (b"thingdb evidence ", "evidence of two checkpoints", "thingdb verify-evidence FILE"),
 ];
 
+/// More than the longest of them has.
+pub(super) const START_BYTES: u64 = 32;
+
 const CARD: &str = "thingdb verify-proof PROOF --card @FILE, with the proof file that its node gave";
 const CHECKPOINT: &str = "thingdb verify-proof PROOF --checkpoint FILE, with a proof file of its node";
 const STREAM: &str = "thingdb verify FILE --card @CARD";
-const AGAIN: &str = "a program for such proofs checks it; at the node, thingdb prove THING -o PROOF writes a proof file";
+const AGAIN: &str =
+    "a program for such proofs checks it; at the node, thingdb prove THING -o PROOF writes a proof file";
 
 /// Refuses a file that begins as one of another kind does.
 pub(super) fn refuse(name: &str, front: &[u8]) -> Outcome {
