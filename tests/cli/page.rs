@@ -155,6 +155,21 @@ fn a_page_names_what_was_tampered_with() {
 }
 
 #[test]
+fn a_page_that_is_cut_claims_nothing() {
+    let (world, page) = page();
+    let Some(browser) = Browser::find() else { return };
+    let cut = page.rfind("<script>").expect("it has one") + 5_000;
+    world.write("cut.html", &page[..cut]);
+    let mut command = Command::new(browser.0);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]);
+    command.arg(format!("--user-data-dir={}", world.path("browser").display()));
+    let output = command.arg(format!("file://{}", world.path("cut.html").display())).output().expect("it is there");
+    let shown = String::from_utf8(output.stdout).expect("HTML is text");
+    assert_eq!(text_of(&shown, "word"), "Not checked");
+    assert!(text_of(&shown, "sentence").starts_with("Nothing of this page was checked."), "{shown}");
+}
+
+#[test]
 fn another_script_in_a_page_does_not_run() {
     let (world, page) = page();
     let Some(browser) = Browser::find() else { return };

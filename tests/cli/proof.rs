@@ -199,8 +199,11 @@ fn what_was_altered_cut_or_is_none_is_4() {
     verify(lines[..6].concat()).says("the last line did not come");
     verify([&lines[..4], &lines[5..]].concat().concat());
     verify(file.replace("\"seq\":3", "\"seq\":4"));
+    // A line that does not hold makes no fork, and the heads note is there.
+    let words = auditor(&world, &["verify-proof", "q.tdbproof", "--card", "@plant.card", "--format", "table"]).exit(4);
+    assert!(words.stdout.contains("NOT ok  ") && words.stdout.contains("nothing of this file is proven"), "{words:?}");
+    assert!(!words.stdout.contains("forked") && !words.stdout.contains("heads note"), "{words:?}");
     verify(String::new()).says("the first line of a proof file did not come");
-    verify(world.run(&["export"]).ok().stdout);
     world.run(&["-d", "stranger", "init", "--actor", "bob"]).ok();
     let card = world.run(&["-d", "stranger", "card"]).ok().stdout;
     world.write("stranger.card", card);
@@ -208,6 +211,40 @@ fn what_was_altered_cut_or_is_none_is_4() {
         .exit(4)
         .says("which is none that you trust");
     auditor(&world, &["verify-proof", "absent.tdbproof"]).exit(2);
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_as_what_it_is() {
+    let world = furnished();
+    let id = world.run(&["get", "part-42", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    world
+        .shell(&format!(
+            "thingdb checkpoint -o note; thingdb export -o stream; thingdb export --binary -o frames.tdbs; gzip -k stream
+        thingdb prove part-42 --entry {id} --tlog-proof -o log; thingdb prove part-42 --entry {id} --cose -o receipt"
+        ))
+        .ok();
+    for (file, what) in [
+        ("plant.card", "this is a card"),
+        ("note", "this is a checkpoint"),
+        ("stream", "this is an export"),
+        ("stream.gz", "this is an export"),
+        ("frames.tdbs", "this is an export"),
+        ("log", "this is a proof for clients of transparency logs"),
+        ("receipt", "this is a receipt (COSE)"),
+        ("db", "db is a directory"),
+    ] {
+        let told = auditor(&world, &["verify-proof", file]).exit(2).says(what).says("hint: ");
+        assert_eq!((told.stdout.as_str(), told.stderr.contains("dmesg")), ("", false), "{told:?}");
+    }
+}
+
+#[test]
+fn a_part_without_an_end_names_no_last_seq() {
+    let world = furnished();
+    world.run(&["prove", "part-42", "--since", "2", "-o", "p.tdbproof"]).ok();
+    let words = auditor(&world, &["verify-proof", "p.tdbproof", "--card", "@plant.card", "--format", "table"]).ok();
+    assert!(words.stdout.contains("part-42, seq 2 to the end: 9 entries"), "{words:?}");
+    assert!(words.stdout.contains("before seq 2, and what came after the last seq here"), "{words:?}");
 }
 
 #[test]

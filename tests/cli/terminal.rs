@@ -86,6 +86,40 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_verdict_stays_what_it_is_when_its_reader_goes_away() {
+    let world = World::new();
+    let input: String = (0..2_000).map(|n| format!("{{\"thing\":\"a\",\"data\":\"{n:0100}\"}}\n")).collect();
+    world.feed(&["append"], input).ok();
+    world.shell("thingdb card > card; thingdb checkpoint --publish tiles; thingdb prove a -o good; thingdb export -o stream").ok();
+    world.run(&["backup", "saved"]).ok();
+    world
+        .shell("sed 's/\"seq\":1900,/\"seq\":1901,/' good > bad; sed 's/\"seq\":1900,/\"seq\":1901,/' stream > torn")
+        .ok();
+    world.shell("sed '0,/root/s/./x/' tiles/checkpoint > /dev/null; echo x >> tiles/tile/entries/000").ok();
+    world.shell("for file in saved/journal/*; do truncate -s 4000 $file; done; echo nothing > none").ok();
+    let codes = [
+        (4, &["verify-proof", "bad", "--card", "@card", "--entries"][..]),
+        (4, &["verify-proof", "bad", "--card", "@card", "--json"]),
+        (4, &["verify-proof", "bad", "--card", "@card", "--format", "table"]),
+        (0, &["verify-proof", "good", "--card", "@card", "--entries"]),
+        (4, &["verify", "--tiles", "tiles"]),
+        (4, &["verify", "torn", "--card", "@card"]),
+        (4, &["verify-fork", "none"]),
+        (4, &["verify-evidence", "none"]),
+        (4, &["backup", "verify", "saved"]),
+        (0, &["verify"]),
+    ];
+    for (code, args) in codes {
+        let answered = world.run(args);
+        assert_eq!(answered.code, code, "{args:?}: {answered:?}");
+        let mut child = world.thingdb(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let unread = Answer::wait(child).exit(code);
+        assert_eq!(unread.stderr, answered.stderr, "{args:?}");
+    }
+}
+
+#[test]
 fn colours_are_for_terminals_and_for_who_asks() {
     let world = World::new();
     assert!(!world.run(&["get", "x"]).exit(3).stderr.contains('\x1b'));

@@ -96,17 +96,22 @@ fn what_an_authority_stamps_was_there_by_its_time() {
 
     // The second reader has openssl look, if it is told whom to trust.
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verifier/verify_proof.py");
-    let python = |args: &[&str]| {
+    let python = |args: &[&str], code: i32| {
         let mut command = Command::new(std::env::var("THINGDB_PYTHON").unwrap_or_else(|_| "python3".into()));
         command.arg(script).args(args).arg("p.tdbproof").current_dir(world.path(""));
-        let report: Value = serde_json::from_str(&run(&mut command)).unwrap();
+        let report = super::world::Answer::of(command).exit(code).json();
         report["timestamps"][0].clone()
     };
-    let seen = python(&[]);
+    let seen = python(&[], 0);
     assert_eq!((&seen["size"], &seen["checked"], seen.get("holds")), (&json!(2), &json!(false), None), "{seen}");
-    assert_eq!(python(&["--tsa-root", &root])["holds"], true);
+    assert_eq!(python(&["--tsa-root", &root], 0)["holds"], true);
     let stranger = Authority::new(&world.path("stranger"), Kind::Good);
-    assert_eq!(python(&["--tsa-root", &stranger.file("root.pem")])["holds"], false);
+    assert_eq!(python(&["--tsa-root", &stranger.file("root.pem")], 4)["holds"], false);
+
+    let other = ["verify-proof", "p.tdbproof", "--card", "@card", "--tsa-root", &stranger.file("root.pem")];
+    let words = world.run(&[&other[..], &["--format", "table"]].concat()).exit(4).stdout;
+    assert!(words.contains("what the file claims holds, and what you ask for is not met: --tsa-root"), "{words}");
+    assert!(!words.contains("nothing of this file is proven"), "{words}");
 
     // What came later nobody has stamped; of a part that was there, everything.
     world.run(&["put", "door", "3"]).ok();

@@ -262,7 +262,15 @@ fn a_policy_is_applied_to_streams_and_databases() {
     // The kept checkpoint has what the witness says; the stream and the database have not.
     let (db, file) = (&["verify", "--policy", "policy", "--json"][..], &["all.ndjson", "--card", "@card"][..]);
     for args in [db.to_vec(), [db, file].concat()] {
-        world.run(&args).exit(4).says("error[not-witnessed]");
+        assert_eq!(world.run(&args).exit(4).says("error[not-witnessed]").json()["ok"], false);
+        let words = world.run(
+            &[&args[..], &["--format", "table"]]
+                .concat()
+                .into_iter()
+                .filter(|arg| *arg != "--json")
+                .collect::<Vec<_>>(),
+        );
+        assert!(words.exit(4).stdout.starts_with("NOT ok  "), "{args:?}");
         let told = world.run(&[&args[..], &["--checkpoint", "kept"]].concat()).ok().json();
         let seen = &told["witnessed"];
         assert_eq!((&seen["size"], &seen["beyond"], &seen["by"][0]), (&json!(3), &json!(0), &json!("bob")), "{told}");

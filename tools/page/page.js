@@ -141,11 +141,11 @@ function facts(found) {
     return [...said, ...seen(found)];
   }
   said.push(`${counted(entries.length, "entry, at its place", "entries, at their places")} in a ledger of ${found.size.toLocaleString("en")}; ${kept.join(", ")}.`);
-  if (subject.kind === "history") said.push("It is a whole history: no entry before the newest ones is missing.");
+  if (subject.kind === "history" && found.ok) said.push("It is a whole history: no entry before the newest ones is missing.");
   if (found.complete) said.push(completeness(found));
   if (subject.kind === "range") said.push(`It is a part of a history: seq ${subject.from} to ${subject.to === MAX_SAFE ? "the end" : subject.to}.`);
   if (subject.kind === "entries") said.push("These are single entries. Others can be missing.");
-  if (found.heads.length > 1) said.push(`It has forked: ${found.heads.length} entries that no other one follows. Several writers went on from the same entry; none of them is wrong for that.`);
+  if (found.heads.length > 1 && found.ok) said.push(`It has forked: ${found.heads.length} entries that no other one follows. Several writers went on from the same entry; none of them is wrong for that.`);
   const writers = new Map(entries.filter(({ actor }) => actor).map(({ actor, name }) => [actor, name]));
   const names = [...writers].map(([key, name]) => name ?? `key ${key.slice(0, 16)}`);
   said.push(`${counted(writers.size, "writer")}: ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", …" : ""}.`);
@@ -235,6 +235,8 @@ function save(file, thing) {
 }
 
 async function main() {
+  at("word").textContent = "Checking …";
+  at("sentence").textContent = "Your browser checks signatures, hashes and order now.";
   try {
     const file = await evidence();
     const found = await verifyProof(file, (done, all) => {

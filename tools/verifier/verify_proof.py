@@ -769,7 +769,10 @@ def check_links(entry, subject, known, followed, outside):
 
 def verdict(data, fingerprint=None, tsa_root=None):
     try:
-        return {"ok": True, **verify(data, fingerprint, tsa_root)}
+        told = verify(data, fingerprint, tsa_root)
+        if tsa_root is not None and not any(stamp["holds"] for stamp in told["timestamps"]):
+            return {"ok": False, "problem": "no timestamp of an authority that you trust", **told}
+        return {"ok": True, **told}
     except Refused as problem:
         return {"ok": False, "problem": str(problem)}
 

@@ -376,6 +376,28 @@ impl Command {
         }
     }
 
+    /// Whether its exit code tells what it found: it goes on to that, whether somebody
+    /// reads what it prints or not.
+    pub(crate) const fn gives_verdict(&self) -> bool {
+        match self {
+            Self::Verify(_)
+            | Self::VerifyProof(_)
+            | Self::VerifyEvidence(_)
+            | Self::VerifyFork(_)
+            | Self::Doctor(_)
+            | Self::Demo(_)
+            | Self::Append(_)
+            | Self::Import(_)
+            | Self::Migrate(_)
+            | Self::Salvage(_)
+            | Self::Checkpoint(_)
+            | Self::Timestamp(_)
+            | Self::Restore(_) => true,
+            Self::Backup(_) | Self::Push(_) | Self::Pull(_) | Self::Sync(_) => !self.runs_long(),
+            _ => false,
+        }
+    }
+
     /// Whether the command needs nothing but to read the database.
     pub(crate) fn only_reads(&self) -> bool {
         match self {

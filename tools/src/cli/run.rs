@@ -60,7 +60,8 @@ pub(crate) fn run_here(cli: Cli, console: &Console, args: &[OsString]) -> Outcom
     // database is better written as it comes.
     let opens = cli.command.opens_database() && cli.server()?.is_none();
     let is_spooled = opens && !cli.command.runs_long() && !matches!(cli.command, Command::Export(_));
-    let (spooled, spooling) = if is_spooled { Spooling::between(console) } else { (console.clone(), None) };
+    let around = around(console, &cli.command);
+    let (spooled, spooling) = if is_spooled { Spooling::between(&around) } else { (around, None) };
     let context = Context::new(cli.global, &spooled, None)?.handing_over(cli.command.opens_database());
     let exit = execute(&context, cli.command);
     let written = spooling.map_or(Ok(()), Spooling::end);
@@ -89,7 +90,8 @@ fn run_in_server(
         // The client has read the same arguments, and found nothing wrong.
         _ => return Exit::Usage,
     };
-    let console = &speaking(console.clone(), cli.global.chosen()).at(whereabouts(&cli));
+    let console = speaking(console.clone(), cli.global.chosen()).at(whereabouts(&cli));
+    let console = &around(&console, &cli.command);
     match Context::new(cli.global, console, Some(db)) {
         Ok(context) => execute(&context, cli.command),
         Err(failure) => {
@@ -97,6 +99,12 @@ fn run_in_server(
             failure.exit()
         }
     }
+}
+
+/// The console of a command. A verdict stays what it is if nobody reads the output.
+fn around(console: &Console, command: &Command) -> Console {
+    let console = console.clone();
+    if command.gives_verdict() { console.outliving_its_reader() } else { console }
 }
 
 fn execute(context: &Context, command: Command) -> Exit {

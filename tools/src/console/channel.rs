@@ -26,6 +26,8 @@ pub(crate) struct Channel {
     leash: Option<Arc<Leash>>,
     spool: Option<Arc<Spool>>,
     person: Option<Arc<Person>>,
+    /// What nobody reads any more counts as written.
+    outlives_reader: bool,
 }
 
 /// Somebody who reads what is written through a pager on a terminal.
@@ -99,7 +101,21 @@ impl Channel {
 
     fn new(file: File, leash: Option<Arc<Leash>>) -> Self {
         let is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        Self { file: Arc::new(file), is_regular, was_read: Arc::default(), leash, spool: None, person: None }
+        Self {
+            file: Arc::new(file),
+            is_regular,
+            was_read: Arc::default(),
+            leash,
+            spool: None,
+            person: None,
+            outlives_reader: false,
+        }
+    }
+
+    /// The same for a command that goes on without its reader: what it writes after
+    /// that goes nowhere. On a leash that is cut it ends all the same.
+    pub(crate) fn outliving_its_reader(self) -> Self {
+        Self { outlives_reader: true, ..self }
     }
 
     /// The same, read by a person on a terminal of so many columns.
@@ -166,8 +182,8 @@ impl Read for Channel {
     }
 }
 
-impl Write for Channel {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Channel {
+    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(person) = self.person.as_ref().filter(|_| !bytes.is_empty()) {
             person.has_begun.store(true, Ordering::SeqCst);
         }
@@ -183,6 +199,18 @@ impl Write for Channel {
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
                 written => return written,
             }
+        }
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_cut = || self.leash.as_ref().is_some_and(|leash| leash.is_cut());
+        match self.put(bytes) {
+            Err(problem) if problem.kind() == io::ErrorKind::BrokenPipe && self.outlives_reader && !is_cut() => {
+                Ok(bytes.len())
+            }
+            written => written,
         }
     }
 
@@ -215,6 +243,19 @@ mod tests {
             assert_eq!(read.join().unwrap(), io::ErrorKind::BrokenPipe);
             assert_eq!(written.join().unwrap(), io::ErrorKind::BrokenPipe);
         });
+    }
+
+    #[test]
+    fn who_outlives_the_reader_goes_on_until_the_leash_is_cut() {
+        let (mut ends, theirs, _leash) = on_leash();
+        drop(theirs);
+        assert_eq!(ends.write_all(b"word").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let (goes_on, theirs, leash) = on_leash();
+        let mut goes_on = goes_on.outliving_its_reader();
+        drop(theirs);
+        goes_on.write_all(&[0; 100_000]).unwrap();
+        leash.cut();
+        assert_eq!(goes_on.write_all(b"word").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -138,6 +138,12 @@ impl Console {
         self
     }
 
+    /// For a command that goes on if the reader of its stdout goes away.
+    pub(crate) fn outliving_its_reader(self) -> Self {
+        let stdout = self.stdout().outliving_its_reader();
+        self.with_stdout(stdout)
+    }
+
     /// With another stderr.
     pub(crate) fn with_stderr(mut self, stderr: Channel) -> Self {
         self.stderr = stderr;
@@ -259,7 +265,12 @@ impl Console {
         if argument == "-" {
             return Ok(self.stdin());
         }
-        self.open(Path::new(argument), Access::Read).map_err(|problem| Failure::file(argument, &problem))
+        let file = self.open(Path::new(argument), Access::Read).map_err(|problem| Failure::file(argument, &problem))?;
+        if file.file().metadata().is_ok_and(|data| data.is_dir()) {
+            let hint = "name a file in it: ls tells which there are";
+            return Err(Failure::usage(format!("{argument} is a directory")).hint(hint));
+        }
+        Ok(file)
     }
 
     /// Starts to write what will be at `path`.

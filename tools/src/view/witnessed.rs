@@ -53,6 +53,11 @@ impl Witnessed {
         Ok(witnessed)
     }
 
+    /// Whether enough of them have cosigned some state of it.
+    pub(crate) const fn is_met(&self) -> bool {
+        self.size.is_some()
+    }
+
     /// The same in lines.
     pub(crate) fn in_words(&self) -> Vec<String> {
         let Some(size) = self.size else {

@@ -95,7 +95,7 @@ pub(crate) fn run(
     let report = reading.audit.finish();
     let witnessed = policy.map(|policy| witnessed(policy, &report, note.as_ref())).transpose()?;
     let mut told = json(&report, &cards, &starts);
-    told.ok &= witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    told.ok &= witnessed.as_ref().is_none_or(Witnessed::is_met);
     told.witnessed = witnessed;
     say(context, &report, &told)?;
     conclude(&report)?;
@@ -325,6 +325,7 @@ fn say(context: &Context, report: &Report, told: &AuditJson) -> Outcome {
     }
     let verdict = match (&report.stream, report.failures) {
         (_, 1..) => "NOT ok",
+        _ if told.witnessed.as_ref().is_some_and(|witnessed| !witnessed.is_met()) => "NOT ok",
         (Whole::Whole, 0) if told.ok => "ok",
         _ => "not whole",
     };

@@ -115,7 +115,7 @@ pub(super) fn run(
     problems.truncate(MAX_PROBLEMS);
     let notes = std::iter::once(&signed).chain(kept.filter(|_| known == Some(true)));
     let witnessed = policy.map(|policy| Witnessed::new(policy, notes, claimed.size, |size| size)).transpose()?;
-    let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    let is_met = witnessed.as_ref().is_none_or(Witnessed::is_met);
     let told = TilesJson {
         ok: problems.is_empty() && is_met,
         origin: claimed.origin.to_string(),

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use thingdb::format::Policy;
+use thingdb::format::header::MAX_SEQ;
 use thingdb::format::proof::{ProofCheck, ProofReport, Subject};
 
 use crate::text::{counted, grouped, printable};
@@ -57,12 +58,17 @@ pub(super) fn not_told(report: &ProofReport) -> Vec<String> {
     let size = grouped(header.checkpoint.claimed().size);
     let mut said = Vec::new();
     match &header.subject {
-        Subject::History { .. } if report.complete.is_none() => said.push(format!(
+        Subject::History { .. } if header.heads.is_none() => said.push(format!(
             "whether the ledger of {size} has a newer entry of this thing that none of these follows: the file has \
              no heads note"
         )),
         Subject::Range { from, to, .. } => {
-            said.push(format!("what stands before seq {from} and after {to}"));
+            said.push(match (*from, *to) {
+                (1, MAX_SEQ) => "what came after the last seq here".to_owned(),
+                (1, to) => format!("what stands after seq {to}"),
+                (from, MAX_SEQ) => format!("what stands before seq {from}, and what came after the last seq here"),
+                (from, to) => format!("what stands before seq {from} and after {to}"),
+            });
             said.push("whether there are other entries with these seqs, where the thing has forked".to_owned());
         }
         Subject::Entries { .. } => {

@@ -1,14 +1,16 @@
 //! `thingdb verify-proof`: a proof file is checked without a database.
 
 mod complete;
+mod other;
 mod stamped;
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thingdb::SignedCheckpoint;
 use thingdb::format::audit::Standing;
+use thingdb::format::header::MAX_SEQ;
 use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject};
 use thingdb::format::{Body, Card};
 
@@ -125,6 +127,16 @@ struct ReportJson {
     not_told: Vec<String>,
 }
 
+impl ReportJson {
+    /// The options whose demand the file does not meet.
+    fn not_met(&self) -> String {
+        let policy = self.witnessed.as_ref().is_some_and(|witnessed| !witnessed.is_met());
+        let roots = self.timestamped.as_ref().is_some_and(|stamped| !stamped.is_met());
+        let options = [(policy, "--policy"), (roots, "--tsa-root")].into_iter().filter(|(is_asked, _)| *is_asked);
+        options.map(|(_, option)| option).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 #[derive(Serialize)]
 struct SubjectJson {
     kind: &'static str,
@@ -196,7 +208,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let roots = args.tsa_root.as_deref().map(|path| roots::read(console, path)).transpose()?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
-    let source = page::reader(source).and_then(compress::reader).map_err(|problem| Failure::file(name, &problem))?;
+    let source = page::reader(source).and_then(compress::reader).map_err(|problem| match problem.kind() {
+        ErrorKind::InvalidData => Failure::usage(format!("{name}: {problem}")).hint("ask for another copy of it"),
+        _ => Failure::file(name, &problem),
+    })?;
     let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
     let mut taken = Taken { shown: Entries::new(context, args.entries), places: Vec::new() };
     read(context, name, BufReader::new(source), reader.as_ref(), &mut check, &mut taken)?;
@@ -204,10 +219,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let below = |size| taken.places.iter().filter(|place| **place < size).count() as u64;
     let count = taken.places.len() as u64;
     let witnessed = policy.as_ref().map(|policy| Witnessed::new(policy, notes(&report), count, below)).transpose()?;
-    let is_met = witnessed.as_ref().is_none_or(|witnessed| witnessed.size.is_some());
+    let is_met = witnessed.as_ref().is_none_or(Witnessed::is_met);
     let timestamps = stamped::timestamps(&report, roots.as_ref());
     let timestamped = roots.as_ref().map(|_| Timestamped::new(&timestamps, &taken.places));
-    let is_stamped = timestamped.as_ref().is_none_or(|stamped| stamped.size.is_some());
+    let is_stamped = timestamped.as_ref().is_none_or(Timestamped::is_met);
     let ok = report.is_good() && is_met && is_stamped;
     let told = ReportJson { witnessed, timestamped, timestamps, ok, ..json(&report) };
     say(context, &report, &told, &cards, taken.shown)?;
@@ -224,11 +239,15 @@ struct Taken {
 fn read(
     context: &Context,
     name: &str,
-    source: impl BufRead,
+    mut source: impl BufRead,
     reader: Option<&ProofReader>,
     check: &mut ProofCheck,
     taken: &mut Taken,
 ) -> Outcome {
+    let mut start = Vec::new();
+    let front = source.by_ref().take(other::START_BYTES).read_to_end(&mut start);
+    let front = front.map(|_| other::refuse(name, &start));
+    let source = start.as_slice().chain(source);
     let mut take = |_: &[u8], _: bool, proven: Option<&Proven>| match proven {
         Some(proven) => {
             taken.places.push(proven.place);
@@ -236,7 +255,13 @@ fn read(
         }
         None => Ok(()),
     };
-    match proof::read(&context.console, source, reader, check, &mut take) {
+    let read = match front {
+        Ok(refused) => refused
+            .map_err(Stopped::Failure)
+            .and_then(|()| proof::read(&context.console, source, reader, check, &mut take)),
+        Err(problem) => Err(Stopped::Source(problem)),
+    };
+    match read {
         Ok(()) => Ok(()),
         Err(Stopped::Failure(failure)) => Err(failure),
         Err(Stopped::Source(problem)) => match problem.kind() {
@@ -397,10 +422,11 @@ fn json(report: &ProofReport) -> ReportJson {
     }
 }
 
-/// The heads of a history; of some of its entries nobody knows them.
+/// The heads of a history; of some of its entries nobody knows them, nor where a line
+/// does not hold, which may be the one that follows.
 fn heads_of(report: &ProofReport) -> &[thingdb::EntryId] {
     match report.header.as_ref().map(|header| &header.subject) {
-        Some(Subject::History { .. }) => &report.heads,
+        Some(Subject::History { .. }) if report.is_good() => &report.heads,
         _ => &[],
     }
 }
@@ -461,6 +487,7 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
     let what = match report.header.as_ref().map(|header| &header.subject) {
         Some(Subject::History { .. }) if told.ok => format!("the history of {thing}: {entries}, each prev among them"),
         Some(Subject::History { .. }) => format!("the history of {thing}: {entries}"),
+        Some(Subject::Range { from, to: MAX_SEQ, .. }) => format!("{thing}, seq {from} to the end: {entries}"),
         Some(Subject::Range { from, to, .. }) => format!("{thing}, seq {from} to {to}: {entries}"),
         Some(Subject::Entries { .. }) => format!("{entries} of {thing}"),
         Some(Subject::Absent { .. }) if told.ok => format!("there is no {thing}"),
@@ -497,8 +524,10 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
     if heads_of(report).len() > 1 {
         text.line(&format!("    it has forked: {} heads", report.heads.len()))?;
     }
-    if !told.ok {
+    if !report.is_good() {
         text.line("    nothing of this file is proven, the entries above included")?;
+    } else if !told.ok {
+        text.line(&format!("    what the file claims holds, and what you ask for is not met: {}", told.not_met()))?;
     }
     if !told.not_told.is_empty() {
         text.line("not told:")?;
@@ -536,7 +565,7 @@ fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
     }
     if let Some(stamped) = &told.timestamped {
         let hint = "at the node: thingdb timestamp --tsa URL, then thingdb prove again";
-        if stamped.size.is_none() {
+        if !stamped.is_met() {
             let fact = "no checkpoint of the file is timestamped by an authority that you trust";
             let causes = told.timestamps.iter().take(3).filter_map(|stamp| stamp.problem.as_deref());
             let causes = causes.map(|problem| printable(problem).into_owned());

@@ -57,6 +57,11 @@ pub(super) struct Timestamped {
 }
 
 impl Timestamped {
+    /// Whether one of them has stamped some ledger of the file.
+    pub(super) const fn is_met(&self) -> bool {
+        self.size.is_some()
+    }
+
     /// `places` are those of the entries of the file.
     pub(super) fn new(timestamps: &[Timestamp], places: &[u64]) -> Self {
         let trusted = timestamps.iter().filter(|stamp| stamp.trusted == Some(true));
