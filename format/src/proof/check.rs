@@ -363,9 +363,8 @@ impl ProofCheck {
         let Some(header) = self.report.header.take() else { return };
         if let (Some(heads), true, true) = (&header.heads, self.report.complete.is_some(), self.report.is_complete) {
             // An entry of which only the id is known is followed by what names it.
-            let is_followed = |id: &EntryId| {
-                self.places.get(id).is_some_and(|place| place.is_followed) || self.outside.contains(id)
-            };
+            let is_followed =
+                |id: &EntryId| self.places.get(id).is_some_and(|place| place.is_followed) || self.outside.contains(id);
             let greatest = self.places.values().map(|place| place.seq).max().unwrap_or(0);
             let (entries, open) = (self.report.entries, &self.report.heads);
             if let Err(detail) = heads.agrees(&header.subject, (entries, greatest), open, is_followed) {

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use data_encoding::BASE64;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use thingdb::Hash;
 
@@ -19,10 +20,6 @@ const SHOW: &str = include_str!("../../page/page.js");
 /// How a page begins.
 const START: &[u8] = b"<!doctype html>";
 
-/// What stands before the evidence, and how far from the start at the most.
-const BEFORE: &[u8] = b"<script id=\"evidence\" type=\"text/plain\">";
-const MAX_BEFORE: u64 = 256 << 10;
-
 /// Takes a proof file, and writes the page that holds it.
 pub(crate) struct Page<W: Write> {
     evidence: GzEncoder<Base64<W>>,
@@ -32,17 +29,10 @@ pub(crate) struct Page<W: Write> {
 impl<W: Write> Page<W> {
     /// Writes what stands before the evidence.
     pub(crate) fn begin(mut out: W) -> io::Result<Self> {
-        let script = format!("{VERIFY}\n{SHOW}");
-        let policy = format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
-            source(&script),
-            source(STYLE),
-        );
-        let page = PAGE.replace("@POLICY@", &policy).replace("@STYLE@", STYLE).replace("@SCRIPT@", &script);
-        let (before, rest) = page.split_once("@EVIDENCE@").expect("the page has a place for it");
+        let (before, rest) = frame();
         out.write_all(before.as_bytes())?;
         let base64 = Base64 { out, waiting: Vec::with_capacity(CHUNK) };
-        Ok(Self { evidence: GzEncoder::new(base64, Compression::default()), rest: rest.to_owned() })
+        Ok(Self { evidence: GzEncoder::new(base64, Compression::default()), rest })
     }
 
     /// Writes what stands behind it.
@@ -62,6 +52,19 @@ impl<W: Write> Write for Page<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What stands before the evidence, and behind it.
+fn frame() -> (String, String) {
+    let script = format!("{VERIFY}\n{SHOW}");
+    let policy = format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
+        source(&script),
+        source(STYLE),
+    );
+    let page = PAGE.replace("@POLICY@", &policy).replace("@STYLE@", STYLE).replace("@SCRIPT@", &script);
+    let (before, rest) = page.split_once("@EVIDENCE@").expect("the page has a place for it");
+    (before.to_owned(), rest.to_owned())
 }
 
 /// What a policy calls a script or a style (CSP Level 3, hash sources).
@@ -100,47 +103,81 @@ impl<W: Write> Write for Base64<W> {
     }
 }
 
-/// What a page holds, which is compressed; what is no page, as it is.
+/// The proof file that a page holds; what is no page, as it is.
+///
+/// Only a page that this program writes is read, byte for byte around the evidence: of any
+/// other one nobody knows what a browser shows of it.
 pub(crate) fn reader<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut source = BufReader::with_capacity(64 << 10, source);
-    if !source.fill_buf()?.starts_with(START) {
+    let start = source.fill_buf()?.get(..START.len()).unwrap_or_default();
+    if !start.eq_ignore_ascii_case(START) {
         return Ok(Box::new(source));
     }
-    let mut piece = Vec::new();
-    let mut head = source.by_ref().take(MAX_BEFORE);
-    while !piece.ends_with(BEFORE) {
-        piece.clear();
-        if head.read_until(b'>', &mut piece)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a page that holds no evidence"));
-        }
-    }
-    Ok(Box::new(Evidence { source, open: Vec::new(), at: 0 }))
+    let (before, rest) = frame();
+    expect(&mut source, &before)?;
+    Ok(Box::new(GzDecoder::new(Evidence { source, rest, open: Vec::new(), at: 0, is_last: false })))
 }
 
-/// The base64 of a page, up to the tag that ends it.
+fn unknown() -> io::Error {
+    let fact = "a page that is not as this version of thingdb writes it: what it shows can be something else";
+    io::Error::new(io::ErrorKind::InvalidData, fact)
+}
+
+/// Takes these bytes and no others.
+fn expect(source: &mut impl BufRead, text: &str) -> io::Result<()> {
+    let mut wanted = text.as_bytes();
+    while !wanted.is_empty() {
+        let buffer = source.fill_buf()?;
+        let taken = buffer.len().min(wanted.len());
+        if taken == 0 || buffer[..taken] != wanted[..taken] {
+            return Err(unknown());
+        }
+        wanted = &wanted[taken..];
+        source.consume(taken);
+    }
+    Ok(())
+}
+
+/// The base64 of a page, up to what stands behind it.
 struct Evidence<R> {
     source: R,
+    rest: String,
     open: Vec<u8>,
     at: usize,
+    is_last: bool,
+}
+
+impl<R: BufRead> Evidence<R> {
+    fn fill(&mut self) -> io::Result<()> {
+        let mut digits = Vec::with_capacity(CHUNK);
+        while digits.len() < CHUNK {
+            let buffer = self.source.fill_buf()?;
+            let end = buffer.iter().position(|byte| *byte == b'<').unwrap_or(buffer.len());
+            let taken = end.min(CHUNK - digits.len());
+            if taken == 0 {
+                break;
+            }
+            digits.extend_from_slice(&buffer[..taken]);
+            self.source.consume(taken);
+        }
+        // Only the last piece can be padded.
+        self.is_last = digits.len() < CHUNK || digits.ends_with(b"=");
+        self.open = BASE64.decode(&digits).map_err(|_| unknown())?;
+        self.at = 0;
+        if self.is_last {
+            expect(&mut self.source, &self.rest)?;
+            if !self.source.fill_buf()?.is_empty() {
+                return Err(unknown());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<R: BufRead> Read for Evidence<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.open.len() {
-            let mut digits = Vec::with_capacity(CHUNK);
-            while digits.len() < CHUNK {
-                let buffer = self.source.fill_buf()?;
-                let end = buffer.iter().position(|byte| *byte == b'<').unwrap_or(buffer.len());
-                let taken = end.min(CHUNK - digits.len());
-                if taken == 0 {
-                    break;
-                }
-                digits.extend_from_slice(&buffer[..taken]);
-                self.source.consume(taken);
-            }
-            self.open =
-                BASE64.decode(&digits).map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
-            self.at = 0;
+        if self.at == self.open.len() && !self.is_last {
+            self.fill()?;
         }
         let taken = out.len().min(self.open.len() - self.at);
         out[..taken].copy_from_slice(&self.open[self.at..self.at + taken]);
@@ -166,9 +203,34 @@ mod tests {
             let evidence: Vec<u8> = (0..length).map(|n| Hash::of(n.to_string().as_bytes()).as_bytes()[0]).collect();
             let page = page(&evidence);
             let mut found = Vec::new();
-            let packed = reader(page.as_bytes()).expect("it is a page");
-            flate2::read::GzDecoder::new(packed).read_to_end(&mut found).expect("it is gzip");
+            reader(page.as_bytes()).expect("it is a page").read_to_end(&mut found).expect("it is whole");
             assert!(found == evidence, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_page_that_may_show_something_else_is_not_read() {
+        let page = page(b"evidence");
+        let (before, rest) = frame();
+        let digits = &page[before.len()..page.len() - rest.len()];
+        let decoy = "<script id=\"evidence\" type=\"text/plain\">";
+        let others = [
+            page.replacen("<!doctype html>", &format!("<!doctype html><!--{decoy}AAAA<-->"), 1),
+            page.replacen("<!doctype html>", "<!DOCTYPE html>", 1),
+            page.replacen("<html lang=\"en\">", &format!("<html lang='{decoy}AAAA<'>"), 1),
+            page.replacen(decoy, &format!("<pre id=\"evidence\">AAAA</pre>{decoy}"), 1),
+            page.replacen(digits, &format!(" {digits}"), 1),
+            page.replacen(digits, &format!("{digits}<b></b>"), 1),
+            page.replacen("Not checked", "It holds", 1),
+            format!("{page}<p>more</p>"),
+            page[..page.len() - 20].to_owned(),
+            page[..before.len() + 8].to_owned(),
+        ];
+        for (number, other) in others.iter().enumerate() {
+            assert!(*other != page, "{number}: nothing was changed");
+            let mut found = Vec::new();
+            let read = reader(other.as_bytes()).and_then(|mut reader| reader.read_to_end(&mut found));
+            assert!(read.is_err(), "{number}");
         }
     }
 

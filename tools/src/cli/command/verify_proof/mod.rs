@@ -209,7 +209,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let source = console.source(&args.file)?;
     let source = page::reader(source).and_then(compress::reader).map_err(|problem| match problem.kind() {
-        ErrorKind::InvalidData => Failure::usage(format!("{name}: {problem}")).hint("ask for another copy of it"),
+        ErrorKind::InvalidData => Failure::usage(format!("{name}: {problem}")).hint(
+            "ask for the proof file itself (thingdb prove -o FILE.tdbproof), or save it from the page and check that",
+        ),
         _ => Failure::file(name, &problem),
     })?;
     let reader = if args.open { Some(context.open()?.proof_reader()) } else { None };
