@@ -225,7 +225,7 @@ fn a_place_that_cannot_be_is_named_plainly() {
     world.shell("thingdb prove lamp > /dev/full").exit(16).says("error[disk-full]");
     world.run(&["backup", "b"]).ok();
     fs::create_dir(world.path("unfinished")).unwrap();
-    world.write("unfinished/BACKUP", &format!("thingdb backup 1\ndatabase {}\n", "0".repeat(32)));
+    world.write("unfinished/BACKUP", format!("thingdb backup 1\ndatabase {}\n", "0".repeat(32)));
     let refused = world.run(&["restore", "unfinished", "new"]).exit(10).says("is not finished");
     refused.says("hint: thingdb --db DATABASE backup unfinished");
     for keyring in ["db/keyring", "db/keyring.copy"] {

@@ -238,7 +238,7 @@ fn a_directory_of_another_ledger_or_a_longer_one_stays_as_it_is() {
     world.run(&["checkpoint", "--publish", "pub"]).ok();
     assert_eq!(files(&world.path("pub")), before);
     world.write("file", "");
-    world.run(&["checkpoint", "--publish", "file"]).exit(1);
+    world.run(&["checkpoint", "--publish", "file"]).exit(2);
     world.run(&["checkpoint", "--publish", "pub", "-o", "note"]).exit(2);
 }
 

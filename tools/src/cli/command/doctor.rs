@@ -428,8 +428,9 @@ fn lost_end(db: &Db) -> Outcome<Option<Check>> {
     let total = lost.end - lost.start;
     let many = if total == 1 { "1 entry is lost".to_owned() } else { format!("{} entries are lost", grouped(total)) };
     let fact = format!("{many} of the end of the ledger, which had {} when it was salvaged", grouped(lost.end));
-    let check = Check::new("ledger", State::Warn, fact).hint("thingdb pull PEER, from peers that have them");
-    Ok(Some(check.hint("thingdb new-node-key --yes accepts that they are lost")))
+    let check =
+        Check::new("ledger", State::Warn, fact).hint("thingdb new-node-key --yes, which accepts that they are lost");
+    Ok(Some(check.hint("thingdb pull PEER, from peers that have them, before that")))
 }
 
 /// Entries of which nothing is there.

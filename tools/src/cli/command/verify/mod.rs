@@ -187,7 +187,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         let hint = "thingdb checkpoint asks the witnesses";
         return witnessed.map_or(Ok(()), |witnessed| witnessed.conclude("the database", hint));
     }
-    Err(failure(context.dir()?, args, &report))
+    let is_salvaged = db.lost_end()?.is_some();
+    Err(failure(context.dir()?, args, &report, is_salvaged))
 }
 
 /// What is here holds; if a ledger is known to be cut, nobody can say that it is all.
@@ -293,7 +294,7 @@ fn is_of_copy(problem: &Problem) -> bool {
     problem.verdict == Verdict::BadCopy
 }
 
-fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
+fn failure(dir: &Path, args: &Args, report: &Report, is_salvaged: bool) -> Failure {
     let what = args.thing().unwrap_or("the database");
     let count = counted(report.problems_total, "problem", "problems");
     let failure = Failure::new(Exit::NotVerified, "not-verified", format!("{what} does not verify: {count}"));
@@ -309,6 +310,12 @@ fn failure(dir: &Path, args: &Args, report: &Report) -> Failure {
         return failure
             .cause("the entries hold; their second copy, the journal, does not read everywhere")
             .hint("thingdb doctor --fix, which takes what is lost from the store");
+    }
+    if is_salvaged && report.problems.iter().all(|problem| problem.verdict == Verdict::Truncated) {
+        // Another salvage of what was salvaged finds no more.
+        return failure
+            .hint("thingdb new-node-key --yes, which accepts that they are lost")
+            .hint("thingdb pull PEER, from peers that have them, before that");
     }
     if report.problems.iter().any(|problem| is_loss(problem.verdict)) {
         // What one copy has lost the next opening takes from the other.
