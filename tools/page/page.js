@@ -111,12 +111,16 @@ function changed(entry, before) {
   return cell;
 }
 
+function toTheSecond(time) {
+  return time.slice(0, 19).replace("T", " ");
+}
+
 function row(entry, byId) {
   const line = element("tr", "", entry.problem === null ? "" : "bad");
   line.id = `line-${entry.line}`;
   const seq = element("td", entry.seq === undefined ? `line ${entry.line}` : `seq ${entry.seq}`);
   if (entry.place !== undefined) seq.append(element("small", `place ${entry.place.toLocaleString("en")}`));
-  const time = element("td", entry.time ? entry.time.slice(0, 19).replace("T", " ") : "");
+  const time = element("td", entry.time ? toTheSecond(entry.time) : "");
   time.append(element("small", entry.time ? "UTC, says the writer" : ""));
   const who = element("td");
   who.append(element("bdi", entry.name ?? (entry.actor ? "a key without a name" : "")));
@@ -150,7 +154,7 @@ function facts(found) {
   const names = [...writers].map(([key, name]) => name ?? `key ${key.slice(0, 16)}`);
   said.push(`${counted(writers.size, "writer")}: ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", …" : ""}.`);
   const times = entries.map(({ time }) => time).filter(Boolean).sort();
-  if (times.length) said.push(`The writers say: from ${times[0].slice(0, 19).replace("T", " ")} to ${times.at(-1).slice(0, 19).replace("T", " ")} UTC.`);
+  if (times.length) said.push(`The writers say: from ${toTheSecond(times[0])} to ${toTheSecond(times.at(-1))} UTC.`);
   return [...said, ...seen(found)];
 }
 

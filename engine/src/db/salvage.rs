@@ -272,18 +272,18 @@ impl Salvage {
     /// # Errors
     /// What verification or closing meets; [`Error::File`] if it cannot be renamed.
     pub fn finish(self) -> Result<Salvaged> {
-        let (missing, missing_total) = self.missing()?;
+        let here = self.here()?;
+        let is_as_signed = self.is_as_signed(&here)?;
+        let (missing, missing_total) = self.missing(&here, is_as_signed);
         let Report { problems, problems_total, .. } = self.db.verify(VerifyOptions::new())?;
         // What is missing has been told.
         let told = |problem: &Problem| problem.position.is_some_and(|at| missing.iter().any(|one| one.position == at));
         let before = problems.len();
         let problems: Vec<_> = problems.into_iter().filter(|problem| !told(problem)).collect();
         let problems_total = problems_total - (before - problems.len()) as u64;
-        let here = self.here()?;
         let entries = here.len() as u64;
         // What is missing at the end leaves no hole that could be seen.
         let end = self.ids.len() as u64;
-        let is_as_signed = self.is_as_signed(&here)?;
         let all = self.claimed.filter(|_| !is_as_signed).map_or(0, |(size, _)| size).max(self.ended);
         if all > end {
             note_lost_end(&self.db.node.store, &(end..all))?;
@@ -327,9 +327,8 @@ impl Salvage {
         Ok(here)
     }
 
-    fn missing(&self) -> Result<(Vec<Missing>, u64)> {
-        let here = self.here()?;
-        let (mut missing, mut total) = self.missing_of_ledger(&here)?;
+    fn missing(&self, here: &HashSet<EntryId>, is_as_signed: bool) -> (Vec<Missing>, u64) {
+        let (mut missing, mut total) = self.missing_of_ledger(here, is_as_signed);
         let mut told = HashSet::new();
         for other in &self.others {
             if let Some(id) = other.id
@@ -342,7 +341,7 @@ impl Salvage {
                 }
             }
         }
-        Ok((missing, total))
+        (missing, total)
     }
 
     /// Whether entries came in their order: those that were signed for.
@@ -354,11 +353,10 @@ impl Salvage {
             && ids_of(&self.db, size)?.iter().all(|id| here.contains(id)))
     }
 
-    fn missing_of_ledger(&self, here: &HashSet<EntryId>) -> Result<(Vec<Missing>, u64)> {
+    fn missing_of_ledger(&self, here: &HashSet<EntryId>, is_as_signed: bool) -> (Vec<Missing>, u64) {
         let (mut missing, mut total) = (Vec::new(), 0);
         let claimed = self.claimed.map_or(0, |(size, _)| size);
         let known = claimed.max(self.ids.len() as u64);
-        let is_as_signed = self.is_as_signed(here)?;
         for position in (0..known).filter(|_| !is_as_signed).chain(known..self.ended) {
             let id = usize::try_from(position).ok().and_then(|at| self.ids.get(at)).filter(|id| **id != UNREADABLE);
             if id.is_none_or(|id| !here.contains(id)) {
@@ -368,7 +366,7 @@ impl Salvage {
                 }
             }
         }
-        Ok((missing, total))
+        (missing, total)
     }
 }
 

@@ -40,10 +40,7 @@ pub(crate) async fn have(mut call: Call) -> Answer {
 }
 
 fn ids(body: &[u8]) -> Result<Vec<EntryId>, Problem> {
-    let asked: Asked = foreign::decode(body).map_err(|fault| {
-        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no array of ids: {fault}"))
-            .at(fault.line as u64, Some(fault.column))
-    })?;
+    let asked: Asked = foreign::decode(body).map_err(|fault| Problem::of_json("no array of ids", &fault))?;
     match asked {
         Asked { count, .. } if count > MAX_IDS => Err(Problem::too_large(format!("more than {MAX_IDS} ids"))),
         Asked { wrong: Some(text), .. } => Err(Problem::invalid(format!("{text} is no entry id"))),

@@ -10,6 +10,7 @@ use thingdb::TokenRefusal;
 use utoipa::ToSchema;
 
 use crate::error::{Failure, NEWER_VERSION};
+use crate::foreign::Fault;
 use crate::view::thing::HeadJson;
 
 /// The media type of problem details.
@@ -89,6 +90,12 @@ impl Problem {
     /// Input that cannot be stored or looked for.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-input", detail)
+    }
+
+    /// 422 for a body of JSON: `what` it is not, and what is wrong with it.
+    pub(crate) fn of_json(what: &str, fault: &Fault) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("{what}: {fault}"))
+            .at(fault.line as u64, Some(fault.column))
     }
 
     /// A newer version wrote what came.

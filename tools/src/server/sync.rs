@@ -260,6 +260,14 @@ fn node_of_token(call: &Call) -> Option<Origin> {
     call.bearer.as_ref().and_then(|bearer| bearer.token.node)
 }
 
+/// The node of the peer that the token was made for, which has to be there.
+fn node_of_peer(call: &Call) -> Result<Origin, Problem> {
+    node_of_token(call).ok_or_else(|| {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
+        problem.hint("thingdb token new --peer NAME --scope export,import")
+    })
+}
+
 fn of_another_node(known: &Origin, node: &Origin) -> Problem {
     let detail = format!("the token was made for the node {known}, and {node} shows it");
     Problem::new(StatusCode::FORBIDDEN, "token-refused", detail)
@@ -292,16 +300,10 @@ async fn state(call: Call) -> Answer {
 /// that is not theirs would make that node look as if it was set back.
 async fn checkpoint(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
-    let Some(node) = node_of_token(&call) else {
-        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
-        return Err(problem.hint("thingdb token new --peer NAME --scope export,import"));
-    };
+    let node = node_of_peer(&call)?;
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {
-        let shown: Shown = foreign::decode(&body).map_err(|fault| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoint: {fault}"))
-                .at(fault.line as u64, Some(fault.column))
-        })?;
+        let shown: Shown = foreign::decode(&body).map_err(|fault| Problem::of_json("no checkpoint", &fault))?;
         let shows = shown.node.parse().map_err(thingdb::Error::from)?;
         if shows != node {
             return Err(of_another_node(&node, &shows));
@@ -317,16 +319,10 @@ async fn checkpoint(mut call: Call) -> Answer {
 /// Takes what a peer has seen of third nodes.
 async fn seen(mut call: Call) -> Answer {
     must_be(&call, JSON)?;
-    let Some(node) = node_of_token(&call) else {
-        let problem = Problem::new(StatusCode::FORBIDDEN, "token-refused", "the token was made for no peer's node");
-        return Err(problem.hint("thingdb token new --peer NAME --scope export,import"));
-    };
+    let node = node_of_peer(&call)?;
     let body = call.whole_body(MAX_SHOWN_BYTES).await?;
     call.run(move |db| {
-        let passed: PassedOn = foreign::decode(&body).map_err(|fault| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-json", format!("no checkpoints: {fault}"))
-                .at(fault.line as u64, Some(fault.column))
-        })?;
+        let passed: PassedOn = foreign::decode(&body).map_err(|fault| Problem::of_json("no checkpoints", &fault))?;
         json(&answer::pass_on(db, &node, &passed)?)
     })
     .await

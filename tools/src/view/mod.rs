@@ -22,6 +22,7 @@ pub(crate) mod pretty;
 pub(crate) mod record;
 pub(crate) mod similar;
 pub(crate) mod span;
+pub(crate) mod stamp;
 pub(crate) mod table;
 pub(crate) mod thing;
 pub(crate) mod told;

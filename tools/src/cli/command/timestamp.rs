@@ -15,6 +15,7 @@ use crate::sync;
 use crate::text::{grouped, printable};
 use crate::timestamp::roots::Roots;
 use crate::timestamp::token::Token;
+use crate::view::stamp::Stamp;
 
 /// How long an authority may say nothing.
 const STALL: Duration = Duration::from_secs(15);
@@ -61,15 +62,8 @@ struct TimestampJson {
     size: u64,
     /// What was stamped: the SHA-256 of the checkpoint.
     imprint: String,
-    /// The time that the authority names, and the latest that it can mean.
-    time: Option<String>,
-    not_later_than: Option<String>,
-    /// The subject of its certificate.
-    authority: Option<String>,
-    /// Whether it leads to a root that was given; absent without roots.
-    trusted: Option<bool>,
-    /// What is wrong with it.
-    problem: Option<String>,
+    #[serde(flatten)]
+    stamp: Stamp,
 }
 
 /// Asks for a timestamp, or lists those that are kept.
@@ -119,7 +113,7 @@ fn ask(context: &Context, args: &Args, url: &str, roots: Option<&Roots>) -> Outc
         let fact = "nobody looked who the authority is";
         context.console.warning("not-checked", fact).hint("thingdb timestamp --tsa URL --root PEM").say();
     }
-    let told = TimestampJson::new(size, imprint.to_string(), Ok(&token), roots);
+    let told = TimestampJson { size, imprint: imprint.to_string(), stamp: Stamp::new(Ok(&token), roots) };
     if context.output.is_json() {
         return context.output.object(&told);
     }
@@ -139,15 +133,15 @@ fn list(context: &Context, roots: Option<&Roots>) -> Outcome {
         let imprint = kept.checkpoint.imprint(&node).map_err(thingdb::Error::from)?;
         let token = Token::of(&kept.token, &imprint);
         let size = kept.checkpoint.claimed().size;
-        all.push((size, TimestampJson::new(size, imprint.to_string(), token.as_ref(), roots)));
+        all.push(TimestampJson { size, imprint: imprint.to_string(), stamp: Stamp::new(token.as_ref(), roots) });
     }
     context.close(db);
     if context.output.format() != Format::Table {
         let mut list = context.output.list();
-        all.iter().try_for_each(|(_, kept)| list.item(kept))?;
+        all.iter().try_for_each(|kept| list.item(kept))?;
         return list.end();
     }
-    let row = |(size, kept): &(u64, TimestampJson)| {
+    let row = |TimestampJson { size, stamp: kept, .. }: &TimestampJson| {
         let trusted = match (&kept.problem, kept.trusted) {
             (Some(problem), _) => problem.as_str(),
             (None, Some(true)) => "trusted",
@@ -159,20 +153,4 @@ fn list(context: &Context, roots: Option<&Roots>) -> Outcome {
     };
     let header = ["size", "not later than (UTC)", "authority", "root"];
     context.output.line(&context.output.table(header, Some(2)).page(all.iter().map(row)))
-}
-
-impl TimestampJson {
-    fn new(size: u64, imprint: String, token: Result<&Token, &String>, roots: Option<&Roots>) -> Self {
-        let trust = token.ok().and_then(|token| roots.map(|roots| token.trusted_by(roots)));
-        let problem = token.err().cloned().or_else(|| trust.clone()?.err());
-        Self {
-            size,
-            imprint,
-            time: token.ok().map(|token| token.time.to_string()),
-            not_later_than: token.ok().map(|token| token.not_later_than.to_string()),
-            authority: token.ok().map(|token| token.authority.clone()),
-            trusted: trust.map(|trust| trust.is_ok()),
-            problem,
-        }
-    }
 }

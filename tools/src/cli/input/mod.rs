@@ -9,6 +9,7 @@ pub(crate) mod quantity;
 pub(crate) mod rejects;
 pub(crate) mod roots;
 pub(crate) mod source;
+pub(crate) mod tile;
 
 use std::io::Read;
 

@@ -3,14 +3,14 @@
 //! Every file is there whole or not at all, and the checkpoint comes last: whoever reads
 //! while this goes on, or after it was killed, sees the ledger as it was before.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use thingdb::Db;
-use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles, WIDTH};
+use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
 
 use crate::cli::context::Context;
-use crate::console::Access;
+use crate::cli::input::tile;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::counted;
 
@@ -70,22 +70,17 @@ pub(super) fn write(context: &Context, db: &Db, dir: &Path, size: u64, root: &st
 }
 
 /// Writes a file unless it is there; gives whether it was written.
-fn write_new(context: &Context, dir: &Path, tile: &Tile) -> Outcome<bool> {
-    let path = dir.join(&tile.path);
+fn write_new(context: &Context, dir: &Path, wanted: &Tile) -> Outcome<bool> {
+    let path = dir.join(&wanted.path);
     let name = path.display().to_string();
-    let mut found = Vec::new();
-    match context.console.open(&path, Access::Read) {
+    let found = match tile::read(&context.console, &path) {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
-            context.console.write_deep(&path, &tile.bytes)?;
+            context.console.write_deep(&path, &wanted.bytes)?;
             return Ok(true);
         }
-        file => {
-            let file = file.map_err(|problem| Failure::file(&name, &problem))?;
-            let most = (WIDTH * ENTRY_BYTES) as u64 + 1;
-            file.take(most).read_to_end(&mut found).map_err(|problem| Failure::file(&name, &problem))?;
-        }
-    }
-    if found == tile.bytes {
+        found => found.map_err(|problem| Failure::file(&name, &problem))?,
+    };
+    if found == wanted.bytes {
         return Ok(false);
     }
     let fact = format!("{name} is there, and is not what this ledger has at its place");

@@ -148,10 +148,8 @@ impl Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = args.checkpoint.as_deref().map(|path| note::read(&context.console, path)).transpose()?;
     let policy = args.policy.as_deref().map(|path| policy::read(&context.console, path)).transpose()?;
-    let names_no_log = policy.as_ref().is_some_and(|policy| policy.logs().is_empty());
-    if args.is_of_files() && names_no_log && args.card.is_empty() {
-        return Err(Failure::usage("the policy has no line `log`: it does not say whose ledger you trust")
-            .hint("log VKEY in the policy (thingdb card --vkey, at the node), or --card @CARD"));
+    if args.is_of_files() && args.card.is_empty() {
+        policy::refuse_without_log(policy.as_ref())?;
     }
     if let Some(dir) = &args.tiles {
         return tiles::run(context, dir, &args.card, note.as_ref(), policy.as_ref());

@@ -1,17 +1,15 @@
 //! `thingdb verify --tiles`: a ledger in static files (c2sp.org/tlog-tiles) is checked
 //! without a database.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
 use thingdb::format::Policy;
-use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles, WIDTH, bundle_path, ids};
+use thingdb::format::tiles::{Tile, Tiles, bundle_path, ids};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
-use crate::cli::input::{card, note};
-use crate::console::Access;
+use crate::cli::input::{card, note, tile};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{grouped, quoted_path};
 use crate::view::witnessed::Witnessed;
@@ -86,9 +84,7 @@ pub(super) fn run(
         };
         let mut files = Vec::new();
         for id in found {
-            if let Some(kept) = kept.filter(|kept| kept.claimed().size == tiles.size()) {
-                known = Some(kept.claimed().root == tiles.root());
-            }
+            known = known.or_else(|| agrees(kept, &tiles));
             tiles.push(&id, &mut files);
         }
         files.iter().for_each(|file| problems.extend(differs(context, dir, file)));
@@ -96,9 +92,7 @@ pub(super) fn run(
             break;
         }
     }
-    if let Some(kept) = kept.filter(|kept| kept.claimed().size == tiles.size()) {
-        known = Some(kept.claimed().root == tiles.root());
-    }
+    known = known.or_else(|| agrees(kept, &tiles));
     tiles.partial().iter().for_each(|file| problems.extend(differs(context, dir, file)));
     if tiles.size() != claimed.size || tiles.root() != claimed.root {
         problems.push("the ids do not lead to the root of the checkpoint".to_owned());
@@ -122,7 +116,7 @@ pub(super) fn run(
         size: claimed.size,
         root: claimed.root.to_string(),
         trusted,
-        kept: known.filter(|_| kept.is_some()),
+        kept: known,
         witnessed,
         problems,
     };
@@ -134,6 +128,13 @@ pub(super) fn run(
     told.witnessed.map_or(Ok(()), |witnessed| {
         witnessed.conclude("the directory", "at the node: thingdb checkpoint --publish DIR, which asks the witnesses")
     })
+}
+
+/// Whether the ledger has, at the size of the kept checkpoint, the root of that; nothing
+/// at another size.
+fn agrees(kept: Option<&SignedCheckpoint>, tiles: &Tiles) -> Option<bool> {
+    let kept = kept?.claimed();
+    (kept.size == tiles.size()).then(|| kept.root == tiles.root())
 }
 
 fn say(context: &Context, told: &TilesJson) -> Outcome {
@@ -170,9 +171,5 @@ fn differs(context: &Context, dir: &Path, file: &Tile) -> Option<String> {
 }
 
 fn read(context: &Context, dir: &Path, path: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let most = (WIDTH * ENTRY_BYTES) as u64 + 1;
-    let file = context.console.open(&dir.join(path), Access::Read);
-    let read = file.and_then(|file| file.take(most).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|problem| format!("{path}: {problem}"))
+    tile::read(&context.console, &dir.join(path)).map_err(|problem| format!("{path}: {problem}"))
 }

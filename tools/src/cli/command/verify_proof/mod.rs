@@ -197,10 +197,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         check = check.kept(note::read(&context.console, path)?);
     }
     let policy = args.policy.as_deref().map(|path| policies::read(console, path)).transpose()?;
-    if policy.as_ref().is_some_and(|policy| policy.logs().is_empty()) && cards.is_empty() && args.fingerprint.is_empty()
-    {
-        return Err(Failure::usage("the policy has no line `log`: it does not say whose ledger you trust")
-            .hint("log VKEY in the policy (thingdb card --vkey, at the node), or --card @CARD"));
+    if cards.is_empty() && args.fingerprint.is_empty() {
+        policies::refuse_without_log(policy.as_ref())?;
     }
     let logs = policy.iter().flat_map(policies::fingerprints);
     check = logs.fold(check, ProofCheck::trust_fingerprint);
@@ -569,7 +567,7 @@ fn conclude(report: &ProofReport, told: &ReportJson, args: &Args) -> Outcome {
         let hint = "at the node: thingdb timestamp --tsa URL, then thingdb prove again";
         if !stamped.is_met() {
             let fact = "no checkpoint of the file is timestamped by an authority that you trust";
-            let causes = told.timestamps.iter().take(3).filter_map(|stamp| stamp.problem.as_deref());
+            let causes = told.timestamps.iter().take(3).filter_map(|stamp| stamp.told.problem.as_deref());
             let causes = causes.map(|problem| printable(problem).into_owned());
             return Err(Failure::new(Exit::NotVerified, "not-timestamped", fact).causes(causes).hint(hint));
         }

@@ -6,37 +6,22 @@ use thingdb::format::proof::ProofReport;
 use crate::text::{counted, grouped, printable};
 use crate::timestamp::roots::Roots;
 use crate::timestamp::token::Token;
+use crate::view::stamp::Stamp;
 
 /// A timestamp of a file.
 #[derive(Serialize)]
 pub(super) struct Timestamp {
     /// Entries in the ledger of its checkpoint.
     pub(super) size: u64,
-    /// The time that it names, and the latest that it can mean.
-    pub(super) time: Option<String>,
-    pub(super) not_later_than: Option<String>,
-    /// The subject of the certificate of its signer.
-    pub(super) authority: Option<String>,
-    /// Whether that leads to a root that was given; nothing without roots.
-    pub(super) trusted: Option<bool>,
-    /// What does not hold.
-    pub(super) problem: Option<String>,
+    #[serde(flatten)]
+    pub(super) told: Stamp,
 }
 
 /// The timestamps of a file, in its order.
 pub(super) fn timestamps(report: &ProofReport, roots: Option<&Roots>) -> Vec<Timestamp> {
     let stamps = report.timestamps.iter().map(|stamped| {
         let token = Token::of(&stamped.timestamp.token, &stamped.timestamp.imprint);
-        let trust = token.as_ref().ok().and_then(|token| roots.map(|roots| token.trusted_by(roots)));
-        let of = |what: fn(&Token) -> String| token.as_ref().ok().map(what);
-        Timestamp {
-            size: stamped.size,
-            time: of(|token| token.time.to_string()),
-            not_later_than: of(|token| token.not_later_than.to_string()),
-            authority: of(|token| token.authority.clone()),
-            trusted: roots.map(|_| matches!(trust, Some(Ok(())))),
-            problem: token.as_ref().err().cloned().or_else(|| trust.clone()?.err()),
-        }
+        Timestamp { size: stamped.size, told: Stamp::new(token.as_ref(), roots) }
     });
     stamps.collect()
 }
@@ -64,15 +49,15 @@ impl Timestamped {
 
     /// `places` are those of the entries of the file.
     pub(super) fn new(timestamps: &[Timestamp], places: &[u64]) -> Self {
-        let trusted = timestamps.iter().filter(|stamp| stamp.trusted == Some(true));
+        let trusted = timestamps.iter().filter(|stamp| stamp.told.trusted == Some(true));
         // Of the same ledger the earliest.
-        let most = trusted.max_by_key(|stamp| (stamp.size, std::cmp::Reverse(&stamp.not_later_than)));
+        let most = trusted.max_by_key(|stamp| (stamp.size, std::cmp::Reverse(&stamp.told.not_later_than)));
         let size = most.map_or(0, |stamp| stamp.size);
         let entries = places.iter().filter(|place| **place < size).count() as u64;
         Self {
             size: most.map(|stamp| stamp.size),
-            not_later_than: most.and_then(|stamp| stamp.not_later_than.clone()),
-            authority: most.and_then(|stamp| stamp.authority.clone()),
+            not_later_than: most.and_then(|stamp| stamp.told.not_later_than.clone()),
+            authority: most.and_then(|stamp| stamp.told.authority.clone()),
             entries,
             beyond: (places.len() as u64).saturating_sub(entries),
         }
@@ -82,8 +67,8 @@ impl Timestamped {
 /// What authorities say, in lines.
 pub(super) fn in_words(timestamped: Option<&Timestamped>, timestamps: &[Timestamp]) -> Vec<String> {
     let mut lines = Vec::new();
-    for stamp in timestamps {
-        let ledger = format!("the ledger of {}", grouped(stamp.size));
+    for Timestamp { size, told: stamp } in timestamps {
+        let ledger = format!("the ledger of {}", grouped(*size));
         let time = stamp.not_later_than.as_deref().unwrap_or_default();
         let authority = printable(stamp.authority.as_deref().unwrap_or_default());
         lines.push(match (&stamp.problem, stamp.trusted) {
