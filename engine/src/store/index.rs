@@ -418,8 +418,8 @@ mod tests {
             unlisted.add(positions);
         }
         assert_eq!(unlisted.from(0), [3..9, 20..30]);
-        assert_eq!(unlisted.from(9), [20..30]);
-        assert_eq!(unlisted.from(25), [25..30]);
+        assert_eq!(unlisted.from(9), vec![Range { start: 20, end: 30 }]);
+        assert_eq!(unlisted.from(25), vec![Range { start: 25, end: 30 }]);
         assert_eq!(unlisted.clone().below(21).from(0), [3..9, 20..21]);
         assert!(unlisted.clone().below(3).is_empty());
         for position in (100..2000).step_by(2) {
