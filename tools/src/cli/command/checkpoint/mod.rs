@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Source::Here(db) => {
             let told = cosigned(context, &db, args)?;
             if let Some(dir) = &args.publish {
-                publish::write(context, &db, dir, published.as_ref(), &told.0)?;
+                publish::write(context, &db, dir, published.as_ref(), &told.0.note)?;
             }
             context.close(db);
             told

@@ -9,7 +9,6 @@ use std::path::Path;
 use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
 use thingdb::{Db, SignedCheckpoint};
 
-use super::CheckpointJson;
 use crate::cli::context::Context;
 use crate::cli::input::tile;
 use crate::console::Console;
@@ -50,9 +49,10 @@ pub(super) fn write(
     db: &Db,
     dir: &Path,
     published: Option<&SignedCheckpoint>,
-    told: &CheckpointJson,
+    note: &str,
 ) -> Outcome {
-    let (size, mut meter) = (told.size, context.meter("publishing"));
+    let claimed = SignedCheckpoint::parse(note).map_err(thingdb::Error::from)?.claimed().clone();
+    let (size, mut meter) = (claimed.size, context.meter("publishing"));
     let edge = |path: &str| tile::read(&context.console, &dir.join(path)).ok();
     let published = published.map(SignedCheckpoint::claimed);
     let known = published.and_then(|it| Tiles::resume(it.size, &it.root, edge));
@@ -76,11 +76,11 @@ pub(super) fn write(
         meter.update(tiles.size(), size, tiles.size() * ENTRY_BYTES as u64);
     }
     put(tiles.partial())?;
-    if tiles.root().to_string() != told.root {
+    if tiles.root() != claimed.root {
         return Err(Failure::new(Exit::NotVerified, "not-verified", "the ids of the ledger do not lead to its root")
             .hint("thingdb verify"));
     }
-    context.console.write_below(dir, "checkpoint", told.note.as_bytes())?;
+    context.console.write_below(dir, "checkpoint", note.as_bytes())?;
     meter.end(size, size * ENTRY_BYTES as u64);
     let (files, entries) = (counted(written, "file", "files"), counted(size, "entry", "entries"));
     context.console.note(&format!("{files} written for a ledger of {entries} in {}", dir.display()));
