@@ -91,7 +91,7 @@ impl Tiles {
             Some(path) => ids(&read(&path)?)?,
             None => Vec::new(),
         };
-        let is_same = ids.iter().map(|id| merkle::leaf(id)).eq(known.iter().copied());
+        let is_same = ids.iter().map(merkle::leaf).eq(known.iter().copied());
         (is_same && tree.size() == size && tree.root() == *root).then_some(Self { tree, ids, levels })
     }
 
