@@ -114,13 +114,15 @@ fn below(path: &Path, folders: u8) -> io::Result<Place> {
         match folder.symlink_metadata() {
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => std::fs::create_dir(folder)?,
             Ok(found) if !found.is_dir() => return Err(other(&format!("{} is no directory", folder.display()))),
-            found => drop(found?),
+            Ok(_) => {}
+            Err(problem) => return Err(problem),
         }
     }
     match path.symlink_metadata() {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
         Ok(found) if !found.is_file() => return Err(other("it is no regular file")),
-        found => drop(found?),
+        Ok(_) => {}
+        Err(problem) => return Err(problem),
     }
     take_away_left(dir)?;
     begun(path, dir, Manner::Below(folders))
