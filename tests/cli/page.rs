@@ -162,6 +162,30 @@ fn a_page_names_what_was_tampered_with() {
     }
 }
 
+/// What is folded on the screen is there on paper.
+#[test]
+fn a_printed_page_has_long_contents() {
+    let Some(browser) = Browser::find() else { return };
+    let pages = |length: usize| {
+        let world = World::new();
+        // Words, which are broken between.
+        world.feed(&["put", "x", "--media-type", "text/plain", "-"], "paper ".repeat(length)).ok();
+        world.run(&["prove", "x", "--html", "-o", "p.html"]).ok();
+        let pdf = world.path("p.pdf");
+        let mut command = Command::new(browser.0);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+        command.args(["--disable-dev-shm-usage", "--virtual-time-budget=60000"]);
+        command.arg(format!("--user-data-dir={}", world.path("browser").display()));
+        command.arg(format!("--print-to-pdf={}", pdf.display()));
+        let printed = command.arg(format!("file://{}", world.path("p.html").display())).output().expect("it is there");
+        let pdf = std::fs::read(pdf).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&printed.stderr)));
+        let (start, leaf) = (&b"/Type /Page\n"[..], b"/Type /Page ");
+        pdf.windows(start.len()).filter(|found| *found == start || found == leaf).count()
+    };
+    let (short, long) = (pages(10), pages(10_000));
+    assert!(short >= 1 && long > short + 5, "{short} pages, and {long} with 60,000 characters more");
+}
+
 #[test]
 fn a_page_that_is_cut_claims_nothing() {
     let (world, page) = page();

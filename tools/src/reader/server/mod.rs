@@ -137,6 +137,7 @@ impl Server {
         let pace = Pace {
             rate: None,
             stall: std::time::Duration::from_secs(60),
+            limit: None,
             is_cancelled: std::sync::Arc::new(move || host.is_interrupted()),
         };
         let (client, node) = match pin {
