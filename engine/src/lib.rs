@@ -73,6 +73,7 @@ mod replica;
 #[doc(hidden)]
 pub mod storage;
 mod store;
+mod threads;
 mod verify;
 
 pub use access::actors::{OwnActor, TrustedActor};
