@@ -8,6 +8,7 @@ mod anew;
 mod args;
 mod command;
 mod context;
+mod folder;
 mod global;
 mod input;
 mod recovery;
