@@ -8,7 +8,6 @@ mod anew;
 mod args;
 mod command;
 mod context;
-mod folder;
 mod global;
 mod input;
 mod recovery;

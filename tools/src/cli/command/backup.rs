@@ -8,7 +8,7 @@ use serde::Serialize;
 use thingdb::{Backup, BackupOptions, Db, Report, Restore, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::{self, Context};
-use crate::cli::folder;
+use crate::cli::input::folder;
 use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;

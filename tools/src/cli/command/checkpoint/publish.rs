@@ -10,7 +10,7 @@ use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
-use crate::cli::folder;
+use crate::cli::input::folder;
 use crate::cli::input::tile;
 use crate::console::Console;
 use crate::error::{Exit, Failure, Outcome};

@@ -9,7 +9,7 @@ use thingdb::format::tiles::{Tile, Tiles, bundle_path, ids};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
-use crate::cli::folder;
+use crate::cli::input::folder;
 use crate::cli::input::{card, note, tile};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{grouped, quoted_path};
