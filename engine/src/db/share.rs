@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thingdb_format::{Origin, RecipientId};
+use thingdb_format::{KekPacket, Origin, RecipientId};
 
 use super::Db;
 use crate::committer::Shared;
@@ -19,10 +19,11 @@ const SHARE_ENTRIES: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reader {
-    /// The peer's name, `this node`, `a passphrase`; nothing for a key that is
+    /// The peer's name, `this node`, `a passphrase`, `everybody`; nothing for a key that is
     /// not known here.
     pub name: Option<String>,
-    /// How envelopes name it; nothing for a passphrase.
+    /// How envelopes name it; nothing for a passphrase
+    /// and for everybody.
     pub recipient: Option<RecipientId>,
     /// Entries of which an envelope names it.
     pub entries: u64,
@@ -142,7 +143,7 @@ impl Db {
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn readers(&self, thing: &str) -> Result<Vec<Reader>> {
         let peers = self.peers()?;
-        let mut found: BTreeMap<Option<RecipientId>, Reader> = BTreeMap::new();
+        let mut found: BTreeMap<Whom, Reader> = BTreeMap::new();
         let own = self.node.store.keyring().decryption_key().encryption_key().recipient_id();
         let origin = self.origin();
         for located in self.history(thing)?.located() {
@@ -150,20 +151,21 @@ impl Db {
             let seq = located.header.seq;
             let mut recipients = self.recipients(&located)?;
             if located.stored.masked_cek.is_some() {
-                recipients.retain(|recipient| recipient.id != Some(own));
-                recipients.push(Recipient { id: Some(own), from: origin, provenance: Provenance::HERE });
+                recipients.retain(|recipient| recipient.whom != Whom::Key(own));
+                recipients.push(Recipient { whom: Whom::Key(own), from: origin, provenance: Provenance::HERE });
             }
-            for Recipient { id: recipient, from, provenance } in recipients {
-                let reader = found.entry(recipient).or_insert_with(|| Reader {
-                    name: match recipient {
-                        None => Some("a passphrase".to_owned()),
-                        Some(id) if id == own => Some("this node".to_owned()),
-                        Some(id) => peers
+            for Recipient { whom, from, provenance } in recipients {
+                let reader = found.entry(whom).or_insert_with(|| Reader {
+                    name: match whom {
+                        Whom::Passphrase => Some("a passphrase".to_owned()),
+                        Whom::Everybody => Some("everybody".to_owned()),
+                        Whom::Key(id) if id == own => Some("this node".to_owned()),
+                        Whom::Key(id) => peers
                             .iter()
                             .find(|peer| peer.card.encryption_key.recipient_id() == id)
                             .map(|peer| peer.name.clone()),
                     },
-                    recipient,
+                    recipient: if let Whom::Key(id) = whom { Some(id) } else { None },
                     entries: 0,
                     certain: 0,
                     by_origin: 0,
@@ -200,9 +202,13 @@ impl Db {
         let mut recipients: Vec<Recipient> = Vec::new();
         for (envelope, provenance) in self.node.store.envelopes(located)? {
             for packet in &envelope.recipients {
-                let id = packets::recipient(packet);
-                if recipients.iter().all(|known| known.id != id) {
-                    recipients.push(Recipient { id, from: envelope.from, provenance });
+                let whom = match (packet, packets::recipient(packet)) {
+                    (_, Some(id)) => Whom::Key(id),
+                    (KekPacket::Public { .. }, None) => Whom::Everybody,
+                    (_, None) => Whom::Passphrase,
+                };
+                if recipients.iter().all(|known| known.whom != whom) {
+                    recipients.push(Recipient { whom, from: envelope.from, provenance });
                 }
             }
         }
@@ -210,10 +216,17 @@ impl Db {
     }
 }
 
+/// Who can open an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whom {
+    Passphrase,
+    Everybody,
+    Key(RecipientId),
+}
+
 /// Whom an envelope is for.
 struct Recipient {
-    /// Nothing for a passphrase.
-    id: Option<RecipientId>,
+    whom: Whom,
     from: Origin,
     provenance: Provenance,
 }
