@@ -58,7 +58,7 @@ impl Reader {
 pub struct ShareSummary {
     /// Entries that were sealed to the peers.
     pub shared: u64,
-    /// Entries that this node had sealed to them before. That the envelope of
+    /// Entries that this node had sealed to them before, or that everybody can read. That the envelope of
     /// another opens what it should, only its recipient can say.
     pub known: u64,
     /// Entries that this node cannot open itself.
@@ -73,7 +73,7 @@ pub struct ShareSummary {
 /// Readers.
 impl Db {
     /// Seals existing entries of a thing, from `since` on by seq, to more
-    /// peers. What is signed is not touched.
+    /// peers. What is signed is not touched, and what was erased is passed over.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
@@ -84,7 +84,14 @@ impl Db {
         let mut entries = Vec::new();
         for located in self.history_range(thing, since.max(1)..)?.located() {
             let located = located?;
+            if self.node.store.erased_by(located.position)?.is_some() {
+                continue;
+            }
             let sealed = self.sealed_here(&located)?;
+            if self.recipients(&located)?.iter().any(Recipient::is_everybody) {
+                summary.known += 1;
+                continue;
+            }
             if wanted.iter().all(|id| sealed.contains(id)) {
                 summary.known += 1;
                 continue;
@@ -229,4 +236,10 @@ struct Recipient {
     whom: Whom,
     from: Origin,
     provenance: Provenance,
+}
+
+impl Recipient {
+    fn is_everybody(&self) -> bool {
+        self.whom == Whom::Everybody
+    }
 }

@@ -9,6 +9,7 @@ use super::id;
 use super::original::OriginalJson;
 use super::told::Told;
 use crate::error::Failure;
+use crate::text::quoted;
 
 /// An entry.
 #[derive(Debug)]
@@ -25,6 +26,12 @@ impl Entry {
         let why = match self.state() {
             State::Stub => "its payload is not there",
             State::Open | State::Undecryptable => "the node has no key for it",
+            State::Lost => "what opened it was lost",
+            State::Erased => {
+                let by = self.erased_by().map(|by| format!(", as entry {} says", id::short(&by))).unwrap_or_default();
+                let fact = format!("the data of entry {} was erased{by}", id::short(&self.id()));
+                return Failure::not_readable(fact).hint(format!("thingdb erasures {}", quoted(self.thing())));
+            }
         };
         Failure::not_readable(format!("the data of entry {} cannot be read: {why}", id::short(&self.id())))
     }
@@ -149,9 +156,22 @@ impl Entry {
             Self::Held(record) => match record.content() {
                 Content::Open(_) => State::Open,
                 Content::Stub => State::Stub,
+                Content::Erased { .. } => State::Erased,
+                Content::Lost => State::Lost,
                 _ => State::Undecryptable,
             },
             Self::Told(told) => told.content,
+        }
+    }
+
+    /// The erasure record that says that the content was erased, if it was.
+    pub(crate) fn erased_by(&self) -> Option<EntryId> {
+        match self {
+            Self::Held(record) => match record.content() {
+                Content::Erased { by } => Some(*by),
+                _ => None,
+            },
+            Self::Told(told) => told.erased_by.as_deref().and_then(|by| by.parse().ok()),
         }
     }
 
