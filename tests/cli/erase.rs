@@ -37,7 +37,7 @@ fn what_is_erased_is_told_everywhere() {
     );
     let open = world.run(&["get", "person-7", "--seq", "3", "--json"]).ok().json();
     assert_eq!((&open["content"], open.get("erased_by")), (&json!("open"), None));
-    let refused = world.run(&["get", "person-7", "--seq", "1", "--raw"]).exit(8);
+    let refused = world.run(&["get", "person-7", "--seq", "1", "--raw"]).exit(6);
     refused.says("was erased, as entry").says("thingdb erasures person-7");
     prints(&world.run(&["show", entry["id"].as_str().unwrap()]).ok(), &[&record, "(erased)"]);
     let log = world.run(&["log", "person-7", "--json"]).ok().json();

@@ -8,7 +8,7 @@ use super::details::{State, WholeJson};
 use super::id;
 use super::original::OriginalJson;
 use super::told::Told;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::text::quoted;
 
 /// An entry.
@@ -26,11 +26,15 @@ impl Entry {
         let why = match self.state() {
             State::Stub => "its payload is not there",
             State::Open | State::Undecryptable => "the node has no key for it",
-            State::Lost => "what opened it was lost",
+            State::Lost => {
+                let fact = format!("what opened the data of entry {} was lost", id::short(&self.id()));
+                return Failure::new(Exit::Partly, "lost", fact).hint("thingdb verify");
+            }
             State::Erased => {
                 let by = self.erased_by().map(|by| format!(", as entry {} says", id::short(&by))).unwrap_or_default();
                 let fact = format!("the data of entry {} was erased{by}", id::short(&self.id()));
-                return Failure::not_readable(fact).hint(format!("thingdb erasures {}", quoted(self.thing())));
+                return Failure::new(Exit::Partly, "erased", fact)
+                    .hint(format!("thingdb erasures {}", quoted(self.thing())));
             }
         };
         Failure::not_readable(format!("the data of entry {} cannot be read: {why}", id::short(&self.id())))
