@@ -949,6 +949,8 @@ class Heads {
 function linesOf(data) {
   const lines = [];
   for (let start = 0; start < data.length; ) {
+    // A file of line ends alone is nothing, however many they are.
+    while (data[start] === 0x0a) start++;
     const found = data.indexOf(0x0a, start);
     const end = found < 0 ? data.length : found;
     const line = data.subarray(start, end > start && data[end - 1] === 0x0d ? end - 1 : end);

@@ -301,9 +301,13 @@ impl Console {
         file.end()
     }
 
-    /// The same, in folders that are made if they are not there.
-    pub(crate) fn write_deep(&self, path: &Path, bytes: &[u8]) -> Outcome {
-        let mut file = self.begin(path, Manner::Deep)?;
+    /// Puts `bytes` at `name` below `dir`, in folders that are made if they are not there:
+    /// none of them is a link, and nothing but a regular file is replaced. What a run that
+    /// was killed has left is taken away.
+    pub(crate) fn write_below(&self, dir: &Path, name: &str, bytes: &[u8]) -> Outcome {
+        let folders = u8::try_from(name.split('/').count()).unwrap_or(u8::MAX);
+        let path = &dir.join(name);
+        let mut file = self.begin(path, Manner::Below(folders))?;
         file.write_all(bytes).map_err(|problem| Failure::file(&shown(path), &problem))?;
         file.end()
     }

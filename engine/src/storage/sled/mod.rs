@@ -99,16 +99,22 @@ use trees::{Trees, drop_sled, open_sled};
 const LOG_BYTES_PER_BYTE: u64 = 4;
 
 /// How far the log may grow before a commit waits until sled has written its
-/// buffers. sled hands them to background threads faster than a disk takes
-/// them, without a bound: memory grows, and the next sync waits for all.
-const UNFLUSHED_LOG_BYTES: u64 = 16 << 20;
+/// buffers: two segments.
+///
+/// sled hands each buffer to one of seven threads, faster than a disk takes them.
+/// Memory would grow, and worse: whoever needs a new segment at the end of the file
+/// waits until one of these threads has shortened the file, and holds a lock
+/// meanwhile that all of them take after a write. With seven buffers under way
+/// nobody is left to shorten it, and nothing goes on for ever. (sled starts no
+/// further thread then: it counts those that wait below zero.)
+const UNFLUSHED_LOG_BYTES: u64 = 1 << 20;
 
 /// The largest batch that goes through the journal. Above it, what sled's own
 /// batch costs is spread over enough rows.
 const JOURNAL_BYTES: u64 = 24 << 10;
 
-/// What a batch of sled's counts for among the unflushed bytes: not its size
-/// but its two writes are what the disk has to catch up with.
+/// What a batch of sled's counts for among the unflushed bytes, beside its size:
+/// its two writes are what the disk has to catch up with.
 const BATCH_LOG_BYTES: u64 = 128 << 10;
 
 /// Called before each sync with its number, counted from 1. An error takes the

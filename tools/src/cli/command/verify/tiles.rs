@@ -61,8 +61,7 @@ pub(super) fn run(
 ) -> Outcome {
     refuse_other(dir)?;
     let cards = card::trusted(&context.console, cards)?;
-    let path = dir.join("checkpoint");
-    let signed = note::read(&context.console, &path.display().to_string())?;
+    let signed = note::published(&context.console, &dir.join("checkpoint"))?;
     let claimed = signed.claimed().clone();
     let mut problems = Vec::new();
     let trusted = cards.iter().any(|card| signed.verify(&card.node_key).is_ok());
