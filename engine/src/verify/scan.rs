@@ -450,7 +450,7 @@ impl Memo {
             }
             let erasure = store.erasure(&record).map_err(|problem| problem.to_string())?;
             let erasure = erasure.ok_or("what is said to have erased it is no erasure record that can be read")?;
-            self.erasure = Some((*by, record.header.clone(), erasure));
+            self.erasure = Some((*by, record.header, erasure));
         }
         let Some((_, record, erasure)) = &self.erasure else { return Ok(()) };
         if record.thing != entry.header.thing || !erasure.covers(&entry.id) {
