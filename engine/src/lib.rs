@@ -89,6 +89,7 @@ pub use backup::{
     last_backups, refuse_within, restore,
 };
 pub use db::Db;
+pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::options::Options;
 pub use db::read::Stats;
