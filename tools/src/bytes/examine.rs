@@ -54,7 +54,7 @@ impl Examiners {
         }
         let examine = &examine;
         let jobs: Vec<_> = parts.into_iter().zip(&mut self.memos).map(|job| Mutex::new(Some(job))).collect();
-        let work = |job: &Mutex<Option<(Vec<(u64, I)>, &mut Memos)>>| -> Vec<O> {
+        let work = |job: &Job<'_, I>| -> Vec<O> {
             let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some((part, memos)) = job else { return Vec::new() };
             part.into_iter().map(|(number, item)| examine(item, number, memos)).collect()
@@ -72,6 +72,9 @@ impl Examiners {
         examined.into_iter().flatten().collect()
     }
 }
+
+/// Items with their numbers, and what is remembered beside them, until somebody takes them.
+type Job<'m, I> = Mutex<Option<(Vec<(u64, I)>, &'m mut Memos)>>;
 
 /// Takes the lines without anything in them that come next, and counts them: a file of
 /// nothing else costs little more than to read it. It ends now and then, so that whoever

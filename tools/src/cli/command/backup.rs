@@ -396,7 +396,11 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let done = read_back(context, args, at, &restore);
     // What is not all is for other commands to look at, too.
     if done.as_ref().err().is_none_or(|failure| failure.exit() == Exit::Partly) {
-        restore.end()?;
+        restore.end().inspect_err(|problem| {
+            if matches!(problem, thingdb::Error::File { path, .. } if path == dir) {
+                context.did(format!("the database in {} is made", dir.display()));
+            }
+        })?;
     }
     done
 }
