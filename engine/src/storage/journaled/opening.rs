@@ -375,6 +375,14 @@ impl<'a> Opening<'a> {
         let is_begun_by_loss = || holes.iter().any(|hole| *hole.sequences.start() == 1);
         let has_all = journal.first() == 1 || is_begun_by_loss() && Keep::of(self.directory)? == Keep::All;
         let healed = reconcile(journal, &self.journal(), sled, kinds, trust, has_all)?;
+        if trust == Trust::Newer && !holes.is_empty() {
+            // A file that is mended says with regard to which commits that was done: a
+            // store that has not noted them would count as too old, whatever ends this.
+            let sequence = journal.next() - 1;
+            journal.sync(sequence)?;
+            marks.sequence = sequence;
+            sled.set_marks(*marks)?;
+        }
         for hole in holes {
             journal.mend(hole)?;
         }
