@@ -368,8 +368,9 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
 /// Which rows are small, and lie side by side in the order in which they come: blocks.
 pub(crate) const GROUPED: Grouped = Grouped::new(b"L", 9);
 
-/// Whether a row is never deleted: blocks of records, parts of payloads, the
-/// ledger's tree.
+/// Whether a row is never deleted, or does no harm if it comes back: blocks of records,
+/// the ledger's tree, and parts of payloads, which nobody can open once their entry was
+/// erased.
 pub(crate) fn is_permanent(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
 }
