@@ -195,6 +195,11 @@ pub(crate) fn waiting_line(id: &EntryId, part: u16) -> Vec<u8> {
     key(b'W', &[&id.0[..16], &part.to_be_bytes()])
 }
 
+/// All lines that wait.
+pub(crate) fn waiting_lines() -> KeyRange {
+    KeyRange::prefix(*b"W")
+}
+
 /// The lines of the entry whose row has the key `of`.
 pub(crate) fn waiting_lines_of(of: &[u8]) -> KeyRange {
     KeyRange::prefix(key(b'W', &[of.get(1..).unwrap_or_default()]))
