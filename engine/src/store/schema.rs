@@ -16,6 +16,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! Q ‖ tag 16                  a checkpoint of another node that a third one passed on
+//! J ‖ tag 16                  the newest heads note of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
@@ -220,6 +221,10 @@ pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
 
 pub(crate) fn heard(node: &Tag) -> Vec<u8> {
     key(b'Q', &[&node.0])
+}
+
+pub(crate) fn seen_heads(node: &Tag) -> Vec<u8> {
+    key(b'J', &[&node.0])
 }
 
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
