@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             false => format!("the entries with seqs {first} to {last} cannot be found"),
         }));
     }
-    unreadable.conclude(reader, u64::MAX)
+    unreadable.conclude(reader, 0)
 }
 
 /// The seqs of a part of a history, in which none is left out but those of entries
