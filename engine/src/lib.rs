@@ -88,6 +88,7 @@ pub use backup::{
     refuse_within, restore,
 };
 pub use db::Db;
+pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::options::Options;
 pub use db::read::Stats;

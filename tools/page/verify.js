@@ -772,6 +772,9 @@ function checkEnvelopes(envelopes) {
         members(packet, ["kind", "id", "kek"]);
         hexa(packet.get("id"), 8);
         b64(packet.get("kek"), 80, 80);
+      } else if (packet.get("kind") === 3) {
+        members(packet, ["kind", "kek"]);
+        b64(packet.get("kek"), 32, 32);
       } else {
         members(packet, ["kind", "salt", "m", "t", "p", "kek"]);
         number(packet.get("kind"), 2, 2);

@@ -470,6 +470,9 @@ def check_envelopes(envelopes):
             if is_one(packet.get("kind")):
                 members(packet, ["kind", "id", "kek"])
                 hexa(packet["id"], 8), b64(packet["kek"], 80, 80)
+            elif not isinstance(packet.get("kind"), bool) and packet.get("kind") == 3:
+                members(packet, ["kind", "kek"])
+                number(packet["kind"], 3, 3), b64(packet["kek"], 32, 32)
             else:
                 members(packet, ["kind", "salt", "m", "t", "p", "kek"])
                 number(packet["kind"], 2, 2), hexa(packet["salt"], 16), b64(packet["kek"], 48, 48)

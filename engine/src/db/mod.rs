@@ -8,6 +8,7 @@ mod begun;
 mod changes;
 mod close;
 mod compare;
+pub(crate) mod erase;
 mod exchange;
 mod export;
 pub(crate) mod forks;
@@ -118,6 +119,12 @@ impl Db {
             );
             warnings.push(Warning::Keyring(fact));
         }
+        warnings.extend(self.node.removed_keyrings().into_iter().map(|path| {
+            Warning::Keyring(format!(
+                "{} was removed: it may have held keys of entries that were erased",
+                path.display()
+            ))
+        }));
         warnings
     }
 

@@ -101,7 +101,20 @@ impl Db {
         let opened = open_storage(dir, options, false, Some(row_of_loss(&keyring)))?;
         let db = Self::assemble(dir, Some(lock), opened, keyring, None, None, options)?;
         db.mend_version(&version);
+        db.erase_what_is_due();
         Ok(db)
+    }
+
+    /// Carries out what an erasure that was broken off has left.
+    fn erase_what_is_due(&self) {
+        if !self.is_writable() {
+            return;
+        }
+        if let Err(problem) = self.node.finish_erasures() {
+            let fact =
+                format!("an erasure was broken off and cannot be carried out: {problem}; the next opening tries again");
+            self.warn(Warning::Damaged(fact));
+        }
     }
 
     /// Writes the file `VERSION` anew if it was lost. That everything else opens
@@ -179,6 +192,7 @@ impl Db {
             threads: options.threads,
             checkpointed: Mutex::new(checkpointed),
             heads: Mutex::default(),
+            erasing: Mutex::default(),
             replica: Mutex::default(),
             // One that is damaged is told of each time.
             read_with: (is_read_only && kept_is_good).then_some(read_with),

@@ -187,7 +187,7 @@ impl Db {
     }
 
     /// Opens a record that was found without its thing.
-    fn record(&self, located: Located) -> Result<Record> {
+    pub(super) fn record(&self, located: Located) -> Result<Record> {
         let state = self.node.store.state(&self.node.store.tag(&located.header.thing))?;
         self.node.store.record(located, state.map_or(0, |state| state.heads.len()))
     }

@@ -182,6 +182,9 @@ impl Error {
             | Self::ActorClaimed { .. }
             | Self::ActorWithdrawn { .. }
             | Self::NoReader
+            | Self::ReservedRecord
+            | Self::MayNotErase { .. }
+            | Self::NothingToErase { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }

@@ -329,6 +329,11 @@ impl<'a> Checker<'a> {
     /// Whether the line has nothing to add to the entry as it is here.
     fn is_whole(&self, entry: &Entry, found: &Located) -> bool {
         let stored = &found.stored;
+        // What was erased does not come back. Where that cannot be read, it is told as
+        // the entry is taken in.
+        if self.store.erased_by(found.position).is_ok_and(|by| by.is_some()) {
+            return true;
+        }
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return false;
         }

@@ -9,7 +9,7 @@ use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{Entry, EntryId, Hash, KdfParams, RecipientId, StreamHeader, Trailer, line};
 
-use super::dress::{Dress, packet_to};
+use super::dress::{Dress, packet_for, packet_to};
 use crate::access::card;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
@@ -333,10 +333,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Whether an envelope goes with it that names this recipient.
+    /// Whether an envelope goes with it that this recipient can open.
     #[must_use]
     pub fn is_sealed_to(&self, recipient: &RecipientId) -> bool {
-        self.entry.envelopes.iter().any(|envelope| packet_to(envelope, recipient).is_some())
+        self.entry.envelopes.iter().any(|envelope| packet_for(envelope, recipient).is_some())
     }
 }
 

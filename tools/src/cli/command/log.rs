@@ -139,7 +139,8 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
         let (line, after) = graph.entry(entry.id(), entry.prev());
         let (time, name, _) = phrase::by_whom(&entry);
         let (id, time) = (id::short(&entry.id()), when::short(time));
-        let action = printable(entry.action().unwrap_or("(undecryptable)"));
+        let word = format!("({})", entry.state().word());
+        let action = printable(entry.action().unwrap_or(&word));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
             text.line(&after)?;

@@ -93,6 +93,8 @@ struct ReportJson<'a> {
     actors: u64,
     stubs: u64,
     undecryptable: u64,
+    erased: u64,
+    refused_erasures: u64,
     forked: u64,
     problems: Vec<ProblemJson>,
     problems_total: u64,
@@ -259,6 +261,8 @@ fn summary(report: &Report) -> String {
     add(report.forked, "forked thing", "forked things");
     add(report.stubs, "stub", "stubs");
     add(report.undecryptable, "entry that this node cannot decrypt", "entries that this node cannot decrypt");
+    add(report.erased, "erased entry", "erased entries");
+    add(report.refused_erasures, "erasure that was not allowed", "erasures that were not allowed");
     add(report.problems_total, "problem", "problems");
     parts.join(", ")
 }
@@ -347,6 +351,8 @@ impl<'a> ReportJson<'a> {
             actors: report.actors,
             stubs: report.stubs,
             undecryptable: report.undecryptable,
+            erased: report.erased,
+            refused_erasures: report.refused_erasures,
             forked: report.forked,
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,
