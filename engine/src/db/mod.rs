@@ -36,7 +36,7 @@ mod witness;
 mod write;
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use thingdb_format::{NodeKey, Origin};
 
@@ -81,7 +81,7 @@ pub struct Db {
     warnings: Mutex<Vec<Warning>>,
     closed: bool,
     /// Held until everything else is gone; nobody holds one who only reads.
-    _lock: Option<DirLock>,
+    _lock: Option<Arc<DirLock>>,
 }
 
 impl Db {

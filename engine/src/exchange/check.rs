@@ -1,6 +1,7 @@
 //! Checks lines by themselves. Cheap checks come first.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use thingdb_format::{
@@ -197,6 +198,11 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
+    /// The directory of the database.
+    pub(super) fn dir(&self) -> &Path {
+        &self.store.dir
+    }
+
     pub(super) fn new(store: &'a Store, trust: TrustPolicy, passphrase: Option<&'a Passphrase>) -> Self {
         let keyring = store.keyring();
         let former = keyring.former_nodes();

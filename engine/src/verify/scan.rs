@@ -24,6 +24,7 @@ use crate::store::holes;
 use crate::store::schema::{self, Tag};
 use crate::store::stored::{BatchHead, StoredPayload};
 use crate::store::{Located, Store, located_in};
+use crate::threads;
 
 const NO_BLOCK: &str = "its block is missing";
 
@@ -95,19 +96,19 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub(super) fn ledger(
     store: &Store,
     size: u64,
-    threads: usize,
+    many: usize,
     is_wanted: progress::Wanted<'_>,
     mut take: impl FnMut(Stretch) -> Result<()>,
 ) -> Result<()> {
     let is_left = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (to_workers, units) = bounded::<Handed>(threads * 2);
-        let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(threads * 2);
-        scope.spawn(move || read(store, size, &to_workers));
-        for _ in 0..threads {
+        let (to_workers, units) = bounded::<Handed>(many * 2);
+        let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(many * 2);
+        threads::start(scope, &store.dir, many, || {
             let (units, results) = (units.clone(), results.clone());
-            scope.spawn(move || work(store, &units, &results, is_left));
-        }
+            move || work(store, &units, &results, is_left)
+        })?;
+        threads::start_one(scope, &store.dir, move || read(store, size, &to_workers))?;
         drop((units, results));
         let mut early = BTreeMap::new();
         let mut next = 0;

@@ -130,7 +130,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("backup verify", &["backup", "verify", "backup"]).with(&["backup"]),
         Case::new("restore", &["restore", "backup", "new"])
             .with(&["backup"])
-            .once(&[2], &[0])
+            .once(&[2], &[0, 2])
             .apart()
             .then(|place| counts(place, "new", ENTRIES)),
         Case::new("salvage", &["salvage", "db", "--out", "new"])

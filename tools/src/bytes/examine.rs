@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use thingdb::format::audit::Memos;
@@ -52,20 +53,28 @@ impl Examiners {
             parts.push(items.by_ref().take(each).collect());
         }
         let examine = &examine;
+        let jobs: Vec<_> = parts.into_iter().zip(&mut self.memos).map(|job| Mutex::new(Some(job))).collect();
+        let work = |job: &Job<'_, I>| -> Vec<O> {
+            let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some((part, memos)) = job else { return Vec::new() };
+            part.into_iter().map(|(number, item)| examine(item, number, memos)).collect()
+        };
         let examined: Vec<Vec<O>> = thread::scope(|scope| {
-            let work = |part: Vec<(u64, I)>, memos: &mut Memos| -> Vec<O> {
-                part.into_iter().map(|(number, item)| examine(item, number, memos)).collect()
+            let begin = |job| thread::Builder::new().spawn_scoped(scope, move || work(job));
+            let workers: Vec<_> = jobs.iter().map(|job| (job, begin(job))).collect();
+            // Where the system gives no thread, this one does it.
+            let finish = |(job, worker): (_, io::Result<thread::ScopedJoinHandle<'_, Vec<O>>>)| match worker {
+                Ok(worker) => worker.join().expect("no line makes it panic"),
+                Err(_) => work(job),
             };
-            let workers: Vec<_> = parts
-                .into_iter()
-                .zip(&mut self.memos)
-                .map(|(part, memos)| scope.spawn(move || work(part, memos)))
-                .collect();
-            workers.into_iter().map(|worker| worker.join().expect("no line makes it panic")).collect()
+            workers.into_iter().map(finish).collect()
         });
         examined.into_iter().flatten().collect()
     }
 }
+
+/// Items with their numbers, and what is remembered beside them, until somebody takes them.
+type Job<'m, I> = Mutex<Option<(Vec<(u64, I)>, &'m mut Memos)>>;
 
 /// Takes the lines without anything in them that come next, and counts them: a file of
 /// nothing else costs little more than to read it. It ends now and then, so that whoever

@@ -25,6 +25,9 @@ use crate::text::quoted_path;
 /// What [`Context::did`] notes of a command that changes a setting.
 pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";
 
+/// What it says behind the fact where all of the work was done before.
+pub(crate) const REPORT: &str = "only its report is missing";
+
 /// What has opened the database, to open it again; nothing in a server, which holds it.
 pub(crate) struct WayIn(Option<Secret>);
 

@@ -222,7 +222,8 @@ impl Console {
             let stdin = |problem: io::Error| Failure::file("stdin", &problem);
             let (reader, mut writer) = io::pipe().map_err(stdin)?;
             // Who reads no further ends it.
-            std::thread::spawn(move || writer.write_all(&all));
+            let written = std::thread::Builder::new().name("stdin".into()).spawn(move || writer.write_all(&all));
+            written.map_err(stdin)?;
             console.stdin = Channel::own(File::from(std::os::fd::OwnedFd::from(reader)));
         }
         Ok(console)

@@ -210,6 +210,9 @@ struct Core {
     synced: AtomicU64,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
+    /// A call of sled failed, whatever it was about: what was under way may be in its log
+    /// in part.
+    has_failed: AtomicBool,
     /// What is noted when it is closed.
     left_whole: Mutex<Option<Whole>>,
     alarm: Alarm,
@@ -313,6 +316,7 @@ impl SledStorage {
             committed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             stopped: RwLock::new(None),
+            has_failed: AtomicBool::new(false),
             left_whole: Mutex::new(seen.whole),
             alarm: Alarm {
                 armed: AtomicBool::new(false),
@@ -534,8 +538,9 @@ impl Core {
         drop(writer);
         let dropped = drop_sled(trees, &self.store());
         synced?;
-        if dropped? {
-            // Without the note the next opening reads more, nothing else.
+        if dropped? && !self.has_failed.load(Ordering::Acquire) {
+            // Without the note the next opening reads more, nothing else. It does so after
+            // a failure: the end of the log may be half a batch, which is none.
             let _ = preflight::note_closed(&self.store(), *lock(&self.left_whole));
         }
         Ok(())
@@ -550,7 +555,11 @@ impl Core {
 
     /// What sled returned, or what it panicked with.
     fn caught<T>(&self, call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StorageError> {
-        match catch_unwind(AssertUnwindSafe(call)) {
+        let called = catch_unwind(AssertUnwindSafe(call));
+        if !matches!(called, Ok(Ok(_))) {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        match called {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.damage(convert(error, &self.store()))),
             // After a panic sled is not asked again, whatever it was about.

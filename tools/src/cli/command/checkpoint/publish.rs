@@ -10,6 +10,7 @@ use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
+use crate::cli::input::folder;
 use crate::cli::input::tile;
 use crate::console::Console;
 use crate::error::{Exit, Failure, Outcome};
@@ -21,11 +22,10 @@ const STEP: u64 = 65_536;
 /// Refuses a place that is no directory of its own: a database has a file `checkpoint`,
 /// too.
 pub(super) fn refuse_other(console: &Console, database: Option<&Path>, dir: &Path) -> Outcome {
-    let (shown, dir) = (dir.display(), &console.path(dir));
-    if dir.exists() && !dir.is_dir() {
-        return Err(Failure::usage(format!("{shown} is a file, and a directory is needed"))
-            .hint("thingdb checkpoint -o FILE writes the checkpoint alone"));
-    }
+    let (named, dir) = (dir, &console.path(dir));
+    folder::refuse_file(dir, named)
+        .map_err(|failure| failure.hint("thingdb checkpoint -o FILE writes the checkpoint alone"))?;
+    let shown = named.display();
     if dir.join("tile").is_symlink() {
         return Err(Failure::usage(format!("{shown} has a link in the place of its folder tile"))
             .cause("what is published must not be written elsewhere")
