@@ -230,7 +230,7 @@ fn a_policy_means_the_same_to_the_page() {
     let line = |seed, at| note.cosign(&key(seed), at).unwrap();
     let good = note.with_signatures(&line(7, 1_700_000_000)).unwrap();
     let good = good.with_signatures(&line(8, 1_800_000_000)).unwrap();
-    let bad = line(9, 5).replacen(' ', " ", 1);
+    let bad = line(9, 5);
     let last = bad.trim_end().len() - 6;
     let other = if &bad[last..=last] == "A" { "B" } else { "A" };
     let bad = format!("{}{other}{}", &bad[..last], &bad[last + 1..]);
