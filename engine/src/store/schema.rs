@@ -196,6 +196,11 @@ pub(crate) fn waiting_line(id: &EntryId, part: u16) -> Vec<u8> {
     key(b'W', &[&id.0[..16], &part.to_be_bytes()])
 }
 
+/// All lines that wait.
+pub(crate) fn waiting_lines() -> KeyRange {
+    KeyRange::prefix(*b"W")
+}
+
 /// The lines of the entry whose row has the key `of`.
 pub(crate) fn waiting_lines_of(of: &[u8]) -> KeyRange {
     KeyRange::prefix(key(b'W', &[of.get(1..).unwrap_or_default()]))
@@ -373,8 +378,9 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
 /// Which rows are small, and lie side by side in the order in which they come: blocks.
 pub(crate) const GROUPED: Grouped = Grouped::new(b"L", 9);
 
-/// Whether a row is never deleted: blocks of records, parts of payloads, the
-/// ledger's tree.
+/// Whether a row is never deleted, or does no harm if it comes back: blocks of records,
+/// the ledger's tree, and parts of payloads, which nobody can open once their entry was
+/// erased.
 pub(crate) fn is_permanent(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
 }
