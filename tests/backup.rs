@@ -298,10 +298,17 @@ fn readers_and_backups_beside_writers_have_prefixes() {
             let size = assert_prefix(&db, &dest);
             assert!(size >= last);
             last = size;
-            let reader = read(db.dir());
-            assert_eq!(reader.warnings(), []);
-            assert!(reader.stats().unwrap().entries >= size);
-            assert_intact(&reader);
+            // Several at once, beside each other.
+            thread::scope(|readers| {
+                for _ in 0..3 {
+                    readers.spawn(|| {
+                        let reader = read(db.dir());
+                        assert_eq!(reader.warnings(), []);
+                        assert!(reader.stats().unwrap().entries >= size);
+                        assert_intact(&reader);
+                    });
+                }
+            });
         }
     });
     assert_intact(&db);
