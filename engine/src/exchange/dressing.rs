@@ -1,4 +1,4 @@
-//! Entries are dressed for the way on all cores, and come back in ledger order.
+//! Entries are dressed for the way on many cores, and come back in ledger order.
 
 use std::collections::BTreeMap;
 use std::thread::Scope;
@@ -18,6 +18,9 @@ const PART_BYTES: u64 = 128 << 10;
 
 /// What an entry counts for beside its payload.
 const ENTRY_BYTES: u64 = 1024;
+
+/// Bytes of the line of a small entry, about.
+const LINE_BYTES: usize = 2048;
 
 /// An entry with a payload above it is dressed by itself, and by the caller: a worker
 /// would keep the memory that it takes, and others would come beside it.
@@ -60,7 +63,10 @@ pub(super) enum Ready {
 impl Dressing<'_> {
     /// Dresses some; the first one that cannot be ends it.
     fn all(&self, found: Vec<Found>, dress: &mut Dress, paths: &mut Paths) -> Result<Dressed> {
-        let mut dressed = Dressed::default();
+        let mut dressed = Dressed { ready: Vec::with_capacity(found.len()), ..Dressed::default() };
+        if self.as_lines {
+            dressed.lines.reserve(found.len() * LINE_BYTES);
+        }
         for found in found {
             match found {
                 Err(hole) if self.past_holes => {
@@ -111,8 +117,9 @@ pub(super) fn put_line(entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Hash {
     hash_of_line(out.get(start..).unwrap_or_default())
 }
 
-/// Has all that `read` gives dressed, and gives it to `take` in the same order.
-pub(super) fn on_all_cores(
+/// Has all that `read` gives dressed by so many threads, by the caller if there are none,
+/// and gives it to `take` in the same order.
+pub(super) fn on_threads(
     dressing: &Dressing<'_>,
     threads: usize,
     read: impl FnOnce(&mut dyn FnMut(Found) -> Result<()>) -> Result<()>,
@@ -177,12 +184,16 @@ impl<F: FnMut(Dressed) -> Result<()>> Pump<'_, '_, F> {
 
     /// Hands a part to the workers.
     fn send(&mut self) -> Result<()> {
+        if self.threads == 0 {
+            return self.settle();
+        }
         let most_under_way = self.threads * AHEAD_PARTS;
         while self.sent - self.taken >= most_under_way as u64 {
             self.receive()?;
         }
         self.part_bytes = 0;
-        let part = (self.sent, std::mem::take(&mut self.part));
+        let next = Vec::with_capacity(self.part.len());
+        let part = (self.sent, std::mem::replace(&mut self.part, next));
         let (to_workers, _) = self.workers.get_or_insert_with(|| {
             let (to_workers, parts) = bounded::<Part>(most_under_way);
             let (results, from_workers) = bounded::<Back>(most_under_way);
@@ -238,6 +249,51 @@ fn work(dressing: &Dressing<'_>, parts: &Receiver<Part>, results: &Sender<Back>)
     for (number, part) in parts {
         if results.send((number, dressing.all(part, &mut dress, &mut paths))).is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Draft, Durability, ExportOptions, KdfChoice, Options, Passphrase, StreamForm};
+
+    /// Many entries go through workers, few do not, and large ones go alone: the stream
+    /// is the same.
+    #[test]
+    fn a_whole_export_is_its_parts_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new().kdf(KdfChoice::weakest()).durability(Durability::Relaxed).threads(3);
+        let db = options.create(dir.path().join("db"), &Passphrase::new("correct horse battery")).unwrap();
+        let large = format!("\"{}\"", "x".repeat(300 << 10));
+        for n in 0..700_u32 {
+            match n % 200 {
+                150 => drop(db.put("large", &large).unwrap()),
+                _ => drop(db.put(&format!("thing-{}", n % 7), &n.to_string()).unwrap()),
+            }
+        }
+        let drafts = (0..900).map(|n| Draft::json(&format!("thing-{}", n % 40), n.to_string()).unwrap()).collect();
+        db.write_batch(drafts).unwrap();
+        let size = 1600;
+        let lines = |since, until| {
+            let mut out = Vec::new();
+            let options = ExportOptions::new().since(since).until(until).bare(true);
+            let summary = db.export(options, &mut out).unwrap();
+            assert_eq!((summary.entries, summary.bytes), (until - since, out.len() as u64));
+            out
+        };
+        let whole = lines(0, size);
+        assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count() as u64, size);
+        let parts: Vec<u8> = (0..size).step_by(40).flat_map(|since| lines(since, since + 40)).collect();
+        assert!(whole == parts);
+        // Framed, and in the other form, it is whole as well.
+        for form in [StreamForm::Lines, StreamForm::Binary] {
+            let mut out = Vec::new();
+            assert_eq!(db.export(ExportOptions::new().form(form), &mut out).unwrap().entries, size);
+            let copy = Options::new().kdf(KdfChoice::weakest()).durability(Durability::Relaxed);
+            let path = dir.path().join(format!("{form:?}"));
+            let copy = copy.create(path, &Passphrase::new("correct horse battery")).unwrap();
+            let all = crate::ImportOptions::new().trust(crate::TrustPolicy::All);
+            assert_eq!(copy.import(all, &out[..]).unwrap().added, size);
         }
     }
 }

@@ -219,8 +219,11 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
         });
         walked.map(drop)
     };
-    dressing::on_all_cores(&dressing, node.threads, read, |dressed| {
-        stream.buffer.extend_from_slice(&dressed.lines);
+    // Each frame names what came before it: they are made one after the other, which is
+    // most of the work.
+    let threads = if as_lines { node.threads } else { 0 };
+    dressing::on_threads(&dressing, threads, read, |dressed| {
+        let is_full = stream.take(dressed.lines)?;
         for ready in dressed.ready {
             let (id, hash) = match ready {
                 Ready::Line(id, hash) => (id, hash),
@@ -233,7 +236,7 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
             digest.push(&hash);
             ids.push(merkle::leaf(&id));
         }
-        if stream.buffer.len() >= BUFFER_BYTES {
+        if is_full || stream.buffer.len() >= BUFFER_BYTES {
             stream.flush()?;
             progress::tell(&mut options.progress, dressed.end - since, size - since, stream.bytes);
         }
@@ -383,6 +386,17 @@ struct Out<W> {
 }
 
 impl<W: Write> Out<W> {
+    /// Takes lines: in place of what was gathered, if that was written. Says whether it
+    /// is time to write.
+    fn take(&mut self, lines: Vec<u8>) -> Result<bool> {
+        if lines.is_empty() {
+            return Ok(false);
+        }
+        self.flush()?;
+        self.buffer = lines;
+        Ok(true)
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.out.write_all(&self.buffer).map_err(Error::written)?;
         self.bytes += self.buffer.len() as u64;
