@@ -23,6 +23,7 @@ mod cli {
     mod damaged;
     mod day_after;
     mod environment;
+    mod erase;
     mod errors;
     mod exit_codes;
     mod failing_disk;

@@ -11,6 +11,7 @@ use data_encoding::HEXLOWER;
 use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, Weight};
 use thingdb_format::audit::{Memos, Problem};
+use thingdb_format::erasure::Erasure;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
@@ -25,7 +26,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 14] = [
+const SUBJECTS: [(&str, Check); 15] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -39,6 +40,7 @@ const SUBJECTS: [(&str, Check); 14] = [
     ("line", line),
     ("stream", stream),
     ("frame", frame),
+    ("erasure", erasure),
     ("latest", latest),
 ];
 
@@ -234,6 +236,12 @@ fn envelope(v: &Vector) -> Result<(), Error> {
         same(v, "cek", hex(cek.as_bytes()));
         return Ok(());
     }
+    if v.value("kind") == "3" {
+        sized(32)?;
+        let packet = KekPacket::Public { kek: v.input.clone().try_into().expect("the length was compared") };
+        same(v, "kek", hex(packet.open_public().expect("it is one").as_bytes()));
+        return Ok(());
+    }
     let from = Origin(v.array("from"));
     let kek = if v.value("kind") == "1" {
         sized(80)?;
@@ -254,6 +262,15 @@ fn envelope(v: &Vector) -> Result<(), Error> {
         packet.open_passphrase(from, v.value("passphrase").as_bytes())?
     };
     same(v, "kek", hex(kek.as_bytes()));
+    Ok(())
+}
+
+fn erasure(v: &Vector) -> Result<(), Error> {
+    let record = Erasure::from_json(&v.input)?;
+    same(v, "erased", record.entries().iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
+    same(v, "reason", record.reason());
+    assert_eq!(record.basis(), v.find("basis"));
+    assert_eq!(Erasure::from_json(record.to_json().as_bytes())?, record);
     Ok(())
 }
 

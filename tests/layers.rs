@@ -43,6 +43,7 @@ const ENGINE: &[&str] = &[
     "entry",
     "directory",
     "progress.rs",
+    "threads.rs",
     "error",
     "heads.rs",
     "encoding.rs",

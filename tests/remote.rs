@@ -32,6 +32,8 @@ mod worst_streams;
 
 #[path = "remote/choice.rs"]
 mod choice;
+#[path = "remote/cut.rs"]
+mod cut;
 #[path = "remote/liar.rs"]
 mod liar;
 #[path = "remote/proof.rs"]

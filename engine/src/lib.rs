@@ -73,6 +73,7 @@ mod replica;
 #[doc(hidden)]
 pub mod storage;
 mod store;
+mod threads;
 mod verify;
 
 pub use access::actors::{OwnActor, TrustedActor};
@@ -84,10 +85,11 @@ pub use access::tls::TlsIdentity;
 pub use access::token_text::TokenText;
 pub use access::tokens::{Scope, Token, TokenId, TokenRefusal, TokenRequest};
 pub use backup::{
-    Backup, BackupOptions, LastBackup, Restore, Restored, backup, forget_backup, is_backup, last_backups,
-    refuse_within, restore,
+    Backup, BackupOptions, LastBackup, Restore, Restored, backup, forget_backup, has_dropped_commits, is_backup,
+    last_backups, refuse_within, restore,
 };
 pub use db::Db;
+pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::options::Options;
 pub use db::read::Stats;

@@ -80,6 +80,11 @@ pub enum KekPacket {
         /// The sealed KEK.
         kek: [u8; 48],
     },
+    /// Kind 3: the KEK itself, for everybody. A KEK that is public serves one entry.
+    Public {
+        /// The KEK.
+        kek: [u8; 32],
+    },
 }
 
 impl KekPacket {
@@ -89,7 +94,21 @@ impl KekPacket {
         match self {
             Self::X25519 { .. } => KIND_X25519,
             Self::Passphrase { .. } => 2,
+            Self::Public { .. } => 3,
         }
+    }
+
+    /// The packet that gives `kek` to everybody who holds it. It must be the KEK of
+    /// one entry only: whoever has it opens all that is sealed under it.
+    #[must_use]
+    pub const fn public(kek: &Kek) -> Self {
+        Self::Public { kek: *kek.as_bytes() }
+    }
+
+    /// The KEK of a packet of kind 3.
+    #[must_use]
+    pub const fn open_public(&self) -> Option<Kek> {
+        if let Self::Public { kek } = self { Some(Kek::from_bytes(*kek)) } else { None }
     }
 
     /// Seals `kek` to the holder of an encryption key.

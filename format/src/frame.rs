@@ -252,6 +252,7 @@ pub(crate) fn packets_to_bytes(packets: &[KekPacket]) -> Vec<u8> {
                 push_varint(&mut bytes, u64::from(kdf.lanes()));
                 bytes.extend_from_slice(kek);
             }
+            KekPacket::Public { kek } => bytes.extend_from_slice(kek),
         }
     }
     bytes
@@ -459,6 +460,7 @@ fn packet(r: &mut Reader<'_>) -> Result<KekPacket, Error> {
             let kdf = KdfParams::new(number(r, "m")?, number(r, "t")?, number(r, "p")?)?;
             Ok(KekPacket::Passphrase { salt, kdf, kek: r.array("kek")? })
         }
+        3 => Ok(KekPacket::Public { kek: r.array("kek")? }),
         found => Err(Error::NewerVersion { field: "recipient kind", found: u64::from(found) }),
     }
 }

@@ -23,6 +23,7 @@ mod codec;
 pub mod cosignature;
 mod entry;
 pub mod envelope;
+pub mod erasure;
 mod error;
 pub mod frame;
 pub mod header;

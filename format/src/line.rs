@@ -170,6 +170,10 @@ fn push_packet(out: &mut Vec<u8>, packet: &KekPacket) {
             out.extend_from_slice(b",\"kek\":\"");
             push_base64(out, kek);
         }
+        KekPacket::Public { kek } => {
+            out.extend_from_slice(b"{\"kind\":3,\"kek\":\"");
+            push_base64(out, kek);
+        }
     }
     out.extend_from_slice(b"\"}");
 }
@@ -305,7 +309,7 @@ impl Object for WireSignature {
         let (mut kind, mut value, mut index, mut size, mut path) = (None, None, None, None, None);
         while let Some(name) = members.next()? {
             match name {
-                "kind" => members.number(name, &mut kind, |kind| known_kind("signature kind", kind))?,
+                "kind" => members.number(name, &mut kind, signature_kind)?,
                 "value" => members.text(name, &mut value, |text| base64_array(name, text))?,
                 "index" => members.number(name, &mut index, |index| number32(name, index))?,
                 "size" => members.number(name, &mut size, |size| number32(name, size))?,
@@ -331,8 +335,12 @@ impl Object for WireSignature {
     }
 }
 
-fn known_kind(field: &'static str, found: u64) -> Result<u64, Error> {
-    if matches!(found, 1 | 2) { Ok(found) } else { Err(Error::NewerVersion { field, found }) }
+fn signature_kind(found: u64) -> Result<u64, Error> {
+    if matches!(found, 1 | 2) { Ok(found) } else { Err(Error::NewerVersion { field: "signature kind", found }) }
+}
+
+fn recipient_kind(found: u64) -> Result<u64, Error> {
+    if matches!(found, 1..=3) { Ok(found) } else { Err(Error::NewerVersion { field: "recipient kind", found }) }
 }
 
 /// Concatenated hashes; a batch of the greatest size has paths of 16.
@@ -384,7 +392,7 @@ impl Object for WirePacket {
         let (mut t, mut p, mut kek) = (None, None, None::<Vec<u8>>);
         while let Some(name) = members.next()? {
             match name {
-                "kind" => members.number(name, &mut kind, |kind| known_kind("recipient kind", kind))?,
+                "kind" => members.number(name, &mut kind, recipient_kind)?,
                 "id" => members.text(name, &mut id, |text| hex(name, text).map(RecipientId))?,
                 "salt" => members.text(name, &mut salt, |text| hex(name, text))?,
                 "m" => members.number(name, &mut m, |m| number32(name, m))?,
@@ -402,6 +410,13 @@ impl Object for WirePacket {
             members.refuse("p", &p)?;
             let id = members.need("id", id)?;
             sized(&kek).map(|kek| KekPacket::X25519 { id, kek })
+        } else if kind == 3 {
+            members.refuse("id", &id)?;
+            members.refuse("salt", &salt)?;
+            members.refuse("m", &m)?;
+            members.refuse("t", &t)?;
+            members.refuse("p", &p)?;
+            sized(&kek).map(|kek| KekPacket::Public { kek })
         } else {
             members.refuse("id", &id)?;
             let salt = members.need("salt", salt)?;
@@ -435,12 +450,11 @@ fn newer_or(line: &[u8], error: Error) -> Error {
         let packets =
             [Step::Optional("envelopes"), Step::Items, Step::Member("recipients"), Step::Items, Step::Member("kind")];
         let mut strange = None;
-        let mut packet =
-            |kind| strange = strange.or_else(|| known_kind("recipient kind", kind).is_err().then_some(kind));
+        let mut packet = |kind| strange = strange.or_else(|| recipient_kind(kind).is_err().then_some(kind));
         let (Some(suite), Some(sig), true) = (suite, sig, walk(line, &packets, &mut packet)) else { return Ok(()) };
         Suite::from_number(suite)?;
-        known_kind("signature kind", sig)?;
-        strange.map_or(Ok(()), |kind| known_kind("recipient kind", kind).map(drop))
+        signature_kind(sig)?;
+        strange.map_or(Ok(()), |kind| recipient_kind(kind).map(drop))
     }
     if error.is_newer_version() {
         return error;

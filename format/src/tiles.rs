@@ -57,6 +57,44 @@ pub struct Tiles {
 }
 
 impl Tiles {
+    /// Goes on from a ledger of this size and root, whose files are there: `read` gives
+    /// those at its right edge. Nothing if one is not there, or they do not lead to the
+    /// root. What stands left of them is not looked at.
+    pub fn resume(size: u64, root: &Hash, mut read: impl FnMut(&str) -> Option<Vec<u8>>) -> Option<Self> {
+        let width = WIDTH as u64;
+        let mut levels = Vec::new();
+        let mut left = size;
+        for level in 0_u8.. {
+            if left == 0 {
+                break;
+            }
+            let (tiles, count) = (left.checked_div(width)?, usize::try_from(left.checked_rem(width)?).ok()?);
+            let mut hashes = Vec::new();
+            if count > 0 {
+                let bytes = read(&path(&level.to_string(), tiles, count))?;
+                let (found, rest) = bytes.as_chunks::<32>();
+                if found.len() != count || !rest.is_empty() {
+                    return None;
+                }
+                hashes = found.iter().copied().map(Hash).collect();
+            }
+            levels.push((hashes, tiles));
+            left = tiles;
+        }
+        let (mut tree, mut height) = (merkle::Frontier::default(), u32::try_from(levels.len()).ok()?.saturating_mul(8));
+        for (hashes, _) in levels.iter().rev() {
+            height = height.saturating_sub(8);
+            hashes.iter().for_each(|hash| tree.push_subtree(height, *hash));
+        }
+        let known = levels.first().map_or(&[][..], |(hashes, _)| hashes);
+        let ids = match bundle_path(size.checked_div(width)?, size) {
+            Some(path) => ids(&read(&path)?)?,
+            None => Vec::new(),
+        };
+        let is_same = ids.iter().map(merkle::leaf).eq(known.iter().copied());
+        (is_same && tree.size() == size && tree.root() == *root).then_some(Self { tree, ids, levels })
+    }
+
     /// Entries so far.
     #[must_use]
     pub const fn size(&self) -> u64 {
@@ -183,6 +221,42 @@ mod tests {
         for file in files.iter().filter(|tile| tile.path.starts_with("tile/entries/")).take(2) {
             assert_eq!(ids(&file.bytes).unwrap().len(), 256);
         }
+    }
+
+    #[test]
+    fn it_goes_on_from_the_files_at_the_right_edge_alone() {
+        let made = |from: Tiles, to: u64| {
+            let (mut tiles, mut files) = (from, Vec::new());
+            (tiles.size()..to).for_each(|n| tiles.push(&id(n), &mut files));
+            files.extend(tiles.partial());
+            (tiles, files)
+        };
+        for (size, end) in [(0, 3), (1, 300), (255, 256), (256, 257), (300, 66_000), (65_536, 65_537), (65_795, 65_800)]
+        {
+            let (whole, files) = made(Tiles::default(), size);
+            let (_, later) = made(whole.clone(), end);
+            let partial = whole.partial();
+            let read = |path: &str| partial.iter().find(|file| file.path == path).map(|file| file.bytes.clone());
+            let again = Tiles::resume(size, &whole.root(), read).unwrap();
+            assert_eq!((again.size(), again.root()), (size, whole.root()));
+            assert_eq!(made(again, end).1, later, "{size}");
+            assert!(files.len() >= partial.len());
+            // Another root, a file that is not there, one of another content.
+            assert!(Tiles::resume(size, &Hash([1; 32]), read).is_none());
+            for gone in &partial {
+                let without = |path: &str| if path == gone.path { None } else { read(path) };
+                assert!(Tiles::resume(size, &whole.root(), without).is_none(), "{}", gone.path);
+                let changed = |path: &str| {
+                    let mut bytes = read(path)?;
+                    if path == gone.path {
+                        bytes[5] ^= 1;
+                    }
+                    Some(bytes)
+                };
+                assert!(Tiles::resume(size, &whole.root(), changed).is_none(), "{}", gone.path);
+            }
+        }
+        assert!(Tiles::resume(u64::MAX, &Hash([1; 32]), |_| None).is_none());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) enum Manner {
     Garbage,
     /// 1 GB of nothing, if one reads it.
     Huge,
+    /// It answers, as HTTP/1.0 does.
+    Old,
 }
 
 /// Its files: the roots and keys are made anew for each.
@@ -37,7 +39,12 @@ pub(crate) struct Authority {
     pub(crate) dir: PathBuf,
     pub(crate) url: String,
     manner: Arc<Mutex<Manner>>,
+    /// What is done while a query waits.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+/// Something to do.
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 /// How the certificate of the signer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,14 +155,24 @@ impl Authority {
         let url = format!("http://{}/tsr", listener.local_addr().unwrap());
         let manner = Arc::new(Mutex::new(Manner::Good));
         let (of, at) = (Arc::clone(&manner), dir.to_owned());
+        let meanwhile = Arc::<Mutex<Option<Meanwhile>>>::default();
+        let waiting = Arc::clone(&meanwhile);
         // It ends with the process.
         thread::spawn(move || {
             for stream in listener.incoming() {
+                if let Some(act) = waiting.lock().unwrap().take() {
+                    act();
+                }
                 // A client that goes is no fault of the authority.
                 let _ = serve(&stream.unwrap(), &at, *of.lock().unwrap());
             }
         });
-        Self { dir: dir.to_owned(), url, manner }
+        Self { dir: dir.to_owned(), url, manner, meanwhile }
+    }
+
+    /// Before it answers the next query it does this.
+    pub(crate) fn lets(&self, act: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(act));
     }
 
     /// From now on it does so.
@@ -187,6 +204,10 @@ fn serve(mut stream: &TcpStream, dir: &Path, manner: Manner) -> std::io::Result<
     reader.read_exact(&mut query)?;
     let answer = answer(dir, &query, manner);
     let size = if manner == Manner::Huge { 1 << 30 } else { answer.len() };
+    if manner == Manner::Old {
+        write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/timestamp-reply\r\n\r\n")?;
+        return stream.write_all(&answer);
+    }
     write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: application/timestamp-reply\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n"
@@ -219,7 +240,7 @@ fn answer(dir: &Path, query: &[u8], manner: Manner) -> Vec<u8> {
         }
         Manner::OtherNonce => ask(&["-digest", &digest()]),
         Manner::NoNonce => ask(&["-digest", &digest(), "-no_nonce"]),
-        Manner::Good => {}
+        Manner::Good | Manner::Old => {}
     }
     let mut command = Command::new("openssl");
     command.args(["ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query", "-out", "reply"]);
@@ -230,9 +251,21 @@ fn answer(dir: &Path, query: &[u8], manner: Manner) -> Vec<u8> {
 /// Signs the content of a good token with the key of another authority, which `openssl
 /// ts` would not do for every certificate.
 pub(crate) fn forged(token: &str, by: &Authority) -> Vec<u8> {
+    forged_at(token, by, None)
+}
+
+/// The same with another time, as `20200601000000Z`.
+pub(crate) fn forged_at(token: &str, by: &Authority, time: Option<&str>) -> Vec<u8> {
     let dir = &by.dir;
     let content = ["cms", "-verify", "-noverify", "-inform", "DER", "-in", token, "-out", "content"];
     run(Command::new("openssl").args(content).current_dir(dir));
+    if let Some(time) = time {
+        let mut content = fs::read(dir.join("content")).unwrap();
+        // A GeneralizedTime of 15 bytes.
+        let at = content.windows(2).position(|tag| tag == [0x18, 15]).unwrap() + 2;
+        content[at..at + 15].copy_from_slice(time.as_bytes());
+        fs::write(dir.join("content"), content).unwrap();
+    }
     let mut sign = Command::new("openssl");
     sign.args(["cms", "-sign", "-binary", "-nodetach", "-cades", "-md", "sha256", "-in", "content", "-outform", "DER"])
         .args(["-econtent_type", "1.2.840.113549.1.9.16.1.4", "-signer", "signer.pem", "-inkey", "signer.key"])

@@ -117,6 +117,30 @@ fn endless_short_lines_take_bounded_memory() {
     assert_kept(&world);
 }
 
+/// A proof file of which nearly all is line ends holds all the same, in little memory.
+#[test]
+fn endless_empty_lines_around_a_proof_take_nothing() {
+    let world = World::new();
+    world.run(&["put", "x", "1"]).ok();
+    let proof = world.run(&["prove", "x"]).ok().stdout;
+    let (first, rest) = proof.split_at(proof.find('\n').unwrap() + 1);
+    // 512 MiB, and some with a CR.
+    let between = [zstd_of_one(b'\n', 4096), zstd(&b"\r\n".repeat(1 << 20))].concat();
+    world.write("bomb.zst", [zstd(first.as_bytes()), between, zstd(rest.as_bytes())].concat());
+    let (answer, peak) = peak(&world, &["verify-proof", "bomb.zst", "--json"]);
+    assert_eq!(answer.ok().json()["entries"], 1);
+    match peak {
+        Some(kib) => assert!(kib >> 10 < 100, "{} MiB", kib >> 10),
+        None => skip("this system does not tell how much memory a process takes"),
+    }
+    // The line that is wrong is named by its number all the same.
+    let torn = rest.replacen("\"place\"", "\"plate\"", 1);
+    let blanks = zstd_of_one(b'\n', 16);
+    world.write("bad.zst", [zstd(first.as_bytes()), blanks, zstd(torn.as_bytes())].concat());
+    let report = world.run(&["verify-proof", "bad.zst", "--json"]).exit(4).json();
+    assert_eq!(report["problems"][0]["line"], 2 + 16 * BLOCK, "{report}");
+}
+
 /// An array has elements in the place of lines.
 #[test]
 fn an_endless_element_of_an_array_takes_bounded_memory() {

@@ -214,6 +214,8 @@ fn verify_reports_what_it_looked_at() {
         "actors",
         "stubs",
         "undecryptable",
+        "erased",
+        "refused_erasures",
         "forked",
         "problems",
         "problems_total",

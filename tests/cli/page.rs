@@ -45,16 +45,24 @@ impl Browser {
         found.map(Self)
     }
 
-    /// The page as it is once it has checked itself, as HTML.
-    fn shows(&self, world: &World, page: &Path) -> String {
-        let mut command = Command::new(self.0);
+    /// What a page has become, as HTML, and what the browser said. A browser that
+    /// does not end fails the test and does not stop all others.
+    fn dump(&self, world: &World, page: &Path, more: &[&str]) -> (String, String) {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", "120", self.0]);
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]);
+        command.args(["--proxy-server=127.0.0.1:1", "--dump-dom"]).args(more);
         command.arg(format!("--user-data-dir={}", world.path("browser").display()));
-        command.args(["--proxy-server=127.0.0.1:1", "--virtual-time-budget=60000", "--dump-dom"]);
         let output = command.arg(format!("file://{}", page.display())).output().expect("it was there a moment ago");
-        let shown = String::from_utf8(output.stdout).expect("HTML is text");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "the browser: {}\n{told}", output.status);
+        (String::from_utf8(output.stdout).expect("HTML is text"), told)
+    }
+
+    /// The page as it is once it has checked itself, as HTML.
+    fn shows(&self, world: &World, page: &Path) -> String {
+        let (shown, told) = self.dump(world, page, &["--virtual-time-budget=60000"]);
         assert!(shown.contains("data-checked=\"yes\""), "it did not end: {shown}\n{told}");
         assert!(!told.contains("Content Security Policy"), "{told}");
         // Without the scripts, whose text has such words, too.
@@ -154,17 +162,37 @@ fn a_page_names_what_was_tampered_with() {
     }
 }
 
+/// What is folded on the screen is there on paper.
+#[test]
+fn a_printed_page_has_long_contents() {
+    let Some(browser) = Browser::find() else { return };
+    let pages = |length: usize| {
+        let world = World::new();
+        // Words, which are broken between.
+        world.feed(&["put", "x", "--media-type", "text/plain", "-"], "paper ".repeat(length)).ok();
+        world.run(&["prove", "x", "--html", "-o", "p.html"]).ok();
+        let pdf = world.path("p.pdf");
+        let mut command = Command::new(browser.0);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+        command.args(["--disable-dev-shm-usage", "--virtual-time-budget=60000"]);
+        command.arg(format!("--user-data-dir={}", world.path("browser").display()));
+        command.arg(format!("--print-to-pdf={}", pdf.display()));
+        let printed = command.arg(format!("file://{}", world.path("p.html").display())).output().expect("it is there");
+        let pdf = std::fs::read(pdf).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&printed.stderr)));
+        let (start, leaf) = (&b"/Type /Page\n"[..], b"/Type /Page ");
+        pdf.windows(start.len()).filter(|found| *found == start || found == leaf).count()
+    };
+    let (short, long) = (pages(10), pages(10_000));
+    assert!(short >= 1 && long > short + 5, "{short} pages, and {long} with 60,000 characters more");
+}
+
 #[test]
 fn a_page_that_is_cut_claims_nothing() {
     let (world, page) = page();
     let Some(browser) = Browser::find() else { return };
     let cut = page.rfind("<script>").expect("it has one") + 5_000;
     world.write("cut.html", &page[..cut]);
-    let mut command = Command::new(browser.0);
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", world.path("browser").display()));
-    let output = command.arg(format!("file://{}", world.path("cut.html").display())).output().expect("it is there");
-    let shown = String::from_utf8(output.stdout).expect("HTML is text");
+    let (shown, _) = browser.dump(&world, &world.path("cut.html"), &[]);
     assert_eq!(text_of(&shown, "word"), "Not checked");
     assert!(text_of(&shown, "sentence").starts_with("Nothing of this page was checked."), "{shown}");
 }
@@ -175,20 +203,7 @@ fn another_script_in_a_page_does_not_run() {
     let Some(browser) = Browser::find() else { return };
     let more = "<script>document.documentElement.dataset.foreign = 'ran'</script><script id=\"evidence\"";
     world.write("more.html", page.replacen("<script id=\"evidence\"", more, 1));
-    let output = Command::new(browser.0)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--virtual-time-budget=60000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", world.path("browser").display()))
-        .arg(format!("file://{}", world.path("more.html").display()))
-        .output()
-        .expect("it was there a moment ago");
-    let shown = String::from_utf8(output.stdout).expect("HTML is text");
+    let (shown, _) = browser.dump(&world, &world.path("more.html"), &["--virtual-time-budget=60000"]);
     let root = shown.split("<head").next().expect("it begins");
     assert!(root.contains("data-checked=\"yes\"") && !root.contains("foreign"), "{root}");
 }

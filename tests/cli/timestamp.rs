@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use thingdb::format::proof::{ProofEnd, ProofTimestamp};
 use thingdb::format::stream::{Digest, hash_of_line};
 
-use super::authority::{Authority, Kind, Manner, forged, is_to_be_had, run};
+use super::authority::{Authority, Kind, Manner, forged, forged_at, is_to_be_had, run};
 use super::world::World;
 
 /// Two entries of `door` that are stamped, and a third one that is not.
@@ -29,6 +29,15 @@ fn openssl_believes(authority: &Authority, world: &World, digest: &str) -> bool 
     let mut command = Command::new("openssl");
     command.args(verify).args([&authority.file("middle.pem"), "-digest", digest]).current_dir(world.path(""));
     command.output().unwrap().status.success()
+}
+
+/// The first timestamp of a file, as the second reader tells it, which has openssl look.
+fn python(world: &World, args: &[&str], file: &str, code: i32) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verifier/verify_proof.py");
+    let mut command = Command::new(std::env::var("THINGDB_PYTHON").unwrap_or_else(|_| "python3".into()));
+    command.arg(script).args(args).arg(file).current_dir(world.path(""));
+    let report = super::world::Answer::of(command).exit(code).json();
+    report["timestamps"][0].clone()
 }
 
 /// The lines of a proof file with other tokens, and a last line that counts them.
@@ -90,18 +99,13 @@ fn what_an_authority_stamps_was_there_by_its_time() {
     let words = world.run(&[&verify[..], &["--format", "table"]].concat()).ok().stdout;
     let line = format!("was there by {}, says CN=Clock Tower", told["not_later_than"].as_str().unwrap());
     assert!(words.contains(&line), "{words}");
+    assert!(words.contains("whether a certificate of the authority was revoked"), "{words}");
     // Without roots it says that it did not look.
     let words = world.run(&["verify-proof", "p.tdbproof", "--card", "@card", "--format", "table"]).ok().stdout;
     assert!(words.contains("not checked, --tsa-root PEM checks it") && !words.contains("says CN="), "{words}");
 
     // The second reader has openssl look, if it is told whom to trust.
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verifier/verify_proof.py");
-    let python = |args: &[&str], code: i32| {
-        let mut command = Command::new(std::env::var("THINGDB_PYTHON").unwrap_or_else(|_| "python3".into()));
-        command.arg(script).args(args).arg("p.tdbproof").current_dir(world.path(""));
-        let report = super::world::Answer::of(command).exit(code).json();
-        report["timestamps"][0].clone()
-    };
+    let python = |args: &[&str], code: i32| python(&world, args, "p.tdbproof", code);
     let seen = python(&[], 0);
     assert_eq!((&seen["size"], &seen["checked"], seen.get("holds")), (&json!(2), &json!(false), None), "{seen}");
     assert_eq!(python(&["--tsa-root", &root], 0)["holds"], true);
@@ -134,6 +138,56 @@ fn what_an_authority_stamps_was_there_by_its_time() {
     assert_eq!(report["timestamps"].as_array().unwrap().len(), 2, "{report}");
     let kept = world.run(&["timestamp", "--root", &root]).ok().lines();
     assert_eq!(kept.iter().filter(|kept| kept["trusted"] == true).count(), 3, "{kept:?}");
+}
+
+#[test]
+fn an_authority_is_waited_for_without_the_database() {
+    if !is_to_be_had() {
+        return;
+    }
+    let world = World::new();
+    let authority = Authority::new(&world.path("tsa"), Kind::Good);
+    world.run(&["put", "door", "1"]).ok();
+    let root = authority.file("root.pem");
+    let ask = ["timestamp", "--tsa", &authority.url, "--root", &root];
+    // Somebody else writes while it thinks.
+    let (send, done) = std::sync::mpsc::channel();
+    let mut put = world.thingdb(&["put", "door", "2", "--wait", "0"]);
+    authority.lets(move || send.send(put.output().unwrap()).unwrap());
+    let told = world.run(&ask).ok().json();
+    let put = done.recv().unwrap();
+    assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+    assert_eq!((&told["size"], &told["trusted"]), (&json!(1), &json!(true)));
+    // One that speaks HTTP/1.0, and ends its answer with the connection.
+    authority.behaves(Manner::Old);
+    assert_eq!(world.run(&ask).ok().json()["size"], 2);
+    let kept = world.run(&["timestamp", "--root", &root]).ok().lines();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
+/// The certificate has run out since: what counts is the time of the token, whoever reads.
+#[test]
+fn a_chain_is_judged_at_the_time_of_the_token() {
+    if !is_to_be_had() {
+        return;
+    }
+    let world = World::new();
+    let authority = Authority::new(&world.path("tsa"), Kind::Good);
+    stamped(&world, &authority);
+    world.run(&["prove", "door", "-o", "p.tdbproof"]).ok();
+    let file = fs::read_to_string(world.path("p.tdbproof")).unwrap();
+    let then = Authority::new(&world.path("then"), Kind::Expired);
+    let root = then.file("root.pem");
+    for (time, holds) in [("20200601000000Z", true), ("20210601000000Z", false), ("20190601000000Z", false)] {
+        let token = forged_at(world.path("token").to_str().unwrap(), &then, Some(time));
+        world.write("q.tdbproof", with_tokens(&file, &[&token]));
+        let code = if holds { 0 } else { 4 };
+        let args = ["verify-proof", "q.tdbproof", "--card", "@card", "--tsa-root", &root, "--json"];
+        let report = world.run(&args).exit(code).json();
+        assert_eq!(report["timestamps"][0]["trusted"], holds, "{time}: {report}");
+        let seen = python(&world, &["--tsa-root", &root], "q.tdbproof", code);
+        assert_eq!(seen["holds"], holds, "{time}: {seen}");
+    }
 }
 
 #[test]

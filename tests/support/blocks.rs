@@ -135,15 +135,21 @@ impl Block {
     /// If it does not open.
     #[must_use]
     pub fn open(keyring: &Keyring, first: u64, row: &[u8]) -> Self {
+        Self::try_open(keyring, first, row).expect("the block opens")
+    }
+
+    /// The same; nothing if it does not.
+    #[must_use]
+    pub fn try_open(keyring: &Keyring, first: u64, row: &[u8]) -> Option<Self> {
         let key = block_key(keyring, first);
         let ranges = parts_of(row);
         let lengths = &row[1 + NONCE..ranges[0].start];
         let parts = ranges.iter().enumerate().map(|(n, range)| {
             let nonce = [&row[1..=NONCE], &[n as u8]].concat().try_into().expect("12 bytes");
-            key.open_with(&nonce, &aad(first, row[0], n, lengths), &row[range.clone()]).expect("the block opens")
+            key.open_with(&nonce, &aad(first, row[0], n, lengths), &row[range.clone()])
         });
-        let parts = parts.collect();
-        Self { first, records: row[0], parts }
+        let parts = parts.collect::<Option<_>>()?;
+        Some(Self { first, records: row[0], parts })
     }
 
     /// The row.
@@ -215,6 +221,18 @@ impl Block {
             mask_cek(keyring, self.first + slot as u64, &record.header, cek);
         }
         record
+    }
+
+    /// The CEK of the record in a slot as it lies there, under its mask.
+    #[must_use]
+    pub fn masked_cek(&self, slot: usize) -> Option<[u8; 32]> {
+        self.record_masked(slot).cek
+    }
+
+    /// The entry in a slot.
+    #[must_use]
+    pub fn id(&self, slot: usize) -> EntryId {
+        header::id_of(&self.record_masked(slot).header)
     }
 
     /// Replaces a record, without its envelopes. Others do not follow it by number.

@@ -1,9 +1,12 @@
 // Shows what `verifyProof` found. Nothing of the data becomes markup: all of it goes
 // through `textContent`, and the policy of the page lets no other script run.
 
-/** Characters that are not seen, or that turn the order of others, by their number. */
+/**
+ * Characters that are not seen, or that turn the order of others, by their number. The
+ * wide space of East Asian text is seen.
+ */
 function visible(text) {
-  const hidden = /(?![ \t\n])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+  const hidden = /(?![ \t\n\u3000])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]/gu;
   return text.replace(hidden, (found) => `\\u{${found.codePointAt(0).toString(16)}}`);
 }
 
@@ -69,7 +72,8 @@ function folded(text, name) {
   if (text.length <= MOST_SHOWN) return pre;
   const details = element("details");
   details.append(element("summary", `${name}, ${counted(text.length, "character")}`), pre);
-  details.addEventListener("toggle", () => void (pre.textContent = visible(text)), { once: true });
+  details.tell = () => void (pre.textContent ||= visible(text));
+  details.addEventListener("toggle", details.tell, { once: true });
   return details;
 }
 
@@ -109,6 +113,22 @@ function changed(entry, before) {
   if (!isSameText && !list.childElementCount) list.append(element("li", "only how it is written: see what it says"));
   cell.append(list.childElementCount ? list : element("span", "nothing", "soft"));
   return cell;
+}
+
+/** On paper there is nothing to unfold. */
+function unfold() {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.tell();
+    details.open = true;
+    details.dataset.printed = "yes";
+  }
+}
+
+function foldAgain() {
+  for (const details of document.querySelectorAll("details[data-printed]")) {
+    details.open = false;
+    delete details.dataset.printed;
+  }
 }
 
 function toTheSecond(time) {
@@ -212,6 +232,8 @@ function show(found, file) {
   judge(found, "");
   at("save").addEventListener("click", () => save(file, thing));
   at("print").addEventListener("click", () => window.print());
+  window.addEventListener("beforeprint", unfold);
+  window.addEventListener("afterprint", foldAgain);
   at("limits").hidden = false;
   if (!found.node) return;
   at("newer").hidden = found.complete !== undefined;

@@ -772,6 +772,9 @@ function checkEnvelopes(envelopes) {
         members(packet, ["kind", "id", "kek"]);
         hexa(packet.get("id"), 8);
         b64(packet.get("kek"), 80, 80);
+      } else if (packet.get("kind") === 3) {
+        members(packet, ["kind", "kek"]);
+        b64(packet.get("kek"), 32, 32);
       } else {
         members(packet, ["kind", "salt", "m", "t", "p", "kek"]);
         number(packet.get("kind"), 2, 2);
@@ -946,6 +949,8 @@ class Heads {
 function linesOf(data) {
   const lines = [];
   for (let start = 0; start < data.length; ) {
+    // A file of line ends alone is nothing, however many they are.
+    while (data[start] === 0x0a) start++;
     const found = data.indexOf(0x0a, start);
     const end = found < 0 ? data.length : found;
     const line = data.subarray(start, end > start && data[end - 1] === 0x0d ? end - 1 : end);

@@ -209,7 +209,7 @@ impl Failure {
         }
         let fact = format!("{path}: {problem}");
         match problem.kind() {
-            io::ErrorKind::NotFound => Self::new(Exit::Usage, "file", fact),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::new(Exit::Usage, "file", fact),
             io::ErrorKind::AlreadyExists => Self::new(Exit::Usage, "already-exists", format!("{path} exists already")),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::new(Exit::DiskFull, DISK_FULL, fact).hint(MAKE_ROOM)

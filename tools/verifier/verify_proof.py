@@ -470,6 +470,9 @@ def check_envelopes(envelopes):
             if is_one(packet.get("kind")):
                 members(packet, ["kind", "id", "kek"])
                 hexa(packet["id"], 8), b64(packet["kek"], 80, 80)
+            elif not isinstance(packet.get("kind"), bool) and packet.get("kind") == 3:
+                members(packet, ["kind", "kek"])
+                number(packet["kind"], 3, 3), b64(packet["kek"], 32, 32)
             else:
                 members(packet, ["kind", "salt", "m", "t", "p", "kek"])
                 number(packet["kind"], 2, 2), hexa(packet["salt"], 16), b64(packet["kek"], 48, 48)
@@ -643,8 +646,9 @@ def check_subject(subject):
 
 def verify(data, fingerprint=None, tsa_root=None):
     """What the file says; Refused if it does not hold."""
-    lines = [line[:-1] if line.endswith(b"\r") else line for line in data.split(b"\n")]
-    lines = [line for line in lines if line]
+    # A file of line ends alone is nothing, however many they are.
+    lines = (found[0] for found in re.finditer(rb"[^\n]+", data))
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in lines if line != b"\r"]
     need(len(lines) >= 2 and all(len(line) <= MAX_LINE for line in lines), "not a proof file")
     values = [parse(line) for line in lines]
     first, last = values[0], values[-1]
@@ -738,13 +742,24 @@ def told_of(stamp, tsa_root):
         file = os.path.join(place, "token")
         with open(file, "wb") as out:
             out.write(token)
-        # The certificates that the token brings are those on the way.
-        command = ["openssl", "ts", "-verify", "-token_in", "-in", file, "-digest", imprint.hex(), "-CAfile", tsa_root]
-        holds = subprocess.run(command, capture_output=True).returncode == 0
         read = ["openssl", "ts", "-reply", "-token_in", "-in", file, "-text"]
         text = subprocess.run(read, capture_output=True).stdout.decode(errors="replace")
-    time = re.search("^Time stamp: (.*)$", text, re.M)
+        time = re.search("^Time stamp: (.*)$", text, re.M)
+        # The certificates that the token brings are those on the way. They are valid, or
+        # not, at the time of the token, whenever somebody looks.
+        command = ["openssl", "ts", "-verify", "-token_in", "-in", file, "-digest", imprint.hex(), "-CAfile", tsa_root]
+        command += ["-attime", str(seconds(time[1] if time else ""))]
+        holds = subprocess.run(command, capture_output=True).returncode == 0
     return {**told, "checked": True, "holds": holds, "time": time[1] if holds and time else None}
+
+
+def seconds(text):
+    """Since 1970, of a time as openssl writes it; 0 if it is none."""
+    try:
+        time = datetime.datetime.strptime(re.sub(r"\.\d+", "", text), "%b %d %H:%M:%S %Y GMT")
+    except ValueError:
+        return 0
+    return (time - datetime.datetime(1970, 1, 1)) // datetime.timedelta(seconds=1)
 
 
 def check_links(entry, subject, known, followed, outside):

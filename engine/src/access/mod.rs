@@ -4,6 +4,7 @@ pub(crate) mod actors;
 pub(crate) mod address;
 pub(crate) mod audience;
 pub(crate) mod card;
+pub(crate) mod erasers;
 pub(crate) mod introduction;
 pub(crate) mod kept_tokens;
 pub(crate) mod peers;

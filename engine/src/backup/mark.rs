@@ -26,6 +26,7 @@ use super::read_small;
 use crate::directory::{BACKUP_MARK, LAST_BACKUP};
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::storage::journal;
 
 /// Places that are remembered.
 const MAX_PLACES: usize = 16;
@@ -135,6 +136,15 @@ pub fn last_backups(dir: impl AsRef<Path>) -> Result<Vec<LastBackup>> {
     let text = String::from_utf8_lossy(&bytes);
     // A line that is none tells nothing.
     Ok(text.lines().filter_map(parse).collect())
+}
+
+/// Whether the database in `dir` has dropped its first commits, as one does that keeps
+/// [recent](crate::Keep::Recent) ones only: a first backup cannot be made of it then.
+///
+/// # Errors
+/// [`Error::Storage`] if what tells it cannot be read.
+pub fn has_dropped_commits(dir: impl AsRef<Path>) -> Result<bool> {
+    Ok(journal::has_dropped(&dir.as_ref().join(journal::DIRECTORY))?)
 }
 
 fn parse(line: &str) -> Option<LastBackup> {

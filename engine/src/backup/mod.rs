@@ -50,7 +50,7 @@ use crate::node::standing;
 use crate::storage::journal::{self, Copied, Hole};
 use mark::Mark;
 pub(crate) use mark::fetched;
-pub use mark::{LastBackup, forget_backup, last_backups};
+pub use mark::{LastBackup, forget_backup, has_dropped_commits, last_backups};
 pub use restore::{Restore, Restored, restore};
 use target::Target;
 

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::entries::cut;
 use super::{Small, in_words, is_empty, names, refuse_within};
@@ -79,6 +80,8 @@ pub fn restore(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64
 pub struct Restore {
     dir: PathBuf,
     restored: Restored,
+    /// Held to the end: another restore would begin with what this one has made.
+    lock: Arc<DirLock>,
 }
 
 impl Restore {
@@ -89,8 +92,13 @@ impl Restore {
     /// As [`restore`].
     pub fn begin(src: impl AsRef<Path>, dir: impl AsRef<Path>, entries: Option<u64>) -> Result<Self> {
         let dir = dir.as_ref();
-        let restored = restore_in_steps(src.as_ref(), dir, entries, &mut || Ok(()))?;
-        Ok(Self { dir: dir.to_owned(), restored })
+        let (restored, lock) = restore_in_steps(src.as_ref(), dir, entries, &mut || Ok(()))?;
+        Ok(Self { dir: dir.to_owned(), restored, lock: Arc::new(lock) })
+    }
+
+    /// The lock of the directory, for who opens it on behalf of this.
+    pub(crate) fn lock(&self) -> Arc<DirLock> {
+        Arc::clone(&self.lock)
     }
 
     /// What it came to.
@@ -116,7 +124,7 @@ fn restore_in_steps(
     dir: &Path,
     entries: Option<u64>,
     step: &mut dyn FnMut() -> Result<()>,
-) -> Result<Restored> {
+) -> Result<(Restored, DirLock)> {
     directory::check(src)?;
     directory::check_files(dir)?;
     refuse_within(src, dir)?;
@@ -138,7 +146,7 @@ fn restore_in_steps(
     let small = Small::read(src)?;
     refuse_other(dir)?;
     disk::create_private_directory(dir).map_err(Error::file(dir, "cannot be created"))?;
-    let _lock = DirLock::acquire_within(dir, super::LOCK_WAIT).map_err(|problem| Error::of_lock(dir, problem))?;
+    let lock = DirLock::acquire_within(dir, super::LOCK_WAIT).map_err(|problem| Error::of_lock(dir, problem))?;
     refuse_other(dir)?;
     restoring::begin(dir, src, entries)?;
     step()?;
@@ -154,7 +162,7 @@ fn restore_in_steps(
     Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
     step()?;
     let missing = holes.iter().map(in_words).collect();
-    Ok(Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing })
+    Ok((Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing }, lock))
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.
@@ -284,6 +292,33 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, FILES + 3);
+    }
+
+    /// Two at once into one directory: one of them has it, the other is told who does, or
+    /// finds a database.
+    #[test]
+    fn of_two_restores_into_one_directory_one_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let passphrase = backup(scratch.path(), 4);
+        let (src, dir) = (scratch.path().join("backup"), scratch.path().join("new"));
+        let first = Restore::begin(&src, &dir, Some(3)).unwrap();
+        let refused = Restore::begin(&src, &dir, None).unwrap_err();
+        assert!(refused.is_locked(), "{refused}");
+        let db = options().restoring(&first).open(&dir, &passphrase).unwrap();
+        db.close().unwrap();
+        assert!(Restore::begin(&src, &dir, None).unwrap_err().is_locked());
+        assert_eq!(first.end().unwrap().entries, 3);
+        assert!(matches!(Restore::begin(&src, &dir, None), Err(Error::NotEmpty { .. })));
+        assert_eq!(Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries, 3);
+        let dir = scratch.path().join("raced");
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let (src, dir) = (&src, &dir);
+            let begin = |entries| scope.spawn(move || restore(src, dir, entries).map(|restored| restored.entries));
+            let both = [begin(Some(2)), begin(None)];
+            both.into_iter().filter_map(|one| one.join().unwrap().ok()).collect()
+        });
+        let found = Db::open(&dir, &passphrase).unwrap().stats().unwrap().entries;
+        assert!(made.contains(&found), "{made:?}, {found}");
     }
 
     /// What another backup left does not stay.

@@ -65,6 +65,20 @@ pub(super) fn seal_to(
     Ok(StoredEnvelope::made_here(committer.origin, cek, packets))
 }
 
+/// Seals a CEK so that everybody can open it, under a KEK of its own.
+pub(super) fn seal_public(
+    committer: &Committer,
+    store: &Store,
+    batch: &mut Batch,
+    id: &EntryId,
+    cek: &Cek,
+) -> Result<StoredEnvelope> {
+    let kek = Kek::generate(&mut rand::rng());
+    let packets = Recipients::new(vec![KekPacket::public(&kek)])?;
+    let packets = place_packets(committer, store, batch, &packets)?;
+    Ok(StoredEnvelope::made_here(committer.origin, envelope::seal_cek(&kek, id, cek), packets))
+}
+
 /// Packets of an envelope that may have a row of their own: about a kilobyte.
 const PRIVATE_PACKETS: usize = 12;
 

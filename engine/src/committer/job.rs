@@ -30,6 +30,10 @@ pub(crate) struct NewEntry {
     pub(crate) to: Vec<EncryptionKey>,
     /// Whether this node keeps the CEK.
     pub(crate) keep_cek: bool,
+    /// Whether everybody who holds the entry can read it.
+    pub(crate) is_public: bool,
+    /// Whether it is an erasure record.
+    pub(crate) erases: bool,
 }
 
 /// An entry that is to be sealed to more recipients.
@@ -55,6 +59,8 @@ pub(crate) struct Arrived {
     /// Envelopes that say to be for this node and open nothing: they are not
     /// kept.
     pub(crate) empty: u64,
+    /// Whether it is an erasure record, as far as it could be opened.
+    pub(crate) erases: bool,
 }
 
 /// What is kept of the envelopes of an entry from elsewhere.
@@ -66,6 +72,8 @@ pub(crate) struct Opened {
     pub(crate) envelopes: Vec<Packed>,
     /// Those that say to be for this node and open nothing.
     pub(crate) empty: u64,
+    /// Whether what opened is an erasure record.
+    pub(crate) erases: bool,
 }
 
 impl Arrived {
@@ -73,10 +81,10 @@ impl Arrived {
         let id = entry.id();
         let entry = entry.into_entry();
         let mut record = LooseRecord::new(entry.header.to_bytes(), entry.payload);
-        let Opened { cek, envelopes, empty } = opened;
+        let Opened { cek, envelopes, empty, erases } = opened;
         record.cek = cek;
         let Entry { header, signature, .. } = entry;
-        Self { id, tag, header, signature, record, envelopes, hand, empty }
+        Self { id, tag, header, signature, record, envelopes, hand, empty, erases }
     }
 }
 
@@ -114,6 +122,8 @@ pub(super) enum Job {
     Share(Vec<Shared>, Vec<EncryptionKey>, Answer<Sealed>),
     /// Rows that are no entries; sealed by the caller.
     Rows(Batch, Answer<()>),
+    /// Positions of records that lose their content, and the rows that say so.
+    Erase(Vec<u64>, Batch, Answer<()>),
 }
 
 impl Job {
@@ -124,6 +134,7 @@ impl Job {
             Self::Import(entries, ..) => entries.len(),
             Self::Share(entries, ..) => entries.len(),
             Self::Rows(..) => 1,
+            Self::Erase(positions, ..) => positions.len(),
         }
     }
 
@@ -131,7 +142,7 @@ impl Job {
     pub(super) fn signer(&self) -> Option<Actor> {
         match self {
             Self::Write(entries, _) => entries.first().map(|entry| entry.signer.actor()),
-            Self::Import(..) | Self::Share(..) | Self::Rows(..) => None,
+            Self::Import(..) | Self::Share(..) | Self::Rows(..) | Self::Erase(..) => None,
         }
     }
 }
@@ -142,6 +153,7 @@ pub(super) enum Due {
     Import(Result<Imported>, Answer<Imported>),
     Share(Result<Sealed>, Answer<Sealed>),
     Rows(Answer<()>),
+    Erase(Result<()>, Answer<()>),
 }
 
 impl Due {
@@ -151,6 +163,7 @@ impl Due {
             Self::Import(done, _) => done.is_err(),
             Self::Share(done, _) => done.is_err(),
             Self::Rows(_) => false,
+            Self::Erase(done, _) => done.is_err(),
         }
     }
 
@@ -160,6 +173,7 @@ impl Due {
             Self::Import(done, answer) => answer.give(done, committed),
             Self::Share(done, answer) => answer.give(done, committed),
             Self::Rows(answer) => answer.give(Ok(()), committed),
+            Self::Erase(done, answer) => answer.give(done, committed),
         }
     }
 }

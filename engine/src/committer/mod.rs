@@ -119,6 +119,12 @@ impl Committer {
         self.submit(store, |answer| Job::Rows(rows, answer)).map(drop)
     }
 
+    /// Takes the content out of the records at these positions, together with rows that
+    /// are no entries.
+    pub(crate) fn erase(&self, store: &Store, positions: Vec<u64>, rows: Batch) -> Result<()> {
+        self.submit(store, |answer| Job::Erase(positions, rows, answer)).map(drop)
+    }
+
     /// Runs `act` while nobody commits: what it reads of the index and of the ledger is
     /// of one moment. It may commit to the store itself; it must ask nothing of the
     /// committer.

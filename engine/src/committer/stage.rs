@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Time, header, payload};
 
 use super::Committer;
-use super::envelope::{Joined, Packed, join, seal_to};
+use super::envelope::{Joined, Packed, join, seal_public, seal_to};
 use super::job::{Arrived, Due, Fate, Imported, Job, NewEntry, Sealed, Shared};
 use super::layout::{Run, RunSignature, runs};
 use super::links::{Links, Verdict};
@@ -19,6 +19,7 @@ use crate::heads::{Expect, Head};
 use crate::storage::{Batch, Ticket};
 use crate::store::block::{BlockBuilder, pack};
 use crate::store::changes::{self, Changed};
+use crate::store::erasures::Erasures;
 use crate::store::index::Indexed;
 use crate::store::layout::{Laid, PayloadBytes, Placed};
 use crate::store::postings::{Posting, id8};
@@ -45,6 +46,8 @@ pub(super) struct Stage<'a> {
     rewritten: HashMap<u64, Rewritten>,
     /// Entries of before that are completed.
     changed: Changed,
+    /// Where erasure records are that came, or can be read now.
+    erasing: Vec<u64>,
     /// The node from which the import at hand comes.
     from: Option<Origin>,
     /// Envelopes that the job at hand had no place for, or that lost theirs.
@@ -66,6 +69,7 @@ impl<'a> Stage<'a> {
             is_first: true,
             rewritten: HashMap::new(),
             changed: Changed::new(),
+            erasing: Vec::new(),
             from: None,
             dropped: 0,
             batch: Batch::new(),
@@ -90,6 +94,11 @@ impl<'a> Stage<'a> {
             Job::Share(entries, to, answer) => {
                 let entries = self.share(entries, &to);
                 Due::Share(entries.map(|entries| Sealed { entries, displaced: self.dropped }), answer)
+            }
+            Job::Erase(positions, rows, answer) => {
+                let erased = positions.iter().try_for_each(|position| self.erase(*position));
+                self.batch.append(rows);
+                Due::Erase(erased, answer)
             }
             Job::Rows(rows, answer) => {
                 self.batch.append(rows);
@@ -150,11 +159,14 @@ impl<'a> Stage<'a> {
         let header_bytes = header.to_bytes();
         let id = header::id_of(&header_bytes);
         let mut record = LooseRecord::new(header_bytes, Some(new.sealed.payload));
-        if !new.to.is_empty() {
+        if new.is_public {
+            record.envelopes.push(seal_public(self.committer, self.store, &mut self.batch, &id, &new.cek)?);
+        } else if !new.to.is_empty() {
             record.envelopes.push(seal_to(self.committer, self.store, &mut self.batch, &new.to, &id, &new.cek)?);
         }
         record.cek = new.keep_cek.then_some(new.cek);
-        let staged = Staged { tag: new.tag, id, header, signing: Signing::Due(new.signer), record, is_new };
+        let staged =
+            Staged { tag: new.tag, id, header, signing: Signing::Due(new.signer), record, is_new, erases: new.erases };
         let receipt = Receipt {
             thing: staged.header.thing.clone(),
             seq,
@@ -196,14 +208,44 @@ impl<'a> Stage<'a> {
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
-        let Arrived { id, tag, header, signature, mut record, envelopes, hand, empty } = arrived;
-        let place = (self.store.size() + self.entries.len() as u64, &mut record.envelopes);
+        let position = self.store.size() + self.entries.len() as u64;
+        let Arrived { id, tag, header, signature, mut record, mut envelopes, hand, empty, erases } = arrived;
+        // What was erased before it came is taken in without its content.
+        if let Some(by) = self.store.erased_ahead(&id, &header)? {
+            record = LooseRecord::new(record.header().to_vec(), None);
+            envelopes.clear();
+            Erasures::put_erased(self.store, position, &by, &mut self.batch);
+        }
+        let place = (position, &mut record.envelopes);
         let joined = join(envelopes, Some(&hand), place, self.committer, self.store, &mut self.batch)?;
         self.dropped += joined.dropped + empty;
         let is_new = self.tip(&tag)?.state.is_none();
         self.by_id.insert(id, self.entries.len());
-        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new })?;
+        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new, erases })?;
         Ok(Fate::Added)
+    }
+
+    /// Takes the content out of a record.
+    fn erase(&mut self, position: u64) -> Result<()> {
+        let place = placed(self.store, &mut self.rewritten, position)?;
+        let parts = match place.record.stored.payload {
+            StoredPayload::Parts => (place.record.header.payload_len as usize).div_ceil(PART_BYTES),
+            StoredPayload::Absent | StoredPayload::Inline(_) => 0,
+        };
+        for part in (0..=u16::MAX).take(parts) {
+            self.batch.delete(schema::part(position, part));
+        }
+        for envelope in place.record.stored.masked_envelopes.iter().filter(|envelope| envelope.is_private) {
+            self.batch.delete(envelope.row(position));
+        }
+        let stored = &mut place.record.stored;
+        let is_bare = matches!(stored.payload, StoredPayload::Absent) && stored.masked_cek.is_none();
+        if !is_bare || !stored.masked_envelopes.is_empty() {
+            (stored.payload, stored.masked_cek) = (StoredPayload::Absent, None);
+            stored.masked_envelopes.clear();
+            *place.is_changed = true;
+        }
+        Ok(())
     }
 
     fn push(&mut self, staged: Staged) -> Result<()> {
@@ -238,15 +280,35 @@ impl<'a> Stage<'a> {
     fn complete(&mut self, found: Located, arrived: &Arrived) -> Result<bool> {
         let record = &arrived.record;
         self.dropped += arrived.empty;
+        // What was erased does not come back.
+        if self.store.erased_by(found.position)?.is_some() {
+            return Ok(false);
+        }
         let envelopes = arrived.envelopes.clone();
         let added = self.add(found.position, record.payload(), record.cek.as_ref(), envelopes, Some(&arrived.hand))?;
+        if added.is_completed && arrived.erases {
+            self.erasing(found.position)?;
+        }
         Ok(added.is_completed)
+    }
+
+    /// Notes an erasure record that could not be read before.
+    fn erasing(&mut self, position: u64) -> Result<()> {
+        if !self.store.is_erasure(position)? {
+            Erasures::put_due(self.store, position, &mut self.batch);
+            self.erasing.push(position);
+        }
+        Ok(())
     }
 
     /// The same for an entry that came in this commit.
     fn complete_staged(&mut self, at: usize, arrived: &Arrived) -> Result<bool> {
         let Self { committer, store, batch, entries, dropped, .. } = self;
         let Some(staged) = entries.get_mut(at) else { return Ok(false) };
+        if store.erased_ahead(&staged.id, &staged.header)?.is_some() {
+            return Ok(false);
+        }
+        staged.erases |= arrived.erases;
         let record = &mut staged.record;
         let mut changed = record.complete(arrived.record.payload());
         if let (None, Some(cek)) = (&record.cek, &arrived.record.cek) {
@@ -283,14 +345,7 @@ impl<'a> Stage<'a> {
         hand: Option<&Hand>,
     ) -> Result<Added> {
         let Self { committer, store, rewritten, batch, dropped, .. } = self;
-        let (first, bytes) = store.block_of(position)?;
-        let block = match rewritten.entry(first) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(free) => free.insert(Rewritten::load(store, first, bytes)?),
-        };
-        let missing = || Error::damaged(at(position), "its block is missing");
-        let place = usize::try_from(position - first).ok().and_then(|slot| block.records.get_mut(slot));
-        let place = place.ok_or_else(missing)?;
+        let Place { record: place, is_changed } = placed(store, rewritten, position)?;
         let key = store.seals.position_key(position);
         let key = key.ok_or_else(|| Error::damaged(at(position), "the key of its position is gone"))?;
         let mut record = place.stored.clone();
@@ -316,7 +371,7 @@ impl<'a> Stage<'a> {
         changed |= joined.added > 0;
         if changed || joined.is_changed {
             place.stored = record;
-            block.is_changed = true;
+            *is_changed = true;
         }
         // What is known of an envelope stays here: nobody else lacks it.
         if changed {
@@ -334,8 +389,12 @@ impl<'a> Stage<'a> {
         let mut entries = std::mem::take(&mut self.entries);
         let runs = runs(&entries);
         let mut ledger = self.store.tree();
-        for staged in &entries {
+        for (position, staged) in (base..).zip(&entries) {
             ledger.push(&staged.id, &self.store.rows, &mut self.batch);
+            if staged.erases {
+                Erasures::put_due(self.store, position, &mut self.batch);
+                self.erasing.push(position);
+            }
         }
         let slots = self.lay_out(&mut entries, base, &runs)?;
         for (first, block) in std::mem::take(&mut self.rewritten) {
@@ -365,6 +424,7 @@ impl<'a> Stage<'a> {
         // commit take their positions.
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
         self.store.revision.store(revision, Ordering::Release);
+        self.store.erasures.note_due(&self.erasing);
         if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
             self.committer.close(problem.clone());
             return Err(problem);
@@ -439,6 +499,25 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
+}
+
+/// A record in a block that is written anew.
+struct Place<'r> {
+    record: &'r mut Placed,
+    is_changed: &'r mut bool,
+}
+
+/// The record at a position, in its block among those that are written anew.
+fn placed<'r>(store: &Store, rewritten: &'r mut HashMap<u64, Rewritten>, position: u64) -> Result<Place<'r>> {
+    let (first, bytes) = store.block_of(position)?;
+    let block = match rewritten.entry(first) {
+        hash_map::Entry::Occupied(known) => known.into_mut(),
+        hash_map::Entry::Vacant(free) => free.insert(Rewritten::load(store, first, bytes)?),
+    };
+    let Rewritten { records, is_changed, .. } = block;
+    let record = usize::try_from(position - first).ok().and_then(|slot| records.get_mut(slot));
+    let record = record.ok_or_else(|| Error::damaged(at(position), "its block is missing"))?;
+    Ok(Place { record, is_changed })
 }
 
 /// A block of which records are completed.

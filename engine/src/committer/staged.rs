@@ -16,6 +16,8 @@ pub(super) struct Staged {
     pub(super) record: LooseRecord,
     /// Whether the store has nothing of its thing.
     pub(super) is_new: bool,
+    /// Whether it is an erasure record, as far as it could be opened.
+    pub(super) erases: bool,
 }
 
 pub(super) enum Signing {

@@ -55,7 +55,12 @@ impl Db {
         // What proves how the ledger was comes first: from the next step on
         // the checkpoint may be replaced.
         standing::keep_former(self.dir())?;
-        let key = self.node.store.keyring().rotate_node_key(&mut rand::rng())?;
+        let size = self.node.store.size();
+        let key = self.node.store.keyring().together(&mut rand::rng(), |keyring| {
+            // What lay there once may have been erased.
+            keyring.renew_positions(size, &mut rand::rng())?;
+            keyring.rotate_node_key(&mut rand::rng())
+        })?;
         if self.node.committer.check_open().is_err() {
             // The ledger is taken as it is, which is for a key to say that has
             // signed nothing yet. What follows from it may still speak of what

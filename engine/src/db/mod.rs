@@ -8,6 +8,7 @@ mod begun;
 mod changes;
 mod close;
 mod compare;
+pub(crate) mod erase;
 mod exchange;
 mod export;
 pub(crate) mod forks;
@@ -35,7 +36,7 @@ mod witness;
 mod write;
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use thingdb_format::{NodeKey, Origin};
 
@@ -80,7 +81,7 @@ pub struct Db {
     warnings: Mutex<Vec<Warning>>,
     closed: bool,
     /// Held until everything else is gone; nobody holds one who only reads.
-    _lock: Option<DirLock>,
+    _lock: Option<Arc<DirLock>>,
 }
 
 impl Db {
@@ -118,6 +119,12 @@ impl Db {
             );
             warnings.push(Warning::Keyring(fact));
         }
+        warnings.extend(self.node.removed_keyrings().into_iter().map(|path| {
+            Warning::Keyring(format!(
+                "{} was removed: it may have held keys of entries that were erased",
+                path.display()
+            ))
+        }));
         warnings
     }
 

@@ -1,7 +1,7 @@
 //! Making and opening.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thingdb_format::{NodeKey, SignedCheckpoint};
@@ -67,7 +67,7 @@ impl Db {
     }
 
     pub(crate) fn open_with(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<Self> {
-        if options.restoring {
+        if options.restoring.is_some() {
             directory::check_files(dir)?
         } else {
             directory::check(dir)?
@@ -86,7 +86,7 @@ impl Db {
             Err(problem) if problem.is_read_only_medium() => return read_only::open_there(dir, unlock, options),
             lock => lock?,
         };
-        match options.restoring {
+        match options.restoring.is_some() {
             true => restoring::opens(dir)?,
             // A stray one: there is a store.
             false => restoring::end(dir)?,
@@ -101,7 +101,20 @@ impl Db {
         let opened = open_storage(dir, options, false, Some(row_of_loss(&keyring)))?;
         let db = Self::assemble(dir, Some(lock), opened, keyring, None, None, options)?;
         db.mend_version(&version);
+        db.erase_what_is_due();
         Ok(db)
+    }
+
+    /// Carries out what an erasure that was broken off has left.
+    fn erase_what_is_due(&self) {
+        if !self.is_writable() {
+            return;
+        }
+        if let Err(problem) = self.node.finish_erasures() {
+            let fact =
+                format!("an erasure was broken off and cannot be carried out: {problem}; the next opening tries again");
+            self.warn(Warning::Damaged(fact));
+        }
     }
 
     /// Writes the file `VERSION` anew if it was lost. That everything else opens
@@ -123,7 +136,7 @@ impl Db {
     /// `kept` is the own checkpoint, if it was read before.
     pub(crate) fn assemble(
         dir: &Path,
-        lock: Option<DirLock>,
+        lock: Option<Arc<DirLock>>,
         opened: Opened,
         keyring: Keyring,
         told: Option<Warning>,
@@ -179,6 +192,7 @@ impl Db {
             threads: options.threads,
             checkpointed: Mutex::new(checkpointed),
             heads: Mutex::default(),
+            erasing: Mutex::default(),
             replica: Mutex::default(),
             // One that is damaged is told of each time.
             read_with: (is_read_only && kept_is_good).then_some(read_with),
@@ -232,9 +246,13 @@ fn without_checkpoint(kept: Result<Kept>) -> Option<Warning> {
     Some(Warning::Checkpoint(text))
 }
 
-/// The lock of a directory.
-pub(super) fn lock(dir: &Path, options: &Options) -> Result<DirLock> {
+/// The lock of a directory; a restore has it already.
+pub(super) fn lock(dir: &Path, options: &Options) -> Result<Arc<DirLock>> {
+    if let Some(held) = &options.restoring {
+        return Ok(Arc::clone(held));
+    }
     DirLock::acquire_within(dir, Duration::from_millis(options.lock_timeout_ms))
+        .map(Arc::new)
         .map_err(|problem| Error::of_lock(dir, problem))
 }
 

@@ -8,6 +8,7 @@ use thingdb_format::Suite;
 use super::Db;
 use crate::backup::Restore;
 use crate::clock::system_clock;
+use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
 use crate::keyring::{KdfChoice, RecoveryKey, Unlock};
@@ -43,7 +44,7 @@ pub struct Options {
     pub(crate) write_only: bool,
     pub(crate) rebuild: bool,
     pub(crate) read_only: bool,
-    pub(crate) restoring: bool,
+    pub(crate) restoring: Option<Arc<DirLock>>,
     pub(crate) heal: bool,
     pub(crate) journal: Option<Keep>,
     pub(crate) rebuilding: Option<Rebuilding>,
@@ -84,7 +85,7 @@ impl Default for Options {
             write_only: false,
             rebuild: false,
             read_only: false,
-            restoring: false,
+            restoring: None,
             heal: false,
             journal: None,
             rebuilding: None,
@@ -211,8 +212,8 @@ impl Options {
     /// Opens what a [restore](crate::Restore) has made that is not ended yet, which
     /// nobody else can.
     #[must_use]
-    pub const fn restoring(mut self, _restore: &Restore) -> Self {
-        self.restoring = true;
+    pub fn restoring(mut self, restore: &Restore) -> Self {
+        self.restoring = Some(restore.lock());
         self
     }
 

@@ -17,7 +17,7 @@ use crate::store::as_of::as_of;
 use crate::store::history::History;
 use crate::store::holes;
 use crate::store::originals;
-use crate::store::recover::{accepted_until, lost_end};
+use crate::store::recover::{accepted_until, lost_end, unlisted};
 use crate::store::state::HeadPosting;
 use crate::store::things::{ThingQuery, Things};
 
@@ -187,7 +187,7 @@ impl Db {
     }
 
     /// Opens a record that was found without its thing.
-    fn record(&self, located: Located) -> Result<Record> {
+    pub(super) fn record(&self, located: Located) -> Result<Record> {
         let state = self.node.store.state(&self.node.store.tag(&located.header.thing))?;
         self.node.store.record(located, state.map_or(0, |state| state.heads.len()))
     }
@@ -244,6 +244,17 @@ impl Db {
     /// If rows cannot be read at all.
     pub fn missing_positions(&self) -> Result<(Vec<Range<u64>>, u64)> {
         Ok((holes::gaps(&self.node.store)?, accepted_until(&self.node.store)?))
+    }
+
+    /// Positions of the ledger that no listing has, because nothing could be read there
+    /// when they were to be listed, the first 256 ranges: who finds nothing under a name
+    /// cannot say then that there never was anything. It is kept, and nothing is looked
+    /// through. What was accepted with a [new key](Db::new_node_key) is not among them.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn unlisted_positions(&self) -> Result<Vec<Range<u64>>> {
+        unlisted(&self.node.store)
     }
 
     /// The last positions of the ledger as it was, if a [salvage](crate::Options::salvage)

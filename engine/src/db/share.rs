@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thingdb_format::{Origin, RecipientId};
+use thingdb_format::{KekPacket, Origin, RecipientId};
 
 use super::Db;
 use crate::committer::Shared;
@@ -19,10 +19,11 @@ const SHARE_ENTRIES: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reader {
-    /// The peer's name, `this node`, `a passphrase`; nothing for a key that is
+    /// The peer's name, `this node`, `a passphrase`, `everybody`; nothing for a key that is
     /// not known here.
     pub name: Option<String>,
-    /// How envelopes name it; nothing for a passphrase.
+    /// How envelopes name it; nothing for a passphrase
+    /// and for everybody.
     pub recipient: Option<RecipientId>,
     /// Entries of which an envelope names it.
     pub entries: u64,
@@ -57,7 +58,7 @@ impl Reader {
 pub struct ShareSummary {
     /// Entries that were sealed to the peers.
     pub shared: u64,
-    /// Entries that this node had sealed to them before. That the envelope of
+    /// Entries that this node had sealed to them before, or that everybody can read. That the envelope of
     /// another opens what it should, only its recipient can say.
     pub known: u64,
     /// Entries that this node cannot open itself.
@@ -72,7 +73,7 @@ pub struct ShareSummary {
 /// Readers.
 impl Db {
     /// Seals existing entries of a thing, from `since` on by seq, to more
-    /// peers. What is signed is not touched.
+    /// peers. What is signed is not touched, and what was erased is passed over.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
@@ -83,7 +84,14 @@ impl Db {
         let mut entries = Vec::new();
         for located in self.history_range(thing, since.max(1)..)?.located() {
             let located = located?;
+            if self.node.store.erased_by(located.position)?.is_some() {
+                continue;
+            }
             let sealed = self.sealed_here(&located)?;
+            if self.recipients(&located)?.iter().any(Recipient::is_everybody) {
+                summary.known += 1;
+                continue;
+            }
             if wanted.iter().all(|id| sealed.contains(id)) {
                 summary.known += 1;
                 continue;
@@ -142,7 +150,7 @@ impl Db {
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn readers(&self, thing: &str) -> Result<Vec<Reader>> {
         let peers = self.peers()?;
-        let mut found: BTreeMap<Option<RecipientId>, Reader> = BTreeMap::new();
+        let mut found: BTreeMap<Whom, Reader> = BTreeMap::new();
         let own = self.node.store.keyring().decryption_key().encryption_key().recipient_id();
         let origin = self.origin();
         for located in self.history(thing)?.located() {
@@ -150,20 +158,21 @@ impl Db {
             let seq = located.header.seq;
             let mut recipients = self.recipients(&located)?;
             if located.stored.masked_cek.is_some() {
-                recipients.retain(|recipient| recipient.id != Some(own));
-                recipients.push(Recipient { id: Some(own), from: origin, provenance: Provenance::HERE });
+                recipients.retain(|recipient| recipient.whom != Whom::Key(own));
+                recipients.push(Recipient { whom: Whom::Key(own), from: origin, provenance: Provenance::HERE });
             }
-            for Recipient { id: recipient, from, provenance } in recipients {
-                let reader = found.entry(recipient).or_insert_with(|| Reader {
-                    name: match recipient {
-                        None => Some("a passphrase".to_owned()),
-                        Some(id) if id == own => Some("this node".to_owned()),
-                        Some(id) => peers
+            for Recipient { whom, from, provenance } in recipients {
+                let reader = found.entry(whom).or_insert_with(|| Reader {
+                    name: match whom {
+                        Whom::Passphrase => Some("a passphrase".to_owned()),
+                        Whom::Everybody => Some("everybody".to_owned()),
+                        Whom::Key(id) if id == own => Some("this node".to_owned()),
+                        Whom::Key(id) => peers
                             .iter()
                             .find(|peer| peer.card.encryption_key.recipient_id() == id)
                             .map(|peer| peer.name.clone()),
                     },
-                    recipient,
+                    recipient: if let Whom::Key(id) = whom { Some(id) } else { None },
                     entries: 0,
                     certain: 0,
                     by_origin: 0,
@@ -200,9 +209,13 @@ impl Db {
         let mut recipients: Vec<Recipient> = Vec::new();
         for (envelope, provenance) in self.node.store.envelopes(located)? {
             for packet in &envelope.recipients {
-                let id = packets::recipient(packet);
-                if recipients.iter().all(|known| known.id != id) {
-                    recipients.push(Recipient { id, from: envelope.from, provenance });
+                let whom = match (packet, packets::recipient(packet)) {
+                    (_, Some(id)) => Whom::Key(id),
+                    (KekPacket::Public { .. }, None) => Whom::Everybody,
+                    (_, None) => Whom::Passphrase,
+                };
+                if recipients.iter().all(|known| known.whom != whom) {
+                    recipients.push(Recipient { whom, from: envelope.from, provenance });
                 }
             }
         }
@@ -210,10 +223,23 @@ impl Db {
     }
 }
 
+/// Who can open an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whom {
+    Passphrase,
+    Everybody,
+    Key(RecipientId),
+}
+
 /// Whom an envelope is for.
 struct Recipient {
-    /// Nothing for a passphrase.
-    id: Option<RecipientId>,
+    whom: Whom,
     from: Origin,
     provenance: Provenance,
+}
+
+impl Recipient {
+    fn is_everybody(&self) -> bool {
+        self.whom == Whom::Everybody
+    }
 }

@@ -62,9 +62,11 @@ fn write(dir: &Path, text: &str) -> Result<()> {
 pub(crate) fn end(dir: &Path) -> Result<()> {
     let path = dir.join(RESTORE_MARK);
     match fs::remove_file(&path) {
-        Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.and_then(|()| disk::sync_directory(dir)).map_err(Error::file(&path, "cannot be removed")),
+        Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(Error::file(&path, "cannot be removed"))?,
     }
+    // Of the directory: it is a database all the same, until a power cut brings the mark back.
+    disk::sync_directory(dir).map_err(Error::file(dir, "cannot be synced"))
 }
 
 /// Whether a restore to the directory has not come to its end.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use thingdb_format::ThingId;
+use thingdb_format::erasure::{self, Erasure};
 
 use super::json;
 use crate::error::Result;
@@ -31,6 +32,10 @@ pub struct Draft {
     pub(crate) expect: Option<Expect>,
     pub(crate) to: Option<Vec<String>>,
     pub(crate) attachment: Option<(String, Vec<u8>)>,
+    /// Everybody who holds the entry can read it.
+    pub(crate) is_public: bool,
+    /// It is an erasure record.
+    pub(crate) erases: bool,
 }
 
 impl Draft {
@@ -61,7 +66,15 @@ impl Draft {
             expect: None,
             to: None,
             attachment: None,
+            is_public: false,
+            erases: false,
         })
+    }
+
+    /// An erasure record.
+    pub(crate) fn erasure(thing: &str, record: &Erasure) -> Result<Self> {
+        let draft = Self::bytes(thing, erasure::MEDIA_TYPE, record.to_json())?;
+        Ok(Self { is_public: true, erases: true, ..draft.action(erasure::ACTION) })
     }
 
     /// What is done to the thing: `create`, `update`, `retire`, or a word of

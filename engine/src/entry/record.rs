@@ -66,6 +66,13 @@ pub enum Content {
     Stub,
     /// The payload is here, the key to it is not.
     Undecryptable,
+    /// The content was erased: nobody can open it here any more.
+    Erased {
+        /// The erasure record, an entry of the same thing.
+        by: EntryId,
+    },
+    /// What opened the content is gone, and no erasure says why.
+    Lost,
 }
 
 impl Record {

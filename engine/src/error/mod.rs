@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use thingdb_format::ThingId;
+use thingdb_format::{Actor, ThingId};
 
 use crate::heads::{Expect, Head};
 use crate::keyring::KeyringError;
@@ -254,6 +254,29 @@ pub enum Error {
     /// A write-only node was asked to write something that nobody could read.
     #[error("this node is write-only and no peer would be able to read the entry")]
     NoReader,
+    /// Action and media type are those of an erasure record, which only
+    /// [`Db::erase`](crate::Db::erase) writes.
+    #[error("an entry with this action and media type is an erasure record: Db::erase, or thingdb erase, writes one")]
+    ReservedRecord,
+    /// Somebody who did not write an entry, and is no actor of the node at which it was
+    /// written, cannot erase it.
+    #[error("{name} may not erase {thing} seq {seq}: it was signed by the key {by}, at another node")]
+    MayNotErase {
+        /// The actor who was to sign.
+        name: String,
+        /// The thing.
+        thing: ThingId,
+        /// The seq of the first such entry.
+        seq: u64,
+        /// Who signed it.
+        by: Actor,
+    },
+    /// Nothing that was asked for has content that could be erased.
+    #[error("nothing of {thing} that was asked for is left to erase")]
+    NothingToErase {
+        /// The thing.
+        thing: ThingId,
+    },
     /// The entry is here and this node has no key to its data, or the payload
     /// is absent.
     #[error("{thing} seq {seq}: this node cannot read the data")]

@@ -138,6 +138,8 @@ impl Error {
     pub fn system_cause(&self) -> Option<&std::io::Error> {
         match self {
             Self::File { source, .. } => Some(source),
+            // Others come from who made the stream.
+            Self::Stream { source, .. } => Some(&**source).filter(|source| source.raw_os_error().is_some()),
             Self::Storage(problem) => match &**problem {
                 StorageError::Io { source, .. } => Some(source),
                 _ => None,
@@ -182,6 +184,9 @@ impl Error {
             | Self::ActorClaimed { .. }
             | Self::ActorWithdrawn { .. }
             | Self::NoReader
+            | Self::ReservedRecord
+            | Self::MayNotErase { .. }
+            | Self::NothingToErase { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }

@@ -1,6 +1,7 @@
 //! Checks lines by themselves. Cheap checks come first.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use thingdb_format::{
@@ -197,6 +198,11 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
+    /// The directory of the database.
+    pub(super) fn dir(&self) -> &Path {
+        &self.store.dir
+    }
+
     pub(super) fn new(store: &'a Store, trust: TrustPolicy, passphrase: Option<&'a Passphrase>) -> Self {
         let keyring = store.keyring();
         let former = keyring.former_nodes();
@@ -329,6 +335,11 @@ impl<'a> Checker<'a> {
     /// Whether the line has nothing to add to the entry as it is here.
     fn is_whole(&self, entry: &Entry, found: &Located) -> bool {
         let stored = &found.stored;
+        // What was erased does not come back. Where that cannot be read, it is told as
+        // the entry is taken in.
+        if self.store.erased_by(found.position).is_ok_and(|by| by.is_some()) {
+            return true;
+        }
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {
             return false;
         }

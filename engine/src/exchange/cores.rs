@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::check::{Checker, Memos, Outcome, check_chunk};
 use super::source::{Chunk, Source};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Chunks that are under way for each worker, at most: while a commit waits for
 /// the disk, workers go on.
@@ -33,10 +34,10 @@ pub(super) fn on_all_cores(
     std::thread::scope(|scope| {
         let (to_workers, chunks) = bounded::<(u64, Chunk)>(most_under_way);
         let (results, from_workers) = bounded::<(u64, Outcome)>(most_under_way);
-        for _ in 0..flow.threads {
+        threads::start(scope, checker.dir(), flow.threads, || {
             let (chunks, results) = (chunks.clone(), results.clone());
-            scope.spawn(move || work(checker, &chunks, &results));
-        }
+            move || work(checker, &chunks, &results)
+        })?;
         drop((chunks, results));
         // The channels are dropped when this returns, also with an error, so
         // that the workers end.

@@ -42,7 +42,7 @@ impl Dress {
         match &self.to {
             Some(to) => {
                 let addressed = envelopes.iter().filter_map(|(envelope, provenance)| {
-                    let packet = packet_to(envelope, to)?.clone();
+                    let packet = packet_for(envelope, to)?.clone();
                     let alone = Envelope::new(envelope.from, envelope.cek, vec![packet]);
                     Some(alone.map(|envelope| (envelope, *provenance)))
                 });
@@ -66,6 +66,12 @@ impl Dress {
         let envelopes = envelopes.into_iter().map(|(envelope, _)| envelope).collect();
         Ok(Some(Entry { header: located.header.clone(), signature, payload, envelopes }))
     }
+}
+
+/// The packet of an envelope that `to` can open: for it, or for everybody.
+pub(super) fn packet_for<'e>(envelope: &'e Envelope, to: &RecipientId) -> Option<&'e KekPacket> {
+    let public = || envelope.recipients.iter().find(|packet| matches!(packet, KekPacket::Public { .. }));
+    packet_to(envelope, to).or_else(public)
 }
 
 /// The packet of an envelope that is for `to`.

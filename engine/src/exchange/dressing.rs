@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::store::holes::{self, Hole};
 use crate::store::{Located, Paths};
+use crate::threads;
 
 /// Bytes of entries, about, that are handed to a worker at once.
 const PART_BYTES: u64 = 128 << 10;
@@ -182,31 +183,39 @@ impl<F: FnMut(Dressed) -> Result<()>> Pump<'_, '_, F> {
         if self.part_bytes >= PART_BYTES { self.send() } else { Ok(()) }
     }
 
-    /// Hands a part to the workers.
+    /// Hands a part to the workers. If the system gives none, the caller does it all.
     fn send(&mut self) -> Result<()> {
-        if self.threads == 0 {
+        if self.workers.is_none() && (self.threads == 0 || self.start().is_err()) {
+            self.threads = 0;
             return self.settle();
         }
-        let most_under_way = self.threads * AHEAD_PARTS;
-        while self.sent - self.taken >= most_under_way as u64 {
+        while self.sent - self.taken >= self.most_under_way() as u64 {
             self.receive()?;
         }
         self.part_bytes = 0;
         let next = Vec::with_capacity(self.part.len());
         let part = (self.sent, std::mem::replace(&mut self.part, next));
-        let (to_workers, _) = self.workers.get_or_insert_with(|| {
-            let (to_workers, parts) = bounded::<Part>(most_under_way);
-            let (results, from_workers) = bounded::<Back>(most_under_way);
-            for _ in 0..self.threads {
-                let (dressing, parts, results) = (self.dressing, parts.clone(), results.clone());
-                self.scope.spawn(move || work(dressing, &parts, &results));
-            }
-            (to_workers, from_workers)
-        });
+        let Some((to_workers, _)) = &self.workers else { unreachable!("they were started") };
         // Workers end only when this channel is closed.
         let _ = to_workers.send(part);
         self.sent += 1;
         Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let (to_workers, parts) = bounded::<Part>(self.most_under_way());
+        let (results, from_workers) = bounded::<Back>(self.most_under_way());
+        let dressing = self.dressing;
+        threads::start(self.scope, &dressing.node.store.dir, self.threads, || {
+            let (parts, results) = (parts.clone(), results.clone());
+            move || work(dressing, &parts, &results)
+        })?;
+        self.workers = Some((to_workers, from_workers));
+        Ok(())
+    }
+
+    const fn most_under_way(&self) -> usize {
+        self.threads * AHEAD_PARTS
     }
 
     /// Waits for a part, and gives on what is next.

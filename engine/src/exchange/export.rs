@@ -9,7 +9,7 @@ use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::stream::Digest;
 use thingdb_format::{Entry, EntryId, Hash, Header, KdfParams, RecipientId, StreamHeader, Trailer};
 
-use super::dress::{Dress, packet_to};
+use super::dress::{Dress, packet_for, packet_to};
 use super::dressing::{self, Dressing, Found, Ready};
 use crate::access::card;
 use crate::error::{Error, Result};
@@ -331,10 +331,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Whether an envelope goes with it that names this recipient.
+    /// Whether an envelope goes with it that this recipient can open.
     #[must_use]
     pub fn is_sealed_to(&self, recipient: &RecipientId) -> bool {
-        self.entry.envelopes.iter().any(|envelope| packet_to(envelope, recipient).is_some())
+        self.entry.envelopes.iter().any(|envelope| packet_for(envelope, recipient).is_some())
     }
 }
 

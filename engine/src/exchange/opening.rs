@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use thingdb_format::erasure::Erasure;
 use thingdb_format::{Cek, DecryptionKey, Envelope, Hash, Kek, KekPacket, RecipientId, Verified, envelope, payload};
 
 use crate::committer::{Opened, Packed};
@@ -48,7 +49,9 @@ impl<'a> Opener<'a> {
 
     /// Whether a packet may be for this node.
     pub(super) fn may_open(&self, packet: &KekPacket) -> bool {
-        self.is_own(packet) || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
+        self.is_own(packet)
+            || matches!(packet, KekPacket::Public { .. })
+            || (self.passphrase.is_some() && matches!(packet, KekPacket::Passphrase { .. }))
     }
 
     /// The CEK, if an envelope is addressed to this node, and the envelopes
@@ -63,14 +66,16 @@ impl<'a> Opener<'a> {
         let held = here.filter(|_| entry.payload.is_none()).and_then(|here| self.store.payload(here).ok().flatten());
         let packed = |envelope, opened| Packed::new(envelope, opened, &entry.header.origin, hand);
         let mut found = Opened { envelopes: Vec::with_capacity(envelopes.len()), ..Opened::default() };
-        let payload = entry.payload.as_ref().or(held.as_ref()).filter(|_| !self.store.readers().write_only);
-        let Some(payload) = payload else {
+        let Some(payload) = entry.payload.as_ref().or(held.as_ref()) else {
             found.envelopes.extend(envelopes.iter().map(|envelope| packed(envelope, false)));
             return found;
         };
         for envelope in envelopes {
             match self.cek(entry, envelope, payload) {
-                Some(Some(cek)) => found.cek = Some(cek),
+                Some(Some((cek, erases))) => {
+                    found.erases |= erases;
+                    found.cek = Some(cek);
+                }
                 Some(None) => {
                     found.empty += 1;
                     continue;
@@ -89,14 +94,18 @@ impl<'a> Opener<'a> {
         }
         if let (None, None, Some(here)) = (&found.cek, &held, here) {
             let stored = self.store.envelopes(here).unwrap_or_default();
-            found.cek = stored.iter().find_map(|(envelope, _)| self.cek(entry, envelope, payload)?);
+            let opened = stored.iter().find_map(|(envelope, _)| self.cek(entry, envelope, payload)?);
+            if let Some((cek, erases)) = opened {
+                (found.cek, found.erases) = (Some(cek), erases);
+            }
         }
         found
     }
 
     /// The CEK that an envelope gives this node: nothing if it is not addressed
-    /// to it, `Some(None)` if it is and opens nothing.
-    fn cek(&self, entry: &Verified, envelope: &Envelope, payload: &[u8]) -> Option<Option<Cek>> {
+    /// to it, `Some(None)` if it is and opens nothing. With it, whether the entry is an
+    /// erasure record.
+    fn cek(&self, entry: &Verified, envelope: &Envelope, payload: &[u8]) -> Option<Option<(Cek, bool)>> {
         let mut is_addressed = false;
         let opened = self.keks(envelope).find_map(|kek| {
             is_addressed = true;
@@ -107,7 +116,7 @@ impl<'a> Opener<'a> {
         if body.attachment().is_some_and(|attachment| attachment.media_type == prototype::ORIGINAL) {
             self.store.originals.note_arrival();
         }
-        Some(Some(cek))
+        Some(Some((cek, Erasure::of(&body).is_some())))
     }
 
     /// Whether a packet names a key of this node.
@@ -124,14 +133,17 @@ impl<'a> Opener<'a> {
             KekPacket::X25519 { id, .. } => Some((packet, self.keys.iter().find(|(own, _)| own == id)?)),
             _ => None,
         };
-        let named = envelope.recipients.iter().filter_map(own).take(MAX_NAMED_PACKETS);
+        // Who only writes opens nothing but what everybody may read.
+        let opens = !self.store.readers().write_only;
+        let public = envelope.recipients.iter().filter_map(KekPacket::open_public).take(MAX_NAMED_PACKETS);
+        let named = envelope.recipients.iter().filter_map(own).take(if opens { MAX_NAMED_PACKETS } else { 0 });
         let named = named.map(|(packet, (_, key))| self.kek(envelope, packet, key));
-        let archived = self.passphrase.into_iter().flat_map(move |passphrase| {
+        let archived = self.passphrase.filter(|_| opens).into_iter().flat_map(move |passphrase| {
             let packets = envelope.recipients.iter();
             let packets = packets.filter(|packet| matches!(packet, KekPacket::Passphrase { .. }));
             packets.filter_map(move |packet| self.archive_kek(envelope, packet, passphrase)).map(Some)
         });
-        named.chain(archived)
+        public.map(|kek| Some(Arc::new(kek))).chain(named).chain(archived)
     }
 
     /// The KEK in a packet that names a key of this node.

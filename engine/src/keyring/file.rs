@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::KeyringError;
-use super::layout::MAX_FILE_BYTES;
+use super::layout::{Locked, MAX_FILE_BYTES};
 use crate::disk::{self, Access, Foreign};
 
 /// Where the copy of a keyring lies.
@@ -21,6 +21,37 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, KeyringError> {
     let aside = aside.expect("there are more numbers than names in a directory");
     fs::rename(path, &aside).map_err(|source| KeyringError::Io { action: "rename", path: path.to_owned(), source })?;
     Ok(aside)
+}
+
+/// Removes what was set aside beside a keyring, unless it is whole and of another
+/// one: it may hold keys that are to be dropped from every file. Gives the names.
+pub(super) fn remove_aside(path: &Path, id: [u8; 16]) -> Result<Vec<PathBuf>, KeyringError> {
+    let io = |action| move |source| KeyringError::Io { action, path: path.to_owned(), source };
+    let prefixes = [path.to_owned(), copy_of(path)].map(|path| named(&path, ".aside-"));
+    let parent = disk::parent_of(path);
+    let mut removed = Vec::new();
+    for entry in fs::read_dir(parent).map_err(io("list the files beside"))? {
+        let found = entry.map_err(io("list the files beside"))?.path();
+        let is_aside = |prefix: &PathBuf| {
+            let (name, prefix) = (found.file_name().unwrap_or_default(), prefix.file_name().unwrap_or_default());
+            let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+            number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        };
+        if !prefixes.iter().any(is_aside) {
+            continue;
+        }
+        let bytes = read(&found).map(|(bytes, _)| bytes);
+        let is_other = bytes.is_ok_and(|bytes| Locked::parse(&bytes).is_ok_and(|other| other.id != id));
+        if !is_other {
+            let gone = if found.is_dir() { fs::remove_dir_all(&found) } else { fs::remove_file(&found) };
+            gone.map_err(|source| KeyringError::Io { action: "remove", path: found.clone(), source })?;
+            removed.push(found);
+        }
+    }
+    if !removed.is_empty() {
+        disk::sync_directory(parent).map_err(io("sync the directory of"))?;
+    }
+    Ok(removed)
 }
 
 fn named(path: &Path, end: &str) -> PathBuf {

@@ -1,13 +1,14 @@
 //! What the node signs, opens and seals with, and the records that other parts
 //! of the engine keep in the keyring.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::CryptoRng;
 use thingdb_format::{DecryptionKey, NodeKey, SigningKey};
 use zeroize::Zeroizing;
 
-use super::{FormerNode, KeyTree, Keyring, KeyringError, Secret, check_name};
+use super::{FormerNode, KeyTree, Keyring, KeyringError, Secret, check_name, file};
 
 impl Keyring {
     /// Signs checkpoints and cards.
@@ -69,6 +70,46 @@ impl Keyring {
     #[must_use]
     pub const fn key_tree(&self) -> &KeyTree {
         &self.secrets.key_tree
+    }
+
+    /// Takes the keys of positions away: when this returns, no file beside the keyring
+    /// has them. Files that were set aside are removed, unless they are whole and of
+    /// another database. Gives their names.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`] if one of the files still has them; then this is to be
+    /// repeated.
+    pub(crate) fn take_positions(
+        &mut self,
+        positions: &[u64],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<PathBuf>, KeyringError> {
+        if positions.iter().any(|position| self.secrets.key_tree.position_key(*position).is_some()) {
+            self.change(rng, |secrets| {
+                for position in positions {
+                    let _was_there = secrets.key_tree.puncture(*position);
+                }
+                Ok(())
+            })?;
+        }
+        let (bytes, copy) = (file::read(&self.path)?.0, file::copy_of(&self.path));
+        if !file::read(&copy).is_ok_and(|(there, _)| there == bytes) {
+            file::write(&copy, &bytes)?;
+            self.copy_problem = None;
+        }
+        file::remove_aside(&self.path, self.id)
+    }
+
+    /// Gives fresh keys to those positions from `from` on that have none, so that a
+    /// ledger which was cut there can be written on.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`].
+    pub(crate) fn renew_positions(&mut self, from: u64, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+        self.change(rng, |secrets| {
+            secrets.key_tree.renew(from, &mut rand::rng());
+            Ok(())
+        })
     }
 }
 

@@ -113,6 +113,26 @@ impl KeyTree {
         true
     }
 
+    /// Gives fresh keys to those positions from `from` on that have none: keys that
+    /// were taken away from entries which the ledger has no more.
+    pub(super) fn renew(&mut self, from: u64, rng: &mut impl CryptoRng) {
+        let mut at = from;
+        while at < KEY_POSITIONS {
+            let before = self.nodes.range(..=at).next_back();
+            let end = before.map_or(0, |(first, node)| first + positions_below(node.height));
+            if end > at {
+                at = end;
+                continue;
+            }
+            // The largest node that begins here and reaches no other one.
+            let next = self.nodes.range(at..).next().map_or(KEY_POSITIONS, |(first, _)| *first);
+            let fits = |height: &u8| first_of(at, *height) == at && at + positions_below(*height) <= next;
+            let height = (0..=HEIGHT).rev().find(fits).unwrap_or(0);
+            self.nodes.insert(at, Node { height, key: Secret::generate(rng) });
+            at += positions_below(height);
+        }
+    }
+
     pub(super) fn encoded_bytes(&self) -> usize {
         4 + self.nodes.len() * NODE_BYTES
     }
@@ -340,6 +360,27 @@ mod tests {
         r.finish("tree").unwrap();
         assert_eq!(encoded(&again), bytes);
         assert!(!tree.puncture(KEY_POSITIONS));
+    }
+
+    #[test]
+    fn positions_behind_the_ledger_get_fresh_keys_and_no_other() {
+        let (whole, mut tree) = (tree(), tree());
+        for position in [3, 5, 6, 7, 100, 4000] {
+            tree.puncture(position);
+        }
+        tree.renew(6, &mut StdRng::seed_from_u64(3));
+        for position in 0..5000 {
+            match position {
+                3 | 5 => assert_eq!(key(&tree, position), None),
+                6 | 7 | 100 | 4000 => {
+                    assert!(key(&tree, position).is_some_and(|fresh| Some(fresh) != key(&whole, position)));
+                }
+                _ => assert_eq!(key(&tree, position), key(&whole, position), "{position}"),
+            }
+        }
+        assert_eq!(key(&tree, KEY_POSITIONS - 1), key(&whole, KEY_POSITIONS - 1));
+        let mut r = encoded(&tree);
+        assert!(KeyTree::read(&mut Reader::new(&std::mem::take(&mut r))).is_ok());
     }
 
     #[test]

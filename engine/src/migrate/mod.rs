@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -232,11 +233,15 @@ fn look_at(store: &Store, keys: &OldKeys, threads: usize, lines: &[LedgerLine]) 
         let look = |lines: &[LedgerLine]| -> Vec<Found> {
             lines.iter().flat_map(|line| look_at_line(store, keys, line)).collect()
         };
-        let workers: Vec<_> = lines.chunks(share).map(|lines| scope.spawn(move || look(lines))).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().expect("a worker that checks lines does not panic"))
-            .collect()
+        let begin = |lines| Builder::new().spawn_scoped(scope, move || look(lines));
+        let workers: Vec<_> = lines.chunks(share).map(|lines| (lines, begin(lines))).collect();
+        // Where the system gives no thread, this one does it.
+        let finish = |(lines, worker): (&[LedgerLine], std::io::Result<ScopedJoinHandle<'_, Vec<Found>>>)| match worker
+        {
+            Ok(worker) => worker.join().expect("a worker that checks lines does not panic"),
+            Err(_) => look(lines),
+        };
+        workers.into_iter().flat_map(finish).collect()
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use thingdb_format::{Attachment, Body, Cek, SigningKey, payload};
+use thingdb_format::{Attachment, Body, Cek, SigningKey, erasure, payload};
 
 use super::Node;
 use crate::access::actors;
@@ -30,7 +30,15 @@ impl Node {
                 };
                 let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
                 let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
-                let to = readers.keys(draft.thing.as_str(), draft.to.as_deref())?;
+                if !draft.erases && action == erasure::ACTION && draft.media_type == erasure::MEDIA_TYPE {
+                    return Err(Error::ReservedRecord);
+                }
+                // Everybody can open what is public.
+                let to = if draft.is_public {
+                    Vec::new()
+                } else {
+                    readers.keys(draft.thing.as_str(), draft.to.as_deref())?
+                };
                 let cek = Cek::generate(&mut rng);
                 let sealed = payload::seal(self.suite, &cek, body)?;
                 let expect = draft.expect;
@@ -43,7 +51,9 @@ impl Node {
                     cek,
                     sealed,
                     to,
-                    keep_cek: !readers.write_only,
+                    keep_cek: !readers.write_only || draft.is_public,
+                    is_public: draft.is_public,
+                    erases: draft.erases,
                 })
             })
             .collect()

@@ -6,13 +6,14 @@
 
 mod checkpoint;
 mod drafts;
+mod erasing;
 pub(crate) mod fit;
 mod heads;
 pub(crate) mod originals;
 pub(crate) mod standing;
 pub(crate) mod tokens;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use thingdb_format::{EncryptionKey, NodeKey, Origin, SignedCheckpoint, Suite};
@@ -52,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) checkpointed: Mutex<u64>,
     /// Held while the map of heads is brought on.
     pub(crate) heads: Mutex<()>,
+    /// Held while entries are erased; files of keyrings that were removed for it.
+    pub(crate) erasing: Mutex<Vec<PathBuf>>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
     /// The own checkpoint that goes with what is read, if it is only read: the
@@ -91,6 +94,11 @@ impl Node {
     pub(crate) fn import(&self, entries: Vec<Arrived>, from: Option<Origin>) -> Result<Imported> {
         let (imported, ticket) = self.committer.import(&self.store, entries, from)?;
         self.settle(ticket, Durability::Relaxed)?;
+        match self.finish_erasures() {
+            // It is told by verification, and the entries are in.
+            Err(problem) if problem.is_damaged() => {}
+            finished => drop(finished?),
+        }
         Ok(imported)
     }
 

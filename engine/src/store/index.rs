@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -54,6 +55,8 @@ pub(crate) struct Index {
     things: AtomicU64,
     /// Things that came since they were last listed; not noted before that.
     new: std::sync::Mutex<Option<Vec<ThingId>>>,
+    /// Positions of entries that could not be read when it was their turn.
+    unlisted: std::sync::Mutex<Unlisted>,
 }
 
 /// What is not in the rows yet; touched by the committer only.
@@ -73,6 +76,7 @@ impl Index {
             unwritten: std::sync::Mutex::default(),
             things: AtomicU64::new(0),
             new: std::sync::Mutex::default(),
+            unlisted: std::sync::Mutex::default(),
         }
     }
 
@@ -238,7 +242,7 @@ impl Index {
             next = order.next();
         }
         let indexed = next.map_or(end, |(since, _)| *since);
-        let progress = encode(&IndexedRow { position: indexed, things });
+        let progress = encode(&IndexedRow { position: indexed, things, unlisted: self.unlisted() });
         batch.put(schema::INDEXED, rows.seal(schema::INDEXED, &progress));
         (!tags.is_empty()).then_some(Flush { batch, tags })
     }
@@ -269,6 +273,7 @@ impl Index {
         *unwritten = Unwritten::default();
         self.write().clear();
         self.things.store(0, Ordering::Relaxed);
+        self.set_unlisted(Unlisted::default());
     }
 
     /// Notes a thing for the next listing, if there was a listing before.
@@ -295,6 +300,21 @@ impl Index {
     pub(crate) fn set_things(&self, things: u64) {
         self.things.store(things, Ordering::Relaxed);
         self.unwritten.lock().expect("no thread panics while it holds the index").things_in_rows = things;
+    }
+
+    /// Positions that the index had to leave out.
+    pub(crate) fn unlisted(&self) -> Unlisted {
+        self.unlisted.lock().expect("no thread panics while it holds these positions").clone()
+    }
+
+    /// Takes over which positions are left out.
+    pub(crate) fn set_unlisted(&self, unlisted: Unlisted) {
+        *self.unlisted.lock().expect("no thread panics while it holds these positions") = unlisted;
+    }
+
+    /// Leaves positions out, behind those that are left out already.
+    pub(crate) fn leave_out(&self, positions: Range<u64>) {
+        self.unlisted.lock().expect("no thread panics while it holds these positions").add(positions);
     }
 
     /// The states that are not in the rows yet.
@@ -324,6 +344,51 @@ pub(crate) struct IndexedRow {
     pub(crate) position: u64,
     /// Things that have a row.
     pub(crate) things: u64,
+    /// What the rows leave out below this position, and perhaps more behind it.
+    pub(crate) unlisted: Unlisted,
+}
+
+/// Positions of the ledger that the index does not list, because nothing could be read
+/// there when it was their turn: what is asked for by name may have been there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Unlisted {
+    /// Ascending: start and end. The first [`MAX_UNLISTED`] only.
+    ranges: Vec<(u64, u64)>,
+}
+
+/// Ranges that are noted: they lie in one small row.
+const MAX_UNLISTED: usize = 256;
+
+impl Unlisted {
+    /// Adds positions behind those that are known.
+    fn add(&mut self, positions: Range<u64>) {
+        let is_full = self.ranges.len() >= MAX_UNLISTED;
+        match self.ranges.last_mut() {
+            Some((_, end)) if *end >= positions.start => *end = positions.end.max(*end),
+            _ if is_full => {}
+            _ => self.ranges.push((positions.start, positions.end)),
+        }
+    }
+
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Those below a position.
+    pub(crate) fn below(mut self, position: u64) -> Self {
+        self.ranges.retain_mut(|(start, end)| {
+            *end = position.min(*end);
+            start < end
+        });
+        self
+    }
+
+    /// Those from a position on.
+    pub(crate) fn from(&self, position: u64) -> Vec<Range<u64>> {
+        let ranges = self.ranges.iter().filter(|(_, end)| *end > position);
+        ranges.map(|(start, end)| *start.max(&position)..*end).collect()
+    }
 }
 
 /// How far the rows go, as they say.
@@ -344,6 +409,26 @@ mod tests {
     use thingdb_format::Hash;
 
     const TAG: Tag = Tag([7; 16]);
+
+    #[test]
+    fn what_is_left_out_is_kept_by_ranges() {
+        let mut unlisted = Unlisted::default();
+        assert!(unlisted.is_empty());
+        for positions in [3..4, 4..9, 20..30] {
+            unlisted.add(positions);
+        }
+        assert_eq!(unlisted.from(0), [3..9, 20..30]);
+        assert_eq!(unlisted.from(9), vec![Range { start: 20, end: 30 }]);
+        assert_eq!(unlisted.from(25), vec![Range { start: 25, end: 30 }]);
+        assert_eq!(unlisted.clone().below(21).from(0), [3..9, 20..21]);
+        assert!(unlisted.clone().below(3).is_empty());
+        for position in (100..2000).step_by(2) {
+            unlisted.add(position..position + 1);
+        }
+        assert_eq!(unlisted.from(0).len(), MAX_UNLISTED);
+        let row = encode(&IndexedRow { position: 2000, things: 1, unlisted });
+        assert!(row.len() < MAX_ROW_BYTES, "{}", row.len());
+    }
 
     struct Bench {
         storage: MemoryStorage,

@@ -5,6 +5,7 @@
 pub(crate) mod as_of;
 pub(crate) mod block;
 pub(crate) mod changes;
+pub(crate) mod erasures;
 pub(crate) mod heads_map;
 mod held;
 pub(crate) mod history;
@@ -38,6 +39,7 @@ use thingdb_format::{
     merkle, payload,
 };
 
+use crate::access::erasers::Erasers;
 use crate::access::readers::Readers;
 use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
@@ -46,6 +48,7 @@ use crate::prototype::Original;
 use crate::storage::{Batch, Direction, Storage, Ticket, Value};
 
 use block::{Block, OpenBlock};
+use erasures::Erasures;
 use index::Index;
 use layout::Placed;
 use ledger::{Ledger, LedgerView};
@@ -77,12 +80,15 @@ pub(crate) struct Store {
     /// Those in which trust was withdrawn.
     withdrawn: RwLock<Arc<Withdrawn>>,
     readers: RwLock<Arc<Readers>>,
+    erasers: RwLock<Arc<Erasers>>,
     verifiers: RwLock<HashMap<Actor, Arc<Verifier>>>,
     /// The newest revision in the log of changes.
     pub(crate) revision: AtomicU64,
     /// Where migrated entries may be.
     pub(crate) originals: Originals,
     pub(crate) catalogue: Catalogue,
+    /// What was erased.
+    pub(crate) erasures: Erasures,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -115,6 +121,7 @@ impl Store {
             tagger: Tagger::new(keyring.index_key().as_bytes()),
             revision: AtomicU64::new(changes::newest(&*storage)?),
             originals: Originals::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
+            erasures: Erasures::load(&*storage)?,
             storage,
             index: Index::new(states_bytes),
             ledger: RwLock::default(),
@@ -125,6 +132,7 @@ impl Store {
             readers: RwLock::default(),
             verifiers: RwLock::default(),
             catalogue: Catalogue::default(),
+            erasers: RwLock::default(),
             last_ticket: Mutex::default(),
         };
         store.take_over(&store.keyring())?;
@@ -145,10 +153,17 @@ impl Store {
         let origins = keyring.trust().origins().filter(|known| known.withdrawn.is_some());
         withdrawn.origins = origins.map(|known| known.key.origin()).collect();
         let readers = Readers::load(keyring)?;
+        let erasers = Erasers::load(keyring)?;
         *self.trusted.write().expect("no thread panics while it holds the names") = Arc::new(names);
         *self.withdrawn.write().expect("no thread panics while it holds the names") = Arc::new(withdrawn);
         *self.readers.write().expect("no thread panics while it holds the readers") = Arc::new(readers);
+        *self.erasers.write().expect("no thread panics while it holds the erasers") = Arc::new(erasers);
         Ok(())
+    }
+
+    /// Who may erase what.
+    pub(crate) fn erasers(&self) -> Arc<Erasers> {
+        Arc::clone(&self.erasers.read().expect("no thread panics while it holds the erasers"))
     }
 
     /// To whom entries are sealed.
@@ -305,6 +320,26 @@ impl Store {
         located_in(&mut block, slot.ok_or_else(|| Error::damaged(at(position), "its block is missing"))?)
     }
 
+    /// Calls `act` with the records at these positions, which ascend: each block is
+    /// opened once.
+    pub(crate) fn each_at(&self, positions: &[u64], mut act: impl FnMut(Located)) -> Result<()> {
+        let mut positions = positions.iter().copied().peekable();
+        while let Some(position) = positions.peek().copied() {
+            let (first, bytes) = self.block_of(position)?;
+            let mut block = self.open_block(first, &bytes)?;
+            let end = first.saturating_add(block.len() as u64);
+            if position >= end {
+                return Err(Error::damaged(at(position), "its block is missing"));
+            }
+            while let Some(position) = positions.next_if(|position| *position < end) {
+                let slot =
+                    u8::try_from(position - first).map_err(|_| Error::damaged(at(position), "it has no slot"))?;
+                act(located_in(&mut block, slot)?);
+            }
+        }
+        Ok(())
+    }
+
     /// The CEK of a record, if this node has it.
     pub(crate) fn cek(&self, located: &Located) -> Option<Cek> {
         let masked = located.stored.masked_cek?;
@@ -350,8 +385,7 @@ impl Store {
     /// Opens a record of a thing that has so many heads, as far as this node can.
     pub(crate) fn record(&self, located: Located, heads: usize) -> Result<Record> {
         let content = match (&located.stored.payload, self.cek(&located)) {
-            (StoredPayload::Absent, _) => Content::Stub,
-            (_, None) => Content::Undecryptable,
+            (StoredPayload::Absent, _) | (_, None) => self.closed_content(&located)?,
             (StoredPayload::Inline(inline), Some(cek)) => {
                 Content::Open(payload::open(&located.header, &cek, inline).map_err(|problem| located.damaged(problem))?)
             }
@@ -393,6 +427,19 @@ impl Store {
             is_origin_withdrawn,
             heads,
             header: located.header,
+        })
+    }
+
+    /// Why a record whose content does not open has none here.
+    pub(crate) fn closed_content(&self, located: &Located) -> Result<Content> {
+        if let Some(by) = self.erased_by(located.position)? {
+            return Ok(Content::Erased { by: EntryId(by.id) });
+        }
+        Ok(match located.stored.payload {
+            // A key that was taken away without an erasure is nobody's doing that counts.
+            _ if self.seals.position_key(located.position).is_none() => Content::Lost,
+            StoredPayload::Absent => Content::Stub,
+            _ => Content::Undecryptable,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 enum StoredPacket {
     X25519 { id: [u8; 8], kek: [u8; 80] },
     Passphrase { salt: [u8; 16], memory_kib: u32, passes: u32, lanes: u32, kek: [u8; 48] },
+    Public { kek: [u8; 32] },
 }
 
 /// The bytes of the row, before it is sealed.
@@ -28,6 +29,7 @@ pub(crate) fn encode(packets: &[KekPacket]) -> Vec<u8> {
                 lanes: kdf.lanes(),
                 kek: *kek,
             },
+            KekPacket::Public { kek } => StoredPacket::Public { kek: *kek },
             _ => unreachable!("the format decodes no other kinds"),
         })
         .collect();
@@ -68,6 +70,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Recipients> {
             StoredPacket::Passphrase { salt, memory_kib, passes, lanes, kek } => {
                 Ok(KekPacket::Passphrase { salt, kdf: KdfParams::new(memory_kib, passes, lanes)?, kek })
             }
+            StoredPacket::Public { kek } => Ok(KekPacket::Public { kek }),
         })
         .collect::<Result<_>>()?;
     Recipients::new(packets).map_err(|problem| Error::damaged("a row of KEK packets", problem))
@@ -78,7 +81,7 @@ pub(crate) fn row_name(recipients: &Recipients) -> [u8; 16] {
     *recipients.name().0.first_chunk().expect("16 is less than 32")
 }
 
-/// Whom a packet is for; nothing for a passphrase.
+/// Whom a packet is for; nothing for a passphrase, and for one that is public.
 pub(crate) fn recipient(packet: &KekPacket) -> Option<RecipientId> {
     match packet {
         KekPacket::X25519 { id, .. } => Some(*id),

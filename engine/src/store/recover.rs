@@ -310,7 +310,8 @@ fn replay_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<(
         let detail = format!("truncated: the index counts {} entries, the ledger has {size}", indexed.position);
         recovered.read_only.get_or_insert(Error::RolledBack { detail });
     }
-    replay(store, indexed.position)
+    store.index.set_unlisted(indexed.unlisted.below(indexed.position));
+    replay(store, indexed.position, size)
 }
 
 /// Throws the index rows away and makes them anew from the records.
@@ -324,7 +325,7 @@ fn rebuild_index(store: &Store, size: u64, recovered: &mut Recovered) -> Result<
         delete_all(store, &range)?;
     }
     store.index.clear();
-    replay(store, 0)?;
+    replay(store, 0, size)?;
     recovered.repaired.push(format!("the index of {size} entries was made anew"));
     Ok(())
 }
@@ -342,11 +343,17 @@ fn delete_all(store: &Store, range: &KeyRange) -> Result<()> {
     }
 }
 
-/// Takes the entries from `position` on into the index.
-fn replay(store: &Store, position: u64) -> Result<()> {
-    for_each_record(store, position, |_, found| {
+/// Takes the entries from `start` on into the index, and notes which of those up to
+/// `size` cannot be read.
+fn replay(store: &Store, start: u64, size: u64) -> Result<()> {
+    let mut expected = start;
+    for_each_record(store, start, |position, found| {
         // A record that does not open is told by `verify`.
         let Ok(entry) = found else { return Ok(()) };
+        if position > expected {
+            store.index.leave_out(expected..position);
+        }
+        expected = expected.max(position + 1);
         let indexed = Indexed {
             thing: &entry.header.thing,
             tag: store.tag(&entry.header.thing),
@@ -358,7 +365,21 @@ fn replay(store: &Store, position: u64) -> Result<()> {
         };
         store.index.apply(&*store.storage, &store.rows, &[indexed])?;
         write_due(store, &store.index, entry.position + 1)
-    })
+    })?;
+    if expected < size {
+        store.index.leave_out(expected..size);
+    }
+    Ok(())
+}
+
+/// Positions that the index had to leave out, and of which that was not
+/// [accepted](accept_lost_ids).
+pub(crate) fn unlisted(store: &Store) -> Result<Vec<Range<u64>>> {
+    let unlisted = store.index.unlisted();
+    if unlisted.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(unlisted.from(accepted(store)?.until))
 }
 
 /// Writes index rows if too many entries wait for it, as the committer does.

@@ -47,6 +47,7 @@ fn row_in_words(row: &[u8]) -> String {
         Some(b'P') => "a part of a payload",
         Some(b'N') => "a page of the map of heads",
         Some(b'U' | b'V') => "a row of the log of changes",
+        Some(b'D' | b'G' | b'J' | b'A') => "what is known of an erasure",
         Some(b'R' | b'X' | b'E' | b'Q') => "what is remembered of another node",
         _ => "a row",
     };

@@ -12,6 +12,10 @@
 //! W ‖ id 16 ‖ part 2         a part of a line whose entry waits for its prev
 //! Y ‖ id 16                   an entry that waits: for what, and since when
 //! O ‖ segment 8               the KEK under which exports seal to this node itself
+//! D ‖ position 8              an erasure record, and what became of it
+//! G ‖ position 8              an entry that was erased, and by which record
+//! J ‖ position 8              an erasure record that is not carried out yet
+//! A ‖ id 16 ‖ position 8      an entry that was erased before it came, by which record
 //! U ‖ revision 8              the position of an entry that was completed after it came
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
@@ -196,6 +200,48 @@ pub(crate) fn waiting_lines_of(of: &[u8]) -> KeyRange {
     KeyRange::prefix(key(b'W', &[of.get(1..).unwrap_or_default()]))
 }
 
+pub(crate) fn erasure(position: u64) -> Vec<u8> {
+    key(b'D', &[&position.to_be_bytes()])
+}
+
+pub(crate) fn all_erasures() -> KeyRange {
+    KeyRange::prefix(*b"D")
+}
+
+pub(crate) fn erased_entry(position: u64) -> Vec<u8> {
+    key(b'G', &[&position.to_be_bytes()])
+}
+
+pub(crate) fn erased_entries() -> KeyRange {
+    KeyRange::prefix(*b"G")
+}
+
+pub(crate) fn due_erasure(position: u64) -> Vec<u8> {
+    key(b'J', &[&position.to_be_bytes()])
+}
+
+pub(crate) fn due_erasures() -> KeyRange {
+    KeyRange::prefix(*b"J")
+}
+
+pub(crate) fn erased_ahead(id: &EntryId, record: u64) -> Vec<u8> {
+    key(b'A', &[&id.0[..16], &record.to_be_bytes()])
+}
+
+/// The records that erased an entry before it came.
+pub(crate) fn erased_ahead_of(id: &EntryId) -> KeyRange {
+    KeyRange::prefix(key(b'A', &[&id.0[..16]]))
+}
+
+pub(crate) fn erased_ahead_all() -> KeyRange {
+    KeyRange::prefix(*b"A")
+}
+
+/// The ledger position in the key of a row of one.
+pub(crate) fn position_in(key: &[u8]) -> Option<u64> {
+    first_of_block(key)
+}
+
 pub(crate) fn change(revision: u64) -> Vec<u8> {
     key(b'U', &[&revision.to_be_bytes()])
 }
@@ -338,10 +384,11 @@ pub(crate) fn is_of_entries(key: &[u8]) -> bool {
 /// nor what was under way with other nodes.
 pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
     match key.first() {
-        Some(b'L' | b'O' | b'U' | b'V') => key.len() == 9,
+        Some(b'L' | b'O' | b'U' | b'V' | b'D' | b'G' | b'J') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
         Some(b'K' | b'R' | b'Z') => key.len() == 17,
+        Some(b'A') => key.len() == 25,
         Some(b'S') => {
             [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
         }

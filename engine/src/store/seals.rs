@@ -14,7 +14,7 @@
 //! of the tree seals one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use thingdb_format::{Cek, EntryId};
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ pub(crate) struct Seals {
     records_key: Secret,
     /// With their schedules computed.
     block_keys: RwLock<HashMap<u64, Arc<SealKey>>>,
-    tree: KeyTree,
+    tree: RwLock<KeyTree>,
     /// Where the committer is.
     way: Mutex<Way>,
     /// Where readers were.
@@ -53,7 +53,7 @@ impl Seals {
         Self {
             records_key: Secret::copy_of(keyring.records_key().as_bytes()),
             block_keys: RwLock::default(),
-            tree: keyring.key_tree().copy(),
+            tree: RwLock::new(keyring.key_tree().copy()),
             way: Mutex::default(),
             subtrees: RwLock::default(),
         }
@@ -78,8 +78,10 @@ impl Seals {
         let subtree = match known {
             Some(subtree) => subtree,
             None => {
-                let Some(subtree) = self.tree.subtree(position, SUBTREE_HEIGHT).map(Arc::new) else {
-                    return self.tree.position_key(position).map(PositionKey);
+                // Held until it is remembered: what is taken away meanwhile must not be.
+                let tree = self.tree();
+                let Some(subtree) = tree.subtree(position, SUBTREE_HEIGHT).map(Arc::new) else {
+                    return tree.position_key(position).map(PositionKey);
                 };
                 let mut subtrees = self.subtrees.write().expect("no thread panics while it holds the keys");
                 if subtrees.len() >= MAX_SUBTREES {
@@ -92,10 +94,23 @@ impl Seals {
         subtree.position_key(position).map(PositionKey)
     }
 
+    fn tree(&self) -> RwLockReadGuard<'_, KeyTree> {
+        self.tree.read().expect("no thread panics while it holds the keys")
+    }
+
+    /// Takes over the tree of the keyring, from which keys were taken away.
+    pub(crate) fn take_over(&self, keyring: &Keyring) {
+        let mut way = self.way.lock().expect("no thread panics while it holds the keys");
+        let mut tree = self.tree.write().expect("no thread panics while it holds the keys");
+        *tree = keyring.key_tree().copy();
+        *way = Way::default();
+        self.subtrees.write().expect("no thread panics while it holds the keys").clear();
+    }
+
     /// The same for the committer, which goes from one position to the next.
     pub(crate) fn next_position_key(&self, position: u64) -> Result<PositionKey> {
         let mut way = self.way.lock().expect("no thread panics while it holds the keys");
-        let key = way.position_key(&self.tree, position);
+        let key = way.position_key(&self.tree(), position);
         key.map(PositionKey).ok_or_else(|| Error::damaged(at(position), "the keyring has no key for this position"))
     }
 }

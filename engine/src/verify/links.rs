@@ -259,8 +259,10 @@ impl<'a> Links<'a> {
         match seen.content {
             Verdict::Stub => self.report.stubs += 1,
             Verdict::Undecryptable => self.report.undecryptable += 1,
+            Verdict::Erased => self.report.erased += 1,
             _ => {}
         }
+        self.report.refused_erasures += u64::from(seen.is_refused_erasure);
         if let Some(original) = &seen.original {
             self.original(&seen.header.thing, original);
         }

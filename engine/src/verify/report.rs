@@ -19,6 +19,8 @@ pub enum Verdict {
     Stub,
     /// The same, but this node has no key to the payload.
     Undecryptable,
+    /// The same, but its content was erased, and the record that says so is here.
+    Erased,
     /// The thing has several heads that no entry joins. No fault.
     Forked,
     /// The key that signed is not in the trust store.
@@ -34,6 +36,8 @@ pub enum Verdict {
     BadSignature,
     /// A hash, or the commitment to the content, does not hold.
     BadHash,
+    /// What opened its content was taken away, and no erasure covers it.
+    Lost,
     /// The stored record is damaged, moved or missing.
     Unreadable,
     /// The index does not list what the ledger holds.
@@ -54,7 +58,7 @@ impl Verdict {
     /// Whether the verdict makes a verification fail.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        !matches!(self, Self::Intact | Self::Stub | Self::Undecryptable | Self::Forked)
+        !matches!(self, Self::Intact | Self::Stub | Self::Undecryptable | Self::Erased | Self::Forked)
     }
 
     /// The word for it, as in reports and documents.
@@ -64,6 +68,8 @@ impl Verdict {
             Self::Intact => "intact",
             Self::Stub => "stub",
             Self::Undecryptable => "undecryptable",
+            Self::Erased => "erased",
+            Self::Lost => "lost",
             Self::Forked => "forked",
             Self::UnknownActor => "unknown actor",
             Self::WithdrawnActor => "withdrawn actor",
@@ -154,6 +160,10 @@ pub struct Report {
     pub stubs: u64,
     /// Entries whose payload this node has no key to.
     pub undecryptable: u64,
+    /// Entries whose content was erased.
+    pub erased: u64,
+    /// Erasure records that list what their signers must not erase, and did not.
+    pub refused_erasures: u64,
     /// Things with several heads.
     pub forked: u64,
     /// What is wrong, in ledger order; the first thousand.
@@ -184,6 +194,8 @@ impl Default for Report {
             actors: 0,
             stubs: 0,
             undecryptable: 0,
+            erased: 0,
+            refused_erasures: 0,
             forked: 0,
             problems: Vec::new(),
             problems_total: 0,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use thingdb_format::erasure::Erasure;
 use thingdb_format::signature::{self, BatchMemo};
 use thingdb_format::{EntryId, Hash, Header, merkle, payload};
 
@@ -18,10 +19,12 @@ use crate::error::{Error, Result};
 use crate::progress;
 use crate::prototype;
 use crate::store::block::Block;
+use crate::store::erasures::ErasedBy;
 use crate::store::holes;
 use crate::store::schema::{self, Tag};
 use crate::store::stored::{BatchHead, StoredPayload};
 use crate::store::{Located, Store, located_in};
+use crate::threads;
 
 const NO_BLOCK: &str = "its block is missing";
 
@@ -43,10 +46,12 @@ pub(super) struct Seen {
     pub(super) header: Header,
     pub(super) id: EntryId,
     pub(super) leaf: Hash,
-    /// Intact, stub or undecryptable.
+    /// Intact, stub, undecryptable, erased or lost.
     pub(super) content: Verdict,
     /// What was found of its original, if it is a migrated entry.
     pub(super) original: Option<Box<prototype::Checked>>,
+    /// Whether it is an erasure record that lists what it must not erase.
+    pub(super) is_refused_erasure: bool,
 }
 
 /// Blocks that one worker checks.
@@ -75,6 +80,8 @@ pub(super) struct Memo {
     batch: BatchMemo,
     /// Rows of KEK packets that open.
     packets: HashSet<Vec<u8>>,
+    /// The erasure record that was looked at last, and its header.
+    erasure: Option<(ErasedBy, Header, Erasure)>,
 }
 
 /// Rows of packets that a worker remembers.
@@ -89,19 +96,19 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub(super) fn ledger(
     store: &Store,
     size: u64,
-    threads: usize,
+    many: usize,
     is_wanted: progress::Wanted<'_>,
     mut take: impl FnMut(Stretch) -> Result<()>,
 ) -> Result<()> {
     let is_left = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (to_workers, units) = bounded::<Handed>(threads * 2);
-        let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(threads * 2);
-        scope.spawn(move || read(store, size, &to_workers));
-        for _ in 0..threads {
+        let (to_workers, units) = bounded::<Handed>(many * 2);
+        let (results, from_workers) = bounded::<Result<(u64, Stretch)>>(many * 2);
+        threads::start(scope, &store.dir, many, || {
             let (units, results) = (units.clone(), results.clone());
-            scope.spawn(move || work(store, &units, &results, is_left));
-        }
+            move || work(store, &units, &results, is_left)
+        })?;
+        threads::start_one(scope, &store.dir, move || read(store, size, &to_workers))?;
         drop((units, results));
         let mut early = BTreeMap::new();
         let mut next = 0;
@@ -318,7 +325,7 @@ pub(super) fn check(store: &Store, located: &Located, memo: &mut Memo) -> Findin
             }
         }
     }
-    let (content, original) = content(store, located, &mut problems);
+    let Content { verdict: content, original, is_refused_erasure } = content(store, located, &mut problems, memo);
     let fault = original.as_ref().and_then(|original| original.fault.clone());
     problems.extend(fault.map(|fault| (Verdict::BadOriginal, fault)));
     for envelope in &located.stored.masked_envelopes {
@@ -350,20 +357,30 @@ pub(super) fn check(store: &Store, located: &Located, memo: &mut Memo) -> Findin
             leaf: merkle::leaf(&located.id),
             content,
             original,
+            is_refused_erasure,
         }),
         problems,
     }
 }
 
+/// What was found of an entry's content.
+struct Content {
+    verdict: Verdict,
+    original: Option<Box<prototype::Checked>>,
+    is_refused_erasure: bool,
+}
+
+impl From<Verdict> for Content {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, original: None, is_refused_erasure: false }
+    }
+}
+
 /// Checks the payload, and opens it if this node can; then its original too.
-fn content(
-    store: &Store,
-    located: &Located,
-    problems: &mut Vec<(Verdict, String)>,
-) -> (Verdict, Option<Box<prototype::Checked>>) {
+fn content(store: &Store, located: &Located, problems: &mut Vec<(Verdict, String)>, memo: &mut Memo) -> Content {
     let parts;
     let bytes: &[u8] = match &located.stored.payload {
-        StoredPayload::Absent => return (Verdict::Stub, None),
+        StoredPayload::Absent => return closed(store, located, Verdict::Stub, problems, memo).into(),
         StoredPayload::Inline(bytes) => bytes,
         StoredPayload::Parts => match store.payload(located) {
             Ok(read) => {
@@ -372,20 +389,79 @@ fn content(
             }
             Err(problem) => {
                 problems.push((Verdict::Unreadable, problem.to_string()));
-                return (Verdict::Stub, None);
+                return Verdict::Stub.into();
             }
         },
     };
     if let Err(problem) = payload::check(&located.header, bytes) {
         problems.push((Verdict::BadHash, problem.to_string()));
     }
-    let Some(cek) = store.cek(located) else { return (Verdict::Undecryptable, None) };
+    let Some(cek) = store.cek(located) else {
+        return closed(store, located, Verdict::Undecryptable, problems, memo).into();
+    };
     match payload::open(&located.header, &cek, bytes) {
-        Ok(body) => (Verdict::Intact, prototype::check(&located.header.thing, &body, |key| store.verifier(key))),
+        Ok(body) => Content {
+            verdict: Verdict::Intact,
+            original: prototype::check(&located.header.thing, &body, |key| store.verifier(key)),
+            is_refused_erasure: Erasure::of(&body).is_some_and(|erasure| is_refused(store, located, erasure.is_ok())),
+        },
         Err(problem) => {
             problems.push((Verdict::BadHash, problem.to_string()));
-            (Verdict::Intact, None)
+            Verdict::Intact.into()
         }
+    }
+}
+
+/// Why there is no content, which is `otherwise` if nothing was taken away.
+fn closed(
+    store: &Store,
+    located: &Located,
+    otherwise: Verdict,
+    problems: &mut Vec<(Verdict, String)>,
+    memo: &mut Memo,
+) -> Verdict {
+    let fault = match store.erased_by(located.position) {
+        Ok(Some(by)) => match memo.check_erased(store, located, &by) {
+            Ok(()) => return Verdict::Erased,
+            Err(problem) => problem,
+        },
+        Ok(None) if store.seals.position_key(located.position).is_none() => {
+            "what opened its content was taken away, and no erasure covers it".to_owned()
+        }
+        Ok(None) => return otherwise,
+        Err(problem) => problem.to_string(),
+    };
+    problems.push((Verdict::Lost, fault));
+    Verdict::Lost
+}
+
+/// Whether an erasure record has not erased what it lists.
+fn is_refused(store: &Store, located: &Located, is_readable: bool) -> bool {
+    let outcome = store.outcome_of(located.position).ok().flatten();
+    !is_readable || outcome.is_some_and(|outcome| outcome.refused > 0)
+}
+
+impl Memo {
+    /// Whether the record that is said to have erased an entry is there and lists it.
+    fn check_erased(&mut self, store: &Store, entry: &Located, by: &ErasedBy) -> std::result::Result<(), String> {
+        if self.erasure.as_ref().is_none_or(|(known, ..)| known != by) {
+            let record = store.located_at(by.position).map_err(|problem| problem.to_string())?;
+            if record.id.0 != by.id {
+                return Err("what is said to have erased it is another entry".to_owned());
+            }
+            let erasure = store.erasure(&record).map_err(|problem| problem.to_string())?;
+            let erasure = erasure.ok_or("what is said to have erased it is no erasure record that can be read")?;
+            self.erasure = Some((*by, record.header, erasure));
+        }
+        let Some((_, record, erasure)) = &self.erasure else { return Ok(()) };
+        if record.thing != entry.header.thing || !erasure.covers(&entry.id) {
+            return Err("the record that is said to have erased it does not list it".to_owned());
+        }
+        // Trust may have ended since: what was erased then stays so.
+        if !store.erasers().may(record, &entry.header) && !store.withdrawn().actors.contains_key(&record.actor) {
+            return Err("the record that is said to have erased it is of somebody who must not".to_owned());
+        }
+        Ok(())
     }
 }
 

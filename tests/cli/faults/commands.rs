@@ -130,7 +130,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("backup verify", &["backup", "verify", "backup"]).with(&["backup"]),
         Case::new("restore", &["restore", "backup", "new"])
             .with(&["backup"])
-            .once(&[2], &[0])
+            .once(&[2], &[0, 2])
             .apart()
             .then(|place| counts(place, "new", ENTRIES)),
         Case::new("salvage", &["salvage", "db", "--out", "new"])
@@ -184,6 +184,8 @@ pub(super) fn cases() -> Vec<Case> {
             .once(&[0, 2], &[0, 2]),
         Case::new("prove", &["prove", "x", "-o", "x.tdbproof"]).once(&[0, 2], &[0]),
         Case::new("share", &["share", "x", "--to", "there"]).on("peered"),
+        // A share has replaced rows, which are dead now, in the journal and in the store.
+        Case::new("compact", &["compact"]).on("shared"),
     ]
 }
 
@@ -237,6 +239,8 @@ impl Goods {
         world.write("card", world.run(&["-d", "other", "card"]).ok().stdout);
         db("peered");
         world.run(&["-d", "peered", "peer", "add", "there", "@card", "--yes"]).ok();
+        copy(&world.path("peered"), &world.path("shared"));
+        world.run(&["-d", "shared", "share", "x", "--to", "there"]).ok();
         world.write("large", "a".repeat(300_000));
         world.write(
             "lines",

@@ -5,13 +5,14 @@
 //! `D` or `R` for durable or relaxed, position, seq, id, thing. What an entry
 //! says follows from its thing: see `acknowledged.rs`. `--once` in the place of
 //! the number writes one relaxed entry and waits to be killed;
-//! `--new-node-key` gives the node new keys and ends.
+//! `--new-node-key` gives the node new keys and ends; `--erase` erases one thing after
+//! the other, and tells of each.
 
 use std::io::Write;
 use std::path::Path;
 use std::thread;
 
-use thingdb::{Db, Draft, Durability, Receipt};
+use thingdb::{Db, Draft, Durability, Erase, Receipt};
 use thingdb_tests::acknowledged;
 use thingdb_tests::database::{options, passphrase};
 
@@ -23,8 +24,8 @@ fn main() {
     let dir = Path::new(arguments.get(1).expect("a directory"));
     let mut options = options();
     let is = |option: &str| arguments.get(2).is_some_and(|argument| argument == option);
-    let (once, rekey) = (is("--once"), is("--new-node-key"));
-    if let Some(floor) = arguments.get(2).filter(|_| !once && !rekey) {
+    let (once, rekey, erase) = (is("--once"), is("--new-node-key"), is("--erase"));
+    if let Some(floor) = arguments.get(2).filter(|_| !once && !rekey && !erase) {
         options = options.free_floor_bytes(floor.parse().expect("a number of bytes"));
     }
     let db = match options.open(dir, &passphrase()) {
@@ -34,6 +35,10 @@ fn main() {
     println!("ready");
     if rekey {
         db.new_node_key().expect("new keys");
+        return;
+    }
+    if erase {
+        erase_all(&db);
         return;
     }
     if once {
@@ -54,6 +59,17 @@ fn main() {
     });
     // Only when the disk is gone.
     std::process::exit(0);
+}
+
+/// Erases all things that have something to erase.
+fn erase_all(db: &Db) {
+    let things: Vec<String> =
+        db.things().expect("things").map(|info| info.expect("a thing").thing.as_str().to_owned()).collect();
+    for thing in things {
+        let Ok(plan) = db.plan_erasure(&Erase::new(&thing, "a test")) else { continue };
+        let erased = db.erase(&plan).expect("an erasure");
+        report(&erased.records, Durability::Durable).expect("the parent reads");
+    }
 }
 
 /// Writes about things of its own and one that all share, until it is refused.

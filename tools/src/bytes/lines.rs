@@ -53,7 +53,8 @@ impl Lines {
     /// Starts to read `source`, which may be compressed.
     pub(crate) fn spawn(source: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
-        thread::spawn(move || {
+        let failed = sender.clone();
+        let started = thread::Builder::new().name("lines".into()).spawn(move || {
             let text = compress::reader(source).map(AfterMark::new);
             let lines = text.map(|text| BufReader::with_capacity(READ_BYTES, text));
             if let Err(problem) = lines.and_then(|lines| read(lines, &sender)) {
@@ -61,6 +62,9 @@ impl Lines {
                 let _ = sender.send(Err(problem));
             }
         });
+        if let Err(problem) = started {
+            let _ = failed.send(Err(problem));
+        }
         Self(receiver)
     }
 

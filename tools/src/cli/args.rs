@@ -7,9 +7,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
-    actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, evidence, export,
-    forks, get, help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove, put,
-    recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
+    actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
+    export, forks, get, help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove,
+    put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -210,6 +210,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<audience::Command>,
     },
+    /// Erase the content of entries, with a record that says so
+    Erase(erase::Args),
+    /// List what was erased, by whom and why
+    Erasures(erase::ListArgs),
     /// Let peers read entries that exist
     Share(share::Args),
     /// Seal nothing new to a peer
@@ -298,6 +302,8 @@ impl Command {
             Self::VerifyProof(args) => verify_proof::run(context, &args),
             Self::VerifyEvidence(args) => evidence::run(context, &args),
             Self::Audience { command } => audience::run(context, command.as_ref()),
+            Self::Erase(args) => erase::run(context, &args),
+            Self::Erasures(args) => erase::list(context, &args),
             Self::Share(args) => share::run(context, &args),
             Self::Unshare(args) => audience::unshare(context, &args),
             Self::Readers(args) => share::readers(context, &args),

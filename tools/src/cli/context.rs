@@ -25,6 +25,12 @@ use crate::text::quoted_path;
 /// What [`Context::did`] notes of a command that changes a setting.
 pub(crate) const CHANGED: &str = "what was asked for is done; only its report is missing";
 
+/// What it says behind the fact where all of the work was done before.
+pub(crate) const REPORT: &str = "only its report is missing";
+
+/// What has opened the database, to open it again; nothing in a server, which holds it.
+pub(crate) struct WayIn(Option<Secret>);
+
 /// The options of every command, resolved.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -174,19 +180,40 @@ impl Context {
 
     /// Opens the database with options.
     pub(crate) fn open_with(&self, options: &Options) -> Outcome<Database> {
+        Ok(self.open_by(options, None)?.0)
+    }
+
+    /// Opens the database, and gives the way in for [`Context::open_again`]: for a command
+    /// that lets others have it while it waits for something else.
+    pub(crate) fn open_for_now(&self) -> Outcome<(Database, WayIn)> {
+        self.open_by(&Options::new(), None)
+    }
+
+    /// Opens the database once more, without asking for anything.
+    pub(crate) fn open_again(&self, way: WayIn) -> Outcome<Database> {
+        Ok(self.open_by(&Options::new(), way.0)?.0)
+    }
+
+    fn open_by(&self, options: &Options, secret: Option<Secret>) -> Outcome<(Database, WayIn)> {
+        let mut way = WayIn(None);
         let db = match &self.held {
             Some(db) => Database::Shared(Arc::clone(db)),
             None => {
                 let dir = self.dir()?;
                 require_database(dir)?;
                 let options = options.clone().read_only(self.global.read_only);
-                let opened = self.unlock(dir, &options).map_err(|failure| match self.global.read_only {
+                let opened = match secret {
+                    Some(secret) => self.unlock_by(dir, &options, secret),
+                    None => self.unlock_anew(dir, &options),
+                };
+                let (opened, secret) = opened.map_err(|failure| match self.global.read_only {
                     true if failure.word() == "damaged" => failure.hint(
                         "without --read-only it is opened from its store, and what of the journal is missing is made anew",
                     ),
                     _ => locate(failure, dir),
-                });
-                Database::Own(Box::new(opened?))
+                })?;
+                way = WayIn(Some(secret));
+                Database::Own(Box::new(opened))
             }
         };
         for warning in db.warnings() {
@@ -198,7 +225,7 @@ impl Context {
                 say(&self.console, &warning);
             }
         }
-        Ok(db)
+        Ok((db, way))
     }
 
     /// The directory of the database, if it is named.
@@ -269,6 +296,16 @@ impl Context {
     }
 
     fn unlock(&self, dir: &Path, options: &Options) -> Outcome<Db> {
+        Ok(self.unlock_anew(dir, options)?.0)
+    }
+
+    /// Unlocks it with what has unlocked it before.
+    fn unlock_by(&self, dir: &Path, options: &Options, secret: Secret) -> Outcome<(Db, Secret)> {
+        let opened = self.open_in_turn(dir, options, &secret)?;
+        Ok((opened.map_err(|problem| way_back::of_opening(problem, dir))?, secret))
+    }
+
+    fn unlock_anew(&self, dir: &Path, options: &Options) -> Outcome<(Db, Secret)> {
         for attempt in 1_u32.. {
             let secret = self.sources.unlock(dir)?;
             match self.open_in_turn(dir, options, &secret)? {
@@ -277,7 +314,7 @@ impl Context {
                 {
                     self.console.plain("wrong passphrase, try again");
                 }
-                opened => return opened.map_err(|problem| way_back::of_opening(problem, dir)),
+                opened => return Ok((opened.map_err(|problem| way_back::of_opening(problem, dir))?, secret)),
             }
         }
         unreachable!("the loop ends at the last attempt")

@@ -15,4 +15,9 @@ impl Head {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// Whether the server says that its ledger is not all that was written.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.headers.contains_key("thingdb-missing")
+    }
 }

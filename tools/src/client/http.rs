@@ -124,7 +124,8 @@ impl Http {
         let head = Head { status: parts.status.as_u16(), headers: parts.headers };
         // An answer that ends with the connection could be cut unnoticed.
         let has_length = head.headers.contains_key(CONTENT_LENGTH) || head.headers.contains_key(TRANSFER_ENCODING);
-        if parts.version != Version::HTTP_11 || !has_length && !matches!(head.status, 204 | 304) {
+        let is_framed = parts.version == Version::HTTP_11 && (has_length || matches!(head.status, 204 | 304));
+        if !is_framed && !question.is_old_fashioned {
             return Err(Fault::answer("an answer without a length, or of another HTTP than 1.1"));
         }
         Ok((head, Answer { body: body.into_reader(), watch: Arc::clone(&self.watch) }))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::address::Address;
-use super::pace::{Bucket, Pace, SLICE, Traffic, cancelled};
+use super::pace::{Bucket, Pace, SLICE, Traffic};
 
 /// How long one address of a server is tried.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -147,9 +147,7 @@ impl Socket {
     fn patiently(&mut self, what: &str, mut act: impl FnMut(&mut TcpStream) -> io::Result<usize>) -> io::Result<usize> {
         let start = Instant::now();
         loop {
-            if (self.pace.is_cancelled)() {
-                return Err(cancelled());
-            }
+            self.pace.goes_on()?;
             match act(&mut self.stream) {
                 Err(problem) if matches!(problem.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if start.elapsed() >= self.pace.stall {

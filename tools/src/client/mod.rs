@@ -195,7 +195,9 @@ impl Client {
         }
         let longest = FIRST_WAIT.saturating_mul(1 << self.tries.min(10).saturating_sub(1)).min(LONGEST_WAIT);
         let jitter = longest.mul_f64(rand::random::<f64>());
-        self.pace.sleep(after.map_or(jitter, |after| after.min(LONGEST_WAIT) + jitter)).map_err(|_| Fault::Interrupted)
+        self.pace
+            .sleep(after.map_or(jitter, |after| after.min(LONGEST_WAIT) + jitter))
+            .map_err(|problem| Fault::of_line(&problem))
     }
 
     /// It went on: the next break is the first one again.
@@ -255,7 +257,7 @@ mod tests {
     use super::*;
 
     fn client(token: &str) -> Outcome<Client> {
-        let pace = Pace { rate: None, stall: Duration::from_secs(1), is_cancelled: Arc::new(|| false) };
+        let pace = Pace { rate: None, stall: Duration::from_secs(1), limit: None, is_cancelled: Arc::new(|| false) };
         Client::new("https://127.0.0.1:1".parse().unwrap(), token, Hash([0; 32]), pace, 1)
     }
 

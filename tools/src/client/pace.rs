@@ -18,18 +18,49 @@ pub(crate) struct Pace {
     pub(crate) rate: Option<u64>,
     /// A line on which nothing moves for so long is broken.
     pub(crate) stall: Duration,
+    /// Until when there is time for all of it, and how long that was; for ever if absent.
+    pub(crate) limit: Option<Limit>,
     /// Whether everything should end.
     pub(crate) is_cancelled: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
+/// Until when there is time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    end: Instant,
+    time: Duration,
+}
+
+impl Limit {
+    /// From now on.
+    pub(crate) fn of(time: Duration) -> Self {
+        Self { end: Instant::now() + time, time }
+    }
+}
+
 impl Pace {
+    /// Whether it goes on.
+    ///
+    /// # Errors
+    /// Somebody wants it to end, or the time is over.
+    pub(crate) fn goes_on(&self) -> io::Result<()> {
+        if (self.is_cancelled)() {
+            return Err(cancelled());
+        }
+        match self.limit {
+            Some(Limit { end, time }) if Instant::now() >= end => {
+                let fact = format!("not done within {} s", time.as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, fact))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits, unless everything should end.
     pub(crate) fn sleep(&self, time: Duration) -> io::Result<()> {
         let end = Instant::now() + time;
         loop {
-            if (self.is_cancelled)() {
-                return Err(cancelled());
-            }
+            self.goes_on()?;
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -48,8 +79,7 @@ impl Pace {
             match waits.recv_timeout(SLICE) {
                 Ok(done) => return Ok(done),
                 Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("it ended without a result")),
-                Err(RecvTimeoutError::Timeout) if (self.is_cancelled)() => return Err(cancelled()),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.goes_on()?,
             }
         }
     }
@@ -154,6 +184,18 @@ mod tests {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(cancelled())
         }
+    }
+
+    #[test]
+    fn what_has_a_limit_ends_at_it() {
+        let limit = Some(Limit::of(Duration::ZERO));
+        let pace = Pace { rate: None, stall: SLICE, limit, is_cancelled: Arc::new(|| false) };
+        for problem in [pace.goes_on(), pace.sleep(SLICE), pace.aside(|| thread::sleep(2 * SLICE))] {
+            let problem = problem.unwrap_err();
+            assert!(!is_cancelled(&problem) && problem.to_string() == "not done within 0 s", "{problem}");
+        }
+        let pace = Pace { limit: None, ..pace };
+        assert!(pace.goes_on().is_ok() && pace.sleep(Duration::ZERO).is_ok());
     }
 
     #[test]

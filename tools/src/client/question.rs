@@ -14,6 +14,7 @@ pub(crate) struct Question<'q> {
     pub(super) body: Option<&'q [u8]>,
     pub(super) most_bytes: usize,
     pub(super) is_repeated: bool,
+    pub(super) is_old_fashioned: bool,
 }
 
 impl<'q> Question<'q> {
@@ -28,7 +29,15 @@ impl<'q> Question<'q> {
     }
 
     const fn new(method: &'static str, target: String) -> Self {
-        Self { method, target, headers: Vec::new(), body: None, most_bytes: MAX_ANSWER_BYTES, is_repeated: false }
+        Self {
+            method,
+            target,
+            headers: Vec::new(),
+            body: None,
+            most_bytes: MAX_ANSWER_BYTES,
+            is_repeated: false,
+            is_old_fashioned: false,
+        }
     }
 
     /// Adds a header, by its name in small letters.
@@ -47,6 +56,13 @@ impl<'q> Question<'q> {
     /// as something that went well.
     pub(crate) const fn repeated(mut self) -> Self {
         self.is_repeated = true;
+        self
+    }
+
+    /// Takes an answer of HTTP/1.0, too, and one that ends with the connection: for answers
+    /// that show themselves whether they are whole.
+    pub(crate) const fn old_fashioned(mut self) -> Self {
+        self.is_old_fashioned = true;
         self
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Refusal {
     pub(crate) candidates: Vec<String>,
     /// The answer of a witness that knows another size of a ledger.
     pub(crate) log_size: Option<u64>,
+    /// The ledger of the server is not all that was written.
+    pub(crate) has_lost: bool,
     /// When to ask again.
     pub(crate) after: Option<Duration>,
 }
@@ -60,6 +62,7 @@ impl Refusal {
             hint: hint.map(clipped),
             candidates: candidates.into_iter().take(MAX_CANDIDATES).collect(),
             log_size: log_size(head, body),
+            has_lost: head.has_lost(),
             after: head.header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
         }
     }

@@ -3,8 +3,12 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::channel::Channel;
 use super::question::{Answer, Question};
@@ -16,6 +20,9 @@ use super::{environment, interrupt};
 pub(crate) enum Access {
     /// To read what is there.
     Read,
+    /// To read a regular file: no link in its place is followed, and nothing waits for a
+    /// pipe.
+    Regular,
     /// To write at its end; it is made if it is not there.
     Append,
 }
@@ -74,9 +81,17 @@ impl Host for Process {
         let mut options = OpenOptions::new();
         match access {
             Access::Read => options.read(true),
+            Access::Regular => options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32),
             Access::Append => options.read(true).append(true).create(true),
         };
-        options.open(path).map(Channel::own).map_err(|problem| environment::with_working_directory(path, problem))
+        let opened = options.open(path).map_err(|problem| match problem.raw_os_error() {
+            Some(errno) if access == Access::Regular && errno == Errno::LOOP.raw_os_error() => not_regular(),
+            _ => environment::with_working_directory(path, problem),
+        })?;
+        if access == Access::Regular && !opened.metadata()?.is_file() {
+            return Err(not_regular());
+        }
+        Ok(Channel::own(opened))
     }
 
     fn replace(&self, path: &Path, manner: Manner) -> io::Result<Place> {
@@ -98,4 +113,8 @@ impl Host for Process {
     fn is_server_ending(&self) -> bool {
         false
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
 }

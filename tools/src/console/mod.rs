@@ -222,7 +222,8 @@ impl Console {
             let stdin = |problem: io::Error| Failure::file("stdin", &problem);
             let (reader, mut writer) = io::pipe().map_err(stdin)?;
             // Who reads no further ends it.
-            std::thread::spawn(move || writer.write_all(&all));
+            let written = std::thread::Builder::new().name("stdin".into()).spawn(move || writer.write_all(&all));
+            written.map_err(stdin)?;
             console.stdin = Channel::own(File::from(std::os::fd::OwnedFd::from(reader)));
         }
         Ok(console)
@@ -301,9 +302,13 @@ impl Console {
         file.end()
     }
 
-    /// The same, in folders that are made if they are not there.
-    pub(crate) fn write_deep(&self, path: &Path, bytes: &[u8]) -> Outcome {
-        let mut file = self.begin(path, Manner::Deep)?;
+    /// Puts `bytes` at `name` below `dir`, in folders that are made if they are not there:
+    /// none of them is a link, and nothing but a regular file is replaced. What a run that
+    /// was killed has left is taken away.
+    pub(crate) fn write_below(&self, dir: &Path, name: &str, bytes: &[u8]) -> Outcome {
+        let folders = u8::try_from(name.split('/').count()).unwrap_or(u8::MAX);
+        let path = &dir.join(name);
+        let mut file = self.begin(path, Manner::Below(folders))?;
         file.write_all(bytes).map_err(|problem| Failure::file(&shown(path), &problem))?;
         file.end()
     }

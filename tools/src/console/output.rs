@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Console;
 use super::channel::Channel;
 use crate::error::{Failure, Outcome};
-use crate::text::{harmless_json, is_unprintable};
+use crate::text::{harmless_json, is_blank, is_unprintable};
 use crate::view::id::SHORT_DIGITS;
 use crate::view::paint::Painted;
 use crate::view::table::{Room, Table};
@@ -97,7 +97,7 @@ impl Output {
 
     /// Data as it is. On a terminal only text that shows itself and nothing else.
     pub(crate) fn data(&self, bytes: &[u8], way_out: impl FnOnce() -> String) -> Outcome {
-        let is_harmless = |text: &str| !text.chars().any(|c| is_unprintable(c) && !"\n\t\r".contains(c));
+        let is_harmless = |text: &str| !text.chars().any(|c| is_unprintable(c) && !is_blank(c));
         if self.is_terminal && !std::str::from_utf8(bytes).is_ok_and(is_harmless) {
             return Err(Failure::usage("the data would upset the terminal").hint(way_out()));
         }

@@ -17,7 +17,7 @@ use crate::error::Failure;
 
 /// The version of the messages. Client and server have to be of one version of
 /// the program anyway; this is for the time before one is released.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 
 /// What stands before the version, so that nobody takes another program for
 /// the server.
@@ -104,21 +104,27 @@ impl Greeting {
 #[derive(Debug)]
 pub(crate) struct Problem {
     number: Option<i32>,
-    /// Of the kinds, only this one makes a difference to a command.
+    /// Of the kinds, only these make a difference to a command.
     is_not_found: bool,
+    is_invalid: bool,
     text: String,
 }
 
 impl From<io::Error> for Problem {
     fn from(problem: io::Error) -> Self {
-        let is_not_found = problem.kind() == io::ErrorKind::NotFound;
-        Self { number: problem.raw_os_error(), is_not_found, text: problem.to_string() }
+        let (kind, number) = (problem.kind(), problem.raw_os_error());
+        let (is_not_found, is_invalid) = (kind == io::ErrorKind::NotFound, kind == io::ErrorKind::InvalidInput);
+        Self { number, is_not_found, is_invalid, text: problem.to_string() }
     }
 }
 
 impl From<Problem> for io::Error {
     fn from(problem: Problem) -> Self {
-        let kind = if problem.is_not_found { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+        let kind = match (problem.is_not_found, problem.is_invalid) {
+            (true, _) => io::ErrorKind::NotFound,
+            (_, true) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
         problem.number.map_or_else(|| Self::new(kind, problem.text), Self::from_raw_os_error)
     }
 }
@@ -155,7 +161,8 @@ impl Message {
             }
             Self::Interrupt => 5,
             Self::Open(path, access) => {
-                out.bytes(path.as_os_str().as_bytes()).flag(*access == Access::Append);
+                out.bytes(path.as_os_str().as_bytes());
+                out.flag(*access == Access::Append).flag(*access == Access::Regular);
                 6
             }
             Self::Opened(file) => {
@@ -163,7 +170,8 @@ impl Message {
                 7
             }
             Self::Replace(path, manner) => {
-                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret).flag(*manner == Manner::Deep);
+                let folders = if let Manner::Below(folders) = manner { u32::from(*folders) } else { 0 };
+                out.bytes(path.as_os_str().as_bytes()).flag(*manner == Manner::Secret).number(folders);
                 8
             }
             Self::Replacing(file, is_pending) => {
@@ -182,7 +190,7 @@ impl Message {
             Self::Committed => 12,
             Self::Problem(problem) => {
                 out.flag(problem.number.is_some()).number(problem.number.unwrap_or_default().unsigned_abs());
-                out.flag(problem.is_not_found).bytes(problem.text.as_bytes());
+                out.flag(problem.is_not_found).flag(problem.is_invalid).bytes(problem.text.as_bytes());
                 13
             }
             Self::Ask(question) => {
@@ -241,16 +249,22 @@ impl Message {
             5 => Self::Interrupt,
             6 => {
                 let path = from.os()?.into();
-                Self::Open(path, if from.flag()? { Access::Append } else { Access::Read })
+                let access = match (from.flag()?, from.flag()?) {
+                    (false, false) => Access::Read,
+                    (true, false) => Access::Append,
+                    (false, true) => Access::Regular,
+                    (true, true) => return Err(malformed()),
+                };
+                Self::Open(path, access)
             }
             7 => Self::Opened(descriptor()?),
             8 => {
                 let path = from.os()?.into();
-                let manner = match (from.flag()?, from.flag()?) {
-                    (true, false) => Manner::Secret,
-                    (false, true) => Manner::Deep,
-                    (false, false) => Manner::Public,
-                    (true, true) => return Err(malformed()),
+                let manner = match (from.flag()?, from.number()?) {
+                    (true, 0) => Manner::Secret,
+                    (false, 0) => Manner::Public,
+                    (false, folders) => Manner::Below(u8::try_from(folders).map_err(|_| malformed())?),
+                    _ => return Err(malformed()),
                 };
                 Self::Replace(path, manner)
             }
@@ -261,7 +275,8 @@ impl Message {
             13 => {
                 let (is_numbered, number) = (from.flag()?, from.number()?);
                 let number = if is_numbered { Some(i32::try_from(number).map_err(|_| malformed())?) } else { None };
-                Self::Problem(Problem { number, is_not_found: from.flag()?, text: from.text()? })
+                let (is_not_found, is_invalid) = (from.flag()?, from.flag()?);
+                Self::Problem(Problem { number, is_not_found, is_invalid, text: from.text()? })
             }
             14 => Self::Ask(Question {
                 purpose: match from.number()? {
@@ -405,13 +420,15 @@ mod tests {
             Message::Interrupt,
             Message::Open(odd.into(), Access::Append),
             Message::Replace("x".into(), Manner::Secret),
-            Message::Replace("x".into(), Manner::Deep),
+            Message::Open("x".into(), Access::Regular),
+            Message::Replace("x".into(), Manner::Below(3)),
             Message::Replace("x".into(), Manner::Public),
             Message::Commit(7),
             Message::Discard(u32::MAX),
             Message::Committed,
             Message::Problem(io::Error::from_raw_os_error(2).into()),
             Message::Problem(io::Error::other("other").into()),
+            Message::Problem(io::Error::new(io::ErrorKind::InvalidInput, "no").into()),
             Message::Ask(Question::archive("x")),
             Message::Answer(Zeroizing::new(b"secret".to_vec())),
             Message::Done(130),

@@ -14,6 +14,7 @@ use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HolesJson;
+use crate::view::missing::MissingOfLedger;
 use crate::view::similar;
 
 /// Most entries that an abbreviated id is told to name.
@@ -97,7 +98,7 @@ impl Reader for Db {
     }
 
     fn lost(&self, listed: u64) -> Outcome<Option<Failure>> {
-        lost::known(self, listed)
+        Ok(lost::failure(&MissingOfLedger::of(self)?, listed, self.ledger_size()))
     }
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {

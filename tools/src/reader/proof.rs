@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thingdb::format::proof::{ProofCheck, ProofReader, Proven, examine_as};
 
-use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
+use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line, skip_blanks};
 use crate::console::Console;
 use crate::error::{Exit, Failure, Outcome};
 
@@ -32,17 +32,28 @@ pub(crate) fn read(
 ) -> Result<(), Stopped> {
     let mut examiners = Examiners::new();
     let (mut lines, mut bytes) = (Vec::new(), 0);
+    let interrupted = || {
+        let fact = "stopped; nothing was checked to its end";
+        Stopped::Failure(Failure::new(Exit::Interrupted, "interrupted", fact))
+    };
     loop {
-        let (line, read) = next_line(&mut source);
+        let (line, read) = match skip_blanks(&mut source) {
+            Ok(0) => next_line(&mut source),
+            Ok(_) if console.is_interrupted() => return Err(interrupted()),
+            Ok(blanks) => {
+                examiners.pass(blanks);
+                continue;
+            }
+            Err(problem) => (Vec::new(), Err(problem)),
+        };
         let is_end = line.is_empty() || read.is_err();
         if !line.is_empty() {
             bytes += line.len();
-            lines.push(line);
+            lines.push((examiners.next(), line));
         }
         if is_end || lines.len() >= MAX_ITEMS || bytes >= MAX_ITEM_BYTES {
             if console.is_interrupted() {
-                let fact = "stopped; nothing was checked to its end";
-                return Err(Stopped::Failure(Failure::new(Exit::Interrupted, "interrupted", fact)));
+                return Err(interrupted());
             }
             bytes = 0;
             let examined = examiners.all(std::mem::take(&mut lines), |line: Vec<u8>, number, memos| {

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::call::{Answer, Call, json};
 use super::problem::Problem;
+use crate::view::missing::MissingOfLedger;
 
 /// The version of the routes and of what they mean.
 const PROTOCOL: u32 = 1;
@@ -24,6 +25,9 @@ pub(crate) struct Info {
     card: String,
     /// Entries in the ledger: the position of the next one.
     entries: u64,
+    /// What is known to be missing of it: where there is something, what is not found may
+    /// have been here.
+    missing: Vec<MissingOfLedger>,
     /// Media types in which entries come and go.
     streams: Vec<&'static str>,
     /// What the token of this request allows.
@@ -88,6 +92,7 @@ pub(crate) async fn info(call: Call) -> Answer {
             fingerprint: card.node_key.fingerprint().to_string(),
             card: card.to_string(),
             entries: db.ledger_size(),
+            missing: MissingOfLedger::of(db)?,
             streams: super::stream::MEDIA_TYPES.to_vec(),
             token,
             limits,

@@ -25,12 +25,16 @@ use super::query::Query;
 use super::route::{Needs, Route};
 use super::things::PLAIN;
 use super::{guard, pipe, routes};
+use crate::view::missing::MissingOfLedger;
 
 /// Names a request in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Tells whoever has a token for a prefix that nothing else is shown.
 const THINGS: HeaderName = HeaderName::from_static("thingdb-things");
+
+/// The code of what is missing of the ledger, in each answer to who shows a token.
+const MISSING: HeaderName = HeaderName::from_static("thingdb-missing");
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +92,7 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     let (mut parts, body) = request.into_parts();
     let admitted = caught(admit(&node, target, &mut parts, address)).await;
     let token = admitted.as_ref().map_or_else(|_| String::new(), Admitted::token);
+    let is_known = admitted.as_ref().is_ok_and(|admitted| admitted.bearer.is_some());
     let done = caught(answer(&node, admitted, parts.headers, body, &request_id)).await;
     let (code, cause) = match &done {
         Ok(_) => (None, None),
@@ -97,6 +102,9 @@ async fn serve(node: Arc<Node>, target: Target, request: Request) -> Response<Bo
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
+    }
+    if is_known {
+        headers.extend(missing(&node).map(|code| (MISSING, code)));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -151,6 +159,13 @@ async fn answer(
 fn part(things: &str) -> Option<HeaderValue> {
     let things = Some(things).filter(|things| !things.is_empty())?;
     HeaderValue::from_str(&utf8_percent_encode(things, PLAIN).to_string()).ok()
+}
+
+/// The code of what is missing of the ledger, if anything is. What does not read is told by
+/// `/info`.
+fn missing(node: &Node) -> Option<HeaderValue> {
+    let missing = MissingOfLedger::of(&node.db).ok()?;
+    HeaderValue::from_str(&missing.first()?.code).ok()
 }
 
 /// Answers up to this size are not counted: a head takes as much.

@@ -11,7 +11,7 @@ use crate::client::question::Question;
 use crate::timestamp::request::{self, QUERY, REPLY};
 use crate::timestamp::token::Token;
 
-/// A token with what stands around it.
+/// A token with what stands around it. It says its own length, so one that is cut shows.
 const MAX_ANSWER_BYTES: usize = MAX_TOKEN_BYTES + 4096;
 
 /// Tries at one authority.
@@ -35,7 +35,8 @@ pub(crate) fn ask(address: Address, path: String, imprint: &Hash, pace: Pace) ->
     let nonce = rand::random();
     let mut client = Client::without_token(address, None, pace, TRIES).map_err(|fault| told(&fault))?;
     let body = request::encode(imprint, nonce);
-    let question = Question::post(path, QUERY).header("accept", REPLY).body(&body).at_most(MAX_ANSWER_BYTES);
+    let question =
+        Question::post(path, QUERY).header("accept", REPLY).body(&body).at_most(MAX_ANSWER_BYTES).old_fashioned();
     let answer = client.bytes(&question).map_err(|fault| told(&fault))?;
     let bytes = request::token(&answer)?;
     let token = Token::of(&bytes, imprint)?;

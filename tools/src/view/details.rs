@@ -18,6 +18,10 @@ pub(crate) enum State {
     Stub,
     /// The payload is here, the key to it is not.
     Undecryptable,
+    /// The content was erased.
+    Erased,
+    /// What opened the content is gone, and no erasure says why.
+    Lost,
 }
 
 impl State {
@@ -27,6 +31,8 @@ impl State {
             Self::Open => "open",
             Self::Stub => "stub",
             Self::Undecryptable => "undecryptable",
+            Self::Erased => "erased",
+            Self::Lost => "lost",
         }
     }
 }

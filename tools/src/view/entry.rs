@@ -8,7 +8,8 @@ use super::details::{State, WholeJson};
 use super::id;
 use super::original::OriginalJson;
 use super::told::Told;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
+use crate::text::quoted;
 
 /// An entry.
 #[derive(Debug)]
@@ -25,6 +26,16 @@ impl Entry {
         let why = match self.state() {
             State::Stub => "its payload is not there",
             State::Open | State::Undecryptable => "the node has no key for it",
+            State::Lost => {
+                let fact = format!("what opened the data of entry {} was lost", id::short(&self.id()));
+                return Failure::new(Exit::Partly, "lost", fact).hint("thingdb verify");
+            }
+            State::Erased => {
+                let by = self.erased_by().map(|by| format!(", as entry {} says", id::short(&by))).unwrap_or_default();
+                let fact = format!("the data of entry {} was erased{by}", id::short(&self.id()));
+                return Failure::new(Exit::Partly, "erased", fact)
+                    .hint(format!("thingdb erasures {}", quoted(self.thing())));
+            }
         };
         Failure::not_readable(format!("the data of entry {} cannot be read: {why}", id::short(&self.id())))
     }
@@ -149,9 +160,22 @@ impl Entry {
             Self::Held(record) => match record.content() {
                 Content::Open(_) => State::Open,
                 Content::Stub => State::Stub,
+                Content::Erased { .. } => State::Erased,
+                Content::Lost => State::Lost,
                 _ => State::Undecryptable,
             },
             Self::Told(told) => told.content,
+        }
+    }
+
+    /// The erasure record that says that the content was erased, if it was.
+    pub(crate) fn erased_by(&self) -> Option<EntryId> {
+        match self {
+            Self::Held(record) => match record.content() {
+                Content::Erased { by } => Some(*by),
+                _ => None,
+            },
+            Self::Told(told) => told.erased_by.as_deref().and_then(|by| by.parse().ok()),
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) struct EntryJson {
     /// how many it had then. More than one is a fork.
     heads: u64,
     content: &'static str,
+    /// The erasure record; only where the content is `erased`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_by: Option<String>,
     media_type: Option<String>,
     /// JSON as it was spelled; other data as a string of base64; null unless
     /// the content is open.
@@ -96,6 +99,7 @@ impl EntryJson {
             prev: entry.prev().iter().map(ToString::to_string).collect(),
             heads: entry.heads(),
             content: entry.state().word(),
+            erased_by: entry.erased_by().map(|by| by.to_string()),
             media_type: entry.media_type().map(str::to_owned),
             data,
             original: entry.original(),

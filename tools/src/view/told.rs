@@ -31,6 +31,8 @@ pub(crate) struct Told {
     pub(crate) prev: Vec<EntryId>,
     pub(crate) heads: u64,
     pub(crate) content: State,
+    #[serde(default, deserialize_with = "as_text::short::<64, _>")]
+    pub(crate) erased_by: Option<String>,
     #[serde(default, deserialize_with = "as_text::short::<MAX_MEDIA_TYPE_BYTES, _>")]
     pub(crate) media_type: Option<String>,
     #[serde(deserialize_with = "base64")]
@@ -72,6 +74,10 @@ impl Told {
         let is_open = self.content == State::Open;
         let parts = [self.action.is_some(), self.media_type.is_some(), self.data.is_some()];
         let is_odd = self.original.as_ref().is_some_and(|original| !is_open || !original.is_sound());
+        let is_erased = self.erased_by.as_ref().is_some_and(|by| by.parse::<EntryId>().is_ok());
+        if is_erased != (self.content == State::Erased) || (self.erased_by.is_some() && !is_erased) {
+            return Err(format!("{} is no entry that could be", self.id));
+        }
         if parts.contains(&!is_open) || is_odd || self.seq == 0 || self.heads == 0 {
             return Err(format!("{} is no entry that could be", self.id));
         }

@@ -38,6 +38,11 @@ pub(super) fn first_kept(dir: &Path) -> Result<u64, StorageError> {
     }
 }
 
+/// Whether a journal has dropped commits before that.
+pub(crate) fn has_dropped(dir: &Path) -> Result<bool, StorageError> {
+    Ok(first_kept(dir)? > 1)
+}
+
 fn parse(text: &str) -> Option<u64> {
     let text = text.strip_suffix('\n')?;
     // Without a check it is of an older program.

@@ -63,7 +63,7 @@ pub use compact::{Compacted, Which};
 pub(crate) use copy::{Copied, Doubt, NEXT, Plan, generation};
 pub(crate) use file::FileHead;
 use file::{FRAMES_AT, file_name, list, sweep};
-pub(crate) use first::Dropped;
+pub(crate) use first::{Dropped, has_dropped};
 use frame::{HEAD_BYTES, Head, Kind};
 use reader::head_of;
 pub use reader::{Hole, Piece, Pieces, read};

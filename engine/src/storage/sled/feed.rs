@@ -153,18 +153,20 @@ impl SledStorage {
             }
             writer.tail = Some(tail);
         }
-        bytes +=
+        let derived_bytes =
             derived.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum::<u64>();
         match &derived[..] {
             [] => {}
             [change] => core.with_sled(|trees| apply_one(&trees.rows, change))?,
             _ => {
+                // Nobody can wait in the middle of a batch.
+                self.made_way(&mut writer.unflushed_bytes, std::mem::take(&mut bytes))?;
                 writer.unflushed_bytes += BATCH_LOG_BYTES;
                 core.with_sled(|trees| apply_many(&trees.rows, derived))?;
             }
         }
         core.with_sled(|trees| trees.marks.insert(b"", &marks.to_bytes()[..]))?;
-        self.made_way(&mut writer.unflushed_bytes, bytes)?;
+        self.made_way(&mut writer.unflushed_bytes, bytes + derived_bytes)?;
         core.committed.fetch_add(1, Ordering::AcqRel);
         drop(writer);
         core.arm();

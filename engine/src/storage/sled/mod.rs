@@ -99,16 +99,22 @@ use trees::{Trees, drop_sled, open_sled};
 const LOG_BYTES_PER_BYTE: u64 = 4;
 
 /// How far the log may grow before a commit waits until sled has written its
-/// buffers. sled hands them to background threads faster than a disk takes
-/// them, without a bound: memory grows, and the next sync waits for all.
-const UNFLUSHED_LOG_BYTES: u64 = 16 << 20;
+/// buffers: two segments.
+///
+/// sled hands each buffer to one of seven threads, faster than a disk takes them.
+/// Memory would grow, and worse: whoever needs a new segment at the end of the file
+/// waits until one of these threads has shortened the file, and holds a lock
+/// meanwhile that all of them take after a write. With seven buffers under way
+/// nobody is left to shorten it, and nothing goes on for ever. (sled starts no
+/// further thread then: it counts those that wait below zero.)
+const UNFLUSHED_LOG_BYTES: u64 = 1 << 20;
 
 /// The largest batch that goes through the journal. Above it, what sled's own
 /// batch costs is spread over enough rows.
 const JOURNAL_BYTES: u64 = 24 << 10;
 
-/// What a batch of sled's counts for among the unflushed bytes: not its size
-/// but its two writes are what the disk has to catch up with.
+/// What a batch of sled's counts for among the unflushed bytes, beside its size:
+/// its two writes are what the disk has to catch up with.
 const BATCH_LOG_BYTES: u64 = 128 << 10;
 
 /// Called before each sync with its number, counted from 1. An error takes the
@@ -207,6 +213,9 @@ struct Core {
     synced: AtomicU64,
     /// Why writing is over, once it is. Set once and never taken back.
     stopped: RwLock<Option<Stopped>>,
+    /// A call of sled failed, whatever it was about: what was under way may be in its log
+    /// in part.
+    has_failed: AtomicBool,
     /// What is noted when it is closed.
     left_whole: Mutex<Option<Whole>>,
     alarm: Alarm,
@@ -311,6 +320,7 @@ impl SledStorage {
             committed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             stopped: RwLock::new(None),
+            has_failed: AtomicBool::new(false),
             left_whole: Mutex::new(seen.whole),
             alarm: Alarm {
                 armed: AtomicBool::new(false),
@@ -536,8 +546,9 @@ impl Core {
         drop(writer);
         let dropped = drop_sled(trees, &self.store());
         synced?;
-        if dropped? {
-            // Without the note the next opening reads more, nothing else.
+        if dropped? && !self.has_failed.load(Ordering::Acquire) {
+            // Without the note the next opening reads more, nothing else. It does so after
+            // a failure: the end of the log may be half a batch, which is none.
             let _ = preflight::note_closed(&self.store(), *lock(&self.left_whole));
         }
         Ok(())
@@ -552,7 +563,11 @@ impl Core {
 
     /// What sled returned, or what it panicked with.
     fn caught<T>(&self, call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StorageError> {
-        match catch_unwind(AssertUnwindSafe(call)) {
+        let called = catch_unwind(AssertUnwindSafe(call));
+        if !matches!(called, Ok(Ok(_))) {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        match called {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.damage(convert(error, &self.store()))),
             // After a panic sled is not asked again, whatever it was about.

@@ -426,7 +426,9 @@ impl<'a> Log<'a> {
             one_thread()?
         } else {
             thread::scope(|scope| {
-                let others: Vec<_> = (1..threads).map(|_| scope.spawn(one_thread)).collect();
+                // As many as there are: this one does the rest.
+                let begin = |_| thread::Builder::new().spawn_scoped(scope, one_thread);
+                let others: Vec<_> = (1..threads).map_while(|number| begin(number).ok()).collect();
                 let mut done = one_thread();
                 for other in others {
                     let others = other.join().expect("reading does not panic");

@@ -7,7 +7,8 @@ use thingdb_tests::vector::Vector;
 
 use crate::Writer;
 use crate::key::{
-    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, second, with_envelope, x25519_packet,
+    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, public_packet, second, with_envelope,
+    x25519_packet,
 };
 
 fn encode(lines: &[Line]) -> Vec<u8> {
@@ -229,6 +230,7 @@ fn good(w: &mut Writer) {
     add("good-stub", "without payloads", &entries([stub(first()), stub(second())]));
     add("good-things", "several things and suite 2", &entries([of("a", 1), of("b", 9), of("a", 9), of("b", 1)]));
     let sealed = |entry| with_envelope(entry, vec![x25519_packet(), passphrase_packet()]);
+    add("good-public", "for everybody", &entries([with_envelope(first(), vec![public_packet()])]));
     add("good-envelopes", "the packets go once", &entries([sealed(first()), sealed(second())]));
     add("good-batch", "an entry of a batch, with its path", &batch(1));
     add("good-batch-last", "the last of an odd batch has a short path", &batch(2));

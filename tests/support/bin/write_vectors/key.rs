@@ -95,6 +95,10 @@ pub(crate) fn passphrase_packet() -> KekPacket {
     KekPacket::seal_passphrase(&kek(), origin(), b"correct horse", kdf, &mut TestRng(7)).expect("it is little memory")
 }
 
+pub(crate) fn public_packet() -> KekPacket {
+    KekPacket::public(&kek())
+}
+
 /// The same entry with one envelope of these packets.
 pub(crate) fn with_envelope(mut entry: Entry, packets: Vec<KekPacket>) -> Entry {
     let cek = envelope::seal_cek(&kek(), &entry.id(), &cek());

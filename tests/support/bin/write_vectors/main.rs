@@ -9,6 +9,7 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod erasure;
 mod evidence;
 mod frame;
 mod heads;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
     signed::merkle(&mut writer);
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
+    erasure::erasure(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);

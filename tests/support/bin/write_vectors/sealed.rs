@@ -61,6 +61,8 @@ pub(crate) fn envelope(w: &mut Writer) {
     cek_cases(w);
     x25519_cases(w);
     passphrase_cases(w);
+    let good = Vector::new("ok", "the KEK itself").with("kind", 3).with_hex("kek", kek().as_bytes());
+    w.add("envelope", "good-public", &good.hex(kek().as_bytes()));
 }
 
 fn cek_cases(w: &mut Writer) {

@@ -5,7 +5,8 @@ use thingdb_tests::vector::Vector;
 
 use crate::Writer;
 use crate::key::{
-    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, second, with_envelope, x25519_packet,
+    entry_of, fields, first, in_batch, numbered_id, passphrase_packet, public_packet, second, with_envelope,
+    x25519_packet,
 };
 
 /// The line of an entry.
@@ -193,7 +194,14 @@ pub(crate) fn line(w: &mut Writer) {
             "an envelope has recipients",
             format!("{}\"recipients\":[]}}]}}\n", &full[..full.find("\"recipients\"").expect("it is there")]),
         ),
-        ("recipient-kind-3", newer, "kind 3", re("[{\"kind\":1", "[{\"kind\":3")),
+        ("recipient-public-with-id", json, "a public packet has no name", re("{\"kind\":1", "{\"kind\":3")),
+        (
+            "recipient-public-long",
+            range,
+            "the KEK of a public packet has 32 bytes",
+            re("{\"kind\":1,\"id\":\"3d74359e38a88a42\"", "{\"kind\":3"),
+        ),
+        ("recipient-kind-4", newer, "kind 4", re("[{\"kind\":1", "[{\"kind\":4")),
         (
             "recipient-kind-of-the-other",
             json,
@@ -238,6 +246,7 @@ fn good_lines(w: &mut Writer) {
     let twice = with_envelope(with_envelope(first(), vec![x25519_packet()]), vec![passphrase_packet()]);
     good("good-two-envelopes", "shared later", &twice);
     let (fields_2, payload) = fields(Suite::ChaCha20Poly1305);
+    good("good-public", "for everybody", &with_envelope(first(), vec![public_packet()]));
     good("good-suite-2", "ChaCha20-Poly1305", &entry_of(fields_2, Some(payload)));
     let (mut quoted, payload) = fields(Suite::Aes256Gcm);
     quoted.thing = ThingId::new("a \"b\" \\ c/é 😀 \u{2028}").expect("it is a good id");

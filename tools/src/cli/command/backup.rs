@@ -8,6 +8,7 @@ use serde::Serialize;
 use thingdb::{Backup, BackupOptions, Db, Report, Restore, Standing, Verdict, VerifyOptions};
 
 use crate::cli::context::{self, Context};
+use crate::cli::input::folder;
 use crate::cli::way_back;
 use crate::error::{Exit, Failure, Outcome};
 use crate::server::certificate;
@@ -163,17 +164,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// Refuses a place where no directory can be made.
 fn refuse_place(dest: &Path) -> Outcome {
-    let fact = |path: &Path, what: &str| Failure::usage(format!("{} {what}", path.display()));
     if dest.exists() {
-        return if dest.is_dir() { Ok(()) } else { Err(fact(dest, "is a file, and a directory is needed")) };
+        return folder::refuse_file(dest, dest);
     }
-    match dest.parent().filter(|around| !around.as_os_str().is_empty()) {
-        Some(around) if !around.exists() => {
-            Err(fact(around, "is no directory: nothing lies there").hint(format!("mkdir -p {}", quoted_path(around))))
-        }
-        Some(around) if !around.is_dir() => Err(fact(around, "is a file, and a directory is needed")),
-        _ => Ok(()),
-    }
+    let around = dest.parent().filter(|around| !around.as_os_str().is_empty());
+    let Some(around) = around else { return Ok(()) };
+    folder::must_be(around).map_err(|failure| match around.exists() {
+        true => failure,
+        false => failure.hint(format!("mkdir -p {}", quoted_path(around))),
+    })
 }
 
 /// Why no backup was made.
@@ -397,7 +396,11 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let done = read_back(context, args, at, &restore);
     // What is not all is for other commands to look at, too.
     if done.as_ref().err().is_none_or(|failure| failure.exit() == Exit::Partly) {
-        restore.end()?;
+        restore.end().inspect_err(|problem| {
+            if matches!(problem, thingdb::Error::File { path, .. } if path == dir) {
+                context.did(format!("the database in {} is made", dir.display()));
+            }
+        })?;
     }
     done
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, REPORT};
 use crate::error::Outcome;
 use crate::text::grouped;
 
@@ -31,7 +31,7 @@ struct CompactedJson {
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     let db = context.open()?;
     let freed_bytes = db.compact()?;
-    context.did("the journal is compacted");
+    context.did(format!("the journal is compacted; {REPORT}"));
     let disk_bytes = db.stats()?.disk_bytes;
     context.close(db);
     let db = context.dir()?.display().to_string();

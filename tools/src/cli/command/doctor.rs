@@ -313,18 +313,12 @@ fn store(db: &Db) -> Option<Check> {
     })
 }
 
-/// Whether the journal has lost its first commits, as with journal recent: then a
-/// first backup cannot be made of it.
-fn has_dropped_commits(dir: &Path) -> bool {
-    dir.join("journal/first").exists()
-}
-
 /// When the database was saved last.
 fn backups(dir: &Path) -> Outcome<Check> {
     let places = thingdb::last_backups(dir)?;
     let Some(last) = places.first() else {
         let check = Check::new("backup", State::Warn, "none was made: a disk that fails takes everything");
-        return Ok(match has_dropped_commits(dir) {
+        return Ok(match thingdb::has_dropped_commits(dir)? {
             true => check.hint("thingdb journal keep, then thingdb backup DEST, on another disk"),
             false => check.hint("thingdb backup DEST, on another disk"),
         });
@@ -376,7 +370,7 @@ fn kept(db: &Db, keep: Keep) -> Outcome<Check> {
             .hint(format!("thingdb backup {place}; or thingdb backup forget {place}, if that will never be")));
     }
     let is_alone = keep == Keep::Recent && places.is_empty();
-    let hint = match has_dropped_commits(db.dir()) {
+    let hint = match thingdb::has_dropped_commits(db.dir())? {
         true => "thingdb journal keep, then thingdb backup DEST: commits were dropped that a first backup needs",
         false => "thingdb backup DEST, before commits are dropped; or thingdb journal keep",
     };

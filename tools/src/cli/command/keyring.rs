@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Db, Error, KeyringContents, KeyringError, KeyringFile, PutBack, Unlock};
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, REPORT};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::printable;
 
@@ -104,7 +104,7 @@ fn import(context: &Context, name: &str, replace: bool) -> Outcome {
     })?;
     let done = with_unlock(context, dir, |unlock| Db::put_back_keyring(dir, &kept, unlock, replace));
     let done = done?.map_err(|problem| refused(problem, name))?;
-    context.did(format!("the keyring of {} is put back", printable(&dir.display().to_string())));
+    context.did(format!("the keyring of {} is put back; {REPORT}", printable(&dir.display().to_string())));
     say(context, dir, &done)
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             false => format!("the entries with seqs {first} to {last} cannot be found"),
         }));
     }
-    unreadable.conclude(reader, u64::MAX)
+    unreadable.conclude(reader, 0)
 }
 
 /// The seqs of a part of a history, in which none is left out but those of entries
@@ -139,7 +139,8 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
         let (line, after) = graph.entry(entry.id(), entry.prev());
         let (time, name, _) = phrase::by_whom(&entry);
         let (id, time) = (id::short(&entry.id()), when::short(time));
-        let action = printable(entry.action().unwrap_or("(undecryptable)"));
+        let word = format!("({})", entry.state().word());
+        let action = printable(entry.action().unwrap_or(&word));
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
             text.line(&after)?;

@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod erase;
 pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod forks;

@@ -131,7 +131,12 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
             text.write("\n")?;
         }
         (None, Some(data)) => text.line(&format!("{} bytes of data", data.len()))?,
-        (None, None) => text.line(&format!("({})", entry.state().word()))?,
+        (None, None) => {
+            if let Some(by) = entry.erased_by() {
+                text.line(&format!("{:<13} {by}", "erased by"))?;
+            }
+            text.line(&format!("({})", entry.state().word()))?;
+        }
     }
     text.end()
 }

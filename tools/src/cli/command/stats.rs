@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         print(context, &stats)?
     }
     // What is counted is what is left.
-    source.lost(u64::MAX)?.map_or(Ok(()), Err)
+    source.lost(0)?.map_or(Ok(()), Err)
 }
 
 fn print(context: &Context, stats: &StatsJson) -> Outcome {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::input::roots;
-use crate::client::pace::Pace;
+use crate::client::pace::{Limit, Pace};
 use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::sync;
@@ -19,6 +19,9 @@ use crate::view::stamp::Stamp;
 
 /// How long an authority may say nothing.
 const STALL: Duration = Duration::from_secs(15);
+
+/// How long it may take in all.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Arguments of `thingdb timestamp`.
 #[derive(Debug, clap::Args)]
@@ -79,15 +82,18 @@ fn ask(context: &Context, args: &Args, url: &str, roots: Option<&Roots>) -> Outc
     let (address, path) = sync::timestamp::place(url).map_err(|problem| {
         Failure::usage(format!("that is no URL of an authority: {problem}")).hint("http[s]://HOST[:PORT][/PATH]")
     })?;
-    let db = context.open()?;
+    let (db, way_in) = context.open_for_now()?;
     let note = db.checkpoint()?;
     let size = note.claimed().size;
     if size == 0 {
         return Err(Failure::usage("the ledger is empty: there is nothing to stamp").hint("thingdb put THING"));
     }
     let imprint = note.imprint(&db.node_key()).map_err(thingdb::Error::from)?;
+    // Nobody waits for the database while the authority takes its time.
+    context.close(db);
     let host = context.console.clone();
-    let pace = Pace { rate: None, stall: STALL, is_cancelled: Arc::new(move || host.is_interrupted()) };
+    let is_cancelled = Arc::new(move || host.is_interrupted());
+    let pace = Pace { rate: None, stall: STALL, limit: Some(Limit::of(LIMIT)), is_cancelled };
     let no_token = |why: &str| {
         Failure::new(Exit::Unreachable, "not-timestamped", format!("{} gave no timestamp", printable(url)))
             .cause(printable(why).into_owned())
@@ -103,6 +109,7 @@ fn ask(context: &Context, args: &Args, url: &str, roots: Option<&Roots>) -> Outc
         .cause(printable(&why).into_owned())
         .cause(format!("it says that it is of {}; it is not kept", printable(&token.authority))));
     }
+    let db = context.open_again(way_in)?;
     db.keep_timestamp(&note, &bytes)?;
     context.close(db);
     context.did(CHANGED);

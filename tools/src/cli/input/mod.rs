@@ -1,6 +1,7 @@
 //! Bytes that an argument names: the argument itself, `@FILE`, or `-`.
 
 pub(crate) mod card;
+pub(crate) mod folder;
 pub(crate) mod media_type;
 pub(crate) mod names;
 pub(crate) mod note;

@@ -13,6 +13,6 @@ const MAX_BYTES: u64 = (WIDTH * ENTRY_BYTES) as u64 + 1;
 /// What stands in it.
 pub(crate) fn read(console: &Console, path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    console.open(path, Access::Read)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    console.open(path, Access::Regular)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

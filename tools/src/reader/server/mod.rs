@@ -16,7 +16,7 @@ use super::grown::Grown;
 use super::pages::{Page, Pages};
 use super::proving::{Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
-use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted};
+use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::bytes::compress::{self, Compression};
 use crate::client::address::Address;
 use crate::client::fault::Fault;
@@ -31,6 +31,7 @@ use crate::text::{is_unprintable, printable};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
+use crate::view::missing::MissingOfLedger;
 use crate::view::told::Told;
 use crate::view::{as_text, span};
 
@@ -50,6 +51,9 @@ const FORKS: usize = 100;
 
 /// Longest page of things or forks.
 const MAX_LISTING_BYTES: usize = 32 << 20;
+
+/// Longest answer about the node.
+const MAX_INFO_BYTES: usize = 1 << 20;
 
 /// Longest answer with one entry.
 const MAX_ENTRY_BYTES: usize = 32 << 20;
@@ -85,6 +89,8 @@ pub(crate) struct Server {
     console: Console,
     /// It was said that the token is for a part only.
     has_remarked: Cell<bool>,
+    /// The server has said that its ledger is not all that was written.
+    has_lost: Cell<bool>,
 }
 
 /// A thing in a listing, as the server tells it.
@@ -95,6 +101,15 @@ struct ToldThing {
     entries: u64,
     heads: Vec<ToldHead>,
     retired: Option<bool>,
+}
+
+/// What a server says of itself, as far as it is wanted here.
+#[derive(Deserialize)]
+struct ToldInfo {
+    entries: u64,
+    /// A server of before does not tell.
+    #[serde(default)]
+    missing: Vec<MissingOfLedger>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +137,7 @@ impl Server {
         let pace = Pace {
             rate: None,
             stall: std::time::Duration::from_secs(60),
+            limit: None,
             is_cancelled: std::sync::Arc::new(move || host.is_interrupted()),
         };
         let (client, node) = match pin {
@@ -130,7 +146,8 @@ impl Server {
             Pin::Loopback => (Client::on_loopback(address, token, pace, TRIES), None),
         };
         let client = client.map_err(|fault| failure(fault, &url))?;
-        Ok(Self { client: RefCell::new(client), url, node, console: console.clone(), has_remarked: Cell::new(false) })
+        let (has_remarked, has_lost) = (Cell::new(false), Cell::new(false));
+        Ok(Self { client: RefCell::new(client), url, node, console: console.clone(), has_remarked, has_lost })
     }
 
     /// Where it is.
@@ -140,7 +157,7 @@ impl Server {
 
     /// Asks; nothing if there is no such thing.
     fn ask(&self, question: &Question<'_>) -> Outcome<Option<(AnswerHead, Vec<u8>)>> {
-        match self.client.borrow_mut().whole(question) {
+        match self.answer(question) {
             Err(Fault::Refused(refusal)) if is_missing(&refusal) => Ok(None),
             answered => answered.map(Some).map_err(|fault| failure(fault, &self.url)),
         }
@@ -148,7 +165,19 @@ impl Server {
 
     /// Asks for what has to be there.
     fn must(&self, question: &Question<'_>) -> Outcome<(AnswerHead, Vec<u8>)> {
-        self.client.borrow_mut().whole(question).map_err(|fault| failure(fault, &self.url))
+        self.answer(question).map_err(|fault| failure(fault, &self.url))
+    }
+
+    /// Asks, and remembers whether the ledger is all that was written.
+    fn answer(&self, question: &Question<'_>) -> Result<(AnswerHead, Vec<u8>), Fault> {
+        let answered = self.client.borrow_mut().whole(question);
+        let has_lost = match &answered {
+            Ok((head, _)) => head.has_lost(),
+            Err(Fault::Refused(refusal)) => refusal.has_lost,
+            Err(_) => false,
+        };
+        self.has_lost.set(self.has_lost.get() || has_lost);
+        answered
     }
 
     pub(super) fn bad(&self, why: impl std::fmt::Display) -> Failure {
@@ -295,6 +324,7 @@ impl Server {
     ) -> Result<Exported, Stopped> {
         self.client.borrow_mut().stream(question, |head, source| {
             self.remark(head, wanted.prefix.unwrap_or_default());
+            self.has_lost.set(self.has_lost.get() || head.has_lost());
             let position = head.header("thingdb-next-position").and_then(|text| text.parse().ok());
             let next_position = position.ok_or_else(|| Fault::answer("a stream without its next position"))?;
             let asked =
@@ -317,9 +347,13 @@ impl Server {
 }
 
 impl Reader for Server {
-    /// What a server lacks it tells where it is asked for it.
-    fn lost(&self, _listed: u64) -> Outcome<Option<Failure>> {
-        Ok(None)
+    fn lost(&self, listed: u64) -> Outcome<Option<Failure>> {
+        if !self.has_lost.get() {
+            return Ok(None);
+        }
+        let (_, bytes) = self.must(&Question::get("/info").at_most(MAX_INFO_BYTES))?;
+        let told: ToldInfo = self.read(&bytes)?;
+        Ok(lost::failure(&told.missing, listed, told.entries))
     }
 
     fn latest(&self, thing: &str) -> Outcome<Option<Entry>> {

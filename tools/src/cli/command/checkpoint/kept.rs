@@ -16,15 +16,20 @@ use crate::reader::Reader;
 use crate::text::quoted;
 
 /// Refuses to replace the file at `path` unless the ledger has grown out of the
-/// checkpoint in it, or there is none.
-pub(crate) fn may_be_replaced(console: &Console, path: &Path, ledger: &dyn Reader) -> Outcome {
+/// checkpoint in it, or there is none. Gives the checkpoint.
+pub(crate) fn may_be_replaced(
+    console: &Console,
+    path: &Path,
+    access: Access,
+    ledger: &dyn Reader,
+) -> Outcome<Option<SignedCheckpoint>> {
     let name = path.display().to_string();
-    let file = match console.open(path, Access::Read) {
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
+    let file = match console.open(path, access) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(|problem| Failure::file(&name, &problem))?,
     };
     if !file.is_regular() {
-        return Ok(());
+        return Ok(None);
     }
     let mut note = Vec::new();
     file.take(MAX_NOTE_BYTES as u64 + 1).read_to_end(&mut note).map_err(|problem| Failure::file(&name, &problem))?;
@@ -33,7 +38,7 @@ pub(crate) fn may_be_replaced(console: &Console, path: &Path, ledger: &dyn Reade
         return Err(Failure::usage(format!("{name} is there and is no checkpoint; it stays as it is"))
             .hint("thingdb checkpoint -o FILE, with the name of another file"));
     };
-    let Some(why) = ledger.contradicts(&kept)? else { return Ok(()) };
+    let Some(why) = ledger.contradicts(&kept)? else { return Ok(Some(kept)) };
     Err(Failure::new(
         Exit::NotVerified,
         "checkpoint-kept",

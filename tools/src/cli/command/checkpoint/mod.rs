@@ -12,7 +12,8 @@ use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
-use crate::client::pace::Pace;
+use crate::client::pace::{Limit, Pace};
+use crate::console::Access;
 use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::source::Source;
@@ -23,6 +24,9 @@ use crate::view::when;
 
 /// How long a witness may say nothing.
 const STALL: Duration = Duration::from_secs(15);
+
+/// How long a witness may take in all: others wait for the database meanwhile.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -88,19 +92,20 @@ struct StampedJson {
 /// Signs and prints the checkpoint.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(dir) = &args.publish {
-        publish::refuse_other(context.database(), dir)?;
+        publish::refuse_other(&context.console, context.database(), dir)?;
     }
     let source = context.source(&args.remote)?;
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.
-    output.map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
+    let replaced = |path: &Path, access| kept::may_be_replaced(&context.console, path, access, &*source);
+    output.map_or(Ok(None), |path| replaced(path, Access::Read))?;
     let published = args.publish.as_deref().map(|dir| dir.join("checkpoint"));
-    published.as_deref().map_or(Ok(()), |path| kept::may_be_replaced(&context.console, path, &*source))?;
+    let published = published.map_or(Ok(None), |path| replaced(&path, Access::Regular))?;
     let (checkpoint, silent) = match source {
         Source::Here(db) => {
             let told = cosigned(context, &db, args)?;
             if let Some(dir) = &args.publish {
-                publish::write(context, &db, dir, told.0.size, &told.0.root, &told.0.note)?;
+                publish::write(context, &db, dir, published.as_ref(), &told.0.note)?;
             }
             context.close(db);
             told
@@ -144,7 +149,7 @@ fn cosigned(context: &Context, db: &Db, args: &Args) -> Outcome<(CheckpointJson,
     for witness in &witnesses {
         let host = context.console.clone();
         let is_cancelled = Arc::new(move || host.is_interrupted());
-        let pace = Pace { rate: None, stall: STALL, is_cancelled };
+        let pace = Pace { rate: None, stall: STALL, limit: Some(Limit::of(LIMIT)), is_cancelled };
         let known = before.iter().rev().find(|it| it.by.iter().any(|(name, _)| *name == witness.name));
         let known = known.map_or(0, |it| it.checkpoint.claimed().size);
         match sync::witness::ask(db, witness, &note, known, pace) {

@@ -6,11 +6,13 @@
 use std::io;
 use std::path::Path;
 
-use thingdb::Db;
 use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
+use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
+use crate::cli::input::folder;
 use crate::cli::input::tile;
+use crate::console::Console;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::counted;
 
@@ -19,26 +21,42 @@ const STEP: u64 = 65_536;
 
 /// Refuses a place that is no directory of its own: a database has a file `checkpoint`,
 /// too.
-pub(super) fn refuse_other(database: Option<&Path>, dir: &Path) -> Outcome {
-    if dir.exists() && !dir.is_dir() {
-        return Err(Failure::usage(format!("{} is a file, and a directory is needed", dir.display()))
-            .hint("thingdb checkpoint -o FILE writes the checkpoint alone"));
+pub(super) fn refuse_other(console: &Console, database: Option<&Path>, dir: &Path) -> Outcome {
+    let (named, dir) = (dir, &console.path(dir));
+    folder::refuse_file(dir, named)
+        .map_err(|failure| failure.hint("thingdb checkpoint -o FILE writes the checkpoint alone"))?;
+    let shown = named.display();
+    if dir.join("tile").is_symlink() {
+        return Err(Failure::usage(format!("{shown} has a link in the place of its folder tile"))
+            .cause("what is published must not be written elsewhere")
+            .hint("let the whole directory be a link, or mount one there"));
     }
     if let Some(database) = database {
         thingdb::refuse_within(dir, database)?;
     }
     if Db::exists(dir) || thingdb::is_backup(dir).unwrap_or(false) {
-        return Err(Failure::usage(format!("{} is a database, or a backup of one", dir.display()))
+        return Err(Failure::usage(format!("{shown} is a database, or a backup of one"))
             .hint("thingdb checkpoint --publish DIR, with a directory that is new or has what was published"));
     }
     Ok(())
 }
 
-/// Writes the files of the first `size` entries that are not there, and looks whether
-/// the others are what they have to be.
-pub(super) fn write(context: &Context, db: &Db, dir: &Path, size: u64, root: &str, note: &str) -> Outcome {
-    let mut meter = context.meter("publishing");
-    let (mut tiles, mut written) = (Tiles::default(), 0);
+/// Writes the files of the ledger that are not there, and looks whether the others are
+/// what they have to be. Where an older state of this ledger is `published`, it goes on
+/// from there: the files that this state has alone, at its right edge, are looked at.
+pub(super) fn write(
+    context: &Context,
+    db: &Db,
+    dir: &Path,
+    published: Option<&SignedCheckpoint>,
+    note: &str,
+) -> Outcome {
+    let claimed = SignedCheckpoint::parse(note).map_err(thingdb::Error::from)?.claimed().clone();
+    let (size, mut meter) = (claimed.size, context.meter("publishing"));
+    let edge = |path: &str| tile::read(&context.console, &dir.join(path)).ok();
+    let published = published.map(SignedCheckpoint::claimed);
+    let known = published.and_then(|it| Tiles::resume(it.size, &it.root, edge));
+    let (mut tiles, mut written) = (known.unwrap_or_default(), 0);
     let mut put = |files: Vec<Tile>| -> Outcome {
         for file in files {
             written += u64::from(write_new(context, dir, &file)?);
@@ -58,11 +76,11 @@ pub(super) fn write(context: &Context, db: &Db, dir: &Path, size: u64, root: &st
         meter.update(tiles.size(), size, tiles.size() * ENTRY_BYTES as u64);
     }
     put(tiles.partial())?;
-    if tiles.root().to_string() != root {
+    if tiles.root() != claimed.root {
         return Err(Failure::new(Exit::NotVerified, "not-verified", "the ids of the ledger do not lead to its root")
             .hint("thingdb verify"));
     }
-    context.console.write_deep(&dir.join("checkpoint"), note.as_bytes())?;
+    context.console.write_below(dir, "checkpoint", note.as_bytes())?;
     meter.end(size, size * ENTRY_BYTES as u64);
     let (files, entries) = (counted(written, "file", "files"), counted(size, "entry", "entries"));
     context.console.note(&format!("{files} written for a ledger of {entries} in {}", dir.display()));
@@ -75,7 +93,7 @@ fn write_new(context: &Context, dir: &Path, wanted: &Tile) -> Outcome<bool> {
     let name = path.display().to_string();
     let found = match tile::read(&context.console, &path) {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
-            context.console.write_deep(&path, &wanted.bytes)?;
+            context.console.write_below(dir, &wanted.path, &wanted.bytes)?;
             return Ok(true);
         }
         found => found.map_err(|problem| Failure::file(&name, &problem))?,

@@ -377,7 +377,7 @@ fn connect(db: &Db, peer: &Peer, args: &Args, pace: Pace) -> Outcome<Remote> {
 fn pace(context: &Context, args: &Args, news: Option<Arc<News>>) -> Pace {
     let console = context.console.clone();
     let is_cancelled = move || console.is_interrupted() || news.as_ref().is_some_and(|news| news.has_come());
-    Pace { rate: args.max_rate, stall: args.stall, is_cancelled: Arc::new(is_cancelled) }
+    Pace { rate: args.max_rate, stall: args.stall, limit: None, is_cancelled: Arc::new(is_cancelled) }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

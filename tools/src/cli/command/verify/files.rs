@@ -8,7 +8,7 @@ use thingdb::format::audit::{Audit, Report, Standing, Whole, examine, examine_re
 use thingdb::format::frame::{Decoder, MAGIC};
 use thingdb::format::{Card, Error, Hash, Line, Policy};
 
-use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line};
+use crate::bytes::examine::{Examiners, MAX_ITEM_BYTES, MAX_ITEMS, next_line, skip_blanks};
 use crate::bytes::{compress, unwrap};
 use crate::cli::context::Context;
 use crate::cli::input::card;
@@ -130,12 +130,20 @@ impl Reading<'_> {
     fn lines(&mut self, name: &str, mut source: impl BufRead) -> Outcome {
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
-            let (line, read) = next_line(&mut source);
+            let (line, read) = match skip_blanks(&mut source) {
+                Ok(0) => next_line(&mut source),
+                Ok(blanks) => {
+                    self.go_on()?;
+                    self.examiners.pass(blanks);
+                    continue;
+                }
+                Err(problem) => (Vec::new(), Err(problem)),
+            };
             let is_end = line.is_empty() || read.is_err();
             // A line that was torn is none.
             if !line.is_empty() && (read.is_ok() || line.ends_with(b"}")) {
                 bytes += line.len();
-                items.push(Item::Line(line));
+                items.push((self.examiners.next(), Item::Line(line)));
             }
             if is_end || items.len() >= MAX_ITEMS || bytes >= MAX_ITEM_BYTES {
                 self.examine(std::mem::take(&mut items))?;
@@ -160,7 +168,7 @@ impl Reading<'_> {
                     Ok(Some((line, used))) => {
                         let hash = Hash::of(buffer.get(done..done + used).unwrap_or_default());
                         done += used;
-                        items.push(Item::Frame(Box::new(line), hash));
+                        items.push((self.examiners.next(), Item::Frame(Box::new(line), hash)));
                         if items.len() >= MAX_ITEMS {
                             self.examine(std::mem::take(&mut items))?;
                         }
@@ -187,11 +195,17 @@ impl Reading<'_> {
         }
     }
 
-    /// Examines items on all cores and takes them in their order.
-    fn examine(&mut self, items: Vec<Item>) -> Outcome {
+    /// Unless somebody asked it to stop.
+    fn go_on(&self) -> Outcome {
         if self.context.console.is_interrupted() {
             return Err(Failure::new(Exit::Interrupted, "interrupted", "stopped; nothing was checked to its end"));
         }
+        Ok(())
+    }
+
+    /// Examines items on all cores and takes them in their order.
+    fn examine(&mut self, items: Vec<(u64, Item)>) -> Outcome {
+        self.go_on()?;
         if items.is_empty() {
             return Ok(());
         }

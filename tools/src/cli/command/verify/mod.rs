@@ -93,6 +93,8 @@ struct ReportJson<'a> {
     actors: u64,
     stubs: u64,
     undecryptable: u64,
+    erased: u64,
+    refused_erasures: u64,
     forked: u64,
     problems: Vec<ProblemJson>,
     problems_total: u64,
@@ -191,7 +193,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// What is here holds; if a ledger is known to be cut, nobody can say that it is all.
 fn conclude_lost(db: &Db) -> Outcome {
-    let Some(lost) = Reader::lost(db, u64::MAX)? else { return Ok(()) };
+    let Some(lost) = Reader::lost(db, 0)? else { return Ok(()) };
     let fact = "what is here holds, and not all that was written is here";
     let failure = Failure::new(Exit::NotVerified, lost.word().to_owned(), fact);
     Err(failure.causes(lost.explanations().to_vec()).hint("thingdb doctor"))
@@ -259,6 +261,8 @@ fn summary(report: &Report) -> String {
     add(report.forked, "forked thing", "forked things");
     add(report.stubs, "stub", "stubs");
     add(report.undecryptable, "entry that this node cannot decrypt", "entries that this node cannot decrypt");
+    add(report.erased, "erased entry", "erased entries");
+    add(report.refused_erasures, "erasure that was not allowed", "erasures that were not allowed");
     add(report.problems_total, "problem", "problems");
     parts.join(", ")
 }
@@ -347,6 +351,8 @@ impl<'a> ReportJson<'a> {
             actors: report.actors,
             stubs: report.stubs,
             undecryptable: report.undecryptable,
+            erased: report.erased,
+            refused_erasures: report.refused_erasures,
             forked: report.forked,
             problems: report.problems.iter().map(problem).collect(),
             problems_total: report.problems_total,

@@ -9,6 +9,7 @@ use thingdb::format::tiles::{Tile, Tiles, bundle_path, ids};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
+use crate::cli::input::folder;
 use crate::cli::input::{card, note, tile};
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{grouped, quoted_path};
@@ -35,20 +36,15 @@ const MAX_PROBLEMS: usize = 100;
 
 /// Refuses what cannot be a directory of static files.
 fn refuse_other(dir: &Path) -> Outcome {
-    let fact = |what: &str| Failure::usage(format!("{} {what}", dir.display()));
-    match dir.metadata() {
-        Ok(found) if !found.is_dir() => {
-            Err(fact("is a file, and a directory is needed").hint("thingdb verify FILE checks an export or a proof"))
-        }
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-            Err(fact("is no directory: nothing lies there").hint("thingdb checkpoint --publish DIR makes one"))
-        }
-        _ if Db::exists(dir) => {
-            Err(fact("is a database, and has no static files")
-                .hint(format!("thingdb --db {} verify", quoted_path(dir))))
-        }
-        _ => Ok(()),
+    folder::must_be(dir).map_err(|failure| match dir.exists() {
+        true => failure.hint("thingdb verify FILE checks an export or a proof"),
+        false => failure.hint("thingdb checkpoint --publish DIR makes one"),
+    })?;
+    if Db::exists(dir) {
+        return Err(Failure::usage(format!("{} is a database, and has no static files", dir.display()))
+            .hint(format!("thingdb --db {} verify", quoted_path(dir))));
     }
+    Ok(())
 }
 
 /// Checks all files that the checkpoint calls for.
@@ -61,8 +57,7 @@ pub(super) fn run(
 ) -> Outcome {
     refuse_other(dir)?;
     let cards = card::trusted(&context.console, cards)?;
-    let path = dir.join("checkpoint");
-    let signed = note::read(&context.console, &path.display().to_string())?;
+    let signed = note::published(&context.console, &dir.join("checkpoint"))?;
     let claimed = signed.claimed().clone();
     let mut problems = Vec::new();
     let trusted = cards.iter().any(|card| signed.verify(&card.node_key).is_ok());

@@ -224,7 +224,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let timestamped = roots.as_ref().map(|_| Timestamped::new(&timestamps, &taken.places));
     let is_stamped = timestamped.as_ref().is_none_or(Timestamped::is_met);
     let ok = report.is_good() && is_met && is_stamped;
-    let told = ReportJson { witnessed, timestamped, timestamps, ok, ..json(&report) };
+    let mut told = ReportJson { witnessed, timestamped, timestamps, ok, ..json(&report) };
+    told.not_told.extend(told.timestamped.as_ref().and_then(Timestamped::not_told));
     say(context, &report, &told, &cards, taken.shown)?;
     conclude(&report, &told, args)
 }

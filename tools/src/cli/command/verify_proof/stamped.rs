@@ -47,6 +47,12 @@ impl Timestamped {
         self.size.is_some()
     }
 
+    /// What nobody has looked at.
+    pub(super) fn not_told(&self) -> Option<String> {
+        let fact = "whether a certificate of the authority was revoked: no list of such is read; ask the authority";
+        self.is_met().then(|| fact.to_owned())
+    }
+
     /// `places` are those of the entries of the file.
     pub(super) fn new(timestamps: &[Timestamp], places: &[u64]) -> Self {
         let trusted = timestamps.iter().filter(|stamp| stamp.told.trusted == Some(true));

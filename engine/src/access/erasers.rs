@@ -1,0 +1,48 @@
+//! Who may erase what.
+
+use std::collections::{HashMap, HashSet};
+
+use thingdb_format::{Actor, Header, Origin, erasure};
+
+use super::peers::peers;
+use crate::error::Result;
+use crate::keyring::Keyring;
+use crate::keyring::trust::How;
+
+/// The actors of each node, as its card lists them: they may erase what was written
+/// there. Beside them, the writer of an entry may.
+#[derive(Default)]
+pub(crate) struct Erasers(HashMap<Origin, HashSet<Actor>>);
+
+impl Erasers {
+    pub(crate) fn load(keyring: &Keyring) -> Result<Self> {
+        // Own ones in whom trust was withdrawn have erased before that, or not at all:
+        // nothing that they sign is taken now.
+        let listed = keyring.trust().actors().filter(|known| known.how == How::Own).map(|known| known.key);
+        let own: HashSet<Actor> = listed.chain(keyring.actors().iter().map(|actor| actor.key.actor())).collect();
+        let origins = std::iter::once(keyring.node_key().node_key())
+            .chain(keyring.former_nodes().iter().map(|former| former.node_key))
+            .map(|node| node.origin());
+        let mut of: HashMap<Origin, HashSet<Actor>> = origins.map(|origin| (origin, own.clone())).collect();
+        for peer in peers(keyring)? {
+            of.entry(peer.origin()).or_default().extend(peer.card.actors.iter().map(|(key, _)| *key));
+        }
+        Ok(Self(of))
+    }
+
+    /// Whether an erasure record with this header covers an entry with that one, if it
+    /// lists it.
+    pub(crate) fn may(&self, record: &Header, entry: &Header) -> bool {
+        erasure::is_by_writer(record, entry)
+            || (record.thing == entry.thing && self.is_of(&entry.origin, &record.actor))
+    }
+
+    /// Whether a record that `actor` signs, of the same thing, would.
+    pub(crate) fn may_sign(&self, actor: &Actor, entry: &Header) -> bool {
+        entry.actor == *actor || self.is_of(&entry.origin, actor)
+    }
+
+    fn is_of(&self, origin: &Origin, actor: &Actor) -> bool {
+        self.0.get(origin).is_some_and(|actors| actors.contains(actor))
+    }
+}

@@ -1,0 +1,183 @@
+//! Erasures are carried out: what opens an entry is taken out of the keyring, then its
+//! content out of the records.
+//!
+//! ```text
+//! the record is in the ledger, with a row that says that it is due    durable
+//! rows that say which entries it erases                               durable
+//! the keyring and its copy, without the keys of their positions       durable
+//! their records, without content; the row goes                        durable
+//! ```
+//!
+//! Whatever breaks it off between two of these, the next one begins anew at the first:
+//! each step can be repeated. Nothing is opened by the content once the third is done.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use thingdb_format::EntryId;
+
+use super::Node;
+use crate::error::Result;
+use crate::storage::Batch;
+use crate::store::Located;
+use crate::store::erasures::{ErasedBy, Erasures, Outcome};
+use crate::store::postings::{self, id8};
+use crate::store::schema::Tag;
+
+/// Positions that one change of the keyring takes away, at least where there are more.
+const KEYRING_POSITIONS: usize = 65_536;
+
+/// Positions in one commit.
+const COMMIT_POSITIONS: usize = 2048;
+
+/// What one record comes to.
+struct Plan {
+    position: u64,
+    outcome: Outcome,
+    /// Of the entries that it erases, ascending.
+    erased: Vec<u64>,
+}
+
+impl Node {
+    /// Carries out all erasures that are due. Names the files with keyrings of before
+    /// that were removed.
+    pub(crate) fn finish_erasures(&self) -> Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        if self.store.erasures.due_positions().is_empty() {
+            return Ok(removed);
+        }
+        let mut all_removed = self.erasing.lock().expect("no thread panics while it erases");
+        // A record that is not there after a power cut has erased nothing.
+        self.sync()?;
+        let due = self.store.erasures.due_positions();
+        let mut damaged = None;
+        let mut due = due.into_iter().peekable();
+        while due.peek().is_some() {
+            let (mut plans, mut positions) = (Vec::new(), 0);
+            while let Some(position) = due.next_if(|_| positions < KEYRING_POSITIONS) {
+                match self.plan(position) {
+                    Ok(plan) => {
+                        positions += plan.erased.len();
+                        plans.push(plan);
+                    }
+                    // It stays due, and holds no other one up.
+                    Err(problem) if problem.is_damaged() => drop(damaged.get_or_insert(problem)),
+                    Err(problem) => return Err(problem),
+                }
+            }
+            self.sync()?;
+            removed.extend(self.forget(&plans)?);
+            self.strip(plans)?;
+        }
+        all_removed.extend(removed.iter().cloned());
+        damaged.map_or(Ok(removed), Err)
+    }
+
+    /// Files of keyrings that erasures have removed since the opening.
+    pub(crate) fn removed_keyrings(&self) -> Vec<PathBuf> {
+        self.erasing.lock().expect("no thread panics while it erases").clone()
+    }
+
+    /// Says in rows what a record erases.
+    fn plan(&self, position: u64) -> Result<Plan> {
+        let store = &self.store;
+        let record = store.located_at(position)?;
+        let mut plan = Plan { position, outcome: Outcome::default(), erased: Vec::new() };
+        let erasure = match store.erasure(&record) {
+            Ok(Some(erasure)) => erasure,
+            // It erases nothing, and is listed as one that does not.
+            Ok(None) => return Ok(plan),
+            Err(problem) if problem.is_damaged() => return Ok(plan),
+            Err(problem) => return Err(problem),
+        };
+        plan.outcome.listed = erasure.entries().len() as u64;
+        let by = ErasedBy { position, id: record.id.0 };
+        let tag = store.tag(&record.header.thing);
+        let (mut found, absent) = self.places(&tag, erasure.entries())?;
+        if !absent.is_empty() {
+            let mut rows = Batch::new();
+            absent.iter().for_each(|id| Erasures::put_ahead(store, id, &by, &mut rows));
+            self.rows(rows)?;
+            // One may have come before the rows were in.
+            found.extend(self.places(&tag, &absent)?.0);
+        }
+        let erasers = store.erasers();
+        let mut rows = Batch::new();
+        for (count, entry) in found.iter().enumerate() {
+            // What was decided once stays so, whoever is trusted since.
+            let known = store.erased_by(entry.position)?;
+            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            if known.is_some_and(|known| known != by) {
+                plan.outcome.erased += 1;
+            } else if known.is_some() || may {
+                plan.erased.push(entry.position);
+                plan.outcome.erased += 1;
+                Erasures::put_erased(store, entry.position, &by, &mut rows);
+            } else {
+                plan.outcome.refused += 1;
+            }
+            if count % COMMIT_POSITIONS == COMMIT_POSITIONS - 1 {
+                self.rows(std::mem::take(&mut rows))?;
+            }
+        }
+        self.rows(rows)?;
+        plan.erased.sort_unstable();
+        Ok(plan)
+    }
+
+    /// Those of these entries that are of the thing, and the ids of those that are not
+    /// here.
+    fn places(&self, tag: &Tag, ids: &[EntryId]) -> Result<(Vec<Located>, Vec<EntryId>)> {
+        let store = &self.store;
+        let mut wanted: HashMap<[u8; 8], Vec<EntryId>> = HashMap::new();
+        for id in ids {
+            wanted.entry(id8(id)).or_default().push(*id);
+        }
+        let mut positions = Vec::new();
+        if let Some(state) = store.state(tag)? {
+            for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
+                let listed = store.chunk(tag, &state, chunk)?;
+                positions.extend(listed.iter().filter(|one| wanted.contains_key(&one.id8)).map(|one| one.position));
+            }
+        }
+        positions.sort_unstable();
+        let mut found = Vec::new();
+        store.each_at(&positions, |located| {
+            if let Some(ids) = wanted.get_mut(&id8(&located.id))
+                && let Some(at) = ids.iter().position(|id| *id == located.id)
+            {
+                ids.swap_remove(at);
+                found.push(located);
+            }
+        })?;
+        Ok((found, wanted.into_values().flatten().collect()))
+    }
+
+    /// Takes the keys of positions out of the keyring and out of memory.
+    fn forget(&self, plans: &[Plan]) -> Result<Vec<PathBuf>> {
+        let positions: Vec<u64> = plans.iter().flat_map(|plan| plan.erased.iter().copied()).collect();
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keyring = self.store.keyring();
+        let removed = keyring.take_positions(&positions, &mut rand::rng())?;
+        self.store.seals.take_over(&keyring);
+        Ok(removed)
+    }
+
+    /// Takes the content out of the records.
+    fn strip(&self, plans: Vec<Plan>) -> Result<()> {
+        let positions: Vec<u64> = plans.iter().map(|plan| plan.position).collect();
+        for Plan { position, outcome, erased } in plans {
+            for some in erased.chunks(COMMIT_POSITIONS) {
+                self.committer.erase(&self.store, some.to_vec(), Batch::new())?;
+            }
+            let mut rows = Batch::new();
+            Erasures::put_done(&self.store, position, &outcome, &mut rows);
+            self.rows(rows)?;
+        }
+        self.sync()?;
+        positions.iter().for_each(|position| self.store.erasures.note_done(*position));
+        Ok(())
+    }
+}
