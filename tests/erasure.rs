@@ -17,7 +17,7 @@ use thingdb_tests::acknowledged::Writer;
 use thingdb_tests::database::{
     Dice, assert_intact, copy_directory, export, fresh, options, passphrase, relaxed, rounds, scratch, seed, verify,
 };
-use thingdb_tests::gone::{search, secrets};
+use thingdb_tests::gone::{opened_rows, search, secrets};
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
 
 const WRITER: &str = env!("CARGO_BIN_EXE_db_writer");
@@ -326,6 +326,44 @@ fn a_record_that_comes_with_its_entries_or_before_their_content_erases_them() {
         assert_eq!((counts(node, "a"), node.waiting().unwrap().entries), ((1, 4), 0));
         assert_eq!(assert_intact(node).erased, 4);
     }
+}
+
+/// A line that waited has an envelope to this node, and its rows lie in the files for a
+/// while when its entry has gone on: nobody can open them after an erasure.
+#[test]
+fn what_waited_before_it_came_cannot_be_opened_either() {
+    let scratch = scratch();
+    let dir = scratch.path().join("db");
+    let db = relaxed().create(&dir, &passphrase()).unwrap();
+    let mut writer = Stranger::new("writer");
+    writer.readers = vec![db.card().unwrap().encryption_key];
+    db.trust_actor("writer", writer.actor()).unwrap();
+    let (history, other) = (writer.history("a", 1_000, 3), writer.history("waits", 1_000, 3));
+    import(&db, &lines_of(&history[1..]));
+    import(&db, &lines_of(&other[1..]));
+    db.close().unwrap();
+    // They wait in rows; then the first comes.
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    assert_eq!(db.waiting().unwrap().entries, 4);
+    import(&db, &line_of(&history[0]));
+    assert_eq!((counts(&db, "a"), db.waiting().unwrap().entries), ((3, 0), 2));
+    db.close().unwrap();
+    let needle = history[1].id().to_string();
+    let is_found =
+        |dir: &Path| opened_rows(dir, b'W').iter().any(|line| String::from_utf8_lossy(line).contains(&needle));
+    assert!(is_found(&dir), "a line that waited is found before");
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    let record = record_of(&writer, &history[2], "a", history.iter().map(Entry::id).collect(), true);
+    import(&db, &line_of(&record));
+    assert_eq!(counts(&db, "a"), (1, 3));
+    db.close().unwrap();
+    assert!(!is_found(&dir));
+    // Those that wait go on waiting, and go on.
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    assert_eq!(db.waiting().unwrap().entries, 2);
+    import(&db, &line_of(&other[0]));
+    assert_eq!((counts(&db, "waits"), db.waiting().unwrap().entries), ((3, 0), 0));
+    assert_intact(&db);
 }
 
 /// Signs an erasure record that `by` writes about `thing`, after these entries.

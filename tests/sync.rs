@@ -24,6 +24,8 @@ mod worst_streams;
 mod bad_line;
 #[path = "sync/dense.rs"]
 mod dense;
+#[path = "sync/erasure.rs"]
+mod erasure;
 #[path = "sync/exchange.rs"]
 mod exchange;
 #[path = "sync/faults.rs"]

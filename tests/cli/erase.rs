@@ -39,7 +39,7 @@ fn what_is_erased_is_told_everywhere() {
     assert_eq!((&open["content"], open.get("erased_by")), (&json!("open"), None));
     let refused = world.run(&["get", "person-7", "--seq", "1", "--raw"]).exit(6);
     refused.says("was erased, as entry").says("thingdb erasures person-7");
-    prints(&world.run(&["show", entry["id"].as_str().unwrap()]).ok(), &[&record, "(erased)"]);
+    prints(&world.run(&["show", entry["id"].as_str().unwrap(), "--format", "table"]).ok(), &[&record, "(erased)"]);
     let log = world.run(&["log", "person-7", "--json"]).ok().json();
     let words: Vec<_> = log.as_array().unwrap().iter().map(|entry| entry["content"].as_str().unwrap()).collect();
     assert_eq!(words, ["open", "open", "erased", "erased"]);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use thingdb::EntryId;
-use thingdb::keyring::{Keyring, Unlock};
+use thingdb::keyring::{Keyring, SealKey, Unlock};
 use thingdb::storage::journal::{self, Piece};
 
 use crate::blocks::Block;
@@ -78,6 +78,26 @@ pub fn search(dir: &Path, secrets: &[Secret]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Every version of every row of a kind, as any keyring that is there opens it, with the
+/// keys that stand in its record for lines that wait.
+///
+/// # Panics
+/// If the directory is no closed database.
+#[must_use]
+pub fn opened_rows(dir: &Path, kind: u8) -> Vec<Vec<u8>> {
+    let rows = rows(dir);
+    let mut opened = Vec::new();
+    for (_, keyring) in keyrings(dir) {
+        let lines = keyring.record("waiting-lines").unwrap_or_default();
+        let mut keys: Vec<SealKey> = lines.as_chunks::<32>().0.iter().map(SealKey::new).collect();
+        keys.push(keyring.row_key().seal_key());
+        for (key, value) in rows.iter().filter(|(key, _)| key.first() == Some(&kind)) {
+            opened.extend(keys.iter().filter_map(|seal| seal.open(key, value)));
+        }
+    }
+    opened
 }
 
 fn look(bytes: &[u8], secrets: &[Secret], at: &str, found: &mut Vec<String>) {

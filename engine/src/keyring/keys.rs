@@ -72,8 +72,8 @@ impl Keyring {
         &self.secrets.key_tree
     }
 
-    /// Takes the keys of positions away: when this returns, no file beside the keyring
-    /// has them. Files that were set aside are removed, unless they are whole and of
+    /// Takes the keys of positions away, and replaces a record in the same step: when this
+    /// returns, no file beside the keyring has them. Files that were set aside are removed, unless they are whole and of
     /// another database. Gives their names.
     ///
     /// # Errors
@@ -82,22 +82,34 @@ impl Keyring {
     pub(crate) fn take_positions(
         &mut self,
         positions: &[u64],
+        (name, record): (&str, Vec<u8>),
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<PathBuf>, KeyringError> {
+        check_name(name)?;
         if positions.iter().any(|position| self.secrets.key_tree.position_key(*position).is_some()) {
             self.change(rng, |secrets| {
                 for position in positions {
                     let _was_there = secrets.key_tree.puncture(*position);
                 }
+                secrets.records.insert(name.to_owned(), Zeroizing::new(record));
                 Ok(())
             })?;
         }
+        self.write_twice()?;
+        file::remove_aside(&self.path, self.id)
+    }
+
+    /// Makes sure that the second file is as the first one.
+    ///
+    /// # Errors
+    /// [`KeyringError::Io`].
+    pub(crate) fn write_twice(&mut self) -> Result<(), KeyringError> {
         let (bytes, copy) = (file::read(&self.path)?.0, file::copy_of(&self.path));
         if !file::read(&copy).is_ok_and(|(there, _)| there == bytes) {
             file::write(&copy, &bytes)?;
             self.copy_problem = None;
         }
-        file::remove_aside(&self.path, self.id)
+        Ok(())
     }
 
     /// Gives fresh keys to those positions from `from` on that have none, so that a

@@ -18,14 +18,18 @@ use thingdb_format::EntryId;
 
 use super::Node;
 use crate::error::Result;
-use crate::storage::Batch;
+use crate::storage::{Batch, Direction};
 use crate::store::Located;
 use crate::store::erasures::{ErasedBy, Erasures, Outcome};
+use crate::store::line_seal;
 use crate::store::postings::{self, id8};
-use crate::store::schema::Tag;
+use crate::store::schema::{self, Tag};
 
 /// Positions that one change of the keyring takes away, at least where there are more.
 const KEYRING_POSITIONS: usize = 65_536;
+
+/// Bytes of lines that wait, in one commit.
+const LINE_BYTES: u64 = 1 << 20;
 
 /// Positions in one commit.
 const COMMIT_POSITIONS: usize = 2048;
@@ -159,10 +163,63 @@ impl Node {
         if positions.is_empty() {
             return Ok(Vec::new());
         }
-        let mut keyring = self.store.keyring();
-        let removed = keyring.take_positions(&positions, &mut rand::rng())?;
-        self.store.seals.take_over(&keyring);
+        let waits = self.has_lines();
+        let removed = {
+            let mut keyring = self.store.keyring();
+            let lines = (line_seal::RECORD, line_seal::renewed(&keyring, waits));
+            let removed = keyring.take_positions(&positions, lines, &mut rand::rng())?;
+            self.store.seals.take_over(&keyring);
+            self.store.lines.take_over(&keyring);
+            removed
+        };
+        self.renew_lines()?;
         Ok(removed)
+    }
+
+    fn has_lines(&self) -> bool {
+        self.store.storage.scan(&schema::waiting_lines(), Direction::Forward).next().is_some()
+    }
+
+    /// Makes the key for lines that wait, before the first one does.
+    pub(crate) fn ready_lines(&self) -> Result<()> {
+        let mut keyring = self.store.keyring();
+        if keyring.record(line_seal::RECORD).is_none() {
+            let record = line_seal::renewed(&keyring, self.has_lines());
+            keyring.put_record(line_seal::RECORD, record, &mut rand::rng())?;
+            self.store.lines.take_over(&keyring);
+        }
+        Ok(())
+    }
+
+    /// Seals the lines that wait under the newest key, and lets go of the ones before.
+    fn renew_lines(&self) -> Result<()> {
+        let store = &self.store;
+        if line_seal::newest_alone(&store.keyring()).is_none() {
+            return Ok(());
+        }
+        // A line whose entry goes on meanwhile must not come back.
+        self.committer.still(|| {
+            let mut rows = Batch::new();
+            for row in store.storage.scan(&schema::waiting_lines(), Direction::Forward) {
+                let (key, sealed) = row?;
+                // One that does not open is as good as lost: whoever sent it has it.
+                let Some(line) = store.lines.open(&key, &sealed) else { continue };
+                let again = store.lines.seal(&key, &line);
+                rows.put(key, again);
+                if rows.bytes() >= LINE_BYTES {
+                    store.commit(std::mem::take(&mut rows))?;
+                }
+            }
+            store.commit(rows).map(drop)
+        })?;
+        self.sync()?;
+        let mut keyring = store.keyring();
+        if let Some(newest) = line_seal::newest_alone(&keyring) {
+            keyring.put_record(line_seal::RECORD, newest, &mut rand::rng())?;
+            keyring.write_twice()?;
+        }
+        store.lines.take_over(&keyring);
+        Ok(())
     }
 
     /// Takes the content out of the records.

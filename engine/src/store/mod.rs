@@ -14,6 +14,7 @@ mod ids;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod ledger;
+pub(crate) mod line_seal;
 pub(crate) mod originals;
 pub(crate) mod packets;
 pub(crate) mod postings;
@@ -52,6 +53,7 @@ use erasures::Erasures;
 use index::Index;
 use layout::Placed;
 use ledger::{Ledger, LedgerView};
+use line_seal::LineSeal;
 use originals::Originals;
 use postings::{Posting, id8};
 use provenance::Provenance;
@@ -75,6 +77,8 @@ pub(crate) struct Store {
     pub(crate) ledger: RwLock<Ledger>,
     pub(crate) keyring: Mutex<Keyring>,
     pub(crate) seals: Seals,
+    /// Seals lines whose entries wait.
+    pub(crate) lines: LineSeal,
     /// Names of trusted keys, as the keyring has them.
     trusted: RwLock<Arc<HashMap<Actor, String>>>,
     /// Those in which trust was withdrawn.
@@ -126,6 +130,7 @@ impl Store {
             index: Index::new(states_bytes),
             ledger: RwLock::default(),
             seals: Seals::new(&keyring),
+            lines: LineSeal::new(&keyring),
             keyring: Mutex::new(keyring),
             trusted: RwLock::default(),
             withdrawn: RwLock::default(),

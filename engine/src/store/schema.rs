@@ -20,6 +20,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! Q ‖ tag 16                  a checkpoint of another node that a third one passed on
+//! B ‖ tag 16                  the newest heads note of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
@@ -195,6 +196,11 @@ pub(crate) fn waiting_line(id: &EntryId, part: u16) -> Vec<u8> {
     key(b'W', &[&id.0[..16], &part.to_be_bytes()])
 }
 
+/// All lines that wait.
+pub(crate) fn waiting_lines() -> KeyRange {
+    KeyRange::prefix(*b"W")
+}
+
 /// The lines of the entry whose row has the key `of`.
 pub(crate) fn waiting_lines_of(of: &[u8]) -> KeyRange {
     KeyRange::prefix(key(b'W', &[of.get(1..).unwrap_or_default()]))
@@ -266,6 +272,10 @@ pub(crate) fn remembered(node: &Tag) -> Vec<u8> {
 
 pub(crate) fn heard(node: &Tag) -> Vec<u8> {
     key(b'Q', &[&node.0])
+}
+
+pub(crate) fn seen_heads(node: &Tag) -> Vec<u8> {
+    key(b'B', &[&node.0])
 }
 
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
@@ -368,8 +378,9 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
 /// Which rows are small, and lie side by side in the order in which they come: blocks.
 pub(crate) const GROUPED: Grouped = Grouped::new(b"L", 9);
 
-/// Whether a row is never deleted: blocks of records, parts of payloads, the
-/// ledger's tree.
+/// Whether a row is never deleted, or does no harm if it comes back: blocks of records,
+/// the ledger's tree, and parts of payloads, which nobody can open once their entry was
+/// erased.
 pub(crate) fn is_permanent(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'L' | b'P' | b'M' | b'O'))
 }
@@ -387,7 +398,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'L' | b'O' | b'U' | b'V' | b'D' | b'G' | b'J') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
-        Some(b'K' | b'R' | b'Z') => key.len() == 17,
+        Some(b'K' | b'R' | b'Z' | b'B') => key.len() == 17,
         Some(b'A') => key.len() == 25,
         Some(b'S') => {
             [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)

@@ -73,7 +73,7 @@ pub(super) fn read_line(store: &Store, id: &EntryId, slot: u8, len: u32) -> Opti
     let mut line = Vec::with_capacity(len as usize);
     for key in line_keys(id, slot, len) {
         let sealed = store.storage.get(&key).ok()??;
-        line.extend_from_slice(&store.rows.open(&key, &sealed).ok()?);
+        line.extend_from_slice(&store.lines.open(&key, &sealed)?);
     }
     (len > 0 && line.len() == len as usize).then_some(line)
 }
@@ -137,6 +137,9 @@ impl Room {
             }
         }
         let dirty: Vec<EntryId> = self.parked.iter().filter(|(_, parked)| parked.is_dirty).map(|(id, _)| *id).collect();
+        if !dirty.is_empty() {
+            node.ready_lines()?;
+        }
         for id in &dirty {
             let Some(parked) = self.parked.get_mut(id) else { continue };
             put(store, &mut batch, id, parked);
@@ -186,7 +189,7 @@ fn put(store: &Store, batch: &mut Batch, id: &EntryId, parked: &mut Parked) {
         let text = held.to_line();
         line.len = u32::try_from(text.len()).unwrap_or(u32::MAX);
         for (key, bytes) in line_keys(id, line.slot, line.len).zip(text.chunks(PART_BYTES)) {
-            let sealed = store.rows.seal(&key, bytes);
+            let sealed = store.lines.seal(&key, bytes);
             batch.put(key, sealed);
         }
     }
