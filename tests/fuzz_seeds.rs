@@ -17,8 +17,8 @@ fn most(target: &str) -> usize {
         "import" => 12,
         // Each line has a card, checkpoints or an entry to verify.
         "proof" => 60,
-        // Each note has a signature to verify.
-        "heads" => 200,
+        // Each note or token has a signature to verify.
+        "heads" | "timestamp" => 200,
         _ => 1000,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use libtest_mimic::{Arguments, Failed, Trial};
-use thingdb::{Evidence, Weight};
+use thingdb::{Evidence, SplitHeads, Weight};
 use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::erasure::Erasure;
 use thingdb_format::frame::{Decoder, Encoder};
@@ -445,7 +445,18 @@ fn equivocation(v: &Vector) -> Result<(), thingdb::Error> {
 }
 
 fn evidence(v: &Vector) -> Result<(), thingdb::Error> {
-    let evidence: Evidence = std::str::from_utf8(&v.input).expect("evidence is UTF-8").parse()?;
+    let text = std::str::from_utf8(&v.input).expect("evidence is UTF-8");
+    if SplitHeads::is_named_in(text) {
+        let evidence: SplitHeads = text.parse()?;
+        assert_eq!(evidence.to_string(), text);
+        evidence.check()?;
+        same(v, "weight", "proof");
+        same(v, "origin", evidence.node.origin());
+        let sizes = [&evidence.remembered, &evidence.shown].map(|note| note.claimed().size.to_string());
+        same(v, "sizes", sizes.join(" "));
+        return Ok(());
+    }
+    let evidence: Evidence = text.parse()?;
     assert_eq!(evidence.to_string().as_bytes(), v.input);
     let weight = match evidence.check()? {
         Weight::Proof => "proof",

@@ -4,10 +4,14 @@
 use std::path::Path;
 
 use thingdb::format::audit::Memos;
+use thingdb::format::heads::SignedHeads;
 use thingdb::format::note::KeyKind;
 use thingdb::format::proof::{ProofCheck, examine};
 use thingdb::format::{AddCheckpoint, Checkpoint, Policy, SigningKey, VerifierKey, checkpoint};
-use thingdb::{Cosigned, Cosigning, Db, Hash, Hearsay, Observation, ProveOptions, SignedCheckpoint, Weight, Witness};
+use thingdb::{
+    Cosigned, Cosigning, Db, Hash, Hearsay, Observation, ProveOptions, Recomputed, SignedCheckpoint, SplitHeads,
+    Weight, Witness,
+};
 use thingdb_tests::database::{copy_directory, options, passphrase, relaxed, scratch};
 
 fn node(dir: &Path, name: &str) -> Db {
@@ -293,6 +297,47 @@ fn two_faces_of_one_size_are_a_proof_where_two_meet() {
     assert!([&a, &b].iter().all(|db| db.remembered(&node).unwrap().conflict.is_some()));
     a.forget_checkpoint(&node).unwrap();
     assert_eq!(a.heard(&node).unwrap(), None);
+}
+
+/// What a node says of the heads of all things in one ledger it says once.
+#[test]
+fn two_heads_notes_of_one_size_convict_whoever_signed_them() {
+    let tmp = scratch();
+    let ([one, other], [watcher, _]) = two_faces(tmp.path(), [2, 2]);
+    let (key, origin) = (one.node_key(), one.origin());
+    let notes = [&one, &other].map(|face| face.heads_note().unwrap().1);
+    // Its ledger is not here, and nobody can say whether it is true: it is remembered.
+    for _ in 0..2 {
+        assert_eq!(watcher.recompute_heads(&notes[0]).unwrap(), Recomputed::OtherLedger);
+    }
+    assert_eq!(watcher.heads_conflict(&key).unwrap(), None);
+    // Nobody else can say it in its name.
+    let forged = notes[1].as_str().replacen("ledger ", "ledger Q", 1).replacen("=\n\n", "\n\n", 1);
+    assert!(
+        SignedHeads::parse(&forged).map_or(Ok(Recomputed::NotSigned), |note| watcher.recompute_heads(&note)).unwrap()
+            == Recomputed::NotSigned
+    );
+    let Recomputed::Contradicts(conflict) = watcher.recompute_heads(&notes[1]).unwrap() else { panic!("unnoticed") };
+    let text = std::fs::read_to_string(&conflict.file).unwrap();
+    let evidence: SplitHeads = text.parse().unwrap();
+    assert_eq!(evidence, conflict.evidence);
+    evidence.check().unwrap();
+    assert!(text.parse::<thingdb::Evidence>().is_err());
+    // It stays, whatever comes next, across a restart, until somebody has looked at it.
+    one.put("part-43", "1").unwrap();
+    let grown = one.heads_note().unwrap().1;
+    assert_eq!(watcher.recompute_heads(&grown).unwrap(), Recomputed::Contradicts(conflict.clone()));
+    let dir = watcher.dir().to_owned();
+    watcher.close().unwrap();
+    let watcher = options().open(&dir, &passphrase()).unwrap();
+    assert_eq!(watcher.heads_conflict(&key).unwrap().as_ref(), Some(&*conflict));
+    watcher.forget_checkpoint(&origin).unwrap();
+    assert_eq!(watcher.heads_conflict(&key).unwrap(), None);
+    assert_eq!(watcher.recompute_heads(&grown).unwrap(), Recomputed::OtherLedger);
+    // An older one says nothing any more, and a ledger that grows is no contradiction.
+    assert_eq!(watcher.recompute_heads(&notes[0]).unwrap(), Recomputed::OtherLedger);
+    assert_eq!(watcher.heads_conflict(&key).unwrap(), None);
+    assert!(conflict.file.exists(), "evidence is never thrown away");
 }
 
 #[test]

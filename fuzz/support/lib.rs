@@ -14,8 +14,15 @@
 #[path = "../../tests/support/checker.rs"]
 mod checker;
 mod import;
+// The command is no library: the room of its tokens by its path.
+#[allow(dead_code, reason = "what asks for timestamps is not fuzzed")]
+#[path = "../../tools/src/timestamp/mod.rs"]
+mod timestamp;
 
 pub use import::import;
+
+use timestamp::roots::Roots;
+use timestamp::token::Token;
 
 use thingdb_format::audit::Memos;
 use thingdb_format::frame::{Decoder, Encoder};
@@ -30,7 +37,7 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("body", body),
     ("card", card),
     ("frame", frame),
@@ -43,6 +50,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("proof", proof),
     ("stored", thingdb::fuzz_stored),
     ("stream", stream),
+    ("timestamp", token),
 ];
 
 /// The header of an entry.
@@ -189,4 +197,20 @@ pub fn stream(bytes: &[u8]) {
         };
     }
     let _ = check.finish();
+}
+
+/// A token of a time-stamp authority, or the answer that brings one. Whoever reads it
+/// again reads the same, and only for its own imprint.
+pub fn token(bytes: &[u8]) {
+    let brought = timestamp::request::token(bytes);
+    let tokens = brought.iter().map(Vec::as_slice).chain([bytes]);
+    for token in tokens {
+        let Ok(read) = Token::read(token) else { continue };
+        assert!(read.time <= read.not_later_than);
+        assert_eq!(Token::of(token, &read.imprint).map(|again| again.time), Ok(read.time));
+        let mut other = read.imprint;
+        other.0[0] ^= 1;
+        assert!(Token::of(token, &other).is_err());
+        assert!(Roots::of_pem(&[]).is_err());
+    }
 }

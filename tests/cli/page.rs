@@ -5,6 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
+use serde_json::{Value, json};
+use thingdb::format::proof::ProofEnd;
+use thingdb::format::stream::{Digest, hash_of_line};
+use thingdb::format::{SignedCheckpoint, SigningKey};
 
 use super::world::{World, skip};
 
@@ -206,4 +210,92 @@ fn another_script_in_a_page_does_not_run() {
     let (shown, _) = browser.dump(&world, &world.path("more.html"), &["--virtual-time-budget=60000"]);
     let root = shown.split("<head").next().expect("it begins");
     assert!(root.contains("data-checked=\"yes\"") && !root.contains("foreign"), "{root}");
+}
+
+/// What the page makes of policies is what the command makes of them.
+#[test]
+fn a_policy_means_the_same_to_the_page() {
+    if !Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return skip("there is no node");
+    }
+    let (world, _) = page();
+    let key = |seed| SigningKey::from_seed(&[seed; 32]);
+    let vkey = |seed| key(seed).node_key().witness_vkey().unwrap();
+    let own = world.run(&["card", "--vkey", "--json"]).ok().json()["log"].as_str().unwrap().to_owned();
+    // Two witnesses have cosigned the file's checkpoint, and a third one badly.
+    let file = world.run(&["prove", HOSTILE]).ok().stdout;
+    let (first, rest) = file.split_once('\n').unwrap();
+    let mut header: Value = serde_json::from_str(first).unwrap();
+    let note = SignedCheckpoint::parse(header["checkpoint"].as_str().unwrap()).unwrap();
+    let line = |seed, at| note.cosign(&key(seed), at).unwrap();
+    let good = note.with_signatures(&line(7, 1_700_000_000)).unwrap();
+    let good = good.with_signatures(&line(8, 1_800_000_000)).unwrap();
+    let bad = line(9, 5);
+    let last = bad.trim_end().len() - 6;
+    let other = if &bad[last..=last] == "A" { "B" } else { "A" };
+    let bad = format!("{}{other}{}", &bad[..last], &bad[last + 1..]);
+    header["checkpoint"] = good.with_signatures(&bad).unwrap().as_str().into();
+    let file = framed(&format!("{header}\n{rest}"));
+    world.write("w.tdbproof", &file);
+    let source = |name: &str| std::fs::read_to_string(format!("{}/page/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let script = format!("{}\n{}\n{RUN}", source("verify.js"), source("witness.js"));
+    let script = world.write("policy.mjs", script);
+    let (a, b, c) = (vkey(7), vkey(8), vkey(9));
+    let stranger = key(5).node_key().log_vkey().unwrap();
+    let (two, of) = (format!("witness a {a}\nwitness b {b}\n"), format!("log {own}\n"));
+    for (policy, code, by, time) in [
+        (format!("{of}{two}quorum a\n"), 0, "a b", "2023-11-14T22:13:20.000000Z"),
+        (format!("# both\n{of}\n{two}group g all a b\nquorum g\n"), 0, "a b", "2027-01-15T08:00:00.000000Z"),
+        (format!("{of}{two}group g 1 a b\nquorum g"), 0, "a b", "2023-11-14T22:13:20.000000Z"),
+        (format!("{of}witness d {}\nquorum d\n", vkey(6)), 4, "", ""),
+        (format!("{of}{two}witness d {}\ngroup g 3 a b d\nquorum g\n", vkey(6)), 4, "", ""),
+        (format!("log {stranger}\n{two}quorum a\n"), 4, "", ""),
+        (format!("{of}{two}witness c {c}\nquorum a\n"), 4, "", ""),
+        (format!("{of}{two}"), 2, "", ""),
+        (format!("{of}{two}quorum z\n"), 2, "", ""),
+        (format!("{of}{two}group g 3 a b\nquorum g\n"), 2, "", ""),
+        (format!("{of}{two}group g any a\ngroup h any a\nquorum h\n"), 2, "", ""),
+        (format!("{of}witness a {own}\nquorum a\n"), 2, "", ""),
+        (format!("{of}witness a {}\nquorum a\n", a.to_string().replacen("+", "x+", 1)), 2, "", ""),
+    ] {
+        world.write("policy", &policy);
+        let here = world.run(&["verify-proof", "w.tdbproof", "--policy", "policy", "--json"]).exit(code);
+        let mut command = Command::new("node");
+        command.args([script.as_str(), "w.tdbproof", "policy"]).current_dir(world.path(""));
+        let output = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{policy}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(told["met"], code == 0, "{policy}: {told}");
+        if code == 0 {
+            let seen = &here.json()["witnessed"];
+            let names: Vec<_> = by.split(' ').collect();
+            assert_eq!((&seen["by"], &seen["not_later_than"]), (&json!(names), &json!(time)), "{policy}");
+            assert_eq!((&told["by"], &told["time"]), (&seen["by"], &seen["not_later_than"]), "{policy}");
+        }
+    }
+}
+
+const RUN: &str = r#"
+import { readFileSync } from "node:fs";
+const found = await verifyProof(new Uint8Array(readFileSync(process.argv[2])));
+if (!found.ok) throw new Error(JSON.stringify(found.problems));
+const told = await witnessed(found, readFileSync(process.argv[3], "utf8")).catch((problem) => {
+  if (!(problem instanceof Refused)) throw problem;
+  return { size: null };
+});
+const time = told.time === undefined ? null : new Date(Number(told.time) * 1000).toISOString().replace("Z", "000Z");
+console.log(JSON.stringify({ met: told.size !== null, by: told.by, time }));
+"#;
+
+/// A proof file with a last line that fits.
+fn framed(file: &str) -> String {
+    let lines: Vec<&str> = file.lines().collect();
+    let (last, before) = lines.split_last().expect("it has lines");
+    let mut end = ProofEnd::decode(last.as_bytes(), 1).expect("it ends");
+    let mut digest = Digest::default();
+    before.iter().for_each(|line| digest.push(&hash_of_line(line.as_bytes())));
+    end.digest = digest.value();
+    let mut out = format!("{}\n", before.join("\n")).into_bytes();
+    end.encode(&mut out);
+    String::from_utf8(out).expect("JSON is UTF-8")
 }

@@ -311,3 +311,20 @@ fn a_packed_file_that_is_damaged_behind_its_last_line_is_4() {
         verify("bad").exit(4);
     }
 }
+
+/// Two heads notes of one size are evidence that anybody checks.
+#[test]
+fn evidence_of_two_heads_notes_is_checked_without_a_database() {
+    let world = World::new();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/evidence/");
+    let vector = |name: &str| {
+        let vector = std::fs::read_to_string(format!("{dir}{name}.txt")).unwrap();
+        world.write("evidence", vector.split_once("\n\n").unwrap().1);
+        world.run(&["-d", "none", "verify-evidence", "evidence"])
+    };
+    let told = vector("good-split-heads").ok().json();
+    assert_eq!((&told["found"], &told["proven"]), (&json!("split-heads"), &json!(true)));
+    assert_eq!(told["checkpoints"][1]["map"], "02".repeat(32));
+    vector("split-heads-same").exit(4).says("do not contradict each other");
+    vector("split-heads-of-checkpoints").exit(4).says("error[no-evidence]");
+}

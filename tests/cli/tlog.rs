@@ -403,3 +403,102 @@ fn go_believes_a_checkpoint_and_a_proof() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(told.trim(), "20 10 <nil>", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Go's own reader of static files: it checks each tile against the root, and each id
+/// against the tiles.
+const TILES_GO: &str = r#"package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+type files string
+
+func (dir files) Height() int { return 8 }
+
+func (dir files) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+	var all [][]byte
+	for _, tile := range tiles {
+		// Theirs is the older spelling, with the height in it.
+		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
+		data, err := os.ReadFile(filepath.Join(string(dir), path))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, data)
+	}
+	return all, nil
+}
+
+func (dir files) SaveTiles(tiles []tlog.Tile, data [][]byte) {}
+
+func main() {
+	text, _ := os.ReadFile(filepath.Join(os.Args[1], "checkpoint"))
+	verifier, err := note.NewVerifier(os.Args[2])
+	if err != nil {
+		panic(err)
+	}
+	opened, err := note.Open(text, note.VerifierList(verifier))
+	if err != nil {
+		panic(err)
+	}
+	var size int64
+	var root string
+	fmt.Sscanf(strings.SplitN(opened.Text, "\n", 2)[1], "%d\n%s\n", &size, &root)
+	top, err := tlog.ParseHash(root)
+	if err != nil {
+		panic(err)
+	}
+	reader := tlog.TileHashReader(tlog.Tree{N: size, Hash: top}, files(os.Args[1]))
+	whole, err := tlog.TreeHash(size, reader)
+	fmt.Println(size, whole == top, err)
+	for _, arg := range os.Args[3:] {
+		var index int64
+		var id string
+		fmt.Sscanf(arg, "%d=%s", &index, &id)
+		data, _ := hex.DecodeString(id)
+		proof, err := tlog.ProveRecord(size, index, reader)
+		if err == nil {
+			err = tlog.CheckRecord(proof, size, top, index, tlog.RecordHash(data))
+		}
+		fmt.Println(index, err)
+	}
+}
+"#;
+
+#[test]
+fn go_reads_a_published_ledger() {
+    const SOURCES: &str = "/usr/share/gocode";
+    if !Path::new(SOURCES).join("src/golang.org/x/mod/sumdb/tlog").exists() {
+        return skip("Go, or its package golang-golang-x-mod-dev, is not there");
+    }
+    let (world, vkey) = furnished(700);
+    world.run(&["checkpoint", "--publish", "pub"]).ok();
+    world.write("tiles.go", TILES_GO);
+    let id = |seq: &str| data_encoding::HEXLOWER.encode(&id(&world, "part-3", seq));
+    let (first, last, other) = (format!("3={}", id("1")), format!("696={}", id("100")), format!("4={}", id("1")));
+    let run = || {
+        let mut command = world.command("go");
+        command.args(["run", "tiles.go", "pub", &vkey, &first, &last, &other]);
+        let output = command.env("GOPATH", SOURCES).env("GO111MODULE", "off").output().unwrap();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (told, problems) = run();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(&lines[..3], ["700 true <nil>", "3 <nil>", "696 <nil>"], "{problems}");
+    assert!(lines[3].starts_with("4 ") && !lines[3].ends_with("<nil>"), "{told}");
+    // A tile that is not what the root calls for.
+    let path = world.path("pub/tile/0/000");
+    let mut tile = fs::read(&path).unwrap();
+    tile[40] ^= 1;
+    fs::write(&path, tile).unwrap();
+    let (told, _) = run();
+    assert!(!told.contains("3 <nil>"), "{told}");
+}

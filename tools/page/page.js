@@ -117,8 +117,8 @@ function changed(entry, before) {
 
 /** On paper there is nothing to unfold. */
 function unfold() {
-  for (const details of document.querySelectorAll("details:not([open])")) {
-    details.tell();
+  for (const details of document.querySelectorAll("td details:not([open])")) {
+    details.tell?.();
     details.open = true;
     details.dataset.printed = "yes";
   }
@@ -188,16 +188,56 @@ function completeness({ subject, complete: { entries, heads }, size }) {
 function seen(found) {
   const said = [];
   const { others = 0 } = found.complete ?? {};
-  if (others) said.push(`${counted(others, "other name stands", "other names stand")} under that, too. This page does not check these signatures; thingdb verify-proof does.`);
-  if (found.others.length) said.push(`${counted(found.others.length, "other name stands", "other names stand")} under the ledger as that of a node or witness. This page does not check these signatures; thingdb verify-proof --policy does.`);
+  if (others) said.push(`${counted(others, "other name stands", "other names stand")} under that, too. Paste the keys of those whom you believe, as a policy above, and this page checks their signatures.`);
+  if (found.others.length) said.push(`${counted(found.others.length, "other name stands", "other names stand")} under the ledger as that of a node or witness. Paste the keys of those whom you believe, as a policy above, and this page checks their signatures.`);
   if (found.timestamps.length) said.push(`${counted(found.timestamps.length, "timestamp")} of authorities. This page does not check them; thingdb verify-proof --tsa-root does.`);
   return said;
+}
+
+/** What those whom the policy names have said, in sentences. */
+function toldByWitnesses(told, found) {
+  if (!told.isOfLog) return ["Your policy is for other ledgers: it names logs, and this node is none of them."];
+  if (told.size === null) return ["The witnesses of your policy have NOT cosigned any state of it that is shown here."];
+  const said = [];
+  const ledger = `the ledger of ${told.size.toLocaleString("en")} entries`;
+  if (told.time === undefined) said.push("Your policy asks for no witness.");
+  else said.push(`${told.by.join(", ")} cosigned ${ledger}: it was there by ${secondsOf(told.time)} UTC, by their clocks.`);
+  const beyond = found.entries.length - told.entries;
+  if (told.time !== undefined && beyond > 0) said.push(`${counted(beyond, "entry", "entries")} came later: no witness of your policy has seen that.`);
+  if (told.recomputed.length) said.push(`Recomputed by ${told.recomputed.join(", ")}: they have all entries of the ledger, and the same heads.`);
+  return said;
+}
+
+function secondsOf(time) {
+  return toTheSecond(new Date(Number(time) * 1000).toISOString());
+}
+
+/** What was pasted last: what was asked before it counts no more. */
+let asked = 0;
+
+async function believe(found, text) {
+  const question = ++asked;
+  let told = null;
+  let said = [];
+  try {
+    if (text.trim() !== "" && found.ok) told = await witnessed(found, text);
+    if (told) said = toldByWitnesses(told, found);
+  } catch (problem) {
+    if (!(problem instanceof Refused)) throw problem;
+    said = [`This does not hold: ${problem.message}.`];
+    told = { isRefused: true };
+  }
+  if (question !== asked) return;
+  at("witnesses").replaceChildren(...said.map((line) => element("li", line)));
+  found.told = told;
+  judge(found, at("expected").value);
 }
 
 function judge(found, expected) {
   const digits = expected.toLowerCase().replace(/[^0-9a-f]/g, "");
   const isThere = expected.trim() !== "";
-  const isSame = digits === found.node;
+  const told = found.told ?? null;
+  const isSame = digits === found.node || (!isThere && told?.isNamed === true);
   at("compared").textContent = !isThere ? "" : isSame ? "It is the same." : digits.length === 64 ? "It is another one." : `${digits.length} of 64 digits`;
   const say = (kind, word, sentence) => {
     at("verdict").className = kind;
@@ -206,6 +246,8 @@ function judge(found, expected) {
   };
   if (!found.ok) return say("bad", "It does NOT hold", "Something is not as it was signed. Do not rely on this file.");
   if (isThere && digits.length === 64 && !isSame) return say("bad", "Another node", "The file holds, but it is not of the node whose fingerprint you gave.");
+  if (told?.isRefused) return say("bad", "Not what you ask for", "The file holds. Your policy could not be read, or a signature of one whom it names is not good: see below.");
+  if (told && (!told.isOfLog || told.size === null)) return say("bad", "Not what you ask for", "The file holds, and the policy that you gave is not met: see below.");
   if (isSame && found.subject.kind === "absent") return say("good", "It holds", `In the ledger of ${found.nodeName || "the node"} that you trust there was no such thing.`);
   if (isSame) return say("good", "It holds", `What stands here was recorded in the ledger of ${found.nodeName || "the node"} that you trust, in this order, and is unchanged.`);
   say("open", "It is consistent with itself", "You have not said whom you trust. Compare the fingerprint below: without that, somebody can have made up everything.");
@@ -240,6 +282,7 @@ function show(found, file) {
   at("node").textContent = visible(found.nodeName || "a node without a name");
   at("fingerprint").append(...found.node.match(/.{8}/g).map((part) => element("span", part)));
   at("expected").addEventListener("input", ({ target }) => judge(found, target.value));
+  at("policy").addEventListener("input", ({ target }) => void believe(found, target.value));
   at("facts").append(...facts(found).map((fact) => element("li", fact)));
   const byId = new Map();
   for (const entry of found.entries) {

@@ -1026,6 +1026,7 @@ async function readFirst(first) {
   const ledger = new Note(first.get("checkpoint"));
   await ledger.verify(card.key);
   const imprints = new Map([[ledger.imprint(card.key), ledger.size]]);
+  const notes = [ledger];
   const others = new Set(ledger.signatures.map(({ name }) => name));
   if (first.has("earlier")) {
     for (const earlier of list(first.get("earlier"), 1, 16, "not 1 to 16 earlier checkpoints")) {
@@ -1035,6 +1036,7 @@ async function readFirst(first) {
       const path = earlier.has("proof") ? hashes(earlier.get("proof")) : [];
       checkConsistency(note.size, ledger.size, path, note.root, ledger.root);
       imprints.set(note.imprint(card.key), note.size);
+      notes.push(note);
       note.signatures.forEach(({ name }) => others.add(name));
     }
   }
@@ -1049,7 +1051,7 @@ async function readFirst(first) {
   need(stated || !isAbsence, "nothing says that there is no such thing");
   need(!stated || (stated.count === 0) === isAbsence, "the heads note says otherwise of the thing");
   others.delete(ledger.name);
-  return { subject, card, ledger, imprints, stated, others: [...others] };
+  return { subject, card, ledger, notes, imprints, stated, others: [...others] };
 }
 
 /**
@@ -1129,7 +1131,8 @@ async function readFile(data, found, tell) {
   need(kindOf(first) === "first", "a file that does not begin with the first line of a proof");
   const state = { tree: new Tree(), checks: [], isBroken: false, ...(await readFirst(first)) };
   Object.assign(found, { subject: state.subject, node: state.card.fingerprint, nodeName: state.card.name });
-  Object.assign(found, { size: state.ledger.size, others: state.others });
+  Object.assign(found, { size: state.ledger.size, others: state.others, key: state.card.key });
+  Object.assign(found, { notes: state.notes, headsNote: state.stated?.note });
   state.links = new Links(state.subject);
   const digests = lines.slice(0, -1).map((line) => sha256(line));
   let isInOrder = true;

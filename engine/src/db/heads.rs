@@ -5,7 +5,7 @@ use thingdb_format::{NodeKey, SignedCheckpoint};
 
 use super::Db;
 use crate::error::Result;
-use crate::replica::heads::Recomputed;
+use crate::replica::heads::{HeadsConflict, Recomputed};
 use crate::replica::memory::Memory;
 
 impl Db {
@@ -43,6 +43,15 @@ impl Db {
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn recompute_heads(&self, note: &SignedHeads) -> Result<Recomputed> {
         Memory(&self.node).recompute_heads(note)
+    }
+
+    /// The two heads notes for one size by which another node contradicted itself, if it
+    /// did, and nobody has said what to make of it ([`Db::forget_checkpoint`]).
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub fn heads_conflict(&self, node: &NodeKey) -> Result<Option<HeadsConflict>> {
+        Memory(&self.node).heads_conflict(node)
     }
 
     /// Keeps the line by which another node says that it has recomputed the newest heads

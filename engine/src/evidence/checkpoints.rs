@@ -19,17 +19,11 @@ use std::str::FromStr;
 
 use thingdb_format::{Hash, NodeKey, SignedCheckpoint, Time, merkle};
 
+use super::file::{File, hashes, no};
 use crate::error::{Error, Result};
-
-const FIRST_LINE: &str = "thingdb evidence 1";
-const REMEMBERED: &str = "-- remembered\n";
-const SHOWN: &str = "-- shown\n";
 
 /// Hashes of a proof that is kept, at most: one that could hold is shorter.
 pub(crate) const MAX_PROOF_HASHES: usize = 128;
-
-/// Largest file: two notes and a proof.
-const MAX_BYTES: usize = 2 * thingdb_format::checkpoint::MAX_NOTE_BYTES + 16_384;
 
 /// In what way a node showed two ledgers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +91,6 @@ impl Evidence {
     /// # Errors
     /// [`Error::NoEvidence`] says why they show nothing.
     pub fn check(&self) -> Result<Weight> {
-        let no = |reason: &str| Error::NoEvidence { reason: reason.to_owned() };
         for note in [&self.remembered, &self.shown] {
             note.verify(&self.node).map_err(|_| no("a checkpoint is not signed by the node"))?;
         }
@@ -118,13 +111,10 @@ impl Evidence {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{FIRST_LINE}\nnode {}\nseen {}\nfound {}", self.node, self.seen, self.found.word())?;
-        if !self.proof.is_empty() {
-            f.write_str("proof ")?;
-            self.proof.iter().try_for_each(|hash| write!(f, "{hash}"))?;
-            f.write_str("\n")?;
-        }
-        write!(f, "\n{REMEMBERED}{}{SHOWN}{}", self.remembered, self.shown)
+        let proof = (!self.proof.is_empty()).then(|| self.proof.iter().map(Hash::to_string).collect::<String>());
+        let (remembered, shown) = (self.remembered.as_str(), self.shown.as_str());
+        let (found, proof) = (self.found.word(), proof.as_deref());
+        File { node: self.node, seen: self.seen, found, proof, remembered, shown }.fmt(f)
     }
 }
 
@@ -132,49 +122,22 @@ impl FromStr for Evidence {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let no = |reason: &str| Error::NoEvidence { reason: reason.to_owned() };
-        if text.len() > MAX_BYTES {
-            return Err(no("the file is too long"));
-        }
-        let (head, notes) = text.split_once("\n\n").ok_or_else(|| no("it has no empty line"))?;
-        let mut lines = head.lines();
-        if lines.next() != Some(FIRST_LINE) {
-            return Err(no("it does not begin as evidence does"));
-        }
-        let mut member = |name: &str| {
-            let line = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.ok_or_else(|| no(&format!("it has no line {name:?}")))
-        };
-        let node = member("node")?.parse()?;
-        let seen = member("seen")?.parse()?;
-        let found = match member("found")? {
+        let file = File::parse(text)?;
+        let found = match file.found {
             "rolled-back" => Contradiction::RolledBack,
             "split-view" => Contradiction::SplitView,
             _ => return Err(no("it names another kind of contradiction")),
         };
-        let proof = member("proof").map_or_else(|_| Ok(Vec::new()), hashes)?;
-        if lines.next().is_some() {
-            return Err(no("it has other lines"));
-        }
-        let notes = notes.strip_prefix(REMEMBERED).and_then(|notes| notes.split_once(SHOWN));
-        let (remembered, shown) = notes.ok_or_else(|| no("it does not hold two checkpoints"))?;
         let evidence = Self {
-            node,
+            node: file.node,
             found,
-            seen,
-            remembered: SignedCheckpoint::parse(remembered)?,
-            shown: SignedCheckpoint::parse(shown)?,
-            proof,
+            seen: file.seen,
+            proof: file.proof.map_or_else(|| Ok(Vec::new()), hashes)?,
+            remembered: SignedCheckpoint::parse(file.remembered)?,
+            shown: SignedCheckpoint::parse(file.shown)?,
         };
         if evidence.to_string() == text { Ok(evidence) } else { Err(no("it is not spelled as evidence is")) }
     }
-}
-
-fn hashes(text: &str) -> Result<Vec<Hash>> {
-    let no = || Error::NoEvidence { reason: "the proof is not a list of hashes".to_owned() };
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| no())?;
-    let (hashes, rest) = bytes.as_chunks::<32>();
-    if rest.is_empty() { Ok(hashes.iter().copied().map(Hash).collect()) } else { Err(no()) }
 }
 
 #[cfg(test)]
@@ -217,7 +180,7 @@ mod tests {
     #[test]
     fn every_bit_of_the_notes_counts() {
         let text = evidence(note(7, 1), note(7, 2), Contradiction::SplitView).to_string();
-        let at = text.find(REMEMBERED).unwrap();
+        let at = text.find("-- remembered").unwrap();
         for bit in at * 8..text.len() * 8 {
             let mut flipped = text.clone().into_bytes();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -1,4 +1,6 @@
 //! Proofs that anyone checks, without a database.
 
 pub(crate) mod checkpoints;
+mod file;
 pub(crate) mod fork;
+pub(crate) mod heads;

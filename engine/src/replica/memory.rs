@@ -249,6 +249,7 @@ impl Memory<'_> {
         let mut batch = Batch::new();
         batch.delete(schema::remembered(&tag));
         batch.delete(schema::heard(&tag));
+        batch.delete(schema::seen_heads(&tag));
         for row in self.0.store.storage.scan(&schema::all_cursors(&tag), Direction::Forward) {
             batch.delete(row?.0);
         }
@@ -288,13 +289,18 @@ impl Memory<'_> {
 
     /// Writes a file of its own for the evidence and gives its name.
     fn keep_evidence(&self, evidence: &Evidence) -> Result<String> {
+        let name = format!("{}-{}.txt", evidence.node.origin(), evidence.seen.micros());
+        self.keep_file(&name, &evidence.to_string())?;
+        Ok(name)
+    }
+
+    /// Writes a file of evidence, and gives its path.
+    pub(super) fn keep_file(&self, name: &str, text: &str) -> Result<PathBuf> {
         let dir = self.0.dir().join(EVIDENCE);
         disk::create_private_directory(&dir).map_err(Error::file(&dir, "cannot be created"))?;
-        let name = format!("{}-{}.txt", evidence.node.origin(), evidence.seen.micros());
-        let path = dir.join(&name);
-        disk::replace_file(&path, evidence.to_string().as_bytes(), 0o600)
-            .map_err(Error::file(path, "cannot be written"))?;
-        Ok(name)
+        let path = dir.join(name);
+        disk::replace_file(&path, text.as_bytes(), 0o600).map_err(Error::file(path.clone(), "cannot be written"))?;
+        Ok(path)
     }
 }
 

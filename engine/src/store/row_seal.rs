@@ -48,7 +48,7 @@ fn row_in_words(row: &[u8]) -> String {
         Some(b'N') => "a page of the map of heads",
         Some(b'U' | b'V') => "a row of the log of changes",
         Some(b'D' | b'G' | b'J' | b'A') => "what is known of an erasure",
-        Some(b'R' | b'X' | b'E' | b'Q') => "what is remembered of another node",
+        Some(b'R' | b'X' | b'E' | b'Q' | b'B') => "what is remembered of another node",
         _ => "a row",
     };
     what.to_owned()

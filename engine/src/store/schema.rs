@@ -20,6 +20,7 @@
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
 //! Q ‖ tag 16                  a checkpoint of another node that a third one passed on
+//! B ‖ tag 16                  the newest heads note of another node that was seen
 //! X ‖ tag 16 ‖ tag 16         how far the exchange with another node is, for a prefix of things
 //! N ‖ level 1 ‖ bits          a page of the map of heads: level × 4 bits of keys
 //! E ‖ tag 16                  when exchanges with another node ended last
@@ -273,6 +274,10 @@ pub(crate) fn heard(node: &Tag) -> Vec<u8> {
     key(b'Q', &[&node.0])
 }
 
+pub(crate) fn seen_heads(node: &Tag) -> Vec<u8> {
+    key(b'B', &[&node.0])
+}
+
 pub(crate) fn cursors(node: &Tag, prefix: &Tag) -> Vec<u8> {
     key(b'X', &[&node.0, &prefix.0])
 }
@@ -393,7 +398,7 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'L' | b'O' | b'U' | b'V' | b'D' | b'G' | b'J') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
-        Some(b'K' | b'R' | b'Z') => key.len() == 17,
+        Some(b'K' | b'R' | b'Z' | b'B') => key.len() == 17,
         Some(b'A') => key.len() == 25,
         Some(b'S') => {
             [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)

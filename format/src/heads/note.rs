@@ -171,6 +171,19 @@ impl SignedHeads {
         Ok(Self { heads: self.heads.clone(), note: self.note.with_lines(lines)? })
     }
 
+    /// The note with the signature line of its node alone, which signed it.
+    ///
+    /// # Errors
+    /// As [`SignedHeads::verify`].
+    pub fn bare(&self, key: &NodeKey) -> Result<Self, Error> {
+        self.verify(key)?;
+        let vkey = key.log_vkey()?;
+        let own = self.note.signatures_of(vkey.name(), vkey.id());
+        let lines: String = own.iter().map(|it| note::signature_line(vkey.name(), vkey.id(), it)).collect();
+        let note = Note::parse(&format!("{}\n{lines}", self.note.text()), WHAT)?;
+        Ok(Self { heads: self.heads.clone(), note })
+    }
+
     /// What the note says, whoever signed it.
     #[must_use]
     pub const fn claimed(&self) -> &HeadsNote {

@@ -15,6 +15,7 @@ use thingdb::Hash;
 const PAGE: &str = include_str!("../../page/page.html");
 const STYLE: &str = include_str!("../../page/page.css");
 const VERIFY: &str = include_str!("../../page/verify.js");
+const WITNESS: &str = include_str!("../../page/witness.js");
 const SHOW: &str = include_str!("../../page/page.js");
 
 /// How a page begins.
@@ -56,7 +57,7 @@ impl<W: Write> Write for Page<W> {
 
 /// What stands before the evidence, and behind it.
 fn frame() -> (String, String) {
-    let script = format!("{VERIFY}\n{SHOW}");
+    let script = format!("{VERIFY}\n{WITNESS}\n{SHOW}");
     let policy = format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
         source(&script),

@@ -201,10 +201,17 @@ fn state(out: &mut String, db: &Db) {
     let space = rustix::fs::statvfs(db.dir()).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     gauge("thingdb_disk_free_bytes", "Bytes that are free where the database is.", space);
     let contradictions = db.peers().ok().map(|peers| {
-        let conflicts = peers.iter().filter(|peer| db.remembered(&peer.origin()).is_ok_and(|it| it.conflict.is_some()));
+        let conflicts = peers.iter().filter(|peer| {
+            db.remembered(&peer.origin()).is_ok_and(|it| it.conflict.is_some())
+                || db.heads_conflict(&peer.card.node_key).is_ok_and(|it| it.is_some())
+        });
         conflicts.count() as u64
     });
-    gauge("thingdb_peers_contradicting", "Peers that showed two ledgers.", contradictions);
+    gauge(
+        "thingdb_peers_contradicting",
+        "Peers that showed two ledgers, or said two things of the heads of one.",
+        contradictions,
+    );
     let saved = thingdb::last_backups(db.dir()).ok().and_then(|places| Some(places.first()?.time.micros() / 1_000_000));
     gauge(
         "thingdb_backup_timestamp_seconds",

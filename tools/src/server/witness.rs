@@ -112,6 +112,12 @@ async fn add_heads(mut call: Call) -> Answer {
             let detail = "the ledger here is not the one that the note is of: it has other entries, or another order";
             Err(Problem::new(StatusCode::CONFLICT, "other-ledger", detail))
         }
+        Recomputed::Contradicts(conflict) => {
+            let (node, file) = (conflict.evidence.node.origin(), conflict.file.display());
+            tracing::warn!(%node, %file, "a node says two things of the heads of one ledger");
+            let detail = "the node has signed another heads note for the same size: both are kept here";
+            Err(Problem::new(StatusCode::CONFLICT, "split-heads", detail))
+        }
         _ => {
             let detail = "the heads are not those that the entries give";
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "other-heads", detail))

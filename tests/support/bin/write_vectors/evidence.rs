@@ -1,6 +1,7 @@
 //! What convicts somebody: two entries in the place of one, and two
 //! checkpoints of one node that contradict each other.
 
+use thingdb_format::heads::{HeadsNote, SignedHeads};
 use thingdb_format::{Checkpoint, Entry, Hash, Signature, SigningKey, Suite, ThingId, Time, line, merkle, signature};
 use thingdb_tests::vector::Vector;
 
@@ -228,6 +229,63 @@ pub(crate) fn evidence(w: &mut Writer) {
         ("one-note", no, "what was shown is missing", split.split("-- shown").next().unwrap_or_default().to_owned()),
         ("nothing", no, "nothing at all", String::new()),
         ("bytes-behind", "malformed", "bytes behind the second note", format!("{split}x\n")),
+    ] {
+        w.add("evidence", mutation, &Vector::new(expect, comment).text(&input));
+    }
+    split_heads(w);
+}
+
+/// A heads note of a node; the roots are made up.
+fn heads_by(key: &SigningKey, size: u64, map: u8, ledger: u8) -> String {
+    let (map, ledger) = (Hash([map; 32]), Hash([ledger; 32]));
+    let note = HeadsNote { origin: key.node_key().origin(), size, map, ledger };
+    note.sign(key).expect("it is a good note").as_str().to_owned()
+}
+
+fn split_heads(w: &mut Writer) {
+    let heads = |size, map, ledger| heads_by(&node(), size, map, ledger);
+    let file = |remembered: &str, shown: &str| file("split-heads", "", remembered, shown);
+    let split = file(&heads(7, 1, 1), &heads(7, 2, 1));
+    let others = {
+        let (note, other) = (SignedHeads::parse(&heads(7, 2, 1)).expect("good"), SigningKey::from_seed(&[8; 32]));
+        let line = note.signature(&other).expect("it is a good key");
+        note.with_signatures(&line).expect("it is a good line").as_str().to_owned()
+    };
+    for (mutation, comment, input) in [
+        ("good-split-heads", "two maps of heads of one ledger", split.clone()),
+        ("good-split-heads-ledger", "one map, of two ledgers of one size", file(&heads(7, 1, 1), &heads(7, 1, 2))),
+        ("good-split-heads-recomputed", "another node has signed one, too", file(&heads(7, 1, 1), &others)),
+    ] {
+        let vector = Vector::new("ok", comment).with("weight", "proof").with("sizes", "7 7");
+        w.add("evidence", mutation, &vector.with("origin", node().node_key().origin()).text(&input));
+    }
+    let stranger = SigningKey::from_seed(&[8; 32]);
+    let no = "no-evidence";
+    let one = note(7, 7);
+    for (mutation, expect, comment, input) in [
+        ("split-heads-same", no, "one heads note shown twice", file(&heads(7, 1, 1), &heads(7, 1, 1))),
+        ("split-heads-other-size", no, "of a ledger that has grown", file(&heads(7, 1, 1), &heads(9, 2, 2))),
+        ("split-heads-other-node", no, "one is of another node", file(&heads(7, 1, 1), &heads_by(&stranger, 7, 2, 1))),
+        (
+            "split-heads-other-key",
+            no,
+            "the file names another node key",
+            split.replacen(&node().node_key().to_string(), &stranger.node_key().to_string(), 1),
+        ),
+        ("split-heads-of-checkpoints", "malformed", "checkpoints are no heads notes", file(&one, &note(7, 3))),
+        (
+            "split-view-of-heads",
+            "malformed",
+            "heads notes are no checkpoints",
+            split.replacen("found split-heads", "found split-view", 1),
+        ),
+        (
+            "split-heads-with-proof",
+            no,
+            "a proof, where none can be",
+            split.replacen("found split-heads\n", &format!("found split-heads\nproof {}\n", "ab".repeat(32)), 1),
+        ),
+        ("split-heads-bytes-behind", "malformed", "bytes behind the second note", format!("{split}x\n")),
     ] {
         w.add("evidence", mutation, &Vector::new(expect, comment).text(&input));
     }

@@ -493,6 +493,14 @@ fn contradictions(db: &Db) -> Outcome<Vec<Check>> {
                     .hint(format!("thingdb verify-evidence {}", quoted_path(&conflict.file))),
             );
         }
+        if let Some(conflict) = db.heads_conflict(&peer.card.node_key)? {
+            let file = conflict.file.display().to_string();
+            let fact = format!("two heads notes of one size: {}, see {file}", printable(&peer.name));
+            checks.push(
+                Check::new("peers", State::Warn, fact)
+                    .hint(format!("thingdb verify-evidence {}", quoted_path(&conflict.file))),
+            );
+        }
     }
     Ok(checks)
 }

@@ -1,8 +1,8 @@
-//! `thingdb verify-evidence`: two checkpoints by which a node contradicted
-//! itself.
+//! `thingdb verify-evidence`: two checkpoints, or two heads notes, by which a node
+//! contradicted itself.
 
 use serde::Serialize;
-use thingdb::{Evidence, Weight};
+use thingdb::{Evidence, NodeKey, SplitHeads, Time, Weight};
 
 use crate::cli::context::Context;
 use crate::cli::input;
@@ -16,7 +16,7 @@ Examples:
   thingdb verify-evidence things/evidence/34750f98bd59fcfc946da45aaabe933b-1795327272000500.txt
 
 Needs no database and no passphrase. Two different ledgers of one size are a
-proof. That a smaller ledger was shown after a larger one, or that no proof of
+proof, and so are two heads notes of one size. That a smaller ledger was shown after a larger one, or that no proof of
 growth came, is the word of whoever kept the file; that the node signed both is
 checked. Exit code 4 if the file shows nothing; 15 if a newer version wrote it.")]
 pub(crate) struct Args {
@@ -40,6 +40,16 @@ struct Checked {
 struct Signed {
     size: u64,
     root: String,
+    /// Of a heads note: the root of the map of heads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<String>,
+}
+
+impl Checked {
+    fn new(node: &NodeKey, seen: Time, found: &'static str, proven: bool, checkpoints: [Signed; 2]) -> Self {
+        let (origin, seen) = (node.origin().to_string(), seen.to_string());
+        Self { ok: true, found, proven, node: node.to_string(), origin, seen, checkpoints }
+    }
 }
 
 /// Checks evidence, without a database.
@@ -49,31 +59,45 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Err(Failure::newer(format!("this is evidence of version {found}, and this program reads version 1")));
     }
     let no = |problem: thingdb::Error| Failure::new(Exit::NotVerified, "no-evidence", problem.to_string());
+    if SplitHeads::is_named_in(&text) {
+        let evidence: SplitHeads = text.parse().map_err(no)?;
+        evidence.check().map_err(no)?;
+        let signed = [&evidence.remembered, &evidence.shown].map(|note| {
+            let claimed = note.claimed();
+            Signed { size: claimed.size, root: claimed.ledger.to_string(), map: Some(claimed.map.to_string()) }
+        });
+        let checked = Checked::new(&evidence.node, evidence.seen, SplitHeads::WORD, true, signed);
+        return say(context, "split heads: proven: the node signed two heads notes of one size", &checked);
+    }
     let evidence: Evidence = text.parse().map_err(no)?;
     let weight = evidence.check().map_err(no)?;
     let signed = [&evidence.remembered, &evidence.shown].map(|note| {
         let claimed = note.claimed();
-        Signed { size: claimed.size, root: claimed.root.to_string() }
+        Signed { size: claimed.size, root: claimed.root.to_string(), map: None }
     });
-    let checked = Checked {
-        ok: true,
-        found: evidence.found.word(),
-        proven: weight == Weight::Proof,
-        node: evidence.node.to_string(),
-        origin: evidence.node.origin().to_string(),
-        seen: evidence.seen.to_string(),
-        checkpoints: signed,
-    };
-    if context.output.is_json() {
-        return context.output.object(&checked);
-    }
+    let (found, is_proven) = (evidence.found, weight == Weight::Proof);
+    let checked = Checked::new(&evidence.node, evidence.seen, found.word(), is_proven, signed);
     let verdict = match weight {
         Weight::Proof => "proven: the node signed two ledgers of one size",
         Weight::Testimony => "signed by the node, both; their order is the word of whoever kept this file",
     };
+    say(context, &format!("{found}: {verdict}"), &checked)
+}
+
+fn say(context: &Context, verdict: &str, checked: &Checked) -> Outcome {
+    if context.output.is_json() {
+        return context.output.object(checked);
+    }
     let [before, then] = &checked.checkpoints;
-    context.output.line(&format!("{}: {verdict}", evidence.found))?;
+    let heads = |note: &Signed| note.map.as_ref().map(|map| format!(", heads {map}")).unwrap_or_default();
+    context.output.line(verdict)?;
     context.output.line(&format!("  node    {}", checked.node))?;
-    context.output.line(&format!("  before  {} entries, root {}", before.size, before.root))?;
-    context.output.line(&format!("  then    {} entries, root {}, at {}", then.size, then.root, checked.seen))
+    context.output.line(&format!("  before  {} entries, root {}{}", before.size, before.root, heads(before)))?;
+    context.output.line(&format!(
+        "  then    {} entries, root {}{}, at {}",
+        then.size,
+        then.root,
+        heads(then),
+        checked.seen
+    ))
 }

@@ -1,11 +1,11 @@
 //! `thingdb peer`: other nodes that this one knows, by their cards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
-use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, RemovedPeer};
+use thingdb::{Actor, Db, Exchanges, Hash, Introduction, Peer, PeerAddress, RemovedPeer, SplitHeads};
 use zeroize::Zeroizing;
 
 use crate::cli::context::{CHANGED, Context};
@@ -346,12 +346,19 @@ fn known(db: &Db, peer: &Peer) -> Outcome<Known> {
         has_token: address.is_some(),
         tls: pinned.map(|tls| tls.to_string()),
         url: address.map(|address| address.url),
-        contradiction: db.remembered(&peer.origin())?.conflict.map(|conflict| Contradicted {
-            found: conflict.evidence.found.word(),
-            file: conflict.file.display().to_string(),
-        }),
+        contradiction: contradiction(db, peer)?,
         exchange: db.exchanges(&peer.origin())?.into(),
     })
+}
+
+/// By what a peer contradicted itself.
+fn contradiction(db: &Db, peer: &Peer) -> Outcome<Option<Contradicted>> {
+    let told = |found, file: PathBuf| Contradicted { found, file: file.display().to_string() };
+    if let Some(conflict) = db.remembered(&peer.origin())?.conflict {
+        return Ok(Some(told(conflict.evidence.found.word(), conflict.file)));
+    }
+    let conflict = db.heads_conflict(&peer.card.node_key)?;
+    Ok(conflict.map(|conflict| told(SplitHeads::WORD, conflict.file)))
 }
 
 /// Says what went with a peer.
