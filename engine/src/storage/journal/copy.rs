@@ -12,29 +12,29 @@
 //! has compacted, are made in a directory beside, to which what stays is linked; then
 //! the two directories are exchanged. Before and after that the copy is whole.
 
-use std::fs::{self, File};
+mod steps;
+#[cfg(test)]
+mod tests;
+mod there;
+
+use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::super::StorageError;
-use super::file::{FRAMES_AT, FileHead, Unfinished, file_name, list, sweep};
-use super::frame::{Head, Kind};
-use super::mend::keep_damaged;
-use super::reader::{Reader, head_of, heads, missing};
-use super::walk::{Step, Walk};
+use super::file::{FileHead, file_name, sweep};
+use super::reader::{Reader, heads, missing};
 use super::{Dropped, Hole, first, io_error};
-use crate::disk::{self, Access, open_file};
+use crate::disk;
+use steps::{Copying, Damaged, copy_to, exchange, link_files, remove_all};
+use there::{Copy, copied_up_to, walk};
 
 /// What is copied at once.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Where a copy is made that takes the place of another one.
 pub(crate) const NEXT: &str = "journal.next";
-
-/// How far before the end of a copy it is held against the journal.
-const OVERLAP_BYTES: u64 = 1 << 20;
 
 /// What is to be copied: found before anything is written.
 pub(crate) struct Plan {
@@ -77,38 +77,6 @@ pub(crate) struct Copied {
     pub(crate) mended: Vec<PathBuf>,
 }
 
-enum Copying {
-    /// The whole file up to `end`, in the place of one that is damaged, or of none.
-    Whole { from: File, head: FileHead, end: u64, damaged: Option<Damaged> },
-    /// From `start` to `end`, to a file that is there.
-    Append { from: File, first: u64, start: u64, end: u64 },
-}
-
-/// A damaged file of the copy.
-struct Damaged {
-    path: PathBuf,
-    /// It may have what the journal has not.
-    is_kept: bool,
-}
-
-/// A file that was walked through.
-struct Walked {
-    end: u64,
-    next: u64,
-    holes: Vec<Hole>,
-    /// See [`Journal::level`](super::Journal::level).
-    level: u64,
-    /// Commits were given up where it was mended.
-    has_given_up: bool,
-}
-
-impl Walked {
-    /// It was written anew, and nothing was lost.
-    fn is_compacted(&self) -> bool {
-        self.level > 0 && !self.has_given_up && self.holes.is_empty()
-    }
-}
-
 /// A file of the journal.
 struct Source {
     first: u64,
@@ -116,31 +84,6 @@ struct Source {
     file: File,
     head: Option<FileHead>,
     file_bytes: u64,
-}
-
-fn walk(path: &Path, file: &File, head: &FileHead, limit: Option<u64>, until: u64) -> Result<Walked, StorageError> {
-    let read = |error| io_error("read", path)(error);
-    let mut walk = Walk::new(file.try_clone().map_err(read)?, head, limit);
-    let mut found = Walked { end: FRAMES_AT, next: head.first, holes: Vec::new(), level: 0, has_given_up: false };
-    while let Some(step) = walk.step().map_err(read)? {
-        if let Step::Frame { head, .. } | Step::Absent { head, .. } = &step {
-            found.level = found.level.max(head.level());
-            found.has_given_up |= head.kind == Kind::GivenUp;
-        }
-        match step {
-            Step::Frame { head, .. } | Step::Absent { head, .. } if head.sequence > until => return Ok(found),
-            Step::Frame { .. } | Step::Absent { .. } => {}
-            Step::Hole { at, bytes, sequences } => {
-                if !sequences.is_empty() && *sequences.start() <= until {
-                    found.holes.push(Hole { file: path.to_owned(), offset: at, bytes, sequences });
-                }
-            }
-        }
-        (found.end, found.next) = (walk.at(), walk.expected());
-    }
-    // A closing frame, or one that gives commits up.
-    (found.end, found.next) = (walk.at(), walk.expected());
-    Ok(found)
 }
 
 impl Plan {
@@ -336,77 +279,6 @@ impl Plan {
     }
 }
 
-/// Makes the files of a copy in `to`. Returns the bytes that were written, and which
-/// files were damaged.
-fn copy_to(to: &Path, steps: Vec<Copying>) -> Result<(u64, Vec<PathBuf>), StorageError> {
-    let (mut bytes, mut mended) = (0, Vec::new());
-    for step in steps {
-        match step {
-            Copying::Whole { from, head, end, damaged } => {
-                let made = Unfinished::create(to, &head)?;
-                copy_bytes(&from, made.file(), FRAMES_AT, end).map_err(io_error("write", made.temporary()))?;
-                if damaged.as_ref().is_some_and(|damaged| damaged.is_kept) {
-                    keep_damaged(&to.join(file_name(head.first)))?;
-                }
-                made.finish()?;
-                mended.extend(damaged.map(|damaged| damaged.path));
-                bytes += end;
-            }
-            Copying::Append { from, first, start, end } => {
-                let path = to.join(file_name(first));
-                let file = open_file(&path, Access::Write).map_err(io_error("open", &path))?;
-                // What was begun and not finished, so that zeros take its place.
-                file.set_len(start).map_err(io_error("cut", &path))?;
-                copy_bytes(&from, &file, start, end).map_err(io_error("write", &path))?;
-                file.sync_all().map_err(io_error("sync", &path))?;
-                bytes += end.saturating_sub(start);
-            }
-        }
-    }
-    Ok((bytes, mended))
-}
-
-/// Makes the directory `to` with the files of `from`: the same ones, where the file
-/// system can link them.
-fn link_files(from: &Path, to: &Path) -> Result<(), StorageError> {
-    disk::create_private_directory(to).map_err(io_error("create", to))?;
-    for entry in fs::read_dir(from).map_err(io_error("list", from))? {
-        let entry = entry.map_err(io_error("list", from))?;
-        let (old, new) = (entry.path(), to.join(entry.file_name()));
-        if fs::hard_link(&old, &new).is_err() {
-            fs::copy(&old, &new).map_err(io_error("copy", &old))?;
-            open_file(&new, Access::Write).and_then(|file| file.sync_all()).map_err(io_error("sync", &new))?;
-        }
-    }
-    disk::sync_directory(to).map_err(io_error("sync", to))
-}
-
-/// Gives each of two directories the name of the other, at once where the file
-/// system can.
-fn exchange(new: &Path, old: &Path) -> Result<(), StorageError> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-            let aside = old.with_extension("aside-1");
-            remove_all(&aside)?;
-            fs::rename(old, &aside).map_err(io_error("rename", old))?;
-            fs::rename(new, old).map_err(io_error("rename", new))?;
-            remove_all(&aside)?;
-        }
-        Err(error) => return Err(io_error("exchange", new)(error.into())),
-    }
-    let parent = disk::parent_of(old);
-    disk::sync_directory(parent).map_err(io_error("sync", parent))
-}
-
-fn remove_all(dir: &Path) -> Result<(), StorageError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", dir)(error)),
-        _ => Ok(()),
-    }
-}
-
 fn corrupt(path: &Path, detail: String) -> StorageError {
     StorageError::Corrupt { path: path.to_owned(), detail }
 }
@@ -428,257 +300,4 @@ pub(crate) fn generation(dir: &Path) -> Result<Option<([u8; 16], u32)>, StorageE
 
 fn has_more(copy: u64, journal: u64) -> String {
     format!("it has commits up to {copy}, and the database has them up to {journal}: the database was set back")
-}
-
-/// The last commit that a copy has; 0 for none. Refuses one of another database.
-fn copied_up_to(to: &Path, database: [u8; 16]) -> Result<u64, StorageError> {
-    let files = match list(to) {
-        Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(0),
-        files => files?,
-    };
-    for first in files.iter().rev() {
-        let Some(copy) = Copy::open(to, *first)? else { continue };
-        match copy.head {
-            Some(head) if head.database != database => {
-                return Err(corrupt(to, "it is of another database".to_owned()));
-            }
-            Some(_) => return Ok(copy.walked(None)?.next - 1),
-            // It is copied anew.
-            None => {}
-        }
-    }
-    Ok(0)
-}
-
-/// A file of the copy.
-struct Copy {
-    path: PathBuf,
-    file: File,
-    head: Option<FileHead>,
-    file_bytes: u64,
-}
-
-impl Copy {
-    fn open(to: &Path, first: u64) -> Result<Option<Self>, StorageError> {
-        let path = to.join(file_name(first));
-        let file = match open_file(&path, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("open", &path)(error)),
-        };
-        let (head, file_bytes) = head_of(&file, first).map_err(io_error("read", &path))?;
-        Ok(Some(Self { path, file, head, file_bytes }))
-    }
-
-    /// Whether it has all commits before `limit`. One that is as long as the file
-    /// that it is a copy of has, without being looked through, unless it `is_doubted`.
-    fn is_complete(
-        &self,
-        of: Option<&FileHead>,
-        of_bytes: u64,
-        limit: u64,
-        is_doubted: bool,
-    ) -> Result<bool, StorageError> {
-        let Some(head) = &self.head else { return Ok(false) };
-        if of == Some(head) && self.file_bytes == of_bytes && !is_doubted {
-            return Ok(true);
-        }
-        let found = walk(&self.path, &self.file, head, Some(limit), u64::MAX)?;
-        Ok(found.holes.is_empty())
-    }
-
-    /// Its frames, up to its torn tail if no file follows it.
-    fn walked(&self, limit: Option<u64>) -> Result<Walked, StorageError> {
-        match &self.head {
-            Some(head) => walk(&self.path, &self.file, head, limit, u64::MAX),
-            None => Ok(Walked { end: FRAMES_AT, next: 1, holes: Vec::new(), level: 0, has_given_up: false }),
-        }
-    }
-
-    /// Whether another file of this header has the same commits, as far as both go.
-    fn has_the_same(
-        &self,
-        other: &File,
-        head: &FileHead,
-        path: &Path,
-        limit: Option<u64>,
-    ) -> Result<bool, StorageError> {
-        let mut heads = [Vec::new(), Vec::new()];
-        for (found, (file, path)) in heads.iter_mut().zip([(&self.file, &*self.path), (other, path)]) {
-            let read = |error| io_error("read", path)(error);
-            let mut walk = Walk::new(file.try_clone().map_err(read)?, head, limit);
-            while let Some(step) = walk.step().map_err(read)? {
-                if let Step::Frame { head: Head { sequence, body_bytes, body_crc, .. }, .. } = step {
-                    found.push((sequence, body_bytes, body_crc));
-                }
-            }
-        }
-        let [here, there] = heads;
-        Ok(here.iter().zip(&there).all(|(one, two)| one == two))
-    }
-
-    /// Whether it is the same as another file before `end`, as far as it is looked.
-    fn agrees(&self, other: &File, end: u64) -> io::Result<bool> {
-        // What fills up the last frame may be cut.
-        let end = end.min(self.file_bytes).min(other.metadata()?.len());
-        let mut at = end.saturating_sub(OVERLAP_BYTES).max(FRAMES_AT);
-        let (mut one, mut two) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
-        while at < end {
-            let n = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-            self.file.read_exact_at(&mut one[..n], at)?;
-            other.read_exact_at(&mut two[..n], at)?;
-            if one[..n] != two[..n] {
-                return Ok(false);
-            }
-            at += n as u64;
-        }
-        Ok(true)
-    }
-}
-
-fn copy_bytes(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
-    let mut at = start;
-    to.set_len(end)?;
-    // What fills up the last frame may be cut.
-    let end = end.min(from.metadata()?.len());
-    let mut piece = vec![0; PIECE_BYTES];
-    while at < end {
-        let n = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        from.read_exact_at(&mut piece[..n], at)?;
-        to.write_all_at(&piece[..n], at)?;
-        at += n as u64;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::super::super::Change;
-    use super::super::{Journal, JournalOptions, Piece, read};
-    use super::*;
-
-    fn options() -> JournalOptions {
-        JournalOptions { file_bytes: 16 << 10, ..JournalOptions::default() }
-    }
-
-    fn put(n: u64) -> Vec<Change> {
-        vec![(n.to_be_bytes().to_vec(), Some(vec![n as u8; 40 + (n % 7) as usize]))]
-    }
-
-    fn sequences(dir: &Path) -> Vec<u64> {
-        let pieces = read(dir, 1).unwrap().map(|piece| match piece.unwrap() {
-            Piece::Frame { sequence, changes } => {
-                assert_eq!(changes, put(sequence));
-                sequence
-            }
-            Piece::Hole(hole) => panic!("{hole:?}"),
-        });
-        pieces.collect()
-    }
-
-    fn copy(from: &Path, to: &Path) -> Result<Copied, StorageError> {
-        Plan::new(from, to, u64::MAX, Doubt::Some(&[]))?.run()
-    }
-
-    #[test]
-    fn a_copy_grows_with_the_journal_and_copies_only_what_is_new() {
-        let directory = tempfile::tempdir().unwrap();
-        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
-        let mut journal = Journal::create(&from, [1; 16], options()).unwrap();
-        let mut written = 0;
-        for round in 0..40_u64 {
-            for _ in 0..round * 7 % 60 {
-                written += 1;
-                journal.append(&put(written)).unwrap();
-            }
-            if round % 9 == 4 {
-                journal.close().unwrap();
-            }
-            let copied = copy(&from, &to).unwrap();
-            assert_eq!((copied.next, &copied.holes), (written + 1, &Vec::new()));
-            assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
-            assert_eq!(copy(&from, &to).unwrap().bytes, 0);
-            if round % 9 == 4 {
-                journal = Journal::open(&from, options()).unwrap().0;
-            }
-        }
-        assert!(list(&to).unwrap().len() > 3);
-        // An end that was begun and not finished is written over.
-        let last = to.join(file_name(*list(&to).unwrap().last().unwrap()));
-        for cut in [1, 20, 33, 90] {
-            let bytes = fs::read(&last).unwrap();
-            fs::write(&last, &bytes[..bytes.len() - cut]).unwrap();
-            copy(&from, &to).unwrap();
-            assert!(fs::read(&last).unwrap() == bytes, "cut by {cut}");
-        }
-        // A file of the journal that was mended since, or is damaged: the copy has
-        // what it had.
-        let first = from.join(file_name(1));
-        let bytes = fs::read(&first).unwrap();
-        fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
-        let copied = copy(&from, &to).unwrap();
-        assert_eq!((copied.bytes, copied.holes), (0, Vec::new()));
-        assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
-        // A damaged file of the copy is copied anew.
-        fs::write(&first, &bytes).unwrap();
-        fs::write(to.join(file_name(1)), &bytes[..bytes.len() / 2]).unwrap();
-        copy(&from, &to).unwrap();
-        assert_eq!(sequences(&to), (1..=written).collect::<Vec<_>>());
-        // One that is as long as it was is read if that is asked for, or if it is
-        // known to lack something.
-        let damaged = to.join(file_name(1));
-        for doubt in [Doubt::All, Doubt::Some(&[2..=2])] {
-            let mut flipped = bytes.clone();
-            flipped[bytes.len() / 2] ^= 1;
-            fs::write(&damaged, &flipped).unwrap();
-            assert_eq!(copy(&from, &to).unwrap().mended, Vec::<PathBuf>::new());
-            let copied = Plan::new(&from, &to, u64::MAX, doubt).unwrap().run().unwrap();
-            assert_eq!((copied.mended, copied.holes), (vec![damaged.clone()], Vec::new()), "{doubt:?}");
-            assert!(fs::read(&damaged).unwrap() == bytes);
-        }
-    }
-
-    #[test]
-    fn a_part_can_be_copied() {
-        let directory = tempfile::tempdir().unwrap();
-        let from = directory.path().join("from");
-        let journal = Journal::create(&from, [1; 16], options()).unwrap();
-        (1..=400).for_each(|n| assert_eq!(journal.append(&put(n)).unwrap(), n));
-        for until in [0, 1, 2, 100, 150, 399, 400, 500] {
-            let to = directory.path().join(format!("to-{until}"));
-            let copied = Plan::new(&from, &to, until, Doubt::Some(&[])).unwrap().run().unwrap();
-            assert_eq!(copied.next, until.min(400) + 1);
-            assert_eq!(sequences(&to), (1..=until.min(400)).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_copy_of_another_journal_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let one = Journal::create(&at("one"), [1; 16], options()).unwrap();
-        let other = Journal::create(&at("other"), [2; 16], options()).unwrap();
-        one.append(&put(1)).unwrap();
-        other.append(&put(1)).unwrap();
-        copy(&at("one"), &at("to")).unwrap();
-        let error = copy(&at("other"), &at("to")).unwrap_err();
-        assert!(error.to_string().contains("another database"), "{error}");
-        // Set back: the copy has what the journal has no more.
-        let last = fs::read(at("one").join(file_name(1))).unwrap();
-        one.append(&put(2)).unwrap();
-        copy(&at("one"), &at("to")).unwrap();
-        fs::write(at("one").join(file_name(1)), last).unwrap();
-        let error = copy(&at("one"), &at("to")).unwrap_err();
-        assert!(error.to_string().contains("set back"), "{error}");
-        assert_eq!(sequences(&at("to")), [1, 2]);
-        // It went on otherwise.
-        let (one, _) = Journal::open(&at("one"), options()).unwrap();
-        one.append(&[(b"other".to_vec(), None)]).unwrap();
-        one.append(&[(b"other".to_vec(), None)]).unwrap();
-        let error = copy(&at("one"), &at("to")).unwrap_err();
-        assert!(error.to_string().contains("other commits"), "{error}");
-        assert_eq!(sequences(&at("to")), [1, 2]);
-    }
 }

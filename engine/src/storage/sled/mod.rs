@@ -360,6 +360,13 @@ impl SledStorage {
     }
 }
 
+/// A database reads through this, and closes. It is [fed](SledStorage::feed) by the journal
+/// above it and commits nothing here: `commit` and `wait`, and the row of sled's own journal
+/// that makes a small commit whole, are for who has sled alone. Those are the tests that hold
+/// sled against the other storages, that alter rows below the engine, and that cut its power:
+/// they tell what is sled's from what is the journal's. The attribute `S` and the lock `whole`
+/// are needed either way: without the first a power cut takes rows of long ago
+/// (`docs/durability.md`), and the second keeps readers from rows that are moved into a group.
 impl Storage for SledStorage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.core.get(key)?.map(|value| value.to_vec()))

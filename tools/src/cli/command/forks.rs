@@ -4,7 +4,7 @@
 use serde::Serialize;
 use thingdb::{Db, EntryId};
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, REPORT};
 use crate::cli::input;
 use crate::cli::remote::RemoteArgs;
 use crate::console::output::Format;
@@ -157,7 +157,12 @@ pub(crate) fn resolve(context: &Context, args: &ResolveArgs) -> Outcome {
     let db = context.open()?;
     let keep = head(&db, &args.thing, &args.keep)?;
     let receipt = db.resolve(&args.thing, &keep, &args.reason, args.actor.as_deref())?;
-    context.did(format!("the entry is stored: {} #{} {}", printable(receipt.thing.as_str()), receipt.seq, receipt.id));
+    context.did(format!(
+        "the entry is stored: {} #{} {}; {REPORT}",
+        printable(receipt.thing.as_str()),
+        receipt.seq,
+        receipt.id
+    ));
     context.close(db);
     if context.output.is_json() {
         #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use thingdb::{Db, Draft, Expect, Head, Receipt};
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, REPORT};
 use crate::cli::global::Speed;
 use crate::cli::input::{self, media_type, names};
 use crate::error::{Exit, Failure, Outcome};
@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let receipt = db.write_with(draft, args.speed.durability()).map_err(|problem| explain(&db, problem))?;
     let stored = || {
         let (thing, id) = (printable(receipt.thing.as_str()), receipt.id);
-        context.did(format!("the entry is stored: {thing} #{} {id}", receipt.seq));
+        context.did(format!("the entry is stored: {thing} #{} {id}; {REPORT}", receipt.seq));
     };
     if args.speed.relaxed {
         db.close()?;
