@@ -10,6 +10,7 @@ use thingdb::format::{
     Body, Cek, Entry, Envelope, Fields, Header, Kek, KekPacket, Line, Signature, Suite, envelope, line, payload,
     signature,
 };
+use thingdb::storage::journal::{self, Piece};
 use thingdb::{
     Content, Db, Draft, EntryId, Erase, Error, ExportOptions, ImportOptions, Options, Time, TrustPolicy, Warning,
 };
@@ -535,6 +536,38 @@ fn ten_thousand_entries_of_one_thing_are_erased_at_once() {
     let report = assert_intact(&db);
     assert_eq!((report.entries, report.erased), (20_001, 10_000));
     db.put("a", "1").unwrap();
+}
+
+/// What one erasure writes does not depend on how much is stored.
+#[test]
+fn one_of_many_costs_kilobytes() {
+    let (_scratch, db) = fresh();
+    for _ in 0..64 {
+        db.write_batch((0..1024).map(|n| Draft::json(&format!("t{n}"), "1").unwrap()).collect()).unwrap();
+    }
+    db.sync().unwrap();
+    let journal = db.dir().join("journal");
+    let (before, _) = journaled(&journal, 0);
+    let keyring = fs::metadata(db.dir().join("keyring")).unwrap().len();
+    let start = std::time::Instant::now();
+    erase(&db, Erase::new("t500", "asked for").seqs([30..=30]));
+    let took = start.elapsed();
+    db.sync().unwrap();
+    let (_, rows) = journaled(&journal, before + 1);
+    let keyring = fs::metadata(db.dir().join("keyring")).unwrap().len() - keyring;
+    println!("1 of 65,536: {took:?}, {rows} bytes of rows, {keyring} more in the keyring");
+    assert!(rows < 64 << 10 && keyring < 8 << 10, "{rows} {keyring}");
+}
+
+/// The last sequence of a journal, and the bytes of all rows from `from` on.
+fn journaled(journal: &Path, from: u64) -> (u64, usize) {
+    let (mut last, mut bytes) = (0, 0);
+    for piece in journal::read(journal, from).unwrap() {
+        let Piece::Frame { sequence, changes } = piece.unwrap() else { panic!("it is whole") };
+        last = sequence;
+        bytes += changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+    }
+    (last, bytes)
 }
 
 /// A node that keeps no keys writes and reads its own erasure records.

@@ -82,9 +82,11 @@ impl OfEntry for EntryId {
     }
 }
 
-/// Heads, each once, found by their ids.
+/// Heads, each once, found by their ids. Nearly all things have one, and there are many
+/// things: it needs no memory of its own.
 #[derive(Clone, Debug)]
 pub(crate) enum Heads<H> {
+    One(H),
     Few(Vec<H>),
     Many(BTreeMap<EntryId, H>),
 }
@@ -98,6 +100,7 @@ impl<H> Default for Heads<H> {
 impl<H: OfEntry> Heads<H> {
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(few) => few.len(),
             Self::Many(many) => many.len(),
         }
@@ -105,6 +108,7 @@ impl<H: OfEntry> Heads<H> {
 
     pub(crate) fn get(&self, id: &EntryId) -> Option<&H> {
         match self {
+            Self::One(one) => Some(one).filter(|head| head.id() == *id),
             Self::Few(few) => few.iter().find(|head| head.id() == *id),
             Self::Many(many) => many.get(id),
         }
@@ -115,25 +119,34 @@ impl<H: OfEntry> Heads<H> {
     }
 
     pub(crate) fn insert(&mut self, head: H) {
-        match self {
-            Self::Few(few) => {
+        *self = match std::mem::take(self) {
+            Self::One(one) if one.id() != head.id() => Self::Few(vec![one, head]),
+            Self::One(_) => Self::One(head),
+            Self::Few(few) if few.is_empty() => Self::One(head),
+            Self::Few(mut few) => {
                 few.retain(|known| known.id() != head.id());
-                // Nearly all things have one, and there are many things.
-                if few.is_empty() {
-                    few.reserve_exact(1);
-                }
                 few.push(head);
                 if few.len() > FEW {
-                    *self = Self::Many(std::mem::take(few).into_iter().map(|head| (head.id(), head)).collect());
+                    Self::Many(few.into_iter().map(|head| (head.id(), head)).collect())
+                } else {
+                    Self::Few(few)
                 }
             }
-            Self::Many(many) => drop(many.insert(head.id(), head)),
-        }
+            Self::Many(mut many) => {
+                many.insert(head.id(), head);
+                Self::Many(many)
+            }
+        };
     }
 
     /// Takes a head away and gives it back, if it is one.
     pub(crate) fn remove(&mut self, id: &EntryId) -> Option<H> {
         match self {
+            Self::One(one) if one.id() != *id => None,
+            Self::One(_) => match std::mem::take(self) {
+                Self::One(one) => Some(one),
+                _ => None,
+            },
             Self::Few(few) => few.iter().position(|head| head.id() == *id).map(|at| few.remove(at)),
             Self::Many(many) => many.remove(id),
         }
@@ -141,6 +154,7 @@ impl<H: OfEntry> Heads<H> {
 
     pub(crate) fn iter(&self) -> Iter<'_, H> {
         match self {
+            Self::One(one) => Iter::Few(std::slice::from_ref(one).iter()),
             Self::Few(few) => Iter::Few(few.iter()),
             Self::Many(many) => Iter::Many(many.values()),
         }
@@ -188,7 +202,7 @@ impl<H: Ranked> RankedHeads<H> {
         let rank = head.rank();
         self.heads.insert(head);
         match &self.heads {
-            Heads::Few(_) => {}
+            Heads::One(_) | Heads::Few(_) => {}
             Heads::Many(many) if self.order.is_empty() => self.order = many.values().map(Ranked::rank).collect(),
             Heads::Many(_) => drop(self.order.insert(rank)),
         }
@@ -202,13 +216,17 @@ impl<H: Ranked> RankedHeads<H> {
     }
 
     pub(crate) fn latest(&self) -> Option<&H> {
-        self.latest_first(None).next()
+        match &self.heads {
+            Heads::One(one) => Some(one),
+            _ => self.latest_first(None).next(),
+        }
     }
 
     /// The latest first, from the one of this rank on if one is named.
     pub(crate) fn latest_first(&self, from: Option<Rank>) -> Box<dyn Iterator<Item = &H> + '_> {
         let is_below = move |rank: &Rank| from.is_none_or(|from| *rank <= from);
         match &self.heads {
+            Heads::One(one) => Box::new(Some(one).filter(|head| is_below(&head.rank())).into_iter()),
             Heads::Few(few) => {
                 let mut order: Vec<&H> = few.iter().filter(|head| is_below(&head.rank())).collect();
                 order.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));

@@ -1,5 +1,7 @@
 //! How entries leave this node: which signature, which envelopes, what payload.
 
+use std::sync::Arc;
+
 use thingdb_format::{Entry, Envelope, KekPacket, RecipientId};
 
 use super::export::ExportOptions;
@@ -12,22 +14,24 @@ use crate::store::{Located, Paths};
 
 /// Dresses entries for the way: whole signature, the right envelopes, or none
 /// and no payload.
+#[derive(Clone)]
 pub(super) struct Dress {
     /// Only what this recipient may read.
     pub(super) to: Option<RecipientId>,
     only_addressed: bool,
     own: OwnSeal,
-    archive: Option<ArchiveSeal>,
+    archive: Option<Arc<ArchiveSeal>>,
 }
 
 impl Dress {
     pub(super) fn new(node: &Node, options: &ExportOptions<'_>) -> Result<Self> {
         let peer = options.to.as_deref().map(|name| peers::named(&node.store.keyring(), name)).transpose()?;
+        let archive = options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(node, passphrase, kdf));
         Ok(Self {
             to: peer.map(|peer| peer.card.encryption_key.recipient_id()),
             only_addressed: options.only_addressed,
             own: OwnSeal::new(node),
-            archive: options.passphrase.map(|(passphrase, kdf)| ArchiveSeal::new(node, passphrase, kdf)).transpose()?,
+            archive: archive.transpose()?.map(Arc::new),
         })
     }
 

@@ -6,10 +6,11 @@ use std::ops::{ControlFlow, Range};
 
 use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
-use thingdb_format::stream::{Digest, hash_of_line};
-use thingdb_format::{Entry, EntryId, Hash, KdfParams, RecipientId, StreamHeader, Trailer, line};
+use thingdb_format::stream::Digest;
+use thingdb_format::{Entry, EntryId, Hash, Header, KdfParams, RecipientId, StreamHeader, Trailer};
 
 use super::dress::{Dress, packet_for, packet_to};
+use super::dressing::{self, Dressing, Found, Ready};
 use crate::access::card;
 use crate::error::{Error, Result};
 use crate::keyring::passphrase::Passphrase;
@@ -195,54 +196,51 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
         );
     }
     let (mut ids, mut digest) = (Frontier::default(), Digest::default());
-    let mut dress = Dress::new(node, &options)?;
-    let mut paths = Paths::default();
+    let dress = Dress::new(node, &options)?;
     let since = options.since.min(size);
     let wanted = match &dress.to {
         Some(to) => Some(addressed(&node.store, to, since, size, options.is_wanted)?),
         None => None,
     };
+    let as_lines = matches!(form, Form::Lines);
+    let dressing = Dressing { node, dress, past_holes: options.past_holes, as_lines };
     let mut holes = Holes::default();
-    let _ = holes::each_record(&node.store, since, size, |found| {
-        progress::go_on(options.is_wanted)?;
-        let located = match found {
-            Ok(located) => located,
-            Err(hole) if options.past_holes => {
-                holes.add(hole);
-                return Ok(ControlFlow::Continue(()));
+    let is_left_out = |header: &Header| {
+        !header.thing.as_str().starts_with(&options.prefix)
+            || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&node.store.tag(&header.thing)))
+    };
+    let read = |give: &mut dyn FnMut(Found) -> Result<()>| {
+        let walked = holes::each_record(&node.store, since, size, |found| {
+            progress::go_on(options.is_wanted)?;
+            if !found.as_ref().is_ok_and(|located| is_left_out(&located.header)) {
+                give(found)?;
             }
-            Err(hole) => return Err(hole.into_error()),
-        };
-        let header = &located.header;
-        let position = located.position;
-        let skipped = !header.thing.as_str().starts_with(&options.prefix)
-            || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&node.store.tag(&header.thing)));
-        if skipped {
-            return Ok(ControlFlow::Continue(()));
+            Ok(ControlFlow::Continue(()))
+        });
+        walked.map(drop)
+    };
+    // Each frame names what came before it: they are made one after the other, which is
+    // most of the work.
+    let threads = if as_lines { node.threads } else { 0 };
+    dressing::on_threads(&dressing, threads, read, |dressed| {
+        let is_full = stream.take(dressed.lines)?;
+        for ready in dressed.ready {
+            let (id, hash) = match ready {
+                Ready::Line(id, hash) => (id, hash),
+                Ready::Entry(id, entry) => (id, form.entry(&entry, &id, &mut stream.buffer)?),
+                Ready::Hole(hole) => {
+                    holes.add(hole);
+                    continue;
+                }
+            };
+            digest.push(&hash);
+            ids.push(merkle::leaf(&id));
         }
-        let id = located.id;
-        let dressed = match dress.entry(node, &located, &mut paths) {
-            Err(problem) if options.past_holes && holes::is_of_a_place(&problem) => {
-                let detail = holes::detail_of(&problem);
-                holes.add(Hole { positions: position..position + 1, entries: Vec::new(), detail });
-                // What follows it links to it: as a stub it still verifies.
-                node.store.signature(&located, &mut paths).ok().map(|signature| Entry {
-                    header: located.header.clone(),
-                    signature,
-                    payload: None,
-                    envelopes: Vec::new(),
-                })
-            }
-            dressed => dressed?,
-        };
-        let Some(entry) = dressed else { return Ok(ControlFlow::Continue(())) };
-        digest.push(&form.entry(&entry, &id, &mut stream.buffer)?);
-        ids.push(merkle::leaf(&id));
-        if stream.buffer.len() >= BUFFER_BYTES {
+        if is_full || stream.buffer.len() >= BUFFER_BYTES {
             stream.flush()?;
-            progress::tell(&mut options.progress, position - since + 1, size - since, stream.bytes);
+            progress::tell(&mut options.progress, dressed.end - since, size - since, stream.bytes);
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     })?;
     if !options.bare {
         let (entries, root, digest) = (ids.size(), ids.root(), Some(digest.value()));
@@ -365,11 +363,12 @@ impl Form {
     fn entry(&mut self, entry: &Entry, id: &EntryId, out: &mut Vec<u8>) -> Result<Hash> {
         let start = out.len();
         match self {
-            Self::Lines => line::encode_with_id(entry, id, out),
-            Self::Binary(encoder) => encoder.entry(entry, id, out)?,
+            Self::Lines => Ok(dressing::put_line(entry, id, out)),
+            Self::Binary(encoder) => {
+                encoder.entry(entry, id, out)?;
+                Ok(Hash::of(out.get(start..).unwrap_or_default()))
+            }
         }
-        let written = out.get(start..).unwrap_or_default();
-        Ok(if matches!(self, Self::Lines) { hash_of_line(written) } else { Hash::of(written) })
     }
 
     fn trailer(&mut self, trailer: &Trailer, out: &mut Vec<u8>) {
@@ -387,6 +386,17 @@ struct Out<W> {
 }
 
 impl<W: Write> Out<W> {
+    /// Takes lines: in place of what was gathered, if that was written. Says whether it
+    /// is time to write.
+    fn take(&mut self, lines: Vec<u8>) -> Result<bool> {
+        if lines.is_empty() {
+            return Ok(false);
+        }
+        self.flush()?;
+        self.buffer = lines;
+        Ok(true)
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.out.write_all(&self.buffer).map_err(Error::written)?;
         self.bytes += self.buffer.len() as u64;

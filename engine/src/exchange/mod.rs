@@ -3,6 +3,7 @@
 mod check;
 mod cores;
 mod dress;
+mod dressing;
 mod dry_run;
 pub(crate) mod export;
 pub(crate) mod framing;

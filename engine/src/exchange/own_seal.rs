@@ -1,6 +1,9 @@
 //! Seals for the way out: to this node itself, so that it can read what it
 //! exported, and to the passphrase of an archive.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use bincode::{Decode, Encode};
 use thingdb_format::{Cek, EncryptionKey, EntryId, Envelope, KdfParams, Kek, KekPacket, Origin, RecipientId, envelope};
 use zeroize::Zeroizing;
@@ -20,12 +23,21 @@ const KEK_POSITIONS: u64 = 65_536;
 /// Seals CEKs to this node. The KEK of a range of positions is made once and kept, so that
 /// every export gives an entry the same envelope: who imports it again has
 /// nothing to add.
+#[derive(Clone)]
 pub(super) struct OwnSeal {
     origin: Origin,
     to: EncryptionKey,
     own: RecipientId,
     /// The KEK of the range that was asked for last.
-    kek: Option<(u64, Kek, KekPacket)>,
+    kek: Option<(u64, Arc<OwnKek>)>,
+    /// Those of all ranges so far, shared by all clones: where none can be kept, they
+    /// still use the same.
+    keks: Arc<Mutex<HashMap<u64, Arc<OwnKek>>>>,
+}
+
+struct OwnKek {
+    kek: Kek,
+    packet: KekPacket,
 }
 
 #[derive(Encode, Decode)]
@@ -39,7 +51,7 @@ impl OwnSeal {
         let keyring = node.store.keyring();
         let to = keyring.decryption_key().encryption_key();
         let origin = keyring.node_key().node_key().origin();
-        Self { origin, to, own: to.recipient_id(), kek: None }
+        Self { origin, to, own: to.recipient_id(), kek: None, keks: Arc::default() }
     }
 
     /// Adds an envelope to this node, unless there is one that opens. That one
@@ -59,20 +71,30 @@ impl OwnSeal {
         }
         let range = position / KEK_POSITIONS;
         if self.kek.as_ref().is_none_or(|(known, ..)| *known != range) {
-            let (kek, packet) = match self.load(node, range)? {
-                Some(kept) => kept,
-                None => self.make(node, range)?,
-            };
-            self.kek = Some((range, kek, packet));
+            self.kek = Some((range, self.kek_of(node, range)?));
         }
-        if let Some((_, kek, packet)) = &self.kek {
-            let own = Envelope::new(self.origin, envelope::seal_cek(kek, id, cek), vec![packet.clone()])?;
+        if let Some((_, own)) = &self.kek {
+            let sealed = envelope::seal_cek(&own.kek, id, cek);
+            let own = Envelope::new(self.origin, sealed, vec![own.packet.clone()])?;
             put_first(envelopes, own);
         }
         Ok(())
     }
 
-    fn load(&self, node: &Node, range: u64) -> Result<Option<(Kek, KekPacket)>> {
+    fn kek_of(&self, node: &Node, range: u64) -> Result<Arc<OwnKek>> {
+        let mut keks = self.keks.lock().expect("no thread panics while it holds the KEKs");
+        if let Some(kek) = keks.get(&range) {
+            return Ok(Arc::clone(kek));
+        }
+        let kek = Arc::new(match self.load(node, range)? {
+            Some(kept) => kept,
+            None => self.make(node, range)?,
+        });
+        keks.insert(range, Arc::clone(&kek));
+        Ok(kek)
+    }
+
+    fn load(&self, node: &Node, range: u64) -> Result<Option<OwnKek>> {
         let key = schema::own_kek(range);
         let Some(sealed) = node.store.storage.get(&key)? else { return Ok(None) };
         // One that does not open is made anew: no entry needs it to be read.
@@ -80,10 +102,10 @@ impl OwnSeal {
         let packet = packets::decode(&row.packet)?.first().cloned();
         // After a change of the node's keys it is another's.
         let packet = packet.filter(|packet| packets::recipient(packet) == Some(self.own));
-        Ok(packet.map(|packet| (Kek::from_bytes(row.kek), packet)))
+        Ok(packet.map(|packet| OwnKek { kek: Kek::from_bytes(row.kek), packet }))
     }
 
-    fn make(&self, node: &Node, range: u64) -> Result<(Kek, KekPacket)> {
+    fn make(&self, node: &Node, range: u64) -> Result<OwnKek> {
         let mut rng = rand::rng();
         let kek = Kek::generate(&mut rng);
         let packet = KekPacket::seal_x25519(&kek, self.origin, &self.to, &mut rng)?;
@@ -95,7 +117,7 @@ impl OwnSeal {
         // Where nothing can be written (a full disk, a failed sync, a ledger
         // that was cut) the next export makes another one.
         let _ = node.rows(batch);
-        Ok((kek, packet))
+        Ok(OwnKek { kek, packet })
     }
 }
 

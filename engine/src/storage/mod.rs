@@ -29,11 +29,14 @@ mod room;
 pub mod sled;
 mod stopped;
 mod turn;
+mod value;
 pub mod view;
 
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+pub use value::Value;
 
 /// A row of a scan: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -47,6 +50,11 @@ pub type Rows<'a> = Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + 
 pub trait Storage: Send + Sync {
     /// The value that is stored for `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The same, without a copy where that can be.
+    fn get_shared(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
+        Ok(self.get(key)?.map(Value::from))
+    }
 
     /// The rows of `range`, from its start or backwards from its end.
     fn scan(&self, range: &KeyRange, direction: Direction) -> Rows<'_>;

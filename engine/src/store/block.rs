@@ -35,43 +35,22 @@ const NONCE_BYTES: usize = 11;
 const LENGTH_BYTES: usize = 2;
 const LABEL: &[u8; 15] = b"thingdb/1/block";
 
-/// A block as it lies in its row: every part sealed.
+/// A block as it lies in its row, the bytes of which are `B`: every part sealed.
 #[derive(Clone)]
-pub(crate) struct Block<'a> {
+pub(crate) struct Block<B> {
     first: u64,
     records: u8,
-    nonce: [u8; NONCE_BYTES],
-    lengths: &'a [u8],
-    parts: Vec<&'a [u8]>,
+    bytes: B,
+    /// Where in the bytes each part ends, in order.
+    ends: Vec<u32>,
 }
 
-impl<'a> Block<'a> {
-    pub(crate) fn from_bytes(first: u64, bytes: &'a [u8]) -> Result<Self> {
-        Self::parse(first, bytes)
-            .ok_or_else(|| Error::damaged(format!("the block at position {first}"), "its layout does not decode"))
-    }
-
-    fn parse(first: u64, bytes: &'a [u8]) -> Option<Self> {
-        let (records, rest) = bytes.split_first().filter(|(records, _)| **records > 0)?;
-        let (nonce, rest) = rest.split_first_chunk()?;
-        let others = parts_of(*records) - 1;
-        let (lengths, mut rest) = rest.split_at_checked(others * LENGTH_BYTES)?;
-        let mut parts = Vec::with_capacity(others + 1);
-        for length in lengths.as_chunks::<LENGTH_BYTES>().0 {
-            let (part, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            parts.push(part);
-            rest = behind;
+impl<B: AsRef<[u8]>> Block<B> {
+    pub(crate) fn from_bytes(first: u64, bytes: B) -> Result<Self> {
+        match parse(first, bytes.as_ref()) {
+            Some((records, ends)) => Ok(Self { first, records, bytes, ends }),
+            None => Err(Error::damaged(format!("the block at position {first}"), "its layout does not decode")),
         }
-        parts.push(rest);
-        let is_sealed = |part: &&[u8]| part.len() >= TAG_BYTES;
-        let fits = first.checked_add(u64::from(*records)).is_some();
-        (fits && parts.iter().all(is_sealed)).then_some(Self {
-            first,
-            records: *records,
-            nonce: *nonce,
-            lengths,
-            parts,
-        })
     }
 
     /// Records in it, as the row says: whether that is so shows when it is opened.
@@ -80,7 +59,7 @@ impl<'a> Block<'a> {
     }
 
     /// Opens its head.
-    pub(crate) fn open(self, key: Arc<SealKey>) -> Result<OpenBlock<'a>> {
+    pub(crate) fn open(self, key: Arc<SealKey>) -> Result<OpenBlock<B>> {
         let head = self.part(&key, 0).and_then(|head| Head::read(self.first, head));
         let head = head.map_err(|problem| Error::damaged(format!("the block at position {}", self.first), problem))?;
         let ids = vec![None; self.len()];
@@ -88,11 +67,45 @@ impl<'a> Block<'a> {
     }
 
     fn part(&self, key: &SealKey, number: u8) -> std::result::Result<Vec<u8>, &'static str> {
-        let sealed = self.parts.get(usize::from(number)).ok_or("its block ends before it")?;
-        let nonce = nonce(&self.nonce, number);
-        with_aad(self.first, self.records, number, self.lengths, |aad| key.open_with(&nonce, aad, sealed))
+        let (of_block, lengths, sealed) = self.sealed_part(number).ok_or("its block ends before it")?;
+        let nonce = nonce(of_block, number);
+        with_aad(self.first, self.records, number, lengths, |aad| key.open_with(&nonce, aad, sealed))
             .ok_or("it does not open")
     }
+
+    /// A part as it lies in the row, behind the nonce of the block and the lengths.
+    fn sealed_part(&self, number: u8) -> Option<(&[u8; NONCE_BYTES], &[u8], &[u8])> {
+        let bytes = self.bytes.as_ref();
+        let (of_block, rest) = bytes.get(1..)?.split_first_chunk()?;
+        let lengths = rest.get(..(parts_of(self.records) - 1) * LENGTH_BYTES)?;
+        let end = *self.ends.get(usize::from(number))? as usize;
+        let start = match number.checked_sub(1) {
+            None => 1 + NONCE_BYTES + lengths.len(),
+            Some(before) => *self.ends.get(usize::from(before))? as usize,
+        };
+        Some((of_block, lengths, bytes.get(start..end)?))
+    }
+}
+
+/// Reads the bytes of a block: how many records it has, and where its parts end.
+fn parse(first: u64, bytes: &[u8]) -> Option<(u8, Vec<u32>)> {
+    let (records, rest) = bytes.split_first().filter(|(records, _)| **records > 0)?;
+    let (_, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let others = parts_of(*records) - 1;
+    let (lengths, mut rest) = rest.split_at_checked(others * LENGTH_BYTES)?;
+    let mut ends = Vec::with_capacity(others + 1);
+    let mut end = u32::try_from(bytes.len() - rest.len()).ok()?;
+    let is_sealed = |part: &[u8]| part.len() >= TAG_BYTES;
+    for length in lengths.as_chunks::<LENGTH_BYTES>().0 {
+        let length = u16::from_be_bytes(*length);
+        let (_, behind) = rest.split_at_checked(usize::from(length)).filter(|(part, _)| is_sealed(part))?;
+        end += u32::from(length);
+        ends.push(end);
+        rest = behind;
+    }
+    ends.push(u32::try_from(bytes.len()).ok()?);
+    let fits = first.checked_add(u64::from(*records)).is_some();
+    (fits && is_sealed(rest)).then_some((*records, ends))
 }
 
 /// Parts of a block of so many records.
@@ -118,15 +131,15 @@ fn with_aad<T>(first: u64, records: u8, number: u8, lengths: &[u8], act: impl Fn
 }
 
 /// A block whose head was opened. Records are opened one by one.
-pub(crate) struct OpenBlock<'a> {
-    block: Block<'a>,
+pub(crate) struct OpenBlock<B> {
+    block: Block<B>,
     key: Arc<SealKey>,
     head: Head,
     /// Of the records that were read.
     ids: Vec<Option<EntryId>>,
 }
 
-impl OpenBlock<'_> {
+impl<B: AsRef<[u8]>> OpenBlock<B> {
     /// The position of its first record.
     pub(crate) const fn first(&self) -> u64 {
         self.block.first

@@ -9,7 +9,7 @@ use thingdb_format::ThingId;
 use super::postings::{self, Posting};
 use super::schema::Tag;
 use super::state::State;
-use super::{Located, Store};
+use super::{Located, Near, Store};
 use crate::entry::record::Record;
 use crate::error::Result;
 
@@ -48,6 +48,7 @@ struct Side {
     chunk: Option<(u64, Vec<Posting>)>,
     /// The entries of one seq, in order.
     level: VecDeque<Located>,
+    near: Near,
 }
 
 impl<'a> History<'a> {
@@ -82,9 +83,13 @@ impl<'a> History<'a> {
                 side.chunk = Some((number, self.store.chunk(tag, state, number)?.into_owned()));
             }
             let postings = side.chunk.iter().flat_map(|(_, postings)| postings).filter(|posting| posting.seq == seq);
-            let level = postings.map(|posting| self.store.located_of(state, posting)).collect::<Result<Vec<_>>>()?;
+            let mut level = VecDeque::new();
+            for posting in postings {
+                level.push_back(self.store.located_near_of(state, posting, &mut side.near)?);
+            }
             if !level.is_empty() {
-                return Ok(in_order(level).into());
+                level.make_contiguous().sort_unstable_by_key(|located| (located.header.time, located.id));
+                return Ok(level);
             }
         }
     }
@@ -116,12 +121,6 @@ impl<'a> History<'a> {
         let heads = self.of.as_ref().map_or(0, |(_, state)| state.heads.len());
         self.store.record(located?, heads)
     }
-}
-
-/// Entries of one seq, in order.
-fn in_order(mut level: Vec<Located>) -> Vec<Located> {
-    level.sort_unstable_by_key(|located| (located.header.time, located.id));
-    level
 }
 
 impl Iterator for History<'_> {

@@ -46,7 +46,7 @@ use crate::entry::record::{Content, Record, Signed};
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
 use crate::prototype::Original;
-use crate::storage::{Batch, Direction, Storage, Ticket};
+use crate::storage::{Batch, Direction, Storage, Ticket, Value};
 
 use block::{Block, OpenBlock};
 use erasures::Erasures;
@@ -113,6 +113,9 @@ pub(crate) struct Located {
     pub(crate) id: EntryId,
     pub(crate) stored: StoredRecord,
 }
+
+/// The block of the entry that was read last, if it is still open.
+pub(crate) type Near = Option<OpenBlock<Value>>;
 
 impl Store {
     pub(crate) fn new(dir: PathBuf, storage: Box<dyn Storage>, keyring: Keyring, states_bytes: usize) -> Result<Self> {
@@ -250,12 +253,26 @@ impl Store {
 
     /// The record at a posting.
     pub(crate) fn located(&self, posting: &Posting) -> Result<Located> {
-        // Where it was written it still is, unless its block was packed since.
+        self.located_near(posting, &mut None)
+    }
+
+    /// The same, for who goes on with entries that may lie in the same block: it stays
+    /// open until one is asked for that is not in it.
+    fn located_near(&self, posting: &Posting, near: &mut Near) -> Result<Located> {
         let first = posting.block();
-        if let Some(bytes) = self.storage.get(&schema::block(first))? {
-            let mut block = self.open_block(first, &bytes)?;
+        if let Some(block) = near.as_mut().filter(|block| block.first() == first)
+            && usize::from(posting.slot) < block.len()
+        {
+            return located_in(block, posting.slot);
+        }
+        // Where it was written it still is, unless its block was packed since.
+        *near = None;
+        if let Some(bytes) = self.storage.get_shared(&schema::block(first))? {
+            let mut block = self.open_block(first, bytes)?;
             if usize::from(posting.slot) < block.len() {
-                return located_in(&mut block, posting.slot);
+                let located = located_in(&mut block, posting.slot)?;
+                *near = Some(block);
+                return Ok(located);
             }
         }
         self.located_at(posting.position)
@@ -265,8 +282,13 @@ impl Store {
     /// another entry is damaged: nobody must read one thing's data as
     /// another's.
     pub(crate) fn located_of(&self, state: &State, posting: &Posting) -> Result<Located> {
+        self.located_near_of(state, posting, &mut None)
+    }
+
+    /// The same, for who goes on with entries that may lie in the same block.
+    pub(crate) fn located_near_of(&self, state: &State, posting: &Posting, near: &mut Near) -> Result<Located> {
         let what = || format!("{} seq {}", state.thing, posting.seq);
-        let located = self.located(posting).map_err(|problem| match problem {
+        let located = self.located_near(posting, near).map_err(|problem| match problem {
             Error::Damaged { detail, .. } => Error::damaged(what(), detail),
             problem => problem,
         })?;
@@ -278,7 +300,7 @@ impl Store {
     }
 
     /// Opens the block that begins at `first`.
-    pub(crate) fn open_block<'b>(&self, first: u64, bytes: &'b [u8]) -> Result<OpenBlock<'b>> {
+    pub(crate) fn open_block<B: AsRef<[u8]>>(&self, first: u64, bytes: B) -> Result<OpenBlock<B>> {
         Block::from_bytes(first, bytes)?.open(self.seals.block_key(first))
     }
 
@@ -485,7 +507,7 @@ impl Store {
 }
 
 /// The record in a slot of an open block.
-pub(crate) fn located_in(block: &mut OpenBlock<'_>, slot: u8) -> Result<Located> {
+pub(crate) fn located_in(block: &mut OpenBlock<impl AsRef<[u8]>>, slot: u8) -> Result<Located> {
     let Placed { header, id, stored } = block.record(slot)?;
     Ok(Located { position: block.first() + u64::from(slot), slot, header, id, stored })
 }

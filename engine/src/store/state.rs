@@ -192,7 +192,8 @@ impl State {
         // A crowded chunk has a tree beside its postings, many heads have two.
         let chunks = self.tail.bytes() + self.older.values().map(|chunk| 64 + chunk.bytes()).sum::<usize>();
         let each_head = size_of::<HeadPosting>() * if self.has_head_rows() { 3 } else { 1 };
-        let heads = self.heads.len() * each_head;
+        // One lies in the state itself.
+        let heads = if self.heads.len() == 1 { 0 } else { self.heads.len() * each_head };
         size_of::<Self>() + PLACE_BYTES + self.thing.as_str().len() + chunks + heads
     }
 

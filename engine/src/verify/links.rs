@@ -1,7 +1,7 @@
 //! What must hold between entries: links, the ledger's tree, the index, and
 //! checkpoints.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use thingdb_format::{Actor, Checkpoint, EntryId, Hash, ThingId, Time, merkle};
@@ -9,8 +9,8 @@ use thingdb_format::{Actor, Checkpoint, EntryId, Hash, ThingId, Time, merkle};
 use super::fingerprint;
 use super::report::{Problem, Report, Verdict};
 use super::scan::{self, Finding, Gap, Memo, Seen, Stretch};
+use super::tips::{Head, Tip, Tips};
 use crate::error::Result;
-use crate::heads::{Heads, OfEntry};
 use crate::node::standing::{self, Standing};
 use crate::progress;
 use crate::prototype::{self, Chains};
@@ -18,55 +18,14 @@ use crate::store::Store;
 use crate::store::heads_map;
 use crate::store::holes;
 use crate::store::ledger::{self, Ledger};
-use crate::store::postings::{self, Posting, id8};
+use crate::store::postings::{self, Posting};
 use crate::store::recover::UNREADABLE;
 use crate::store::schema::Tag;
-use crate::store::state::{HeadPosting, State};
+use crate::store::state::State;
 use crate::store::states;
 
 /// Ids of missing entries that are read from the tree's rows at once.
 const IDS_AT_ONCE: u64 = 4096;
-
-/// An entry that no other follows.
-struct Head {
-    id: EntryId,
-    seq: u64,
-    time: Time,
-    /// Of what the index should have for it.
-    posting: u64,
-}
-
-impl OfEntry for Head {
-    fn id(&self) -> EntryId {
-        self.id
-    }
-}
-
-impl Head {
-    fn is(&self, listed: &HeadPosting) -> bool {
-        let posting = &listed.posting;
-        listed.id == self.id.0
-            && listed.time == self.time.micros()
-            && fingerprint(posting.position, posting.seq, posting.id8) == self.posting
-    }
-}
-
-/// What the entries of one thing say so far.
-struct Tip {
-    thing: ThingId,
-    heads: Heads<Head>,
-    entries: u64,
-    /// Sum of the fingerprints of what the index should list.
-    postings: u64,
-    /// Whether this node cannot read some of them.
-    has_unreadable: bool,
-}
-
-impl Tip {
-    fn new(thing: ThingId) -> Self {
-        Self { thing, heads: Heads::default(), entries: 0, postings: 0, has_unreadable: false }
-    }
-}
 
 /// Verifies the whole ledger.
 pub(super) fn ledger(
@@ -92,7 +51,7 @@ pub(super) fn ledger(
 struct Links<'a> {
     store: &'a Store,
     report: Report,
-    tips: HashMap<Tag, Tip>,
+    tips: Tips,
     actors: HashSet<Actor>,
     /// Entries that the ledger has.
     size: u64,
@@ -225,7 +184,7 @@ impl<'a> Links<'a> {
         Self {
             store,
             report: Report::default(),
-            tips: HashMap::new(),
+            tips: Tips::default(),
             actors: HashSet::new(),
             size,
             next: 0,
@@ -283,7 +242,8 @@ impl<'a> Links<'a> {
             return;
         }
         let heads = |tip: &Tip| tip.heads.iter().map(|head| head.id).collect();
-        let found = heads_map::root_of(self.tips.values().map(|tip| (tip.thing.clone(), tip.entries, heads(tip))));
+        let things = self.tips.iter().filter_map(|tip| Some((self.tips.thing(tip)?, tip.entries, heads(tip))));
+        let found = heads_map::root_of(things);
         for SaidHeads { root, which, verdict, .. } in due.into_iter().filter(|said| said.root != found) {
             let detail = format!("the heads of all things after {next} entries give root {found}, {which} says {root}");
             self.report.add(Problem::of_ledger(verdict, detail));
@@ -388,7 +348,7 @@ impl<'a> Links<'a> {
 
     fn link(&mut self, seen: &Seen, position: u64) -> Result<()> {
         let Self { store, report, tips, lost, .. } = self;
-        let tip = tips.entry(seen.tag).or_insert_with(|| Tip::new(seen.header.thing.clone()));
+        let tip = tips.of(seen.tag, &seen.header.thing);
         let mut greatest = Some(0);
         for prev in &seen.header.prev {
             let known = match tip.heads.get(prev) {
@@ -420,14 +380,8 @@ impl<'a> Links<'a> {
             let detail = format!("seq {} does not follow seq {greatest}", seen.header.seq);
             report.add(problem(seen, position, Verdict::BadLink, detail));
         }
-        let posting = fingerprint(position, seen.header.seq, id8(&seen.id));
-        for prev in &seen.header.prev {
-            tip.heads.remove(prev);
-        }
-        tip.heads.insert(Head { id: seen.id, seq: seen.header.seq, time: seen.header.time, posting });
-        tip.entries += 1;
         tip.has_unreadable |= seen.content != Verdict::Intact;
-        tip.postings = tip.postings.wrapping_add(posting);
+        tip.take(Head { id: seen.id, seq: seen.header.seq, time: seen.header.time, position }, &seen.header.prev);
         Ok(())
     }
 
@@ -498,7 +452,7 @@ impl<'a> Links<'a> {
         }
         self.report.things = self.tips.len() as u64;
         self.report.actors = self.actors.len() as u64;
-        self.report.forked = self.tips.values().filter(|tip| tip.heads.len() > 1).count() as u64;
+        self.report.forked = self.tips.iter().filter(|tip| tip.heads.len() > 1).count() as u64;
         self.report.size = self.size;
         self.report.root = root;
         self.settle_originals();
@@ -512,11 +466,14 @@ impl<'a> Links<'a> {
     fn compare_index(&mut self) -> Result<()> {
         let Self { store, report, tips, lost, size, .. } = self;
         states::each(store, |tag, state| {
-            let tip = tag.and_then(|tag| tips.remove(tag));
+            if let Some(tag) = tag {
+                tips.list(tag);
+            }
+            let tip = tag.and_then(|tag| tips.get(tag));
             let state = match state {
                 Ok(state) => state,
                 Err(detail) => {
-                    let thing = tip.map(|tip| tip.thing);
+                    let thing = tip.and_then(|tip| tips.thing(tip));
                     report.add(Problem { thing, ..Problem::of_ledger(Verdict::BadIndex, detail) });
                     return Ok(());
                 }
@@ -538,15 +495,18 @@ impl<'a> Links<'a> {
             match Listed::of(store, tag, state, *size, lost, &mut add) {
                 Err(problem) if problem.is_damaged() => add(None, Verdict::BadIndex, problem.to_string()),
                 listed => {
-                    let tip = tip.unwrap_or_else(|| Tip::new(state.thing.clone()));
-                    listed?.compare(state, &tip).into_iter().for_each(|detail| add(None, Verdict::BadIndex, detail));
+                    let none = Tip::default();
+                    listed?
+                        .compare(state, tip.unwrap_or(&none))
+                        .into_iter()
+                        .for_each(|detail| add(None, Verdict::BadIndex, detail));
                 }
             }
             Ok(())
         })?;
-        for tip in std::mem::take(&mut self.tips).into_values() {
+        for tip in tips.unlisted() {
             let detail = "the index does not list it".to_owned();
-            self.report.add(Problem { thing: Some(tip.thing), ..Problem::of_ledger(Verdict::BadIndex, detail) });
+            report.add(Problem { thing: tips.thing(tip), ..Problem::of_ledger(Verdict::BadIndex, detail) });
         }
         Ok(())
     }
@@ -604,7 +564,7 @@ pub(super) fn thing(
     let mut links = Links::new(store, u64::MAX);
     let kept = kept.map(|kept| links.stand(kept)).transpose()?.flatten();
     let Some(state) = store.state(&tag)? else { return Ok(links.report) };
-    let mut memo = Memo::default();
+    let (mut memo, mut near) = (Memo::default(), None);
     for chunk in postings::chunks(1, state.last_seq().min(store.size())) {
         let listed = match store.chunk(&tag, &state, chunk) {
             Err(problem) if holes::is_of_a_place(&problem) => {
@@ -617,7 +577,7 @@ pub(super) fn thing(
         };
         for posting in listed.iter() {
             progress::go_on(is_wanted)?;
-            match store.located_of(&state, posting) {
+            match store.located_near_of(&state, posting, &mut near) {
                 Ok(located) => {
                     let Finding { position, entry, problems } = scan::check_alone(store, &located, &mut memo);
                     if let Some(seen) = entry {

@@ -10,6 +10,7 @@
 mod links;
 mod report;
 mod scan;
+mod tips;
 
 use std::ops::ControlFlow;
 

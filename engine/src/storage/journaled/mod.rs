@@ -55,7 +55,7 @@ pub use super::sled::{Grouped, SyncHook};
 use super::sled::{Marks, SledStorage, Whole};
 use super::stopped::Stopped;
 use super::turn::lock;
-use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
+use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket, Value};
 use compaction::Compaction;
 use exclusive::LockedDirectory;
 use feeder::Bell;
@@ -299,6 +299,10 @@ impl Storage for JournaledStorage {
         self.core.get(key)
     }
 
+    fn get_shared(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
+        self.core.get_shared(key)
+    }
+
     fn scan(&self, range: &KeyRange, direction: Direction) -> Rows<'_> {
         Box::new(Merged::new(&self.core, range.clone(), direction))
     }
@@ -361,10 +365,14 @@ impl Drop for JournaledStorage {
 
 impl Core {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.get_shared(key)?.map(Vec::from))
+    }
+
+    fn get_shared(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
         if let Some(known) = self.overlay_of_open()?.get(key) {
-            return Ok(known.cloned());
+            return Ok(known.cloned().map(Value::from));
         }
-        self.sled.get(key).map_err(|problem| self.told(problem))
+        self.sled.get_shared(key).map_err(|problem| self.told(problem))
     }
 
     fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {

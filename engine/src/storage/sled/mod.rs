@@ -79,7 +79,7 @@ use std::thread::{self, JoinHandle};
 use super::room::{self, Room, allocated_bytes, free_bytes, release_reserve};
 use super::stopped::Stopped;
 use super::turn::{Turn, lock, wait};
-use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket};
+use super::{Batch, Change, Direction, Health, KeyRange, Rows, Storage, StorageError, Ticket, Value};
 use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
@@ -195,6 +195,9 @@ struct Core {
     /// How often rows were moved into groups or out of them. Changed by who holds `whole`
     /// alone.
     moved: AtomicU64,
+    /// Whether the row that was read last, of those that may, lay in a group: the next
+    /// one may, too.
+    in_groups_last: AtomicBool,
     /// The file system knows the attribute `S`.
     can_order: bool,
     /// The log has the attribute `S`. Written by the holder of `syncer`.
@@ -307,6 +310,7 @@ impl SledStorage {
             db: RwLock::new(Some(trees)),
             whole: RwLock::new(()),
             moved: AtomicU64::new(0),
+            in_groups_last: AtomicBool::new(false),
             writer: Mutex::new(Writer { room: Room::unknown(), unflushed_bytes: 0, journal_used: false, tail: None }),
             can_order,
             synchronous: AtomicBool::new(can_order),
@@ -365,7 +369,11 @@ impl SledStorage {
 /// (`docs/durability.md`), and the second keeps readers from rows that are moved into a group.
 impl Storage for SledStorage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.core.get(key)
+        Ok(self.core.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn get_shared(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
+        Ok(self.core.get(key)?.map(Value::from))
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Rows<'_> {
@@ -430,9 +438,9 @@ impl Drop for SledStorage {
 }
 
 impl Core {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StorageError> {
         let _whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
-        self.with_sled(|trees| groups::get(&trees.rows, self.options.grouped, key))
+        self.with_sled(|trees| groups::get(&trees.rows, self.options.grouped, key, &self.in_groups_last))
     }
 
     fn commit(&self, batch: Batch) -> Result<Ticket, StorageError> {
@@ -440,7 +448,7 @@ impl Core {
         let mut writer = lock(&self.writer);
         self.check_not_stopped()?;
         for (key, expected) in &batch.guards {
-            let found = self.with_sled(|trees| groups::get(&trees.rows, self.options.grouped, key))?;
+            let found = self.get(key)?;
             if found.as_deref() != expected.as_deref() {
                 return Err(StorageError::Conflict { key: key.clone() });
             }

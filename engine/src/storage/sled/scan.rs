@@ -9,6 +9,14 @@ use super::super::{Direction, KeyRange, Row, StorageError};
 use super::Core;
 use super::groups::{self, Grouped};
 
+/// After so many bytes of a scan what was read is read again, so often.
+///
+/// sled notes each read of a page in one of 256 lists, and looks at a list only when it
+/// has 64: then it lets pages go. A scan reads each page once, so 16,000 pages, a
+/// gigabyte, would be in memory before the first one goes.
+const READ_AGAIN_BYTES: usize = 48 << 10;
+const READS_AGAIN: usize = 32;
+
 /// The rows of a scan; nothing comes after the last one or an error.
 pub(super) struct SledRows<'a> {
     core: &'a Core,
@@ -23,13 +31,15 @@ pub(super) struct SledRows<'a> {
     of_group: VecDeque<Row>,
     /// The row that was given last, if rows can move.
     last: Option<Vec<u8>>,
+    /// Bytes that were read since something was read again.
+    read_bytes: usize,
     is_done: bool,
 }
 
 impl<'a> SledRows<'a> {
     pub(super) const fn new(core: &'a Core, tree: sled::Tree, range: KeyRange, direction: Direction) -> Self {
         let of_group = VecDeque::new();
-        Self { core, tree, range, direction, rows: None, moved: 0, of_group, last: None, is_done: false }
+        Self { core, tree, range, direction, rows: None, moved: 0, of_group, last: None, read_bytes: 0, is_done: false }
     }
 
     fn step(&mut self) -> Result<Option<Row>, StorageError> {
@@ -81,6 +91,13 @@ impl<'a> SledRows<'a> {
             }
             .transpose()
         })?;
+        if let Some((key, value)) = &row {
+            self.read_bytes += key.len() + value.len();
+            if self.read_bytes >= READ_AGAIN_BYTES {
+                self.read_bytes = 0;
+                core.read_again(&self.tree, key)?;
+            }
+        }
         Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
@@ -131,6 +148,19 @@ impl<'a> SledRows<'a> {
     fn group_before(&self, grouped: Grouped, start: &[u8]) -> Option<Vec<u8>> {
         let before = self.core.caught(|| self.tree.get_lt(start)).ok().flatten();
         before.filter(|(key, _)| grouped.is_group(key)).map(|(key, _)| key.to_vec())
+    }
+}
+
+impl Core {
+    /// Reads a row so often that sled notices, if its rows may not fit into its memory.
+    fn read_again(&self, tree: &sled::Tree, key: &[u8]) -> Result<(), StorageError> {
+        let log = std::fs::metadata(self.store().join("db"));
+        if log.is_ok_and(|log| log.len() > self.options.cache_bytes) {
+            for _ in 0..READS_AGAIN {
+                self.caught(|| tree.get(key))?;
+            }
+        }
+        Ok(())
     }
 }
 
