@@ -51,6 +51,29 @@ fn several_heads_are_told_and_with_strict_none_is_chosen() {
     server.stop();
 }
 
+/// Who kept an entry is told that it was erased, though its id is what it was.
+#[test]
+fn what_was_erased_is_not_what_was_known() {
+    let world = furnished();
+    let first = world.run(&["get", "part-42", "--seq", "1"]).ok().json();
+    world.run(&["erase", "part-42", "--seq", "1", "--reason", "asked for", "--yes"]).ok();
+    let (server, token) = served(world, &[]);
+    let id = first["id"].as_str().unwrap();
+    let known = format!("\"{id}\"");
+    let ask = |path: &str, tag: &str| server.ask(&token, "GET", path, &[("if-none-match", tag)], b"");
+    let told = ask("/things/part-42?seq=1", &known).is(200);
+    assert_eq!((&told.json()["content"], &told.json()["data"]), (&json!("erased"), &Value::Null));
+    let erased = format!("\"{id}.erased\"");
+    assert_eq!(told.header("etag"), Some(erased.as_str()));
+    ask("/things/part-42?seq=1", &erased).is(304);
+    let whole = server.get(&token, &format!("/entries/{id}")).is(200);
+    assert_eq!(
+        (whole.header("etag"), whole.header("cache-control")),
+        (Some(erased.as_str()), Some("private, no-cache"))
+    );
+    server.stop();
+}
+
 #[test]
 fn entries_read_as_the_command_prints_them() {
     let world = furnished();
@@ -74,7 +97,8 @@ fn entries_read_as_the_command_prints_them() {
     assert_eq!(server.get(&token, "/things").is(200).json(), json!(listed));
     let entry = server.get(&token, &format!("/entries/{}", printed["id"].as_str().unwrap())).is(200);
     assert_eq!(entry.json(), shown);
-    assert!(entry.header("cache-control").unwrap().contains("immutable"));
+    // It may be erased.
+    assert_eq!((entry.header("cache-control"), entry.header("etag")), (Some("private, no-cache"), Some(tag.as_str())));
     assert_eq!(server.get(&token, "/checkpoint").is(200).text(), note);
     server.ask(&token, "GET", "/things", &[("accept", "image/png")], b"").problem(406, "not-acceptable");
     // What has one form is given in it.

@@ -6,8 +6,9 @@ use thingdb::{Db, Draft, Expect, Record};
 use super::call::{Answer, Call, header_value, json};
 use super::encoding::{self, JSON};
 use super::problem::Problem;
-use super::things::{Tags, etags, no_thing};
-use crate::view::details::{State, WholeJson};
+use super::tags::{Tag, Tags, etags, tagged};
+use super::things::no_thing;
+use crate::view::details::WholeJson;
 use crate::view::entry::Entry;
 use crate::view::record::{AllJson, EntryJson, ReceiptJson};
 
@@ -20,35 +21,26 @@ pub(crate) async fn read(call: Call) -> Answer {
     let is_exact = call.query.flag("base64")?;
     let things = call.things().to_owned();
     call.read(move |db| {
-        let (record, is_whole_id) = found(db, &digits, &things)?;
+        let record = found(db, &digits, &things)?;
         let (whole, entry) = (WholeJson::new(&record), Entry::from(record));
         let told = EntryJson::as_asked(&entry, is_exact);
-        let mut response = json(&AllJson::new(told, whole))?;
-        response.headers_mut().insert(header::ETAG, header_value(&format!("\"{}\"", entry.id()))?);
-        // Data that cannot be read yet may be shared with this node later,
-        // and other entries may come whose ids begin the same.
-        let cache = match entry.state() {
-            State::Open if is_whole_id => "private, max-age=31536000, immutable",
-            _ => "private, no-cache",
-        };
-        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static(cache));
-        Ok(response)
+        tagged(json(&AllJson::new(told, whole))?, &Tag::of(&entry))
     })
     .await
 }
 
-/// The one entry whose id begins with `digits`, and whether that is all of it.
+/// The one entry whose id begins with `digits`.
 /// What the token is not for is not told apart from what is not here.
-fn found(db: &Db, digits: &str, things: &str) -> Result<(Record, bool), Problem> {
+fn found(db: &Db, digits: &str, things: &str) -> Result<Record, Problem> {
     let missing = || Problem::not_found(format!("no entry {digits}"));
     if let Ok(id) = digits.parse() {
         let record = db.get_id(&id)?.filter(|record| record.thing().starts_with(things));
-        return Ok((record.ok_or_else(missing)?, true));
+        return record.ok_or_else(missing);
     }
     let mut found = db.find_entries(digits, things, MAX_CANDIDATES + 1)?;
     let record = found.pop().ok_or_else(missing)?;
     if found.is_empty() {
-        return Ok((record, false));
+        return Ok(record);
     }
     let ids = found.iter().chain([&record]).take(MAX_CANDIDATES).map(|record| record.id().to_string()).collect();
     let detail = format!("several entries start with {digits}");
@@ -112,7 +104,8 @@ fn expectation(call: &Call) -> Result<Option<Expected>, Problem> {
     Ok(match (matching, none) {
         (None, None) => None,
         (Some(Tags::Any), None) => Some(Expected::Exists),
-        (Some(Tags::Ids(mut ids)), None) => {
+        (Some(Tags::Some(tags)), None) => {
+            let mut ids: Vec<_> = tags.into_iter().map(|tag| tag.id).collect();
             ids.sort_unstable();
             ids.dedup();
             Some(Expected::Engine(match ids.as_slice() {
@@ -121,7 +114,7 @@ fn expectation(call: &Call) -> Result<Option<Expected>, Problem> {
             }))
         }
         (None, Some(Tags::Any)) => Some(Expected::Engine(Expect::Absent)),
-        (None, Some(Tags::Ids(_))) => return Err(Problem::usage("with a write, If-None-Match is * only")),
+        (None, Some(Tags::Some(_))) => return Err(Problem::usage("with a write, If-None-Match is * only")),
         (Some(_), Some(_)) => return Err(Problem::usage("If-Match or If-None-Match, not both")),
     })
 }

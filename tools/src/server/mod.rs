@@ -39,6 +39,7 @@ pub(crate) mod shutdown;
 mod stats;
 mod stream;
 mod sync;
+mod tags;
 mod things;
 mod tls;
 mod witness;

@@ -3,15 +3,16 @@
 use std::ops::RangeInclusive;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use thingdb::{Db, EntryId, ThingQuery};
 
-use super::call::{Answer, Call, answer, header_value, json};
+use super::call::{Answer, Call, answer, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::route::{MAX_NUMBER, MAX_PAGE};
+use super::tags::{Tag, etags, tagged};
 use crate::view::entry::Entry;
 use crate::view::record::EntryJson;
 use crate::view::similar;
@@ -89,14 +90,6 @@ pub(crate) async fn latest(call: Call) -> Answer {
         return Err(Problem::usage("seq or at, not both; strict without seq"));
     }
     call.node.look(|db| {
-        if let Some(known) = known.as_ref().filter(|_| seq.is_none() && at.is_none()) {
-            let heads = db.heads(&thing)?;
-            let head = heads.first().ok_or_else(|| no_thing(&thing))?;
-            // That there are several is told, though the latest may be known.
-            if heads.len() == 1 && known.matches(&head.id) {
-                return not_modified(&head.id);
-            }
-        }
         let record = match (seq, at) {
             (Some(seq), _) => db.get_seq(&thing, seq)?.into_iter().max_by_key(|record| (record.time(), record.id())),
             (_, Some(when)) => db.get_at(&thing, when.last)?,
@@ -106,10 +99,14 @@ pub(crate) async fn latest(call: Call) -> Answer {
         if is_strict && entry.heads() > 1 {
             return Err(forked(db, &thing, &entry, at.is_none())?);
         }
-        if entry.heads() == 1 && known.is_some_and(|known| known.matches(&entry.id())) {
-            return not_modified(&entry.id());
+        let tag = Tag::of(&entry);
+        // That there are several heads is told, though the entry may be known.
+        if entry.heads() == 1 && known.is_some_and(|known| known.matches(&tag)) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return tagged(response, &tag);
         }
-        tagged(json(&EntryJson::as_asked(&entry, is_exact))?, &entry.id())
+        tagged(json(&EntryJson::as_asked(&entry, is_exact))?, &tag)
     })
 }
 
@@ -122,12 +119,6 @@ fn forked(db: &Db, thing: &str, entry: &Entry, is_latest: bool) -> Result<Proble
     }
     let heads = db.heads(thing)?;
     Ok(problem.heads(heads.iter().take(MAX_NAMED_HEADS).map(HeadJson::new).collect()).hint("GET /forks?thing="))
-}
-
-fn not_modified(id: &EntryId) -> Answer {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    tagged(response, id)
 }
 
 /// A page of the history of a thing.
@@ -252,89 +243,6 @@ pub(crate) fn linked(mut response: Response<Body>, next: Option<String>) -> Answ
     Ok(response)
 }
 
-/// Adds the entity tag of an entry. It may be asked again whether it is still
-/// the latest.
-fn tagged(mut response: Response<Body>, id: &EntryId) -> Answer {
-    response.headers_mut().insert(header::ETAG, header_value(&format!("\"{id}\""))?);
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("private, no-cache"));
-    Ok(response)
-}
-
 pub(crate) fn no_thing(thing: &str) -> Problem {
     Problem::not_found(format!("no thing named {thing}")).hint("GET /things")
-}
-
-/// Entity tags of a condition.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Tags {
-    /// `*`.
-    Any,
-    /// These ids.
-    Ids(Vec<EntryId>),
-}
-
-impl Tags {
-    fn matches(&self, id: &EntryId) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Ids(ids) => ids.contains(id),
-        }
-    }
-}
-
-/// The condition in a header: strong tags as `ETag` gives them. A tag that is
-/// none of ours can match nothing (RFC 9110, section 8.8.3.2); where `strict`,
-/// it is a mistake that is told.
-pub(crate) fn etags(headers: &HeaderMap, name: &header::HeaderName, strict: bool) -> Result<Option<Tags>, Problem> {
-    let mut values = headers.get_all(name).iter().peekable();
-    if values.peek().is_none() {
-        return Ok(None);
-    }
-    let mut ids = Vec::new();
-    for value in values {
-        let malformed = || Problem::usage(format!("{name} holds entry ids in quotes, or *"));
-        let text = value.to_str().map_err(|_| malformed())?.trim();
-        if text == "*" {
-            return Ok(Some(Tags::Any));
-        }
-        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            let (tag, is_weak) = tag.strip_prefix("W/").map_or((tag, false), |tag| (tag, true));
-            let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(malformed)?;
-            match tag.parse::<EntryId>() {
-                Ok(id) if !(strict && is_weak) => ids.push(id),
-                Ok(_) | Err(_) if strict => {
-                    let tag: String = tag.chars().take(80).collect();
-                    let why = if is_weak { "a weak tag never matches" } else { "an entry id has 64 hex digits" };
-                    return Err(Problem::usage(format!("{name}: {tag:?}: {why}")).hint("the ETag of GET /things/{id}"));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(Some(Tags::Ids(ids)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_are_read() {
-        let read = |text: &'static str, strict| {
-            let headers = HeaderMap::from_iter([(header::IF_MATCH, header::HeaderValue::from_static(text))]);
-            etags(&headers, &header::IF_MATCH, strict)
-        };
-        let tags = |text| read(text, false);
-        let id = EntryId([0xab; 32]);
-        assert_eq!(tags(" * ").unwrap(), Some(Tags::Any));
-        let both = concat!("\"", "abababababababababababababababababababababababababababababababab", "\", W/\"other\"");
-        assert_eq!(tags(both).unwrap(), Some(Tags::Ids(vec![id])));
-        assert!(tags("abab").is_err());
-        let weak = concat!("W/\"", "abababababababababababababababababababababababababababababababab", "\"");
-        assert_eq!(tags(weak).unwrap(), Some(Tags::Ids(vec![id])));
-        for mistaken in [weak, both, "\"abab\"", "\"\""] {
-            assert!(read(mistaken, true).is_err(), "{mistaken}");
-        }
-        assert_eq!(etags(&HeaderMap::new(), &header::IF_MATCH, true).unwrap(), None);
-    }
 }

@@ -25,6 +25,9 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// All there are.
+    pub(crate) const ALL: [Self; 5] = [Self::Open, Self::Stub, Self::Undecryptable, Self::Erased, Self::Lost];
+
     /// The word for it.
     pub(crate) const fn word(self) -> &'static str {
         match self {
