@@ -291,10 +291,11 @@ fn refusals_have_the_codes_and_kinds_of_the_document() {
 
 #[test]
 fn a_proof_file_has_the_bounds_of_the_code() {
-    use thingdb_format::proof::{MAX_EARLIER, MAX_ENTRIES, MEDIA_TYPE};
+    use thingdb_format::proof::{MAX_EARLIER, MAX_ENTRIES, MAX_ERASED_AHEAD, MEDIA_TYPE};
     let text = section("## Proof file");
     assert!(text.contains(&format!("1 to {MAX_ENTRIES} entry lines")) && text.contains(MEDIA_TYPE));
     assert!(text.contains(&format!("1 to {MAX_EARLIER} objects")));
     assert!(text.contains(&format!("an array of 1 to {MAX_ENTRIES} ids")));
+    assert!(text.contains(&format!("beyond {MAX_ERASED_AHEAD} of them")));
     says(&format!("one thing, and d ≥ {}", thingdb_format::heads::LEAF_DEPTH));
 }

@@ -472,7 +472,7 @@ fn evidence(v: &Vector) -> Result<(), thingdb::Error> {
 fn proof(v: &Vector) -> Option<Problem> {
     let (mut check, mut memos, mut states) = (ProofCheck::new(), Memos::default(), Vec::new());
     for (line, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
-        states.extend(check.take(examine(line, number, &mut memos)).map(|proven| proven.content.as_str()));
+        states.extend(check.take(examine(line, number, &mut memos)).map(|proven| (proven.id, proven.content.as_str())));
     }
     let mut report = check.finish();
     if !report.problems.is_empty() {
@@ -480,7 +480,11 @@ fn proof(v: &Vector) -> Option<Problem> {
         return Some(report.problems.remove(0));
     }
     same(v, "entries", report.entries);
-    same(v, "states", states.join(" "));
+    let state = |(id, word): &(EntryId, &'static str)| if report.erased_by.contains_key(id) { "erased" } else { *word };
+    same(v, "states", states.iter().map(state).collect::<Vec<_>>().join(" "));
+    let erased_by: Vec<_> =
+        states.iter().filter_map(|(id, _)| report.erased_by.get(id)).map(EntryId::to_string).collect();
+    assert_eq!(erased_by.join(" "), v.find("erased_by").unwrap_or_default());
     same(v, "heads", report.heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
     let complete = report.complete.map(|complete| format!("{} {}", complete.count, complete.heads));
     assert_eq!(complete.as_deref(), v.find("complete"));

@@ -17,7 +17,7 @@ use thingdb_tests::vector::Vector;
 const MUTATIONS: u64 = 3_000;
 
 /// What a file says: each entry with its place, its seq, its id, the word for its
-/// content, and what is shown of it.
+/// content (and by which record, if that is `erased`), and what is shown of it.
 type Entries = Vec<(u64, u64, String, String, Option<Shown>)>;
 
 /// The entries, and if a heads note is there, how many the thing has, and how many
@@ -59,6 +59,10 @@ fn here(file: &[u8]) -> Option<Meaning> {
         }
     }
     let report = check.finish();
+    for (_, _, id, word, _) in &mut found {
+        let id = id.parse().expect("it is an id");
+        *word = report.erased_by.get(&id).map_or_else(|| word.clone(), |by| format!("erased by {by}"));
+    }
     let complete = report.complete.as_ref().map(|complete| (complete.count, complete.heads));
     report.is_good().then_some((found, complete))
 }
@@ -121,6 +125,8 @@ impl Other {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let entry = |entry: &serde_json::Value| {
             let word = text(&entry["content"]).expect("it is a word");
+            let by = text(&entry["erased_by"]).map(|by| format!(" by {by}"));
+            let word = word + &by.unwrap_or_default();
             let number = |name: &str| entry[name].as_u64().expect("it is a number");
             let shown = text(&entry["body"]).map(|hash| Shown {
                 hash,

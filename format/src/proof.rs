@@ -18,6 +18,7 @@
 
 mod check;
 mod encode;
+mod erased;
 mod examine;
 mod gap;
 mod heads;
@@ -29,6 +30,7 @@ use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
 pub use check::{Anchor, ProofCheck, ProofReport, Proven, Stamped};
 pub use encode::ProofEncoder;
+pub use erased::{MAX_ERASED_AHEAD, ProofErasures};
 pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
 pub use heads::Complete;

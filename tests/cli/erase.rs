@@ -97,3 +97,57 @@ fn on_a_terminal_it_asks() {
     let (code, text) = world.on_terminal(line, "[y/N]", b"y\n").unwrap();
     assert!(code == 0 && text.contains("erased: 3 entries"), "{text}");
 }
+
+/// The words that `verify-proof --entries` has for the entries of a file, and the verdict.
+fn verdict(world: &World, file: &str) -> (Vec<(u64, String, Option<String>)>, serde_json::Value) {
+    let mut lines = world.run(&["verify-proof", file, "--entries"]).ok().lines();
+    let told = lines.pop().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let entry = |entry: &serde_json::Value| {
+        (entry["seq"].as_u64().unwrap(), text(&entry["content"]).unwrap(), text(&entry["erased_by"]))
+    };
+    (lines.iter().map(entry).collect(), told)
+}
+
+#[test]
+fn a_stranger_tells_what_was_erased_from_what_is_withheld() {
+    let world = furnished();
+    let erase = [&["erase", "person-7", "--seq", "1-2", "--yes", "--json"][..], &WHY].concat();
+    let record = world.run(&erase).ok().json()["records"][0]["id"].as_str().unwrap().to_owned();
+    let erased = |seq| (seq, "erased".to_owned(), Some(record.clone()));
+    let other = |seq, word: &str| (seq, word.to_owned(), None);
+
+    let summary = world.run(&["prove", "person-7", "-o", "whole"]).ok().json();
+    assert_eq!((&summary["shown"], &summary["erased"], &summary["withheld"]), (&json!(2), &json!(2), &json!(0)));
+    let (entries, told) = verdict(&world, "whole");
+    assert_eq!(entries, [erased(1), erased(2), other(3, "shown"), other(4, "shown")]);
+    assert_eq!((&told["erased"], &told["withheld"], &told["shown"]), (&json!(2), &json!(0), &json!(2)));
+    let table = world.run(&["verify-proof", "whole", "--format", "table"]).ok();
+    prints(&table, &["(erased)", "the content of 2 entries was erased: records in the file say so"]);
+
+    // What is withheld beside it is not called erased.
+    world.run(&["prove", "person-7", "--withhold", "3", "-o", "part"]).ok();
+    assert_eq!(verdict(&world, "part").0, [erased(1), erased(2), other(3, "withheld"), other(4, "shown")]);
+    // Without the record nobody can tell.
+    world.run(&["prove", "person-7", "--withhold", "4", "-o", "without"]).ok();
+    let (entries, told) = verdict(&world, "without");
+    assert_eq!(entries, [other(1, "withheld"), other(2, "withheld"), other(3, "shown"), other(4, "withheld")]);
+    assert_eq!((&told["erased"], &told["withheld"]), (&json!(0), &json!(3)));
+
+    // With one entry goes its record.
+    let summary = world.run(&["prove", "person-7", "--seq", "2", "-o", "one"]).ok().json();
+    assert_eq!((&summary["entries"], &summary["erased"]), (&json!(2), &json!(1)));
+    assert_eq!(verdict(&world, "one").0, [erased(2), other(4, "shown")]);
+    world.run(&["prove", "person-7", "--seq", "3", "-o", "other"]).ok();
+    assert_eq!(verdict(&world, "other").0, [other(3, "shown")]);
+
+    // A record is for everybody, what is sealed to one reader is not.
+    world.run(&["-d", "auditor", "init", "--actor", "bob"]).ok();
+    world.write("auditor.card", world.run(&["-d", "auditor", "card"]).ok().stdout);
+    world.run(&["prove", "person-7", "--to", "@auditor.card", "-o", "sealed"]).ok();
+    assert_eq!(verdict(&world, "sealed").0, [erased(1), erased(2), other(3, "sealed"), other(4, "shown")]);
+    world.run(&["prove", "person-7", "--stubs-only", "-o", "stubs"]).ok();
+    assert!(verdict(&world, "stubs").0.iter().all(|(_, word, _)| word == "withheld"));
+    world.run(&["prove", "person-7", "--html", "-o", "page.html"]).ok();
+    assert_eq!(verdict(&world, "page.html").0, verdict(&world, "whole").0);
+}

@@ -77,10 +77,21 @@ function folded(text, name) {
   return details;
 }
 
-function what(entry) {
+/** That the content was erased, and where that stands. */
+function erased(entry, byId) {
+  const record = byId.get(entry.erasedBy);
+  const said = element("span", "erased, as ", "soft");
+  const link = element("a", `seq ${record.seq}`);
+  link.href = `#line-${record.line}`;
+  said.append(link, " says");
+  return said;
+}
+
+function what(entry, byId) {
   const cell = element("td");
   if (entry.problem !== null) cell.append(element("p", `Does not hold: ${entry.problem}`, "problem"));
   if (entry.content === "withheld") cell.append(element("span", "withheld: not in this file", "soft"));
+  if (entry.content === "erased") cell.append(erased(entry, byId));
   if (entry.content === "sealed") cell.append(element("span", "sealed: for the owner of a key", "soft"));
   if (entry.content !== "shown" || entry.problem !== null) return cell;
   if (entry.action !== "create" && entry.action !== "update") cell.append(element("p", entry.action));
@@ -147,7 +158,7 @@ function row(entry, byId) {
   who.append(element("small", entry.actor ? `key ${entry.actor.slice(0, 16)}` : ""));
   if (entry.signedAs && entry.signedAs !== entry.name) who.append(element("small", `signed as ${entry.signedAs}`));
   const before = (entry.prev ?? []).map((id) => byId.get(id)).filter(Boolean).sort((a, b) => b.seq - a.seq)[0];
-  line.append(seq, time, who, what(entry), changed(entry, before));
+  line.append(seq, time, who, what(entry, byId), changed(entry, before));
   return line;
 }
 
@@ -158,6 +169,7 @@ function facts(found) {
   const count = (word) => entries.filter(({ content }) => content === word).length;
   const said = [];
   const kept = [`${counted(count("shown"), "is", "are")} shown`];
+  if (count("erased")) kept.push(`${counted(count("erased"), "was", "were")} erased, as records here say`);
   if (count("withheld")) kept.push(`${counted(count("withheld"), "is", "are")} withheld`);
   if (count("sealed")) kept.push(`${counted(count("sealed"), "is", "are")} sealed`);
   if (subject.kind === "absent") {

@@ -680,6 +680,7 @@ class Entry {
     this.seq = number(line.get("seq"), 1, MAX_SAFE);
     this.timeText = line.get("time");
     this.time = parseTime(this.timeText);
+    this.origin = hexa(line.get("origin"), 16);
     this.actor = hexa(line.get("actor"), 32);
     this.suite = number(line.get("suite"), 1, 2);
     const prev = list(line.get("prev"), 0, 32, "prev is no list of at most 32");
@@ -696,7 +697,7 @@ class Entry {
       thing,
       unsigned(this.seq, 8),
       unsigned(this.time, 8),
-      hexa(line.get("origin"), 16),
+      this.origin,
       this.actor,
       Uint8Array.of(prev.length),
       ...prev.map((id) => hexa(id, 32)),
@@ -759,6 +760,76 @@ function readBody(body) {
   }
   read.data = taker.rest;
   return read;
+}
+
+const MAX_AHEAD = 2 ** 20;
+
+/** The ids that a body lists if it is an erasure record; none if it cannot be read as one. */
+function erasedIn({ action, mediaType, data }) {
+  if (action !== "erase" || mediaType !== "application/vnd.thingdb.erasure+json") return [];
+  try {
+    need(!data.includes(0x0a), "a line feed");
+    const record = parseLine(data.at(-1) === 0x0d ? data.subarray(0, -1) : data);
+    members(record, ["v", "erased", "reason"], ["basis"]);
+    number(record.get("v"), 1, 1);
+    plain(string(record.get("reason")), 1, 1024);
+    if (record.has("basis")) need(/^[A-Za-z0-9._:-]{1,64}$/.test(string(record.get("basis"))), "not a basis");
+    const erased = list(record.get("erased"), 1, 65536, "not 1 to 65536 ids").map((id) => hexOf(hexa(id, 32)));
+    need(erased.every((id, at) => at === 0 || erased[at - 1] < id), "ids that are not in ascending order");
+    return erased;
+  } catch (problem) {
+    if (!(problem instanceof Refused)) throw problem;
+    return [];
+  }
+}
+
+/** Which entries without their content a record in the file covers. */
+class Erasures {
+  constructor(card) {
+    this.node = card.fingerprint.slice(0, 32);
+    this.actors = card.actors;
+    this.stubs = new Map();
+    this.ahead = new Map();
+    this.count = 0;
+    this.erased = new Map();
+  }
+
+  may(by, { actor, origin }) {
+    return by === actor || (origin === this.node && this.actors.has(by));
+  }
+
+  stub(told) {
+    const found = (this.ahead.get(told.id) ?? []).find(({ actor }) => this.may(actor, told));
+    this.ahead.delete(told.id);
+    if (found) this.erased.set(told.id, found.id);
+    else this.stubs.set(told.id, told);
+  }
+
+  record(told) {
+    for (const id of erasedIn(told)) {
+      const stub = this.stubs.get(id);
+      if (stub) {
+        if (!this.may(told.actor, stub)) continue;
+        this.stubs.delete(id);
+        this.erased.set(id, told.id);
+      } else if (!this.erased.has(id) && this.count < MAX_AHEAD) {
+        this.count++;
+        if (!this.ahead.has(id)) this.ahead.set(id, []);
+        this.ahead.get(id).push(told);
+      }
+    }
+  }
+
+  /** In the order of the file, when all entries are known to hold. */
+  settle(entries) {
+    for (const told of entries) {
+      if (told.content === "withheld") this.stub(told);
+      if (told.content === "shown") this.record(told);
+    }
+    for (const told of entries) {
+      if (this.erased.has(told.id)) Object.assign(told, { content: "erased", erasedBy: this.erased.get(told.id) });
+    }
+  }
 }
 
 function checkEnvelopes(envelopes) {
@@ -1069,6 +1140,7 @@ async function readEntry(value, line, state) {
     entry = new Entry(value.get("entry"));
     Object.assign(told, { id: entry.name, seq: entry.seq, time: entry.timeText, prev: entry.prev });
     told.actor = hexOf(entry.actor);
+    told.origin = hexOf(entry.origin);
     told.name = state.card.actors.get(told.actor) ?? null;
     if (!state.isBroken) {
       state.tree.fill(told.place, value.has("gap") ? hashes(value.get("gap")) : []);
@@ -1188,6 +1260,7 @@ function readLast(last, found, state, digests) {
   state.tree.fill(state.ledger.size, last.has("gap") ? hashes(last.get("gap")) : []);
   need(same(state.tree.root(), state.ledger.root), "the places do not lead to the root of the checkpoint");
   if (state.stated) found.complete = complete(found, state);
+  new Erasures(state.card).settle(found.entries);
 }
 
 /** What the heads note says of the thing, if it fits the entries. */

@@ -10,8 +10,9 @@ Timestamps are listed and not checked, unless `--tsa-root` names the certificate
 authorities that you trust: then `openssl ts` says of each whether it holds.
 
 The verdict lists every entry: who signed it (`name` is what the card in the file calls
-the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. Of a
-file that does not hold nothing is listed.
+the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. What a
+record in the file says was erased has `erased_by`, the id of the record. Of a file that
+does not hold nothing is listed.
 
 It needs Python 3.9 or later, no network and no database. Content that is shown
 is opened with the package `cryptography`; without it, it is told as not opened.
@@ -362,7 +363,7 @@ class Entry:
         self.thing = plain(string(line["thing"]), 1, 512)
         self.seq = number(line["seq"], 1, MAX_SAFE)
         self.time = parse_time(line["time"])
-        self.actor = hexa(line["actor"], 32)
+        self.origin, self.actor = hexa(line["origin"], 16), hexa(line["actor"], 32)
         self.suite = number(line["suite"], 1, 2)
         need(isinstance(line["prev"], list) and len(line["prev"]) <= 32, "prev is no list of at most 32")
         self.prev = [hexa(prev, 32) for prev in line["prev"]]
@@ -374,7 +375,7 @@ class Entry:
         thing = self.thing.encode()
         self.header = b"".join(
             [bytes([1, self.suite]), len(thing).to_bytes(2, "big"), thing]
-            + [self.seq.to_bytes(8, "big"), self.time.to_bytes(8, "big"), hexa(line["origin"], 16), self.actor]
+            + [self.seq.to_bytes(8, "big"), self.time.to_bytes(8, "big"), self.origin, self.actor]
             + [bytes([len(self.prev)])]
             + self.prev
             + [self.data_hash, payload_hash, payload_len.to_bytes(4, "big")]
@@ -452,10 +453,64 @@ def read_body(body):
     if encoding == 1:
         text(1, 255, "[ -~]+")
         take(int.from_bytes(take(4), "big"))
+    read["erased"] = erased_in(read, rest)
     try:
         return {**read, "text": rest.decode()}
     except UnicodeDecodeError:
         return {**read, "base64": base64.b64encode(rest).decode()}
+
+
+def erased_in(read, data):
+    """The ids that a body lists if it is an erasure record; none if it cannot be read as one."""
+    if (read["action"], read["media_type"]) != ("erase", "application/vnd.thingdb.erasure+json"):
+        return []
+    try:
+        need(b"\n" not in data, "a line feed")
+        record = parse(data.removesuffix(b"\r"))
+        members(record, ["v", "erased", "reason"], ["basis"])
+        number(record["v"], 1, 1)
+        plain(string(record["reason"]), 1, 1024)
+        need("basis" not in record or re.fullmatch("[A-Za-z0-9._:-]{1,64}", string(record["basis"])), "not a basis")
+        need(isinstance(record["erased"], list) and 1 <= len(record["erased"]) <= 65536, "not 1 to 65536 ids")
+        erased = [hexa(one, 32) for one in record["erased"]]
+        need(all(a < b for a, b in zip(erased, erased[1:])), "ids that are not in ascending order")
+        return erased
+    except Refused:
+        return []
+
+
+class Erasures:
+    """Which entries without their content a record in the file covers."""
+
+    def __init__(self, card):
+        self.node, self.actors = sha256(card.key)[:16], {key for key, _ in card.actors}
+        self.stubs, self.ahead, self.count, self.erased = {}, {}, 0, {}
+
+    def may(self, by, actor, origin):
+        return by == actor or (origin == self.node and by in self.actors)
+
+    def stub(self, entry):
+        for record, by in self.ahead.pop(entry.id, []):
+            if self.may(by, entry.actor, entry.origin):
+                self.erased[entry.id] = record
+                return
+        self.stubs[entry.id] = (entry.actor, entry.origin)
+
+    def record(self, entry, listed):
+        for one in listed:
+            if one in self.stubs:
+                if self.may(entry.actor, *self.stubs[one]):
+                    del self.stubs[one]
+                    self.erased[one] = entry.id
+            elif one not in self.erased and self.count < 2**20:
+                self.count += 1
+                self.ahead.setdefault(one, []).append((entry.id, entry.actor))
+
+    def settle(self, told):
+        for entry in told:
+            record = self.erased.get(bytes.fromhex(entry["id"]))
+            if record:
+                entry.update(content="erased", erased_by=record.hex())
 
 
 def check_envelopes(envelopes):
@@ -692,7 +747,7 @@ def verify(data, fingerprint=None, tsa_root=None):
         need(imprint in imprints, "a timestamp of no checkpoint of the file")
         timestamps.append((imprints[imprint], imprint, token))
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
-    names = dict(card.actors)
+    names, erasures = dict(card.actors), Erasures(card)
     for value in values[1 + stamps : -1]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
@@ -708,6 +763,9 @@ def verify(data, fingerprint=None, tsa_root=None):
             need(entry.payload is not None, "a cek without a payload")
             body = entry.open(cek)
             state = "shown" if AESGCM else "not opened"
+            erasures.record(entry, body.pop("erased") if body else [])
+        if entry.payload is None:
+            erasures.stub(entry)
         told = {"place": place, "id": entry.id.hex(), **entry.told(names), "content": state}
         shown.append({**told, **(body or {})})
     members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"])
@@ -717,6 +775,7 @@ def verify(data, fingerprint=None, tsa_root=None):
     need(tree.size <= ledger.size, "a place that is not in the ledger")
     tree.fill(ledger.size, hashes(last["gap"]) if "gap" in last else [])
     need(tree.root() == ledger.root, "the places do not lead to the root of the checkpoint")
+    erasures.settle(shown)
     heads = [entry["id"] for entry in shown if bytes.fromhex(entry["id"]) not in followed]
     complete = None
     if stated:

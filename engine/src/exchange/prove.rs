@@ -5,7 +5,8 @@ use std::io::Write;
 
 use thingdb_format::heads::{HeadsProof, Place};
 use thingdb_format::proof::{
-    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofHeader, ProofTimestamp, Subject,
+    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofErasures, ProofHeader, ProofTimestamp,
+    Subject,
 };
 use thingdb_format::{
     EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
@@ -18,7 +19,7 @@ use crate::progress::{self, Progress};
 use crate::replica::timestamps::{Timestamped, Timestamps};
 use crate::replica::witnesses::Witnesses;
 use crate::store::postings::{self, Posting};
-use crate::store::{Paths, Store};
+use crate::store::{Located, Paths, Store};
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -59,7 +60,7 @@ impl<'a> ProveOptions<'a> {
     }
 
     /// Only this entry, and others that are named so. That others are missing
-    /// says nothing then.
+    /// says nothing then. If it was erased, the record that says so goes along.
     #[must_use]
     pub fn entry(mut self, id: EntryId) -> Self {
         self.ids.insert(id);
@@ -94,7 +95,8 @@ impl<'a> ProveOptions<'a> {
         self
     }
 
-    /// Shows content to the owner of this key only. Others see that it is there.
+    /// Shows content to the owner of this key only. Others see that it is there. Erasure
+    /// records are for everybody, as always.
     #[must_use]
     pub const fn to(mut self, key: EncryptionKey) -> Self {
         self.to = Some(key);
@@ -124,6 +126,10 @@ impl<'a> ProveOptions<'a> {
         self
     }
 
+    fn is_withheld(&self, seq: u64, id: &EntryId) -> bool {
+        self.stubs_only || self.withheld_seqs.contains(&seq) || self.withheld_ids.contains(id)
+    }
+
     fn subject(&self, thing: ThingId) -> Subject {
         match (self.ids.is_empty(), self.seqs) {
             _ if self.absent => Subject::Absent { thing },
@@ -148,7 +154,10 @@ pub struct ProveSummary {
     pub entries: u64,
     /// Entries whose content is shown, or sealed to the reader.
     pub shown: u64,
-    /// Entries of which only the header is given.
+    /// Entries of which only the header is given, and a record in the file shows that they
+    /// were erased.
+    pub erased: u64,
+    /// Other entries of which only the header is given.
     pub withheld: u64,
     /// Entries whose content this node cannot open itself: their payload goes
     /// along as it is.
@@ -210,33 +219,39 @@ pub(crate) fn prove(
     let mut summary = ProveSummary {
         entries: count,
         shown: 0,
+        erased: 0,
         withheld: 0,
         undecryptable: 0,
         is_complete: header.heads.is_some(),
         checkpoint,
         bytes: 0,
     };
-    let mut paths = Paths::default();
+    let (mut paths, mut erasures) = (Paths::default(), ProofErasures::new(&header.card));
     for (posting, done) in postings.iter().zip(1..) {
         progress::go_on(options.is_wanted)?;
         let located = node.store.located(posting)?;
         let (place, id) = (located.position, located.id);
         let signature = node.store.signature(&located, &mut paths)?;
-        let is_withheld = options.stubs_only
-            || options.withheld_seqs.contains(&located.header.seq)
-            || options.withheld_ids.contains(&id);
+        let is_withheld = options.is_withheld(located.header.seq, &id);
+        let record = if is_withheld { None } else { node.store.shown_erasure(&located)? };
         let payload = if is_withheld { None } else { node.store.payload(&located)? };
         let (mut shown, mut envelopes) = (None, Vec::new());
         match (&payload, node.store.cek(&located)) {
-            (None, _) => summary.withheld += 1,
+            (None, _) => {
+                summary.withheld += 1;
+                erasures.stub(id, &located.header);
+            }
             (Some(_), None) => summary.undecryptable += 1,
             (Some(_), Some(cek)) => {
                 summary.shown += 1;
-                match &sealer {
+                match sealer.as_ref().filter(|_| record.is_none()) {
                     Some(sealer) => envelopes.push(sealer.envelope(&id, &cek)?),
                     None => shown = Some(cek),
                 }
             }
+        }
+        if let Some(record) = &record {
+            erasures.record(id, &located.header, record);
         }
         let entry = Entry { header: located.header, signature, payload, envelopes };
         encoder.entry(&view, place, shown, entry, &mut buffer)?;
@@ -245,6 +260,8 @@ pub(crate) fn prove(
             progress::tell(&mut options.progress, done, count, summary.bytes);
         }
     }
+    summary.erased = erasures.erased().len() as u64;
+    summary.withheld -= summary.erased;
     encoder.end(&view, &mut buffer)?;
     write(&mut out, &mut buffer, &mut summary.bytes)?;
     out.flush().map_err(Error::written)?;
@@ -335,19 +352,27 @@ fn to_prove(store: &Store, thing: &ThingId, options: &ProveOptions<'_>, size: u6
         for id in &options.ids {
             let located = store.find(&tag, &state, id, None)?.filter(|located| located.position < size);
             let located = located.ok_or_else(no_thing)?;
-            found.push(Posting {
-                seq: located.header.seq,
-                position: located.position,
-                slot: located.slot,
-                id8: postings::id8(&located.id),
-            });
+            // Without the record nobody could tell that the entry was erased.
+            if let Some(by) = store.erased_by(located.position)?.filter(|by| by.position < size) {
+                let record = store.located_at(by.position)?;
+                if !options.is_withheld(record.header.seq, &record.id) {
+                    found.push(posting(&record));
+                }
+            }
+            found.push(posting(&located));
         }
     }
     if found.is_empty() {
         return Err(no_thing());
     }
     found.sort_unstable_by_key(|posting| posting.position);
+    found.dedup_by_key(|posting| posting.position);
     Ok(found)
+}
+
+fn posting(located: &Located) -> Posting {
+    let Located { position, slot, id, .. } = located;
+    Posting { seq: located.header.seq, position: *position, slot: *slot, id8: postings::id8(id) }
 }
 
 fn write(out: &mut impl Write, buffer: &mut Vec<u8>, bytes: &mut u64) -> Result<()> {

@@ -175,6 +175,17 @@ impl Store {
         Erasure::of(&body).transpose().map_err(|problem| located.damaged(problem))
     }
 
+    /// The same, of an entry that is to be shown: nothing if it cannot be read as a record.
+    pub(crate) fn shown_erasure(&self, located: &Located) -> Result<Option<Erasure>> {
+        if !self.is_erasure(located.position)? {
+            return Ok(None);
+        }
+        match self.erasure(located) {
+            Err(problem) if problem.is_damaged() => Ok(None),
+            read => read,
+        }
+    }
+
     /// Whether the entry at `position` is known to be an erasure record.
     pub(crate) fn is_erasure(&self, position: u64) -> Result<bool> {
         let has = |row: Vec<u8>| -> Result<bool> { Ok(self.storage.get(&row)?.is_some()) };

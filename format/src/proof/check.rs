@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::erased::ProofErasures;
 use super::examine::{Content, Examined, ProofLine, What};
 use super::gap::gap_subtrees;
 use super::heads::Complete;
 use super::{MAX_ENTRIES, MAX_TIMESTAMPS, ProofEnd, ProofHeader, ProofTimestamp, Subject};
 use crate::audit::{Fault, Problem, Standing, fault_of};
+use crate::erasure::Erasure;
 use crate::heads::HeadsProof;
 use crate::merkle::{self, Frontier};
 use crate::stream::Digest;
@@ -40,7 +42,8 @@ pub struct Proven {
     /// The name that a trusted card gives the key; without such a card, the one in
     /// the file.
     pub name: Option<String>,
-    /// What is here of its content.
+    /// What is here of its content. Of what is [withheld](Content::Withheld) the
+    /// [report](ProofReport::erased_by) says whether it was erased.
     pub content: Content,
     /// To whom the content is sealed.
     pub envelopes: Vec<Envelope>,
@@ -75,7 +78,12 @@ pub struct ProofReport {
     pub opened: u64,
     /// Entries whose payload is here without a key to it.
     pub sealed: u64,
-    /// Entries whose header alone is here.
+    /// Entries whose header alone is here, because their content was erased: a record in
+    /// the file says so. Of a file that is not [good](Self::is_good) none.
+    pub erased: u64,
+    /// These entries, each with the first record in the file that covers it.
+    pub erased_by: BTreeMap<EntryId, EntryId>,
+    /// Other entries whose header alone is here.
     pub withheld: u64,
     /// Entries whose key has no [name](Proven::name).
     pub nameless: u64,
@@ -182,6 +190,7 @@ pub struct ProofCheck {
     earlier: Vec<Checkpoint>,
     /// What can be stamped of the checkpoints, and their sizes.
     imprints: Vec<(Hash, u64)>,
+    erasures: Option<ProofErasures>,
     report: ProofReport,
 }
 
@@ -331,6 +340,7 @@ impl ProofCheck {
         } else if matches!(header.subject, Subject::Absent { .. }) {
             self.unreadable(number, "nothing in the file says that there is no such thing");
         }
+        self.erasures = Some(ProofErasures::new(&header.card));
         self.report.header = Some(header);
     }
 
@@ -415,11 +425,30 @@ impl ProofCheck {
             Content::Withheld => &mut self.report.withheld,
         };
         *count = count.saturating_add(1);
+        self.note_erasure(id, &header, &content);
         let (first, last) = self.report.times.unwrap_or((header.time, header.time));
         self.report.times = Some((first.min(header.time), last.max(header.time)));
         let name = self.names.get(&header.actor).cloned();
         self.report.nameless = self.report.nameless.saturating_add(u64::from(name.is_none()));
         Some(Proven { place, id, header, name, content, envelopes })
+    }
+
+    /// Takes a stub, or an erasure record. One that cannot be read erases nothing.
+    fn note_erasure(&mut self, id: EntryId, header: &Header, content: &Content) {
+        let Some(erasures) = &mut self.erasures else { return };
+        match content.body().and_then(Erasure::of) {
+            Some(Ok(record)) => erasures.record(id, header, &record),
+            None if matches!(content, Content::Withheld) => erasures.stub(id, header),
+            _ => {}
+        }
+    }
+
+    fn settle_erasures(&mut self) {
+        let Some(erasures) = self.erasures.take().filter(|_| self.report.is_good()) else { return };
+        let report = &mut self.report;
+        report.erased_by = erasures.erased();
+        report.erased = report.erased_by.len() as u64;
+        report.withheld = report.withheld.saturating_sub(report.erased);
     }
 
     /// Adds the hashes before a place, and its leaf, to the tree.
@@ -569,6 +598,7 @@ impl ProofCheck {
         heads.sort_unstable_by_key(|(_, place)| place.place);
         self.report.heads = heads.into_iter().map(|(id, _)| *id).collect();
         self.settle_heads();
+        self.settle_erasures();
         self.report
     }
 

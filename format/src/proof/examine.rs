@@ -19,7 +19,8 @@ pub enum Content {
     Opened(Body),
     /// The payload is here and whole, and no key to it.
     Sealed,
-    /// Only the header is here: the content exists elsewhere.
+    /// Only the header is here. The content exists elsewhere, or was erased: the
+    /// [report](super::ProofReport::erased_by) says so, if a record in the file does.
     Withheld,
 }
 

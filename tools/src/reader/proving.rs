@@ -1,5 +1,6 @@
 //! What is to be proven of a thing, and whether what a server sends is that.
 
+use thingdb::format::erasure::Erasure;
 use thingdb::format::proof::{Content, ProofReport, Proven, Subject};
 use thingdb::format::{KekPacket, header};
 use thingdb::{Card, EntryId, ProveOptions, SignedCheckpoint, ThingId};
@@ -36,7 +37,9 @@ pub(crate) struct Proved {
     pub(crate) entries: u64,
     /// Entries whose content is shown, or sealed to the reader.
     pub(crate) shown: u64,
-    /// Entries of which only the header is given.
+    /// Entries of which only the header is given, and that were erased, as a record says.
+    pub(crate) erased: u64,
+    /// Other entries of which only the header is given.
     pub(crate) withheld: u64,
     /// Entries whose content goes along as it is: the node has no key to it.
     pub(crate) undecryptable: u64,
@@ -77,11 +80,18 @@ impl<'a> Proving<'a> {
         })
     }
 
-    /// Whether an entry is one that was asked for, and shows no more than was
+    /// Whether an entry was asked for by its id, or all are.
+    pub(super) fn is_asked(&self, id: &EntryId) -> bool {
+        self.entries.is_empty() || self.entries.contains(id)
+    }
+
+    /// Whether an entry is one that was asked for, or the record that erased one, and shows no more than was
     /// asked for: whoever withholds something must not hand it on.
     pub(super) fn fits(&self, proven: &Proven) -> Result<(), String> {
         let (id, seq) = (&proven.id, proven.header.seq);
-        if !self.entries.is_empty() && !self.entries.contains(id) {
+        let record = proven.content.body().and_then(Erasure::of).and_then(Result::ok);
+        let is_of_asked = record.as_ref().is_some_and(|record| self.entries.iter().any(|id| record.covers(id)));
+        if !self.is_asked(id) && !is_of_asked {
             return Err(format!("entry {id}, which was not asked for"));
         }
         let is_withheld = self.stubs_only || self.withheld_seqs.contains(&seq) || self.withheld.contains(id);
@@ -92,7 +102,7 @@ impl<'a> Proving<'a> {
         let reader = self.to.map(|card| card.encryption_key.recipient_id());
         let is_reader = |packet: &KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if Some(*id) == reader);
         let is_for_reader = proven.envelopes.iter().flat_map(|envelope| &envelope.recipients).all(is_reader);
-        let is_shown_to_all = matches!(proven.content, Content::Shown(_)) && reader.is_some();
+        let is_shown_to_all = matches!(proven.content, Content::Shown(_)) && reader.is_some() && record.is_none();
         if is_shown_to_all || !is_for_reader {
             return Err(format!("the content of entry {id} for others than the reader"));
         }
@@ -103,12 +113,13 @@ impl<'a> Proving<'a> {
 impl Proved {
     /// What a file has that was checked, and was asked for so. `addressed` of its
     /// entries are sealed to the reader.
-    pub(super) fn of(report: &ProofReport, wanted: &Proving<'_>, addressed: u64, bytes: u64) -> Option<Self> {
+    pub(super) fn of(report: &ProofReport, addressed: u64, bytes: u64) -> Option<Self> {
         let header = report.header.as_ref()?;
-        let shown = if wanted.to.is_some() { addressed } else { report.shown };
         Some(Self {
             entries: report.entries,
-            shown,
+            // Beside what is sealed to the one reader, records are shown to everybody.
+            shown: report.shown.saturating_add(addressed),
+            erased: report.erased,
             withheld: report.withheld,
             undecryptable: report.sealed.saturating_sub(addressed),
             is_complete: report.complete.is_some(),

@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use thingdb::{Db, EntryId, ThingQuery};
+use thingdb::{Db, ThingQuery};
 
-use super::call::{Answer, Call, answer, json};
+use super::call::{Answer, Call, answer, header_value, json};
 use super::encoding::{self, JSON, NDJSON};
 use super::problem::Problem;
 use super::route::{MAX_NUMBER, MAX_PAGE};

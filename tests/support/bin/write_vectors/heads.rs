@@ -159,7 +159,7 @@ fn file(proof: HeadsProof) -> File {
 fn file_of_nothing(name: &str, heads: HeadsProof) -> File {
     let mut header = header(absent(name));
     header.heads = Some(heads);
-    File { header, timestamps: vec![], entries: vec![] }
+    File { header, entries: vec![], ..File::history() }
 }
 
 fn good_files(w: &mut Writer) {
@@ -273,10 +273,10 @@ fn bad_files(w: &mut Writer) {
             file.text()
         }),
         ("absent-without-heads", unreadable, "nothing says that it is not there", {
-            File { header: header(absent("part-45")), timestamps: vec![], entries: vec![] }.text()
+            File { header: header(absent("part-45")), entries: vec![], ..File::history() }.text()
         }),
         ("no-entries", unreadable, "a history without entries", {
-            File { header: header(history()), timestamps: vec![], entries: vec![] }.text()
+            File { header: header(history()), entries: vec![], ..File::history() }.text()
         }),
         ("heads-twice", unreadable, "a head that is there twice", {
             place(Place::Thing { count: 2, heads: vec![second().id(); 2] })

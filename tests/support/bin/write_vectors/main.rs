@@ -9,6 +9,7 @@
 //! All keys are test keys: seeds of one byte over and over.
 
 mod binary;
+mod erased;
 mod erasure;
 mod evidence;
 mod frame;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
     evidence::evidence(&mut writer);
     latest::latest(&mut writer);
     proof::proof(&mut writer);
+    erased::erased(&mut writer);
     heads::heads(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -3,7 +3,7 @@
 use thingdb_format::proof::{Earlier, ProofEncoder, ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, Subject};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{
-    Card, CardFields, Cek, Checkpoint, Entry, Hash, SignedCheckpoint, SigningKey, ThingId, Time, merkle,
+    Actor, Card, CardFields, Cek, Checkpoint, Entry, Hash, SignedCheckpoint, SigningKey, ThingId, Time, merkle,
 };
 use thingdb_tests::vector::Vector;
 
@@ -12,6 +12,10 @@ use crate::key::{actor, cek, first, node, numbered_id, reader, second};
 
 /// Entries in the ledger; [`first`] and [`second`] stand at 5 and 9.
 pub(crate) const SIZE: u64 = 13;
+
+pub(crate) fn alice() -> (Actor, String) {
+    (actor().actor(), "alice".into())
+}
 
 fn leaves() -> Vec<Hash> {
     let mut leaves: Vec<Hash> = (0..13).map(|n| merkle::leaf(&numbered_id(n))).collect();
@@ -25,14 +29,14 @@ pub(crate) fn note(key: &SigningKey, size: u64) -> SignedCheckpoint {
     Checkpoint::new(key.node_key().origin(), size, root).sign(key).expect("it is good")
 }
 
-fn card(key: &SigningKey) -> Card {
+pub(crate) fn card(key: &SigningKey, actors: Vec<(Actor, String)>) -> Card {
     let fields = CardFields {
         time: Time::from_micros(crate::key::TIME).expect("it is a good time"),
         node_key: key.node_key(),
         encryption_key: reader().encryption_key(),
         tls: None,
         name: "workshop".into(),
-        actors: vec![(actor().actor(), "alice".into())],
+        actors,
     };
     Card::sign(fields, key).expect("it is good")
 }
@@ -42,7 +46,13 @@ pub(crate) fn thing() -> ThingId {
 }
 
 pub(crate) fn header(subject: Subject) -> ProofHeader {
-    ProofHeader { subject, card: card(&node()), checkpoint: note(&node(), SIZE), earlier: vec![], heads: None }
+    ProofHeader {
+        subject,
+        card: card(&node(), vec![alice()]),
+        checkpoint: note(&node(), SIZE),
+        earlier: vec![],
+        heads: None,
+    }
 }
 
 /// What is in a file, before it is written.
@@ -50,12 +60,14 @@ pub(crate) struct File {
     pub(crate) header: ProofHeader,
     pub(crate) timestamps: Vec<ProofTimestamp>,
     pub(crate) entries: Vec<(u64, Option<Cek>, Entry)>,
+    /// Of the ledger.
+    pub(crate) leaves: Vec<Hash>,
 }
 
 impl File {
     pub(crate) fn new(subject: Subject) -> Self {
         let entries = vec![(5, Some(cek()), first()), (9, Some(cek()), second())];
-        Self { header: header(subject), timestamps: vec![], entries }
+        Self { header: header(subject), timestamps: vec![], entries, leaves: leaves() }
     }
 
     pub(crate) fn history() -> Self {
@@ -67,9 +79,9 @@ impl File {
         let mut encoder = ProofEncoder::new(&self.header, &mut out);
         self.timestamps.iter().for_each(|timestamp| encoder.timestamp(timestamp, &mut out));
         for (place, cek, entry) in self.entries {
-            encoder.entry(&leaves()[..], place, cek, entry, &mut out).expect("the place is in the ledger");
+            encoder.entry(&self.leaves[..], place, cek, entry, &mut out).expect("the place is in the ledger");
         }
-        encoder.end(&leaves()[..], &mut out).expect("the ledger is whole");
+        encoder.end(&self.leaves[..], &mut out).expect("the ledger is whole");
         String::from_utf8(out).expect("lines are UTF-8")
     }
 }
@@ -240,7 +252,7 @@ fn of_an_operator(w: &mut Writer) {
         }),
         ("other-card", "bad signature", "the card of another node", {
             let mut file = File::history();
-            file.header.card = card(&stranger);
+            file.header.card = card(&stranger, vec![alice()]);
             file.text()
         }),
         ("other-ledger", "not in the ledger", "the checkpoint of an earlier ledger", {

@@ -43,7 +43,10 @@ the checkpoint that is signed for it, the node's word that there are no others,
 and the keys of what is shown. WHOEVER HAS
 THE FILE READS WHAT IS SHOWN, unless --to names the one reader. It needs no
 database, no passphrase and no network to be checked. What a server sends is
-checked before it is kept.")]
+checked before it is kept.
+
+With an entry of --entry or --seq that was erased goes the record that says so:
+it is for everybody, with --to, too.")]
 pub(crate) struct Args {
     /// The thing
     thing: String,
@@ -109,6 +112,7 @@ pub(crate) struct Args {
 struct Summary {
     entries: u64,
     shown: u64,
+    erased: u64,
     withheld: u64,
     undecryptable: u64,
     complete: bool,
@@ -265,6 +269,7 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
     context.output.object(&Summary {
         entries: summary.entries,
         shown: summary.shown,
+        erased: summary.erased,
         withheld: summary.withheld,
         undecryptable: summary.undecryptable,
         complete: summary.is_complete,
@@ -287,7 +292,12 @@ fn sentence(summary: &Proved) -> String {
         grouped(summary.bytes),
         grouped(summary.shown),
     );
-    for (count, word) in [(summary.withheld, "withheld"), (summary.undecryptable, "that this node cannot read")] {
+    let others = [
+        (summary.erased, "erased"),
+        (summary.withheld, "withheld"),
+        (summary.undecryptable, "that this node cannot read"),
+    ];
+    for (count, word) in others {
         if count > 0 {
             text.push_str(&format!(", {} {word}", grouped(count)));
         }

@@ -20,6 +20,8 @@ struct Passage<'a> {
     /// the last one, or nothing holds.
     held: Option<Vec<u8>>,
     entries: u64,
+    /// Of these, entries that were asked for.
+    asked: u64,
     /// Entries that are sealed to the reader.
     addressed: u64,
     /// Those that went out.
@@ -61,7 +63,7 @@ impl Server {
         let question = Question::get(target).header("accept", MEDIA_TYPE).header("accept-encoding", "zstd");
         // A file that is begun is taken away, and not left by a signal.
         let _patience = self.console.patience();
-        let mut passage = Passage { out, held: None, entries: 0, addressed: 0, bytes: 0 };
+        let mut passage = Passage { out, held: None, entries: 0, asked: 0, addressed: 0, bytes: 0 };
         let report = loop {
             let asked = self.client.borrow_mut().stream(&question, |head, source| {
                 let source = BufReader::with_capacity(256 << 10, unpacked(head, source)?);
@@ -77,9 +79,9 @@ impl Server {
                 Err(Stopped::Failure(failure)) => return Err(failure),
             }
         };
-        self.judge(wanted, &report)?;
+        self.judge(wanted, &report, passage.asked)?;
         passage.end()?;
-        Proved::of(&report, wanted, passage.addressed, passage.bytes).ok_or_else(|| self.bad("no proof file"))
+        Proved::of(&report, passage.addressed, passage.bytes).ok_or_else(|| self.bad("no proof file"))
     }
 
     fn check(
@@ -100,6 +102,7 @@ impl Server {
             if let Some(proven) = proven {
                 wanted.fits(proven).map_err(|why| self.bad(why))?;
                 passage.entries += 1;
+                passage.asked += u64::from(wanted.is_asked(&proven.id));
                 passage.addressed += u64::from(!proven.envelopes.is_empty());
             }
             passage.take(line, is_preface, proven.is_some())?;
@@ -114,7 +117,7 @@ impl Server {
     }
 
     /// Whether the file holds, and is what was asked for.
-    fn judge(&self, wanted: &Proving<'_>, report: &ProofReport) -> Outcome {
+    fn judge(&self, wanted: &Proving<'_>, report: &ProofReport, found: u64) -> Outcome {
         if report.problems.iter().any(|problem| problem.fault == Wrong::Newer) {
             return Err(failure(Fault::Newer("the proof file".to_owned()), &self.url));
         }
@@ -132,7 +135,7 @@ impl Server {
         let mut asked: Vec<_> = wanted.entries.to_vec();
         asked.sort_unstable();
         asked.dedup();
-        if !asked.is_empty() && asked.len() as u64 != report.entries {
+        if !asked.is_empty() && asked.len() as u64 != found {
             return Err(self.bad("a proof without some of the entries that were asked for"));
         }
         if !wanted.kept.is_empty() && report.kept != Some(Standing::Holds) {

@@ -8,11 +8,11 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use thingdb::SignedCheckpoint;
 use thingdb::format::audit::Standing;
 use thingdb::format::header::MAX_SEQ;
-use thingdb::format::proof::{Anchor, ProofCheck, ProofReader, ProofReport, Proven, Subject};
+use thingdb::format::proof::{Anchor, Content, ProofCheck, ProofReader, ProofReport, Proven, Subject};
 use thingdb::format::{Body, Card};
+use thingdb::{EntryId, SignedCheckpoint};
 
 use crate::bytes::{compress, page};
 use crate::cli::context::Context;
@@ -108,6 +108,7 @@ struct ReportJson {
     shown: u64,
     opened: u64,
     sealed: u64,
+    erased: u64,
     withheld: u64,
     heads: Vec<String>,
     first_time: Option<String>,
@@ -164,6 +165,9 @@ struct EntryJson {
     actor: ActorJson,
     prev: Vec<String>,
     content: &'static str,
+    /// The record that says that the content was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,11 +281,28 @@ fn read(
 
 const COLUMNS: usize = 6;
 
-/// Where entries go as they are checked.
+/// The column with what an entry says.
+const CONTENT: usize = 4;
+
+/// Where entries go as they are checked. From the first one that is withheld on they wait:
+/// a record that comes later can say that it was erased.
 enum Entries {
-    Rows { text: Text, table: Box<Table<COLUMNS>>, page: Vec<[Painted; COLUMNS]>, most: usize, left: u64 },
-    Objects(List),
+    Rows { text: Text, table: Box<Table<COLUMNS>>, page: Vec<Waiting<[Painted; COLUMNS]>>, most: usize, left: u64 },
+    Objects { list: List, held: Vec<Waiting<EntryJson>> },
     Nowhere,
+}
+
+/// What is to be printed of an entry.
+struct Waiting<T> {
+    id: EntryId,
+    is_withheld: bool,
+    line: T,
+}
+
+impl<T> Waiting<T> {
+    fn new(proven: &Proven, line: T) -> Self {
+        Self { id: proven.id, is_withheld: matches!(proven.content, Content::Withheld), line }
+    }
 }
 
 impl Entries {
@@ -289,11 +310,11 @@ impl Entries {
         match context.output.format() {
             Format::Table => {
                 let header = ["seq", "time", "actor", "action", "content", "id"];
-                let table = Box::new(context.output.table(header, Some(4)));
+                let table = Box::new(context.output.table(header, Some(CONTENT)));
                 let most = if are_all { usize::MAX } else { MAX_SHOWN };
                 Self::Rows { text: context.output.text(), table, page: Vec::new(), most, left: 0 }
             }
-            Format::Ndjson if are_all => Self::Objects(context.output.list()),
+            Format::Ndjson if are_all => Self::Objects { list: context.output.list(), held: Vec::new() },
             _ => Self::Nowhere,
         }
     }
@@ -306,13 +327,48 @@ impl Entries {
             }
             Self::Rows { text, table, page, most, .. } => {
                 *most -= 1;
-                page.push(row(proven));
-                if page.len() >= PAGE {
-                    text.line(&table.page(page.drain(..)))?;
+                page.push(Waiting::new(proven, row(proven)));
+                if page.len() == PAGE && !page.iter().any(|row| row.is_withheld) {
+                    text.line(&table.page(page.drain(..).map(|row| row.line)))?;
                 }
                 Ok(())
             }
-            Self::Objects(list) => list.item(&object(proven)),
+            Self::Objects { list, held } => {
+                let entry = Waiting::new(proven, object(proven));
+                if held.is_empty() && !entry.is_withheld {
+                    return list.item(&entry.line);
+                }
+                held.push(entry);
+                Ok(())
+            }
+            Self::Nowhere => Ok(()),
+        }
+    }
+
+    /// Prints what waits: now it is known which entries were erased.
+    fn settle(&mut self, report: &ProofReport) -> Outcome {
+        match self {
+            Self::Rows { text, table, page, .. } => {
+                let mut rows = page.drain(..).map(|mut row| {
+                    if report.erased_by.contains_key(&row.id) {
+                        row.line[CONTENT] = "(erased)".to_owned().into();
+                    }
+                    row.line
+                });
+                loop {
+                    let some: Vec<_> = rows.by_ref().take(PAGE).collect();
+                    if some.is_empty() {
+                        return Ok(());
+                    }
+                    text.line(&table.page(some))?;
+                }
+            }
+            Self::Objects { list, held } => held.drain(..).try_for_each(|mut entry| {
+                if let Some(by) = report.erased_by.get(&entry.id) {
+                    (entry.line.content, entry.line.erased_by) = ("erased", Some(by.to_string()));
+                }
+                list.item(&entry.line)
+            }),
             Self::Nowhere => Ok(()),
         }
     }
@@ -363,6 +419,7 @@ fn object(proven: &Proven) -> EntryJson {
         },
         prev: header.prev.iter().map(ToString::to_string).collect(),
         content: proven.content.as_str(),
+        erased_by: None,
         action: body.map(|body| body.action().to_owned()),
         media_type: body.map(|body| body.media_type().to_owned()),
         data: body.and_then(data),
@@ -396,6 +453,7 @@ fn json(report: &ProofReport) -> ReportJson {
         shown: report.shown,
         opened: report.opened,
         sealed: report.sealed,
+        erased: report.erased,
         withheld: report.withheld,
         heads: heads_of(report).iter().take(64).map(ToString::to_string).collect(),
         first_time: report.times.map(|(first, _)| first.to_string()),
@@ -456,17 +514,15 @@ fn not_told(report: &ProofReport) -> Vec<String> {
     said
 }
 
-fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card], shown: Entries) -> Outcome {
+fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card], mut shown: Entries) -> Outcome {
+    shown.settle(report)?;
     let mut text = match shown {
-        Entries::Objects(mut list) => {
+        Entries::Objects { mut list, .. } => {
             list.item(told)?;
             return list.end();
         }
         Entries::Nowhere => return context.output.object(told),
-        Entries::Rows { mut text, mut table, page, left, .. } => {
-            if !page.is_empty() {
-                text.line(&table.page(page))?;
-            }
+        Entries::Rows { mut text, left, .. } => {
             if left > 0 {
                 text.line(&format!("and {} more; --entries shows all", grouped(left)))?;
             }
@@ -510,6 +566,10 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Standing::Contradicted) => text.line("    the kept checkpoint does NOT hold")?,
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
+    }
+    if report.erased > 0 {
+        let were = counted(report.erased, "entry was", "entries were");
+        text.line(&format!("    the content of {were} erased: records in the file say so"))?;
     }
     for line in complete::in_words(report) {
         text.line(&format!("    {line}"))?;
