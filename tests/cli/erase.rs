@@ -123,7 +123,7 @@ fn a_stranger_tells_what_was_erased_from_what_is_withheld() {
     assert_eq!(entries, [erased(1), erased(2), other(3, "shown"), other(4, "shown")]);
     assert_eq!((&told["erased"], &told["withheld"], &told["shown"]), (&json!(2), &json!(0), &json!(2)));
     let table = world.run(&["verify-proof", "whole", "--format", "table"]).ok();
-    prints(&table, &["(erased)", "the content of 2 entries was erased: records in the file say so"]);
+    prints(&table, &["(erased)", "2 entries erased, as records in the file say"]);
 
     // What is withheld beside it is not called erased.
     world.run(&["prove", "person-7", "--withhold", "3", "-o", "part"]).ok();

@@ -568,8 +568,8 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         _ => {}
     }
     if report.erased > 0 {
-        let were = counted(report.erased, "entry was", "entries were");
-        text.line(&format!("    the content of {were} erased: records in the file say so"))?;
+        let entries = counted(report.erased, "entry", "entries");
+        text.line(&format!("    {entries} erased, as records in the file say"))?;
     }
     for line in complete::in_words(report) {
         text.line(&format!("    {line}"))?;
