@@ -132,7 +132,7 @@ fn by_a_record() -> Vec<Case> {
             vec![after.id()],
             vec![after.id()],
             {
-                let stubs = [(5, stub(one.clone())), (9, stub(two.clone()))];
+                let stubs = [(5, stub(one.clone())), (9, stub(two))];
                 file(history(), stubs.into_iter().chain([(10, shown(refused)), (11, shown(after))]).collect())
             },
         ),
