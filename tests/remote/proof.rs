@@ -49,6 +49,28 @@ fn undated(file: &[u8]) -> Vec<Value> {
 }
 
 #[test]
+fn what_was_erased_comes_with_its_record() {
+    let world = furnished();
+    world.run(&["erase", "part-42", "--seq", "2", "--reason", "asked for", "--yes"]).ok();
+    with_token(&world, "read", &[]);
+    let erased = id_of(&world, "2");
+    let server = Running::start(world, &[]);
+    for (options, entries) in [
+        (&[][..], 7),
+        (&["--entry", &erased], 2),
+        (&["--entry", &erased, "--to", "@auditor.card"], 2),
+        (&["--to", "@auditor.card"], 7),
+    ] {
+        let args = [&["prove", "part-42", "-o", "there"], options].concat();
+        let there = Bytes::of(remote(&server, &args)).exit(0);
+        let there = serde_json::from_slice::<Value>(&there.stdout).unwrap();
+        assert_eq!((&there["entries"], &there["erased"]), (&json!(entries), &json!(1)), "{options:?}");
+        let here = server.world.run(&[&["prove", "part-42", "-o", "here"], options].concat()).ok().json();
+        assert_eq!((&there["shown"], &there["withheld"]), (&here["shown"], &here["withheld"]), "{options:?}");
+    }
+}
+
+#[test]
 fn a_server_writes_the_file_that_its_database_does() {
     let world = furnished();
     with_token(&world, "read", &[]);
