@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::text::{Utf16, quoted_path};
+use crate::text::{Utf16, printable, quoted_path};
 use crate::user;
 
 /// The exit codes. `docs/cli.md` and `thingdb help exit-codes` list them.
@@ -192,6 +192,11 @@ impl Failure {
     /// No such thing, entry or actor.
     pub(crate) fn not_found(fact: impl Into<String>) -> Self {
         Self::new(Exit::NotFound, "not-found", fact)
+    }
+
+    /// There is no such thing in this database.
+    pub(crate) fn no_thing(thing: &str) -> Self {
+        Self::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls")
     }
 
     /// Entries are here, and their data cannot be read.

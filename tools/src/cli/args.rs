@@ -419,6 +419,7 @@ impl Command {
             | Self::Forks(_)
             | Self::ProveFork(_)
             | Self::Prove(_)
+            | Self::Erasures(_)
             | Self::Stats(_) => true,
             Self::Doctor(args) => !args.fix,
             Self::Timestamp(args) => args.only_reads(),

@@ -8,7 +8,7 @@ use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
 /// Not `salvage`: they name its directory.
-pub(crate) const COMMANDS: [&str; 38] = [
+pub(crate) const COMMANDS: [&str; 40] = [
     "actor",
     "append",
     "audience",
@@ -16,6 +16,8 @@ pub(crate) const COMMANDS: [&str; 38] = [
     "checkpoint",
     "diff",
     "doctor",
+    "erase",
+    "erasures",
     "export",
     "forks",
     "get",

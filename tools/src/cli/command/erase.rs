@@ -125,11 +125,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         erase = erase.actor(name);
     }
     let db = context.open()?;
+    if db.heads(&args.thing)?.is_empty() {
+        return Err(Failure::no_thing(&args.thing));
+    }
     let plan = db.plan_erasure(&erase)?;
     if !args.yes {
-        ask(context, &plan)?;
+        ask(context, args, &plan)?;
     }
-    let erased = db.erase(&plan)?;
+    let erased = db.erase(&plan).map_err(|problem| broken_off(&db, &plan, problem))?;
     context.close(db);
     let entries = counted(erased.entries, "entry", "entries");
     context.did(format!("the content of {entries} of {} is erased", printable(plan.thing())));
@@ -155,12 +158,30 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
+/// What is to be told if an erasure does not end: whether it is signed.
+fn broken_off(db: &Db, plan: &ErasurePlan, problem: thingdb::Error) -> Failure {
+    let is_due = |record: thingdb::Result<ErasureRecord>| record.is_ok_and(|record| !record.is_done);
+    let is_signed = db.erasures(Some(plan.thing())).is_ok_and(|mut records| records.any(is_due));
+    let failure = Failure::from(problem);
+    if is_signed {
+        failure
+            .cause("the record is signed and stored: the content goes with the next command that may write")
+            .hint(format!("thingdb erasures {}", quoted(plan.thing())))
+    } else {
+        failure
+    }
+}
+
 /// Shows what would be signed and asks whether it is to be.
-fn ask(context: &Context, plan: &ErasurePlan) -> Outcome {
+fn ask(context: &Context, args: &Args, plan: &ErasurePlan) -> Outcome {
     let entries = counted(plan.seqs().len() as u64, "seq", "seqs");
     let (thing, actor) = (printable(plan.thing()), printable(plan.actor()));
     context.console.plain(&format!("The content of {entries} of {thing} goes for good: {}.", ranges(plan.seqs())));
     context.console.plain(&format!("{actor} signs this, and everybody who has the thing can read it:"));
+    context.console.plain(&format!("  reason: {}", printable(&args.reason)));
+    if let Some(basis) = &args.basis {
+        context.console.plain(&format!("  basis:  {}", printable(basis)));
+    }
     for text in plan.texts() {
         let shown: String = text.chars().take(MOST_SHOWN).collect();
         let rest = if shown.len() < text.len() { format!("… ({} bytes)", text.len()) } else { String::new() };
@@ -199,7 +220,7 @@ pub(crate) fn list(context: &Context, args: &ListArgs) -> Outcome {
     if let Some(thing) = &args.thing
         && db.heads(thing)?.is_empty()
     {
-        return Err(Failure::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls"));
+        return Err(Failure::no_thing(thing));
     }
     if context.output.is_json() {
         let mut list = context.output.list();

@@ -186,7 +186,7 @@ pub(crate) fn resolve(context: &Context, args: &ResolveArgs) -> Outcome {
 fn head(db: &Db, thing: &str, wanted: &str) -> Outcome<EntryId> {
     let heads = db.heads(thing)?;
     if heads.is_empty() {
-        return Err(Failure::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls"));
+        return Err(Failure::no_thing(thing));
     }
     let wanted = wanted.to_ascii_lowercase();
     let found: Vec<EntryId> =

@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let summary = match (&args.thing, &args.prefix) {
         (Some(thing), _) => {
             if db.heads(thing)?.is_empty() {
-                return Err(Failure::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls"));
+                return Err(Failure::no_thing(thing));
             }
             db.share(thing, &to, args.since)?
         }
@@ -122,7 +122,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 pub(crate) fn readers(context: &Context, args: &ReadersArgs) -> Outcome {
     let db = context.open()?;
     if db.heads(&args.thing)?.is_empty() {
-        return Err(Failure::not_found(format!("no thing named {}", printable(&args.thing))).hint("thingdb ls"));
+        return Err(Failure::no_thing(&args.thing));
     }
     let peers = db.peers()?;
     let own = db.origin();
