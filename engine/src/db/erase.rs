@@ -238,10 +238,7 @@ impl Db {
             return Ok(None);
         }
         let outcome = store.outcome_of(located.position)?;
-        let erasure = match store.erasure(&located) {
-            Err(problem) if problem.is_damaged() => None,
-            erasure => erasure?,
-        };
+        let erasure = store.readable_erasure(&located)?;
         let (is_done, outcome) = (outcome.is_some(), outcome.unwrap_or_default());
         let record = self.record(located)?;
         Ok(Some(ErasureRecord { record, erasure, erased: outcome.erased, refused: outcome.refused, is_done }))

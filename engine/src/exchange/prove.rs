@@ -233,7 +233,8 @@ pub(crate) fn prove(
         let (place, id) = (located.position, located.id);
         let signature = node.store.signature(&located, &mut paths)?;
         let is_withheld = options.is_withheld(located.header.seq, &id);
-        let record = if is_withheld { None } else { node.store.shown_erasure(&located)? };
+        let is_shown_record = !is_withheld && node.store.is_erasure(located.position)?;
+        let record = if is_shown_record { node.store.readable_erasure(&located)? } else { None };
         let payload = if is_withheld { None } else { node.store.payload(&located)? };
         let (mut shown, mut envelopes) = (None, Vec::new());
         match (&payload, node.store.cek(&located)) {

@@ -87,13 +87,8 @@ impl Node {
         let store = &self.store;
         let record = store.located_at(position)?;
         let mut plan = Plan { position, outcome: Outcome::default(), erased: Vec::new() };
-        let erasure = match store.erasure(&record) {
-            Ok(Some(erasure)) => erasure,
-            // It erases nothing, and is listed as one that does not.
-            Ok(None) => return Ok(plan),
-            Err(problem) if problem.is_damaged() => return Ok(plan),
-            Err(problem) => return Err(problem),
-        };
+        // One that cannot be read erases nothing, and is listed as one that does not.
+        let Some(erasure) = store.readable_erasure(&record)? else { return Ok(plan) };
         plan.outcome.listed = erasure.entries().len() as u64;
         let by = ErasedBy { position, id: record.id.0 };
         let tag = store.tag(&record.header.thing);

@@ -25,6 +25,8 @@ use crate::storage::{Batch, Direction, KeyRange, Storage};
 
 /// Which rows there are, so that they need not be looked for.
 pub(crate) struct Erasures {
+    /// Whether there is any record.
+    records: AtomicBool,
     /// Whether any entry was ever erased.
     any: AtomicBool,
     /// Whether entries were erased that are not here.
@@ -61,6 +63,7 @@ impl Erasures {
             due.extend(schema::position_in(&row?.0));
         }
         Ok(Self {
+            records: AtomicBool::new(!due.is_empty() || has(schema::all_erasures())?),
             any: AtomicBool::new(has(schema::erased_entries())?),
             ahead: AtomicBool::new(has(schema::erased_ahead_all())?),
             due: Mutex::new(due),
@@ -81,6 +84,7 @@ impl Erasures {
         let row = schema::due_erasure(position);
         let sealed = store.rows.seal(&row, &[]);
         batch.put(row, sealed);
+        store.erasures.records.store(true, Ordering::Release);
     }
 
     /// Such rows are in.
@@ -175,11 +179,8 @@ impl Store {
         Erasure::of(&body).transpose().map_err(|problem| located.damaged(problem))
     }
 
-    /// The same, of an entry that is to be shown: nothing if it cannot be read as a record.
-    pub(crate) fn shown_erasure(&self, located: &Located) -> Result<Option<Erasure>> {
-        if !self.is_erasure(located.position)? {
-            return Ok(None);
-        }
+    /// The same; nothing, too, if it is not as records are.
+    pub(crate) fn readable_erasure(&self, located: &Located) -> Result<Option<Erasure>> {
         match self.erasure(located) {
             Err(problem) if problem.is_damaged() => Ok(None),
             read => read,
@@ -188,6 +189,9 @@ impl Store {
 
     /// Whether the entry at `position` is known to be an erasure record.
     pub(crate) fn is_erasure(&self, position: u64) -> Result<bool> {
+        if !self.erasures.records.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let has = |row: Vec<u8>| -> Result<bool> { Ok(self.storage.get(&row)?.is_some()) };
         Ok(has(schema::erasure(position))? || has(schema::due_erasure(position))?)
     }
