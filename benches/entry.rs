@@ -62,6 +62,22 @@ fn main() {
     group.bench_function("open payload", |b| {
         b.iter(|| payload::open(&header, &cek, black_box(&sealed.payload)).expect("it is intact"));
     });
+    // The same data, with its fields to be shown one by one, and without.
+    for count in [5, 50] {
+        let data: Vec<String> = (0..count).map(|n| format!("\"field {n}\":{n}.25")).collect();
+        let data = format!("{{{}}}", data.join(","));
+        let body = || Body::new("owner", "update", "application/json", data.as_bytes()).expect("it is within bounds");
+        for (name, body) in [("whole", body()), ("with fields", body().with_provable_fields())] {
+            group.bench_function(format!("seal {count} values, {name}"), |b| {
+                b.iter(|| payload::seal(Suite::Aes256Gcm, &cek, black_box(body.clone())));
+            });
+            let sealed = payload::seal(Suite::Aes256Gcm, &cek, body).expect("it is within bounds");
+            let header = self::header(&key, &sealed);
+            group.bench_function(format!("open {count} values, {name}"), |b| {
+                b.iter(|| payload::open(&header, &cek, black_box(&sealed.payload)).expect("it is intact"));
+            });
+        }
+    }
     group.bench_function("encode header", |b| b.iter(|| black_box(&header).to_bytes()));
     group.bench_function("decode header", |b| b.iter(|| Header::from_bytes(black_box(&bytes)).expect("it is one")));
     group.bench_function("id of header", |b| b.iter(|| thingdb::format::header::id_of(black_box(&bytes))));

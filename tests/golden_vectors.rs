@@ -14,11 +14,11 @@ use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::erasure::Erasure;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
-use thingdb_format::proof::{ProofCheck, examine};
+use thingdb_format::proof::{Content, ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, Verifier, envelope, line,
-    merkle, payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Suite, ThingId, Time, Verifier, envelope,
+    fields, line, merkle, payload,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};
@@ -26,10 +26,11 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 15] = [
+const SUBJECTS: [(&str, Check); 16] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
+    ("fields", fields),
     ("signature", signature),
     ("merkle", merkle),
     ("envelope", envelope),
@@ -187,6 +188,23 @@ fn payload(v: &Vector) -> Result<(), Error> {
     same(v, "body", hex(body.as_bytes()));
     let sealed = payload::seal(header.suite, &cek, body)?;
     assert_eq!((sealed.payload, sealed.data_hash), (v.input.clone(), header.data_hash));
+    Ok(())
+}
+
+fn fields(v: &Vector) -> Result<(), Error> {
+    let cek = Cek::from_bytes(v.array("cek"));
+    let body = Body::new("alice", "create", "application/json", &v.input)?.with_provable_fields();
+    let (mut pointers, mut values) = (Vec::new(), Vec::new());
+    fields::each(&body, |name, value| {
+        if let fields::Name::Pointer(pointer) = name {
+            pointers.push(hex(pointer.as_bytes()));
+            values.push(hex(value));
+        }
+        Ok(())
+    })?;
+    same(v, "pointers", pointers.join(" "));
+    same(v, "values", values.join(" "));
+    same(v, "data_hash", payload::seal(Suite::Aes256Gcm, &cek, body)?.data_hash);
     Ok(())
 }
 
@@ -472,7 +490,16 @@ fn evidence(v: &Vector) -> Result<(), thingdb::Error> {
 fn proof(v: &Vector) -> Option<Problem> {
     let (mut check, mut memos, mut states) = (ProofCheck::new(), Memos::default(), Vec::new());
     for (line, number) in v.input.split_inclusive(|byte| *byte == b'\n').zip(1..) {
-        states.extend(check.take(examine(line, number, &mut memos)).map(|proven| (proven.id, proven.content.as_str())));
+        if let Some(proven) = check.take(examine(line, number, &mut memos)) {
+            states.push((proven.id, proven.content.as_str()));
+            if let (Content::PartlyShown(fields), Some(_)) = (&proven.content, v.find("fields")) {
+                let field = |field: &fields::ShownField| {
+                    format!("{}={}", hex(field.name.as_str().as_bytes()), hex(&field.value))
+                };
+                let shown: Vec<String> = fields.fields.iter().map(field).collect();
+                same(v, "fields", format!("{} of {} {}", shown.len(), fields.count, shown.join(" ")));
+            }
+        }
     }
     let mut report = check.finish();
     if !report.problems.is_empty() {

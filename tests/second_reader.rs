@@ -1,6 +1,7 @@
 //! The readers of proof files in Python and in the page, written from the document
 //! alone, say the same as this one, of every vector and of files that were changed.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,9 +9,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use thingdb_format::audit::Memos;
-use thingdb_format::proof::{Content, ProofCheck, ProofEnd, examine};
+use thingdb_format::fields::{ShownFields, show};
+use thingdb_format::proof::{Content, ProofCheck, ProofEncoder, ProofEnd, ProofHeader, Subject, examine};
 use thingdb_format::stream::{Digest, hash_of_line};
-use thingdb_format::{Body, Hash};
+use thingdb_format::{
+    Body, Card, CardFields, Cek, Checkpoint, DecryptionKey, Entry, Hash, Header, Signature, SigningKey, Suite, ThingId,
+    Time, merkle, payload, signature,
+};
 use thingdb_tests::vector::Vector;
 
 /// Files that are changed and read twice; more with `THINGDB_TEST_MUTATIONS`.
@@ -18,7 +23,10 @@ const MUTATIONS: u64 = 3_000;
 
 /// What a file says: each entry with its place, its seq, its id, the word for its
 /// content (and by which record, if that is `erased`), and what is shown of it.
-type Entries = Vec<(u64, u64, String, String, Option<Shown>)>;
+type Entries = Vec<(u64, u64, String, String, Option<Shown>, Option<Fields>)>;
+
+/// Fields by their names, and how many are not shown.
+type Fields = (BTreeMap<String, String>, u64);
 
 /// The entries, and if a heads note is there, how many the thing has, and how many
 /// heads.
@@ -55,11 +63,18 @@ fn here(file: &[u8]) -> Option<Meaning> {
                 Content::Shown(body) => Some(Shown::of(body)),
                 _ => None,
             };
-            found.push((proven.place, proven.header.seq, proven.id.to_string(), word, body));
+            let fields = match &proven.content {
+                Content::PartlyShown(shown) => {
+                    let texts = shown.fields.iter().map(|field| (field.name.to_string(), field.text().to_owned()));
+                    Some((texts.collect(), u64::from(shown.hidden())))
+                }
+                _ => None,
+            };
+            found.push((proven.place, proven.header.seq, proven.id.to_string(), word, body, fields));
         }
     }
     let report = check.finish();
-    for (_, _, id, word, _) in &mut found {
+    for (_, _, id, word, ..) in &mut found {
         let id = id.parse().expect("it is an id");
         *word = report.erased_by.get(&id).map_or_else(|| word.clone(), |by| format!("erased by {by}"));
     }
@@ -134,7 +149,11 @@ impl Other {
                 media_type: text(&entry["media_type"]).expect("it is text"),
                 data: text(&entry["text"]).ok_or_else(|| text(&entry["base64"]).expect("one of both is there")),
             });
-            (number("place"), number("seq"), text(&entry["id"]).expect("it is hex"), word, shown)
+            let fields = entry["fields"].as_object().map(|fields| {
+                let field = |(name, value): (&String, _)| (name.clone(), text(value).expect("it is text"));
+                (fields.iter().map(field).collect(), number("hidden"))
+            });
+            (number("place"), number("seq"), text(&entry["id"]).expect("it is hex"), word, shown, fields)
         };
         let entries = || found["entries"].as_array().expect("there are some").iter().map(entry).collect();
         let number = |value: &serde_json::Value| value.as_u64().expect("it is a number");
@@ -207,9 +226,17 @@ fn all_say_the_same_of_files_that_were_changed() {
 }
 
 /// Texts that mean something in a file, put in the place of others.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 32] = [
     "\"gap\":",
     "\"cek\":",
+    "\"fields\":",
+    "\"shown\":",
+    "\"index\":",
+    "\"@actor\"",
+    "\"@action\"",
+    "\"/\"",
+    "~0",
+    "/0",
     "\"place\":",
     "\"entry\":",
     "\"payload\":",
@@ -291,4 +318,162 @@ fn framed_anew(file: &mut Vec<u8>) {
     out.push(b'\n');
     end.encode(&mut out);
     *file = out;
+}
+
+/// Pieces of JSON, and of what is nearly JSON.
+const PIECES: [&str; 40] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\"a\"",
+    "\"b\"",
+    "\"\\u0061\"",
+    "\"a/b~\"",
+    "\"a\\/b~\"",
+    "1",
+    "0",
+    "-",
+    "1.5",
+    "e+1",
+    "E9",
+    ".",
+    "true",
+    "false",
+    "null",
+    " ",
+    "\n",
+    "\u{a0}",
+    "\u{feff}",
+    "\\",
+    "\\u00",
+    "\\ud83d",
+    "\\ude00",
+    "ä",
+    "\u{1}",
+    "\u{7f}",
+    "\"\u{2028}\"",
+    "{\"a\":1}",
+    "[1,2]",
+    "{}",
+    "[]",
+    "\"x\":",
+    "\"__proto__\":",
+];
+
+/// Data of all kinds, good and not, sealed as a body with fields under the hash that it
+/// would have: all readers take it or leave it alike, and see the same fields.
+#[test]
+fn all_say_the_same_of_what_is_json_and_of_its_fields() {
+    let mut others = Other::all();
+    let seed = rand::rng().random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let rounds = std::env::var("THINGDB_TEST_MUTATIONS").map_or(MUTATIONS, |n| n.parse().expect("a number")) / 2;
+    let (mut good, mut partly) = (0, 0);
+    for round in 0..rounds {
+        let data = some_data(&mut rng);
+        for file in of_data(data.as_bytes(), &mut rng) {
+            let expected = here(&file);
+            good += u32::from(expected.is_some());
+            partly += u32::from(expected.iter().any(|(entries, _)| entries[0].5.is_some()));
+            for other in &mut others {
+                assert_eq!(other.read(&file), expected, "{}, seed {seed}, round {round}: {data:?}", other.name);
+            }
+        }
+    }
+    println!("{rounds} texts, {good} files good, {partly} of them with fields");
+    assert!(good > 100 && partly > 50, "{good} good, {partly} with fields, seed {seed}");
+}
+
+fn some_data(rng: &mut StdRng) -> String {
+    let mut text = String::new();
+    if rng.random() {
+        (0..rng.random_range(1..8)).for_each(|_| text.push_str(PIECES[rng.random_range(0..PIECES.len())]));
+        return text;
+    }
+    text.push_str(
+        r#"{"temp": 20.10,"at":{"site":"plant\u002d3","x/~":[{}, [ ],null,-0e1]},"":"ä" ,"__proto__":{"a":1}}"#,
+    );
+    for _ in 0..rng.random_range(0..3) {
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let at = places[rng.random_range(0..places.len())];
+        match rng.random_range(0..3) {
+            0 => drop(text.remove(at)),
+            _ => text.insert_str(at, PIECES[rng.random_range(0..PIECES.len())]),
+        }
+    }
+    text
+}
+
+/// A file that shows an entry with this data whole, and one with some of its fields.
+fn of_data(data: &[u8], rng: &mut StdRng) -> Vec<Vec<u8>> {
+    let node = SigningKey::from_seed(&[1; 32]);
+    let cek = Cek::from_bytes([5; 32]);
+    let types = ["application/json", "application/json", "a/b+JSON ;x", "text/json"];
+    let media_type = types[rng.random_range(0..types.len())];
+    let body = Body::new("alice", "create", media_type, data).expect("it is a good body").with_provable_fields();
+    // Of what cannot be sealed so nobody knows the hash.
+    let (data_hash, payload) = match payload::seal(Suite::Aes256Gcm, &cek, body.clone()) {
+        Ok(sealed) => (sealed.data_hash, sealed.payload),
+        Err(_) => (Hash([0; 32]), thingdb_tests::fields::payload(&cek, body.as_bytes())),
+    };
+    let thing = ThingId::new("part-42").expect("it is an id");
+    let time = Time::from_micros(1_000_000).expect("it is a time");
+    let header = Header::new(thingdb_format::Fields {
+        suite: Suite::Aes256Gcm,
+        thing: thing.clone(),
+        seq: 1,
+        time,
+        origin: node.node_key().origin(),
+        actor: node.actor(),
+        prev: vec![],
+        data_hash,
+        payload_hash: Hash::of(&payload),
+        payload_len: u32::try_from(payload.len()).expect("it is small"),
+    })
+    .expect("the fields go together");
+    let signature = Signature::Single(signature::sign_single(&node, &header.to_bytes()));
+    let entry = Entry { header, signature, payload: Some(payload), envelopes: vec![] };
+    let leaves = [merkle::leaf(&entry.id())];
+    let card = CardFields {
+        time,
+        node_key: node.node_key(),
+        encryption_key: DecryptionKey::from_bytes([3; 32]).encryption_key(),
+        tls: None,
+        name: String::new(),
+        actors: vec![],
+    };
+    let checkpoint = Checkpoint::new(node.node_key().origin(), 1, leaves[0]).sign(&node).expect("it is good");
+    let card = Card::sign(card, &node).expect("it is good");
+    let header = ProofHeader { subject: Subject::History { thing }, card, checkpoint, earlier: vec![], heads: None };
+    let file = |fields: Option<ShownFields>| {
+        let mut out = Vec::new();
+        let mut encoder = ProofEncoder::new(&header, &mut out);
+        match fields {
+            Some(fields) => encoder.partly(&leaves[..], 0, fields, entry.clone(), &mut out),
+            None => encoder.entry(&leaves[..], 0, Some(Cek::from_bytes([5; 32])), entry.clone(), &mut out),
+        }
+        .expect("the place is there");
+        encoder.end(&leaves[..], &mut out).expect("the ledger is whole");
+        out
+    };
+    let mut files = vec![file(None)];
+    let wanted: Vec<_> = ["@actor", "", "/at"].into_iter().filter(|_| rng.random()).collect();
+    let wanted: Vec<_> = wanted.iter().map(|name| name.parse().expect("it is a name")).collect();
+    if let Ok(Some(mut shown)) = show(Suite::Aes256Gcm, &cek, &body, &wanted) {
+        // Sometimes one of them is changed a little.
+        let at = rng.random_range(0..shown.fields.len());
+        let field = &mut shown.fields[at];
+        match rng.random_range(0..6) {
+            0 => field.value.push(b" 0\"}x"[rng.random_range(0..5)]),
+            1 => field.index += 1,
+            2 => shown.count += 1,
+            _ => {}
+        }
+        files.push(file(Some(shown)));
+    }
+    files
 }

@@ -152,7 +152,10 @@ fn a_payload_that_opens_under_two_keys_is_refused() {
         .unwrap();
         payload::check(&header, &forged).unwrap();
         let other = payload::open(&header, &ceks[1 - committed], &forged).unwrap_err();
-        assert!(matches!(other, Error::BadHash { field: "data_hash", .. }), "{other}");
+        // What begins as no encoding that is known is not looked at further.
+        let is_known = plaintexts[1 - committed][0] < 4;
+        let is_bad_hash = matches!(other, Error::BadHash { field: "data_hash", .. });
+        assert!(if is_known { is_bad_hash } else { other.is_newer_version() }, "{other}");
         if committed == 0 {
             assert_eq!(payload::open(&header, &ceks[0], &forged).unwrap().as_bytes(), plaintexts[0]);
         }

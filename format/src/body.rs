@@ -3,6 +3,7 @@
 //! ```text
 //! encoding 0 | actor name 1 + n | action 1 + n | media type 1 + n | data …
 //! encoding 1 | the same three     | attachment type 1 + n | attachment 4 + n | data …
+//! encodings 2 and 3: the same, and single fields can be shown
 //! ```
 
 use std::fmt;
@@ -18,6 +19,9 @@ const ENCODING_PLAIN: u8 = 0;
 
 /// An attachment before the data.
 const ENCODING_ATTACHMENT: u8 = 1;
+
+/// Added to the encoding: what is committed to is the tree over the fields.
+const PROVABLE_FIELDS: u8 = 2;
 
 /// Longest actor name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -117,9 +121,7 @@ impl Body {
             end.saturating_sub(len)..end
         };
         let encoding = r.u8("encoding")?;
-        if encoding > ENCODING_ATTACHMENT {
-            return Err(Error::NewerVersion { field: "encoding", found: u64::from(encoding) });
-        }
+        check_encoding(&[encoding])?;
         let text = r.short_text("actor name")?;
         let actor_name = ended(&r, text.len());
         let action_text = r.short_text("action")?;
@@ -127,7 +129,7 @@ impl Body {
         let media_type_text = r.short_text("media type")?;
         let media_type = ended(&r, media_type_text.len());
         check(text, action_text, media_type_text)?;
-        let attachment = if encoding == ENCODING_ATTACHMENT {
+        let attachment = if encoding & ENCODING_ATTACHMENT != 0 {
             let text = r.short_text("attachment type")?;
             check_media_type("attachment type", text)?;
             let kind = ended(&r, text.len());
@@ -141,6 +143,22 @@ impl Body {
         let data = ended(&r, data_len);
         r.finish("body")?;
         Ok(Self { bytes, actor_name, action, media_type, attachment, data })
+    }
+
+    /// The same, and whoever has the key can show single [fields](crate::fields) of it. It
+    /// costs hashes, for each value of JSON data, whenever it is sealed or opened.
+    #[must_use]
+    pub fn with_provable_fields(mut self) -> Self {
+        if let Some(encoding) = self.bytes.first_mut() {
+            *encoding |= PROVABLE_FIELDS;
+        }
+        self
+    }
+
+    /// Whether single [fields](crate::fields) can be shown.
+    #[must_use]
+    pub fn has_provable_fields(&self) -> bool {
+        has_provable_fields(&self.bytes)
     }
 
     /// The one spelling of the body: what is sealed.
@@ -195,13 +213,37 @@ impl fmt::Debug for Body {
     }
 }
 
+/// Whether the bytes are those of a body with fields.
+pub(crate) fn has_provable_fields(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|encoding| encoding & PROVABLE_FIELDS != 0)
+}
+
+/// Refuses a body of an encoding that is not known: what its header commits to is not
+/// known, either.
+pub(crate) fn check_encoding(bytes: &[u8]) -> Result<(), Error> {
+    match bytes.first() {
+        Some(found) if *found > ENCODING_ATTACHMENT | PROVABLE_FIELDS => {
+            Err(Error::NewerVersion { field: "encoding", found: u64::from(*found) })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check(actor_name: &str, action: &str, media_type: &str) -> Result<(), Error> {
-    plain_text("actor name", actor_name, 1, MAX_NAME_BYTES as u64)?;
-    plain_text("action", action, 1, MAX_ACTION_BYTES as u64)?;
+    check_name(actor_name)?;
+    check_action(action)?;
     check_media_type("media type", media_type)
 }
 
-fn check_media_type(field: &'static str, media_type: &str) -> Result<(), Error> {
+pub(crate) fn check_name(actor_name: &str) -> Result<(), Error> {
+    plain_text("actor name", actor_name, 1, MAX_NAME_BYTES as u64)
+}
+
+pub(crate) fn check_action(action: &str) -> Result<(), Error> {
+    plain_text("action", action, 1, MAX_ACTION_BYTES as u64)
+}
+
+pub(crate) fn check_media_type(field: &'static str, media_type: &str) -> Result<(), Error> {
     text_length(field, media_type, 1, MAX_MEDIA_TYPE_BYTES as u64)?;
     if !media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         return Err(Error::Text { field, problem: "holds a character that is not printable ASCII" });
@@ -247,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_unknown_encoding_was_written_by_a_newer_version() {
-        let problem = Body::from_bytes(vec![2, 1, b'a', 1, b'b', 1, b'c']).unwrap_err();
+        let problem = Body::from_bytes(vec![4, 1, b'a', 1, b'b', 1, b'c']).unwrap_err();
         assert!(problem.is_newer_version());
     }
 

@@ -133,6 +133,15 @@ pub enum Error {
         /// What is wrong with it: names the member and the fact.
         problem: String,
     },
+    /// Data whose fields are to be shown one by one is not JSON, or not of the kind that has
+    /// one meaning.
+    #[error("the data at {pointer:?} {problem}")]
+    Field {
+        /// The JSON pointer of what is wrong, cut if it is long.
+        pointer: String,
+        /// What is wrong with it, as the rest of a sentence.
+        problem: &'static str,
+    },
     /// A stream that had a header ends, or another header comes, before its
     /// trailer.
     #[error("the stream is cut: {entries} entries and no trailer")]

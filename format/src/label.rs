@@ -37,9 +37,29 @@ pub const HEADS_KEY: &str = "thingdb/1/heads-key";
 /// Before a thing id, the number of its entries and its heads, in their hash.
 pub const HEADS: &str = "thingdb/1/heads";
 
+/// Before a field, in its leaf.
+pub const FIELD: &str = "thingdb/1/field";
+
+/// Derives the salts of fields from the CEK.
+pub const FIELD_SALT: &str = "thingdb/1/field-salt";
+
 /// All of them.
-pub const ALL: [&str; 12] =
-    [ENTRY, SIGN_ENTRY, SIGN_BATCH, PAYLOAD, COMMITMENT, BODY, CEK, KEK, KEK_PASSPHRASE, CARD, HEADS_KEY, HEADS];
+pub const ALL: [&str; 14] = [
+    ENTRY,
+    SIGN_ENTRY,
+    SIGN_BATCH,
+    PAYLOAD,
+    COMMITMENT,
+    BODY,
+    CEK,
+    KEK,
+    KEK_PASSPHRASE,
+    CARD,
+    HEADS_KEY,
+    HEADS,
+    FIELD,
+    FIELD_SALT,
+];
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,7 @@ mod entry;
 pub mod envelope;
 pub mod erasure;
 mod error;
+pub mod fields;
 pub mod frame;
 pub mod header;
 pub mod heads;

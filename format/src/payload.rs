@@ -10,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{Body, Cek, Error, Hash, Header, Suite, label};
+use crate::{Body, Cek, Error, Hash, Header, Suite, body, fields, label};
 
 /// Every key seals one plaintext, so the nonce is a constant.
 const NONCE: [u8; 12] = [0; 12];
@@ -29,7 +29,8 @@ pub struct Sealed {
 /// Seals `body` under `cek`, which must be fresh.
 ///
 /// # Errors
-/// [`Error::OutOfRange`] if the payload would be larger than 16 MiB.
+/// [`Error::OutOfRange`] if the payload would be larger than 16 MiB; [`Error::Field`] if
+/// single fields are to be shown of data that cannot be taken apart so.
 ///
 /// ```
 /// use thingdb_format::{Body, Cek, Suite, payload};
@@ -42,7 +43,10 @@ pub fn seal(suite: Suite, cek: &Cek, body: Body) -> Result<Sealed, Error> {
     let plain_len = body.as_bytes().len() as u64;
     let most = u64::from(crate::header::MAX_PAYLOAD_BYTES);
     crate::codec::within("payload_len", plain_len.saturating_add(16), 0, most)?;
-    let data_hash = commitment(suite, cek, body.as_bytes());
+    let data_hash = match body.has_provable_fields() {
+        false => commitment(suite, cek, body.as_bytes()),
+        true => fields::commitment(suite, cek, &body)?,
+    };
     let mut bytes = body.into_bytes();
     aead_seal(suite, &derive(cek, label::PAYLOAD, suite), label::BODY.as_bytes(), &mut bytes);
     // What is in the buffer now is ciphertext; it need not be wiped.
@@ -62,7 +66,18 @@ pub fn open(header: &Header, cek: &Cek, payload: &[u8]) -> Result<Body, Error> {
     let mut bytes = Zeroizing::new(payload.to_vec());
     let key = derive(cek, label::PAYLOAD, header.suite);
     aead_open(header.suite, &key, label::BODY.as_bytes(), &mut bytes).ok_or(Error::NotOpened { what: "payload" })?;
-    let computed = commitment(header.suite, cek, &bytes);
+    body::check_encoding(&bytes)?;
+    if body::has_provable_fields(&bytes) {
+        let body = Body::from_bytes(std::mem::take(&mut *bytes))?;
+        let computed = fields::commitment(header.suite, cek, &body)?;
+        return committed(header, computed).map(|()| body);
+    }
+    committed(header, commitment(header.suite, cek, &bytes))?;
+    Body::from_bytes(std::mem::take(&mut *bytes))
+}
+
+/// Compares what the header commits to.
+fn committed(header: &Header, computed: Hash) -> Result<(), Error> {
     if !bool::from(computed.0.ct_eq(&header.data_hash.0)) {
         return Err(Error::BadHash {
             field: "data_hash",
@@ -70,7 +85,7 @@ pub fn open(header: &Header, cek: &Cek, payload: &[u8]) -> Result<Body, Error> {
             computed: computed.to_string(),
         });
     }
-    Body::from_bytes(std::mem::take(&mut *bytes))
+    Ok(())
 }
 
 /// Checks a payload against the length and hash in the header. No key needed.
@@ -91,12 +106,23 @@ pub fn check(header: &Header, payload: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The commitment to a body: binds the data and the key, hides both.
+/// The commitment to a body without [fields](crate::fields): binds the data and the key,
+/// hides both.
 #[must_use]
 pub fn commitment(suite: Suite, cek: &Cek, body: &[u8]) -> Hash {
-    let key = derive(cek, label::COMMITMENT, suite);
-    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*key).expect("HMAC takes keys of any length");
-    mac.update(body);
+    commit(&commitment_key(suite, cek), body)
+}
+
+/// The key of the commitment. With it a guess of a body can be confirmed, unless the body
+/// has fields: so it is given to nobody for others.
+pub(crate) fn commitment_key(suite: Suite, cek: &Cek) -> Zeroizing<[u8; 32]> {
+    derive(cek, label::COMMITMENT, suite)
+}
+
+/// HMAC-SHA-256.
+pub(crate) fn commit(key: &[u8; 32], bytes: &[u8]) -> Hash {
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(bytes);
     Hash(mac.finalize().into_bytes().into())
 }
 

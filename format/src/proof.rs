@@ -4,7 +4,8 @@
 //! ```text
 //! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…],"heads":{…}}
 //! {"timestamp":TOKEN,"imprint":HEX}                     none to 16
-//! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order
+//! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order; or
+//! {"place":N,"gap":HASHES,"fields":{…},"entry":{…}}      with some fields only
 //! {"thingdb_proof_end":1,"entries":N,"gap":HASHES,"digest":HEX}
 //! ```
 //!
@@ -20,11 +21,13 @@ mod check;
 mod encode;
 mod erased;
 mod examine;
+mod fields;
 mod gap;
 mod heads;
 mod timestamp;
 mod wire;
 
+use crate::fields::ShownFields;
 use crate::heads::HeadsProof;
 use crate::{Card, Cek, Entry, Hash, SignedCheckpoint, ThingId};
 
@@ -138,7 +141,9 @@ pub struct ProofEntry {
     pub gap: Vec<Hash>,
     /// The key to its payload, if it is shown.
     pub cek: Option<Cek>,
-    /// The entry; a stub if it is withheld.
+    /// Fields of it, if it is not shown whole. They are not [verified](ShownFields::verify).
+    pub fields: Option<ShownFields>,
+    /// The entry; a stub if it is withheld, or if fields of it are shown.
     pub entry: Entry,
 }
 

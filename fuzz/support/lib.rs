@@ -25,21 +25,23 @@ use timestamp::roots::Roots;
 use timestamp::token::Token;
 
 use thingdb_format::audit::Memos;
+use thingdb_format::fields::show;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
-    Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
-    stream::hash_of_line,
+    Body, Card, Cek, Fields, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Suite, ThingId, Time, Verifier,
+    label, line as wire, payload, stream::hash_of_line,
 };
 
 /// What is done with the bytes of a fuzzer.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("body", body),
     ("card", card),
+    ("fields", fields),
     ("frame", frame),
     ("header", header),
     ("heads", heads),
@@ -67,8 +69,47 @@ pub fn body(bytes: &[u8]) {
         assert_eq!(body.as_bytes(), bytes);
         let again =
             Body::with_attachment(body.actor_name(), body.action(), body.media_type(), body.data(), body.attachment());
+        let again = again.map(|again| if body.has_provable_fields() { again.with_provable_fields() } else { again });
         assert_eq!(again.as_ref(), Ok(&body));
     }
+}
+
+/// Data of which fields can be shown: all that are shown verify, and each alone, under a
+/// header that commits to it.
+pub fn fields(bytes: &[u8]) {
+    let body = Body::new("a", "b", "application/json", bytes).expect("it is within bounds").with_provable_fields();
+    let (suite, cek) = (Suite::Aes256Gcm, Cek::from_bytes([5; 32]));
+    let all = ["@actor", ""].map(|name| name.parse().expect("it is a name"));
+    let Ok(shown) = show(suite, &cek, &body, &all) else { return };
+    let mut shown = shown.expect("there is an actor");
+    let sealed = payload::seal(suite, &cek, body).expect("its fields can be shown");
+    let key = SigningKey::from_seed(&[1; 32]);
+    let header = Header::new(Fields {
+        suite,
+        thing: ThingId::new("x").expect("it is an id"),
+        seq: 1,
+        time: Time::from_micros(0).expect("it is a time"),
+        origin: key.node_key().origin(),
+        actor: key.actor(),
+        prev: vec![],
+        data_hash: sealed.data_hash,
+        payload_hash: sealed.payload_hash,
+        payload_len: 100,
+    });
+    let header = header.expect("the fields go together");
+    assert_eq!(shown.verify(&header), Ok(()));
+    assert_eq!(shown.hidden(), 2);
+    let parsed = serde_json::from_slice::<serde_json::Value>(bytes);
+    for field in &shown.fields[1..] {
+        let value: Result<serde_json::Value, _> = serde_json::from_slice(&field.value);
+        if let Ok(parsed) = &parsed {
+            assert_eq!(parsed.pointer(field.name.as_str()), value.ok().as_ref());
+        }
+    }
+    shown.fields.drain(..shown.fields.len() - 1);
+    assert_eq!(shown.verify(&header), Ok(()));
+    shown.fields[0].salt[0] ^= 1;
+    assert!(shown.verify(&header).is_err());
 }
 
 /// A card, as it is and as if its node had signed it: else no input but the

@@ -31,7 +31,19 @@ fn a_stranger_checks_a_history_with_the_file_alone() {
     let summary = world.run(&["prove", "part-42", "-o", "p.tdbproof"]).ok().json();
     assert_eq!(
         members(&summary),
-        ["bytes", "complete", "entries", "erased", "origin", "root", "shown", "size", "undecryptable", "withheld"]
+        [
+            "bytes",
+            "complete",
+            "entries",
+            "erased",
+            "origin",
+            "partly_shown",
+            "root",
+            "shown",
+            "size",
+            "undecryptable",
+            "withheld"
+        ]
     );
     assert_eq!((&summary["entries"], &summary["shown"], &summary["size"]), (&json!(10), &json!(10), &json!(30)));
     assert_eq!(std::fs::metadata(world.path("p.tdbproof")).unwrap().len(), summary["bytes"].as_u64().unwrap());

@@ -98,14 +98,24 @@ fn a_server_writes_the_file_that_its_database_does() {
         let args = [&["prove", "part-42"], options].concat();
         assert_eq!(undated(&Bytes::of(remote(&server, &args)).exit(0).stdout), undated(&file), "{options:?}");
     }
+    world.run(&["put", "part-42", "{\"temp\":20.10,\"by\":\"bob\"}", "--fields-provable"]).ok();
+    for fields in ["/temp", "[\"/by\",\"@actor\"]"] {
+        let here = world.run(&["prove", "part-42", "-o", "here", "--fields", fields]).ok().json();
+        let there = Bytes::of(remote(&server, &["prove", "part-42", "-o", "there", "--fields", fields])).exit(0);
+        assert_eq!(serde_json::from_slice::<Value>(&there.stdout).unwrap(), here);
+        assert_eq!((&here["partly_shown"], &here["shown"]), (&json!(1), &json!(0)));
+        let file = fs::read(world.path("here")).unwrap();
+        assert_eq!(undated(&file), undated(&fs::read(world.path("there")).unwrap()), "{fields}");
+    }
+    Bytes::of(remote(&server, &["prove", "part-42", "-o", "there", "--fields", "/nowhere"])).exit(3);
     Bytes::of(remote(&server, &["prove", "part-43", "--absent", "-o", "none"])).exit(0);
     world.run(&["prove", "part-43", "--absent", "-o", "here"]).ok();
     assert_eq!(undated(&fs::read(world.path("none")).unwrap()), undated(&fs::read(world.path("here")).unwrap()));
+    Bytes::of(remote(&server, &["prove", "part-42", "-o", "there", "--to", "@auditor.card"])).exit(0);
     let told = Bytes::of(bare(world, &["verify-proof", "there", "--card", "card", "--checkpoint", "kept"]));
     told.exit(6);
-    Bytes::of(remote(&server, &["prove", "part-42", "-o", "there", "--to", "@auditor.card"])).exit(0);
     let opened = world.run(&["-d", "auditor", "verify-proof", "there", "--card", "card", "--open"]).ok().json();
-    assert_eq!((&opened["opened"], &opened["shown"]), (&json!(6), &json!(0)));
+    assert_eq!((&opened["opened"], &opened["shown"]), (&json!(7), &json!(0)));
     server.stop();
 }
 

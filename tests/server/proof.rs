@@ -73,11 +73,11 @@ fn what_cannot_be_proven_is_told_before_anything_is_sent() {
     server.get(&token, "/things/part-42/proof?absent=true").problem(422, "invalid-input");
     server.get(&part, "/things/part-43/proof?absent=true").problem(403, "token-refused");
     server.get(&token, "/things/part-42/proof?since=500").problem(404, "not-found");
-    for query in ["since=0", "since=3&until=2", "stubs_only=1", "stubs_only=true&withhold=1", "before=1"] {
+    for query in ["since=0", "since=3&until=2", "stubs_only=1", "stubs_only=true&withhold=1", "before=1", "absent=true&fields=/a"] {
         server.get(&token, &format!("/things/part-42/proof?{query}")).problem(400, "usage");
     }
     server.get(&token, &format!("/things/part-42/proof?entry={lamp}&since=1")).problem(400, "usage");
-    for query in ["entry=4be1", "withhold=x", "to=card", "checkpoint=note"] {
+    for query in ["entry=4be1", "withhold=x", "to=card", "checkpoint=note", "fields=a", "fields=/a,"] {
         server.get(&token, &format!("/things/part-42/proof?{query}")).problem(422, "invalid-input");
     }
     server.get(&token, &format!("/things/part-42/proof?checkpoint={grown}")).is(200);
@@ -89,4 +89,21 @@ fn what_cannot_be_proven_is_told_before_anything_is_sent() {
     server.get(&part, "/things/lamp%2F2/proof").is(200);
     server.get("tdb_none", "/things/part-42/proof").problem(401, "token-refused");
     server.stop();
+}
+
+#[test]
+fn a_server_shows_single_fields_of_what_was_written_so() {
+    let (server, token) = served(World::new(), &[]);
+    let write = |query: &str, body: &[u8]| {
+        let target = format!("/things/part-42/entries{query}");
+        server.ask(&token, "POST", &target, &[("content-type", "application/json")], body)
+    };
+    write("", b"{\"temp\":1}").is(201);
+    write("?fields_provable=true", b"{\"temp\":20.10,\"by\":\"CANARY\"}").is(201);
+    write("?fields_provable=true", b"{\"a\":1,\"a\":2}").problem(422, "invalid-input");
+    let reply = server.get(&token, "/things/part-42/proof?fields=/temp,@actor").is(200);
+    let told = is_good(&server, &reply.body);
+    assert_eq!((&told["partly_shown"], &told["withheld"], &told["shown"]), (&json!(1), &json!(1), &json!(0)));
+    let problem = server.get(&token, "/things/part-42/proof?fields=/nowhere").problem(404, "not-found");
+    assert!(problem["detail"].as_str().unwrap().contains("no entry of part-42 has a field"), "{problem}");
 }

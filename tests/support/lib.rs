@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod checker;
 pub mod database;
 pub mod disk;
+pub mod fields;
 pub mod gone;
 pub mod prototype;
 pub mod rows;

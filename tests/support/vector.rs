@@ -160,6 +160,7 @@ pub fn refusal(error: &Error) -> &'static str {
         Error::Line { problem, .. } => refusal(problem),
         Error::Malformed { .. } => "malformed",
         Error::Json { .. } => "json",
+        Error::Field { .. } => "field",
         Error::Cut { .. } => "cut",
         Error::Damaged { .. } => "damaged",
         _ => "other",

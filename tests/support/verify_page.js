@@ -27,6 +27,10 @@ async function* files() {
 function told(entry) {
   const { place, seq, id, content, body, action, mediaType, data, erasedBy } = entry;
   if (content === "erased") return { place, seq, id, content, erased_by: erasedBy };
+  if (content === "partly shown") {
+    const { fields, hidden } = entry;
+    return { place, seq, id, content, fields: Object.fromEntries(fields), hidden };
+  }
   if (content !== "shown") return { place, seq, id, content };
   const read = { place, seq, id, content, body, action, media_type: mediaType };
   try {

@@ -87,12 +87,25 @@ function erased(entry, byId) {
   return said;
 }
 
+/** The fields that are shown, each as it stands in the data. */
+function fieldsOf({ fields, hidden }) {
+  const list = element("ul");
+  for (const [name, text] of fields) {
+    const line = element("li", `${name || "all"}: `);
+    line.append(folded(text, name));
+    list.append(line);
+  }
+  list.append(element("li", `${counted(hidden, "other field is", "other fields are")} there and not shown`, "soft"));
+  return list;
+}
+
 function what(entry, byId) {
   const cell = element("td");
   if (entry.problem !== null) cell.append(element("p", `Does not hold: ${entry.problem}`, "problem"));
   if (entry.content === "withheld") cell.append(element("span", "withheld: not in this file", "soft"));
   if (entry.content === "erased") cell.append(erased(entry, byId));
   if (entry.content === "sealed") cell.append(element("span", "sealed: for the owner of a key", "soft"));
+  if (entry.content === "partly shown" && entry.problem === null) cell.append(fieldsOf(entry));
   if (entry.content !== "shown" || entry.problem !== null) return cell;
   if (entry.action !== "create" && entry.action !== "update") cell.append(element("p", entry.action));
   try {
@@ -169,6 +182,7 @@ function facts(found) {
   const count = (word) => entries.filter(({ content }) => content === word).length;
   const said = [];
   const kept = [`${counted(count("shown"), "is", "are")} shown`];
+  if (count("partly shown")) kept.push(`of ${counted(count("partly shown"), "entry", "entries")} some fields are shown, and others are there`);
   if (count("erased")) kept.push(`${counted(count("erased"), "was", "were")} erased, as records here say`);
   if (count("withheld")) kept.push(`${counted(count("withheld"), "is", "are")} withheld`);
   if (count("sealed")) kept.push(`${counted(count("sealed"), "is", "are")} sealed`);

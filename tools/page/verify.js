@@ -652,6 +652,178 @@ class Taker {
   }
 }
 
+// Fields: what of an entry can be shown alone.
+
+const MIN_FIELDS = 4;
+const MAX_FIELDS = 65536;
+const MAX_SHOWN = 4096;
+const MAX_NESTED = 128;
+const MAX_POINTER = 1024;
+const FIELD_NAMES = ["", "@actor", "@action", "@media-type"];
+
+/**
+ * Calls `each` with the pointer and the exact text of every value of a JSON text that has
+ * none in it. Numbers stay as they are written.
+ */
+function jsonLeaves(text, each) {
+  const json = new Json(text);
+  const bad = "data that is not JSON";
+  // What is open: the pointer, and the names in it or the number of the element.
+  const open = [];
+  let pointer = "";
+  const step = (name) => {
+    const found = `${open.at(-1).pointer}/${name}`;
+    need(utf8(found).length <= MAX_POINTER, "a pointer that is too long");
+    return found;
+  };
+  const member = () => {
+    json.space();
+    need(text[json.at] === '"', bad);
+    const name = json.string();
+    need(!open.at(-1).names.has(name), "a member is there twice");
+    open.at(-1).names.add(name);
+    need(json.takes(":"), bad);
+    return step(name.replaceAll("~", "~0").replaceAll("/", "~1"));
+  };
+  const scalar = () => {
+    if (text[json.at] === '"') return void json.string();
+    const found = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null/y;
+    found.lastIndex = json.at;
+    need(found.test(text), bad);
+    json.at = found.lastIndex;
+  };
+  for (;;) {
+    json.space();
+    const start = json.at;
+    const first = text[start];
+    if (first === "{" || first === "[") {
+      json.at++;
+      if (!json.takes(first === "{" ? "}" : "]")) {
+        need(open.length < MAX_NESTED, "data that is too deep");
+        open.push({ pointer, names: first === "{" ? new Set() : null, element: 0 });
+        pointer = first === "{" ? member() : step("0");
+        continue;
+      }
+    } else {
+      scalar();
+    }
+    each(pointer, text.slice(start, json.at));
+    for (;;) {
+      const last = open.at(-1);
+      if (!last) {
+        json.space();
+        return need(json.at === text.length, "something behind the data");
+      }
+      if (json.takes(",")) {
+        pointer = last.names ? member() : step(String(++last.element));
+        break;
+      }
+      need(json.takes(last.names ? "}" : "]"), bad);
+      open.pop();
+    }
+  }
+}
+
+function isJson(mediaType) {
+  const essence = mediaType.split(";")[0].replace(/^ +| +$/g, "").toLowerCase();
+  return essence === "application/json" || essence.endsWith("+json");
+}
+
+function fieldLeaf(salt, kind, content) {
+  return leafOf(joined(utf8("thingdb/1/field\0"), salt, Uint8Array.of(kind), content));
+}
+
+function valueOf(pointer, value) {
+  const name = utf8(pointer);
+  return joined(unsigned(name.length, 2), name, value);
+}
+
+function committed(key, count, root) {
+  return hmac(key, joined(Uint8Array.of(2), unsigned(count, 4), root));
+}
+
+/** What a header commits to that has a body with fields. */
+function commitmentOf(cek, suite, commitment, body, read) {
+  const tree = new Tree();
+  const push = (kind, content) => {
+    need(tree.size < MAX_FIELDS, "too many fields");
+    const info = joined(utf8("thingdb/1/field-salt"), Uint8Array.of(suite), unsigned(tree.size, 4));
+    tree.push(0, fieldLeaf(expand(cek, info), kind, content));
+  };
+  push(0, body);
+  [read.signedAs, read.action, read.mediaType].forEach((text, at) => push(at + 1, utf8(text)));
+  if (isJson(read.mediaType)) {
+    jsonLeaves(textOf(read.data), (pointer, value) => push(4, valueOf(pointer, utf8(value))));
+  }
+  return committed(commitment, tree.size, tree.root());
+}
+
+function checkPointer(pointer) {
+  need(utf8(pointer).length <= MAX_POINTER, "a pointer that is too long");
+  const steps = pointer.split("/");
+  need(steps[0] === "", "not a pointer");
+  need(steps.length <= MAX_NESTED + 1, "a pointer that is too long");
+  need(!/~(?![01])/.test(pointer), "a pointer in another spelling");
+}
+
+/** What is hashed of a field, if it can stand at this index. */
+function fieldContent(index, name, value, text) {
+  if (index < MIN_FIELDS) {
+    need(name === FIELD_NAMES[index], "a field that does not stand at this index");
+    plain(text, 1, [0, 128, 64, 255][index]);
+    need(index !== 3 || /^[ -~]+$/.test(text), "not a media type");
+    return [index, value];
+  }
+  checkPointer(name);
+  const found = [];
+  jsonLeaves(text, (pointer, leaf) => {
+    need(pointer === "" && leaf === text, "a field that is not one value");
+    found.push(leaf);
+  });
+  need(found.length === 1, "a field that is not one value");
+  return [4, valueOf(name, value)];
+}
+
+/** By their steps: what is within a value comes right behind it. */
+function bySteps(one, other) {
+  for (let at = 0; at < Math.min(one.length, other.length); at++) {
+    if (one[at] !== other[at]) return one[at] < other[at] ? -1 : 1;
+  }
+  return one.length - other.length;
+}
+
+/** The fields that are shown, by their names, and how many are not. */
+function shownFields(value, dataHash) {
+  members(value, ["key", "count", "shown"]);
+  const key = b64(value.get("key"), 32, 32);
+  const count = number(value.get("count"), MIN_FIELDS, MAX_FIELDS);
+  const fields = new Map();
+  let last = 0;
+  let root = null;
+  for (const field of list(value.get("shown"), 1, MAX_SHOWN, "not 1 to 4096 fields")) {
+    members(field, ["index", "field", "value", "salt", "path"]);
+    last = number(field.get("index"), last + 1, count - 1);
+    const name = string(field.get("field"));
+    const bytes = b64(field.get("value"), 0, 16777216);
+    const salt = b64(field.get("salt"), 32, 32);
+    const path = hashesIn(b64(field.get("path"), 32, 512));
+    const text = textOf(bytes);
+    const found = inclusionRoot(fieldLeaf(salt, ...fieldContent(last, name, bytes, text)), last, count, path);
+    need(root === null || same(root, found), "fields of several trees");
+    need(!fields.has(name), "a field that is there twice");
+    root = found;
+    fields.set(name, text);
+  }
+  need(same(committed(key, count, root), dataHash), "data_hash is not that of the fields");
+  const steps = [...fields.keys()].filter((name) => !name.startsWith("@")).map((name) => name.split("/"));
+  steps.sort(bySteps).forEach((inner, at) => {
+    const outer = steps[at - 1];
+    const isWithin = outer !== undefined && outer.every((step, depth) => step === inner[depth]);
+    need(!isWithin, "a field within the value of another");
+  });
+  return { fields, hidden: count - 1 - fields.size };
+}
+
 // What entries, cards and checkpoints are.
 
 /** Microseconds since 1970. */
@@ -738,8 +910,10 @@ class Entry {
     const open = this.suite === 1 ? openGcm : openChacha;
     const body = await open(key, utf8("thingdb/1/body"), this.payload);
     const commitment = expand(cek, joined(utf8("thingdb/1/commitment"), suite));
-    need(same(hmac(commitment, body), this.dataHash), "data_hash is not that of the body");
-    return readBody(body);
+    const read = readBody(body);
+    const hash = body[0] < 2 ? hmac(commitment, body) : commitmentOf(cek, this.suite, commitment, body, read);
+    need(same(hash, this.dataHash), "data_hash is not that of the body");
+    return read;
   }
 }
 
@@ -751,10 +925,10 @@ function readBody(body) {
     return text;
   };
   const encoding = taker.number(1);
-  need(encoding <= 1, "a newer encoding");
+  need(encoding <= 3, "a newer encoding");
   const read = { body: hexOf(sha256(body)), signedAs: taker.text(1, 128), action: taker.text(1, 64) };
   read.mediaType = mediaType();
-  if (encoding === 1) {
+  if (encoding & 1) {
     mediaType();
     taker.take(taker.number(4));
   }
@@ -1133,7 +1307,7 @@ async function readEntry(value, line, state) {
   const told = { line, problem: null, content: "withheld" };
   let entry;
   try {
-    members(value, ["place", "entry"], ["gap", "cek"]);
+    members(value, ["place", "entry"], ["gap", "cek", "fields"]);
     told.place = number(value.get("place"), 0, MAX_SAFE - 1);
     need(told.place >= state.tree.size, "a place that is not behind the one before");
     claim(told, value.get("entry"));
@@ -1149,6 +1323,10 @@ async function readEntry(value, line, state) {
     }
     told.content = entry.payload === null ? "withheld" : "sealed";
     need(!value.has("cek") || entry.payload !== null, "a cek without a payload");
+    need(!value.has("fields") || entry.payload === null, "fields beside a payload");
+    if (value.has("fields")) {
+      Object.assign(told, shownFields(value.get("fields"), entry.dataHash), { content: "partly shown" });
+    }
   } catch (problem) {
     state.isBroken = true;
     return wrong(told, problem);

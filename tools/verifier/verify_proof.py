@@ -11,8 +11,10 @@ authorities that you trust: then `openssl ts` says of each whether it holds.
 
 The verdict lists every entry: who signed it (`name` is what the card in the file calls
 the key), when, and what it says, as `text`, or as `base64` where it is no UTF-8. What a
-record in the file says was erased has `erased_by`, the id of the record. Of a file that
-does not hold nothing is listed.
+record in the file says was erased has `erased_by`, the id of the record. What is shown in
+part has `fields`, by JSON pointer or as `@actor`, `@action`, `@media-type`: the exact text
+of each; and `hidden`, how many others there are. These are not shown, and not absent. Of a
+file that does not hold nothing is listed.
 
 It needs Python 3.9 or later, no network and no database. Content that is shown
 is opened with the package `cryptography`; without it, it is told as not opened.
@@ -334,6 +336,170 @@ def plain(text, least, most):
     return text
 
 
+# Fields: what of an entry can be shown alone.
+
+NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+STRING = re.compile(rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"')
+SPACE = re.compile(rb"[ \t\r\n]*")
+WORD = re.compile(rb"true|false|null")
+MAX_FIELDS = 65536
+
+
+def text_of(string):
+    """What a string of JSON means."""
+    text = json.loads(string)
+    need(not any("\ud800" <= c <= "\udfff" for c in text), "half a surrogate pair")
+    return text
+
+
+def leaves(data):
+    """Of a JSON text the pointer and the exact bytes of every value that has none in it."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise Refused("data that is not UTF-8")
+    # What is open: the pointer, and the names in it or the number of the element.
+    at, pointer, opened = SPACE.match(data).end(), "", []
+
+    def skip(end):
+        nonlocal at
+        at = SPACE.match(data, end).end()
+
+    def step(text):
+        found = opened[-1][0] + "/" + text
+        need(len(found.encode()) <= 1024, "a pointer that is too long")
+        return found
+
+    def member():
+        found = STRING.match(data, at)
+        need(found, "data that is not JSON")
+        name = text_of(found[0].decode())
+        need(name not in opened[-1][1], "a member is there twice")
+        opened[-1][1].add(name)
+        skip(found.end())
+        need(data[at : at + 1] == b":", "data that is not JSON")
+        skip(at + 1)
+        return step(name.replace("~", "~0").replace("/", "~1"))
+
+    while True:
+        start, first = at, data[at : at + 1]
+        if first in (b"{", b"["):
+            skip(at + 1)
+            if data[at : at + 1] == (b"}" if first == b"{" else b"]"):
+                at += 1
+            else:
+                need(len(opened) < 128, "data that is too deep")
+                opened.append([pointer, set() if first == b"{" else 0])
+                pointer = member() if first == b"{" else step("0")
+                continue
+        else:
+            found = next((f for f in (p.match(data, at) for p in (STRING, NUMBER, WORD)) if f), None)
+            need(found, "data that is not JSON")
+            if first == b'"':
+                text_of(found[0].decode())
+            at = found.end()
+        yield pointer, data[start:at]
+        while True:
+            skip(at)
+            here = data[at : at + 1]
+            if not opened:
+                need(not here, "something behind the data")
+                return
+            is_object = isinstance(opened[-1][1], set)
+            if here == b",":
+                skip(at + 1)
+                if is_object:
+                    pointer = member()
+                else:
+                    opened[-1][1] += 1
+                    pointer = step(str(opened[-1][1]))
+                break
+            need(here == (b"}" if is_object else b"]"), "data that is not JSON")
+            at += 1
+            opened.pop()
+
+
+def is_json(media_type):
+    essence = media_type.split(";")[0].strip(" ").lower()
+    return essence == "application/json" or essence.endswith("+json")
+
+
+def field_leaf(salt, kind, content):
+    return leaf(b"thingdb/1/field\0" + salt + bytes([kind]) + content)
+
+
+def value_of(pointer, value):
+    return len(pointer.encode()).to_bytes(2, "big") + pointer.encode() + value
+
+
+def committed(key, count, root):
+    return hmac.new(key, b"\2" + count.to_bytes(4, "big") + root, hashlib.sha256).digest()
+
+
+def field_tree(cek, suite, body, read, data):
+    """How many fields a body has, and the root of the tree over them."""
+    texts = [read["signed_as"], read["action"], read["media_type"]]
+    contents = [(0, body)] + [(kind, text.encode()) for kind, text in enumerate(texts, 1)]
+    if is_json(read["media_type"]):
+        for found in leaves(data):
+            contents.append((4, value_of(*found)))
+            need(len(contents) <= MAX_FIELDS, "too many fields")
+    tree = Tree()
+    for index, (kind, content) in enumerate(contents):
+        salt = expand(cek, b"thingdb/1/field-salt" + bytes([suite]) + index.to_bytes(4, "big"))
+        tree.push(0, field_leaf(salt, kind, content))
+    return len(contents), tree.root()
+
+
+NAMES = ["", "@actor", "@action", "@media-type"]
+
+
+def check_pointer(pointer):
+    need(pointer == "" or pointer.startswith("/"), "not a pointer")
+    need(len(pointer.encode()) <= 1024 and pointer.count("/") <= 128, "a pointer that is too long")
+    need(re.fullmatch("([^~]|~[01])*", pointer, re.DOTALL), "a pointer in another spelling")
+
+
+def check_field(index, name, value):
+    """The text of a field that can stand at this index, and what is hashed of it."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise Refused("a field that is not UTF-8")
+    if index < 4:
+        need(index > 0 and name == NAMES[index], "a field that does not stand at this index")
+        plain(text, 1, [128, 64, 255][index - 1])
+        need(index != 3 or re.fullmatch("[ -~]+", text), "not a media type")
+        return text, (index, value)
+    check_pointer(name)
+    found = leaves(value)
+    need(next(found) == ("", value) and not list(found), "a field that is not one value")
+    return text, (4, value_of(name, value))
+
+
+def shown_fields(fields, data_hash):
+    """The fields that are shown, by their names, and how many are not."""
+    members(fields, ["key", "count", "shown"])
+    key, count = b64(fields["key"], 32, 32), number(fields["count"], 4, MAX_FIELDS)
+    need(isinstance(fields["shown"], list) and 1 <= len(fields["shown"]) <= 4096, "not 1 to 4096 fields")
+    found, last, roots = {}, 0, set()
+    for field in fields["shown"]:
+        members(field, ["index", "field", "value", "salt", "path"])
+        index, name = number(field["index"], last + 1, count - 1), string(field["field"])
+        value, salt, path = b64(field["value"], 0, 16777216), b64(field["salt"], 32, 32), b64(field["path"], 32, 512)
+        need(len(path) % 32 == 0, "not a whole number of hashes")
+        text, content = check_field(index, name, value)
+        need(name not in found, "a field that is there twice")
+        path = [path[n : n + 32] for n in range(0, len(path), 32)]
+        roots.add(inclusion_root(field_leaf(salt, *content), index, count, path))
+        found[name], last = text, index
+    need(len(roots) == 1 and committed(key, count, roots.pop()) == data_hash, "data_hash is not that of the fields")
+    # By their steps: what is within a value comes right behind it.
+    steps = sorted(name.split("/") for name in found if not name.startswith("@"))
+    need(not any(a == b[: len(a)] for a, b in zip(steps, steps[1:])), "a field within the value of another")
+    return {"fields": found, "hidden": count - 1 - len(found)}
+
+
 # What entries, cards and checkpoints are.
 
 
@@ -424,12 +590,17 @@ class Entry:
         except InvalidTag:
             raise Refused("the payload does not open with this cek")
         commitment = expand(cek, b"thingdb/1/commitment" + suite)
-        need(hmac.new(commitment, body, hashlib.sha256).digest() == self.data_hash, "data_hash is not that of the body")
-        return {"body": sha256(body).hex(), **read_body(body)}
+        read, data = read_body(body)
+        if body[0] < 2:
+            computed = hmac.new(commitment, body, hashlib.sha256).digest()
+        else:
+            computed = committed(commitment, *field_tree(cek, self.suite, body, read, data))
+        need(computed == self.data_hash, "data_hash is not that of the body")
+        return {"body": sha256(body).hex(), **read}
 
 
 def read_body(body):
-    """The members of a body that people read."""
+    """The members of a body that people read, and its data."""
     rest = body
 
     def take(count):
@@ -448,16 +619,16 @@ def read_body(body):
         return found
 
     encoding = take(1)[0]
-    need(encoding <= 1, "a newer encoding")
+    need(encoding <= 3, "a newer encoding")
     read = {"signed_as": text(1, 128), "action": text(1, 64), "media_type": text(1, 255, "[ -~]+")}
-    if encoding == 1:
+    if encoding & 1:
         text(1, 255, "[ -~]+")
         take(int.from_bytes(take(4), "big"))
     read["erased"] = erased_in(read, rest)
     try:
-        return {**read, "text": rest.decode()}
+        return {**read, "text": rest.decode()}, rest
     except UnicodeDecodeError:
-        return {**read, "base64": base64.b64encode(rest).decode()}
+        return {**read, "base64": base64.b64encode(rest).decode()}, rest
 
 
 def erased_in(read, data):
@@ -749,7 +920,7 @@ def verify(data, fingerprint=None, tsa_root=None):
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
     names, erasures = dict(card.actors), Erasures(card)
     for value in values[1 + stamps : -1]:
-        members(value, ["place", "entry"], ["gap", "cek"])
+        members(value, ["place", "entry"], ["gap", "cek", "fields"])
         place = number(value["place"], 0, MAX_SAFE - 1)
         need(place >= tree.size, "a place that is not behind the one before")
         entry = Entry(value["entry"])
@@ -764,7 +935,10 @@ def verify(data, fingerprint=None, tsa_root=None):
             body = entry.open(cek)
             state = "shown" if AESGCM else "not opened"
             erasures.record(entry, body.pop("erased") if body else [])
-        if entry.payload is None:
+        if "fields" in value:
+            need(entry.payload is None, "fields beside a payload")
+            state, body = "partly shown", shown_fields(value["fields"], entry.data_hash)
+        elif entry.payload is None:
             erasures.stub(entry)
         told = {"place": place, "id": entry.id.hex(), **entry.told(names), "content": state}
         shown.append({**told, **(body or {})})

@@ -189,6 +189,7 @@ impl Db {
             store,
             committer,
             suite: options.suite,
+            fields_provable: options.fields_provable,
             threads: options.threads,
             checkpointed: Mutex::new(checkpointed),
             heads: Mutex::default(),

@@ -36,6 +36,7 @@ pub struct Options {
     pub(crate) cache_bytes: u64,
     pub(crate) kdf: KdfChoice,
     pub(crate) suite: Suite,
+    pub(crate) fields_provable: bool,
     pub(crate) future_tolerance_ms: u64,
     pub(crate) threads: usize,
     pub(crate) free_floor_bytes: u64,
@@ -77,6 +78,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             kdf: KdfChoice::Default,
             suite: Suite::Aes256Gcm,
+            fields_provable: false,
             future_tolerance_ms: 300_000,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             free_floor_bytes: 16 << 20,
@@ -137,6 +139,15 @@ impl Options {
     #[must_use]
     pub const fn suite(mut self, suite: Suite) -> Self {
         self.suite = suite;
+        self
+    }
+
+    /// Whether single fields can be shown of what is written from now on, where the draft
+    /// says nothing of it ([`Draft::fields_provable`](crate::Draft::fields_provable)); not
+    /// so by default.
+    #[must_use]
+    pub const fn fields_provable(mut self, provable: bool) -> Self {
+        self.fields_provable = provable;
         self
     }
 

@@ -32,6 +32,8 @@ pub struct Draft {
     pub(crate) expect: Option<Expect>,
     pub(crate) to: Option<Vec<String>>,
     pub(crate) attachment: Option<(String, Vec<u8>)>,
+    /// Whether single fields can be shown; as the database was opened, if nothing is said.
+    pub(crate) fields_provable: Option<bool>,
     /// Everybody who holds the entry can read it.
     pub(crate) is_public: bool,
     /// It is an erasure record.
@@ -66,6 +68,7 @@ impl Draft {
             expect: None,
             to: None,
             attachment: None,
+            fields_provable: None,
             is_public: false,
             erases: false,
         })
@@ -74,7 +77,7 @@ impl Draft {
     /// An erasure record.
     pub(crate) fn erasure(thing: &str, record: &Erasure) -> Result<Self> {
         let draft = Self::bytes(thing, erasure::MEDIA_TYPE, record.to_json())?;
-        Ok(Self { is_public: true, erases: true, ..draft.action(erasure::ACTION) })
+        Ok(Self { is_public: true, erases: true, fields_provable: Some(false), ..draft.action(erasure::ACTION) })
     }
 
     /// What is done to the thing: `create`, `update`, `retire`, or a word of
@@ -112,6 +115,31 @@ impl Draft {
     #[must_use]
     pub fn attach(mut self, media_type: &str, document: impl Into<Vec<u8>>) -> Self {
         self.attachment = Some((media_type.into(), document.into()));
+        self
+    }
+
+    /// Whether single fields of the entry can be shown later, the rest hidden: see
+    /// [`ProveOptions::fields`](crate::ProveOptions::fields). It costs hashes for each value
+    /// of JSON data, when the entry is written and whenever it is read. Without it, as
+    /// [`Options::fields_provable`](crate::Options::fields_provable) says.
+    ///
+    /// JSON of which fields are shown has at most 65532 values, no deeper than 128, with
+    /// pointers of at most 1024 bytes; other data is refused when it is written.
+    ///
+    /// ```
+    /// # use thingdb::{Draft, Options, Passphrase, ProveOptions};
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = Passphrase::new(b"correct horse battery".to_vec());
+    /// # let db = Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("things"), &passphrase)?;
+    /// db.write(Draft::json("part-42", r#"{"temp":20.10,"by":"bob"}"#)?.fields_provable(true))?;
+    /// let mut file = Vec::new();
+    /// let summary = db.prove("part-42", ProveOptions::new().fields(["/temp".parse()?]), &mut file)?;
+    /// assert_eq!(summary.partly_shown, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn fields_provable(mut self, provable: bool) -> Self {
+        self.fields_provable = Some(provable);
         self
     }
 

@@ -203,6 +203,15 @@ pub enum Error {
         /// The thing.
         thing: thingdb_format::ThingId,
     },
+    /// Fields are to be shown, and no entry that goes into the file has one of them, or
+    /// none was written so that single fields can be shown.
+    #[error("no entry of {thing} has a field that is asked for and can be shown alone")]
+    NoFieldsToProve {
+        /// The thing.
+        thing: thingdb_format::ThingId,
+        /// Entries that are here and were written without fields.
+        without: u64,
+    },
     /// A thing is to be proven absent that is there.
     #[error("{thing} is here: it has {entries} entries")]
     NotAbsent {

@@ -221,6 +221,7 @@ impl Error {
                 | Self::NotAHead { .. }
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
+                | Self::NoFieldsToProve { .. }
                 | Self::NoSuchWitness { .. }
         )
     }

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::io::Write;
 
+use thingdb_format::fields::{self, FieldName};
 use thingdb_format::heads::{HeadsProof, Place};
 use thingdb_format::proof::{
     Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofErasures, ProofHeader, ProofTimestamp,
     Subject,
 };
 use thingdb_format::{
-    EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
+    EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, line, merkle, payload,
 };
 
 use crate::access::card;
@@ -40,6 +41,7 @@ pub struct ProveOptions<'a> {
     stubs_only: bool,
     absent: bool,
     to: Option<EncryptionKey>,
+    fields: Vec<FieldName>,
     kept: Vec<SignedCheckpoint>,
     progress: progress::Report<'a>,
     is_wanted: progress::Wanted<'a>,
@@ -103,6 +105,17 @@ impl<'a> ProveOptions<'a> {
         self
     }
 
+    /// Shows these fields only, where an entry has them and was written so that they can be
+    /// shown ([`Draft::fields_provable`](crate::Draft::fields_provable)): of a JSON pointer
+    /// the value, or all values in it. Of all other entries only the header is given, but
+    /// that erasure records are for everybody, as always. Nothing is shown to one reader
+    /// only then.
+    #[must_use]
+    pub fn fields(mut self, fields: impl IntoIterator<Item = FieldName>) -> Self {
+        self.fields.extend(fields);
+        self
+    }
+
     /// Shows that the ledger grew out of a checkpoint of this node that somebody
     /// kept. At most sixteen.
     #[must_use]
@@ -154,11 +167,16 @@ pub struct ProveSummary {
     pub entries: u64,
     /// Entries whose content is shown, or sealed to the reader.
     pub shown: u64,
+    /// Entries of which some fields are shown.
+    pub partly_shown: u64,
     /// Entries of which only the header is given, and a record in the file shows that they
     /// were erased.
     pub erased: u64,
     /// Other entries of which only the header is given.
     pub withheld: u64,
+    /// Of these, entries whose content is here, and that were written so that no single
+    /// fields of them can be shown.
+    pub without_fields: u64,
     /// Entries whose content this node cannot open itself: their payload goes
     /// along as it is.
     pub undecryptable: u64,
@@ -204,7 +222,7 @@ pub(crate) fn prove(
         earlier.push(Earlier { checkpoint: note, proof });
     }
     let header = ProofHeader {
-        subject: options.subject(thing),
+        subject: options.subject(thing.clone()),
         card: card::card(&node.store.keyring())?,
         checkpoint: checkpoint.clone(),
         earlier,
@@ -219,8 +237,10 @@ pub(crate) fn prove(
     let mut summary = ProveSummary {
         entries: count,
         shown: 0,
+        partly_shown: 0,
         erased: 0,
         withheld: 0,
+        without_fields: 0,
         undecryptable: 0,
         is_complete: header.heads.is_some(),
         checkpoint,
@@ -236,13 +256,30 @@ pub(crate) fn prove(
         let is_shown_record = !is_withheld && node.store.is_erasure(located.position)?;
         let record = if is_shown_record { node.store.readable_erasure(&located)? } else { None };
         let payload = if is_withheld { None } else { node.store.payload(&located)? };
-        let (mut shown, mut envelopes) = (None, Vec::new());
+        let (mut shown, mut partly, mut envelopes) = (None, None, Vec::new());
         match (&payload, node.store.cek(&located)) {
             (None, _) => {
                 summary.withheld += 1;
                 erasures.stub(id, &located.header);
             }
+            (Some(_), None) if !options.fields.is_empty() => {
+                summary.withheld += 1;
+                erasures.stub(id, &located.header);
+            }
             (Some(_), None) => summary.undecryptable += 1,
+            (Some(sealed), Some(cek)) if !options.fields.is_empty() && record.is_none() => {
+                let header = &located.header;
+                let body = payload::open(header, &cek, sealed).map_err(|problem| located.damaged(problem))?;
+                partly = fields::show(header.suite, &cek, &body, &options.fields)?;
+                summary.without_fields += u64::from(!body.has_provable_fields());
+                match &partly {
+                    Some(_) => summary.partly_shown += 1,
+                    None => {
+                        summary.withheld += 1;
+                        erasures.stub(id, header);
+                    }
+                }
+            }
             (Some(_), Some(cek)) => {
                 summary.shown += 1;
                 match sealer.as_ref().filter(|_| record.is_none()) {
@@ -254,12 +291,23 @@ pub(crate) fn prove(
         if let Some(record) = &record {
             erasures.record(id, &located.header, record);
         }
-        let entry = Entry { header: located.header, signature, payload, envelopes };
-        encoder.entry(&view, place, shown, entry, &mut buffer)?;
+        let is_here = shown.is_some() || options.fields.is_empty();
+        let entry = Entry { header: located.header, signature, payload: payload.filter(|_| is_here), envelopes };
+        match partly {
+            Some(fields) => {
+                let start = buffer.len();
+                encoder.partly(&view, place, fields, entry, &mut buffer)?;
+                check_line(buffer.len() - start)?;
+            }
+            None => encoder.entry(&view, place, shown, entry, &mut buffer)?,
+        }
         if buffer.len() >= BUFFER_BYTES {
             write(&mut out, &mut buffer, &mut summary.bytes)?;
             progress::tell(&mut options.progress, done, count, summary.bytes);
         }
+    }
+    if !options.fields.is_empty() && summary.partly_shown == 0 {
+        return Err(Error::NoFieldsToProve { thing, without: summary.without_fields });
     }
     summary.erased = erasures.erased().len() as u64;
     summary.withheld -= summary.erased;
@@ -268,6 +316,17 @@ pub(crate) fn prove(
     out.flush().map_err(Error::written)?;
     progress::tell(&mut options.progress, count, count, summary.bytes);
     Ok(summary)
+}
+
+/// Refuses a line that no reader would take: fields with their hashes are longer than the
+/// payload that they are of.
+fn check_line(bytes: usize) -> Result<()> {
+    let most = line::MAX_LINE_BYTES as u64;
+    if bytes as u64 > most {
+        let field = "the length of a line with these fields";
+        return Err(thingdb_format::Error::OutOfRange { field, found: bytes as u64, least: 0, most }.into());
+    }
+    Ok(())
 }
 
 /// The state of the ledger, and what its heads note says of the thing. Where the index

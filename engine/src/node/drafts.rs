@@ -30,6 +30,10 @@ impl Node {
                 };
                 let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
                 let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
+                let body = match draft.fields_provable.unwrap_or(self.fields_provable) {
+                    true => body.with_provable_fields(),
+                    false => body,
+                };
                 if !draft.erases && action == erasure::ACTION && draft.media_type == erasure::MEDIA_TYPE {
                     return Err(Error::ReservedRecord);
                 }

@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) tokens: Tokens,
     /// The cipher for new payloads.
     pub(crate) suite: Suite,
+    /// Whether single fields of new entries can be shown, where a draft does not say.
+    pub(crate) fields_provable: bool,
     /// Threads that check and verify.
     pub(crate) threads: usize,
     /// Size of the ledger at the last own checkpoint; held while one is signed.

@@ -74,6 +74,8 @@ pub struct ProofReport {
     pub timestamps: Vec<Stamped>,
     /// Entries whose content is shown.
     pub shown: u64,
+    /// Entries of whose content some fields are shown.
+    pub partly_shown: u64,
     /// Entries whose content was sealed to the reader, and opened.
     pub opened: u64,
     /// Entries whose payload is here without a key to it.
@@ -420,6 +422,7 @@ impl ProofCheck {
         self.link(number, &id, place, &header);
         let count = match &content {
             Content::Shown(_) => &mut self.report.shown,
+            Content::PartlyShown(_) => &mut self.report.partly_shown,
             Content::Opened(_) => &mut self.report.opened,
             Content::Sealed => &mut self.report.sealed,
             Content::Withheld => &mut self.report.withheld,

@@ -2,9 +2,10 @@
 
 use super::gap::gap_hashes;
 use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
+use crate::fields::ShownFields;
 use crate::merkle::Subtrees;
 use crate::stream::{Digest, hash_of_line};
-use crate::{Cek, Entry};
+use crate::{Cek, Entry, Hash};
 
 /// Appends the lines of a proof file, in their order. The entries come in the
 /// order of their places.
@@ -51,10 +52,36 @@ impl ProofEncoder {
         entry: Entry,
         out: &mut Vec<u8>,
     ) -> Result<(), S::Error> {
+        self.put(source, place, out, |gap| ProofEntry { place, gap, cek, fields: None, entry })
+    }
+
+    /// The same with some fields of an entry, whose payload is left out.
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub fn partly<S: Subtrees + ?Sized>(
+        &mut self,
+        source: &S,
+        place: u64,
+        fields: ShownFields,
+        entry: Entry,
+        out: &mut Vec<u8>,
+    ) -> Result<(), S::Error> {
+        let entry = Entry { payload: None, ..entry };
+        self.put(source, place, out, |gap| ProofEntry { place, gap, cek: None, fields: Some(fields), entry })
+    }
+
+    fn put<S: Subtrees + ?Sized>(
+        &mut self,
+        source: &S,
+        place: u64,
+        out: &mut Vec<u8>,
+        line: impl FnOnce(Vec<Hash>) -> ProofEntry,
+    ) -> Result<(), S::Error> {
         let gap = gap_hashes(source, self.next, place)?;
         self.next = place.saturating_add(1);
         self.entries = self.entries.saturating_add(1);
-        self.line(out, |out| ProofEntry { place, gap, cek, entry }.encode(out));
+        self.line(out, |out| line(gap).encode(out));
         Ok(())
     }
 

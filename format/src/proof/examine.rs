@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::wire::Kind;
 use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
 use crate::audit::Memos;
+use crate::fields::ShownFields;
 use crate::stream::hash_of_line;
 use crate::{
     Body, DecryptionKey, EntryId, Envelope, Error, Hash, Header, Kek, KekPacket, Origin, RecipientId, envelope, payload,
@@ -19,6 +20,8 @@ pub enum Content {
     Opened(Body),
     /// The payload is here and whole, and no key to it.
     Sealed,
+    /// Some fields of it are here; how many others there are, they say.
+    PartlyShown(ShownFields),
     /// Only the header is here. The content exists elsewhere, or was erased: the
     /// [report](super::ProofReport::erased_by) says so, if a record in the file does.
     Withheld,
@@ -31,6 +34,7 @@ impl Content {
         match self {
             Self::Shown(_) => "shown",
             Self::Opened(_) => "opened",
+            Self::PartlyShown(_) => "partly shown",
             Self::Sealed => "sealed",
             Self::Withheld => "withheld",
         }
@@ -41,7 +45,7 @@ impl Content {
     pub const fn body(&self) -> Option<&Body> {
         match self {
             Self::Shown(body) | Self::Opened(body) => Some(body),
-            Self::Sealed | Self::Withheld => None,
+            Self::PartlyShown(_) | Self::Sealed | Self::Withheld => None,
         }
     }
 }
@@ -168,14 +172,21 @@ pub fn examine_as(line: &[u8], number: u64, memos: &mut Memos, reader: Option<&P
 }
 
 fn examine_entry(line: ProofEntry, number: u64, memos: &mut Memos, reader: Option<&ProofReader>) -> Examined {
-    let ProofEntry { place, gap, cek, mut entry } = line;
+    let ProofEntry { place, gap, cek, fields, mut entry } = line;
     let (id, header) = (entry.id(), entry.header.clone());
     // What is signed is the header.
     let payload = entry.payload.take();
     let envelopes = std::mem::take(&mut entry.envelopes);
     let mut problem = memos.verify(entry).err();
     let content = match (payload, cek) {
-        (None, _) => Content::Withheld,
+        (None, _) => match fields.map(|fields| fields.verify(&header).map(|()| fields)) {
+            None => Content::Withheld,
+            Some(Ok(fields)) => Content::PartlyShown(fields),
+            Some(Err(found)) => {
+                problem.get_or_insert(found);
+                Content::Withheld
+            }
+        },
         (Some(bytes), None) => reader
             .and_then(|reader| reader.open(&id, &header, &bytes, &envelopes))
             .map_or(Content::Sealed, Content::Opened),

@@ -2,6 +2,7 @@
 
 use serde::de::{IgnoredAny, MapAccess};
 
+use super::fields::{self, WireFields};
 use super::heads::WireHeads;
 use super::{Earlier, MAX_EARLIER, ProofEnd, ProofEntry, ProofHeader, Subject, VERSION};
 use crate::checkpoint::MAX_SIZE;
@@ -79,6 +80,10 @@ impl ProofEntry {
             out.extend_from_slice(b",\"cek\":\"");
             push_base64(out, cek.as_bytes());
             out.push(b'"');
+        }
+        if let Some(shown) = &self.fields {
+            out.extend_from_slice(b",\"fields\":");
+            fields::encode(shown, out);
         }
         out.extend_from_slice(b",\"entry\":");
         line::encode(&self.entry, out);
@@ -277,17 +282,18 @@ struct WireLine;
 
 impl Object for WireLine {
     const NAME: &'static str = "line";
-    const MEMBERS: &'static [&'static str] = &["place", "gap", "cek", "entry"];
+    const MEMBERS: &'static [&'static str] = &["place", "gap", "cek", "fields", "entry"];
     type Value = (crate::EntryId, ProofEntry);
 
     fn read<'de, A: MapAccess<'de>>(mut members: Members<'_, A>) -> Result<Self::Value, A::Error> {
         let faults = members.faults;
-        let (mut place, mut gap, mut cek, mut entry) = (None, None, None, None);
+        let (mut place, mut gap, mut cek, mut fields, mut entry) = (None, None, None, None, None);
         while let Some(name) = members.next()? {
             match name {
                 "place" => members.number(name, &mut place, |n| within(name, n, 0, MAX_SIZE - 1).map(|()| n))?,
                 "gap" => members.text(name, &mut gap, |text| hashes(name, text))?,
                 "cek" => members.text(name, &mut cek, |text| base64_array(name, text).map(Cek::from_bytes))?,
+                "fields" => members.value(name, &mut fields, Seed::<WireFields>::new(faults))?,
                 _ => members.value(name, &mut entry, Seed::<WireEntry>::new(faults))?,
             }
         }
@@ -297,7 +303,11 @@ impl Object for WireLine {
             let problem = "cek without a payload that it opens".into();
             return Err(faults.put(Error::Json { problem }));
         }
-        Ok((claimed, ProofEntry { place, gap: gap.unwrap_or_default(), cek, entry }))
+        if fields.is_some() && !entry.is_stub() {
+            let problem = "fields beside a payload; whoever has a key to it reads them all".into();
+            return Err(faults.put(Error::Json { problem }));
+        }
+        Ok((claimed, ProofEntry { place, gap: gap.unwrap_or_default(), cek, fields, entry }))
     }
 }
 

@@ -139,6 +139,7 @@ impl Reader for Db {
         Ok(Proved {
             entries: summary.entries,
             shown: summary.shown,
+            partly_shown: summary.partly_shown,
             erased: summary.erased,
             withheld: summary.withheld,
             undecryptable: summary.undecryptable,

@@ -1,6 +1,7 @@
 //! What is to be proven of a thing, and whether what a server sends is that.
 
 use thingdb::format::erasure::Erasure;
+use thingdb::format::fields::{FieldName, Name, ShownField};
 use thingdb::format::proof::{Content, ProofReport, Proven, Subject};
 use thingdb::format::{KekPacket, header};
 use thingdb::{Card, EntryId, ProveOptions, SignedCheckpoint, ThingId};
@@ -25,6 +26,8 @@ pub(crate) struct Proving<'a> {
     pub(crate) absent: bool,
     /// The one reader, if it is not everybody.
     pub(crate) to: Option<&'a Card>,
+    /// The only fields that are shown; all content if there is none.
+    pub(crate) fields: &'a [FieldName],
     /// Checkpoints that somebody kept.
     pub(crate) kept: &'a [SignedCheckpoint],
     /// Whether somebody still wants it, to be asked now and then.
@@ -37,6 +40,8 @@ pub(crate) struct Proved {
     pub(crate) entries: u64,
     /// Entries whose content is shown, or sealed to the reader.
     pub(crate) shown: u64,
+    /// Entries of which some fields are shown.
+    pub(crate) partly_shown: u64,
     /// Entries of which only the header is given, and that were erased, as a record says.
     pub(crate) erased: u64,
     /// Other entries of which only the header is given.
@@ -62,6 +67,7 @@ impl<'a> Proving<'a> {
         options = self.entries.iter().fold(options, |options, id| options.entry(*id));
         options = self.withheld_seqs.iter().fold(options, |options, seq| options.withhold_seq(*seq));
         options = self.withheld.iter().fold(options, |options, id| options.withhold(*id));
+        options = options.fields(self.fields.iter().cloned());
         options = self.kept.iter().fold(options, |options, note| options.kept(note.clone()));
         match self.to {
             Some(card) => options.to(card.encryption_key),
@@ -99,6 +105,16 @@ impl<'a> Proving<'a> {
         if is_withheld && !is_withheld_there {
             return Err(format!("the content of entry {id}, which is to be withheld"));
         }
+        if let Content::PartlyShown(shown) = &proven.content {
+            let is_asked = |field: &ShownField| self.fields.iter().any(|asked| asked.covers(&Name::from(&field.name)));
+            if let Some(other) = shown.fields.iter().find(|field| !is_asked(field)) {
+                return Err(format!("the field {} of entry {id}, which was not asked for", other.name));
+            }
+        }
+        let is_whole = !matches!(proven.content, Content::PartlyShown(_) | Content::Withheld);
+        if !self.fields.is_empty() && is_whole && record.is_none() {
+            return Err(format!("all content of entry {id}, of which fields were asked for"));
+        }
         let reader = self.to.map(|card| card.encryption_key.recipient_id());
         let is_reader = |packet: &KekPacket| matches!(packet, KekPacket::X25519 { id, .. } if Some(*id) == reader);
         let is_for_reader = proven.envelopes.iter().flat_map(|envelope| &envelope.recipients).all(is_reader);
@@ -119,6 +135,7 @@ impl Proved {
             entries: report.entries,
             // Beside what is sealed to the one reader, records are shown to everybody.
             shown: report.shown.saturating_add(addressed),
+            partly_shown: report.partly_shown,
             erased: report.erased,
             withheld: report.withheld,
             undecryptable: report.sealed.saturating_sub(addressed),

@@ -52,6 +52,7 @@ pub(crate) async fn write(mut call: Call) -> Answer {
     let thing = call.thing()?;
     let media_type = media_type(&call)?;
     let expect = expectation(&call)?;
+    let fields_provable = call.query.flag("fields_provable")?;
     let (data, room) = call.whole_body(call.node.limits.body_bytes).await?.into_parts();
     let (action, actor) = (call.query.text("action").map(str::to_owned), call.query.text("actor").map(str::to_owned));
     call.run(move |db| {
@@ -60,6 +61,9 @@ pub(crate) async fn write(mut call: Call) -> Answer {
             JSON => Draft::json(&thing, data)?,
             other => Draft::bytes(&thing, other, data)?,
         };
+        if fields_provable {
+            draft = draft.fields_provable(true);
+        }
         if let Some(action) = &action {
             draft = draft.action(action);
         }

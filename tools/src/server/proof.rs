@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
+use thingdb::format::fields::FieldName;
 use thingdb::{Card, EntryId, ProveOptions, SignedCheckpoint};
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use super::query::Query;
 use super::route::MAX_NUMBER;
 use super::things::no_thing;
 use crate::bytes::compress::Compressor;
+use crate::view::fields;
 
 /// The greatest seq that there can be.
 const MAX_SEQ: u64 = thingdb::format::header::MAX_SEQ;
@@ -34,6 +36,7 @@ struct Wanted {
     stubs_only: bool,
     absent: bool,
     to: Option<Card>,
+    fields: Vec<FieldName>,
     kept: Option<SignedCheckpoint>,
 }
 
@@ -60,6 +63,9 @@ impl Wanted {
             let card = text.trim().parse();
             wanted.to = Some(card.map_err(|problem| Problem::invalid(format!("to is no card: {problem}")))?);
         }
+        if let Some(text) = query.text("fields") {
+            wanted.fields = fields::names(text).map_err(|problem| Problem::invalid(format!("fields: {problem}")))?;
+        }
         if let Some(text) = query.text("checkpoint") {
             let note = SignedCheckpoint::parse(text);
             let none = |problem| Problem::invalid(format!("checkpoint is no checkpoint: {problem}"));
@@ -71,6 +77,9 @@ impl Wanted {
         let shows_some = wanted.to.is_some() || !wanted.withheld.is_empty() || !wanted.withheld_seqs.is_empty();
         if wanted.stubs_only && shows_some {
             return Err(Problem::usage("stubs_only shows nothing: to and withhold do not go with it"));
+        }
+        if !wanted.fields.is_empty() && (wanted.stubs_only || wanted.absent || wanted.to.is_some()) {
+            return Err(Problem::usage("fields are shown to everybody: stubs_only, absent and to do not go with it"));
         }
         if wanted.absent && (is_range || shows_some || wanted.stubs_only || !wanted.entries.is_empty()) {
             return Err(Problem::usage("absent shows no entries: what chooses some does not go with it"));
@@ -86,6 +95,7 @@ impl Wanted {
         options = self.entries.iter().fold(options, |options, id| options.entry(*id));
         options = self.withheld_seqs.iter().fold(options, |options, seq| options.withhold_seq(*seq));
         options = self.withheld.iter().fold(options, |options, id| options.withhold(*id));
+        options = options.fields(self.fields.iter().cloned());
         options = self.kept.iter().fold(options, |options, note| options.kept(note.clone()));
         match &self.to {
             Some(card) => options.to(card.encryption_key),
@@ -183,7 +193,7 @@ mod tests {
     use super::*;
 
     fn wanted(text: &str) -> Result<Wanted, Problem> {
-        let names = ["since", "until", "entry", "withhold", "stubs_only", "absent", "to", "checkpoint"];
+        let names = ["since", "until", "entry", "withhold", "stubs_only", "absent", "to", "fields", "checkpoint"];
         Wanted::of(&Query::parse(text, names.into_iter()).unwrap())
     }
 
@@ -195,6 +205,7 @@ mod tests {
         assert_eq!(found.withheld, [id.parse().unwrap()]);
         assert_eq!(wanted(&format!("entry={id}")).unwrap().entries.len(), 1);
         assert!(wanted("").unwrap().seqs.is_none());
+        assert_eq!(wanted("fields=/a/b,@actor").unwrap().fields.len(), 2);
     }
 
     #[test]
@@ -208,6 +219,11 @@ mod tests {
             "to=card",
             "checkpoint=note",
             "stubs_only=true&withhold=1",
+            "stubs_only=true&fields=/a",
+            "absent=true&fields=/a",
+            "fields=a",
+            "fields=",
+            "fields=/a,",
             "absent=true&since=1",
             "absent=true&stubs_only=true",
             &format!("entry={id}&until=7"),

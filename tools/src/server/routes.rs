@@ -188,6 +188,12 @@ static ROUTES: &[Route] = &[
             Parameter { name: "absent", kind: Kind::Flag, about: "Show that there is no such thing: 422 if there is" },
             Parameter { name: "to", kind: Kind::Text, about: "Show content only to the owner of this card, its text" },
             Parameter {
+                name: "fields",
+                kind: Kind::Text,
+                about: "Show these fields only, of entries that were written so that it can be done: JSON pointers, \
+                        `@actor`, `@action`, `@media-type`, with commas between them, or a JSON array of them",
+            },
+            Parameter {
                 name: "checkpoint",
                 kind: Kind::Text,
                 about: "Show that the ledger grew out of this checkpoint of the node, which somebody kept: 409 if not",
@@ -213,6 +219,11 @@ static ROUTES: &[Route] = &[
         query: &[
             Parameter { name: "action", kind: Kind::Text, about: "create, update, retire, or another word" },
             Parameter { name: "actor", kind: Kind::Text, about: "Who signs, an actor of this node by name" },
+            Parameter {
+                name: "fields_provable",
+                kind: Kind::Flag,
+                about: "Keep it possible to show single fields of it later, the rest hidden (`fields` of a proof)",
+            },
         ],
         headers: &[
             Parameter {

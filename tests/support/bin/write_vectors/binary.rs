@@ -147,7 +147,7 @@ pub(crate) fn body(w: &mut Writer) {
     good(w, "good-longest", "names as long as they may be", [&[b'n'; 128], &[b'a'; 64], &[b'm'; 255], b"x"]);
     good(w, "good-smallest", "7 bytes", [b"a", b"b", b"c", b""]);
     let plain = encode(b"alice", b"create", json, b"data");
-    let newer = [&[2], &plain[1..]].concat();
+    let newer = [&[4], &plain[1..]].concat();
     let attached = |kind: &[u8], len: u32, bytes: &[u8], data: &[u8]| {
         let mut out = encode(b"alice", b"migrate", json, b"");
         out[0] = 1;
@@ -168,7 +168,7 @@ pub(crate) fn body(w: &mut Writer) {
         "body",
         &[
             ("empty", "truncated", "no bytes at all", vec![]),
-            ("encoding-2", "newer-version", "an encoding that is not known yet", newer),
+            ("encoding-4", "newer-version", "an encoding that is not known yet", newer),
             ("attachment-cut", "truncated", "one byte short", attached(b"text/plain", 6, b"signe", b"")),
             ("attachment-type-empty", "out-of-range", "a type of no bytes", attached(b"", 0, b"", b"")),
             ("truncated-in-media-type", "truncated", "ends within the media type", plain[..18].to_vec()),

@@ -12,6 +12,7 @@ mod binary;
 mod erased;
 mod erasure;
 mod evidence;
+mod fields;
 mod frame;
 mod heads;
 mod key;
@@ -28,10 +29,11 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 9] = [
+const SEEDED: [(&str, &str); 10] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("fields", "fields"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
     proof::proof(&mut writer);
     erased::erased(&mut writer);
     heads::heads(&mut writer);
+    fields::fields(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

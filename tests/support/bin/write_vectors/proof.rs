@@ -1,5 +1,6 @@
 //! The proof file: entries with their places in a ledger.
 
+use thingdb_format::fields::ShownFields;
 use thingdb_format::proof::{Earlier, ProofEncoder, ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, Subject};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{
@@ -60,6 +61,8 @@ pub(crate) struct File {
     pub(crate) header: ProofHeader,
     pub(crate) timestamps: Vec<ProofTimestamp>,
     pub(crate) entries: Vec<(u64, Option<Cek>, Entry)>,
+    /// Entries of which some fields are shown.
+    pub(crate) partly: Vec<(u64, ShownFields, Entry)>,
     /// Of the ledger.
     pub(crate) leaves: Vec<Hash>,
 }
@@ -67,7 +70,7 @@ pub(crate) struct File {
 impl File {
     pub(crate) fn new(subject: Subject) -> Self {
         let entries = vec![(5, Some(cek()), first()), (9, Some(cek()), second())];
-        Self { header: header(subject), timestamps: vec![], entries, leaves: leaves() }
+        Self { header: header(subject), timestamps: vec![], entries, partly: vec![], leaves: leaves() }
     }
 
     pub(crate) fn history() -> Self {
@@ -78,8 +81,18 @@ impl File {
         let mut out = Vec::new();
         let mut encoder = ProofEncoder::new(&self.header, &mut out);
         self.timestamps.iter().for_each(|timestamp| encoder.timestamp(timestamp, &mut out));
-        for (place, cek, entry) in self.entries {
-            encoder.entry(&self.leaves[..], place, cek, entry, &mut out).expect("the place is in the ledger");
+        let whole = self.entries.into_iter().map(|(place, cek, entry)| (place, Ok(cek), entry));
+        let partly = self.partly.into_iter().map(|(place, fields, entry)| (place, Err(fields), entry));
+        let mut entries: Vec<(u64, Result<_, ShownFields>, Entry)> = whole.chain(partly).collect();
+        if entries.iter().any(|(_, shown, _)| shown.is_err()) {
+            entries.sort_by_key(|(place, ..)| *place);
+        }
+        for (place, shown, entry) in entries {
+            match shown {
+                Ok(cek) => encoder.entry(&self.leaves[..], place, cek, entry, &mut out),
+                Err(fields) => encoder.partly(&self.leaves[..], place, fields, entry, &mut out),
+            }
+            .expect("the place is in the ledger");
         }
         encoder.end(&self.leaves[..], &mut out).expect("the ledger is whole");
         String::from_utf8(out).expect("lines are UTF-8")
@@ -102,7 +115,7 @@ fn stamped() -> File {
 }
 
 /// The lines with a last line that counts them, as whoever writes a file can.
-fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
+pub(crate) fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
     let mut lines: Vec<String> = text.lines().enumerate().map(|(n, line)| edit(n, line)).collect();
     let last = lines.pop().expect("there is a last line");
     lines.retain(|line| !line.is_empty());

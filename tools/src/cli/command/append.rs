@@ -72,6 +72,11 @@ pub(crate) struct Args {
     #[arg(long)]
     fail_fast: bool,
 
+    /// Keep it possible to show single fields of each entry later, the rest hidden (thingdb prove
+    /// --fields). It costs hashes for each value, here and whenever it is read
+    #[arg(long)]
+    fields_provable: bool,
+
     #[command(flatten)]
     speed: Speed,
 }
@@ -321,7 +326,8 @@ impl<'a> Append<'a> {
             let reason = format!("the line has {length} bytes, allowed are {}", line.bytes.len());
             return Err(Refused { column: line.bytes.len().saturating_add(1), reason });
         }
-        source::draft(&line.bytes, &self.actors)
+        let draft = source::draft(&line.bytes, &self.actors)?;
+        Ok(if self.args.fields_provable { draft.fields_provable(true) } else { draft })
     }
 
     fn refuse(&mut self, line: &Line, refused: Refused) -> Outcome {

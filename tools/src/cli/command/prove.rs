@@ -5,20 +5,23 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thingdb::EntryId;
+use thingdb::format::fields::FieldName;
 
 use crate::bytes::page::Page;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
+use crate::console::Console;
 use crate::error::{Failure, Outcome};
 use crate::reader::proving::{MAX_SEQ, Proved, Proving};
 use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
-use crate::view::id;
+use crate::view::{fields, id};
 
 /// What only a proof file has.
-const OF_FILES: [&str; 8] = ["absent", "html", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];
+const OF_FILES: [&str; 9] =
+    ["absent", "html", "since", "until", "withhold", "stubs_only", "to", "fields", "checkpoint"];
 
 /// Arguments of `thingdb prove`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,8 @@ Examples:
   thingdb prove part-42 --withhold 3,7 -o part-42.tdbproof          3 and 7 without their content
   thingdb prove part-42 --stubs-only -o order.tdbproof              who and when, nothing of what
   thingdb prove part-42 --to @auditor.card -o part-42.tdbproof      content for the auditor only
+  thingdb prove part-42 --fields /temp,/site -o part.tdbproof       two fields, the rest hidden
+  thingdb prove part-42 --fields @actor -o who.tdbproof             only who acted
   thingdb prove part-42 --entry 4be177c2 -o one.tdbproof
   thingdb prove part-42 --seq 3 --tlog-proof -o part-42-3.tlog-proof
   thingdb prove part-42 --seq 3 --cose -o part-42-3.cose
@@ -95,6 +100,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CARD")]
     to: Option<String>,
 
+    /// Show these fields only: JSON pointers, @actor, @action, @media-type
+    ///
+    /// With commas between them, or as a JSON array: '["/a,b","/c"]'. A pointer to an object
+    /// or array shows all values in it; [""] shows all values. Of entries that were written
+    /// without --fields-provable nothing is shown.
+    #[arg(long, value_name = "NAME[,NAME]", conflicts_with_all = ["stubs_only", "absent", "to"])]
+    fields: Option<String>,
+
     /// Show that the ledger grew out of a checkpoint that somebody kept; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<String>,
@@ -112,6 +125,7 @@ pub(crate) struct Args {
 struct Summary {
     entries: u64,
     shown: u64,
+    partly_shown: u64,
     erased: u64,
     withheld: u64,
     undecryptable: u64,
@@ -132,6 +146,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let to = args.to.as_deref().map(|argument| card::read(console, argument)).transpose()?;
     let kept = args.checkpoint.iter().map(|path| note::read(console, path)).collect::<Outcome<Vec<_>>>()?;
+    let fields = args.fields.as_deref().map(fields::names).transpose();
+    let fields = fields.map_err(|problem| Failure::usage(format!("--fields: {problem}")))?.unwrap_or_default();
     let source = context.source(&args.remote)?;
     let reader = &*source;
     match (is_there(reader, &args.thing)?, args.absent) {
@@ -174,6 +190,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         stubs_only: args.stubs_only,
         absent: args.absent,
         to: to.as_ref().map(|(card, _)| card),
+        fields: &fields,
         kept: &kept,
         is_wanted: &is_wanted,
     };
@@ -184,6 +201,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let mut out = BufWriter::new(console.stdout());
             let proved = write(reader, &wanted, args.html, &mut out, "-", &mut tell)?;
             console.note(&sentence(&proved));
+            tell_hidden(console, &proved, &fields);
             return Ok(());
         }
         Some(path) => {
@@ -195,7 +213,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
     };
     meter.end(proved.entries, proved.bytes);
+    tell_hidden(console, &proved, &fields);
     say(context, &proved)
+}
+
+/// Of which entries nothing is shown though fields were asked for.
+fn tell_hidden(console: &Console, proved: &Proved, fields: &[FieldName]) {
+    if !fields.is_empty() && proved.withheld > 0 {
+        let entries = counted(proved.withheld, "entry has", "entries have");
+        console.note(&format!(
+            "{entries} none of these fields, or was written without --fields-provable: nothing is shown of it"
+        ));
+    }
 }
 
 /// Writes the evidence to `out`, as it is or in a page.
@@ -269,6 +298,7 @@ fn say(context: &Context, summary: &Proved) -> Outcome {
     context.output.object(&Summary {
         entries: summary.entries,
         shown: summary.shown,
+        partly_shown: summary.partly_shown,
         erased: summary.erased,
         withheld: summary.withheld,
         undecryptable: summary.undecryptable,
@@ -293,6 +323,7 @@ fn sentence(summary: &Proved) -> String {
         grouped(summary.shown),
     );
     let others = [
+        (summary.partly_shown, "shown in part"),
         (summary.erased, "erased"),
         (summary.withheld, "withheld"),
         (summary.undecryptable, "that this node cannot read"),

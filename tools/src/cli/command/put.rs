@@ -21,7 +21,8 @@ Examples:
   thingdb put part-42 '{\"temp\":21.4}' --expect 4be177c20a1b    only if that is the head
   thingdb put part-42 '{}' --expect none                       only if it is new
   thingdb put photo @front.jpg --media-type image/jpeg
-  thingdb put part-42 null --action retire")]
+  thingdb put part-42 null --action retire
+  thingdb put part-42 @reading.json --fields-provable          single fields can be shown")]
 pub(crate) struct Args {
     /// The thing to write about; it need not exist
     thing: String,
@@ -56,6 +57,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PEER[,PEER]")]
     to: Option<Vec<String>>,
 
+    /// Keep it possible to show single fields of it later, the rest hidden (thingdb prove
+    /// --fields). It costs hashes for each value, here and whenever it is read
+    #[arg(long)]
+    fields_provable: bool,
+
     #[command(flatten)]
     speed: Speed,
 }
@@ -66,6 +72,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut draft = draft(args, data)?;
     if let Some(action) = &args.action {
         draft = draft.action(action);
+    }
+    if args.fields_provable {
+        draft = draft.fields_provable(true);
     }
     let db = context.open()?;
     let signer = names::signer(&db, args.actor.as_deref())?;

@@ -12,6 +12,7 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::reader::failure::failure;
 use crate::reader::proof;
 use crate::reader::proving::{Proved, Proving};
+use crate::view::fields;
 
 /// Lines that are passed on, but for the last: a file without it is refused.
 struct Passage<'a> {
@@ -145,6 +146,9 @@ impl Server {
             );
             return Err(Failure::new(Exit::NotVerified, "not-verified", fact).cause("the file is not kept"));
         }
+        if !wanted.fields.is_empty() && report.partly_shown == 0 {
+            return Err(self.bad("a proof without any of the fields that were asked for"));
+        }
         Ok(())
     }
 }
@@ -166,6 +170,7 @@ fn query(wanted: &Proving<'_>) -> Outcome<String> {
         ("stubs_only", wanted.stubs_only.then(|| "true".to_owned())),
         ("absent", wanted.absent.then(|| "true".to_owned())),
         ("to", wanted.to.map(ToString::to_string)),
+        ("fields", (!wanted.fields.is_empty()).then(|| fields::joined(wanted.fields))),
         ("checkpoint", wanted.kept.first().map(|note| note.as_str().to_owned())),
     ];
     let mut query = String::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use thingdb::Db;
+use thingdb::{Db, Options};
 use tokio::sync::Notify;
 
 use crate::cli::context::Context;
@@ -81,6 +81,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     log_level: LogLevel,
 
+    /// Keep it possible to show single fields of what is written here, the rest hidden
+    /// (thingdb prove --fields). It costs hashes for each value
+    #[arg(long)]
+    fields_provable: bool,
+
     #[command(flatten)]
     limits: Box<LimitArgs>,
 }
@@ -106,7 +111,8 @@ pub(crate) fn run(context: &Context, args: &Args, run: Run) -> Outcome {
         let fact = format!("a dump of this process's memory would hold its keys: {problem}");
         context.console.warning("dumps", fact).say();
     }
-    let db = Arc::new(context.open()?.into_own()?);
+    let options = Options::new().fields_provable(args.fields_provable);
+    let db = Arc::new(context.open_with(&options)?.into_own()?);
     if let Some(failure) = context.read_only_medium() {
         return Err(failure.cause("a server has its socket there; thingdb --read-only … reads it without one"));
     }

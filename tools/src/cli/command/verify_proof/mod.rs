@@ -21,6 +21,7 @@ use crate::console::output::{Format, List, Text};
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::proof::{self, Stopped};
 use crate::text::{counted, grouped, printable, shorten};
+use crate::view::fields;
 use crate::view::ledger::LedgerJson;
 use crate::view::paint::Painted;
 use crate::view::table::Table;
@@ -106,6 +107,7 @@ struct ReportJson {
     subject: Option<SubjectJson>,
     entries: u64,
     shown: u64,
+    partly_shown: u64,
     opened: u64,
     sealed: u64,
     erased: u64,
@@ -174,6 +176,13 @@ struct EntryJson {
     media_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
+    /// The fields that are shown, by JSON pointer or as `@actor`: each value as it stands in
+    /// the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Box<RawValue>>,
+    /// How many fields are not shown. They are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields_hidden: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -381,9 +390,10 @@ fn actor(proven: &Proven) -> String {
 }
 
 fn row(proven: &Proven) -> [Painted; COLUMNS] {
-    let (action, content) = match proven.content.body() {
-        Some(body) => (printable(body.action()).into_owned(), excerpt(body)),
-        None => (String::new(), format!("({})", proven.content.as_str())),
+    let (action, content) = match (proven.content.body(), &proven.content) {
+        (None, Content::PartlyShown(shown)) => (String::new(), fields::in_words(shown)),
+        (Some(body), _) => (printable(body.action()).into_owned(), excerpt(body)),
+        (None, _) => (String::new(), format!("({})", proven.content.as_str())),
     };
     [
         proven.header.seq.to_string().into(),
@@ -405,6 +415,10 @@ fn excerpt(body: &Body) -> String {
 fn object(proven: &Proven) -> EntryJson {
     let header = &proven.header;
     let body = proven.content.body();
+    let shown = match &proven.content {
+        Content::PartlyShown(shown) => Some(shown),
+        _ => None,
+    };
     let signed_as = body.map(Body::actor_name).filter(|name| proven.name.as_deref() != Some(name));
     EntryJson {
         place: proven.place,
@@ -423,6 +437,8 @@ fn object(proven: &Proven) -> EntryJson {
         action: body.map(|body| body.action().to_owned()),
         media_type: body.map(|body| body.media_type().to_owned()),
         data: body.and_then(data),
+        fields: shown.and_then(fields::object),
+        fields_hidden: shown.map(|shown| shown.hidden()),
     }
 }
 
@@ -451,6 +467,7 @@ fn json(report: &ProofReport) -> ReportJson {
         subject: header.map(|header| SubjectJson { kind: header.subject.kind(), from, to }),
         entries: report.entries,
         shown: report.shown,
+        partly_shown: report.partly_shown,
         opened: report.opened,
         sealed: report.sealed,
         erased: report.erased,
@@ -504,6 +521,11 @@ fn not_told(report: &ProofReport) -> Vec<String> {
         );
     }
     said.extend(complete::not_told(report));
+    if report.partly_shown > 0 {
+        said.push(
+            "what is in the fields that are not shown: they are there, and nothing says which they are".to_owned(),
+        );
+    }
     if report.kept == Some(Standing::Unknown) {
         said.push(
             "whether the ledger grew out of the kept checkpoint: at the node, thingdb prove THING --checkpoint FILE \
@@ -566,6 +588,10 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
         Some(Standing::Contradicted) => text.line("    the kept checkpoint does NOT hold")?,
         Some(Standing::Smaller) => text.line("    the kept checkpoint is of a larger ledger: the file is older")?,
         _ => {}
+    }
+    if report.partly_shown > 0 {
+        let entries = counted(report.partly_shown, "entry is", "entries are");
+        text.line(&format!("    {entries} shown in part"))?;
     }
     if report.erased > 0 {
         let entries = counted(report.erased, "entry", "entries");
