@@ -29,6 +29,7 @@ mod node;
 mod pipe;
 mod places;
 mod problem;
+mod one_entry;
 mod proof;
 mod query;
 mod room;
