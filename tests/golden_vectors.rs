@@ -17,8 +17,8 @@ use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, TlogProof, Verifier, envelope, line,
-    merkle, payload, receipt,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, TlogProof, Verifier,
+    envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};

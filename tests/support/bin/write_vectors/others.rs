@@ -66,7 +66,12 @@ pub(crate) fn tlog_proof(w: &mut Writer) {
         ("other-index", bad_proof, "the path of another place", other(INDEX - 1, path(), proof.checkpoint.clone())),
         ("index-beyond", bad_proof, "a place beyond the ledger", other(SIZE, path(), proof.checkpoint.clone())),
         ("hash-left-out", bad_proof, "a hash is missing", re(&format!("{hash}\n"), "")),
-        ("other-root", bad_proof, "a ledger with another root", other(INDEX, path(), signed(&node(), SIZE, Hash([7; 32])))),
+        (
+            "other-root",
+            bad_proof,
+            "a ledger with another root",
+            other(INDEX, path(), signed(&node(), SIZE, Hash([7; 32]))),
+        ),
         ("other-node", "bad-signature", "signed by another node", other(INDEX, path(), signed(&stranger, SIZE, root))),
     ] {
         w.add(subject, mutation, &case(expect, comment).text(&input));
