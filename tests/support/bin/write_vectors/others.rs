@@ -64,7 +64,7 @@ pub(crate) fn tlog_proof(w: &mut Writer) {
         ("carriage-return", malformed, "lines end in LF", text.replace('\n', "\r\n")),
         ("no-checkpoint", malformed, "without its note", text.split_once("\n\n").expect("a note").0.to_owned()),
         ("other-index", bad_proof, "the path of another place", other(INDEX - 1, path(), proof.checkpoint.clone())),
-        ("index-beyond", bad_proof, "a place beyond the ledger", other(SIZE, path(), proof.checkpoint.clone())),
+        ("index-beyond", bad_proof, "a place beyond the ledger", other(SIZE, path(), proof.checkpoint)),
         ("hash-left-out", bad_proof, "a hash is missing", re(&format!("{hash}\n"), "")),
         (
             "other-root",
