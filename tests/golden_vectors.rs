@@ -17,8 +17,8 @@ use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, Verifier, envelope, line,
-    merkle, payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, TlogProof, Verifier,
+    envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::vector::{Vector, refusal};
@@ -26,7 +26,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 15] = [
+const SUBJECTS: [(&str, Check); 17] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -42,6 +42,8 @@ const SUBJECTS: [(&str, Check); 15] = [
     ("frame", frame),
     ("erasure", erasure),
     ("latest", latest),
+    ("tlog-proof", tlog_proof),
+    ("receipt", receipted),
 ];
 
 /// What the engine reads: evidence against somebody.
@@ -283,6 +285,19 @@ fn checkpoint(v: &Vector) -> Result<(), Error> {
     same(v, "root", checkpoint.root);
     same(v, "extensions", checkpoint.extensions.join(" "));
     Ok(())
+}
+
+fn tlog_proof(v: &Vector) -> Result<(), Error> {
+    let proof = TlogProof::parse(std::str::from_utf8(&v.input).expect("they are text"))?;
+    assert_eq!(proof.to_string().as_bytes(), v.input);
+    let checkpoint = proof.verify(&EntryId(v.array("id")), &NodeKey(v.array("node_key")))?;
+    same(v, "index", proof.index);
+    same(v, "size", checkpoint.size);
+    Ok(())
+}
+
+fn receipted(v: &Vector) -> Result<(), Error> {
+    receipt::verify(&v.input, &EntryId(v.array("id")), &NodeKey(v.array("node_key")))
 }
 
 fn heads_note(v: &Vector) -> Result<(), Error> {

@@ -29,15 +29,15 @@ use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
-    Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
-    stream::hash_of_line,
+    Body, Card, EntryId, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, TlogProof, Verifier, label,
+    line as wire, receipt, stream::hash_of_line,
 };
 
 /// What is done with the bytes of a fuzzer.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("body", body),
     ("card", card),
     ("frame", frame),
@@ -48,9 +48,11 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("line", line),
     ("note", note),
     ("proof", proof),
+    ("receipt", receipted),
     ("stored", thingdb::fuzz_stored),
     ("stream", stream),
     ("timestamp", token),
+    ("tlog-proof", tlog_proof),
 ];
 
 /// The header of an entry.
@@ -105,6 +107,21 @@ pub fn note(bytes: &[u8]) {
         let again = checkpoint.sign(&key).expect("what verifies can be signed");
         assert_eq!(again.claimed(), checkpoint);
     }
+}
+
+/// A proof of one entry for clients of transparency logs.
+pub fn tlog_proof(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(proof) = TlogProof::parse(text) else { return };
+    assert_eq!(proof.to_string(), text);
+    let key = SigningKey::from_seed(&[1; 32]).node_key();
+    assert!(proof.verify(&EntryId([0xee; 32]), &key).is_err(), "it is of no such entry");
+}
+
+/// The receipt of an entry.
+pub fn receipted(bytes: &[u8]) {
+    let key = SigningKey::from_seed(&[1; 32]).node_key();
+    assert!(receipt::verify(bytes, &EntryId([0xee; 32]), &key).is_err(), "it is of no such entry");
 }
 
 /// A heads note.

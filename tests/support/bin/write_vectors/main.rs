@@ -16,6 +16,7 @@ mod frame;
 mod heads;
 mod key;
 mod latest;
+mod others;
 mod proof;
 mod sealed;
 mod signed;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 9] = [
+const SEEDED: [(&str, &str); 11] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
@@ -37,7 +38,9 @@ const SEEDED: [(&str, &str); 9] = [
     ("heads", "heads"),
     ("line", "line"),
     ("proof", "proof"),
+    ("receipt", "receipt"),
     ("stream", "stream"),
+    ("tlog-proof", "tlog-proof"),
 ];
 
 /// A fuzzer wants small seeds.
@@ -110,6 +113,8 @@ fn main() -> ExitCode {
     proof::proof(&mut writer);
     erased::erased(&mut writer);
     heads::heads(&mut writer);
+    others::tlog_proof(&mut writer);
+    others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
