@@ -117,7 +117,11 @@ pub(crate) struct Sealed {
 /// What the committer is asked to do, and who waits for what becomes of it.
 pub(super) enum Job {
     /// Whose caller may wait until they are durable.
-    Write { entries: Vec<NewEntry>, waits: bool, answer: Answer<Vec<Receipt>> },
+    Write {
+        entries: Vec<NewEntry>,
+        waits: bool,
+        answer: Answer<Vec<Receipt>>,
+    },
     /// With the node that sent them, if it is known.
     Import(Vec<Arrived>, Option<Origin>, Answer<Imported>),
     Share(Vec<Shared>, Vec<EncryptionKey>, Answer<Sealed>),
