@@ -21,12 +21,13 @@ use thingdb_format::{
     merkle, payload,
     stream::{Extent, Outcome, hash_of_line},
 };
+use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_tests::vector::{Vector, refusal};
 
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 15] = [
+const SUBJECTS: [(&str, Check); 16] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -41,6 +42,7 @@ const SUBJECTS: [(&str, Check); 15] = [
     ("stream", stream),
     ("frame", frame),
     ("erasure", erasure),
+    ("receipt", receipt),
     ("latest", latest),
 ];
 
@@ -295,6 +297,26 @@ fn heads_note(v: &Vector) -> Result<(), Error> {
     same(v, "map", claimed.map);
     same(v, "ledger", claimed.ledger);
     same(v, "recomputed", recomputed);
+    Ok(())
+}
+
+fn receipt(v: &Vector) -> Result<(), Error> {
+    let text = std::str::from_utf8(&v.input).expect("notes are UTF-8");
+    let receipt = SignedErasureReceipt::parse(text)?;
+    assert_eq!(receipt.as_str(), text);
+    let said = receipt.said();
+    same(v, "node_key", said.node);
+    same(v, "record", said.record);
+    same(v, "time", said.time);
+    same(v, "count", said.count);
+    same(v, "of", said.of);
+    match &said.answer {
+        Answer::Erased => same(v, "answer", "erased"),
+        Answer::Held { reason } => {
+            same(v, "answer", "held");
+            same(v, "reason", reason);
+        }
+    }
     Ok(())
 }
 

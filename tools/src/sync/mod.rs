@@ -13,6 +13,7 @@ pub(crate) mod answer;
 mod clock;
 pub(crate) mod fault;
 pub(crate) mod hearsay;
+pub(crate) mod receipts;
 pub(crate) mod news;
 pub(crate) mod reconcile;
 pub(crate) mod remote;

@@ -17,6 +17,7 @@ mod heads;
 mod key;
 mod latest;
 mod proof;
+mod receipt;
 mod sealed;
 mod signed;
 mod stream;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 9] = [
+const SEEDED: [(&str, &str); 10] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
@@ -37,6 +38,7 @@ const SEEDED: [(&str, &str); 9] = [
     ("heads", "heads"),
     ("line", "line"),
     ("proof", "proof"),
+    ("receipt", "receipt"),
     ("stream", "stream"),
 ];
 
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     erasure::erasure(&mut writer);
+    receipt::receipt_vectors(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);
