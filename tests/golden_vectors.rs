@@ -17,8 +17,8 @@ use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, Verifier, envelope, line,
-    merkle, payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, TlogProof, Verifier,
+    envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
@@ -27,7 +27,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 16] = [
+const SUBJECTS: [(&str, Check); 18] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -42,8 +42,10 @@ const SUBJECTS: [(&str, Check); 16] = [
     ("stream", stream),
     ("frame", frame),
     ("erasure", erasure),
-    ("receipt", receipt),
+    ("erasure-receipt", erasure_receipt),
     ("latest", latest),
+    ("tlog-proof", tlog_proof),
+    ("receipt", receipted),
 ];
 
 /// What the engine reads: evidence against somebody.
@@ -287,6 +289,19 @@ fn checkpoint(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
+fn tlog_proof(v: &Vector) -> Result<(), Error> {
+    let proof = TlogProof::parse(std::str::from_utf8(&v.input).expect("they are text"))?;
+    assert_eq!(proof.to_string().as_bytes(), v.input);
+    let checkpoint = proof.verify(&EntryId(v.array("id")), &NodeKey(v.array("node_key")))?;
+    same(v, "index", proof.index);
+    same(v, "size", checkpoint.size);
+    Ok(())
+}
+
+fn receipted(v: &Vector) -> Result<(), Error> {
+    receipt::verify(&v.input, &EntryId(v.array("id")), &NodeKey(v.array("node_key")))
+}
+
 fn heads_note(v: &Vector) -> Result<(), Error> {
     let note = SignedHeads::parse(std::str::from_utf8(&v.input).expect("notes are UTF-8"))?;
     assert_eq!(note.as_str().as_bytes(), v.input);
@@ -300,7 +315,7 @@ fn heads_note(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
-fn receipt(v: &Vector) -> Result<(), Error> {
+fn erasure_receipt(v: &Vector) -> Result<(), Error> {
     let text = std::str::from_utf8(&v.input).expect("notes are UTF-8");
     let receipt = SignedErasureReceipt::parse(text)?;
     assert_eq!(receipt.as_str(), text);

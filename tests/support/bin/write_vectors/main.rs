@@ -11,13 +11,14 @@
 mod binary;
 mod erased;
 mod erasure;
+mod erasure_receipt;
 mod evidence;
 mod frame;
 mod heads;
 mod key;
 mod latest;
+mod others;
 mod proof;
-mod receipt;
 mod sealed;
 mod signed;
 mod stream;
@@ -29,10 +30,11 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 10] = [
+const SEEDED: [(&str, &str); 12] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("erasure-receipt", "erasure-receipt"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
@@ -40,6 +42,7 @@ const SEEDED: [(&str, &str); 10] = [
     ("proof", "proof"),
     ("receipt", "receipt"),
     ("stream", "stream"),
+    ("tlog-proof", "tlog-proof"),
 ];
 
 /// A fuzzer wants small seeds.
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     erasure::erasure(&mut writer);
-    receipt::receipt_vectors(&mut writer);
+    erasure_receipt::erasure_receipt(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);
@@ -113,6 +116,8 @@ fn main() -> ExitCode {
     proof::proof(&mut writer);
     erased::erased(&mut writer);
     heads::heads(&mut writer);
+    others::tlog_proof(&mut writer);
+    others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -23,7 +23,7 @@ fn signed(text: &str) -> String {
     format!("{text}\n{}", signature_line_of(&node(), text).expect("the key is good"))
 }
 
-pub(crate) fn receipt_vectors(w: &mut Writer) {
+pub(crate) fn erasure_receipt(w: &mut Writer) {
     for (mutation, comment, receipt) in [
         ("good", "all that it has is erased", receipt(Answer::Erased, 2, 2)),
         ("good-none", "it has none of the entries", receipt(Answer::Erased, 0, 0)),
@@ -44,7 +44,7 @@ pub(crate) fn receipt_vectors(w: &mut Writer) {
             .with("count", receipt.count)
             .with("of", receipt.of);
         let vector = if let Some(reason) = reason { vector.with("reason", reason) } else { vector };
-        w.add("receipt", mutation, &vector.text(signed.as_str()));
+        w.add("erasure-receipt", mutation, &vector.text(signed.as_str()));
     }
     let erased = receipt(Answer::Erased, 2, 2).sign(&node()).expect("it is good");
     let hold = receipt(held("a lawsuit"), 1, 2).sign(&node()).expect("it is good");
@@ -116,6 +116,6 @@ pub(crate) fn receipt_vectors(w: &mut Writer) {
     ];
     for (mutation, expect, comment, input) in cases {
         assert!(input != good && input != on_hold, "{mutation}");
-        w.add("receipt", mutation, &Vector::new(expect, comment).text(&input));
+        w.add("erasure-receipt", mutation, &Vector::new(expect, comment).text(&input));
     }
 }
