@@ -104,8 +104,8 @@ pub(crate) fn erasure_receipt(w: &mut Writer) {
         ("too-many", range, "more than a record lists", re("2 of 2", "2 of 65537")),
         ("held-none", range, "a hold on nothing", re_held("1 of 2", "0 of 2")),
         ("held-without-reason", malformed, "a hold without a reason", re_held("reason a lawsuit\n", "")),
-        ("held-empty-reason", "length", "a hold with an empty reason", re_held("reason a lawsuit", "reason ")),
-        ("held-long-reason", "length", "a reason that is too long", {
+        ("held-empty-reason", "out-of-range", "a hold with an empty reason", re_held("reason a lawsuit", "reason ")),
+        ("held-long-reason", "out-of-range", "a reason that is too long", {
             re_held("a lawsuit", &"x".repeat(MAX_REASON_BYTES + 1))
         }),
         ("control-in-reason", "text", "a tab in the reason", re_held("a lawsuit", "a\tlawsuit")),
