@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, SplitHeads, Weight};
 use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::erasure::Erasure;
+use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
@@ -21,7 +22,6 @@ use thingdb_format::{
     envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
-use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_tests::vector::{Vector, refusal};
 
 /// Reads the input. What comes out beyond errors is compared within.

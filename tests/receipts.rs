@@ -171,7 +171,11 @@ fn a_hold_is_answered_as_one_and_ends() {
     let held = receipts(&one);
     // It is given to nobody: neither to who has erased, nor to who knows nothing of it.
     let has_payload = |stream: &[u8]| {
-        String::from_utf8_lossy(stream).lines().filter(|line| line.contains("\"thing\":\"a\"")).filter(|line| line.contains("\"payload\":")).count()
+        String::from_utf8_lossy(stream)
+            .lines()
+            .filter(|line| line.contains("\"thing\":\"a\""))
+            .filter(|line| line.contains("\"payload\":"))
+            .count()
     };
     assert_eq!((has_payload(&stream), has_payload(&export(&one))), (1, 1), "only the record");
     let mut to = Vec::new();
@@ -196,11 +200,14 @@ fn a_hold_is_answered_as_one_and_ends() {
     one.close().unwrap();
     let read = relaxed().read_only(true).open(&dir, &passphrase()).unwrap();
     assert_eq!(counts(&read, "a"), (4, 0));
-    assert_eq!(has_payload(&{
-        let mut out = Vec::new();
-        read.export(ExportOptions::new().bare(true), &mut out).unwrap();
-        out
-    }), 1);
+    assert_eq!(
+        has_payload(&{
+            let mut out = Vec::new();
+            read.export(ExportOptions::new().bare(true), &mut out).unwrap();
+            out
+        }),
+        1
+    );
     drop(read);
     let one = relaxed().open(&dir, &passphrase()).unwrap();
     assert_eq!((counts(&one, "a"), has_payload(&export(&one))), ((4, 0), 1));

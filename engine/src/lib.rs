@@ -90,11 +90,11 @@ pub use backup::{
 };
 pub use db::Db;
 pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
-pub use db::hold::Hold;
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
+pub use db::hold::Hold;
 pub use db::options::Options;
-pub use db::receipts::NodeReceipt;
 pub use db::read::Stats;
+pub use db::receipts::NodeReceipt;
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};

@@ -25,8 +25,8 @@ use timestamp::roots::Roots;
 use timestamp::token::Token;
 
 use thingdb_format::audit::Memos;
-use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::erasure::receipt::SignedErasureReceipt;
+use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
 use thingdb_format::note::signature_line_of;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};

@@ -50,7 +50,10 @@ fn receipts_come_back_by_a_relay_that_can_read_nothing() {
     for node in [&a, &c] {
         assert_eq!(node.json(&["sync", "hub"]).get("receipts"), None);
     }
-    assert_eq!((contents(&c, "person"), contents(&hub, "person")), (vec!["open".to_owned(); 3], vec!["undecryptable".to_owned(); 3]));
+    assert_eq!(
+        (contents(&c, "person"), contents(&hub, "person")),
+        (vec!["open".to_owned(); 3], vec!["undecryptable".to_owned(); 3])
+    );
     a.ok(&["erase", "person", "--all", "--reason", "asked for", "--yes"]);
     assert_eq!(answers(&a), pairs(&[("here", "erased 3 of 3")]));
     // c was sealed to; the hub was sent it.

@@ -76,8 +76,7 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] if the key is not acceptable or the name is taken.
     pub fn trust_actor(&self, name: &str, key: Actor) -> Result<()> {
-        self
-            .change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
+        self.change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
     }
 
     /// Gives an actor, own or other, another name. Its entries keep the name

@@ -116,8 +116,7 @@ impl Db {
             return;
         }
         if let Err(problem) = self.node.decide_anew().and_then(|()| self.node.finish_erasures()) {
-            let fact =
-                format!("an erasure is due and cannot be carried out: {problem}; the next opening tries again");
+            let fact = format!("an erasure is due and cannot be carried out: {problem}; the next opening tries again");
             self.warn(Warning::Damaged(fact));
         }
     }

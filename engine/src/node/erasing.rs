@@ -22,10 +22,10 @@ use crate::error::Result;
 use crate::storage::{Batch, Direction};
 use crate::store::Located;
 use crate::store::erasures::{ErasedBy, Erasures, Outcome};
-use crate::store::{line_seal, packets};
 use crate::store::postings::{self, id8};
 use crate::store::schema::{self, Tag};
 use crate::store::stored::StoredPayload;
+use crate::store::{line_seal, packets};
 
 /// Positions that one change of the keyring takes away, at least where there are more.
 const KEYRING_POSITIONS: usize = 65_536;

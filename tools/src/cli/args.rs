@@ -8,8 +8,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
-    export, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove,
-    put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
+    export, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer,
+    prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof,
+    witness,
 };
 use super::context::Context;
 use super::global::Global;

@@ -8,12 +8,13 @@ use data_encoding::HEXLOWER;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
 use super::hearsay;
+use super::receipts as receipts_of_nodes;
 use super::session;
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
-use super::receipts as receipts_of_nodes;
 use super::wire::{
-    self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Receipts, ReceiptsGiven, Received, Seen, Shown, State,
+    self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Receipts, ReceiptsGiven, Received, Seen, Shown,
+    State,
 };
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
