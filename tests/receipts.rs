@@ -41,7 +41,8 @@ fn answers(db: &Db, thing: &str) -> Vec<(String, String)> {
         Answer::Held { reason } => format!("held {} of {}: {reason}", said.count, said.of),
     };
     let receipts = of(db, thing).receipts;
-    let name = |is_own, name: Option<String>| if is_own { "here".to_owned() } else { name.unwrap_or("?".into()) };
+    let name =
+        |is_own, name: Option<String>| if is_own { "here".to_owned() } else { name.unwrap_or_else(|| "?".into()) };
     receipts.into_iter().map(|one| (name(one.is_own, one.name.clone()), words(one.said()))).collect()
 }
 
@@ -187,7 +188,7 @@ fn a_hold_is_answered_as_one_and_ends() {
     assert_eq!(has_payload(&archive), 1);
     assert_eq!(one.share("a", &["other".to_owned()], 1).unwrap().shared, 0);
     let mut given = Vec::new();
-    one.outgoing([0..10], |outgoing| {
+    one.outgoing(std::iter::once(0..10), |outgoing| {
         given.push((outgoing.entry.header.thing.to_string(), outgoing.entry.payload.is_some()));
         Ok(std::ops::ControlFlow::Continue(()))
     })
@@ -297,7 +298,7 @@ fn forged_receipts_and_those_of_others_are_not_kept() {
     // For a record that is not here; by a node in which trust was withdrawn.
     let unknown = ErasureReceipt { record: EntryId([5; 32]), node: mallory.node_key(), ..good.said().clone() };
     let unknown = unknown.sign(&mallory).unwrap();
-    assert_eq!(db.take_receipts(&[forged.clone(), unknown.clone()]).unwrap(), ReceiptsTaken::default());
+    assert_eq!(db.take_receipts(&[forged, unknown]).unwrap(), ReceiptsTaken::default());
     assert_eq!(of(&db, "a").receipts.len(), 1);
     assert_eq!(of(&db, "a").unanswered, ["one", "other"]);
     db.remove_peer("one").unwrap();
