@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::world::{Answer, World};
 
-const DATA: &str = r#"{"temp":20.10,"big":123456789012345678901234567890.0e-07,"by":"CANARY-bob","a,b":{ },"x":[1,"\u202e"]}"#;
+const DATA: &str =
+    r#"{"temp":20.10,"big":123456789012345678901234567890.0e-07,"by":"CANARY-bob","a,b":{ },"x":[1,"\u202e"]}"#;
 
 fn furnished() -> World {
     let world = World::new();
@@ -39,7 +40,9 @@ fn one_field_is_shown_digit_for_digit_and_nothing_of_the_rest() {
     assert_eq!((&lines[1]["content"], &lines[1]["fields_hidden"]), (&json!("partly shown"), &json!(6)));
     assert_eq!((&lines[2]["ok"], &lines[2]["partly_shown"]), (&json!(true), &json!(1)));
     let text = auditor(&world, &[&verify[..], &["--format", "table"]].concat()).ok();
-    for words in ["/temp: 20.10", "6 other fields are not shown", "1 entry is shown in part", "not told:", "they are there"] {
+    for words in
+        ["/temp: 20.10", "6 other fields are not shown", "1 entry is shown in part", "not told:", "they are there"]
+    {
         assert!(text.stdout.contains(words), "{words}: {text:?}");
     }
     assert!(!std::fs::read_to_string(world.path("p.tdbproof")).unwrap().contains("CANARY"));
@@ -61,7 +64,10 @@ fn names_with_commas_and_what_is_empty_are_shown() {
 #[test]
 fn what_cannot_be_shown_is_refused_and_says_what_to_do() {
     let world = furnished();
-    world.run(&["prove", "part-42", "--fields", "/nowhere", "-o", "p.tdbproof"]).exit(3).says("has a field that is asked for");
+    world
+        .run(&["prove", "part-42", "--fields", "/nowhere", "-o", "p.tdbproof"])
+        .exit(3)
+        .says("has a field that is asked for");
     assert!(!world.path("p.tdbproof").exists());
     for bad in ["", "temp", "/temp,", "@name", "/a~", "[1]"] {
         world.run(&["prove", "part-42", "--fields", bad]).exit(2).says("--fields");
@@ -70,7 +76,10 @@ fn what_cannot_be_shown_is_refused_and_says_what_to_do() {
         world.run(&["prove", "part-42", "--fields", "/temp", other]).exit(2);
     }
     let twice = r#"{"x":{"a":1,"\u0061":2}}"#;
-    world.run(&["put", "p", twice, "--media-type", "a/b+json", "--fields-provable"]).exit(2).says("\"/x/a\" is there twice");
+    world
+        .run(&["put", "p", twice, "--media-type", "a/b+json", "--fields-provable"])
+        .exit(2)
+        .says("\"/x/a\" is there twice");
     world.run(&["put", "p", "{", "--media-type", "a/b+json", "--fields-provable"]).exit(2);
     world.feed(&["append", "--fields-provable"], "{\"thing\":\"p\",\"data\":{\"n\":1}}\n").ok();
     world.run(&["prove", "p", "--fields", "/n", "-o", "p.tdbproof"]).ok();

@@ -187,6 +187,7 @@ impl Error {
             | Self::ReservedRecord
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }
