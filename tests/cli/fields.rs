@@ -28,7 +28,7 @@ fn auditor(world: &World, args: &[&str]) -> Answer {
 fn one_field_is_shown_digit_for_digit_and_nothing_of_the_rest() {
     let world = furnished();
     let made = world.run(&["prove", "part-42", "--fields", "/temp,/big,@actor", "-o", "p.tdbproof"]).ok();
-    made.says("1 entry has none of these fields");
+    let made = made.says("1 entry has none of these fields");
     let summary = made.json();
     assert_eq!((&summary["partly_shown"], &summary["withheld"], &summary["shown"]), (&json!(1), &json!(1), &json!(0)));
     let verify = ["verify-proof", "p.tdbproof", "--card", "@plant.card"];
