@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::routes::{furnished, served};
 use super::running::Running;
-use crate::world::World;
+use super::world::World;
 
 /// Whether a stranger believes a file.
 fn is_good(server: &Running, proof: &[u8]) -> serde_json::Value {
