@@ -72,8 +72,8 @@ pub(crate) struct Args {
     #[arg(long)]
     fail_fast: bool,
 
-    /// Keep it possible to show single fields of each entry later, the rest hidden (thingdb prove
-    /// --fields). It costs hashes for each value, here and whenever it is read
+    /// Keep it possible to show single fields of each entry later by prove, the rest
+    /// hidden. It costs hashes for each value, here and whenever it is read
     #[arg(long)]
     fields_provable: bool,
 

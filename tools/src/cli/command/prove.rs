@@ -103,8 +103,8 @@ pub(crate) struct Args {
     /// Show these fields only: JSON pointers, @actor, @action, @media-type
     ///
     /// With commas between them, or as a JSON array: '["/a,b","/c"]'. A pointer to an object
-    /// or array shows all values in it; [""] shows all values. Of entries that were written
-    /// without --fields-provable nothing is shown.
+    /// or array shows all values in it; [""] shows all values. Nothing is shown of
+    /// entries that were not put so that single fields can be.
     #[arg(long, value_name = "NAME[,NAME]", conflicts_with_all = ["stubs_only", "absent", "to"])]
     fields: Option<String>,
 

@@ -57,8 +57,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PEER[,PEER]")]
     to: Option<Vec<String>>,
 
-    /// Keep it possible to show single fields of it later, the rest hidden (thingdb prove
-    /// --fields). It costs hashes for each value, here and whenever it is read
+    /// Keep it possible to show single fields of it later by prove, the rest
+    /// hidden. It costs hashes for each value, here and whenever it is read
     #[arg(long)]
     fields_provable: bool,
 

@@ -81,8 +81,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     log_level: LogLevel,
 
-    /// Keep it possible to show single fields of what is written here, the rest hidden
-    /// (thingdb prove --fields). It costs hashes for each value
+    /// Keep it possible to show single fields of what is written here, by prove, the
+    /// rest hidden. It costs hashes for each value
     #[arg(long)]
     fields_provable: bool,
 
