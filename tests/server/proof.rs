@@ -126,7 +126,7 @@ fn a_server_shows_single_fields_of_what_was_written_so() {
     };
     write("", b"{\"temp\":1}").is(201);
     write("?fields_provable=true", b"{\"temp\":20.10,\"by\":\"CANARY\"}").is(201);
-    write("?fields_provable=true", b"{\"a\":1,\"a\":2}").problem(422, "invalid-input");
+    write("?fields_provable=true", b"{\"a\":1,\"a\":2}").problem(422, "bad-json");
     let reply = server.get(&token, "/things/part-42/proof?fields=/temp,@actor").is(200);
     let told = is_good(&server, &reply.body);
     assert_eq!((&told["partly_shown"], &told["withheld"], &told["shown"]), (&json!(1), &json!(1), &json!(0)));
