@@ -98,7 +98,7 @@ pub(crate) fn answered_files(w: &mut Writer) {
     ];
     for (mutation, comment, input) in cases {
         assert_ne!(input, text, "{mutation}");
-        let expect = if mutation == "receipt-forged" { "bad-signature" } else { "unreadable" };
+        let expect = if mutation == "receipt-forged" { "bad signature" } else { "unreadable" };
         w.add("proof", mutation, &Vector::new(expect, comment).text(&input));
     }
 }
