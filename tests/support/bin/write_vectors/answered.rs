@@ -93,7 +93,7 @@ pub(crate) fn answered_files(w: &mut Writer) {
             })
         }),
         ("receipt-empty", "a receipt of no text", moved(5, "{\"receipt\":\"\"}")),
-        ("receipt-with-more", "a member more", moved(5, &other.replace("{\"receipt\"", "{\"v\":1,\"receipt\""))),
+        ("receipt-with-more", "a member more", moved(5, &other.replace("\"}", "\",\"v\":1}"))),
         ("receipts-many", "1025 receipts", with(many.collect())),
     ];
     for (mutation, comment, input) in cases {

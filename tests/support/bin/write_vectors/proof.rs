@@ -104,6 +104,10 @@ fn stamped() -> File {
     file
 }
 
+fn is_entry(line: &str) -> bool {
+    !line.starts_with("{\"timestamp\"") && !line.starts_with("{\"receipt\"")
+}
+
 /// The lines with a last line that counts them, as whoever writes a file can.
 pub(crate) fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
     let mut lines: Vec<String> = text.lines().enumerate().map(|(n, line)| edit(n, line)).collect();
@@ -112,7 +116,7 @@ pub(crate) fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> S
     let mut end = ProofEnd::decode(last.as_bytes(), 1).expect("it is the last line");
     let mut digest = Digest::default();
     lines.iter().for_each(|line| digest.push(&hash_of_line(line.as_bytes())));
-    end.entries = lines[1..].iter().filter(|line| line.starts_with("{\"place\"")).count() as u64;
+    end.entries = lines[1..].iter().filter(|line| is_entry(line)).count() as u64;
     end.digest = digest.value();
     let mut out = Vec::new();
     end.encode(&mut out);
