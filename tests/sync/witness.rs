@@ -258,3 +258,45 @@ fn a_witness_is_waited_for_without_the_database() {
     assert_eq!(a.entries(), 6);
     assert_eq!(cosigned(&a), [("slow".to_owned(), Some(4))]);
 }
+
+/// A node that tells two peers two things is found out by the exchange between them.
+#[test]
+fn what_a_third_node_says_of_heads_is_passed_on() {
+    let place = Place::new();
+    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
+    a.knows(&b);
+    c.knows(&a);
+    c.knows(&b);
+    c.put("door", "1");
+    let copy = place.node("other");
+    fs::remove_dir_all(copy.db()).unwrap();
+    super::node::copy(&c.db(), &copy.db());
+    c.put("door", "2");
+    copy.put("door", "3");
+    let (of_a, of_b) = (a.serve(), b.serve());
+    // The token is made for the node that both are.
+    for (face, peer, server) in [(&c, &a, &of_a), (&copy, &b, &of_b)] {
+        let token = peer.ok(&["token", "new", "--peer", "c", "--scope", "export,import", "--format", "raw"]);
+        let file = place.path("c.token");
+        fs::write(&file, token).unwrap();
+        let file = file.to_str().unwrap();
+        face.ok(&["peer", "set", peer.name, "--url", &server.url, "--token-file", file]);
+        face.ok(&["sync", peer.name]);
+    }
+    a.reaches(&b, &of_b.url, "export,import");
+    let exchange = a.run(&["sync", "b"]);
+    let said = String::from_utf8_lossy(&exchange.stderr).into_owned();
+    for word in ["split-view", "split-heads"] {
+        assert!(said.contains(&format!("warning[{word}]")), "{word}: {said}");
+    }
+    for node in [&a, &b] {
+        let files = fs::read_dir(node.db().join("evidence")).unwrap().map(|file| file.unwrap().path());
+        let found = files.map(|file| node.json(&["verify-evidence", file.to_str().unwrap()]));
+        let mut found: Vec<_> = found.map(|it| (it["found"].to_string(), it["proven"] == true)).collect();
+        found.sort();
+        let expected = ["\"split-heads\"", "\"split-view\""].map(|word| (word.to_owned(), true));
+        assert_eq!(found, expected, "{}", node.name);
+    }
+    of_a.stop();
+    of_b.stop();
+}
