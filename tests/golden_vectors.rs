@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, SplitHeads, Weight};
 use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::erasure::Erasure;
+use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::proof::{ProofCheck, examine};
@@ -26,7 +27,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 17] = [
+const SUBJECTS: [(&str, Check); 18] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -41,6 +42,7 @@ const SUBJECTS: [(&str, Check); 17] = [
     ("stream", stream),
     ("frame", frame),
     ("erasure", erasure),
+    ("erasure-receipt", erasure_receipt),
     ("latest", latest),
     ("tlog-proof", tlog_proof),
     ("receipt", receipted),
@@ -310,6 +312,26 @@ fn heads_note(v: &Vector) -> Result<(), Error> {
     same(v, "map", claimed.map);
     same(v, "ledger", claimed.ledger);
     same(v, "recomputed", recomputed);
+    Ok(())
+}
+
+fn erasure_receipt(v: &Vector) -> Result<(), Error> {
+    let text = std::str::from_utf8(&v.input).expect("notes are UTF-8");
+    let receipt = SignedErasureReceipt::parse(text)?;
+    assert_eq!(receipt.as_str(), text);
+    let said = receipt.said();
+    same(v, "node_key", said.node);
+    same(v, "record", said.record);
+    same(v, "time", said.time);
+    same(v, "count", said.count);
+    same(v, "of", said.of);
+    match &said.answer {
+        Answer::Erased => same(v, "answer", "erased"),
+        Answer::Held { reason } => {
+            same(v, "answer", "held");
+            same(v, "reason", reason);
+        }
+    }
     Ok(())
 }
 

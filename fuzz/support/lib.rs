@@ -25,8 +25,10 @@ use timestamp::roots::Roots;
 use timestamp::token::Token;
 
 use thingdb_format::audit::Memos;
+use thingdb_format::erasure::receipt::SignedErasureReceipt;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
+use thingdb_format::note::signature_line_of;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
     Body, Card, EntryId, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, TlogProof, Verifier, label,
@@ -37,9 +39,10 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("body", body),
     ("card", card),
+    ("erasure-receipt", erasure_receipt),
     ("frame", frame),
     ("header", header),
     ("heads", heads),
@@ -133,6 +136,28 @@ pub fn heads(bytes: &[u8]) {
     if let Ok(claimed) = note.verify(&key.node_key()) {
         let again = claimed.sign(&key).expect("what verifies can be signed");
         assert_eq!(again.text(), note.text());
+    }
+}
+
+/// A receipt for an erasure, as it is and as if its node had signed it.
+pub fn erasure_receipt(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    read_erasure_receipt(text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if let Some((text, _)) = text.split_once("\n\n")
+        && let Ok(line) = signature_line_of(&key, &format!("{text}\n"))
+    {
+        read_erasure_receipt(&format!("{text}\n\n{line}"));
+    }
+}
+
+fn read_erasure_receipt(text: &str) {
+    let Ok(receipt) = SignedErasureReceipt::parse(text) else { return };
+    assert_eq!(receipt.as_str(), text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if receipt.said().node == key.node_key() {
+        let again = receipt.said().sign(&key).expect("what was signed can be signed");
+        assert_eq!(again.as_str(), text);
     }
 }
 

@@ -193,6 +193,7 @@ impl Error {
             | Self::ReservedRecord
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }

@@ -11,6 +11,7 @@
 mod binary;
 mod erased;
 mod erasure;
+mod erasure_receipt;
 mod evidence;
 mod frame;
 mod heads;
@@ -29,10 +30,11 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 11] = [
+const SEEDED: [(&str, &str); 12] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("erasure-receipt", "erasure-receipt"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     erasure::erasure(&mut writer);
+    erasure_receipt::erasure_receipt(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);

@@ -295,7 +295,9 @@ fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -
             Err(problem) => {
                 let causes = std::iter::successors(std::error::Error::source(&problem), |cause| cause.source());
                 let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-                return Some(Check::new("journal", State::Fail, format!("{problem}{causes}")).hint("thingdb doctor, again"));
+                return Some(
+                    Check::new("journal", State::Fail, format!("{problem}{causes}")).hint("thingdb doctor, again"),
+                );
             }
         },
     };
