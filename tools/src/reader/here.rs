@@ -7,7 +7,7 @@ use thingdb::{
     Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery, Time,
 };
 
-use super::proving::{OneForm, Proved, Proving};
+use super::proving::{Proved, Proving};
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
@@ -15,6 +15,7 @@ use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HolesJson;
 use crate::view::missing::MissingOfLedger;
+use crate::view::one_form::OneForm;
 use crate::view::similar;
 
 /// Most entries that an abbreviated id is told to name.
