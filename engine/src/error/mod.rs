@@ -254,9 +254,9 @@ pub enum Error {
     /// A write-only node was asked to write something that nobody could read.
     #[error("this node is write-only and no peer would be able to read the entry")]
     NoReader,
-    /// Action and media type are those of an erasure record, which only
+    /// The media type is that of an erasure record, which only
     /// [`Db::erase`](crate::Db::erase) writes.
-    #[error("an entry with this action and media type is an erasure record: Db::erase, or thingdb erase, writes one")]
+    #[error("this media type is for erasure records: Db::erase, or thingdb erase, writes them")]
     ReservedRecord,
     /// Somebody who did not write an entry, and is no actor of the node at which it was
     /// written, cannot erase it.

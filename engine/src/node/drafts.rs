@@ -30,7 +30,8 @@ impl Node {
                 };
                 let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
                 let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
-                if !draft.erases && action == erasure::ACTION && draft.media_type == erasure::MEDIA_TYPE {
+                // With another action it would be taken for one by people.
+                if !draft.erases && draft.media_type == erasure::MEDIA_TYPE {
                     return Err(Error::ReservedRecord);
                 }
                 // Everybody can open what is public.

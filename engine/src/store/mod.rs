@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
+mod latest;
 pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod line_seal;

@@ -72,6 +72,9 @@ impl Reader for Db {
         if listing.retired {
             query = query.retired();
         }
+        if listing.erased {
+            query = query.erased();
+        }
         if let Some(after) = listing.after {
             query = query.after(after);
         }

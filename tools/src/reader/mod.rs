@@ -58,6 +58,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) after: Option<&'a str>,
     /// Whether each is retired is to be looked for.
     pub(crate) retired: bool,
+    /// Whether entries that were erased are to be counted.
+    pub(crate) erased: bool,
     /// At most this many.
     pub(crate) most: usize,
 }

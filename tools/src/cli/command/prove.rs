@@ -247,7 +247,7 @@ fn for_others(context: &Context, args: &Args, source: Source, entries: &[EntryId
 }
 
 fn is_there(reader: &dyn Reader, thing: &str) -> Outcome<bool> {
-    let listing = Listing { prefix: thing, after: None, retired: false, most: 1 };
+    let listing = Listing { prefix: thing, after: None, retired: false, erased: false, most: 1 };
     // The shortest name that begins so comes first.
     Ok(reader.things(listing)?.next().transpose()?.is_some_and(|found| found.thing.as_str() == thing))
 }

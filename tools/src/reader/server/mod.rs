@@ -100,6 +100,11 @@ struct ToldThing {
     thing: ThingId,
     entries: u64,
     heads: Vec<ToldHead>,
+    /// A server of before does not tell.
+    #[serde(default)]
+    latest: Option<ToldHead>,
+    #[serde(default)]
+    erased: u64,
     retired: Option<bool>,
 }
 
@@ -124,8 +129,10 @@ struct ToldHead {
 impl From<ToldThing> for ThingInfo {
     fn from(told: ToldThing) -> Self {
         let head = |head: ToldHead| Head { id: head.id, seq: head.seq, time: head.time };
-        let heads = told.heads.into_iter().map(head).collect();
-        Self { thing: told.thing, entries: told.entries, heads, retired: told.retired }
+        let heads: Vec<Head> = told.heads.into_iter().map(head).collect();
+        let latest = told.latest.map(head).or_else(|| heads.first().copied());
+        let (thing, entries, erased) = (told.thing, told.entries, Some(told.erased));
+        Self { thing, entries, heads, latest, erased, retired: told.retired }
     }
 }
 
@@ -275,7 +282,8 @@ impl Server {
         let mut before = after;
         for info in &page {
             let thing = info.thing.as_str();
-            let is_one = !info.heads.is_empty() && info.entries >= info.heads.len() as u64;
+            let erased = info.erased.unwrap_or(0);
+            let is_one = !info.heads.is_empty() && info.entries >= info.heads.len() as u64 && info.entries >= erased;
             if !is_one || !thing.starts_with(listing.prefix) || before.is_some_and(|before| thing <= before) {
                 return Err(self.bad("things that were not asked for"));
             }
@@ -411,7 +419,7 @@ impl Reader for Server {
         let (prefix, most) = (listing.prefix.to_owned(), listing.most);
         let first = self.thing_page(listing, listing.after)?;
         let fetch = move |after: String| {
-            self.thing_page(Listing { prefix: &prefix, after: None, retired: true, most }, Some(&after))
+            self.thing_page(Listing { prefix: &prefix, after: None, retired: true, erased: true, most }, Some(&after))
         };
         Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why)).take(most)))
     }
