@@ -93,6 +93,7 @@ pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::options::Options;
 pub use db::read::Stats;
+pub use db::retain::{DuePlan, MAX_RETENTIONS, Retention};
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};
@@ -102,7 +103,7 @@ pub use directory::version::STORE_VERSION;
 pub use disk::Foreign;
 #[doc(hidden)]
 pub use disk::lock;
-pub use entry::draft::{Draft, JSON};
+pub use entry::draft::{Draft, JSON, MAX_PUBLIC_BYTES};
 pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};

@@ -22,6 +22,7 @@ mod peers;
 mod prove;
 pub(crate) mod read;
 mod read_only;
+pub(crate) mod retain;
 pub(crate) mod salvage;
 pub(crate) mod share;
 pub(crate) mod short_ids;

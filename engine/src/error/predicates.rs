@@ -187,6 +187,10 @@ impl Error {
             | Self::ReservedRecord
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::NoTimeToRetain
+            | Self::PublicTooLarge { .. }
+            | Self::PublicToSome
+            | Self::TooManyRetentions { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }
@@ -222,6 +226,7 @@ impl Error {
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
                 | Self::NoSuchWitness { .. }
+                | Self::NoSuchRetention { .. }
         )
     }
 }

@@ -348,6 +348,9 @@ pub(crate) const WITNESSES: &[u8] = b"Switnesses";
 /// The own checkpoints that others have cosigned.
 pub(crate) const COSIGNED: &[u8] = b"Scosigned";
 
+/// For how long content is kept.
+pub(crate) const RETENTIONS: &[u8] = b"Sretentions";
+
 /// There if ids of the ledger are lost for good: the tree's rows stand for them
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
@@ -401,7 +404,18 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'K' | b'R' | b'Z' | b'B') => key.len() == 17,
         Some(b'A') => key.len() == 25,
         Some(b'S') => {
-            [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
+            const KEPT: [&[u8]; 9] = [
+                ORIGINALS,
+                IDS_LOST,
+                IDS_ACCEPTED,
+                COMMITS_LOST,
+                END_LOST,
+                WITNESSES,
+                COSIGNED,
+                HEADS_NOTE,
+                RETENTIONS,
+            ];
+            KEPT.contains(&key)
         }
         _ => false,
     }

@@ -10,6 +10,7 @@ use crate::bytes::page::Page;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
+use crate::cli::watched::Watched;
 use crate::error::{Failure, Outcome};
 use crate::reader::proving::{MAX_SEQ, Proved, Proving};
 use crate::reader::source::Source;
@@ -203,7 +204,21 @@ fn write(
     reader: &dyn Reader,
     wanted: &Proving<'_>,
     is_page: bool,
-    out: &mut dyn Write,
+    out: &mut impl Write,
+    name: &str,
+    tell: &mut dyn FnMut(u64, u64, u64),
+) -> Outcome<Proved> {
+    let mut out = Watched::new(out);
+    let proved = write_to(reader, wanted, is_page, &mut out, name, tell);
+    // What is wrong with the way out is no problem of the database.
+    out.problem.map_or(proved, |problem| Err(Failure::file(name, &problem)))
+}
+
+fn write_to(
+    reader: &dyn Reader,
+    wanted: &Proving<'_>,
+    is_page: bool,
+    out: &mut impl Write,
     name: &str,
     tell: &mut dyn FnMut(u64, u64, u64),
 ) -> Outcome<Proved> {

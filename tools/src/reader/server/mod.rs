@@ -16,7 +16,7 @@ use super::grown::Grown;
 use super::pages::{Page, Pages};
 use super::proving::{Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
-use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
+use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::bytes::compress::{self, Compression};
 use crate::client::address::Address;
 use crate::client::fault::Fault;
@@ -30,6 +30,7 @@ use crate::foreign;
 use crate::text::{is_unprintable, printable};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
+use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::missing::MissingOfLedger;
 use crate::view::told::Told;
@@ -323,6 +324,30 @@ impl Server {
         Ok((page, Some(next)))
     }
 
+    /// A page of erasure records, and the position from which the next one goes on;
+    /// nothing if there is no such thing.
+    fn erasure_page(&self, thing: Option<&str>, from: u64) -> Outcome<Option<Page<ErasureJson, u64>>> {
+        let mut target = format!("/erasures?limit={MAX_PAGE}&from={from}");
+        if let Some(thing) = thing {
+            target.push_str(&format!("&thing={}", escaped(&known(thing)?)));
+        }
+        let Some((head, bytes)) = self.ask(&Question::get(target).at_most(MAX_LISTING_BYTES))? else {
+            return Ok(None);
+        };
+        self.remark(&head, "");
+        let page: Vec<ErasureJson> = self.read(&bytes)?;
+        let is_asked = |erasure: &ErasureJson| thing.is_none_or(|thing| erasure.thing.as_str() == thing);
+        if !page.iter().all(|erasure| erasure.is_one() && is_asked(erasure)) {
+            return Err(self.bad("erasures that were not asked for"));
+        }
+        let Some(next) = next(&head, "from") else { return Ok(Some((page, None))) };
+        let next: u64 = next.parse().map_err(|_| self.bad("a page that does not say where the next begins"))?;
+        if next <= from {
+            return Err(self.bad("pages that do not go on"));
+        }
+        Ok(Some((page, Some(next))))
+    }
+
     fn stream(
         &self,
         question: &Question<'_>,
@@ -484,6 +509,16 @@ impl Reader for Server {
         let first = self.fork_page(None)?;
         let fetch = |after: String| self.fork_page(Some(&after));
         Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why))))
+    }
+
+    fn erasures(&self, thing: Option<&str>) -> Outcome<Option<Erasures<'_>>> {
+        let Some(first) = self.erasure_page(thing, 0)? else { return Ok(None) };
+        let of = thing.map(str::to_owned);
+        let fetch = move |from: u64| {
+            let page = self.erasure_page(of.as_deref(), from)?;
+            page.ok_or_else(|| self.bad("a thing that is there no longer"))
+        };
+        Ok(Some(Box::new(Pages::new(first, fetch, |why| self.bad(why)))))
     }
 
     fn export(
