@@ -132,6 +132,7 @@ impl Retention {
 pub struct DuePlan {
     plans: Vec<ErasurePlan>,
     held: Vec<ThingId>,
+    damaged: Vec<ThingId>,
     of_others: u64,
 }
 
@@ -153,6 +154,13 @@ impl DuePlan {
     #[must_use]
     pub fn held(&self) -> &[ThingId] {
         &self.held
+    }
+
+    /// Things that are damaged, so that what is due of them cannot be told: they are
+    /// passed over, and [`Db::verify`] tells more.
+    #[must_use]
+    pub fn damaged(&self) -> &[ThingId] {
+        &self.damaged
     }
 
     /// Entries that are as old, and that no actor of this node has signed: they are
@@ -227,7 +235,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::NoSuchActor`] if the actor of a policy is none of this node any more;
-    /// [`Error::is_damaged`].
+    /// [`Error::is_damaged`] if the things cannot be listed.
     pub fn plan_due(&self, now: Time) -> Result<DuePlan> {
         let policies = self.retentions()?;
         let mut plan = DuePlan::default();
@@ -239,8 +247,13 @@ impl Db {
                 let is_longest = policies.iter().all(|other| {
                     other.prefix.len() <= policy.prefix.len() || !thing.as_str().starts_with(&other.prefix)
                 });
-                if is_longest {
-                    self.add_due(policy, &signer, &thing, until, &mut plan)?;
+                if !is_longest {
+                    continue;
+                }
+                match self.add_due(policy, &signer, &thing, until, &mut plan) {
+                    // One must not keep what is due of the others.
+                    Err(problem) if problem.is_damaged() => plan.damaged.push(thing),
+                    added => added?,
                 }
             }
         }

@@ -147,7 +147,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             "stopped; nothing was signed, and nothing is erased",
         ));
     }
-    let erased = db.erase(&plan).map_err(|problem| broken_off(&db, &plan, problem))?;
+    let erased = db.erase(&plan).map_err(|problem| broken_off(&db, Some(plan.thing()), problem))?;
     if context.console.is_interrupted() {
         context.console.note("too late to stop: the record was signed, and what it erases is gone");
     }
@@ -178,17 +178,16 @@ pub(super) fn tell_removed(context: &Context, removed: &[PathBuf]) {
 }
 
 /// What is to be told if an erasure does not end: whether it is signed.
-fn broken_off(db: &Db, plan: &ErasurePlan, problem: thingdb::Error) -> Failure {
+pub(super) fn broken_off(db: &Db, thing: Option<&str>, problem: thingdb::Error) -> Failure {
     let is_due = |record: thingdb::Result<ErasureRecord>| record.is_ok_and(|record| !record.is_done);
-    let is_signed = db.erasures(Some(plan.thing())).is_ok_and(|mut records| records.any(is_due));
+    let is_signed = db.erasures(thing).is_ok_and(|mut records| records.any(is_due));
     let failure = Failure::from(problem);
-    if is_signed {
-        failure
-            .cause("the record is signed and stored: the content goes with the next command that may write")
-            .hint(format!("thingdb erasures {}", quoted(plan.thing())))
-    } else {
-        failure
+    if !is_signed {
+        return failure;
     }
+    let hint =
+        thing.map_or_else(|| "thingdb erasures".to_owned(), |thing| format!("thingdb erasures {}", quoted(thing)));
+    failure.cause("the record is signed and stored: the content goes with the next command that may write").hint(hint)
 }
 
 /// A reason that is refused.

@@ -191,7 +191,7 @@ pub(crate) fn erase_due(context: &Context, is_dry: bool, is_confirmed: bool) -> 
             "stopped; nothing was signed, and nothing is erased",
         ));
     }
-    let erased = db.erase_due(&due)?;
+    let erased = db.erase_due(&due).map_err(|problem| erase::broken_off(&db, None, problem))?;
     context.close(db);
     let things = counted(due.plans().len() as u64, "thing", "things");
     let fact = format!("the content of {} of {things} is erased", counted(erased.entries, "entry", "entries"));
@@ -211,6 +211,11 @@ fn tell_passed_over(context: &Context, due: &DuePlan) {
         let thing = thing.as_str();
         let fact = format!("{} is on hold: what is due of it stays", printable(thing));
         context.console.warning("held", fact).hint(format!("thingdb hold {}", quoted(thing))).say();
+    }
+    if let Some(thing) = due.damaged().first() {
+        let things = counted(due.damaged().len() as u64, "thing is", "things are");
+        let fact = format!("{things} damaged, and passed over: {} and perhaps others", printable(thing.as_str()));
+        context.console.warning("damaged", fact).hint("thingdb verify").say();
     }
     if due.of_others() > 0 {
         let entries = counted(due.of_others(), "entry is", "entries are");

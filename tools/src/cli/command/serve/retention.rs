@@ -52,6 +52,9 @@ fn once(db: &Db, console: Option<&Console>) {
             for thing in due.held() {
                 tracing::warn!(thing = %printable(thing.as_str()), "on hold: what is due of it stays");
             }
+            for thing in due.damaged() {
+                tracing::error!(thing = %printable(thing.as_str()), "damaged: what is due of it cannot be told");
+            }
             if due.plans().is_empty() {
                 return;
             }
