@@ -126,6 +126,29 @@ fn policies_are_kept_replaced_and_refused() {
     assert_eq!(db.retentions().unwrap().len(), MAX_RETENTIONS - 1);
 }
 
+#[test]
+fn what_is_on_hold_is_passed_over_and_named() {
+    static CLOCK: AtomicU64 = AtomicU64::new(START);
+    let (_scratch, db) = clocked(&CLOCK);
+    for thing in ["a", "b"] {
+        put_on(&db, &CLOCK, 0, thing, "1");
+    }
+    db.retain(Retention::new("", DAY, "a day")).unwrap();
+    db.hold("a", "a lawsuit").unwrap();
+    let due = db.plan_due(day(2)).unwrap();
+    assert_eq!((due.entries(), due.held().len(), due.held()[0].as_str()), (1, 1, "a"));
+    assert_eq!(db.erase_due(&due).unwrap().entries, 1);
+    assert_eq!((erased(&db, "a"), erased(&db, "b")), (vec![], vec![1]));
+    // One that came meanwhile: nothing is signed.
+    db.release("a").unwrap();
+    let due = db.plan_due(day(2)).unwrap();
+    db.hold("a", "another").unwrap();
+    let before = db.ledger_size();
+    assert!(matches!(db.erase_due(&due), Err(Error::OnHold { .. })));
+    assert_eq!((db.ledger_size(), erased(&db, "a")), (before, vec![]));
+    assert_intact(&db);
+}
+
 /// A time that is longer than there were days reaches nothing.
 #[test]
 fn a_policy_of_more_than_all_time_erases_nothing() {

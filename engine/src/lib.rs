@@ -91,8 +91,10 @@ pub use backup::{
 pub use db::Db;
 pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
+pub use db::hold::Hold;
 pub use db::options::Options;
 pub use db::read::Stats;
+pub use db::receipts::NodeReceipt;
 pub use db::retain::{DuePlan, MAX_RETENTIONS, Retention};
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
@@ -134,6 +136,7 @@ pub use replica::exchanges::Exchanges;
 pub use replica::heads::{HeadsConflict, Recomputed};
 pub use replica::heard::{Hearsay, MAX_PASSED_ON};
 pub use replica::memory::{Conflict, Observation, Remembered};
+pub use replica::receipts::{MAX_RECEIPTS, ReceiptsSince, ReceiptsTaken};
 pub use replica::refused::{Places, Refused};
 pub use replica::timestamps::Timestamped;
 pub use replica::witness::Cosigning;

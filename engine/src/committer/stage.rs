@@ -287,7 +287,7 @@ impl<'a> Stage<'a> {
         let record = &arrived.record;
         self.dropped += arrived.empty;
         // What was erased does not come back.
-        if self.store.erased_by(found.position)?.is_some() {
+        if self.store.is_covered(found.position)? {
             return Ok(false);
         }
         let envelopes = arrived.envelopes.clone();

@@ -7,10 +7,12 @@ use thingdb_format::erasure::{self, Erasure};
 use thingdb_format::{Actor, EntryId, ThingId, Time};
 
 use super::Db;
+use super::receipts::NodeReceipt;
 use crate::entry::draft::Draft;
 use crate::entry::record::{Receipt, Record};
 use crate::error::{Error, Result};
 use crate::node::Durability;
+use crate::store::erasures::Outcome;
 
 /// Which entries of a thing are to be erased, and why.
 ///
@@ -181,6 +183,11 @@ pub struct ErasureRecord {
     pub refused: u64,
     /// Whether it was carried out.
     pub is_done: bool,
+    /// What nodes answered: this one first. One of each node, the newest.
+    pub receipts: Vec<NodeReceipt>,
+    /// The peers to which something of it was sealed, or sent by an exchange of everything
+    /// that this node began, and who have not answered.
+    pub unanswered: Vec<String>,
 }
 
 impl ErasureRecord {
@@ -197,12 +204,13 @@ impl Db {
     /// out, and so are erasure records.
     ///
     /// # Errors
-    /// [`Error::NothingToErase`]; [`Error::MayNotErase`] if one of the entries was
+    /// [`Error::OnHold`]; [`Error::NothingToErase`]; [`Error::MayNotErase`] if one of the entries was
     /// written by somebody else at another node; [`Error::NoSuchActor`];
     /// [`Error::is_invalid_input`] for a reason or basis that a record cannot hold.
     pub fn plan_erasure(&self, erase: &Erase) -> Result<ErasurePlan> {
         let store = &self.node.store;
         let thing = ThingId::new(&erase.thing)?;
+        self.check_hold(&thing)?;
         let (name, actor) = self.eraser(erase.actor.as_deref())?;
         let erasers = store.erasers();
         let (mut ids, mut seqs): (Vec<EntryId>, Vec<u64>) = (Vec::new(), Vec::new());
@@ -252,6 +260,7 @@ impl Db {
     /// The same for several things, with one change of the keyring.
     pub(super) fn erase_all(&self, plans: &[ErasurePlan]) -> Result<Erased> {
         let of_plan = |plan: &ErasurePlan| {
+            self.check_hold(&plan.thing)?;
             let draft = |record: &Erasure| Ok(Draft::erasure(plan.thing(), record)?.actor(&plan.actor));
             plan.records.iter().map(draft).collect::<Result<Vec<_>>>()
         };
@@ -280,7 +289,8 @@ impl Db {
         thing: Option<&str>,
     ) -> Result<impl Iterator<Item = Result<ErasureRecord>> + use<'d>> {
         let thing = thing.map(ThingId::new).transpose()?;
-        Ok(self.erasure_positions(0).filter_map(move |position| self.erasure_at(position, thing.as_ref()).transpose()))
+        let positions = self.erasure_positions(0)?;
+        Ok(positions.filter_map(move |position| self.erasure_at(position, thing.as_ref()).transpose()))
     }
 
     /// The same of all things, from a position of the ledger on.
@@ -288,24 +298,35 @@ impl Db {
     /// # Errors
     /// [`Error::is_damaged`].
     pub fn erasures_from(&self, position: u64) -> Result<impl Iterator<Item = Result<ErasureRecord>>> {
-        Ok(self.erasure_positions(position).filter_map(move |position| self.erasure_at(position, None).transpose()))
+        let positions = self.erasure_positions(position)?;
+        Ok(positions.filter_map(move |position| self.erasure_at(position, None).transpose()))
     }
 
-    /// Where records are, ascending: those that are due among those that were carried
-    /// out.
-    fn erasure_positions(&self, from: u64) -> impl Iterator<Item = Result<u64>> {
-        let due = self.node.store.erasures.due_positions();
-        let mut due = due.into_iter().filter(move |position| *position >= from).peekable();
-        let done = self.node.store.erasure_positions();
+    /// Where records are, ascending: those that are due, or wait for a hold to end, among
+    /// those that were carried out.
+    fn erasure_positions(&self, from: u64) -> Result<impl Iterator<Item = Result<u64>>> {
+        let store = &self.node.store;
+        let mut due = store.erasures.due_positions();
+        due.extend(store.erasures.on_hold());
+        due.sort_unstable();
+        let mut undecided = Vec::new();
+        for position in due {
+            // One that is decided anew has its row already.
+            if store.outcome_of(position)?.is_none() {
+                undecided.push(position);
+            }
+        }
+        let mut due = undecided.into_iter().filter(move |position| *position >= from).peekable();
+        let done = store.erasure_positions();
         let mut done =
             done.filter(move |position| position.as_ref().map_or(true, |position| *position >= from)).peekable();
-        std::iter::from_fn(move || {
+        Ok(std::iter::from_fn(move || {
             let Some(Ok(next)) = done.peek() else { return done.next().or_else(|| due.next().map(Ok)) };
             let next = *next;
             // One that was carried out meanwhile is told once.
             while due.next_if_eq(&next).is_some() {}
             due.next_if(|position| *position < next).map(Ok).or_else(|| done.next())
-        })
+        }))
     }
 
     fn erasure_at(&self, position: Result<u64>, thing: Option<&ThingId>) -> Result<Option<ErasureRecord>> {
@@ -317,7 +338,10 @@ impl Db {
         let outcome = store.outcome_of(located.position)?;
         let erasure = store.readable_erasure(&located)?;
         let (is_done, outcome) = (outcome.is_some(), outcome.unwrap_or_default());
+        let receipts = self.answers(located.position)?;
+        let unanswered = self.unanswered(&outcome, &receipts)?;
         let record = self.record(located)?;
-        Ok(Some(ErasureRecord { record, erasure, erased: outcome.erased, refused: outcome.refused, is_done }))
+        let Outcome { erased, refused, .. } = outcome;
+        Ok(Some(ErasureRecord { record, erasure, erased, refused, is_done, receipts, unanswered }))
     }
 }

@@ -33,7 +33,7 @@ impl Db {
     /// lists an actor of this node under another name;
     /// [`Error::Keyring`](crate::Error::Keyring).
     pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
-        self.node.change_keyring(|keyring| peers::add(keyring, name, card))
+        self.change_keyring(|keyring| peers::add(keyring, name, card))
     }
 
     /// The peers, by name.
@@ -60,7 +60,7 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
     pub fn remove_peer(&self, name: &str) -> Result<RemovedPeer> {
-        let removed = self.node.change_keyring(|keyring| peers::remove(keyring, name))?;
+        let removed = self.change_keyring(|keyring| peers::remove(keyring, name))?;
         self.node.tokens.end(&removed.tokens);
         Ok(removed)
     }
@@ -78,6 +78,6 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer) if it names a peer that is not known.
     pub fn set_audience(&self, audience: Audience) -> Result<()> {
-        self.node.change_keyring(|keyring| audience::set(keyring, audience))
+        self.change_keyring(|keyring| audience::set(keyring, audience))
     }
 }

@@ -303,6 +303,10 @@ impl Db {
         if ids.is_empty() {
             return Ok(());
         }
+        if store.hold_of(&tag).is_some() {
+            plan.held.push(thing.clone());
+            return Ok(());
+        }
         let name = signer.name.clone();
         plan.plans.push(ErasurePlan::new(thing.clone(), name, &ids, seqs, &policy.reason, policy.basis.as_deref())?);
         Ok(())

@@ -191,6 +191,7 @@ impl Error {
             | Self::PublicTooLarge { .. }
             | Self::PublicToSome
             | Self::TooManyRetentions { .. }
+            | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }

@@ -9,8 +9,11 @@ mod drafts;
 mod erasing;
 pub(crate) mod fit;
 mod heads;
+mod holding;
 pub(crate) mod originals;
+mod receipts;
 pub(crate) mod standing;
+mod taken_keys;
 pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use thingdb::{
     Time,
 };
 
-use super::proving::{Proved, Proving};
+use super::proving::{OneForm, Proved, Proving};
 use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
@@ -161,5 +161,9 @@ impl Reader for Db {
             checkpoint: summary.checkpoint,
             bytes: summary.bytes,
         })
+    }
+
+    fn prove_one(&self, _: &str, id: &EntryId, form: OneForm) -> Outcome<Option<Vec<u8>>> {
+        Ok(form.of(self, id)?)
     }
 }

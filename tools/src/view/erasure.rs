@@ -9,6 +9,7 @@ use thingdb::{Actor, EntryId, Erased, ErasurePlan, ErasureRecord, Receipt, Thing
 use utoipa::ToSchema;
 
 use super::as_text;
+use super::receipt::ReceiptJson;
 use crate::text::is_unprintable;
 
 /// What would be signed and erased.
@@ -85,6 +86,10 @@ pub(crate) struct ErasureJson {
     pub(crate) refused: u64,
     /// Whether it was carried out.
     pub(crate) done: bool,
+    /// What nodes answered.
+    pub(crate) receipts: Vec<ReceiptJson>,
+    /// Peers that could read something of it and have not answered, by name.
+    pub(crate) unanswered: Vec<String>,
 }
 
 impl PlanJson {
@@ -142,6 +147,8 @@ impl ErasureJson {
             erased: erasure.erased,
             refused: erasure.refused,
             done: erasure.is_done,
+            receipts: erasure.receipts.iter().map(ReceiptJson::new).collect(),
+            unanswered: erasure.unanswered.clone(),
         }
     }
 
@@ -151,7 +158,10 @@ impl ErasureJson {
         let listed = self.listed.len() as u64;
         let is_read = self.reason.is_some();
         let counted = self.erased.checked_add(self.refused);
-        listed <= erasure::MAX_ENTRIES as u64 && (listed > 0) == is_read && counted.is_some_and(|sum| sum <= listed)
+        self.receipts.iter().all(ReceiptJson::is_one)
+            && listed <= erasure::MAX_ENTRIES as u64
+            && (listed > 0) == is_read
+            && counted.is_some_and(|sum| sum <= listed)
     }
 }
 

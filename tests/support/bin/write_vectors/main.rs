@@ -11,11 +11,13 @@
 mod binary;
 mod erased;
 mod erasure;
+mod erasure_receipt;
 mod evidence;
 mod frame;
 mod heads;
 mod key;
 mod latest;
+mod others;
 mod proof;
 mod sealed;
 mod signed;
@@ -28,16 +30,19 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 9] = [
+const SEEDED: [(&str, &str); 12] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("erasure-receipt", "erasure-receipt"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
     ("line", "line"),
     ("proof", "proof"),
+    ("receipt", "receipt"),
     ("stream", "stream"),
+    ("tlog-proof", "tlog-proof"),
 ];
 
 /// A fuzzer wants small seeds.
@@ -102,6 +107,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     erasure::erasure(&mut writer);
+    erasure_receipt::erasure_receipt(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);
@@ -110,6 +116,8 @@ fn main() -> ExitCode {
     proof::proof(&mut writer);
     erased::erased(&mut writer);
     heads::heads(&mut writer);
+    others::tlog_proof(&mut writer);
+    others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

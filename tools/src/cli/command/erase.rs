@@ -16,7 +16,7 @@ use crate::text::{counted, printable, quoted};
 use crate::view::erasure::{ErasedJson, ErasureJson, PlanJson, plain};
 use crate::view::paint::Painted;
 use crate::view::when::When;
-use crate::view::{id, span, when};
+use crate::view::{id, receipt, span, when};
 
 /// Letters of a record that are shown before it is signed: the ids of a long one are
 /// many.
@@ -271,7 +271,7 @@ fn show_list(context: &Context, erasures: &mut dyn Iterator<Item = Outcome<Erasu
         return list.end();
     }
     let mut text = context.output.text();
-    let mut table = context.output.table(["thing", "seq", "time", "by", "erased", "reason"], Some(0));
+    let mut table = context.output.table(["thing", "seq", "time", "by", "erased", "others", "reason"], Some(0));
     loop {
         let page = erasures.take(PAGE).collect::<Outcome<Vec<_>>>()?;
         if page.is_empty() {
@@ -281,7 +281,7 @@ fn show_list(context: &Context, erasures: &mut dyn Iterator<Item = Outcome<Erasu
     }
 }
 
-fn row(erasure: &ErasureJson) -> [Painted; 6] {
+fn row(erasure: &ErasureJson) -> [Painted; 7] {
     let reason = match (&erasure.reason, &erasure.basis) {
         (None, _) => "(cannot be read)".to_owned(),
         (Some(reason), Some(basis)) => format!("{} ({})", printable(reason), printable(basis)),
@@ -298,6 +298,7 @@ fn row(erasure: &ErasureJson) -> [Painted; 6] {
         when::short(erasure.time).into(),
         printable(erasure.actor.as_deref().unwrap_or("?")).into_owned().into(),
         erased.into(),
+        receipt::in_words(&erasure.receipts, &erasure.unanswered).into(),
         reason.into(),
     ]
 }
