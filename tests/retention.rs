@@ -17,9 +17,9 @@ fn day(days: u64) -> Time {
 }
 
 /// A database whose clock is where it is set.
-fn clocked(clock: &'static AtomicU64) -> (tempfile::TempDir, Db) {
+fn clocked(clock: fn() -> u64) -> (tempfile::TempDir, Db) {
     let scratch = scratch();
-    let db = relaxed().clock(move || clock.load(Ordering::SeqCst)).create(scratch.path().join("db"), &passphrase());
+    let db = relaxed().clock(clock).create(scratch.path().join("db"), &passphrase());
     (scratch, db.unwrap())
 }
 
@@ -37,7 +37,7 @@ fn erased(db: &Db, thing: &str) -> Vec<u64> {
 #[test]
 fn what_is_due_goes_by_the_longest_prefix_with_one_record_a_thing_and_run() {
     static CLOCK: AtomicU64 = AtomicU64::new(START);
-    let (_scratch, db) = clocked(&CLOCK);
+    let (_scratch, db) = clocked(|| CLOCK.load(Ordering::SeqCst));
     db.retain(Retention::new("", 1000 * DAY, "kept for long")).unwrap();
     db.retain(Retention::new("log/", 10 * DAY, "kept for ten days").basis("house-rule")).unwrap();
     db.retain(Retention::new("log/door", 30 * DAY, "kept for thirty days").keep_latest(true)).unwrap();
@@ -74,7 +74,7 @@ fn what_is_due_goes_by_the_longest_prefix_with_one_record_a_thing_and_run() {
 #[test]
 fn what_others_wrote_is_passed_over() {
     static CLOCK: AtomicU64 = AtomicU64::new(START);
-    let (_scratch, db) = clocked(&CLOCK);
+    let (_scratch, db) = clocked(|| CLOCK.load(Ordering::SeqCst));
     let mallory = Stranger::new("mallory");
     db.trust_actor("mallory", mallory.actor()).unwrap();
     let summary =
@@ -92,7 +92,7 @@ fn what_others_wrote_is_passed_over() {
 #[test]
 fn policies_are_kept_replaced_and_refused() {
     static CLOCK: AtomicU64 = AtomicU64::new(START);
-    let (_scratch, db) = clocked(&CLOCK);
+    let (_scratch, db) = clocked(|| CLOCK.load(Ordering::SeqCst));
     let first = Retention::new("a", DAY, "one");
     assert_eq!(db.retain(first.clone()).unwrap(), None);
     let second = Retention::new("a", 2 * DAY, "two").basis("rule").actor("owner").keep_latest(true);
@@ -129,7 +129,7 @@ fn policies_are_kept_replaced_and_refused() {
 #[test]
 fn what_is_on_hold_is_passed_over_and_named() {
     static CLOCK: AtomicU64 = AtomicU64::new(START);
-    let (_scratch, db) = clocked(&CLOCK);
+    let (_scratch, db) = clocked(|| CLOCK.load(Ordering::SeqCst));
     for thing in ["a", "b"] {
         put_on(&db, &CLOCK, 0, thing, "1");
     }
@@ -153,7 +153,7 @@ fn what_is_on_hold_is_passed_over_and_named() {
 #[test]
 fn a_policy_of_more_than_all_time_erases_nothing() {
     static CLOCK: AtomicU64 = AtomicU64::new(START);
-    let (_scratch, db) = clocked(&CLOCK);
+    let (_scratch, db) = clocked(|| CLOCK.load(Ordering::SeqCst));
     db.write(Draft::json("a", "1").unwrap()).unwrap();
     db.retain(Retention::new("a", Duration::from_secs(u64::MAX), "for ever")).unwrap();
     assert_eq!(db.plan_due(Time::MAX).unwrap().entries(), 0);

@@ -16,7 +16,6 @@ mod run;
 mod usage;
 mod waiting;
 mod watch;
-mod watched;
 mod way_back;
 
 use std::ffi::OsString;

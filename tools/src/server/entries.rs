@@ -74,7 +74,7 @@ pub(crate) async fn write(mut call: Call) -> Answer {
                 || "this node has no actor".to_owned(),
                 |name| format!("no actor of this node is named {name}"),
             );
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
+            no_actor(detail)
         })?;
         draft = match expect {
             None => draft.actor(&signer.name),
@@ -92,6 +92,11 @@ pub(crate) async fn write(mut call: Call) -> Answer {
         Ok(response)
     })
     .await
+}
+
+/// Nobody here could sign so.
+pub(super) fn no_actor(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
 }
 
 /// What a writer takes for granted.

@@ -9,6 +9,7 @@ use thingdb::{Db, Erase, ErasurePlan};
 
 use super::call::{Answer, Call, json};
 use super::encoding::{self, JSON, NDJSON};
+use super::entries::no_actor;
 use super::problem::Problem;
 use super::route::MAX_NUMBER;
 use super::things::{PLAIN, linked, listed, no_thing, page};
@@ -97,6 +98,11 @@ fn plan(db: &Db, thing: &str, asked: &Asked) -> Result<ErasurePlan, Problem> {
     let erase = asked.erase(thing)?;
     if db.heads(thing)?.is_empty() {
         return Err(no_thing(thing));
+    }
+    if let Some(name) = &asked.actor
+        && !db.own_actors().iter().any(|own| own.name == *name)
+    {
+        return Err(no_actor(format!("no actor of this node is named {name}")));
     }
     Ok(db.plan_erasure(&erase)?)
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::bytes::array::Array;
 use crate::bytes::compress::{Compression, Compressor};
+use crate::bytes::watched::Watched;
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
-use crate::cli::watched::Watched;
 use crate::console::question::Question;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{Exported, Reader, Wanted};

@@ -7,10 +7,10 @@ use serde::Serialize;
 use thingdb::EntryId;
 
 use crate::bytes::page::Page;
+use crate::bytes::watched::Watched;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
-use crate::cli::watched::Watched;
 use crate::error::{Failure, Outcome};
 use crate::reader::proving::{MAX_SEQ, OneForm, Proved, Proving};
 use crate::reader::source::Source;
