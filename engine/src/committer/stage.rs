@@ -83,8 +83,9 @@ impl<'a> Stage<'a> {
         let before = self.entries.len();
         self.is_first = before == 0;
         let due = match job {
-            Job::Write(entries, answer) => {
-                Due::Write(entries.into_iter().map(|entry| self.write(entry)).collect(), answer)
+            Job::Write { entries, waits, answer } => {
+                let done = entries.into_iter().map(|entry| self.write(entry)).collect();
+                Due::Write { done, waits, answer }
             }
             Job::Import(entries, from, answer) => {
                 self.from = from;

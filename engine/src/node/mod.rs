@@ -88,7 +88,7 @@ impl Node {
         let has_originals = drafts.iter().any(|draft| matches!(&draft.attachment, Some((kind, _)) if kind == ORIGINAL));
         let entries = self.seal(drafts)?;
         let _at_work = has_originals.then(|| self.originals_come(self.store.size())).transpose()?;
-        let (receipts, ticket) = self.committer.write(&self.store, entries)?;
+        let (receipts, ticket) = self.committer.write(&self.store, entries, durability == Durability::Durable)?;
         self.settle(ticket, durability)?;
         Ok(receipts)
     }
