@@ -153,7 +153,7 @@ fn page_of(
         if looked_at >= MAX_LOOKED_AT || records.len() >= limit || ids >= PAGE_IDS {
             return Ok((records, Some(record.position())));
         }
-        if thing.map_or(record.thing().starts_with(prefix), |thing| record.thing() == thing) {
+        if thing.map_or_else(|| record.thing().starts_with(prefix), |thing| record.thing() == thing) {
             let told = ErasureJson::new(&erasure);
             ids = ids.saturating_add(told.listed.len());
             records.push(told);

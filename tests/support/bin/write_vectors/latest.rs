@@ -61,12 +61,11 @@ pub(crate) fn latest(w: &mut Writer) {
     records(w, &case, [&root, &short, &long, &longer]);
 }
 
+/// A comment, the entries, the latest of them and their heads, as a vector.
+type Case<'a> = dyn Fn(&str, &[&Entry], &Entry, &[&Entry]) -> Vector + 'a;
+
 /// Erasure records are passed over, as far as they can be read.
-fn records(
-    w: &mut Writer,
-    case: &dyn Fn(&str, &[&Entry], &Entry, &[&Entry]) -> Vector,
-    [root, short, long, longer]: [&Entry; 4],
-) {
+fn records(w: &mut Writer, case: &Case<'_>, [root, short, long, longer]: [&Entry; 4]) {
     let record = |prev: &[&Entry], seconds| {
         let erasure = Erasure::new(vec![root.id()], "asked for by the person", None).expect("it is a record");
         open_to_all(prev, seconds, ACTION, MEDIA_TYPE, &erasure.to_json())

@@ -119,7 +119,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
             counted(said.entries().len() as u64, "entry", "entries")
         ))?;
         text.line(&format!("{:<13} {}", "reason", printable(said.reason())))?;
-        text.line(&format!("{:<13} {}", "basis", said.basis().map_or("none".into(), printable)))?;
+        text.line(&format!("{:<13} {}", "basis", said.basis().map_or_else(|| "none".into(), printable)))?;
     }
     if let Some(original) = &original {
         text.line(&format!("{:<13} {}", "original", original.phrase()))?;
