@@ -8,6 +8,7 @@
 //!
 //! All keys are test keys: seeds of one byte over and over.
 
+mod answered;
 mod binary;
 mod erased;
 mod erasure;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
     latest::latest(&mut writer);
     proof::proof(&mut writer);
     erased::erased(&mut writer);
+    answered::answered_files(&mut writer);
     heads::heads(&mut writer);
     others::tlog_proof(&mut writer);
     others::receipt(&mut writer);
