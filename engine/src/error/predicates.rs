@@ -193,6 +193,10 @@ impl Error {
             | Self::ReservedRecord
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::NoTimeToRetain
+            | Self::PublicTooLarge { .. }
+            | Self::PublicToSome
+            | Self::TooManyRetentions { .. }
             | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
@@ -229,6 +233,7 @@ impl Error {
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
                 | Self::NoSuchWitness { .. }
+                | Self::NoSuchRetention { .. }
         )
     }
 }

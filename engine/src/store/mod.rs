@@ -13,6 +13,7 @@ pub(crate) mod holds;
 pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
+mod latest;
 pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod line_seal;
