@@ -15,6 +15,7 @@ mod evidence;
 mod frame;
 mod heads;
 mod key;
+mod key_log;
 mod latest;
 mod proof;
 mod sealed;
@@ -28,13 +29,14 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 9] = [
+const SEEDED: [(&str, &str); 10] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
+    ("key-record", "key"),
     ("line", "line"),
     ("proof", "proof"),
     ("stream", "stream"),
@@ -110,6 +112,8 @@ fn main() -> ExitCode {
     proof::proof(&mut writer);
     erased::erased(&mut writer);
     heads::heads(&mut writer);
+    key_log::key_record(&mut writer);
+    key_log::key_log(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
