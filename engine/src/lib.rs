@@ -91,6 +91,7 @@ pub use backup::{
 pub use db::Db;
 pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
+pub use db::keys::{AsOf, KeyLogView, KeyStep};
 pub use db::options::Options;
 pub use db::read::Stats;
 pub use db::salvage::{Missing, Salvage, Salvaged};
@@ -119,8 +120,8 @@ pub use keyring::dumps::forbid_dumps;
 pub use keyring::passphrase::Passphrase;
 pub use keyring::trust;
 pub use keyring::{
-    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, PutBack, RecoveryKey, RecoveryText, SlotId,
-    SlotInfo, SlotKind, Unlock,
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, NextKeyFile, PutBack, RecoveryKey, RecoveryText,
+    SlotId, SlotInfo, SlotKind, Unlock,
 };
 pub use migrate::MigrateOptions;
 pub use migrate::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer, RefusedLine};

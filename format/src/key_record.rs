@@ -24,7 +24,10 @@ use crate::checkpoint::MAX_SIZE;
 use crate::codec::{label32, plain_text, within};
 use crate::erasure::MAX_REASON_BYTES;
 use crate::json::{self, List, Members, Object, Seed, base64_array, hex, push_base64, push_string};
-use crate::{Actor, Body, Error, Hash, Header, Origin, SigningKey, ThingId, Verifier, label};
+use crate::{
+    Actor, Body, Envelope, Error, Hash, Header, KekPacket, Origin, SigningKey, ThingId, Verifier, envelope, label,
+    payload,
+};
 
 /// The media type of a key record.
 pub const MEDIA_TYPE: &str = "application/vnd.thingdb.key+json";
@@ -43,6 +46,9 @@ pub const MAX_AS_OF: usize = 256;
 
 const VERSION: u64 = 1;
 
+/// Public packets of an envelope that are tried.
+const MAX_PACKETS: usize = 4;
+
 const SUCCESSOR_LABEL: [u8; 32] = label32(label::SIGN_SUCCESSOR);
 
 /// The thing that holds the key log of the actor with this first key.
@@ -55,6 +61,13 @@ pub fn thing(first: &Actor) -> ThingId {
 #[must_use]
 pub fn first_key(thing: &ThingId) -> Option<Actor> {
     thing.as_str().strip_prefix(THINGS)?.parse().ok()
+}
+
+/// Whether a thing is within a prefix of things that one exchanges: it begins so, or it is
+/// a key log, without which nobody can say whose signatures hold.
+#[must_use]
+pub fn is_within(thing: &ThingId, prefix: &str) -> bool {
+    thing.as_str().starts_with(prefix) || first_key(thing).is_some()
 }
 
 /// What is said in advance of the key that signs the next record: its hash.
@@ -209,6 +222,24 @@ impl KeyRecord {
             Verifier::new(&successor.key.0)?.verify(&message, &successor.proof, "the new key")?;
         }
         Ok(record)
+    }
+
+    /// The record in an entry of a key log, opened as everybody can: by a public packet.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if nobody can read it; as [`Self::of`].
+    pub fn open(header: &Header, payload: Option<&[u8]>, envelopes: &[Envelope]) -> Result<Self, Error> {
+        let id = crate::header::id_of(&header.to_bytes());
+        let open = |envelope: &Envelope| {
+            let mut keks = envelope.recipients.iter().filter_map(KekPacket::open_public).take(MAX_PACKETS);
+            keks.find_map(|kek| {
+                let cek = envelope::open_cek(&kek, &id, &envelope.cek).ok()?;
+                payload::open(header, &cek, payload?).ok()
+            })
+        };
+        let body = envelopes.iter().find_map(open);
+        let unread = Error::Malformed { what: "key log", problem: "its payload or a public packet is not there" };
+        Self::of(header, &body.ok_or(unread)?)
     }
 
     /// With which key the actor goes on, if the record says so.

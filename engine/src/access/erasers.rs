@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use thingdb_format::{Actor, Header, Origin, erasure};
 
+use super::key_logs::KeyLogs;
 use super::peers::peers;
 use crate::error::Result;
 use crate::keyring::Keyring;
@@ -32,14 +33,16 @@ impl Erasers {
 
     /// Whether an erasure record with this header covers an entry with that one, if it
     /// lists it.
-    pub(crate) fn may(&self, record: &Header, entry: &Header) -> bool {
+    pub(crate) fn may(&self, logs: &KeyLogs, record: &Header, entry: &Header) -> bool {
         erasure::is_by_writer(record, entry)
-            || (record.thing == entry.thing && self.is_of(&entry.origin, &record.actor))
+            || (record.thing == entry.thing && self.may_sign(logs, &record.actor, entry))
     }
 
     /// Whether a record that `actor` signs, of the same thing, would.
-    pub(crate) fn may_sign(&self, actor: &Actor, entry: &Header) -> bool {
-        entry.actor == *actor || self.is_of(&entry.origin, actor)
+    pub(crate) fn may_sign(&self, logs: &KeyLogs, actor: &Actor, entry: &Header) -> bool {
+        // A key that took the place of another one counts as that one.
+        let mut keys = std::iter::once(actor).chain(logs.before(actor));
+        keys.any(|key| entry.actor == *key || self.is_of(&entry.origin, key))
     }
 
     fn is_of(&self, origin: &Origin, actor: &Actor) -> bool {

@@ -15,6 +15,7 @@ pub(crate) mod forks;
 mod heads;
 mod import;
 mod keyring;
+pub(crate) mod keys;
 mod migrate;
 mod open;
 pub(crate) mod options;

@@ -100,12 +100,16 @@ impl Node {
             // One may have come before the rows were in.
             found.extend(self.places(&tag, &absent)?.0);
         }
-        let erasers = store.erasers();
+        let (erasers, logs) = (store.erasers(), store.keys.logs());
+        // A revoked key erases nothing more.
+        let is_believed = !store.is_disbelieved(&logs, &record.header.actor, Some(position))?;
         let mut rows = Batch::new();
         for (count, entry) in found.iter().enumerate() {
             // What was decided once stays so, whoever is trusted since.
             let known = store.erased_by(entry.position)?;
-            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            let may = is_believed
+                && erasers.may(&logs, &record.header, &entry.header)
+                && !store.is_erasure(entry.position)?;
             if known.is_some_and(|known| known != by) {
                 plan.outcome.erased += 1;
             } else if known.is_some() || may {

@@ -142,7 +142,7 @@ impl Store {
             let (key, sealed) = row?;
             let by: ErasedBy = self.rows.open_value(&key, &sealed)?;
             let record = self.located_at(by.position)?;
-            if record.id.0 == by.id && self.erasers().may(&record.header, header) {
+            if record.id.0 == by.id && self.erasers().may(&self.keys.logs(), &record.header, header) {
                 return Ok(Some(by));
             }
         }

@@ -87,10 +87,13 @@ pub(crate) fn key_record(w: &mut Writer) {
         ("unknown-member", json, "a member that is none", re(&start, "{", "{\"note\":\"x\",")),
         ("repeated-next", json, "a member is there twice", re(&start, "{", &format!("{{\"next\":\"{hex}\","))),
         ("introduced-without-name", json, "without a name", re(&start, "\"name\":\"alice\",", "")),
-        ("introduced-with-proof", json, "a member of another kind", re(&start, "{", "{\"proof\":\"\",").replace(
-            "\"proof\":\"\"",
-            &format!("\"proof\":\"{}\"", "A".repeat(86) + "=="),
-        )),
+        (
+            "introduced-with-proof",
+            json,
+            "a member of another kind",
+            re(&start, "{", "{\"proof\":\"\",")
+                .replace("\"proof\":\"\"", &format!("\"proof\":\"{}\"", "A".repeat(86) + "==")),
+        ),
         ("introduced-with-reason", json, "a member of another kind", re(&start, "{", "{\"reason\":\"x\",")),
         ("empty-name", range, "a name without a letter", re(&start, "alice", "")),
         ("long-name", range, "129 bytes of name", re(&start, "alice", &"x".repeat(129))),

@@ -20,6 +20,7 @@ pub(crate) mod help;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod journal;
+pub(crate) mod key_log;
 pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod ls;
