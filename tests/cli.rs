@@ -31,6 +31,7 @@ mod cli {
     mod foreign_directory;
     mod given_files;
     mod hints;
+    mod hold;
     mod keys;
     mod latest;
     mod manners;

@@ -18,7 +18,7 @@ fn most(target: &str) -> usize {
         // Each line has a card, checkpoints or an entry to verify.
         "proof" => 60,
         // Each note or token has a signature to verify.
-        "heads" | "timestamp" => 200,
+        "erasure-receipt" | "heads" | "timestamp" => 200,
         _ => 1000,
     }
 }

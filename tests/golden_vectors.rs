@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use thingdb::{Evidence, SplitHeads, Weight};
 use thingdb_format::audit::{Memos, Problem};
 use thingdb_format::erasure::Erasure;
+use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
 use thingdb_format::key_log::KeyLog;
@@ -19,8 +20,8 @@ use thingdb_format::key_record::{self, KeyRecord};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, Verifier, envelope, line,
-    merkle, payload,
+    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, ThingId, Time, TlogProof, Verifier,
+    envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
 use thingdb_tests::key_log::logged;
@@ -29,7 +30,7 @@ use thingdb_tests::vector::{Vector, refusal};
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 17] = [
+const SUBJECTS: [(&str, Check); 20] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -46,7 +47,10 @@ const SUBJECTS: [(&str, Check); 17] = [
     ("erasure", erasure),
     ("key-record", key_record),
     ("key-log", key_log),
+    ("erasure-receipt", erasure_receipt),
     ("latest", latest),
+    ("tlog-proof", tlog_proof),
+    ("receipt", receipted),
 ];
 
 /// What the engine reads: evidence against somebody.
@@ -310,6 +314,19 @@ fn checkpoint(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
+fn tlog_proof(v: &Vector) -> Result<(), Error> {
+    let proof = TlogProof::parse(std::str::from_utf8(&v.input).expect("they are text"))?;
+    assert_eq!(proof.to_string().as_bytes(), v.input);
+    let checkpoint = proof.verify(&EntryId(v.array("id")), &NodeKey(v.array("node_key")))?;
+    same(v, "index", proof.index);
+    same(v, "size", checkpoint.size);
+    Ok(())
+}
+
+fn receipted(v: &Vector) -> Result<(), Error> {
+    receipt::verify(&v.input, &EntryId(v.array("id")), &NodeKey(v.array("node_key")))
+}
+
 fn heads_note(v: &Vector) -> Result<(), Error> {
     let note = SignedHeads::parse(std::str::from_utf8(&v.input).expect("notes are UTF-8"))?;
     assert_eq!(note.as_str().as_bytes(), v.input);
@@ -320,6 +337,26 @@ fn heads_note(v: &Vector) -> Result<(), Error> {
     same(v, "map", claimed.map);
     same(v, "ledger", claimed.ledger);
     same(v, "recomputed", recomputed);
+    Ok(())
+}
+
+fn erasure_receipt(v: &Vector) -> Result<(), Error> {
+    let text = std::str::from_utf8(&v.input).expect("notes are UTF-8");
+    let receipt = SignedErasureReceipt::parse(text)?;
+    assert_eq!(receipt.as_str(), text);
+    let said = receipt.said();
+    same(v, "node_key", said.node);
+    same(v, "record", said.record);
+    same(v, "time", said.time);
+    same(v, "count", said.count);
+    same(v, "of", said.of);
+    match &said.answer {
+        Answer::Erased => same(v, "answer", "erased"),
+        Answer::Held { reason } => {
+            same(v, "answer", "held");
+            same(v, "reason", reason);
+        }
+    }
     Ok(())
 }
 

@@ -42,6 +42,8 @@ mod lies;
 mod node;
 #[path = "sync/proxy.rs"]
 mod proxy;
+#[path = "sync/receipts.rs"]
+mod receipts;
 #[path = "sync/refused.rs"]
 mod refused;
 #[path = "sync/sums.rs"]

@@ -13,6 +13,8 @@
 //! # Ok::<(), thingdb_format::Error>(())
 //! ```
 
+pub mod receipt;
+
 use serde::de::MapAccess;
 
 use crate::codec::within;
@@ -127,10 +129,7 @@ impl Erasure {
         if !self.entries.is_sorted_by(|one, next| one < next) {
             return Err(Error::NotAscending { field: "erased" });
         }
-        length("reason", &self.reason, MAX_REASON_BYTES)?;
-        if self.reason.chars().any(char::is_control) {
-            return Err(Error::Text { field: "reason", problem: "holds a control character" });
-        }
+        check_reason(&self.reason)?;
         if let Some(basis) = &self.basis {
             length("basis", basis, MAX_BASIS_BYTES)?;
             if !basis.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
@@ -148,6 +147,19 @@ impl Erasure {
 #[must_use]
 pub fn is_by_writer(record: &Header, entry: &Header) -> bool {
     record.thing == entry.thing && record.actor == entry.actor
+}
+
+/// Refuses a text that can be no reason: that of a record, or of a hold.
+///
+/// # Errors
+/// [`Error::Length`] for one that is empty or has more than [`MAX_REASON_BYTES`];
+/// [`Error::Text`] for one with a control character.
+pub fn check_reason(reason: &str) -> Result<(), Error> {
+    length("reason", reason, MAX_REASON_BYTES)?;
+    if reason.chars().any(char::is_control) {
+        return Err(Error::Text { field: "reason", problem: "holds a control character" });
+    }
+    Ok(())
 }
 
 fn length(field: &'static str, text: &str, most: usize) -> Result<(), Error> {

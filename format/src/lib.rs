@@ -46,7 +46,7 @@ pub mod stream;
 mod thing;
 pub mod tiles;
 pub mod timestamp;
-mod tlog_proof;
+pub mod tlog_proof;
 mod walk;
 pub mod witness;
 

@@ -9,7 +9,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use crate::checkpoint::{self, MAX_NOTE_BYTES, MAX_SIGNATURES};
 use crate::codec::{plain_text, within};
 use crate::json::base64;
-use crate::{Error, Hash, NodeKey, Verifier};
+use crate::{Error, Hash, NodeKey, SigningKey, Verifier};
 
 /// What a signature line starts with: an em dash and a space.
 pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
@@ -225,6 +225,16 @@ pub(crate) fn key_id(name: &str, kind: u8, key: &[u8; 32]) -> [u8; 4] {
 /// A signature line, with its line feed.
 pub(crate) fn signature_line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
     format!("{SIGNATURE_PREFIX}{name} {}\n", BASE64.encode(&[&id[..], signature].concat()))
+}
+
+/// What the key of a node says of a text, as a signature line with its line feed: under the
+/// name of the node's ledger, as checkpoints, heads notes and receipts are signed.
+///
+/// # Errors
+/// [`Error::UnacceptableKey`].
+pub fn signature_line_of(key: &SigningKey, text: &str) -> Result<String, Error> {
+    let vkey = key.node_key().log_vkey()?;
+    Ok(signature_line(vkey.name(), vkey.id(), &key.sign(text.as_bytes())))
 }
 
 /// The name and the bytes of a signature line: a key id and a signature, of

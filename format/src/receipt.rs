@@ -11,12 +11,18 @@
 //! array that begins with `Signature1`: nothing else that a node key signs does.
 
 use coset::cbor::value::Value;
-use coset::{CborSerializable, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 
-use crate::{Hash, SigningKey, merkle};
+use crate::codec::within;
+use crate::{EntryId, Error, Hash, NodeKey, SigningKey, Verifier, merkle};
 
 /// Media type of a receipt.
 pub const MEDIA_TYPE: &str = "application/cose";
+
+/// Most bytes of a receipt: 64 hashes, a signature and what stands around them.
+pub const MAX_BYTES: usize = 4096;
+
+const WHAT: &str = "receipt";
 
 /// The header parameter that names the kind of tree, and RFC9162_SHA256.
 const TREE: (i64, i64) = (395, 1);
@@ -40,31 +46,79 @@ const INCLUSION: i64 = -1;
 /// assert_eq!(receipt[0], 0xd2);
 /// # Ok::<(), thingdb_format::Error>(())
 /// ```
-pub fn sign(
-    key: &SigningKey,
-    id: &crate::EntryId,
-    index: u64,
-    size: u64,
-    path: &[Hash],
-) -> Result<Vec<u8>, crate::Error> {
+pub fn sign(key: &SigningKey, id: &EntryId, index: u64, size: u64, path: &[Hash]) -> Result<Vec<u8>, Error> {
     let root = merkle::root_of_inclusion(&merkle::leaf(id), index, size, path)?;
+    let receipt = unsigned(&key.node_key(), index, size, path)?;
+    let receipt = receipt.create_detached_signature(&root.0, b"", |signed| key.sign(signed).to_vec());
+    receipt.build().to_tagged_vec().map_err(|_| NOT_ENCODED)
+}
+
+/// Checks that a receipt is of this entry, in a ledger of the node with this key. Only
+/// the bytes that [`sign`] makes are taken: receipts of others can be spelled otherwise.
+///
+/// What is signed is the root, and not the size: a path can lead from the same place of
+/// two sizes to one root. So a receipt does not say how many entries there were.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::OutOfRange`], [`Error::BadProof`] if the path leads
+/// nowhere, [`Error::BadSignature`] if it is of another entry, another place or another
+/// node, [`Error::UnacceptableKey`].
+///
+/// ```
+/// use thingdb_format::{EntryId, SigningKey, receipt};
+/// let (key, id) = (SigningKey::from_seed(&[1; 32]), EntryId([7; 32]));
+/// let bytes = receipt::sign(&key, &id, 0, 1, &[])?;
+/// receipt::verify(&bytes, &id, &key.node_key())?;
+/// assert!(receipt::verify(&bytes, &EntryId([8; 32]), &key.node_key()).is_err());
+/// # Ok::<(), thingdb_format::Error>(())
+/// ```
+pub fn verify(receipt: &[u8], id: &EntryId, key: &NodeKey) -> Result<(), Error> {
+    within(WHAT, receipt.len() as u64, 1, MAX_BYTES as u64)?;
+    let read = CoseSign1::from_tagged_slice(receipt).map_err(|_| malformed("is no COSE_Sign1"))?;
+    let proof = read.unprotected.rest.iter().find_map(|(_, proofs)| proof_in(proofs));
+    let (index, size, path) = proof.ok_or_else(|| malformed("has no inclusion proof"))?;
+    let root = merkle::root_of_inclusion(&merkle::leaf(id), index, size, &path)?;
+    let signature = read.signature.clone();
+    let again = unsigned(key, index, size, &path)?.signature(signature).build().to_tagged_vec();
+    if again.map_err(|_| NOT_ENCODED)? != receipt {
+        return Err(malformed("has another kind of tree, of signature, or of node than it should"));
+    }
+    let verifier = Verifier::new(&key.0)?;
+    read.verify_detached_signature(&root.0, b"", |signature, signed| {
+        let signature = signature.try_into().map_err(|_| Error::BadSignature { what: "the receipt" })?;
+        verifier.verify(signed, signature, "the receipt")
+    })
+}
+
+/// A receipt but for its signature.
+fn unsigned(key: &NodeKey, index: u64, size: u64, path: &[Hash]) -> Result<CoseSign1Builder, Error> {
     let hashes = path.iter().map(|hash| Value::Bytes(hash.0.to_vec())).collect();
     let proof = Value::Array(vec![size.into(), index.into(), Value::Array(hashes)]);
-    let malformed = |_| crate::Error::Malformed { what: "receipt", problem: "cannot be encoded" };
-    let proof = Value::Bytes(proof.to_vec().map_err(malformed)?);
+    let proof = Value::Bytes(proof.to_vec().map_err(|_| NOT_ENCODED)?);
     let proofs = Value::Map(vec![(INCLUSION.into(), Value::Array(vec![proof]))]);
     let protected = HeaderBuilder::new()
         .algorithm(iana::Algorithm::EdDSA)
-        .key_id(key.node_key().origin().0.to_vec())
+        .key_id(key.origin().0.to_vec())
         .value(TREE.0, TREE.1.into())
         .build();
-    CoseSign1Builder::new()
-        .protected(protected)
-        .unprotected(HeaderBuilder::new().value(PROOFS, proofs).build())
-        .create_detached_signature(&root.0, b"", |signed| key.sign(signed).to_vec())
-        .build()
-        .to_tagged_vec()
-        .map_err(malformed)
+    Ok(CoseSign1Builder::new().protected(protected).unprotected(HeaderBuilder::new().value(PROOFS, proofs).build()))
+}
+
+/// Index, size and path of the one inclusion proof.
+fn proof_in(proofs: &Value) -> Option<(u64, u64, Vec<Hash>)> {
+    let [(_, Value::Array(proofs))] = &**proofs.as_map()? else { return None };
+    let [proof] = &**proofs else { return None };
+    let proof = Value::from_slice(proof.as_bytes()?).ok()?;
+    let [size, index, Value::Array(hashes)] = &**proof.as_array()? else { return None };
+    let number = |value: &Value| u64::try_from(value.as_integer()?).ok();
+    let hash = |value: &Value| Some(Hash(<[u8; 32]>::try_from(&**value.as_bytes()?).ok()?));
+    Some((number(index)?, number(size)?, hashes.iter().map(hash).collect::<Option<_>>()?))
+}
+
+const NOT_ENCODED: Error = malformed("cannot be encoded");
+
+const fn malformed(problem: &'static str) -> Error {
+    Error::Malformed { what: WHAT, problem }
 }
 
 #[cfg(test)]
@@ -101,9 +155,32 @@ mod tests {
             let path = merkle::inclusion_proof(&leaves[..], index as u64, 7).unwrap();
             let receipt = sign(&key, id, index as u64, 7, &path).unwrap();
             assert!(check(&receipt, id, &key));
+            verify(&receipt, id, &key.node_key()).unwrap();
+            assert!(verify(&receipt, id, &other.node_key()).is_err());
+            assert!(verify(&receipt, &EntryId([9; 32]), &key.node_key()).is_err());
             assert!(!check(&receipt, id, &other));
             assert!(!check(&receipt, &EntryId([9; 32]), &key));
         }
         assert!(sign(&key, &ids[0], 7, 7, &[]).is_err());
+    }
+
+    #[test]
+    fn a_changed_receipt_is_none() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let ids: Vec<EntryId> = (0..7).map(|n| EntryId([n; 32])).collect();
+        let leaves: Vec<Hash> = ids.iter().map(merkle::leaf).collect();
+        let path = merkle::inclusion_proof(&leaves[..], 3, 7).unwrap();
+        let receipt = sign(&key, &ids[3], 3, 7, &path).unwrap();
+        // Before the hashes: an array of three, the size, the index, an array of three.
+        let size = receipt.windows(4).position(|bytes| bytes == [0x83, 7, 3, 0x83]).unwrap() + 1;
+        for place in (0..receipt.len()).filter(|place| *place != size) {
+            for bit in 0..8 {
+                let mut changed = receipt.clone();
+                changed[place] ^= 1 << bit;
+                assert!(verify(&changed, &ids[3], &key.node_key()).is_err(), "{place} {bit}");
+            }
+            assert!(verify(&receipt[..place], &ids[3], &key.node_key()).is_err(), "{place}");
+        }
+        assert!(verify(&[&receipt[..], &[0]].concat(), &ids[3], &key.node_key()).is_err());
     }
 }

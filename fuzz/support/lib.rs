@@ -25,22 +25,25 @@ use timestamp::roots::Roots;
 use timestamp::token::Token;
 
 use thingdb_format::audit::Memos;
+use thingdb_format::erasure::receipt::SignedErasureReceipt;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
 use thingdb_format::key_record::KeyRecord;
+use thingdb_format::note::signature_line_of;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
-    Body, Card, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, Verifier, label, line as wire,
-    stream::hash_of_line,
+    Body, Card, EntryId, Header, Line, SignedCheckpoint, SigningKey, StreamCheck, TlogProof, Verifier, label,
+    line as wire, receipt, stream::hash_of_line,
 };
 
 /// What is done with the bytes of a fuzzer.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("body", body),
     ("card", card),
+    ("erasure-receipt", erasure_receipt),
     ("frame", frame),
     ("header", header),
     ("heads", heads),
@@ -50,9 +53,11 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("line", line),
     ("note", note),
     ("proof", proof),
+    ("receipt", receipted),
     ("stored", thingdb::fuzz_stored),
     ("stream", stream),
     ("timestamp", token),
+    ("tlog-proof", tlog_proof),
 ];
 
 /// The header of an entry.
@@ -109,6 +114,21 @@ pub fn note(bytes: &[u8]) {
     }
 }
 
+/// A proof of one entry for clients of transparency logs.
+pub fn tlog_proof(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(proof) = TlogProof::parse(text) else { return };
+    assert_eq!(proof.to_string(), text);
+    let key = SigningKey::from_seed(&[1; 32]).node_key();
+    assert!(proof.verify(&EntryId([0xee; 32]), &key).is_err(), "it is of no such entry");
+}
+
+/// The receipt of an entry.
+pub fn receipted(bytes: &[u8]) {
+    let key = SigningKey::from_seed(&[1; 32]).node_key();
+    assert!(receipt::verify(bytes, &EntryId([0xee; 32]), &key).is_err(), "it is of no such entry");
+}
+
 /// A heads note.
 pub fn heads(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -125,6 +145,28 @@ pub fn heads(bytes: &[u8]) {
 pub fn key(bytes: &[u8]) {
     if let Ok(record) = KeyRecord::from_json(bytes) {
         assert_eq!(KeyRecord::from_json(record.to_json().as_bytes()).as_ref(), Ok(&record));
+    }
+}
+
+/// A receipt for an erasure, as it is and as if its node had signed it.
+pub fn erasure_receipt(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    read_erasure_receipt(text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if let Some((text, _)) = text.split_once("\n\n")
+        && let Ok(line) = signature_line_of(&key, &format!("{text}\n"))
+    {
+        read_erasure_receipt(&format!("{text}\n\n{line}"));
+    }
+}
+
+fn read_erasure_receipt(text: &str) {
+    let Ok(receipt) = SignedErasureReceipt::parse(text) else { return };
+    assert_eq!(receipt.as_str(), text);
+    let key = SigningKey::from_seed(&[1; 32]);
+    if receipt.said().node == key.node_key() {
+        let again = receipt.said().sign(&key).expect("what was signed can be signed");
+        assert_eq!(again.as_str(), text);
     }
 }
 

@@ -2,6 +2,7 @@
 //! before they are kept.
 
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -205,4 +206,87 @@ fn a_proof_that_does_not_hold_or_was_not_asked_for_is_not_kept() {
     let args = ["prove", "part-42", "--url", &url, "--token-file", "token", "-o", "kept-proof"];
     Bytes::of(bare(&world, &args)).exit(0);
     assert!(fs::read(world.path("kept-proof")).unwrap() == whole);
+}
+
+#[test]
+fn one_entry_is_proven_for_tools_of_others_by_a_server_as_by_its_database() {
+    let world = furnished();
+    with_token(&world, "read", &[]);
+    let second = id_of(&world, "2");
+    let other = world.run(&["log", "part-420", "--since", "1", "--until", "1"]).ok().json();
+    let other = other["id"].as_str().unwrap().to_owned();
+    let server = Running::start(world, &[]);
+    let world = &server.world;
+    for form in ["--tlog-proof", "--cose"] {
+        for options in [&["--seq", "2"][..], &["--entry", &second[..9]]] {
+            let args = [&["prove", "part-42", form, "-o", "here"], options].concat();
+            world.run(&args).ok();
+            let here = fs::read(world.path("here")).unwrap();
+            let args = [&["prove", "part-42", form, "-o", "there"], options].concat();
+            Bytes::of(remote(&server, &args)).exit(0).says("proof of the entry");
+            // The node signs the same of the same state, to the bit.
+            assert!(fs::read(world.path("there")).unwrap() == here, "{form} {options:?}");
+            let piped = Bytes::of(remote(&server, &[&["prove", "part-42", form], options].concat())).exit(0);
+            assert!(piped.stdout == here, "{form} {options:?}");
+        }
+        for args in [&["prove", "part-42", form][..], &["prove", "part-42", form, "--entry", &other]] {
+            let (here, there) = (Bytes::of(world.thingdb(args)), Bytes::of(remote(&server, args)));
+            assert_eq!((here.code, here.code), (Some(2), there.code), "{args:?}");
+            assert_eq!(here.stderr.lines().next(), there.stderr.lines().next(), "{args:?}");
+        }
+    }
+    // Nothing to check it with.
+    let url = server.said["url"].as_str().unwrap();
+    let pinned = server.said["certificate"].as_str().unwrap();
+    let args = ["prove", "part-42", "--seq", "2", "--cose", "--url", url, "--token-file", "token"];
+    Bytes::of(bare(world, &[&args[..], &["--tls-fingerprint", pinned]].concat())).exit(2).says("--card FILE");
+    server.stop();
+}
+
+#[test]
+fn a_proof_of_one_entry_that_does_not_hold_is_not_kept() {
+    let world = furnished();
+    with_token(&world, "read", &[]);
+    let made = |world: &World, args: &[&str]| {
+        world.run(&[args, &["-o", "made"]].concat()).ok();
+        fs::read(world.path("made")).unwrap()
+    };
+    let prove = |seq: &'static str, form: &'static str| ["prove", "part-42", "--seq", seq, form];
+    let forms = ["--tlog-proof", "--cose"];
+    let good = forms.map(|form| made(&world, &prove("2", form)));
+    let others = forms.map(|form| made(&world, &prove("1", form)));
+    // The entry stands in the other node's ledger, too, which another key signs.
+    let stream = world.run(&["export"]).ok().stdout;
+    world.feed(&["-d", "auditor", "import", "--trust", "all"], stream).ok();
+    let strangers = forms.map(|form| made(&world, &[&["-d", "auditor"][..], &prove("2", form)].concat()));
+    let turned = good.clone().map(|mut proof| {
+        let place = proof.len() - 5;
+        proof[place] ^= 1;
+        proof
+    });
+    let server = Arc::new(Running::start(world, &[]));
+    let token = fs::read_to_string(server.world.path("token")).unwrap().trim().to_owned();
+    // Everything but the proof is as the server says it.
+    let through = |args: &[&str], proof: Vec<u8>| {
+        let (server, token, world) = (Arc::clone(&server), token.clone(), &server.world);
+        let url = liar(move |target, stream| {
+            if target.contains("form=") {
+                return say(stream, "200 OK", "", &proof);
+            }
+            say(stream, "200 OK", "", &server.get(&token, target).is(200).body);
+        });
+        Bytes::of(bare(world, &[args, &["--url", &url, "--token-file", "token", "--card", "card"]].concat()))
+    };
+    for (form, at) in forms.into_iter().zip(0..) {
+        let cases = [("another entry", &others[at]), ("another node", &strangers[at]), ("a bit", &turned[at])];
+        let cases = cases.into_iter().chain([("another form", &good[1 - at])]);
+        for (what, proof) in cases {
+            assert!(proof != &good[at], "{what}");
+            let told = through(&prove("2", form), proof.clone());
+            assert_ne!(told.code, Some(0), "{form} {what}");
+            assert!(told.stdout.is_empty(), "{form} {what}");
+        }
+        let told = through(&prove("2", form), good[at].clone()).exit(0);
+        assert!(told.stdout == good[at], "{form}");
+    }
 }

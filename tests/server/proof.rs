@@ -36,6 +36,17 @@ fn a_proof_is_one_file_that_a_stranger_checks() {
         assert_eq!(told["subject"]["kind"], kind, "{query}");
         assert_eq!((&told["shown"], &told["withheld"]), (&json!(shown), &json!(withheld)), "{query}");
     }
+    for (form, kind, start) in
+        [("tlog-proof", "text/plain", &b"c2sp.org/tlog-proof@v1\nindex "[..]), ("cose", "application/cose", b"\xd2")]
+    {
+        let reply = server.get(&token, &format!("/things/part-42/proof?entry={id}&form={form}")).is(200);
+        assert_eq!(reply.header("content-type"), Some(kind));
+        assert!(reply.body.starts_with(start), "{form}");
+        for query in ["", &format!("&entry={id},{id}"), &format!("&entry={id}&stubs_only=false"), "&since=1"] {
+            server.get(&token, &format!("/things/part-42/proof?form={form}{query}")).problem(400, "usage");
+        }
+    }
+    server.get(&token, &format!("/things/part-42/proof?entry={id}&form=other")).problem(400, "usage");
     let told = is_good(&server, &server.get(&token, "/things/part-43/proof?absent=true").is(200).body);
     assert_eq!((&told["subject"]["kind"], &told["complete"]["entries"]), (&json!("absent"), &json!(0)));
     let to = format!("/things/part-42/proof?to={}", card.trim().replace('+', "%2B"));
@@ -70,6 +81,11 @@ fn what_cannot_be_proven_is_told_before_anything_is_sent() {
     let (server, token) = served(world, &[]);
     server.get(&token, "/things/part-43/proof").problem(404, "not-found");
     server.get(&token, &format!("/things/part-42/proof?entry={lamp}")).problem(404, "not-found");
+    server.get(&token, &format!("/things/part-42/proof?entry={lamp}&form=cose")).problem(404, "not-found");
+    server.get(&token, &format!("/things/part-43/proof?entry={lamp}&form=cose")).problem(404, "not-found");
+    // A token for a prefix proves no entry of another thing.
+    let known = server.get(&token, "/things/part-42").is(200).json()["id"].as_str().unwrap().to_owned();
+    server.get(&part, &format!("/things/lamp%2F2/proof?entry={known}&form=cose")).problem(404, "not-found");
     server.get(&token, "/things/part-42/proof?absent=true").problem(422, "invalid-input");
     server.get(&part, "/things/part-43/proof?absent=true").problem(403, "token-refused");
     server.get(&token, "/things/part-42/proof?since=500").problem(404, "not-found");

@@ -508,6 +508,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "copy the directory away, then: thingdb salvage DIR --out NEW, which takes what can still be read",
         ),
         p if p.is_damaged() => (Exit::NotVerified, "damaged", "thingdb doctor"),
+        thingdb::Error::OnHold { .. } => (Exit::Usage, "on-hold", "thingdb hold"),
         p if p.is_invalid_input() => (Exit::Usage, "invalid-input", ""),
         p if p.is_of_dropped_commits() => (
             Exit::Usage,

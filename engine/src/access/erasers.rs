@@ -1,8 +1,8 @@
 //! Who may erase what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use thingdb_format::{Actor, Header, Origin, erasure};
+use thingdb_format::{Actor, Hash, Header, Origin, erasure};
 
 use super::key_logs::KeyLogs;
 use super::peers::peers;
@@ -13,22 +13,34 @@ use crate::keyring::trust::How;
 /// The actors of each node, as its card lists them: they may erase what was written
 /// there. Beside them, the writer of an entry may.
 #[derive(Default)]
-pub(crate) struct Erasers(HashMap<Origin, HashSet<Actor>>);
+pub(crate) struct Erasers(BTreeMap<Origin, BTreeSet<Actor>>);
 
 impl Erasers {
     pub(crate) fn load(keyring: &Keyring) -> Result<Self> {
         // Own ones in whom trust was withdrawn have erased before that, or not at all:
         // nothing that they sign is taken now.
         let listed = keyring.trust().actors().filter(|known| known.how == How::Own).map(|known| known.key);
-        let own: HashSet<Actor> = listed.chain(keyring.actors().iter().map(|actor| actor.key.actor())).collect();
+        let own: BTreeSet<Actor> = listed.chain(keyring.actors().iter().map(|actor| actor.key.actor())).collect();
         let origins = std::iter::once(keyring.node_key().node_key())
             .chain(keyring.former_nodes().iter().map(|former| former.node_key))
             .map(|node| node.origin());
-        let mut of: HashMap<Origin, HashSet<Actor>> = origins.map(|origin| (origin, own.clone())).collect();
+        let mut of: BTreeMap<Origin, BTreeSet<Actor>> = origins.map(|origin| (origin, own.clone())).collect();
         for peer in peers(keyring)? {
             of.entry(peer.origin()).or_default().extend(peer.card.actors.iter().map(|(key, _)| *key));
         }
         Ok(Self(of))
+    }
+
+    /// Stands for all of them: another one where others may erase.
+    pub(crate) fn digest(&self, logs: &KeyLogs) -> Hash {
+        let mut bytes = Vec::new();
+        for (origin, actors) in &self.0 {
+            bytes.extend_from_slice(&origin.0);
+            bytes.extend_from_slice(&(actors.len() as u64).to_be_bytes());
+            actors.iter().for_each(|actor| bytes.extend_from_slice(&actor.0));
+        }
+        logs.keys().iter().for_each(|key| bytes.extend_from_slice(&key.0));
+        Hash::of(&bytes)
     }
 
     /// Whether an erasure record with this header covers an entry with that one, if it

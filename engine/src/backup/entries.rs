@@ -1,6 +1,7 @@
 //! Where the ledger stands with which commit, as the layout of the blocks tells:
 //! nothing is opened.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -44,6 +45,20 @@ pub(super) fn cut(journal: &Path, most: Option<u64>) -> Result<Cut> {
         Some(position) => Err(Error::BeyondLedger { position, size: cut.entries }),
         None => Ok(cut),
     }
+}
+
+/// Positions of the first `entries` entries that the commits behind a cut say are erased,
+/// ascending.
+pub(super) fn erased_after(journal: &Path, cut: &Cut) -> Result<Vec<u64>> {
+    let mut positions = BTreeSet::new();
+    if cut.until < u64::MAX {
+        for piece in journal::read(journal, cut.until + 1)? {
+            let Piece::Frame { changes, .. } = piece? else { continue };
+            let erased = changes.iter().filter(|(key, value)| value.is_some() && schema::is_erased_entry(key));
+            positions.extend(erased.filter_map(|(key, _)| schema::position_in(key)));
+        }
+    }
+    Ok(positions.into_iter().filter(|position| *position < cut.entries).collect())
 }
 
 /// Entries that the ledger has with the commits from `from` on; 0 if they bring none.

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::entries::cut;
+use super::entries::{Cut, cut, erased_after};
 use super::{Small, in_words, is_empty, names, refuse_within};
 use crate::directory;
 use crate::directory::{restoring, version};
@@ -32,6 +32,10 @@ pub struct Restored {
     /// Entries that it had with the next commit, if that was left out because it has
     /// more than were wanted.
     pub beyond: Option<u64>,
+    /// Positions of its entries that were erased after the commit with which it ends, as
+    /// the journal of the backup says, ascending. The keyring of the backup has lost what
+    /// opens them, so their content does not come back.
+    pub erased_since: Vec<u64>,
     /// What cannot be read in the backup, in words.
     pub missing: Vec<String>,
 }
@@ -135,9 +139,9 @@ fn restore_in_steps(
     let (from, to) = (src.join(journal::DIRECTORY), dir.join(journal::DIRECTORY));
     let there = cut(&from, entries).and_then(|cut| {
         let keyring = Keyring::newest_bytes(&src.join(directory::KEYRING))?;
-        Ok((cut, keyring))
+        Ok((erased_after(&from, &cut)?, cut, keyring))
     });
-    let (cut, keyring) = there.map_err(|problem| match problem {
+    let (erased_since, cut, keyring) = there.map_err(|problem| match problem {
         Error::BeyondLedger { .. } => problem,
         // One that was broken off may have nothing to restore yet.
         _ if super::was_never_finished(src) => Error::BackupUnfinished { dir: src.to_owned() },
@@ -162,7 +166,8 @@ fn restore_in_steps(
     Keyring::put_bytes(&dir.join(directory::KEYRING), &keyring)?;
     step()?;
     let missing = holes.iter().map(in_words).collect();
-    Ok((Restored { commits: next - 1, entries: cut.entries, beyond: cut.beyond, missing }, lock))
+    let Cut { entries, beyond, .. } = cut;
+    Ok((Restored { commits: next - 1, entries, beyond, erased_since, missing }, lock))
 }
 
 /// Nothing may be there but what a restore leaves that was broken off.

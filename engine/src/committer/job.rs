@@ -124,7 +124,12 @@ pub(crate) struct Sealed {
 
 /// What the committer is asked to do, and who waits for what becomes of it.
 pub(super) enum Job {
-    Write(Vec<NewEntry>, Answer<Vec<Receipt>>),
+    /// Whose caller may wait until they are durable.
+    Write {
+        entries: Vec<NewEntry>,
+        waits: bool,
+        answer: Answer<Vec<Receipt>>,
+    },
     /// With the node that sent them, if it is known.
     Import(Vec<Arrived>, Option<Origin>, Answer<Imported>),
     Share(Vec<Shared>, Vec<EncryptionKey>, Answer<Sealed>),
@@ -138,7 +143,7 @@ impl Job {
     /// Entries in it.
     pub(super) const fn len(&self) -> usize {
         match self {
-            Self::Write(entries, _) => entries.len(),
+            Self::Write { entries, .. } => entries.len(),
             Self::Import(entries, ..) => entries.len(),
             Self::Share(entries, ..) => entries.len(),
             Self::Rows(..) => 1,
@@ -146,10 +151,20 @@ impl Job {
         }
     }
 
+    /// Tells the caller that the job is the first in the queue.
+    pub(super) fn is_first(&self) {
+        match self {
+            Self::Write { answer, .. } => answer.is_first(),
+            Self::Import(.., answer) => answer.is_first(),
+            Self::Share(.., answer) => answer.is_first(),
+            Self::Rows(_, answer) | Self::Erase(.., answer) => answer.is_first(),
+        }
+    }
+
     /// The actor whose entries they are, if this node signs them.
     pub(super) fn signer(&self) -> Option<Actor> {
         match self {
-            Self::Write(entries, _) => entries.first().map(|entry| entry.signer.actor()),
+            Self::Write { entries, .. } => entries.first().map(|entry| entry.signer.actor()),
             Self::Import(..) | Self::Share(..) | Self::Rows(..) | Self::Erase(..) => None,
         }
     }
@@ -157,7 +172,7 @@ impl Job {
 
 /// A job that was staged: answered once it is known whether the commit is in.
 pub(super) enum Due {
-    Write(Result<Vec<Receipt>>, Answer<Vec<Receipt>>),
+    Write { done: Result<Vec<Receipt>>, waits: bool, answer: Answer<Vec<Receipt>> },
     Import(Result<Imported>, Answer<Imported>),
     Share(Result<Sealed>, Answer<Sealed>),
     Rows(Answer<()>),
@@ -167,7 +182,7 @@ pub(super) enum Due {
 impl Due {
     pub(super) const fn is_refused(&self) -> bool {
         match self {
-            Self::Write(done, _) => done.is_err(),
+            Self::Write { done, .. } => done.is_err(),
             Self::Import(done, _) => done.is_err(),
             Self::Share(done, _) => done.is_err(),
             Self::Rows(_) => false,
@@ -175,9 +190,14 @@ impl Due {
         }
     }
 
+    /// Whether its caller waits until it is durable.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self, Self::Write { done: Ok(_), waits: true, .. })
+    }
+
     pub(super) fn answer(self, committed: &Result<Option<Ticket>>) {
         match self {
-            Self::Write(done, answer) => answer.give(done, committed),
+            Self::Write { done, answer, .. } => answer.give(done, committed),
             Self::Import(done, answer) => answer.give(done, committed),
             Self::Share(done, answer) => answer.give(done, committed),
             Self::Rows(answer) => answer.give(Ok(()), committed),

@@ -3,7 +3,9 @@
 //! Callers seal in their own threads and queue a job. Whoever finds nobody at
 //! work becomes the committer for everything that is queued: it gives each
 //! entry its position, seq and prev, signs (one batch signature for what
-//! arrived together from one actor), commits once, and wakes the others. A
+//! arrived together from one actor), commits once, and wakes the others. If it
+//! waits for the disk itself, it wakes those who do, too, only when what it
+//! committed is durable: each sleeps once. A
 //! thread that writes alone does all of this without a change of thread; there
 //! is never more than one committer, which is what sled wants.
 //!
@@ -31,7 +33,7 @@ use crate::entry::record::Receipt;
 use crate::error::{Error, Result};
 use crate::storage::Batch;
 use crate::store::Store;
-use answer::{Answer, Answered};
+use answer::{Answer, Answered, Told};
 pub(crate) use envelope::Packed;
 use envelope::SharedKek;
 pub(crate) use job::{Arrived, Fate, Imported, NewEntry, Opened, Sealed, Shared};
@@ -49,7 +51,8 @@ pub(crate) struct Committer {
     clock: fn() -> u64,
     future_tolerance_us: u64,
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// Nobody is at work: for who waits for that.
+    free: Condvar,
     /// Why nothing may be written any more, if so.
     closed: Mutex<Option<Error>>,
     /// KEK packets that are known to have their row; touched by the committer
@@ -62,6 +65,8 @@ pub(crate) struct Committer {
 struct Queue {
     jobs: Vec<Job>,
     busy: bool,
+    /// How many wait until nobody is at work.
+    waiting: usize,
 }
 
 impl Committer {
@@ -71,7 +76,7 @@ impl Committer {
             clock,
             future_tolerance_us: future_tolerance_ms.saturating_mul(1000),
             queue: Mutex::default(),
-            changed: Condvar::new(),
+            free: Condvar::new(),
             closed: Mutex::default(),
             stored_packets: Mutex::default(),
             keks: Mutex::default(),
@@ -99,30 +104,31 @@ impl Committer {
     }
 
     /// Gives sealed drafts their places, all or none. When this returns, the
-    /// entries are visible; they are durable once the ticket was waited for.
-    pub(crate) fn write(&self, store: &Store, entries: Vec<NewEntry>) -> Answered<Vec<Receipt>> {
-        self.submit(store, |answer| Job::Write(entries, answer))
+    /// entries are visible; they are durable once the ticket was waited for, which
+    /// the caller does if it `waits`.
+    pub(crate) fn write(&self, store: &Store, entries: Vec<NewEntry>, waits: bool) -> Answered<Vec<Receipt>> {
+        self.submit(store, waits, |answer| Job::Write { entries, waits, answer })
     }
 
     /// Takes in entries from elsewhere, which the node `from` sent if it is known.
     pub(crate) fn import(&self, store: &Store, entries: Vec<Arrived>, from: Option<Origin>) -> Answered<Imported> {
-        self.submit(store, |answer| Job::Import(entries, from, answer))
+        self.submit(store, false, |answer| Job::Import(entries, from, answer))
     }
 
     /// Seals entries to more recipients.
     pub(crate) fn share(&self, store: &Store, entries: Vec<Shared>, to: Vec<EncryptionKey>) -> Answered<Sealed> {
-        self.submit(store, |answer| Job::Share(entries, to, answer))
+        self.submit(store, false, |answer| Job::Share(entries, to, answer))
     }
 
     /// Writes rows that are no entries.
     pub(crate) fn rows(&self, store: &Store, rows: Batch) -> Result<()> {
-        self.submit(store, |answer| Job::Rows(rows, answer)).map(drop)
+        self.submit(store, false, |answer| Job::Rows(rows, answer)).map(drop)
     }
 
     /// Takes the content out of the records at these positions, together with rows that
     /// are no entries.
     pub(crate) fn erase(&self, store: &Store, positions: Vec<u64>, rows: Batch) -> Result<()> {
-        self.submit(store, |answer| Job::Erase(positions, rows, answer)).map(drop)
+        self.submit(store, false, |answer| Job::Erase(positions, rows, answer)).map(drop)
     }
 
     /// Runs `act` while nobody commits: what it reads of the index and of the ledger is
@@ -131,7 +137,9 @@ impl Committer {
     pub(crate) fn still<T>(&self, act: impl FnOnce() -> T) -> T {
         let mut queue = self.lock();
         while queue.busy {
-            queue = self.changed.wait(queue).expect("no thread panics while it holds the queue");
+            queue.waiting += 1;
+            queue = self.free.wait(queue).expect("no thread panics while it holds the queue");
+            queue.waiting -= 1;
         }
         queue.busy = true;
         drop(queue);
@@ -140,24 +148,24 @@ impl Committer {
     }
 
     /// Commits a job, perhaps together with others.
-    fn submit<T>(&self, store: &Store, job: impl FnOnce(Answer<T>) -> Job) -> Answered<T> {
+    fn submit<T>(&self, store: &Store, waits: bool, job: impl FnOnce(Answer<T>) -> Job) -> Answered<T> {
         self.check_open()?;
         let (asked, answer) = answer::pair();
         let mut queue = self.lock();
         queue.jobs.push(job(answer));
         loop {
-            if let Some(answer) = asked.take() {
-                return answer;
-            }
             if queue.busy {
-                queue = self.changed.wait(queue).expect("no thread panics while it holds the queue");
-                continue;
+                drop(queue);
+            } else {
+                queue.busy = true;
+                let jobs = take_some(&mut queue.jobs);
+                drop(queue);
+                Shift(self).work(store, jobs, waits);
             }
-            queue.busy = true;
-            let jobs = take_some(&mut queue.jobs);
-            drop(queue);
-            Shift(self).work(store, jobs);
-            queue = self.lock();
+            match asked.wait() {
+                Told::Answer(answer) => return answer,
+                Told::First => queue = self.lock(),
+            }
         }
     }
 
@@ -183,21 +191,38 @@ fn take_some(jobs: &mut Vec<Job>) -> Vec<Job> {
 struct Shift<'a>(&'a Committer);
 
 impl Shift<'_> {
-    /// Stages all jobs, commits what was accepted, and answers each.
-    fn work(self, store: &Store, mut jobs: Vec<Job>) {
+    /// Stages all jobs, commits what was accepted, and answers each. If the caller
+    /// `waits` for the disk, those that do as well are answered when it is done: the
+    /// next shift works meanwhile.
+    fn work(self, store: &Store, mut jobs: Vec<Job>, waits: bool) {
         // What one actor writes lies together, for one signature over it. The
         // jobs came at the same time, so their order is free.
         jobs.sort_by_key(Job::signer);
         let mut stage = Stage::new(self.0, store);
         let staged: Vec<Due> = jobs.into_iter().map(|job| stage.job(job)).collect();
         let committed = stage.commit();
-        staged.into_iter().for_each(|due| due.answer(&committed));
+        let (later, now): (Vec<_>, Vec<_>) = staged.into_iter().partition(|due| waits && due.waits());
+        now.into_iter().for_each(|due| due.answer(&committed));
+        drop(self);
+        if let (Ok(Some(ticket)), false) = (&committed, later.is_empty()) {
+            // Each of them asks again, and is told if it failed.
+            let _ = store.storage.wait(*ticket);
+        }
+        later.into_iter().for_each(|due| due.answer(&committed));
     }
 }
 
 impl Drop for Shift<'_> {
     fn drop(&mut self) {
-        self.0.lock().busy = false;
-        self.0.changed.notify_all();
+        let mut queue = self.0.lock();
+        queue.busy = false;
+        // Whoever comes first works. The first one in the queue is woken in any case, or
+        // nobody may come.
+        if let Some(job) = queue.jobs.first() {
+            job.is_first();
+        }
+        if queue.waiting > 0 {
+            self.0.free.notify_all();
+        }
     }
 }

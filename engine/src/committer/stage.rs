@@ -93,8 +93,9 @@ impl<'a> Stage<'a> {
         let before = self.entries.len();
         self.is_first = before == 0;
         let due = match job {
-            Job::Write(entries, answer) => {
-                Due::Write(entries.into_iter().map(|entry| self.write(entry)).collect(), answer)
+            Job::Write { entries, waits, answer } => {
+                let done = entries.into_iter().map(|entry| self.write(entry)).collect();
+                Due::Write { done, waits, answer }
             }
             Job::Import(entries, from, answer) => {
                 self.from = from;
@@ -332,7 +333,7 @@ impl<'a> Stage<'a> {
         let record = &arrived.record;
         self.dropped += arrived.empty;
         // What was erased does not come back.
-        if self.store.erased_by(found.position)?.is_some() {
+        if self.store.is_covered(found.position)? {
             return Ok(false);
         }
         let envelopes = arrived.envelopes.clone();

@@ -29,7 +29,7 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] if the name is taken or not allowed.
     pub fn new_actor(&self, name: &str) -> Result<Actor> {
-        self.node.change_keyring(|keyring| Ok(keyring.add_actor(name, unix_now(), &mut rand::rng())?.actor()))
+        self.change_keyring(|keyring| Ok(keyring.add_actor(name, unix_now(), &mut rand::rng())?.actor()))
     }
 
     /// Makes an actor the one who signs if no other is named.
@@ -78,8 +78,7 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] if the key is not acceptable or the name is taken.
     pub fn trust_actor(&self, name: &str, key: Actor) -> Result<()> {
-        self.node
-            .change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
+        self.change_keyring(|keyring| Ok(keyring.trust_actor(key, name, How::ByHand, unix_now(), &mut rand::rng())?))
     }
 
     /// Gives an actor, own or other, another name. Its entries keep the name
@@ -92,7 +91,7 @@ impl Db {
     pub fn rename_actor(&self, key: &Actor, name: &str) -> Result<()> {
         let logs = self.node.store.keys.logs();
         let same: Vec<Actor> = logs.before(key).copied().collect();
-        self.node.change_keyring(|keyring| Ok(keyring.rename_actor(key, &same, name, &mut rand::rng())?))
+        self.change_keyring(|keyring| Ok(keyring.rename_actor(key, &same, name, &mut rand::rng())?))
     }
 
     /// Withdraws trust in a key: nothing more is accepted from it, no card makes
@@ -103,7 +102,7 @@ impl Db {
     /// [`Error::Keyring`] if the file cannot be replaced.
     pub fn untrust_actor(&self, key: &Actor) -> Result<bool> {
         let logs = self.node.store.keys.logs();
-        self.node.change_keyring(|keyring| {
+        self.change_keyring(|keyring| {
             let key = &actors::anchor(keyring, &logs, key);
             let known = keyring.trust().actor(key);
             if known.is_none_or(|known| known.withdrawn.is_some() && known.ended_with.is_none()) {

@@ -7,10 +7,12 @@ use thingdb_format::erasure::{self, Erasure};
 use thingdb_format::{EntryId, ThingId, Time, key_record};
 
 use super::Db;
+use super::receipts::NodeReceipt;
 use crate::entry::draft::Draft;
 use crate::entry::record::{Receipt, Record};
 use crate::error::{Error, Result};
 use crate::node::Durability;
+use crate::store::erasures::Outcome;
 
 /// Which entries of a thing are to be erased, and why.
 ///
@@ -144,6 +146,11 @@ pub struct ErasureRecord {
     pub refused: u64,
     /// Whether it was carried out.
     pub is_done: bool,
+    /// What nodes answered: this one first. One of each node, the newest.
+    pub receipts: Vec<NodeReceipt>,
+    /// The peers to which something of it was sealed, or sent by an exchange of everything
+    /// that this node began, and who have not answered.
+    pub unanswered: Vec<String>,
 }
 
 impl ErasureRecord {
@@ -160,7 +167,7 @@ impl Db {
     /// out, and so are erasure records.
     ///
     /// # Errors
-    /// [`Error::NothingToErase`]; [`Error::MayNotErase`] if one of the entries was
+    /// [`Error::OnHold`]; [`Error::NothingToErase`]; [`Error::MayNotErase`] if one of the entries was
     /// written by somebody else at another node; [`Error::NoSuchActor`];
     /// [`Error::is_invalid_input`] for a reason or basis that a record cannot hold.
     pub fn plan_erasure(&self, erase: &Erase) -> Result<ErasurePlan> {
@@ -169,6 +176,7 @@ impl Db {
         if thing.as_str().starts_with(key_record::RESERVED) {
             return Err(Error::ReservedThing { thing });
         }
+        self.check_hold(&thing)?;
         let (name, actor) = {
             let keyring = store.keyring();
             let actor = match &erase.actor {
@@ -212,6 +220,7 @@ impl Db {
     /// [`Error::is_disk_full`], [`Error::is_read_only`]; [`Error::Keyring`] if one of
     /// the files of the keyring cannot be replaced.
     pub fn erase(&self, plan: &ErasurePlan) -> Result<Erased> {
+        self.check_hold(&plan.thing)?;
         let draft = |record: &Erasure| Ok(Draft::erasure(plan.thing(), record)?.actor(&plan.actor));
         let drafts = plan.records.iter().map(draft).collect::<Result<Vec<_>>>()?;
         let records = self.node.write(drafts, Durability::Durable)?;
@@ -229,8 +238,18 @@ impl Db {
     /// [`Error::is_damaged`].
     pub fn erasures(&self, thing: Option<&str>) -> Result<impl Iterator<Item = Result<ErasureRecord>>> {
         let thing = thing.map(ThingId::new).transpose()?;
-        let due = self.node.store.erasures.due_positions();
-        let positions = self.node.store.erasure_positions().chain(due.into_iter().map(Ok));
+        let store = &self.node.store;
+        let mut due = store.erasures.due_positions();
+        due.extend(store.erasures.on_hold());
+        due.sort_unstable();
+        let mut undecided = Vec::new();
+        for position in due {
+            // One that is decided anew has its row already.
+            if store.outcome_of(position)?.is_none() {
+                undecided.push(position);
+            }
+        }
+        let positions = store.erasure_positions().chain(undecided.into_iter().map(Ok));
         Ok(positions.filter_map(move |position| self.erasure_at(position, thing.as_ref()).transpose()))
     }
 
@@ -243,7 +262,10 @@ impl Db {
         let outcome = store.outcome_of(located.position)?;
         let erasure = store.readable_erasure(&located)?;
         let (is_done, outcome) = (outcome.is_some(), outcome.unwrap_or_default());
+        let receipts = self.answers(located.position)?;
+        let unanswered = self.unanswered(&outcome, &receipts)?;
         let record = self.record(located)?;
-        Ok(Some(ErasureRecord { record, erasure, erased: outcome.erased, refused: outcome.refused, is_done }))
+        let Outcome { erased, refused, .. } = outcome;
+        Ok(Some(ErasureRecord { record, erasure, erased, refused, is_done, receipts, unanswered }))
     }
 }

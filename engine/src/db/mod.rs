@@ -13,6 +13,7 @@ mod exchange;
 mod export;
 pub(crate) mod forks;
 mod heads;
+pub(crate) mod hold;
 mod import;
 mod keyring;
 pub(crate) mod keys;
@@ -23,6 +24,7 @@ mod peers;
 mod prove;
 pub(crate) mod read;
 mod read_only;
+pub(crate) mod receipts;
 pub(crate) mod salvage;
 pub(crate) mod share;
 pub(crate) mod short_ids;
@@ -45,6 +47,7 @@ use crate::directory::{self, unfinished};
 use crate::disk::lock::DirLock;
 use crate::error::{Error, Result};
 use crate::exchange::waiting::WaitingRoom;
+use crate::keyring::Keyring;
 use crate::keyring::passphrase::Passphrase;
 use crate::node::Node;
 
@@ -132,6 +135,14 @@ impl Db {
     /// There is one more.
     pub(crate) fn warn(&self, warning: Warning) {
         self.warnings.lock().expect("no thread panics while it holds the warnings").push(warning);
+    }
+
+    /// Changes what the keyring says of trust, peers or audience, and carries out the
+    /// erasures that are allowed since: what was refused is decided anew.
+    fn change_keyring<T>(&self, change: impl FnOnce(&mut Keyring) -> Result<T>) -> Result<T> {
+        let changed = self.node.change_keyring(change)?;
+        self.erase_what_is_due();
+        Ok(changed)
     }
 
     /// Refuses a directory of another user, and one in which a link, pipe or

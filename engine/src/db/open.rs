@@ -101,6 +101,10 @@ impl Db {
         let opened = open_storage(dir, options, false, Some(row_of_loss(&keyring)))?;
         let db = Self::assemble(dir, Some(lock), opened, keyring, None, None, options)?;
         db.mend_version(&version);
+        db.node.take_keys_again()?;
+        if !db.is_writable() {
+            db.node.pass_over_erased()?;
+        }
         db.erase_what_is_due();
         db.end_rotation();
         Ok(db)
@@ -117,14 +121,14 @@ impl Db {
         }
     }
 
-    /// Carries out what an erasure that was broken off has left.
-    fn erase_what_is_due(&self) {
+    /// Carries out what an erasure that was broken off has left, and what is allowed since
+    /// it was refused.
+    pub(super) fn erase_what_is_due(&self) {
         if !self.is_writable() {
             return;
         }
-        if let Err(problem) = self.node.finish_erasures() {
-            let fact =
-                format!("an erasure was broken off and cannot be carried out: {problem}; the next opening tries again");
+        if let Err(problem) = self.node.decide_anew().and_then(|()| self.node.finish_erasures()) {
+            let fact = format!("an erasure is due and cannot be carried out: {problem}; the next opening tries again");
             self.warn(Warning::Damaged(fact));
         }
     }

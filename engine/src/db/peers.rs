@@ -34,7 +34,7 @@ impl Db {
     /// [`Error::Keyring`](crate::Error::Keyring).
     pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
         let logs = self.node.store.keys.logs();
-        self.node.change_keyring(|keyring| peers::add(keyring, &logs, name, card))
+        self.change_keyring(|keyring| peers::add(keyring, &logs, name, card))
     }
 
     /// The peers, by name.
@@ -61,7 +61,7 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
     pub fn remove_peer(&self, name: &str) -> Result<RemovedPeer> {
-        let removed = self.node.change_keyring(|keyring| peers::remove(keyring, name))?;
+        let removed = self.change_keyring(|keyring| peers::remove(keyring, name))?;
         self.node.tokens.end(&removed.tokens);
         Ok(removed)
     }
@@ -79,6 +79,6 @@ impl Db {
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer) if it names a peer that is not known.
     pub fn set_audience(&self, audience: Audience) -> Result<()> {
-        self.node.change_keyring(|keyring| audience::set(keyring, audience))
+        self.change_keyring(|keyring| audience::set(keyring, audience))
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn open(dir: &Path, unlock: Unlock<'_>, options: &Options) -> Result<
     let opened = Opened { storage: Box::new(Arc::clone(&view)), notices: Vec::new() };
     let db = Db::assemble(dir, None, opened, keyring, None, Some(kept), options)?;
     db.node.committer.close(Error::OpenedReadOnly);
+    db.node.pass_over_erased()?;
     view.seal();
     view.holes().iter().filter_map(told).for_each(|warning| db.warn(warning));
     Ok(db)

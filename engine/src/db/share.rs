@@ -84,7 +84,7 @@ impl Db {
         let mut entries = Vec::new();
         for located in self.history_range(thing, since.max(1)..)?.located() {
             let located = located?;
-            if self.node.store.erased_by(located.position)?.is_some() {
+            if self.node.store.is_covered(located.position)? {
                 continue;
             }
             let sealed = self.sealed_here(&located)?;

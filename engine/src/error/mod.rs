@@ -309,6 +309,14 @@ pub enum Error {
         /// The thing.
         thing: ThingId,
     },
+    /// Nothing of the thing is erased here until it is released.
+    #[error("{thing} is on hold: {reason}")]
+    OnHold {
+        /// The thing.
+        thing: ThingId,
+        /// Why, as it was given with the hold.
+        reason: String,
+    },
     /// The entry is here and this node has no key to its data, or the payload
     /// is absent.
     #[error("{thing} seq {seq}: this node cannot read the data")]

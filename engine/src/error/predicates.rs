@@ -191,6 +191,7 @@ impl Error {
             | Self::NotPromised { .. }
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
             | Self::NotAbsent { .. }

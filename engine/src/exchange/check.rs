@@ -354,7 +354,7 @@ impl<'a> Checker<'a> {
         let stored = &found.stored;
         // What was erased does not come back. Where that cannot be read, it is told as
         // the entry is taken in.
-        if self.store.erased_by(found.position).is_ok_and(|by| by.is_some()) {
+        if self.store.is_covered(found.position).is_ok_and(|is_covered| is_covered) {
             return true;
         }
         if entry.payload.is_some() && matches!(stored.payload, StoredPayload::Absent) {

@@ -39,7 +39,14 @@ impl Dress {
         let signature = node.store.signature(located, paths)?;
         let mut envelopes = node.store.envelopes(located)?;
         let mut payload = None;
+        // What a record covers goes to nobody, also if a hold keeps it here.
+        let is_shut = node.store.erasures.is_shut(located.position);
+        if is_shut {
+            envelopes.clear();
+        }
         match &self.to {
+            Some(_) if is_shut && self.only_addressed => return Ok(None),
+            _ if is_shut => {}
             Some(to) => {
                 let addressed = envelopes.iter().filter_map(|(envelope, provenance)| {
                     let packet = packet_for(envelope, to)?.clone();

@@ -296,7 +296,8 @@ pub(crate) fn outgoing(
     Ok(())
 }
 
-/// The things of which `to` may read an entry from `since` on.
+/// The things of which `to` may read an entry from `since` on, or could until it was
+/// erased.
 fn addressed(
     store: &Store,
     to: &RecipientId,
@@ -305,6 +306,14 @@ fn addressed(
     is_wanted: progress::Wanted<'_>,
 ) -> Result<HashSet<Tag>> {
     let mut tags = HashSet::new();
+    // What was sealed to it and was erased since is told by the record.
+    for position in store.erasure_positions() {
+        let position = position?;
+        let is_in = (since..size).contains(&position);
+        if is_in && store.outcome_of(position)?.is_some_and(|outcome| outcome.readers.contains(&to.0)) {
+            tags.insert(store.tag(&store.located_at(position)?.header.thing));
+        }
+    }
     let _ = holes::each_record(store, since, size, |found| {
         progress::go_on(is_wanted)?;
         // One that cannot be read is told when the entries go out.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::KeyringError;
-use super::layout::{Locked, MAX_FILE_BYTES};
+use super::layout::MAX_FILE_BYTES;
 use crate::disk::{self, Access, Foreign};
 
 /// Where the copy of a keyring lies.
@@ -23,9 +23,9 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, KeyringError> {
     Ok(aside)
 }
 
-/// Removes what was set aside beside a keyring, unless it is whole and of another
-/// one: it may hold keys that are to be dropped from every file. Gives the names.
-pub(super) fn remove_aside(path: &Path, id: [u8; 16]) -> Result<Vec<PathBuf>, KeyringError> {
+/// Removes what was set aside beside a keyring, but for what has no key that is to be
+/// dropped from every file. Gives the names.
+pub(super) fn remove_aside(path: &Path, is_clean: impl Fn(&[u8]) -> bool) -> Result<Vec<PathBuf>, KeyringError> {
     let io = |action| move |source| KeyringError::Io { action, path: path.to_owned(), source };
     let prefixes = [path.to_owned(), copy_of(path)].map(|path| named(&path, ".aside-"));
     let parent = disk::parent_of(path);
@@ -41,8 +41,7 @@ pub(super) fn remove_aside(path: &Path, id: [u8; 16]) -> Result<Vec<PathBuf>, Ke
             continue;
         }
         let bytes = read(&found).map(|(bytes, _)| bytes);
-        let is_other = bytes.is_ok_and(|bytes| Locked::parse(&bytes).is_ok_and(|other| other.id != id));
-        if !is_other {
+        if !bytes.is_ok_and(|bytes| is_clean(&bytes)) {
             let gone = if found.is_dir() { fs::remove_dir_all(&found) } else { fs::remove_file(&found) };
             gone.map_err(|source| KeyringError::Io { action: "remove", path: found.clone(), source })?;
             removed.push(found);

@@ -8,6 +8,8 @@ use rand::CryptoRng;
 use thingdb_format::{DecryptionKey, NodeKey, SigningKey};
 use zeroize::Zeroizing;
 
+use super::layout::Locked;
+use super::secrets::Secrets;
 use super::{FormerNode, KeyTree, Keyring, KeyringError, Secret, check_name, file};
 
 impl Keyring {
@@ -72,9 +74,10 @@ impl Keyring {
         &self.secrets.key_tree
     }
 
-    /// Takes the keys of positions away, and replaces a record in the same step: when this
-    /// returns, no file beside the keyring has them. Files that were set aside are removed, unless they are whole and of
-    /// another database. Gives their names.
+    /// Takes the keys of positions away, and replaces records in the same step: when this
+    /// returns, no file beside the keyring has them. Files that were set aside are removed,
+    /// unless they are whole and have none of these keys, or are of another database. Gives
+    /// the names of those that are removed.
     ///
     /// # Errors
     /// [`KeyringError::Io`] if one of the files still has them; then this is to be
@@ -82,21 +85,37 @@ impl Keyring {
     pub(crate) fn take_positions(
         &mut self,
         positions: &[u64],
-        (name, record): (&str, Vec<u8>),
+        records: Vec<(&str, Vec<u8>)>,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<PathBuf>, KeyringError> {
-        check_name(name)?;
+        records.iter().try_for_each(|(name, _)| check_name(name))?;
         if positions.iter().any(|position| self.secrets.key_tree.position_key(*position).is_some()) {
             self.change(rng, |secrets| {
                 for position in positions {
                     let _was_there = secrets.key_tree.puncture(*position);
                 }
-                secrets.records.insert(name.to_owned(), Zeroizing::new(record));
+                let records = records.into_iter().map(|(name, record)| (name.to_owned(), Zeroizing::new(record)));
+                secrets.records.extend(records);
                 Ok(())
             })?;
         }
         self.write_twice()?;
-        file::remove_aside(&self.path, self.id)
+        // One that has none of these keys may have others that this one lacks.
+        let is_clean = |bytes: &[u8]| {
+            let locked = Locked::parse(bytes).ok()?;
+            let is_other = locked.id != self.id;
+            let secrets = if is_other { None } else { Some(locked.open(&self.root).ok()?) };
+            let has = |secrets: &Secrets| positions.iter().any(|at| secrets.key_tree.position_key(*at).is_some());
+            Some(is_other || !secrets.as_ref().is_some_and(has))
+        };
+        file::remove_aside(&self.path, |bytes| is_clean(bytes) == Some(true))
+    }
+
+    /// Takes the keys of positions away in memory alone: of one that is only read.
+    pub(crate) fn pass_over(&mut self, positions: &[u64]) {
+        for position in positions {
+            let _was_there = self.secrets.key_tree.puncture(*position);
+        }
     }
 
     /// Makes sure that the second file is as the first one.

@@ -15,15 +15,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use thingdb_format::EntryId;
+use thingdb_format::erasure::receipt::Answer;
 
-use super::Node;
+use super::{Node, taken_keys};
 use crate::error::Result;
 use crate::storage::{Batch, Direction};
 use crate::store::Located;
 use crate::store::erasures::{ErasedBy, Erasures, Outcome};
-use crate::store::line_seal;
 use crate::store::postings::{self, id8};
 use crate::store::schema::{self, Tag};
+use crate::store::stored::StoredPayload;
+use crate::store::{line_seal, packets};
 
 /// Positions that one change of the keyring takes away, at least where there are more.
 const KEYRING_POSITIONS: usize = 65_536;
@@ -37,7 +39,11 @@ const COMMIT_POSITIONS: usize = 2048;
 /// What one record comes to.
 struct Plan {
     position: u64,
+    /// The id of the record.
+    id: EntryId,
     outcome: Outcome,
+    /// Entries that it lists and that are here; nothing if it cannot be read.
+    found: Option<u64>,
     /// Of the entries that it erases, ascending.
     erased: Vec<u64>,
 }
@@ -60,17 +66,20 @@ impl Node {
             let (mut plans, mut positions) = (Vec::new(), 0);
             while let Some(position) = due.next_if(|_| positions < KEYRING_POSITIONS) {
                 match self.plan(position) {
-                    Ok(plan) => {
+                    Ok(Some(plan)) => {
                         positions += plan.erased.len();
                         plans.push(plan);
                     }
+                    // It waits for a hold to end.
+                    Ok(None) => {}
                     // It stays due, and holds no other one up.
                     Err(problem) if problem.is_damaged() => drop(damaged.get_or_insert(problem)),
                     Err(problem) => return Err(problem),
                 }
             }
             self.sync()?;
-            removed.extend(self.forget(&plans)?);
+            let positions: Vec<u64> = plans.iter().flat_map(|plan| plan.erased.iter().copied()).collect();
+            removed.extend(self.forget(&positions)?);
             self.strip(plans)?;
         }
         all_removed.extend(removed.iter().cloned());
@@ -82,13 +91,13 @@ impl Node {
         self.erasing.lock().expect("no thread panics while it erases").clone()
     }
 
-    /// Says in rows what a record erases.
-    fn plan(&self, position: u64) -> Result<Plan> {
+    /// Says in rows what a record erases; nothing if a hold keeps that.
+    fn plan(&self, position: u64) -> Result<Option<Plan>> {
         let store = &self.store;
         let record = store.located_at(position)?;
-        let mut plan = Plan { position, outcome: Outcome::default(), erased: Vec::new() };
+        let mut plan = Plan { position, id: record.id, outcome: Outcome::default(), found: None, erased: Vec::new() };
         // One that cannot be read erases nothing, and is listed as one that does not.
-        let Some(erasure) = store.readable_erasure(&record)? else { return Ok(plan) };
+        let Some(erasure) = store.readable_erasure(&record)? else { return Ok(Some(plan)) };
         plan.outcome.listed = erasure.entries().len() as u64;
         let by = ErasedBy { position, id: record.id.0 };
         let tag = store.tag(&record.header.thing);
@@ -100,21 +109,27 @@ impl Node {
             // One may have come before the rows were in.
             found.extend(self.places(&tag, &absent)?.0);
         }
-        let (erasers, logs) = (store.erasers(), store.keys.logs());
-        // A revoked key erases nothing more.
-        let is_believed = !store.is_disbelieved(&logs, &record.header.actor, Some(position))?;
+        plan.found = Some(found.len() as u64);
+        let hold = store.hold_of(&tag);
+        if let Some(hold) = hold
+            && self.is_held(&record, &by, &found, hold.reason)?
+        {
+            return Ok(None);
+        }
+        let mut readers = store.readers_of_erased(position)?;
+        let known_readers = readers.len();
+        let mut packets = HashMap::new();
         let mut rows = Batch::new();
         for (count, entry) in found.iter().enumerate() {
             // What was decided once stays so, whoever is trusted since.
             let known = store.erased_by(entry.position)?;
-            let may = is_believed
-                && erasers.may(&logs, &record.header, &entry.header)
-                && !store.is_erasure(entry.position)?;
+            let may = store.may_erase(&record, &entry.header)? && !store.is_erasure(entry.position)?;
             if known.is_some_and(|known| known != by) {
                 plan.outcome.erased += 1;
             } else if known.is_some() || may {
                 plan.erased.push(entry.position);
                 plan.outcome.erased += 1;
+                readers.extend(self.readers_of(entry, &mut packets));
                 Erasures::put_erased(store, entry.position, &by, &mut rows);
             } else {
                 plan.outcome.refused += 1;
@@ -123,9 +138,69 @@ impl Node {
                 self.rows(std::mem::take(&mut rows))?;
             }
         }
+        if readers.len() > known_readers {
+            // Once the keys are gone nobody can tell any more.
+            Erasures::put_due_with(store, position, &readers, &mut rows);
+        }
         self.rows(rows)?;
         plan.erased.sort_unstable();
-        Ok(plan)
+        plan.outcome.readers = readers;
+        plan.outcome.first = plan.erased.first().copied();
+        Ok(Some(plan))
+    }
+
+    /// Whether a hold keeps something that a record covers: then that is answered, and the
+    /// record waits.
+    fn is_held(&self, record: &Located, by: &ErasedBy, found: &[Located], reason: String) -> Result<bool> {
+        let (covered, with_content) = self.covered(record, by, found)?;
+        if with_content == 0 {
+            return Ok(false);
+        }
+        self.answer_record(by.position, record.id, Answer::Held { reason }, with_content, found.len() as u64)?;
+        self.store.erasures.wait_for_release(by.position, covered);
+        Ok(true)
+    }
+
+    /// What of these entries a record covers, and how many of those have their content here.
+    fn covered(&self, record: &Located, by: &ErasedBy, found: &[Located]) -> Result<(Vec<(u64, ErasedBy)>, u64)> {
+        let store = &self.store;
+        let (mut covered, mut with_content) = (Vec::new(), 0);
+        for entry in found {
+            let may = store.may_erase(record, &entry.header)? && !store.is_erasure(entry.position)?;
+            if may && store.erased_by(entry.position)?.is_none_or(|known| known == *by) {
+                covered.push((entry.position, *by));
+                with_content += u64::from(!matches!(entry.stored.payload, StoredPayload::Absent));
+            }
+        }
+        Ok((covered, with_content))
+    }
+
+    /// What a record erases here, if it were carried out now, and whether a hold keeps it:
+    /// nothing is written.
+    pub(super) fn would_erase(&self, position: u64) -> Result<(bool, Vec<(u64, ErasedBy)>)> {
+        let store = &self.store;
+        let record = store.located_at(position)?;
+        let Some(erasure) = store.readable_erasure(&record)? else { return Ok((false, Vec::new())) };
+        let by = ErasedBy { position, id: record.id.0 };
+        let tag = store.tag(&record.header.thing);
+        let found = self.places(&tag, erasure.entries())?.0;
+        let (covered, with_content) = self.covered(&record, &by, &found)?;
+        Ok((store.hold_of(&tag).is_some() && with_content > 0, covered))
+    }
+
+    /// To whose keys an entry is sealed here. `known` has those of the rows that were read.
+    fn readers_of(&self, entry: &Located, known: &mut HashMap<Vec<u8>, Vec<[u8; 8]>>) -> Vec<[u8; 8]> {
+        let mut readers = Vec::new();
+        for envelope in self.store.stored_envelopes(entry) {
+            let of = known.entry(envelope.row(entry.position)).or_insert_with(|| {
+                // One that cannot be read names nobody.
+                let packets = self.store.packets(entry.position, &envelope).ok();
+                let ids = packets.iter().flat_map(|packets| packets.iter()).filter_map(packets::recipient);
+                ids.map(|id| id.0).collect()
+            });
+            readers.extend_from_slice(of);
+        }
+        readers
     }
 
     /// Those of these entries that are of the thing, and the ids of those that are not
@@ -157,16 +232,18 @@ impl Node {
     }
 
     /// Takes the keys of positions out of the keyring and out of memory.
-    fn forget(&self, plans: &[Plan]) -> Result<Vec<PathBuf>> {
-        let positions: Vec<u64> = plans.iter().flat_map(|plan| plan.erased.iter().copied()).collect();
+    pub(super) fn forget(&self, positions: &[u64]) -> Result<Vec<PathBuf>> {
         if positions.is_empty() {
             return Ok(Vec::new());
         }
         let waits = self.has_lines();
         let removed = {
             let mut keyring = self.store.keyring();
-            let lines = (line_seal::RECORD, line_seal::renewed(&keyring, waits));
-            let removed = keyring.take_positions(&positions, lines, &mut rand::rng())?;
+            let records = vec![
+                (line_seal::RECORD, line_seal::renewed(&keyring, waits)),
+                (taken_keys::RECORD, taken_keys::mark()),
+            ];
+            let removed = keyring.take_positions(positions, records, &mut rand::rng())?;
             self.store.seals.take_over(&keyring);
             self.store.lines.take_over(&keyring);
             removed
@@ -224,14 +301,18 @@ impl Node {
     /// Takes the content out of the records.
     fn strip(&self, plans: Vec<Plan>) -> Result<()> {
         let positions: Vec<u64> = plans.iter().map(|plan| plan.position).collect();
-        for Plan { position, outcome, erased } in plans {
+        for Plan { position, id, outcome, found, erased } in plans {
             for some in erased.chunks(COMMIT_POSITIONS) {
                 self.committer.erase(&self.store, some.to_vec(), Batch::new())?;
+            }
+            if let Some(found) = found {
+                self.answer_record(position, id, Answer::Erased, outcome.erased, found)?;
             }
             let mut rows = Batch::new();
             Erasures::put_done(&self.store, position, &outcome, &mut rows);
             self.rows(rows)?;
         }
+        self.note_keys_taken()?;
         self.sync()?;
         positions.iter().for_each(|position| self.store.erasures.note_done(*position));
         Ok(())

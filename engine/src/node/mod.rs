@@ -9,9 +9,12 @@ mod drafts;
 mod erasing;
 pub(crate) mod fit;
 mod heads;
+mod holding;
 pub(crate) mod originals;
+mod receipts;
 mod rotating;
 pub(crate) mod standing;
+mod taken_keys;
 pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -88,7 +91,7 @@ impl Node {
         let has_originals = drafts.iter().any(|draft| matches!(&draft.attachment, Some((kind, _)) if kind == ORIGINAL));
         let entries = self.seal(drafts)?;
         let _at_work = has_originals.then(|| self.originals_come(self.store.size())).transpose()?;
-        let (receipts, ticket) = self.committer.write(&self.store, entries)?;
+        let (receipts, ticket) = self.committer.write(&self.store, entries, durability == Durability::Durable)?;
         self.settle(ticket, durability)?;
         Ok(receipts)
     }

@@ -33,6 +33,15 @@ pub struct Cursors {
     pub dropped_here: u64,
     /// What it said of this node then.
     pub dropped_there: u64,
+    /// Receipts that came to it up to this revision were fetched.
+    pub pulled_receipts: u64,
+    /// Receipts that came here up to this revision were offered to it.
+    pub pushed_receipts: u64,
+    /// Whom this node trusted when receipts were fetched last, by
+    /// [`Db::trust_digest`](crate::Db::trust_digest).
+    pub receipts_trust_here: [u8; 8],
+    /// Whom that node trusted when they were offered last.
+    pub receipts_trust_there: [u8; 8],
 }
 
 /// How far the exchange of things whose id begins with `prefix` is.

@@ -6,6 +6,7 @@ pub(crate) mod exchanges;
 pub(crate) mod heads;
 pub(crate) mod heard;
 pub(crate) mod memory;
+pub(crate) mod receipts;
 pub(crate) mod refused;
 pub(crate) mod timestamps;
 pub(crate) mod witness;

@@ -9,6 +9,7 @@ pub(crate) mod erasures;
 pub(crate) mod heads_map;
 mod held;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
@@ -20,6 +21,7 @@ pub(crate) mod originals;
 pub(crate) mod packets;
 pub(crate) mod postings;
 pub(crate) mod provenance;
+pub(crate) mod receipts;
 pub(crate) mod recover;
 pub(crate) mod row_seal;
 pub(crate) mod schema;
@@ -51,6 +53,7 @@ use crate::storage::{Batch, Direction, Storage, Ticket, Value};
 
 use block::{Block, OpenBlock};
 use erasures::Erasures;
+use holds::Holds;
 use index::Index;
 use keys::Keys;
 use layout::Placed;
@@ -59,6 +62,7 @@ use line_seal::LineSeal;
 use originals::Originals;
 use postings::{Posting, id8};
 use provenance::Provenance;
+use receipts::Receipts;
 use row_seal::RowSeal;
 use schema::{Tag, Tagger};
 use seals::Seals;
@@ -97,6 +101,10 @@ pub(crate) struct Store {
     pub(crate) erasures: Erasures,
     /// What actors say of their keys.
     pub(crate) keys: Keys,
+    /// What is not erased here, and why.
+    pub(crate) holds: Holds,
+    /// The newest of the receipts for erasure records.
+    pub(crate) receipts: Receipts,
     /// The ticket of the last commit.
     last_ticket: Mutex<Option<Ticket>>,
 }
@@ -131,6 +139,8 @@ impl Store {
             originals: Originals::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             erasures: Erasures::load(&*storage)?,
             keys: Keys::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
+            holds: Holds::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
+            receipts: Receipts::load(&*storage)?,
             storage,
             index: Index::new(states_bytes),
             ledger: RwLock::default(),

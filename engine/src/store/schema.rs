@@ -16,6 +16,10 @@
 //! G ‖ position 8              an entry that was erased, and by which record
 //! J ‖ position 8              an erasure record that is not carried out yet
 //! A ‖ id 16 ‖ position 8      an entry that was erased before it came, by which record
+//! F ‖ tag 16                  a hold: that what is stored of a thing is not erased, and why
+//! I ‖ 0 ‖ position 8 ‖ tag 16 the newest receipt of a node for the erasure record there
+//! I ‖ 1 ‖ revision 8          which receipt came with this revision
+//! I ‖ 2 ‖ id 16               where the erasure record with this id is, if it has receipts
 //! U ‖ revision 8              the position of an entry that was completed after it came
 //! V ‖ position 8              the revision under which `U` lists that entry
 //! R ‖ tag 16                  the newest checkpoint of another node that was seen
@@ -222,6 +226,11 @@ pub(crate) fn erased_entries() -> KeyRange {
     KeyRange::prefix(*b"G")
 }
 
+/// Whether a row says that an entry was erased.
+pub(crate) fn is_erased_entry(key: &[u8]) -> bool {
+    key.first() == Some(&b'G') && key.len() == 9
+}
+
 pub(crate) fn due_erasure(position: u64) -> Vec<u8> {
     key(b'J', &[&position.to_be_bytes()])
 }
@@ -250,6 +259,41 @@ pub(crate) fn erased_ahead_of(id: &EntryId) -> KeyRange {
 
 pub(crate) fn erased_ahead_all() -> KeyRange {
     KeyRange::prefix(*b"A")
+}
+
+pub(crate) fn hold(tag: &Tag) -> Vec<u8> {
+    key(b'F', &[&tag.0])
+}
+
+pub(crate) fn holds() -> KeyRange {
+    KeyRange::prefix(*b"F")
+}
+
+/// The newest receipt of a node for the record at a position.
+pub(crate) fn receipt(record: u64, node: &Tag) -> Vec<u8> {
+    key(b'I', &[&[0], &record.to_be_bytes(), &node.0])
+}
+
+pub(crate) fn receipts_of(record: u64) -> KeyRange {
+    KeyRange::prefix(key(b'I', &[&[0], &record.to_be_bytes()]))
+}
+
+pub(crate) fn receipt_revision(revision: u64) -> Vec<u8> {
+    key(b'I', &[&[1], &revision.to_be_bytes()])
+}
+
+/// The receipts that came after a revision.
+pub(crate) fn receipts_after(revision: u64) -> KeyRange {
+    KeyRange::between(receipt_revision(revision.saturating_add(1)), key(b'I', &[&[2]]))
+}
+
+/// The revision in the key of such a row.
+pub(crate) fn revision_of_receipt(key: &[u8]) -> Option<u64> {
+    key.get(2..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+pub(crate) fn record_of_receipts(id: &EntryId) -> Vec<u8> {
+    key(b'I', &[&[2], &id.0[..16]])
 }
 
 /// The ledger position in the key of a row of one.
@@ -357,6 +401,12 @@ pub(crate) const WITNESSES: &[u8] = b"Switnesses";
 /// The own checkpoints that others have cosigned.
 pub(crate) const COSIGNED: &[u8] = b"Scosigned";
 
+/// Who could erase when erasure records were decided last.
+pub(crate) const ERASERS: &[u8] = b"Serasers";
+
+/// Which change of the keyring took keys of positions away last.
+pub(crate) const KEYS_TAKEN: &[u8] = b"Skeys-taken";
+
 /// There if ids of the ledger are lost for good: the tree's rows stand for them
 /// with placeholders, over which the node must not sign.
 pub(crate) const IDS_LOST: &[u8] = b"Sids-lost";
@@ -407,8 +457,9 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'L' | b'O' | b'U' | b'V' | b'D' | b'G' | b'J') => key.len() == 9,
         Some(b'P') => key.len() == 11,
         Some(b'M') => key.len() == 10,
-        Some(b'K' | b'R' | b'Z' | b'B') => key.len() == 17,
+        Some(b'K' | b'R' | b'Z' | b'B' | b'F') => key.len() == 17,
         Some(b'A') => key.len() == 25,
+        Some(b'I') => matches!(key.len(), 10 | 18 | 26),
         Some(b'S') => {
             [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
         }

@@ -74,7 +74,7 @@ impl HeadsNote {
         }
         let (map, ledger) = (BASE64.encode(&self.map.0), BASE64.encode(&self.ledger.0));
         let text = format!("{NAME_PREFIX}{}\n{}\n{map}\n{LEDGER_PREFIX}{ledger}\n", self.origin, self.size);
-        let line = signature_line(key, &text)?;
+        let line = note::signature_line_of(key, &text)?;
         Ok(SignedHeads { heads: self.clone(), note: Note::parse(&format!("{text}\n{line}"), WHAT)? })
     }
 
@@ -159,7 +159,7 @@ impl SignedHeads {
     /// # Errors
     /// [`Error::UnacceptableKey`].
     pub fn signature(&self, key: &SigningKey) -> Result<String, Error> {
-        signature_line(key, self.note.text())
+        note::signature_line_of(key, self.note.text())
     }
 
     /// The note with the signature lines of others added. Lines that it has already
@@ -207,11 +207,6 @@ impl fmt::Display for SignedHeads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-fn signature_line(key: &SigningKey, text: &str) -> Result<String, Error> {
-    let vkey = key.node_key().log_vkey()?;
-    Ok(note::signature_line(vkey.name(), vkey.id(), &key.sign(text.as_bytes())))
 }
 
 fn check(note: &HeadsNote) -> Result<(), Error> {

@@ -8,8 +8,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
-    export, forks, get, help, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer, prove,
-    put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof, witness,
+    export, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer,
+    prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof,
+    witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -214,6 +215,8 @@ pub(crate) enum Command {
     Erase(erase::Args),
     /// List what was erased, by whom and why
     Erasures(erase::ListArgs),
+    /// Keep a thing from being erased here, until it is released
+    Hold(hold::Args),
     /// Let peers read entries that exist
     Share(share::Args),
     /// Seal nothing new to a peer
@@ -304,6 +307,7 @@ impl Command {
             Self::Audience { command } => audience::run(context, command.as_ref()),
             Self::Erase(args) => erase::run(context, &args),
             Self::Erasures(args) => erase::list(context, &args),
+            Self::Hold(args) => hold::run(context, &args),
             Self::Share(args) => share::run(context, &args),
             Self::Unshare(args) => audience::unshare(context, &args),
             Self::Readers(args) => share::readers(context, &args),

@@ -126,10 +126,14 @@ impl RemoteArgs {
     }
 
     fn pin(&self, address: &Address, console: &Console) -> Outcome<Pin> {
-        if address.is_plain() {
-            return Ok(Pin::Loopback);
-        }
         let card = self.card.as_deref().filter(|card| !card.is_empty());
+        if card == Some("-") && self.token_file.as_deref() == Some(Path::new("-")) {
+            return Err(Failure::usage("--card and --token-file both name stdin; one of them has to be a file"));
+        }
+        if address.is_plain() {
+            let card = card.map(|file| card::read(console, file)).transpose()?;
+            return Ok(Pin::Loopback { node: card.map(|(card, _)| card.node_key) });
+        }
         match (&self.tls_fingerprint, card) {
             (Some(_), Some(_)) if self.named.card => {
                 Err(Failure::usage("--card and --tls-fingerprint both name the certificate; give one"))
@@ -140,9 +144,6 @@ impl RemoteArgs {
                         .hint("the member `certificate` of thingdb card --json, at the other side")
                 })?;
                 Ok(Pin::Certificate(tls))
-            }
-            (None, Some("-")) if self.token_file.as_deref() == Some(Path::new("-")) => {
-                Err(Failure::usage("--card and --token-file both name stdin; one of them has to be a file"))
             }
             (None, Some(file)) => {
                 let (card, _) = card::read(console, file)?;

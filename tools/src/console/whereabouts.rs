@@ -8,7 +8,7 @@ use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
 /// Not `salvage`: they name its directory.
-pub(crate) const COMMANDS: [&str; 40] = [
+pub(crate) const COMMANDS: [&str; 41] = [
     "actor",
     "append",
     "audience",
@@ -21,6 +21,7 @@ pub(crate) const COMMANDS: [&str; 40] = [
     "export",
     "forks",
     "get",
+    "hold",
     "import",
     "journal",
     "keyring",

@@ -7,7 +7,7 @@ use thingdb::{
     Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery, Time,
 };
 
-use super::proving::{Proved, Proving};
+use super::proving::{OneForm, Proved, Proving};
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
@@ -146,5 +146,9 @@ impl Reader for Db {
             checkpoint: summary.checkpoint,
             bytes: summary.bytes,
         })
+    }
+
+    fn prove_one(&self, _: &str, id: &EntryId, form: OneForm) -> Outcome<Option<Vec<u8>>> {
+        Ok(form.of(self, id)?)
     }
 }

@@ -27,7 +27,7 @@ use crate::view::entry::Entry;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HoleJson;
 use crate::view::span::Span;
-use proving::{Proved, Proving};
+use proving::{OneForm, Proved, Proving};
 
 /// Entries, one after the other.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
@@ -148,4 +148,7 @@ pub(crate) trait Reader {
     /// What comes from a server is checked before its last line is written: a file
     /// that does not hold, or is not what was asked for, stays cut.
     fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved>;
+    /// The proof of one entry of a thing, for tools of others; nothing if it is not there.
+    /// What comes from a server is checked.
+    fn prove_one(&self, thing: &str, id: &EntryId, form: OneForm) -> Outcome<Option<Vec<u8>>>;
 }

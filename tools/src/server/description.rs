@@ -88,6 +88,8 @@ fn components() -> ComponentsBuilder {
     let components = with::<wire::Shown>(components);
     let components = with::<wire::Seen>(components);
     let components = with::<wire::PassedOn>(components);
+    let components = with::<wire::Receipts>(components);
+    let components = with::<wire::ReceiptsGiven>(components);
     let components = with::<wire::ChangedEntries>(components);
     let components = with::<wire::Grown>(components);
     let components = with::<wire::Received>(components);

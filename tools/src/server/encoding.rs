@@ -14,6 +14,8 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) const FRAMES: &str = crate::sync::stream::MEDIA_TYPE;
 /// The media type of a proof file.
 pub(crate) const PROOF: &str = thingdb::format::proof::MEDIA_TYPE;
+/// The media type of a COSE receipt.
+pub(crate) const RECEIPT: &str = thingdb::format::receipt::MEDIA_TYPE;
 /// The media type of server-sent events.
 pub(crate) const EVENTS: &str = "text/event-stream";
 /// The media type of plain text.

@@ -26,6 +26,7 @@ mod listen;
 pub(crate) mod log;
 mod metrics;
 mod node;
+mod one_entry;
 mod pipe;
 mod places;
 mod problem;

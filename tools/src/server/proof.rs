@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::call::{Answer, Call, answer};
 use super::encoding::{self, PROOF};
+use super::one_entry;
 use super::pipe::{self, Sink};
 use super::places::Scarce;
 use super::problem::Problem;
@@ -107,6 +108,9 @@ fn id(text: &str) -> Result<EntryId, Problem> {
 pub(crate) async fn prove(call: Call) -> Answer {
     let thing = call.thing()?;
     let wanted = Wanted::of(&call.query)?;
+    if let Some(form) = one_entry::form(&call.query)? {
+        return one_entry::prove(&call, thing, form, &wanted.entries).await;
+    }
     let (kept, absent) = (wanted.kept.clone(), wanted.absent);
     let named = thing.clone();
     call.run(move |db| {

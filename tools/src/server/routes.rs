@@ -6,7 +6,7 @@ use axum::http::Method;
 use thingdb::Scope;
 
 use super::call::{Answer, Call};
-use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, PROOF, TEXT};
+use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, PROOF, RECEIPT, TEXT};
 use super::route::{Content, Id, Kind, MAX_NUMBER, MAX_PAGE, MAX_WAIT, Needs, Parameter, Reply, Route, Shape, handler};
 use super::{
     checkpoint, description, entries, export, forks, have, health, import, info, proof, stats, sync, things, witness,
@@ -192,13 +192,20 @@ static ROUTES: &[Route] = &[
                 kind: Kind::Text,
                 about: "Show that the ledger grew out of this checkpoint of the node, which somebody kept: 409 if not",
             },
+            Parameter {
+                name: "form",
+                kind: Kind::Text,
+                about: "For tools of others, with `entry` alone, which names one entry: `tlog-proof` \
+                        (c2sp.org/tlog-proof) or `cose` (a receipt, RFC 9942)",
+            },
         ],
         headers: &[],
         body: &[],
         answers: &[Reply {
             status: 200,
-            about: "The proof file (docs/format.md); one that breaks off lacks its last line",
-            content: &[Content(PROOF, Shape::Text)],
+            about: "The proof file (docs/format.md); one that breaks off lacks its last line. With `form` the proof \
+                    of the one entry",
+            content: &[Content(PROOF, Shape::Text), Content(TEXT, Shape::Text), Content(RECEIPT, Shape::Bytes)],
         }],
         problems: &[400, 403, 404, 409, 422],
         handler: handler!(proof::prove),

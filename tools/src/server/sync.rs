@@ -18,7 +18,7 @@ use super::route::{Content, Kind, Needs, Parameter, Reply, Route, Shape, handler
 use crate::bytes::compress::{self, Compression};
 use crate::foreign;
 use crate::sync::sorted::{self, First, Sorted};
-use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, PassedOn, Shown};
+use crate::sync::wire::{self, Grown, MAX_IDS, MAX_RANGES, PassedOn, Receipts, Shown};
 use crate::sync::{answer, reconcile, stream};
 
 /// The media type of ids, positions and bits.
@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A checkpoint with its proof.
 const MAX_SHOWN_BYTES: u64 = 256 << 10;
+
+/// As many receipts as go at once, with the longest reasons.
+const MAX_RECEIPTS_BYTES: u64 = 2 << 20;
 
 const NODE: Parameter = Parameter { name: "node", kind: Kind::Text, about: "The node that asks, by its origin" };
 const THINGS: Parameter = Parameter { name: "things", kind: Kind::Text, about: "Only things whose id begins so" };
@@ -88,6 +91,29 @@ pub(crate) static ROUTES: &[Route] = &[
         }],
         problems: &[403, 408, 413, 415, 422],
         handler: handler!(seen),
+    },
+    Route {
+        method: Method::POST,
+        path: "/sync/receipts",
+        needs: Needs::Token,
+        name: "sync-receipts",
+        about: "Takes receipts for erasures in, and gives those that came here after a revision: what nodes answered, \
+                as they signed it",
+        id: None,
+        query: &[
+            NODE,
+            Parameter { name: "since", kind: Kind::Number(u64::MAX), about: "Only those of a later revision" },
+            THINGS,
+        ],
+        headers: &[],
+        body: &[Content(JSON, Shape::One("SyncReceipts"))],
+        answers: &[Reply {
+            status: 200,
+            about: "What became of them, and receipts",
+            content: &[Content(JSON, Shape::One("SyncReceiptsGiven"))],
+        }],
+        problems: &[403, 408, 413, 415, 422],
+        handler: handler!(receipts),
     },
     Route {
         method: Method::GET,
@@ -324,6 +350,18 @@ async fn seen(mut call: Call) -> Answer {
     call.run(move |db| {
         let passed: PassedOn = foreign::decode(&body).map_err(|fault| Problem::of_json("no checkpoints", &fault))?;
         json(&answer::pass_on(db, &node, &passed)?)
+    })
+    .await
+}
+
+/// Takes receipts for erasures, and gives some.
+async fn receipts(mut call: Call) -> Answer {
+    must_be(&call, JSON)?;
+    let (node, since, prefix) = (origin(&call)?, number(&call, "since")?, prefix(&call)?);
+    let body = call.whole_body(MAX_RECEIPTS_BYTES).await?;
+    call.run(move |db| {
+        let came: Receipts = foreign::decode(&body).map_err(|fault| Problem::of_json("no receipts", &fault))?;
+        json(&answer::receipts(db, &node, since, &prefix, &came)?)
     })
     .await
 }

@@ -9,10 +9,14 @@ use thingdb::format::key_record;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
 use super::hearsay;
+use super::receipts as receipts_of_nodes;
 use super::session;
 use super::sorted::{self, Sorted};
 use super::stream::{self, Packer};
-use super::wire::{self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State};
+use super::wire::{
+    self, ChangedEntries, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Receipts, ReceiptsGiven, Received, Seen, Shown,
+    State,
+};
 
 /// How this node stands: for `node`, which knows the state of `known` entries.
 pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: bool) -> thingdb::Result<State> {
@@ -38,6 +42,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         cosigned,
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
         passes_on: is_peer && !db.to_pass_on(node)?.is_empty(),
+        receipts: db.receipts_revision(),
     })
 }
 
@@ -67,6 +72,20 @@ pub(crate) fn observe(db: &Db, shown: &Shown) -> thingdb::Result<Option<Seen>> {
         _ => None,
     };
     Ok(Some(Seen { observed: observed.to_owned(), cosigned }))
+}
+
+/// Takes receipts for erasures, and gives those that came here after a revision.
+pub(crate) fn receipts(
+    db: &Db,
+    node: &Origin,
+    since: u64,
+    things: &str,
+    came: &Receipts,
+) -> thingdb::Result<ReceiptsGiven> {
+    let unknown = receipts_of_nodes::take(db, &came.receipts)?.unknown;
+    let given = db.receipts_since(node, since, things)?;
+    let receipts = given.receipts.iter().map(ToString::to_string).collect();
+    Ok(ReceiptsGiven { unknown, receipts, revision: given.revision, more: given.more })
 }
 
 /// Takes what a peer has seen of third nodes, and gives it what was seen here.

@@ -14,6 +14,7 @@ mod clock;
 pub(crate) mod fault;
 pub(crate) mod hearsay;
 pub(crate) mod news;
+pub(crate) mod receipts;
 pub(crate) mod reconcile;
 pub(crate) mod remote;
 pub(crate) mod session;

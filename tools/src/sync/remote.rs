@@ -9,7 +9,8 @@ use thingdb::{Origin, ShortId};
 use super::fault::{Fault, Outcome};
 use super::stream;
 use super::wire::{
-    self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Received, Seen, Shown, State,
+    self, ChangedEntries, Grown, MAX_CHANGES, MAX_IDS, MAX_WANTED, PassedOn, Receipts, ReceiptsGiven, Received, Seen,
+    Shown, State,
 };
 use crate::client::fault::Fault as ClientFault;
 use crate::client::pace::Traffic;
@@ -59,6 +60,19 @@ impl Remote {
     pub(crate) fn pass_on(&mut self, seen: &PassedOn) -> Outcome<PassedOn> {
         let body = serde_json::to_vec(seen).map_err(Fault::answer)?;
         Ok(self.client.json(&Question::post("/sync/seen", "application/json").body(&body))?)
+    }
+
+    /// Gives it receipts for erasures, and asks for those that came there after a revision.
+    pub(crate) fn receipts(
+        &mut self,
+        prefix: &str,
+        node: &Origin,
+        since: u64,
+        sent: &Receipts,
+    ) -> Outcome<ReceiptsGiven> {
+        let body = serde_json::to_vec(sent).map_err(Fault::answer)?;
+        let target = format!("/sync/receipts?node={node}&since={since}{}", things(prefix));
+        Ok(self.client.json(&Question::post(target, "application/json").body(&body))?)
     }
 
     /// What it says of the heads note of this node: a signature line.

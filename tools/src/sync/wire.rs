@@ -61,6 +61,9 @@ pub(crate) struct State {
     /// Whether this node has checkpoints of third nodes to pass on.
     #[serde(default)]
     pub(crate) passes_on: bool,
+    /// The newest revision of a receipt for an erasure.
+    #[serde(default)]
+    pub(crate) receipts: u64,
 }
 
 /// `POST /sync/checkpoint`: the asking node shows how it stands.
@@ -99,6 +102,29 @@ pub(crate) struct Seen {
 pub(crate) struct PassedOn {
     /// The newest checkpoints of third nodes, as these signed them.
     pub(crate) checkpoints: Vec<String>,
+}
+
+/// `POST /sync/receipts`: receipts for erasures that the asking node has.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SyncReceipts)]
+pub(crate) struct Receipts {
+    /// As their nodes signed them, at most 256.
+    pub(crate) receipts: Vec<String>,
+}
+
+/// What became of them, and those that the asked node has.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncReceiptsGiven)]
+pub(crate) struct ReceiptsGiven {
+    /// Receipts of those that came for records that are not here.
+    pub(crate) unknown: u64,
+    /// As their nodes signed them.
+    pub(crate) receipts: Vec<String>,
+    /// From which revision to go on.
+    pub(crate) revision: u64,
+    /// Whether there are more.
+    pub(crate) more: bool,
 }
 
 /// `GET /sync/changes`: entries that were completed.

@@ -20,6 +20,7 @@ pub(crate) mod patch;
 pub(crate) mod phrase;
 pub(crate) mod pointer;
 pub(crate) mod pretty;
+pub(crate) mod receipt;
 pub(crate) mod record;
 pub(crate) mod similar;
 pub(crate) mod span;

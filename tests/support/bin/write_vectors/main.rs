@@ -11,12 +11,14 @@
 mod binary;
 mod erased;
 mod erasure;
+mod erasure_receipt;
 mod evidence;
 mod frame;
 mod heads;
 mod key;
 mod key_log;
 mod latest;
+mod others;
 mod proof;
 mod sealed;
 mod signed;
@@ -29,17 +31,20 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 10] = [
+const SEEDED: [(&str, &str); 13] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
+    ("erasure-receipt", "erasure-receipt"),
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
     ("key-record", "key"),
     ("line", "line"),
     ("proof", "proof"),
+    ("receipt", "receipt"),
     ("stream", "stream"),
+    ("tlog-proof", "tlog-proof"),
 ];
 
 /// A fuzzer wants small seeds.
@@ -104,6 +109,7 @@ fn main() -> ExitCode {
     signed::checkpoint(&mut writer);
     text::line(&mut writer);
     erasure::erasure(&mut writer);
+    erasure_receipt::erasure_receipt(&mut writer);
     stream::stream(&mut writer);
     frame::frame(&mut writer);
     evidence::equivocation(&mut writer);
@@ -114,6 +120,8 @@ fn main() -> ExitCode {
     heads::heads(&mut writer);
     key_log::key_record(&mut writer);
     key_log::key_log(&mut writer);
+    others::tlog_proof(&mut writer);
+    others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);
     if writer.differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -139,6 +139,7 @@ struct RestoredJson {
     commits: u64,
     entries: u64,
     things: u64,
+    erased_since: u64,
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_key: Option<String>,
@@ -440,6 +441,7 @@ fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &R
         commits: restored.commits,
         entries: stats.entries,
         things: stats.things,
+        erased_since: restored.erased_since.len() as u64,
         missing: restored.missing.clone(),
         node_key: node_key.map(|key| key.to_string()),
     };
@@ -454,6 +456,13 @@ fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &R
             "entry {at} was committed at once with those from {} to {beyond}, which are taken all or not at all: the \
              ledger ends before them",
             restored.entries + 1
+        ));
+    }
+    if found.erased_since > 0 {
+        context.console.note(&format!(
+            "the content of {} was erased since: the keyring of the backup has lost what opens it, and their record is \
+             of later; it comes with the next exchange with a peer that has it",
+            counted(found.erased_since, "entry", "entries")
         ));
     }
     let quoted = quoted_path(dir);
@@ -484,8 +493,13 @@ fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &R
         let fact = format!("in the backup, {fact}: whether it was cut, nobody can tell");
         context.console.warning("checkpoint", fact).say();
     }
+    let is_erased_since = |problem: &thingdb::Problem| {
+        let is_one = |position| restored.erased_since.binary_search(&position).is_ok();
+        problem.verdict == Verdict::Lost && problem.position.is_some_and(is_one)
+    };
     let is_damage = |problem: &thingdb::Problem| {
-        !(told.contains(&problem.detail) || node_key.is_some() && problem.verdict == Verdict::Truncated)
+        let is_shorter = node_key.is_some() && problem.verdict == Verdict::Truncated;
+        !(told.contains(&problem.detail) || is_shorter || is_erased_since(problem))
     };
     if !found.missing.is_empty() || read_back.problems.iter().any(is_damage) {
         let fact = "the backup is damaged: not all of it could be restored";

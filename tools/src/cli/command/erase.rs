@@ -10,6 +10,7 @@ use crate::console::confirm;
 use crate::error::{Failure, Outcome};
 use crate::text::{counted, printable, quoted};
 use crate::view::paint::Painted;
+use crate::view::receipt::{self, ReceiptJson};
 use crate::view::when::When;
 use crate::view::{id, when};
 
@@ -107,6 +108,8 @@ struct ErasureJson {
     erased: u64,
     refused: u64,
     done: bool,
+    receipts: Vec<ReceiptJson>,
+    unanswered: Vec<String>,
 }
 
 /// Erases.
@@ -235,7 +238,7 @@ pub(crate) fn list(context: &Context, args: &ListArgs) -> Outcome {
 fn table(context: &Context, db: &Db, thing: Option<&str>) -> Outcome {
     const PAGE: usize = 100;
     let mut text = context.output.text();
-    let mut table = context.output.table(["thing", "seq", "time", "by", "erased", "reason"], Some(0));
+    let mut table = context.output.table(["thing", "seq", "time", "by", "erased", "others", "reason"], Some(0));
     let mut erasures = db.erasures(thing)?;
     loop {
         let page = erasures.by_ref().take(PAGE).collect::<thingdb::Result<Vec<_>>>()?;
@@ -246,7 +249,7 @@ fn table(context: &Context, db: &Db, thing: Option<&str>) -> Outcome {
     }
 }
 
-fn row(erasure: &ErasureRecord) -> [Painted; 6] {
+fn row(erasure: &ErasureRecord) -> [Painted; 7] {
     let record = &erasure.record;
     let reason = erasure.erasure.as_ref().map_or_else(
         || "(cannot be read)".to_owned(),
@@ -266,6 +269,7 @@ fn row(erasure: &ErasureRecord) -> [Painted; 6] {
         when::short(record.time()).into(),
         printable(record.actor_name().unwrap_or("?")).into_owned().into(),
         erased.into(),
+        receipt::in_words(erasure).into(),
         reason.into(),
     ]
 }
@@ -292,6 +296,8 @@ impl ErasureJson {
             erased: erasure.erased,
             refused: erasure.refused,
             done: erasure.is_done,
+            receipts: erasure.receipts.iter().map(ReceiptJson::new).collect(),
+            unanswered: erasure.unanswered.clone(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod export;
 pub(crate) mod forks;
 pub(crate) mod get;
 pub(crate) mod help;
+pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod journal;

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
 use crate::error::{Failure, Outcome};
-use crate::reader::proving::{MAX_SEQ, Proved, Proving};
+use crate::reader::proving::{MAX_SEQ, OneForm, Proved, Proving};
 use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
@@ -228,12 +228,11 @@ fn for_others(context: &Context, args: &Args, source: Source, entries: &[EntryId
         };
         return Err(Failure::usage(fact).hint("thingdb prove THING --seq N, or --entry ID"));
     };
-    let Source::Here(db) = source else {
-        return Err(Failure::usage("a server writes proof files only").hint("thingdb prove, at the node itself"));
-    };
-    let proof =
-        if args.cose { db.receipt(id)? } else { db.tlog_proof(id)?.map(|proof| proof.to_string().into_bytes()) };
-    context.close(db);
+    let form = if args.cose { OneForm::Receipt } else { OneForm::TlogProof };
+    let proof = source.prove_one(&args.thing, id, form)?;
+    if let Source::Here(db) = source {
+        context.close(db);
+    }
     // It was found a moment ago, and nothing is taken out of a ledger.
     let proof = proof.ok_or_else(|| Failure::not_found(format!("no entry {id} in the ledger")))?;
     match args.output.as_deref().filter(|path| *path != Path::new("-")) {

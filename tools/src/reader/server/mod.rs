@@ -1,6 +1,7 @@
 //! A server, as commands read it. What it answers is its word; but it is read
 //! strictly, so that an answer that cannot be is told and not shown.
 
+mod one_entry;
 mod proof;
 
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,7 @@ use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamFo
 use super::failure::failure;
 use super::grown::Grown;
 use super::pages::{Page, Pages};
-use super::proving::{Proved, Proving};
+use super::proving::{OneForm, Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
 use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::bytes::compress::{self, Compression};
@@ -78,7 +79,10 @@ pub(crate) enum Pin {
     /// Its certificate.
     Certificate(Hash),
     /// It is on this machine and has none.
-    Loopback,
+    Loopback {
+        /// What signs its checkpoints, if there is a card.
+        node: Option<NodeKey>,
+    },
 }
 
 /// A server that is read.
@@ -143,7 +147,7 @@ impl Server {
         let (client, node) = match pin {
             Pin::Card { tls, node } => (Client::new(address, token, tls, pace, TRIES), Some(node)),
             Pin::Certificate(tls) => (Client::new(address, token, tls, pace, TRIES), None),
-            Pin::Loopback => (Client::on_loopback(address, token, pace, TRIES), None),
+            Pin::Loopback { node } => (Client::on_loopback(address, token, pace, TRIES), node),
         };
         let client = client.map_err(|fault| failure(fault, &url))?;
         let (has_remarked, has_lost) = (Cell::new(false), Cell::new(false));
@@ -522,6 +526,10 @@ impl Reader for Server {
 
     fn prove(&self, wanted: &Proving<'_>, out: &mut dyn Write, tell: &mut dyn FnMut(u64, u64, u64)) -> Outcome<Proved> {
         self.proof(wanted, out, tell)
+    }
+
+    fn prove_one(&self, thing: &str, id: &EntryId, form: OneForm) -> Outcome<Option<Vec<u8>>> {
+        self.one_entry(thing, id, form)
     }
 }
 

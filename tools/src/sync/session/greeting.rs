@@ -23,6 +23,8 @@ pub(super) struct Greeting {
     pub(super) waiting: u64,
     /// Entries of this node that waited there and were dropped.
     pub(super) dropped: u64,
+    /// The newest revision of a receipt there.
+    pub(super) receipts: u64,
 }
 
 impl Session<'_> {
@@ -58,8 +60,8 @@ impl Session<'_> {
                 self.introduce(&state, theirs)?;
                 self.pass_on(state.passes_on)?;
             }
-            let State { revision, waiting, dropped, .. } = state;
-            return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped });
+            let State { revision, waiting, dropped, receipts, .. } = state;
+            return Ok(Greeting { size: note.claimed().size, revision, waiting, dropped, receipts });
         }
     }
 

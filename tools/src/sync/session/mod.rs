@@ -17,6 +17,7 @@ mod greeting;
 mod growth;
 mod pull;
 mod push;
+mod receipts;
 mod refusals;
 mod run;
 mod summary;

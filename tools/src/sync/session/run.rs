@@ -63,6 +63,7 @@ impl Session<'_> {
         self.summary.peer_size = size;
         self.summary.peer_revision = greeting.revision;
         if !self.plan.dry_run {
+            self.exchange_receipts(&greeting, &mut cursors)?;
             self.settle(&greeting, cursors, size)?;
             self.show_heads(size)?;
         }

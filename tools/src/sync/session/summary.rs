@@ -84,6 +84,8 @@ pub(crate) struct Summary {
     pub(crate) peer_size: u64,
     /// The newest revision in the peer's log of completions.
     pub(crate) peer_revision: u64,
+    /// Receipts for erasures that came and are new here.
+    pub(crate) receipts: u64,
     /// Third nodes of which it came out that they showed the peer another ledger.
     pub(crate) contradicted: Vec<Conflict>,
 }

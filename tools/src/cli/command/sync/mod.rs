@@ -113,6 +113,8 @@ struct Told<'a> {
     waiting: Option<WaitingJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_there: Option<WaitingThereJson>,
+    #[serde(skip_serializing_if = "is_zero")]
+    receipts: u64,
     peer_entries: u64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -291,6 +293,7 @@ fn exchange(
         things: summary.things.clone(),
         waiting: WaitingJson::new(&summary.waiting),
         waiting_there: WaitingThereJson::new(&summary.waiting_there),
+        receipts: summary.receipts,
         peer_entries: summary.peer_entries,
         sent_bytes: sent,
         received_bytes: received,
