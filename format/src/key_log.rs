@@ -384,7 +384,7 @@ mod tests {
         assert_eq!((state(&log, 1), state(&log, 2)), (Some(KeyState::Contested), Some(KeyState::Current)));
         assert!(!log.succeeds(&key(2).actor(), &key(1).actor()));
         // After the owner's step it has no effect.
-        let log = resolve(&[start.clone(), rotated(3, 11, 1, 2, None), theirs, theft]);
+        let log = resolve(&[start, rotated(3, 11, 1, 2, None), theirs, theft]);
         assert_eq!((state(&log, 1), state(&log, 2)), (Some(KeyState::Former), Some(KeyState::Current)));
         assert!(log.succeeds(&key(2).actor(), &key(1).actor()));
         assert_eq!((log.rivals().len(), log.contested(&key(1).actor())), (1, None));

@@ -203,7 +203,7 @@ impl KeyRecord {
     /// [`Error::UnacceptableKey`], [`Error::BadSignature`] for the new key.
     pub fn of(header: &Header, body: &Body) -> Result<Self, Error> {
         let refuse = |problem| Error::Malformed { what: "key log", problem };
-        let first = first_key(&header.thing).ok_or(refuse("it is another thing"))?;
+        let first = first_key(&header.thing).ok_or_else(|| refuse("it is another thing"))?;
         if body.action() != ACTION || body.media_type() != MEDIA_TYPE || body.attachment().is_some() {
             return Err(refuse("the entry is no key record"));
         }

@@ -10,8 +10,9 @@ use crate::keyring::{ActorKey, Keyring};
 
 /// The node's public keys and those of its actors who sign, signed.
 pub(crate) fn card(keyring: &Keyring, logs: &KeyLogs) -> Result<Card> {
-    let signs =
-        |actor: &&ActorKey| actors::check_trusted(keyring, logs, actor).and(actors::check_current(logs, actor)).is_ok();
+    let signs = |actor: &&ActorKey| {
+        actors::check_trusted(keyring, logs, actor).is_ok() && actors::check_current(logs, actor).is_ok()
+    };
     let signing = keyring.actors().iter().filter(signs);
     let mut actors: Vec<(Actor, String)> = signing.map(|actor| (actor.key.actor(), actor.name.clone())).collect();
     actors.sort();
