@@ -230,8 +230,18 @@ pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
             changed(context, db, &key)
         }
         Command::Log { actor } => {
-            let known = one(&db, actor)?;
-            key_log::show(context, &db, &known.name, &known.id)
+            // One whose key was replaced is told by that key, too.
+            let is_it = |key: &&Actor| actor.len() >= 4 && key.to_string().starts_with(&actor.to_ascii_lowercase());
+            let logs = db.key_logs();
+            let former = logs.iter().flat_map(|log| &log.keys).map(|step| &step.key).find(is_it);
+            match (one(&db, actor), former) {
+                (Ok(known), _) => key_log::show(context, &db, &known.name, &known.id),
+                (Err(_), Some(key)) => {
+                    let name = db.name_of(key).unwrap_or_else(|| actor.clone());
+                    key_log::show(context, &db, &name, key)
+                }
+                (Err(failure), None) => Err(failure),
+            }
         }
         Command::Default { name } => {
             db.set_default_actor(name)?;
