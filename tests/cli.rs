@@ -28,6 +28,7 @@ mod cli {
     mod exit_codes;
     mod failing_disk;
     mod faults;
+    mod find_evidence;
     mod foreign_directory;
     mod given_files;
     mod hints;

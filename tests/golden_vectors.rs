@@ -550,5 +550,11 @@ fn proof(v: &Vector) -> Option<Problem> {
     same(v, "heads", report.heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
     let complete = report.complete.map(|complete| format!("{} {}", complete.count, complete.heads));
     assert_eq!(complete.as_deref(), v.find("complete"));
+    let receipts = report.receipts.iter().map(|one| {
+        let said = one.receipt.said();
+        let word = if said.answer == Answer::Erased { "erased" } else { "held" };
+        format!("{} {word} {} of {}", said.node.fingerprint(), said.count, said.of)
+    });
+    assert_eq!(receipts.collect::<Vec<_>>().join(", "), v.find("receipts").unwrap_or_default());
     None
 }

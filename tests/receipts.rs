@@ -349,3 +349,19 @@ fn a_peer_that_leaves_the_record_out_gets_no_receipt() {
     import(&one, &stream);
     assert_eq!((counts(&one, "a"), receipts(&one).len()), ((1, 3), 1));
 }
+
+/// A record says which entries by their ids: at a node whose thing has the same name and other
+/// entries it covers none of those.
+#[test]
+fn a_record_that_is_carried_to_another_node_covers_nothing_of_its_own() {
+    let Three { place, db, .. } = three();
+    let other = node(place.path(), "stranger");
+    other.add_peer("db", &db.card().unwrap()).unwrap();
+    (0..2).for_each(|n| drop(other.put("a", &format!("\"own {n}\"")).unwrap()));
+    erase(&db, Erase::new("a", "asked for"));
+    import(&other, &export(&db));
+    // Its own two and the record are open; the three that came as stubs are erased.
+    assert_eq!(counts(&other, "a"), (3, 3));
+    assert_eq!(answers(&other, "a"), [pair("here", "erased 3 of 3")]);
+    assert_intact(&other);
+}

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use thingdb_format::audit::Memos;
+use thingdb_format::erasure::receipt::{Answer, ErasureReceipt};
 use thingdb_format::proof::{Content, ProofCheck, ProofEnd, examine};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{Body, Hash};
@@ -20,9 +21,13 @@ const MUTATIONS: u64 = 3_000;
 /// content (and by which record, if that is `erased`), and what is shown of it.
 type Entries = Vec<(u64, u64, String, String, Option<Shown>)>;
 
-/// The entries, and if a heads note is there, how many the thing has, and how many
-/// heads.
-type Meaning = (Entries, Option<(u64, u64)>);
+/// A receipt: its record, the fingerprint of its node, its time, its counts in words, and
+/// why something is held.
+type Receipt = (String, String, String, String, Option<String>);
+
+/// The entries; if a heads note is there, how many the thing has, and how many heads; and
+/// the receipts.
+type Meaning = (Entries, Option<(u64, u64)>, Vec<Receipt>);
 
 /// What is shown of an entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +69,17 @@ fn here(file: &[u8]) -> Option<Meaning> {
         *word = report.erased_by.get(&id).map_or_else(|| word.clone(), |by| format!("erased by {by}"));
     }
     let complete = report.complete.as_ref().map(|complete| (complete.count, complete.heads));
-    report.is_good().then_some((found, complete))
+    let receipts = report.receipts.iter().map(|one| receipt_of(one.receipt.said())).collect();
+    report.is_good().then_some((found, complete, receipts))
+}
+
+fn receipt_of(said: &ErasureReceipt) -> Receipt {
+    let (word, reason) = match &said.answer {
+        Answer::Erased => ("erased", None),
+        Answer::Held { reason } => ("held", Some(reason.clone())),
+    };
+    let counts = format!("{word} {} of {}", said.count, said.of);
+    (said.record.to_string(), said.node.fingerprint().to_string(), said.time.to_string(), counts, reason)
 }
 
 /// A reader in another language.
@@ -139,7 +154,13 @@ impl Other {
         let entries = || found["entries"].as_array().expect("there are some").iter().map(entry).collect();
         let number = |value: &serde_json::Value| value.as_u64().expect("it is a number");
         let complete = || found["complete"].as_object().map(|of| (number(&of["entries"]), number(&of["heads"])));
-        found["ok"].as_bool().expect("it is one").then(|| (entries(), complete()))
+        let receipt = |one: &serde_json::Value| {
+            let word = |name: &str| text(&one[name]).expect("it is text");
+            let counts = format!("{} {} of {}", word("verdict"), one["count"], one["of"]);
+            (word("record"), word("node"), word("time"), counts, text(&one["reason"]))
+        };
+        let receipts = || found["receipts"].as_array().expect("there is a list").iter().map(receipt).collect();
+        found["ok"].as_bool().expect("it is one").then(|| (entries(), complete(), receipts()))
     }
 }
 
@@ -207,7 +228,10 @@ fn all_say_the_same_of_files_that_were_changed() {
 }
 
 /// Texts that mean something in a file, put in the place of others.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 27] = [
+    "held 1 of 1",
+    "\"receipt\":",
+    "\\n",
     "\"gap\":",
     "\"cek\":",
     "\"place\":",
@@ -285,7 +309,8 @@ fn framed_anew(file: &mut Vec<u8>) {
     let mut digest = Digest::default();
     before.iter().for_each(|line| digest.push(&hash_of_line(line)));
     end.digest = digest.value();
-    let stamps = before.iter().filter(|line| line.starts_with(b"{\"timestamp\"")).count();
+    let is_other = |line: &&&[u8]| line.starts_with(b"{\"timestamp\"") || line.starts_with(b"{\"receipt\"");
+    let stamps = before.iter().filter(is_other).count();
     end.entries = before.len().saturating_sub(stamps + 1) as u64;
     let mut out = before.join(&b'\n');
     out.push(b'\n');

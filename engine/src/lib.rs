@@ -112,6 +112,7 @@ pub use error::{Error, Result};
 pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
 pub use evidence::fork::{Equivocation, verify_fork};
 pub use evidence::heads::SplitHeads;
+pub use evidence::statements::{Compared, Statements};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};

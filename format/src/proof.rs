@@ -5,6 +5,7 @@
 //! {"thingdb_proof":1,"subject":{…},"card":CARD,"checkpoint":NOTE,"earlier":[…],"heads":{…}}
 //! {"timestamp":TOKEN,"imprint":HEX}                     none to 16
 //! {"place":N,"gap":HASHES,"cek":CEK,"entry":{…}}        one a line, in ledger order
+//! {"receipt":NOTE}                                      none to 1024
 //! {"thingdb_proof_end":1,"entries":N,"gap":HASHES,"digest":HEX}
 //! ```
 //!
@@ -22,6 +23,7 @@ mod erased;
 mod examine;
 mod gap;
 mod heads;
+mod receipt;
 mod timestamp;
 mod wire;
 
@@ -34,6 +36,7 @@ pub use erased::{MAX_ERASED_AHEAD, ProofErasures};
 pub use examine::{Content, ProofLine, ProofReader, examine, examine_as};
 pub use gap::{gap_hashes, gap_subtrees};
 pub use heads::Complete;
+pub use receipt::Received;
 pub use timestamp::ProofTimestamp;
 
 /// Version of the first and of the last line.
@@ -48,6 +51,9 @@ pub const MAX_EARLIER: usize = 16;
 
 /// The most timestamps in a proof file.
 pub const MAX_TIMESTAMPS: usize = 16;
+
+/// The most receipts in a proof file.
+pub const MAX_RECEIPTS: usize = 1024;
 
 /// The media type of a proof file.
 pub const MEDIA_TYPE: &str = "application/vnd.thingdb.proof+ndjson";

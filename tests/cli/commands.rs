@@ -395,6 +395,8 @@ fn the_demo_notices_every_attack() {
     let summary = world.run(&["demo", "--json"]).ok().json();
     assert_eq!(summary["ok"], true);
     same_members(&summary["attacks"][0], &["attack", "noticed", "said"]);
+    assert_eq!(summary["erasure"], serde_json::json!({"gone": true, "confirmed": true, "proven": true}));
+    assert!(story.contains("partner has signed: erased 2 of 2") && story.contains("=> shown"), "{story}");
 }
 
 #[test]

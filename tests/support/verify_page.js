@@ -42,7 +42,7 @@ function told(entry) {
     const problem = found.problems[0] ?? found.entries.find((entry) => entry.problem !== null)?.problem;
     const { entries, heads } = found.complete ?? {};
     const complete = found.complete ? { entries, heads } : null;
-    const verdict = found.ok ? { ok: true, complete, entries: found.entries.map(told) } : { ok: false, problem };
+    const verdict = found.ok ? { ok: true, complete, entries: found.entries.map(told), receipts: found.receipts } : { ok: false, problem };
     fs.writeSync(1, JSON.stringify(verdict) + "\n");
   }
 })();

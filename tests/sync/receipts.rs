@@ -72,6 +72,24 @@ fn receipts_come_back_by_a_relay_that_can_read_nothing() {
     assert_eq!(a.json(&["erasures"])[0]["unanswered"], json!([]));
     let table = a.ok(&["erasures", "--format", "table"]);
     assert!(table.contains("c erased") && table.contains("hub erased"), "{table}");
+    // A stranger has the cards of a and c, and one file.
+    let file = place.path("person.tdbproof");
+    let file = file.to_str().unwrap();
+    a.ok(&["prove", "person", "-o", file]);
+    let cards = [a.ok(&["card"]), c.ok(&["card"])];
+    let check = ["verify-proof", file, "--card", cards[0].trim(), "--card", cards[1].trim()];
+    let told = a.json(&check);
+    let receipts = told["receipts"].as_array().unwrap();
+    let named = receipts.iter().filter(|one| !one["name"].is_null()).count();
+    assert_eq!((&told["ok"], &told["erased"], receipts.len(), named), (&json!(true), &json!(3), 3, 2), "{told}");
+    assert!(receipts.iter().all(|one| one["verdict"] == "erased" && one["count"] == 3 && one["of"] == 3));
+    let text = a.ok(&[&check[..], &["--format", "table"]].concat());
+    assert!(text.contains("that it is erased there, signed by"), "{text}");
+    assert!(text.contains("1 key that you have not named"), "{text}");
+    // A line of it that says more than was signed does not hold.
+    let forged = std::fs::read_to_string(file).unwrap().replacen("erased 3 of 3", "erased 2 of 3", 1);
+    std::fs::write(file, forged).unwrap();
+    assert_eq!(a.run(&check).status.code(), Some(4));
     // They survive the end of the server, and are given once.
     server.stop();
     let server = hub.serve();

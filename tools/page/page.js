@@ -196,9 +196,23 @@ function completeness({ subject, complete: { entries, heads }, size }) {
   return `${upTo}: it has ${counted(entries, "entry", "entries")} and ${counted(heads, "head")} in all.`;
 }
 
+/** What nodes answered to the erasures. A key says that its owner signed, and not who that is. */
+function answered({ receipts, entries, node }) {
+  const isTold = ({ record }) => entries.some(({ erasedBy }) => erasedBy === record);
+  const all = receipts.filter(isTold);
+  const names = (some) => [...new Set(some.map((one) => (one.node === node ? "the node itself" : `the key ${one.node.slice(0, 16)}`)))];
+  const complete = all.filter(({ verdict, count, of }) => verdict === "erased" && count === of);
+  const said = [];
+  if (complete.length) said.push(`That it has erased was signed by ${names(complete).join(", ")}. Whose keys these are, this file cannot say.`);
+  const partly = all.filter(({ verdict, count, of }) => verdict === "erased" && count < of);
+  if (partly.length) said.push(`That it has erased only a part was signed by ${names(partly).join(", ")}.`);
+  all.filter(({ verdict }) => verdict === "held").forEach((one) => said.push(`That it keeps ${counted(one.count, "entry", "entries")} was signed by ${names([one])[0]}: ${one.reason}`));
+  return said;
+}
+
 /** Who else has signed: named, and not checked here. */
 function seen(found) {
-  const said = [];
+  const said = found.ok ? answered(found) : [];
   const { others = 0 } = found.complete ?? {};
   if (others) said.push(`${counted(others, "other name stands", "other names stand")} under that, too. Paste the keys of those whom you believe, as a policy above, and this page checks their signatures.`);
   if (found.others.length) said.push(`${counted(found.others.length, "other name stands", "other names stand")} under the ledger as that of a node or witness. Paste the keys of those whom you believe, as a policy above, and this page checks their signatures.`);

@@ -11,6 +11,7 @@ const MAX_LINE = 25165824;
 const MAX_ENTRIES = 262144;
 const MAX_OUTSIDE = 262144;
 const MAX_STAMPS = 16;
+const MAX_RECEIPTS = 1024;
 
 /** Something is not as the format says. */
 class Refused extends Error {}
@@ -1042,7 +1043,8 @@ function kindOf(value) {
   if (!(value instanceof Map)) return "entry";
   if (value.has("thingdb_proof")) return "first";
   if (value.has("thingdb_proof_end")) return "last";
-  return value.has("timestamp") ? "timestamp" : "entry";
+  if (value.has("timestamp")) return "timestamp";
+  return value.has("receipt") ? "receipt" : "entry";
 }
 
 function readSubject(subject) {
@@ -1185,7 +1187,7 @@ const AT_ONCE = 512;
  * @param {(done: number, all: number) => Promise<void>} [tell] called now and then
  */
 async function verifyProof(data, tell = async () => {}) {
-  const found = { ok: false, problems: [], entries: [], timestamps: [], heads: [] };
+  const found = { ok: false, problems: [], entries: [], timestamps: [], receipts: [], heads: [] };
   try {
     await readFile(data, found, tell);
   } catch (problem) {
@@ -1219,11 +1221,16 @@ async function readFile(data, found, tell) {
       continue;
     }
     const kind = kindOf(value);
-    if (kind === "timestamp" && found.entries.length === 0) {
+    if (kind === "timestamp" && found.entries.length === 0 && found.receipts.length === 0) {
       found.timestamps.push(readTimestamp(value, state));
       continue;
     }
-    isInOrder &&= kind === "entry";
+    if (kind === "receipt") {
+      found.receipts.push(await readReceipt(value, found, state));
+      need(found.receipts.length <= MAX_RECEIPTS, "too many receipts");
+      continue;
+    }
+    isInOrder &&= kind === "entry" && found.receipts.length === 0;
     found.entries.push(await readEntry(value, at + 1, state));
     need(found.entries.length <= MAX_ENTRIES, "too many entries");
     if (state.checks.length >= AT_ONCE) {
@@ -1246,6 +1253,47 @@ function readTimestamp(value, state) {
   const imprint = hexOf(hexa(value.get("imprint"), 32));
   need(state.imprints.has(imprint), "a timestamp of no checkpoint of the file");
   return { imprint, size: state.imprints.get(imprint) };
+}
+
+/** What a node answered to an erasure record of the file. Whose key it is, it does not show. */
+async function readReceipt(value, found, state) {
+  members(value, ["receipt"]);
+  const note = string(value.get("receipt"));
+  const length = utf8(note).length;
+  need(1 <= length && length <= 65536, "a receipt of another length");
+  const end = note.indexOf("\n\n");
+  need(end >= 0 && note.length > end + 2 && note.endsWith("\n"), "not a signed note");
+  const text = note.slice(0, end);
+  const lines = text.split("\n");
+  const counts = /^(erased|held) (0|[1-9][0-9]{0,4}) of (0|[1-9][0-9]{0,4})$/.exec(lines[4] ?? "");
+  need(counts, "a receipt that does not count");
+  const [verdict, count, of] = [counts[1], Number(counts[2]), Number(counts[3])];
+  need(lines.length === (verdict === "held" ? 6 : 5), "a receipt with other lines");
+  const after = (line, head) => {
+    need(line.startsWith(head), "a receipt with other lines");
+    return line.slice(head.length);
+  };
+  const origin = after(lines[0], "thingdb.receipt/");
+  const key = hexa(after(lines[1], "node "), 32);
+  const record = hexOf(hexa(after(lines[2], "record "), 32));
+  const time = after(lines[3], "time ");
+  parseTime(time);
+  const fingerprint = sha256(key);
+  need(same(hexa(origin, 16), fingerprint.slice(0, 16)), "a receipt with the key of another node");
+  need((verdict === "held" ? 1 : 0) <= count && count <= of && of <= 65536, "counts that do not go together");
+  const reason = verdict === "held" ? plain(after(lines[5], "reason "), 1, 1024) : null;
+  const signatures = note.slice(end + 2, -1);
+  need(!signatures.includes("\n"), "a receipt that is not signed once");
+  const { name, value: signature } = Note.signature(signatures);
+  const id = sha256(utf8(`thingdb.node/${origin}`), Uint8Array.of(10, 1), key).slice(0, 4);
+  const isOwn = name === `thingdb.node/${origin}` && same(signature.slice(0, 4), id) && signature.length === 68;
+  need(isOwn, "not signed by its node");
+  await checkSignature(key, utf8(`${text}\n`), signature.slice(4));
+  need(state.links.known.has(record), "a receipt for an erasure that is not in the file");
+  const node = hexOf(fingerprint);
+  const isSame = (other) => other.node === node && other.record === record;
+  need(!found.receipts.some(isSame), "a second receipt of a node for one erasure");
+  return { record, node, time, verdict, count, of, reason };
 }
 
 function readLast(last, found, state, digests) {

@@ -622,6 +622,41 @@ class Note:
         return sha256(f"{self.text}\n\n{line}".encode())
 
 
+class Receipt:
+    """What a node answered to an erasure record. Whose key it is, it does not show."""
+
+    def __init__(self, text):
+        note = string(text)
+        need(1 <= len(note.encode()) <= 65536, "a receipt of another length")
+        self.text, empty, signatures = note.partition("\n\n")
+        need(empty and signatures.endswith("\n"), "not a signed note")
+        lines = self.text.split("\n")
+        found = re.fullmatch("(erased|held) (0|[1-9][0-9]{0,4}) of (0|[1-9][0-9]{0,4})", lines[4] if lines[4:] else "")
+        need(found, "a receipt that does not count")
+        self.verdict, self.count, self.of = found[1], int(found[2]), int(found[3])
+        need(len(lines) == (5 if self.verdict == "erased" else 6), "a receipt with other lines")
+        heads = ["thingdb.receipt/", "node ", "record ", "time "]
+        need(all(line.startswith(head) for line, head in zip(lines, heads)), "a receipt with other lines")
+        origin, key, record, self.time = [line[len(head) :] for line, head in zip(lines, heads)]
+        self.key, self.record = hexa(key, 32), hexa(record, 32)
+        need(hexa(origin, 16) == sha256(self.key)[:16], "a receipt with the key of another node")
+        parse_time(self.time)
+        need((self.verdict == "held") <= self.count <= self.of <= 65536, "counts that do not go together")
+        self.reason = None
+        if self.verdict == "held":
+            need(lines[5].startswith("reason "), "a hold without a reason")
+            self.reason = plain(lines[5][7:], 1, 1024)
+        need(signatures.count("\n") == 1, "a receipt that is not signed once")
+        name, value = Note.signature(signatures[:-1])
+        key_id = sha256(b"thingdb.node/", origin.encode(), b"\n\1", self.key)[:4]
+        need(name == "thingdb.node/" + origin and value[:4] == key_id and len(value) == 68, "not signed by its node")
+        check_signature(self.key, (self.text + "\n").encode(), value[4:])
+
+    def told(self):
+        counts = {"verdict": self.verdict, "count": self.count, "of": self.of, "reason": self.reason}
+        return {"record": self.record.hex(), "node": sha256(self.key).hex(), "time": self.time, **counts}
+
+
 # The heads of all things: a Merkle map. The bits of a thing's key are the way from the root.
 
 EMPTY = bytes(32)
@@ -686,7 +721,9 @@ def kind_of(value):
         return "first"
     if isinstance(value, dict) and "thingdb_proof_end" in value:
         return "last"
-    return "timestamp" if isinstance(value, dict) and "timestamp" in value else "entry"
+    if isinstance(value, dict) and "timestamp" in value:
+        return "timestamp"
+    return "receipt" if isinstance(value, dict) and "receipt" in value else "entry"
 
 
 def check_subject(subject):
@@ -708,11 +745,13 @@ def verify(data, fingerprint=None, tsa_root=None):
     values = [parse(line) for line in lines]
     first, last = values[0], values[-1]
     kinds = [kind_of(value) for value in values]
-    stamps = kinds.count("timestamp")
-    order = ["first"] + ["timestamp"] * stamps + ["entry"] * (len(values) - stamps - 2) + ["last"]
+    stamps, answers = kinds.count("timestamp"), kinds.count("receipt")
+    count = len(values) - stamps - answers - 2
+    order = ["first"] + ["timestamp"] * stamps + ["entry"] * count + ["receipt"] * answers + ["last"]
     need(kinds == order, "lines that are not in their order")
-    need(len(values) - stamps - 2 <= 262144, "too many entries")
+    need(count <= 262144, "too many entries")
     need(stamps <= 16, "too many timestamps")
+    need(answers <= 1024, "too many receipts")
     members(first, ["thingdb_proof", "subject", "card", "checkpoint"], ["earlier", "heads"])
     number(first["thingdb_proof"], 1, 1)
     subject = first["subject"]
@@ -739,7 +778,7 @@ def verify(data, fingerprint=None, tsa_root=None):
     is_absence = subject["kind"] == "absent"
     need(stated or not is_absence, "nothing says that there is no such thing")
     need(not stated or (stated.count == 0) == is_absence, "the heads note says otherwise of the thing")
-    need((len(values) - stamps == 2) == is_absence, "entries of a thing that is not there, or none of one that is")
+    need((count == 0) == is_absence, "entries of a thing that is not there, or none of one that is")
     timestamps = []
     for value in values[1 : 1 + stamps]:
         members(value, ["timestamp", "imprint"])
@@ -748,7 +787,7 @@ def verify(data, fingerprint=None, tsa_root=None):
         timestamps.append((imprints[imprint], imprint, token))
     tree, known, followed, outside, shown = Tree(), {}, set(), set(), []
     names, erasures = dict(card.actors), Erasures(card)
-    for value in values[1 + stamps : -1]:
+    for value in values[1 + stamps : 1 + stamps + count]:
         members(value, ["place", "entry"], ["gap", "cek"])
         place = number(value["place"], 0, MAX_SAFE - 1)
         need(place >= tree.size, "a place that is not behind the one before")
@@ -768,6 +807,12 @@ def verify(data, fingerprint=None, tsa_root=None):
             erasures.stub(entry)
         told = {"place": place, "id": entry.id.hex(), **entry.told(names), "content": state}
         shown.append({**told, **(body or {})})
+    receipts = []
+    for value in values[1 + stamps + count : -1]:
+        members(value, ["receipt"])
+        receipts.append(Receipt(value["receipt"]))
+        need(receipts[-1].record in known, "a receipt for an erasure that is not in the file")
+    need(len({(one.key, one.record) for one in receipts}) == answers, "a second receipt of a node for one erasure")
     members(last, ["thingdb_proof_end", "entries", "digest"], ["gap"])
     number(last["thingdb_proof_end"], 1, 1)
     need(number(last["entries"], 0, 262144) == len(shown), "another number of entries")
@@ -787,7 +832,7 @@ def verify(data, fingerprint=None, tsa_root=None):
         need(is_same or len(shown) < stated.count, "the thing has other heads")
         complete = {"entries": stated.count, "heads": len(stated.heads)}
     found = {"subject": subject, "node": sha256(card.key).hex(), "size": ledger.size, "heads": heads}
-    told = {**found, "complete": complete, "entries": shown}
+    told = {**found, "complete": complete, "entries": shown, "receipts": [one.told() for one in receipts]}
     return {**told, "timestamps": [told_of(stamp, tsa_root) for stamp in timestamps]}
 
 

@@ -184,6 +184,10 @@ impl Db {
             }
         }
         let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));
+        // A node that does not know what it signed must not go on; it is not lost, though.
+        if kept.as_ref().is_err_and(Error::is_passing) {
+            return Err(kept.err().expect("it is an error"));
+        }
         let kept_is_good = kept.is_ok();
         let read_with = match &kept {
             Ok(Kept::Own(note)) => Some(note.clone()),

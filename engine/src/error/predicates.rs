@@ -152,6 +152,12 @@ impl Error {
         }
     }
 
+    /// The system refused a call for a reason that is none of the file's: too many open
+    /// files, no memory. It is no damage, and passes.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.system_cause().is_some_and(|source| !crate::disk::is_of_file(source))
+    }
+
     /// The database was opened to read only, or writing has stopped until it is
     /// opened anew.
     #[must_use]

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use thingdb_format::heads::{HeadsProof, Place};
 use thingdb_format::proof::{
-    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_TIMESTAMPS, ProofEncoder, ProofErasures, ProofHeader, ProofTimestamp,
-    Subject,
+    Earlier, MAX_EARLIER, MAX_ENTRIES, MAX_RECEIPTS, MAX_TIMESTAMPS, ProofEncoder, ProofErasures, ProofHeader,
+    ProofTimestamp, Subject,
 };
 use thingdb_format::{
     EncryptionKey, Entry, EntryId, Envelope, Kek, KekPacket, SignedCheckpoint, ThingId, envelope, merkle,
@@ -227,6 +227,8 @@ pub(crate) fn prove(
         bytes: 0,
     };
     let (mut paths, mut erasures) = (Paths::default(), ProofErasures::new(&header.card));
+    // What nodes answered to the records that are shown.
+    let mut receipts = Vec::new();
     for (posting, done) in postings.iter().zip(1..) {
         progress::go_on(options.is_wanted)?;
         let located = node.store.located(posting)?;
@@ -253,6 +255,7 @@ pub(crate) fn prove(
         }
         if let Some(record) = &record {
             erasures.record(id, &located.header, record);
+            receipts.extend(node.store.receipts_of(place)?);
         }
         let entry = Entry { header: located.header, signature, payload, envelopes };
         encoder.entry(&view, place, shown, entry, &mut buffer)?;
@@ -261,6 +264,8 @@ pub(crate) fn prove(
             progress::tell(&mut options.progress, done, count, summary.bytes);
         }
     }
+    receipts.truncate(MAX_RECEIPTS);
+    receipts.iter().for_each(|receipt| encoder.receipt(receipt, &mut buffer));
     summary.erased = erasures.erased().len() as u64;
     summary.withheld -= summary.erased;
     encoder.end(&view, &mut buffer)?;

@@ -6,9 +6,11 @@ use super::erased::ProofErasures;
 use super::examine::{Content, Examined, ProofLine, What};
 use super::gap::gap_subtrees;
 use super::heads::Complete;
-use super::{MAX_ENTRIES, MAX_TIMESTAMPS, ProofEnd, ProofHeader, ProofTimestamp, Subject};
+use super::receipt::Received;
+use super::{MAX_ENTRIES, MAX_RECEIPTS, MAX_TIMESTAMPS, ProofEnd, ProofHeader, ProofTimestamp, Subject};
 use crate::audit::{Fault, Problem, Standing, fault_of};
 use crate::erasure::Erasure;
+use crate::erasure::receipt::SignedErasureReceipt;
 use crate::heads::HeadsProof;
 use crate::merkle::{self, Frontier};
 use crate::stream::Digest;
@@ -83,6 +85,9 @@ pub struct ProofReport {
     pub erased: u64,
     /// These entries, each with the first record in the file that covers it.
     pub erased_by: BTreeMap<EntryId, EntryId>,
+    /// What nodes answered to erasure records of the file, in its order. Of a file that is
+    /// not [good](Self::is_good) none.
+    pub receipts: Vec<Received>,
     /// Other entries whose header alone is here.
     pub withheld: u64,
     /// Entries whose key has no [name](Proven::name).
@@ -273,7 +278,14 @@ impl ProofCheck {
                 self.timestamp(number, timestamp);
                 None
             }
+            What::Receipt(receipt) => {
+                self.receipt(number, *receipt);
+                None
+            }
             What::Entry(entry) => {
+                if !self.report.receipts.is_empty() {
+                    self.unreadable(number, "an entry behind a receipt");
+                }
                 if is_first {
                     self.unreadable(number, "an entry before the first line of a proof file");
                 }
@@ -388,7 +400,7 @@ impl ProofCheck {
     }
 
     fn timestamp(&mut self, number: u64, timestamp: ProofTimestamp) {
-        if self.report.entries > 0 {
+        if self.report.entries > 0 || !self.report.receipts.is_empty() {
             return self.unreadable(number, "a timestamp behind an entry");
         }
         if self.report.timestamps.len() >= MAX_TIMESTAMPS {
@@ -398,6 +410,27 @@ impl ProofCheck {
             Some((_, size)) => self.report.timestamps.push(Stamped { size: *size, timestamp }),
             None => self.unreadable(number, "a timestamp of something else than a checkpoint of the file"),
         }
+    }
+
+    /// Takes what a node answered to a record of the file: that is all that it shows.
+    fn receipt(&mut self, number: u64, receipt: SignedErasureReceipt) {
+        let (said, receipts) = (receipt.said(), &self.report.receipts);
+        if receipts.len() >= MAX_RECEIPTS {
+            return self.unreadable(number, "more receipts than a proof file can have");
+        }
+        if !self.places.contains_key(&said.record) {
+            return self.unreadable(number, "a receipt for an erasure that is not in the file");
+        }
+        let is_same = |other: &Received| {
+            let other = other.receipt.said();
+            (other.node, other.record) == (said.node, said.record)
+        };
+        if receipts.iter().any(is_same) {
+            return self.unreadable(number, "a second receipt of a node for one erasure");
+        }
+        let card = self.trusted.iter().find(|card| card.node_key == said.node);
+        let name = card.map(|card| if card.name.is_empty() { said.origin().to_string() } else { card.name.clone() });
+        self.report.receipts.push(Received { receipt, name });
     }
 
     fn entry(&mut self, number: u64, entry: Examined) -> Option<Proven> {
@@ -599,6 +632,9 @@ impl ProofCheck {
         self.report.heads = heads.into_iter().map(|(id, _)| *id).collect();
         self.settle_heads();
         self.settle_erasures();
+        if !self.report.is_good() {
+            self.report.receipts.clear();
+        }
         self.report
     }
 

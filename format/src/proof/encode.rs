@@ -1,7 +1,8 @@
 //! Writes a proof file.
 
 use super::gap::gap_hashes;
-use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
+use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, receipt};
+use crate::erasure::receipt::SignedErasureReceipt;
 use crate::merkle::Subtrees;
 use crate::stream::{Digest, hash_of_line};
 use crate::{Cek, Entry};
@@ -56,6 +57,11 @@ impl ProofEncoder {
         self.entries = self.entries.saturating_add(1);
         self.line(out, |out| ProofEntry { place, gap, cek, entry }.encode(out));
         Ok(())
+    }
+
+    /// Appends a receipt for an erasure record of the file, behind all entries.
+    pub fn receipt(&mut self, receipt: &SignedErasureReceipt, out: &mut Vec<u8>) {
+        self.line(out, |out| receipt::encode(receipt, out));
     }
 
     /// Appends the last line.

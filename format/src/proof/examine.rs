@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::wire::Kind;
-use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp};
+use super::{ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, receipt};
 use crate::audit::Memos;
+use crate::erasure::receipt::SignedErasureReceipt;
 use crate::stream::hash_of_line;
 use crate::{
     Body, DecryptionKey, EntryId, Envelope, Error, Hash, Header, Kek, KekPacket, Origin, RecipientId, envelope, payload,
@@ -119,6 +120,7 @@ pub(super) enum What {
     Blank,
     Header(Box<ProofHeader>),
     Timestamp(ProofTimestamp),
+    Receipt(Box<SignedErasureReceipt>),
     Entry(Box<Examined>),
     End(ProofEnd),
     Unread { is_entry: bool, has_line_end: bool, problem: Error },
@@ -157,6 +159,7 @@ pub fn examine_as(line: &[u8], number: u64, memos: &mut Memos, reader: Option<&P
             ProofEntry::decode(line, number).map(examine)
         }
         Kind::Timestamp => ProofTimestamp::decode(line, number).map(What::Timestamp),
+        Kind::Receipt => receipt::decode(line, number).map(|receipt| What::Receipt(Box::new(receipt))),
         Kind::End => ProofEnd::decode(line, number).map(What::End),
     };
     let what = what.unwrap_or_else(|problem| What::Unread {

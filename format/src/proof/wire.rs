@@ -150,6 +150,7 @@ pub(super) enum Kind {
     Blank,
     Header,
     Timestamp,
+    Receipt,
     Entry,
     End,
 }
@@ -161,6 +162,7 @@ impl Kind {
             thingdb_proof: Option<IgnoredAny>,
             thingdb_proof_end: Option<IgnoredAny>,
             timestamp: Option<IgnoredAny>,
+            receipt: Option<IgnoredAny>,
         }
         let line = strip_line_end(line);
         if line.is_empty() {
@@ -174,6 +176,7 @@ impl Kind {
             Ok(Names { thingdb_proof: Some(_), .. }) => Self::Header,
             Ok(Names { thingdb_proof_end: Some(_), .. }) => Self::End,
             Ok(Names { timestamp: Some(_), .. }) => Self::Timestamp,
+            Ok(Names { receipt: Some(_), .. }) => Self::Receipt,
             _ => Self::Entry,
         }
     }

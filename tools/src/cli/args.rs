@@ -8,9 +8,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
-    export, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer,
-    prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof,
-    witness,
+    export, find_evidence, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key,
+    passwd, peer, prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify,
+    verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -205,6 +205,8 @@ pub(crate) enum Command {
     Sync(sync::Args),
     /// Check two checkpoints by which a node contradicted itself, without a database
     VerifyEvidence(evidence::Args),
+    /// Compare what a node signed in several files, and write the evidence if it contradicts itself
+    FindEvidence(find_evidence::Args),
     /// To whom new entries are sealed
     Audience {
         /// Shows what is set if absent.
@@ -304,6 +306,7 @@ impl Command {
             Self::Prove(args) => prove::run(context, &args),
             Self::VerifyProof(args) => verify_proof::run(context, &args),
             Self::VerifyEvidence(args) => evidence::run(context, &args),
+            Self::FindEvidence(args) => find_evidence::run(context, &args),
             Self::Audience { command } => audience::run(context, command.as_ref()),
             Self::Erase(args) => erase::run(context, &args),
             Self::Erasures(args) => erase::list(context, &args),
@@ -393,6 +396,7 @@ impl Command {
             Self::Verify(_)
             | Self::VerifyProof(_)
             | Self::VerifyEvidence(_)
+            | Self::FindEvidence(_)
             | Self::VerifyFork(_)
             | Self::Doctor(_)
             | Self::Demo(_)
@@ -452,6 +456,7 @@ impl Command {
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
+                | Self::FindEvidence(_)
                 | Self::Serve(_)
                 | Self::Backup(_)
                 | Self::Restore(_)
@@ -507,6 +512,7 @@ mod tests {
             "card",
             "restore",
             "salvage",
+            "find-evidence",
             "verify-evidence",
             "verify-fork",
             "verify-proof",

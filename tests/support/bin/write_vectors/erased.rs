@@ -22,7 +22,7 @@ fn stranger() -> SigningKey {
 }
 
 /// A record over these entries, by the owner of a key, written at the node.
-fn record(key: &SigningKey, seq: u64, prev: &[&Entry], entries: &[EntryId]) -> Entry {
+pub(crate) fn record(key: &SigningKey, seq: u64, prev: &[&Entry], entries: &[EntryId]) -> Entry {
     let erasure = Erasure::new(entries.to_vec(), "asked for by the person", None).expect("it is a record");
     entry(key, origin(), seq, prev, record_body(&erasure.to_json()))
 }
@@ -52,17 +52,21 @@ fn entry(key: &SigningKey, origin: Origin, seq: u64, prev: &[&Entry], body: Body
     Entry { header, signature, payload: Some(sealed.payload), envelopes: vec![] }
 }
 
-fn stub(mut entry: Entry) -> (Option<Cek>, Entry) {
+pub(crate) fn stub(mut entry: Entry) -> (Option<Cek>, Entry) {
     entry.payload = None;
     (None, entry)
 }
 
-fn shown(entry: Entry) -> (Option<Cek>, Entry) {
+pub(crate) fn shown(entry: Entry) -> (Option<Cek>, Entry) {
     (Some(cek()), entry)
 }
 
 /// A file of a node with two actors, with these entries at these places.
 fn file(subject: Subject, entries: Vec<(u64, (Option<Cek>, Entry))>) -> String {
+    file_of(subject, entries).text()
+}
+
+pub(crate) fn file_of(subject: Subject, entries: Vec<(u64, (Option<Cek>, Entry))>) -> File {
     let mut file = File::new(subject);
     let mut actors = vec![alice(), (bob().actor(), "bob".into())];
     actors.sort();
@@ -74,7 +78,7 @@ fn file(subject: Subject, entries: Vec<(u64, (Option<Cek>, Entry))>) -> String {
     let (size, root) = (file.leaves.len() as u64, merkle::root(file.leaves.iter().copied()));
     file.header.checkpoint = Checkpoint::new(origin(), size, root).sign(&node()).expect("it is good");
     file.entries = entries.into_iter().map(|(place, (cek, entry))| (place, cek, entry)).collect();
-    file.text()
+    file
 }
 
 /// Name, comment, states, what is told of by which record, heads, the file.

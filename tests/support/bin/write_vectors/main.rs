@@ -8,6 +8,7 @@
 //!
 //! All keys are test keys: seeds of one byte over and over.
 
+mod answered;
 mod binary;
 mod erased;
 mod erasure;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     latest::latest(&mut writer);
     proof::proof(&mut writer);
     erased::erased(&mut writer);
+    answered::answered_files(&mut writer);
     heads::heads(&mut writer);
     key_log::key_record(&mut writer);
     key_log::key_log(&mut writer);

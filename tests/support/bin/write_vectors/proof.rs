@@ -1,5 +1,6 @@
 //! The proof file: entries with their places in a ledger.
 
+use thingdb_format::erasure::receipt::SignedErasureReceipt;
 use thingdb_format::proof::{Earlier, ProofEncoder, ProofEnd, ProofEntry, ProofHeader, ProofTimestamp, Subject};
 use thingdb_format::stream::{Digest, hash_of_line};
 use thingdb_format::{
@@ -62,12 +63,13 @@ pub(crate) struct File {
     pub(crate) entries: Vec<(u64, Option<Cek>, Entry)>,
     /// Of the ledger.
     pub(crate) leaves: Vec<Hash>,
+    pub(crate) receipts: Vec<SignedErasureReceipt>,
 }
 
 impl File {
     pub(crate) fn new(subject: Subject) -> Self {
         let entries = vec![(5, Some(cek()), first()), (9, Some(cek()), second())];
-        Self { header: header(subject), timestamps: vec![], entries, leaves: leaves() }
+        Self { header: header(subject), timestamps: vec![], entries, leaves: leaves(), receipts: vec![] }
     }
 
     pub(crate) fn history() -> Self {
@@ -81,6 +83,7 @@ impl File {
         for (place, cek, entry) in self.entries {
             encoder.entry(&self.leaves[..], place, cek, entry, &mut out).expect("the place is in the ledger");
         }
+        self.receipts.iter().for_each(|receipt| encoder.receipt(receipt, &mut out));
         encoder.end(&self.leaves[..], &mut out).expect("the ledger is whole");
         String::from_utf8(out).expect("lines are UTF-8")
     }
@@ -101,15 +104,19 @@ fn stamped() -> File {
     file
 }
 
+fn is_entry(line: &str) -> bool {
+    !line.starts_with("{\"timestamp\"") && !line.starts_with("{\"receipt\"")
+}
+
 /// The lines with a last line that counts them, as whoever writes a file can.
-fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
+pub(crate) fn framed_anew(text: &str, edit: impl Fn(usize, &str) -> String) -> String {
     let mut lines: Vec<String> = text.lines().enumerate().map(|(n, line)| edit(n, line)).collect();
     let last = lines.pop().expect("there is a last line");
     lines.retain(|line| !line.is_empty());
     let mut end = ProofEnd::decode(last.as_bytes(), 1).expect("it is the last line");
     let mut digest = Digest::default();
     lines.iter().for_each(|line| digest.push(&hash_of_line(line.as_bytes())));
-    end.entries = lines[1..].iter().filter(|line| !line.starts_with("{\"timestamp\"")).count() as u64;
+    end.entries = lines[1..].iter().filter(|line| is_entry(line)).count() as u64;
     end.digest = digest.value();
     let mut out = Vec::new();
     end.encode(&mut out);

@@ -1,5 +1,8 @@
 //! `thingdb demo`: the whole of it in a temporary directory, on real files:
-//! write, read, prove; then attack copies and see whether it is noticed.
+//! write, read, prove; then attack copies and see whether it is noticed; then erase, and
+//! have that confirmed and checked.
+
+mod erasure;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,12 +24,13 @@ use crate::reader::{Reader, find};
 use crate::text::{counted, printable};
 use crate::view::entry::Entry;
 use crate::view::{id, phrase, pretty, when};
+use erasure::Erasure;
 
 /// Arguments of `thingdb demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 It needs no database and no passphrase and takes a few seconds. Exit code 0 if
-every attack was noticed, 4 if one was not.")]
+every attack was noticed and the erasure is confirmed and shown, else 4.")]
 pub(crate) struct Args {
     /// Keep the directory, and print the passphrase, to look at it
     #[arg(long)]
@@ -43,6 +47,7 @@ const READINGS: usize = 200;
 struct Summary {
     ok: bool,
     attacks: Vec<Attack>,
+    erasure: Erasure,
 }
 
 /// One attack and what came of it.
@@ -66,7 +71,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         demo.set_back_the_directory(&kept)?,
         demo.forge_an_actor()?,
     ];
-    demo.conclude(args, Summary { ok: attacks.iter().all(|attack| attack.noticed), attacks })
+    let erasure = demo.erase()?;
+    let ok = attacks.iter().all(|attack| attack.noticed) && erasure.is_ok();
+    demo.conclude(args, Summary { ok, attacks, erasure })
 }
 
 /// The stage: a temporary directory with the database `things`.
@@ -349,7 +356,9 @@ impl Demo<'_> {
     fn conclude(mut self, args: &Args, summary: Summary) -> Outcome {
         let count = counted(summary.attacks.len() as u64, "attack", "attacks");
         if summary.ok {
-            self.say(&format!("\nAll {count} were noticed. Next: thingdb init ./things --actor YOUR-NAME"))?;
+            self.say(&format!(
+                "\nAll {count} were noticed, and the erasure is shown. Next: thingdb init ./things --actor YOUR-NAME"
+            ))?;
         }
         if args.keep {
             let stage = self.stage.path().display().to_string();
@@ -364,7 +373,9 @@ impl Demo<'_> {
             return Ok(());
         }
         let missed = summary.attacks.iter().filter(|attack| !attack.noticed).map(|attack| attack.attack.to_owned());
-        Err(Failure::new(Exit::NotVerified, "demo", "an attack was not noticed").causes(missed))
+        let erasure = (!summary.erasure.is_ok()).then(|| "the erasure is not shown".to_owned());
+        let fact = "an attack was not noticed, or the erasure is not shown";
+        Err(Failure::new(Exit::NotVerified, "demo", fact).causes(missed.chain(erasure)))
     }
 }
 

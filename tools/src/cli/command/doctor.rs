@@ -289,7 +289,17 @@ fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -
     // It is read again only if that can tell something else.
     let (now, before) = match before {
         Some(whole) if whole.damage.is_empty() => (whole, None),
-        before => (journal(dir)?, before),
+        before => match thingdb::journal_state(dir) {
+            Ok(now) => (now, before),
+            // Nobody knows whether it is damaged.
+            Err(problem) => {
+                let causes = std::iter::successors(std::error::Error::source(&problem), |cause| cause.source());
+                let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+                return Some(
+                    Check::new("journal", State::Fail, format!("{problem}{causes}")).hint("thingdb doctor, again"),
+                );
+            }
+        },
     };
     let words = |state: &JournalState| state.damage.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
     if !now.damage.is_empty() {

@@ -14,6 +14,7 @@ pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod evidence;
 pub(crate) mod export;
+pub(crate) mod find_evidence;
 pub(crate) mod forks;
 pub(crate) mod get;
 pub(crate) mod help;

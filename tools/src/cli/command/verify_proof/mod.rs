@@ -2,6 +2,7 @@
 
 mod complete;
 mod other;
+mod received;
 mod stamped;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -27,6 +28,7 @@ use crate::view::table::Table;
 use crate::view::when;
 use crate::view::witnessed::Witnessed;
 use complete::Complete;
+use received::ReceiptJson;
 use stamped::{Timestamp, Timestamped};
 
 /// Entries and problems that are shown on a terminal.
@@ -109,6 +111,8 @@ struct ReportJson {
     opened: u64,
     sealed: u64,
     erased: u64,
+    /// What nodes answered to the erasures.
+    receipts: Vec<ReceiptJson>,
     withheld: u64,
     heads: Vec<String>,
     first_time: Option<String>,
@@ -454,6 +458,7 @@ fn json(report: &ProofReport) -> ReportJson {
         opened: report.opened,
         sealed: report.sealed,
         erased: report.erased,
+        receipts: received::receipts(report),
         withheld: report.withheld,
         heads: heads_of(report).iter().take(64).map(ToString::to_string).collect(),
         first_time: report.times.map(|(first, _)| first.to_string()),
@@ -570,6 +575,9 @@ fn say(context: &Context, report: &ProofReport, told: &ReportJson, cards: &[Card
     if report.erased > 0 {
         let entries = counted(report.erased, "entry", "entries");
         text.line(&format!("    {entries} erased, as records in the file say"))?;
+        for line in received::in_words(report) {
+            text.line(&format!("    {line}"))?;
+        }
     }
     for line in complete::in_words(report) {
         text.line(&format!("    {line}"))?;
