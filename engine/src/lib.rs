@@ -96,6 +96,7 @@ pub use db::keys::{AsOf, KeyLogView, KeyStep};
 pub use db::options::Options;
 pub use db::read::Stats;
 pub use db::receipts::NodeReceipt;
+pub use db::retain::{DuePlan, MAX_RETENTIONS, Retention};
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};
@@ -105,7 +106,7 @@ pub use directory::version::STORE_VERSION;
 pub use disk::Foreign;
 #[doc(hidden)]
 pub use disk::lock;
-pub use entry::draft::{Draft, JSON};
+pub use entry::draft::{Draft, JSON, MAX_PUBLIC_BYTES};
 pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};

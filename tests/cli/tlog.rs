@@ -297,6 +297,14 @@ fn a_published_directory_has_files_and_folders_alone() {
     world.shell("rm pub/tile/0/000; mv kept pub/tile/0/000").ok();
     world.run(&publish).ok();
     world.run(&["verify", "--tiles", "pub"]).ok();
+    // A checkpoint that was cut does not hold; one that is not there was never published.
+    let note = fs::read(world.path("pub/checkpoint")).unwrap();
+    for cut in [0, 1, note.len() / 2, note.len() - 2] {
+        fs::write(world.path("pub/checkpoint"), &note[..cut]).unwrap();
+        world.run(&["verify", "--tiles", "pub"]).exit(4).says("is no checkpoint");
+    }
+    fs::remove_file(world.path("pub/checkpoint")).unwrap();
+    world.run(&["verify", "--tiles", "pub"]).exit(2);
 }
 
 fn append_to(world: &World, dir: &str, entries: usize) {

@@ -199,6 +199,11 @@ impl Failure {
         Self::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls")
     }
 
+    /// A person was asked, and said no.
+    pub(crate) fn declined(fact: impl Into<String>) -> Self {
+        Self::new(Exit::Interrupted, "declined", fact)
+    }
+
     /// Entries are here, and their data cannot be read.
     pub(crate) fn not_readable(fact: impl Into<String>) -> Self {
         Self::new(Exit::Partly, NOT_READABLE, fact).hint(ASK_ANOTHER)
@@ -452,6 +457,7 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "thingdb actor ls and thingdb peer ls tell whose it is; choose another name, or first thingdb actor rename KEY OTHER-NAME",
         ),
         thingdb::Error::NoSuchPeer { .. } => (Exit::NotFound, "not-found", "thingdb peer ls"),
+        thingdb::Error::NoSuchRetention { .. } => (Exit::NotFound, "not-found", "thingdb retain"),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::ActorWithdrawn { .. } => (
             Exit::Usage,

@@ -167,12 +167,18 @@ impl<'a> Stage<'a> {
     fn write(&mut self, new: NewEntry) -> Result<Receipt> {
         let tip = tip_of(self.store, &mut self.tips, &new.tag)?;
         let is_new = tip.state.is_none();
-        // An entry joins all heads, or the latest if there are too many.
-        let joined = tip.latest(header::MAX_PREV);
+        // An entry joins all heads, or the latest if there are too many. An erasure record
+        // says nothing of the thing: a fork is not for it to join.
+        let joined = tip.latest(if new.erases { 1 } else { header::MAX_PREV });
         if let Some(expected) = new.expect {
             let holds = match &expected {
                 Expect::Absent => joined.is_empty(),
-                Expect::Head(id) => matches!(&joined[..], [head] if head.id == *id),
+                Expect::Head(id) => match &joined[..] {
+                    [head] if head.id == *id => true,
+                    // Who has read the latest has passed over erasure records.
+                    [head] => tip.is_as_at(self.store, &new.tag, &head.id, id)?,
+                    _ => false,
+                },
                 Expect::Heads(ids) => {
                     tip.len() == ids.len() && {
                         let ids: HashSet<&EntryId> = ids.iter().collect();

@@ -25,6 +25,7 @@ mod prove;
 pub(crate) mod read;
 mod read_only;
 pub(crate) mod receipts;
+pub(crate) mod retain;
 pub(crate) mod salvage;
 pub(crate) mod share;
 pub(crate) mod short_ids;

@@ -15,6 +15,10 @@ use crate::heads::Expect;
 /// The media type of JSON (RFC 8259).
 pub const JSON: &str = "application/json";
 
+/// Bytes of data that an entry for everybody has, at most: it is for notices, and every
+/// node that gets the entry keeps it.
+pub const MAX_PUBLIC_BYTES: usize = 64 << 10;
+
 /// Something to write about a thing.
 ///
 /// ```
@@ -117,6 +121,25 @@ impl Draft {
     #[must_use]
     pub fn to<I: IntoIterator<Item: Into<String>>>(mut self, peers: I) -> Self {
         self.to = Some(peers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Lets everybody who holds the entry read it, whoever that is: a relay without keys,
+    /// a stranger with an export. That cannot be taken back. At most
+    /// [`MAX_PUBLIC_BYTES`] of data.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// use thingdb::Draft;
+    /// db.write(Draft::json("notice-1", r#"{"open":"9 to 5"}"#)?.public())?;
+    /// assert_eq!(db.readers("notice-1")?[0].name.as_deref(), Some("everybody"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn public(mut self) -> Self {
+        self.is_public = true;
         self
     }
 

@@ -1,5 +1,6 @@
 //! An entry as a reader sees it: opened as far as this node can.
 
+use thingdb_format::erasure::Erasure;
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
 /// One entry of a thing's history.
@@ -225,6 +226,21 @@ impl Record {
     #[must_use]
     pub fn attachment(&self) -> Option<Attachment<'_>> {
         self.body().and_then(Body::attachment)
+    }
+
+    /// Whether it is an erasure record: what it says of other entries counts, and it is
+    /// never the [latest](crate::Db::get) entry of a thing that has others. Nothing that
+    /// this node cannot open is one.
+    #[must_use]
+    pub fn is_erasure(&self) -> bool {
+        self.body().is_some_and(Erasure::is_in)
+    }
+
+    /// The erasure record that it is; nothing if it is none, or one that is not as
+    /// records are and so erases nothing.
+    #[must_use]
+    pub fn erasure(&self) -> Option<Erasure> {
+        Erasure::of(self.body()?)?.ok()
     }
 
     pub(crate) const fn body(&self) -> Option<&Body> {

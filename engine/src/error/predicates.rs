@@ -197,6 +197,10 @@ impl Error {
             | Self::NotPromised { .. }
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::NoTimeToRetain
+            | Self::PublicTooLarge { .. }
+            | Self::PublicToSome
+            | Self::TooManyRetentions { .. }
             | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
@@ -233,6 +237,7 @@ impl Error {
                 | Self::NotReadable { .. }
                 | Self::NothingToProve { .. }
                 | Self::NoSuchWitness { .. }
+                | Self::NoSuchRetention { .. }
         )
     }
 }

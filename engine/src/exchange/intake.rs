@@ -443,7 +443,8 @@ impl<'a, 'o> Intake<'a, 'o> {
             self.originals = Some(self.node.originals_come(0)?);
         }
         let from = self.options.from.says();
-        let imported = self.node.import(entries, from)?;
+        let (imported, erased) = self.node.import(entries, from)?;
+        self.summary.erased += erased;
         self.summary.envelopes_dropped += imported.dropped;
         Ok(imported.fates)
     }

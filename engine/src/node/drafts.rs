@@ -9,7 +9,7 @@ use thingdb_format::{Attachment, Body, Cek, SigningKey, erasure, key_record, pay
 use super::Node;
 use crate::access::actors;
 use crate::committer::NewEntry;
-use crate::entry::draft::Draft;
+use crate::entry::draft::{Draft, MAX_PUBLIC_BYTES};
 use crate::error::{Error, Result};
 
 impl Node {
@@ -39,8 +39,15 @@ impl Node {
                 };
                 let attachment = draft.attachment.as_ref().map(|(media_type, bytes)| Attachment { media_type, bytes });
                 let body = Body::with_attachment(&name, action, &draft.media_type, &draft.data, attachment)?;
-                if !draft.erases && action == erasure::ACTION && draft.media_type == erasure::MEDIA_TYPE {
+                // With another action it would be taken for one by people.
+                if !draft.erases && draft.media_type == erasure::MEDIA_TYPE {
                     return Err(Error::ReservedRecord);
+                }
+                if draft.is_public && !draft.erases && draft.data.len() > MAX_PUBLIC_BYTES {
+                    return Err(Error::PublicTooLarge { bytes: draft.data.len(), most: MAX_PUBLIC_BYTES });
+                }
+                if draft.is_public && draft.to.is_some() {
+                    return Err(Error::PublicToSome);
                 }
                 // Everybody can open what is public.
                 let to = if draft.is_public {

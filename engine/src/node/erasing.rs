@@ -48,13 +48,21 @@ struct Plan {
     erased: Vec<u64>,
 }
 
+/// What erasures that were due did.
+#[derive(Default)]
+pub(crate) struct Finished {
+    /// Entries that have lost their content.
+    pub(crate) entries: u64,
+    /// Files with keyrings of before that were removed.
+    pub(crate) removed: Vec<PathBuf>,
+}
+
 impl Node {
-    /// Carries out all erasures that are due. Names the files with keyrings of before
-    /// that were removed.
-    pub(crate) fn finish_erasures(&self) -> Result<Vec<PathBuf>> {
-        let mut removed = Vec::new();
+    /// Carries out all erasures that are due.
+    pub(crate) fn finish_erasures(&self) -> Result<Finished> {
+        let mut finished = Finished::default();
         if self.store.erasures.due_positions().is_empty() {
-            return Ok(removed);
+            return Ok(finished);
         }
         let mut all_removed = self.erasing.lock().expect("no thread panics while it erases");
         // A record that is not there after a power cut has erased nothing.
@@ -79,11 +87,12 @@ impl Node {
             }
             self.sync()?;
             let positions: Vec<u64> = plans.iter().flat_map(|plan| plan.erased.iter().copied()).collect();
-            removed.extend(self.forget(&positions)?);
+            finished.removed.extend(self.forget(&positions)?);
             self.strip(plans)?;
+            finished.entries += positions.len() as u64;
         }
-        all_removed.extend(removed.iter().cloned());
-        damaged.map_or(Ok(removed), Err)
+        all_removed.extend(finished.removed.iter().cloned());
+        damaged.map_or(Ok(finished), Err)
     }
 
     /// Files of keyrings that erasures have removed since the opening.

@@ -96,16 +96,17 @@ impl Node {
         Ok(receipts)
     }
 
-    /// Takes in entries from elsewhere. [`Self::sync`] makes them durable.
-    pub(crate) fn import(&self, entries: Vec<Arrived>, from: Option<Origin>) -> Result<Imported> {
+    /// Takes in entries from elsewhere, and erases what they say. [`Self::sync`] makes
+    /// them durable. The second is how many entries lost their content.
+    pub(crate) fn import(&self, entries: Vec<Arrived>, from: Option<Origin>) -> Result<(Imported, u64)> {
         let (imported, ticket) = self.committer.import(&self.store, entries, from)?;
         self.settle(ticket, Durability::Relaxed)?;
-        match self.finish_erasures() {
+        let erased = match self.finish_erasures() {
             // It is told by verification, and the entries are in.
-            Err(problem) if problem.is_damaged() => {}
-            finished => drop(finished?),
-        }
-        Ok(imported)
+            Err(problem) if problem.is_damaged() => 0,
+            finished => finished?.entries,
+        };
+        Ok((imported, erased))
     }
 
     /// Seals entries to more recipients. [`Self::sync`] makes that durable.

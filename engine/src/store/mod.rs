@@ -14,6 +14,7 @@ pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
 pub(crate) mod keys;
+mod latest;
 pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod line_seal;

@@ -401,6 +401,8 @@ pub(crate) const WITNESSES: &[u8] = b"Switnesses";
 /// The own checkpoints that others have cosigned.
 pub(crate) const COSIGNED: &[u8] = b"Scosigned";
 
+/// For how long content is kept.
+pub(crate) const RETENTIONS: &[u8] = b"Sretentions";
 /// Who could erase when erasure records were decided last.
 pub(crate) const ERASERS: &[u8] = b"Serasers";
 
@@ -461,7 +463,18 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'A') => key.len() == 25,
         Some(b'I') => matches!(key.len(), 10 | 18 | 26),
         Some(b'S') => {
-            [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
+            const KEPT: [&[u8]; 9] = [
+                ORIGINALS,
+                IDS_LOST,
+                IDS_ACCEPTED,
+                COMMITS_LOST,
+                END_LOST,
+                WITNESSES,
+                COSIGNED,
+                HEADS_NOTE,
+                RETENTIONS,
+            ];
+            KEPT.contains(&key)
         }
         _ => false,
     }

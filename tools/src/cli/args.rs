@@ -9,7 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
     export, find_evidence, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key,
-    passwd, peer, prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify,
+    passwd, peer, prove, put, recovery_key, retain, salvage, serve, share, show, stats, sync, timestamp, token, verify,
     verify_proof, witness,
 };
 use super::context::Context;
@@ -217,6 +217,8 @@ pub(crate) enum Command {
     Erase(erase::Args),
     /// List what was erased, by whom and why
     Erasures(erase::ListArgs),
+    /// Say for how long content is kept
+    Retain(retain::Args),
     /// Keep a thing from being erased here, until it is released
     Hold(hold::Args),
     /// Let peers read entries that exist
@@ -310,6 +312,7 @@ impl Command {
             Self::Audience { command } => audience::run(context, command.as_ref()),
             Self::Erase(args) => erase::run(context, &args),
             Self::Erasures(args) => erase::list(context, &args),
+            Self::Retain(args) => retain::run(context, &args),
             Self::Hold(args) => hold::run(context, &args),
             Self::Share(args) => share::run(context, &args),
             Self::Unshare(args) => audience::unshare(context, &args),
@@ -350,6 +353,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&args.remote),
             Self::Export(args) => Some(&args.remote),
             Self::Forks(args) => Some(&args.remote),
+            Self::Erasures(args) => Some(&args.remote),
             Self::Prove(args) => Some(&args.remote),
             Self::Stats(args) => Some(&args.remote),
             _ => None,
@@ -366,6 +370,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&mut args.remote),
             Self::Export(args) => Some(&mut args.remote),
             Self::Forks(args) => Some(&mut args.remote),
+            Self::Erasures(args) => Some(&mut args.remote),
             Self::Prove(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
@@ -429,6 +434,7 @@ impl Command {
             | Self::Prove(_)
             | Self::Erasures(_)
             | Self::Stats(_) => true,
+            Self::Retain(args) => args.only_reads(),
             Self::Doctor(args) => !args.fix,
             Self::Timestamp(args) => args.only_reads(),
             Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),

@@ -5,6 +5,7 @@ pub(crate) mod as_text;
 pub(crate) mod counts;
 pub(crate) mod details;
 pub(crate) mod entry;
+pub(crate) mod erasure;
 pub(crate) mod fork;
 pub(crate) mod graph;
 pub(crate) mod hole;

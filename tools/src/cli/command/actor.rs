@@ -324,7 +324,7 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
     if confirm::is_confirmed(&context.console, "Withdraw trust in it?")? {
         return Ok(());
     }
-    Err(Failure::usage(format!("{name} is trusted as before")))
+    Err(Failure::declined(format!("{name} is trusted as before")))
 }
 
 /// Says who signs now that one of our own does not.

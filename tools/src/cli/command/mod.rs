@@ -34,6 +34,7 @@ pub(crate) mod peer;
 pub(crate) mod prove;
 pub(crate) mod put;
 pub(crate) mod recovery_key;
+pub(crate) mod retain;
 pub(crate) mod salvage;
 pub(crate) mod serve;
 pub(crate) mod share;
