@@ -8,7 +8,7 @@ use thingdb::{
     Time,
 };
 
-use super::proving::{OneForm, Proved, Proving};
+use super::proving::{Proved, Proving};
 use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
@@ -17,6 +17,7 @@ use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HolesJson;
 use crate::view::missing::MissingOfLedger;
+use crate::view::one_form::OneForm;
 use crate::view::similar;
 
 /// Most entries that an abbreviated id is told to name.

@@ -27,8 +27,9 @@ use crate::view::entry::Entry;
 use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HoleJson;
+use crate::view::one_form::OneForm;
 use crate::view::span::Span;
-use proving::{OneForm, Proved, Proving};
+use proving::{Proved, Proving};
 
 /// Entries, one after the other.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;

@@ -14,6 +14,7 @@ pub(crate) mod imported;
 pub(crate) mod journal;
 pub(crate) mod ledger;
 pub(crate) mod missing;
+pub(crate) mod one_form;
 pub(crate) mod original;
 pub(crate) mod original_report;
 pub(crate) mod paint;

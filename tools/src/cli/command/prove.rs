@@ -12,11 +12,12 @@ use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
 use crate::error::{Failure, Outcome};
-use crate::reader::proving::{MAX_SEQ, OneForm, Proved, Proving};
+use crate::reader::proving::{MAX_SEQ, Proved, Proving};
 use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
 use crate::view::id;
+use crate::view::one_form::OneForm;
 
 /// What only a proof file has.
 const OF_FILES: [&str; 8] = ["absent", "html", "since", "until", "withhold", "stubs_only", "to", "checkpoint"];

@@ -15,7 +15,7 @@ use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamFo
 use super::failure::failure;
 use super::grown::Grown;
 use super::pages::{Page, Pages};
-use super::proving::{OneForm, Proved, Proving};
+use super::proving::{Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
 use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::bytes::compress::{self, Compression};
@@ -34,6 +34,7 @@ use crate::view::entry::Entry;
 use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::missing::MissingOfLedger;
+use crate::view::one_form::OneForm;
 use crate::view::told::Told;
 use crate::view::{as_text, span};
 
