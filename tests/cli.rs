@@ -33,6 +33,7 @@ mod cli {
     mod given_files;
     mod hints;
     mod hold;
+    mod keys;
     mod latest;
     mod manners;
     mod memory;

@@ -15,6 +15,8 @@ use thingdb_format::erasure::Erasure;
 use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
+use thingdb_format::key_log::KeyLog;
+use thingdb_format::key_record::{self, KeyRecord};
 use thingdb_format::proof::{ProofCheck, examine};
 use thingdb_format::{
     BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Envelope, Error, Hash, Header, KdfParams, Kek, KekPacket,
@@ -22,12 +24,13 @@ use thingdb_format::{
     envelope, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
+use thingdb_tests::key_log::logged;
 use thingdb_tests::vector::{Vector, refusal};
 
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 18] = [
+const SUBJECTS: [(&str, Check); 20] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -42,6 +45,8 @@ const SUBJECTS: [(&str, Check); 18] = [
     ("stream", stream),
     ("frame", frame),
     ("erasure", erasure),
+    ("key-record", key_record),
+    ("key-log", key_log),
     ("erasure-receipt", erasure_receipt),
     ("latest", latest),
     ("tlog-proof", tlog_proof),
@@ -275,6 +280,26 @@ fn erasure(v: &Vector) -> Result<(), Error> {
     same(v, "reason", record.reason());
     assert_eq!(record.basis(), v.find("basis"));
     assert_eq!(Erasure::from_json(record.to_json().as_bytes())?, record);
+    Ok(())
+}
+
+fn key_record(v: &Vector) -> Result<(), Error> {
+    let record = KeyRecord::from_json(&v.input)?;
+    same(v, "kind", record.kind());
+    same(v, "next", record.next().map_or_else(|| "none".to_owned(), |next| next.to_string()));
+    assert_eq!(record.to_json().as_bytes(), v.input);
+    Ok(())
+}
+
+fn key_log(v: &Vector) -> Result<(), Error> {
+    let records = logged(&v.input)?;
+    let first = line::decode(&v.input[..v.input.iter().position(|byte| *byte == b'\n').expect("a line ends")], 1)?;
+    let first = key_record::first_key(&first.header.thing).expect("it is a key log");
+    let log = KeyLog::resolve(&first, &records).expect("it begins");
+    let state = |key| format!("{key}={}", log.state(key).expect("it is one of them").as_str());
+    same(v, "states", log.keys().iter().map(state).collect::<Vec<_>>().join(" "));
+    same(v, "rivals", log.rivals().len());
+    same(v, "successors", log.keys().iter().filter(|key| log.succeeds(key, &first)).count());
     Ok(())
 }
 

@@ -92,6 +92,7 @@ pub use db::Db;
 pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::hold::Hold;
+pub use db::keys::{AsOf, KeyLogView, KeyStep};
 pub use db::options::Options;
 pub use db::read::Stats;
 pub use db::receipts::NodeReceipt;
@@ -123,8 +124,8 @@ pub use keyring::dumps::forbid_dumps;
 pub use keyring::passphrase::Passphrase;
 pub use keyring::trust;
 pub use keyring::{
-    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, PutBack, RecoveryKey, RecoveryText, SlotId,
-    SlotInfo, SlotKind, Unlock,
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, NextKeyFile, PutBack, RecoveryKey, RecoveryText,
+    SlotId, SlotInfo, SlotKind, Unlock,
 };
 pub use migrate::MigrateOptions;
 pub use migrate::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer, RefusedLine};

@@ -37,9 +37,29 @@ pub const HEADS_KEY: &str = "thingdb/1/heads-key";
 /// Before a thing id, the number of its entries and its heads, in their hash.
 pub const HEADS: &str = "thingdb/1/heads";
 
+/// Before a public key, in the hash that promises it.
+pub const NEXT_KEY: &str = "thingdb/1/next-key";
+
+/// Before two keys, in the signature of a key that follows another one.
+pub const SIGN_SUCCESSOR: &str = "thingdb/1/sign-successor";
+
 /// All of them.
-pub const ALL: [&str; 12] =
-    [ENTRY, SIGN_ENTRY, SIGN_BATCH, PAYLOAD, COMMITMENT, BODY, CEK, KEK, KEK_PASSPHRASE, CARD, HEADS_KEY, HEADS];
+pub const ALL: [&str; 14] = [
+    ENTRY,
+    SIGN_ENTRY,
+    SIGN_BATCH,
+    PAYLOAD,
+    COMMITMENT,
+    BODY,
+    CEK,
+    KEK,
+    KEK_PASSPHRASE,
+    CARD,
+    HEADS_KEY,
+    HEADS,
+    NEXT_KEY,
+    SIGN_SUCCESSOR,
+];
 
 #[cfg(test)]
 mod tests {

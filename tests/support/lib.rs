@@ -6,6 +6,7 @@ pub mod checker;
 pub mod database;
 pub mod disk;
 pub mod gone;
+pub mod key_log;
 pub mod prototype;
 pub mod rows;
 pub mod stranger;

@@ -464,6 +464,22 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "withdrawn-actor",
             "choose another: thingdb actor ls, then --actor NAME or thingdb actor default NAME; thingdb actor trust NAME takes it back",
         ),
+        thingdb::Error::KeyNotCurrent { .. } => (
+            Exit::Usage,
+            "key-not-current",
+            "thingdb actor log NAME tells since when; choose another: --actor NAME, or thingdb actor new NAME",
+        ),
+        thingdb::Error::NoKeyLog { .. } => {
+            (Exit::Usage, "invalid-input", "thingdb actor introduce NAME --next-key-file FILE begins one")
+        }
+        thingdb::Error::KeyLogThere { .. } => (
+            Exit::Usage,
+            "invalid-input",
+            "thingdb actor log NAME shows it; thingdb actor rotate NAME takes another key",
+        ),
+        thingdb::Error::NotPromised { .. } => {
+            (Exit::Usage, "invalid-input", "name the file that was written last for this actor; thingdb actor log NAME")
+        }
         thingdb::Error::RolledBack { .. } => (
             Exit::NotVerified,
             "rolled-back",

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use thingdb_format::erasure::{self, Erasure};
-use thingdb_format::{Actor, EntryId, ThingId, Time};
+use thingdb_format::{Actor, EntryId, ThingId, Time, key_record};
 
 use super::Db;
 use super::receipts::NodeReceipt;
@@ -210,9 +210,12 @@ impl Db {
     pub fn plan_erasure(&self, erase: &Erase) -> Result<ErasurePlan> {
         let store = &self.node.store;
         let thing = ThingId::new(&erase.thing)?;
+        if thing.as_str().starts_with(key_record::RESERVED) {
+            return Err(Error::ReservedThing { thing });
+        }
         self.check_hold(&thing)?;
         let (name, actor) = self.eraser(erase.actor.as_deref())?;
-        let erasers = store.erasers();
+        let (erasers, logs) = (store.erasers(), store.keys.logs());
         let (mut ids, mut seqs): (Vec<EntryId>, Vec<u64>) = (Vec::new(), Vec::new());
         for located in self.history(thing.as_str())?.located() {
             let located = located?;
@@ -221,7 +224,7 @@ impl Db {
             if !is_wanted || store.erased_by(located.position)?.is_some() || store.is_erasure(located.position)? {
                 continue;
             }
-            if !erasers.may_sign(&actor, header) {
+            if !erasers.may_sign(&logs, &actor, header) {
                 return Err(Error::MayNotErase { name, thing, seq: header.seq, by: header.actor });
             }
             ids.push(located.id);

@@ -135,7 +135,7 @@ impl Db {
     /// The first 8 bytes of a SHA-256 over these keys and the version.
     #[must_use]
     pub fn trust_digest(&self) -> [u8; 8] {
-        refused::trust_digest(&self.node.store.keyring())
+        refused::trust_digest(&self.node.store.keyring(), &self.node.store.keys.logs())
     }
 
     /// How this ledger stands against a checkpoint of it that another node

@@ -16,6 +16,7 @@ mod heads;
 pub(crate) mod hold;
 mod import;
 mod keyring;
+pub(crate) mod keys;
 mod migrate;
 mod open;
 pub(crate) mod options;

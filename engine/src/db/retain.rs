@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 use thingdb_format::erasure::Erasure;
-use thingdb_format::{Actor, EntryId, ThingId, Time};
+use thingdb_format::{Actor, EntryId, ThingId, Time, key_record};
 
 use super::Db;
 use super::erase::{Erased, ErasurePlan};
@@ -277,9 +277,15 @@ impl Db {
         until: Time,
         plan: &mut DuePlan,
     ) -> Result<()> {
+        if thing.as_str().starts_with(key_record::RESERVED) {
+            return Ok(());
+        }
         let store = &self.node.store;
-        let own: HashSet<Actor> = store.keyring().actors().iter().map(|actor| actor.key.actor()).collect();
-        let erasers = store.erasers();
+        let (erasers, logs) = (store.erasers(), store.keys.logs());
+        let mut own: HashSet<Actor> = store.keyring().actors().iter().map(|actor| actor.key.actor()).collect();
+        // What a key signed whose place one of these took is their own, too.
+        let former: Vec<Actor> = own.iter().flat_map(|key| logs.before(key)).copied().collect();
+        own.extend(former);
         let tag = store.tag(thing);
         let latest = match store.state(&tag)?.filter(|_| policy.keeps_latest) {
             Some(state) => store.latest(&tag, &state)?.map(|latest| latest.posting.position),
@@ -293,7 +299,7 @@ impl Db {
             if is_over || store.erased_by(position)?.is_some() || store.is_erasure(position)? {
                 continue;
             }
-            if !own.contains(&header.actor) || !erasers.may_sign(&signer.actor, header) {
+            if !own.contains(&header.actor) || !erasers.may_sign(&logs, &signer.actor, header) {
                 plan.of_others += 1;
                 continue;
             }

@@ -2,9 +2,11 @@
 //! it, given it its place and signed it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use thingdb_format::ThingId;
 use thingdb_format::erasure::{self, Erasure};
+use thingdb_format::key_record::{self, KeyRecord};
+use thingdb_format::{Actor, SigningKey, ThingId};
 
 use super::json;
 use crate::error::Result;
@@ -40,6 +42,8 @@ pub struct Draft {
     pub(crate) is_public: bool,
     /// It is an erasure record.
     pub(crate) erases: bool,
+    /// It is a key record: what it says, the name and the key that signs it.
+    pub(crate) key: Option<(KeyRecord, String, Arc<SigningKey>)>,
 }
 
 impl Draft {
@@ -72,6 +76,7 @@ impl Draft {
             attachment: None,
             is_public: false,
             erases: false,
+            key: None,
         })
     }
 
@@ -79,6 +84,13 @@ impl Draft {
     pub(crate) fn erasure(thing: &str, record: &Erasure) -> Result<Self> {
         let draft = Self::bytes(thing, erasure::MEDIA_TYPE, record.to_json())?;
         Ok(Self { is_public: true, erases: true, ..draft.action(erasure::ACTION) })
+    }
+
+    /// A key record, in the log that begins with `first`.
+    pub(crate) fn key_record(first: &Actor, record: KeyRecord, name: &str, signer: Arc<SigningKey>) -> Result<Self> {
+        let thing = key_record::thing(first);
+        let draft = Self::bytes(thing.as_str(), key_record::MEDIA_TYPE, record.to_json())?;
+        Ok(Self { is_public: true, key: Some((record, name.to_owned(), signer)), ..draft.action(key_record::ACTION) })
     }
 
     /// What is done to the thing: `create`, `update`, `retire`, or a word of

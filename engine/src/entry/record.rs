@@ -28,6 +28,9 @@ pub struct Record {
     pub(crate) content: Content,
     pub(crate) trusted_name: Option<String>,
     pub(crate) withdrawn_name: Option<String>,
+    /// Whether what the key signed here is not believed, as its log says.
+    pub(crate) is_revoked: bool,
+    pub(crate) revoked_name: Option<String>,
     pub(crate) is_origin_withdrawn: bool,
     pub(crate) heads: usize,
     /// The name by which the trust store knows who signed the original.
@@ -165,6 +168,7 @@ impl Record {
     #[must_use]
     pub fn actor_name(&self) -> Option<&str> {
         let known = self.trusted_name.as_deref().or(self.withdrawn_name.as_deref());
+        let known = known.or(self.revoked_name.as_deref());
         known.or_else(|| self.body().map(Body::actor_name))
     }
 
@@ -172,6 +176,13 @@ impl Record {
     #[must_use]
     pub const fn is_withdrawn(&self) -> bool {
         self.withdrawn_name.is_some()
+    }
+
+    /// Whether it was signed by a revoked key: the actor's [key log](crate::KeyLogView) says that
+    /// what stands at this place is not to be believed.
+    #[must_use]
+    pub const fn is_revoked(&self) -> bool {
+        self.is_revoked
     }
 
     /// Whether trust in the node that wrote it was withdrawn.

@@ -258,6 +258,38 @@ pub enum Error {
     /// [`Db::erase`](crate::Db::erase) writes.
     #[error("this media type is for erasure records: Db::erase, or thingdb erase, writes them")]
     ReservedRecord,
+    /// Ids that begin with `thingdb:` are kept for what ThingDB itself writes.
+    #[error("{thing} is reserved: ids that begin with thingdb: are written by ThingDB itself")]
+    ReservedThing {
+        /// The thing.
+        thing: ThingId,
+    },
+    /// A key signs nothing more: the actor's key log says so.
+    #[error("the key of {name} is {}: its key log has a newer step, so nothing is signed with it", state.as_str())]
+    KeyNotCurrent {
+        /// The name.
+        name: String,
+        /// What the log says of the key.
+        state: thingdb_format::key_log::KeyState,
+    },
+    /// An actor has not introduced itself, so nothing says which key comes next.
+    #[error("{name} has no key log")]
+    NoKeyLog {
+        /// The name.
+        name: String,
+    },
+    /// An actor has introduced itself already.
+    #[error("{name} has a key log already")]
+    KeyLogThere {
+        /// The name.
+        name: String,
+    },
+    /// The key that was given is not the one whose hash the key log has.
+    #[error("this is not the next key that {name} has promised")]
+    NotPromised {
+        /// The name.
+        name: String,
+    },
     /// What everybody can read is small.
     #[error("the data has {bytes} bytes, and an entry that everybody can read at most {most}")]
     PublicTooLarge {

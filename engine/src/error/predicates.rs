@@ -191,6 +191,10 @@ impl Error {
             | Self::ActorWithdrawn { .. }
             | Self::NoReader
             | Self::ReservedRecord
+            | Self::ReservedThing { .. }
+            | Self::NoKeyLog { .. }
+            | Self::KeyLogThere { .. }
+            | Self::NotPromised { .. }
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
             | Self::NoTimeToRetain

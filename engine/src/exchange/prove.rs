@@ -205,7 +205,7 @@ pub(crate) fn prove(
     }
     let header = ProofHeader {
         subject: options.subject(thing),
-        card: card::card(&node.store.keyring())?,
+        card: card::card(&node.store.keyring(), &node.store.keys.logs())?,
         checkpoint: checkpoint.clone(),
         earlier,
         heads,

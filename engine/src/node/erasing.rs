@@ -128,12 +128,11 @@ impl Node {
         let mut readers = store.readers_of_erased(position)?;
         let known_readers = readers.len();
         let mut packets = HashMap::new();
-        let erasers = store.erasers();
         let mut rows = Batch::new();
         for (count, entry) in found.iter().enumerate() {
             // What was decided once stays so, whoever is trusted since.
             let known = store.erased_by(entry.position)?;
-            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            let may = store.may_erase(&record, &entry.header)? && !store.is_erasure(entry.position)?;
             if known.is_some_and(|known| known != by) {
                 plan.outcome.erased += 1;
             } else if known.is_some() || may {
@@ -174,10 +173,9 @@ impl Node {
     /// What of these entries a record covers, and how many of those have their content here.
     fn covered(&self, record: &Located, by: &ErasedBy, found: &[Located]) -> Result<(Vec<(u64, ErasedBy)>, u64)> {
         let store = &self.store;
-        let erasers = store.erasers();
         let (mut covered, mut with_content) = (Vec::new(), 0);
         for entry in found {
-            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            let may = store.may_erase(record, &entry.header)? && !store.is_erasure(entry.position)?;
             if may && store.erased_by(entry.position)?.is_none_or(|known| known == *by) {
                 covered.push((entry.position, *by));
                 with_content += u64::from(!matches!(entry.stored.payload, StoredPayload::Absent));

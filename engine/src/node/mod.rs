@@ -12,6 +12,7 @@ mod heads;
 mod holding;
 pub(crate) mod originals;
 mod receipts;
+mod rotating;
 pub(crate) mod standing;
 mod taken_keys;
 pub(crate) mod tokens;
@@ -58,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) heads: Mutex<()>,
     /// Held while entries are erased; files of keyrings that were removed for it.
     pub(crate) erasing: Mutex<Vec<PathBuf>>,
+    /// Held while the key log of an own actor takes a step.
+    pub(crate) steps: Mutex<()>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
     /// The own checkpoint that goes with what is read, if it is only read: the

@@ -295,7 +295,7 @@ impl Store {
             let (key, sealed) = row?;
             let by: ErasedBy = self.rows.open_value(&key, &sealed)?;
             let record = self.located_at(by.position)?;
-            if record.id.0 == by.id && self.erasers().may(&record.header, header) {
+            if record.id.0 == by.id && self.may_erase(&record, header)? {
                 return Ok(Some(by));
             }
         }
@@ -306,6 +306,14 @@ impl Store {
     /// for a hold.
     pub(crate) fn is_covered(&self, position: u64) -> Result<bool> {
         Ok(self.erasures.kept_back(position).is_some() || self.erased_by(position)?.is_some())
+    }
+
+    /// Whether an erasure record covers an entry with this header, if it lists it. A
+    /// revoked key erases nothing more.
+    pub(crate) fn may_erase(&self, record: &Located, entry: &Header) -> Result<bool> {
+        let logs = self.keys.logs();
+        Ok(self.erasers().may(&logs, &record.header, entry)
+            && !self.is_disbelieved(&logs, &record.header.actor, Some(record.position))?)
     }
 
     fn erased_row(&self, row: &[u8]) -> Result<Option<ErasedBy>> {

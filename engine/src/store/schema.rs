@@ -239,6 +239,15 @@ pub(crate) fn due_erasures() -> KeyRange {
     KeyRange::prefix(*b"J")
 }
 
+pub(crate) fn key_record(position: u64) -> Vec<u8> {
+    key(b'Q', &[&position.to_be_bytes()])
+}
+
+/// The rows of all key records.
+pub(crate) fn key_records() -> KeyRange {
+    KeyRange::prefix(*b"Q")
+}
+
 pub(crate) fn erased_ahead(id: &EntryId, record: u64) -> Vec<u8> {
     key(b'A', &[&id.0[..16], &record.to_be_bytes()])
 }

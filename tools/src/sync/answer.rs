@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
+use thingdb::format::key_record;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
 use super::hearsay;
@@ -162,7 +163,7 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
     let written = |source: io::Error| Error::Stream { action: "written", source: source.into() };
     let mut packer = Packer::new(out).map_err(written)?;
     db.outgoing(ranges, |outgoing| {
-        if outgoing.entry.header.thing.as_str().starts_with(prefix) {
+        if key_record::is_within(&outgoing.entry.header.thing, prefix) {
             packer.entry(&outgoing).map_err(written)?;
         }
         Ok(ControlFlow::Continue(()))

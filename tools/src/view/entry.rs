@@ -97,6 +97,14 @@ impl Entry {
         }
     }
 
+    /// Whether it was signed by a revoked key.
+    pub(crate) fn is_revoked(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_revoked(),
+            Self::Told(_) => false,
+        }
+    }
+
     /// Whether trust in the key was withdrawn here.
     pub(crate) fn is_withdrawn(&self) -> bool {
         match self {

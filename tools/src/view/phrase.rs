@@ -22,6 +22,7 @@ pub(crate) fn actor(entry: &Entry) -> String {
 /// Whether the key is known here.
 pub(crate) fn trust(entry: &Entry) -> &'static str {
     match (entry.is_trusted(), entry.is_withdrawn()) {
+        _ if entry.is_revoked() => "revoked",
         (true, _) => "trusted",
         (false, true) => "withdrawn",
         (false, false) => "unknown",
@@ -31,6 +32,7 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
 /// The same with its colour.
 pub(crate) fn painted_trust(entry: &Entry) -> Painted {
     let paint = match (entry.is_trusted(), entry.is_withdrawn()) {
+        _ if entry.is_revoked() => Paint::Bad,
         (true, _) => Paint::Plain,
         (false, true) => Paint::Bad,
         (false, false) => Paint::Doubtful,

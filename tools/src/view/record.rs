@@ -56,6 +56,9 @@ pub(crate) struct ActorJson {
     /// Trust in the key was withdrawn; absent if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     withdrawn: bool,
+    /// It was signed by a revoked key, and not shown to be from before; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    revoked: bool,
 }
 
 /// What an erasure record says.
@@ -84,7 +87,7 @@ impl SaidErasureJson {
 impl ActorJson {
     /// An actor of this database.
     pub(crate) fn own(name: &str, key: &Actor) -> Self {
-        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true, withdrawn: false }
+        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true, withdrawn: false, revoked: false }
     }
 
     /// The name, if the body is here.
@@ -121,6 +124,7 @@ impl EntryJson {
                 key: entry.actor().to_string(),
                 trusted: entry.is_trusted(),
                 withdrawn: entry.is_withdrawn(),
+                revoked: entry.is_revoked(),
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),

@@ -17,6 +17,7 @@ mod evidence;
 mod frame;
 mod heads;
 mod key;
+mod key_log;
 mod latest;
 mod others;
 mod proof;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 12] = [
+const SEEDED: [(&str, &str); 13] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
@@ -39,6 +40,7 @@ const SEEDED: [(&str, &str); 12] = [
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
+    ("key-record", "key"),
     ("line", "line"),
     ("proof", "proof"),
     ("receipt", "receipt"),
@@ -118,6 +120,8 @@ fn main() -> ExitCode {
     erased::erased(&mut writer);
     answered::answered_files(&mut writer);
     heads::heads(&mut writer);
+    key_log::key_record(&mut writer);
+    key_log::key_log(&mut writer);
     others::tlog_proof(&mut writer);
     others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);

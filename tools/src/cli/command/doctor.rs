@@ -461,8 +461,8 @@ fn gaps(db: &Db) -> Outcome<Option<Check>> {
 
 /// Who signs if nobody is named.
 fn signer(db: &Db) -> Check {
-    let (own, trusted) = (db.own_actors(), db.trusted_actors());
-    let is_trusted = |key: &thingdb::Actor| trusted.iter().any(|actor| actor.key == *key);
+    let own = db.own_actors();
+    let is_trusted = |key: &thingdb::Actor| db.name_of(key).is_some();
     let Some(default) = own.iter().find(|actor| actor.default) else {
         return Check::new("actor", State::Warn, "no actor can sign").hint("thingdb actor new NAME");
     };

@@ -1,6 +1,7 @@
 //! `thingdb ls`: the things, in the order of their names.
 
 use thingdb::ThingInfo;
+use thingdb::format::key_record::RESERVED;
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
@@ -75,6 +76,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         listed = listed.saturating_add(thing.as_ref().map_or(0, |thing| thing.entries));
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
     });
+    // What ThingDB itself writes is shown to who asks for it.
+    let is_asked = args.prefix.starts_with(RESERVED);
+    let page = page
+        .filter(|thing| is_asked || !thing.as_ref().is_ok_and(|thing| thing.thing.to_string().starts_with(RESERVED)));
     match context.output.format() {
         Format::Json | Format::Ndjson => json(context, page)?,
         Format::Table if args.long => long(context, args.times, page)?,
