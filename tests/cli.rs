@@ -29,10 +29,12 @@ mod cli {
     mod failing_disk;
     mod faults;
     mod fields;
+    mod find_evidence;
     mod foreign_directory;
     mod given_files;
     mod hints;
     mod hold;
+    mod keys;
     mod latest;
     mod manners;
     mod memory;

@@ -36,7 +36,11 @@ fn repository() -> &'static Path {
 
 /// The vectors of the subject that a target reads.
 fn vectors(target: &str) -> Vec<Vec<u8>> {
-    let subject = if target == "note" { "checkpoint" } else { target };
+    let subject = match target {
+        "note" => "checkpoint",
+        "key" => "key-record",
+        target => target,
+    };
     let dir = repository().join("tests/vectors").join(subject);
     // What lies in a database only has no vectors: it is no format for others.
     if !dir.exists() {

@@ -15,19 +15,22 @@ use thingdb_format::erasure::Erasure;
 use thingdb_format::erasure::receipt::{Answer, SignedErasureReceipt};
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::{self, SignedHeads};
+use thingdb_format::key_log::KeyLog;
+use thingdb_format::key_record::{self, KeyRecord};
 use thingdb_format::proof::{Content, ProofCheck, examine};
 use thingdb_format::{
-    BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Error, Hash, Header, KdfParams, Kek, KekPacket, Line,
-    NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Suite, ThingId, Time, TlogProof, Verifier,
-    envelope, fields, line, merkle, payload, receipt,
+    BatchSignature, Body, Card, Cek, DecryptionKey, EntryId, Envelope, Error, Hash, Header, KdfParams, Kek, KekPacket,
+    Line, NodeKey, Origin, RecipientId, Signature, SignedCheckpoint, StreamCheck, Suite, ThingId, Time, TlogProof,
+    Verifier, envelope, fields, line, merkle, payload, receipt,
     stream::{Extent, Outcome, hash_of_line},
 };
+use thingdb_tests::key_log::logged;
 use thingdb_tests::vector::{Vector, refusal};
 
 /// Reads the input. What comes out beyond errors is compared within.
 type Check = fn(&Vector) -> Result<(), Error>;
 
-const SUBJECTS: [(&str, Check); 19] = [
+const SUBJECTS: [(&str, Check); 21] = [
     ("header", header),
     ("body", body),
     ("payload", payload),
@@ -43,6 +46,8 @@ const SUBJECTS: [(&str, Check); 19] = [
     ("stream", stream),
     ("frame", frame),
     ("erasure", erasure),
+    ("key-record", key_record),
+    ("key-log", key_log),
     ("erasure-receipt", erasure_receipt),
     ("latest", latest),
     ("tlog-proof", tlog_proof),
@@ -296,6 +301,26 @@ fn erasure(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
+fn key_record(v: &Vector) -> Result<(), Error> {
+    let record = KeyRecord::from_json(&v.input)?;
+    same(v, "kind", record.kind());
+    same(v, "next", record.next().map_or_else(|| "none".to_owned(), |next| next.to_string()));
+    assert_eq!(record.to_json().as_bytes(), v.input);
+    Ok(())
+}
+
+fn key_log(v: &Vector) -> Result<(), Error> {
+    let records = logged(&v.input)?;
+    let first = line::decode(&v.input[..v.input.iter().position(|byte| *byte == b'\n').expect("a line ends")], 1)?;
+    let first = key_record::first_key(&first.header.thing).expect("it is a key log");
+    let log = KeyLog::resolve(&first, &records).expect("it begins");
+    let state = |key| format!("{key}={}", log.state(key).expect("it is one of them").as_str());
+    same(v, "states", log.keys().iter().map(state).collect::<Vec<_>>().join(" "));
+    same(v, "rivals", log.rivals().len());
+    same(v, "successors", log.keys().iter().filter(|key| log.succeeds(key, &first)).count());
+    Ok(())
+}
+
 fn checkpoint(v: &Vector) -> Result<(), Error> {
     let note = SignedCheckpoint::parse(std::str::from_utf8(&v.input).expect("notes are UTF-8"))?;
     assert_eq!(note.as_str().as_bytes(), v.input);
@@ -469,6 +494,17 @@ fn frame(v: &Vector) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an entry is an erasure record that everybody can read.
+fn is_record(entry: &thingdb_format::Verified) -> bool {
+    let keks = |envelope: &Envelope| envelope.recipients.iter().find_map(KekPacket::open_public);
+    let cek = |envelope: &Envelope| envelope::open_cek(&keks(envelope)?, &entry.id(), &envelope.cek).ok();
+    let body = |payload: &Vec<u8>| {
+        let cek = entry.envelopes.iter().find_map(cek)?;
+        payload::open(&entry.header, &cek, payload).ok()
+    };
+    entry.payload.as_ref().and_then(body).is_some_and(|body| Erasure::is_in(&body))
+}
+
 /// By the rule as it is written, without a database.
 fn latest(v: &Vector) -> Result<(), Error> {
     let mut entries = Vec::new();
@@ -484,7 +520,8 @@ fn latest(v: &Vector) -> Result<(), Error> {
     let followed: HashSet<EntryId> = entries.iter().flat_map(|entry| entry.header.prev.clone()).collect();
     let mut heads: Vec<EntryId> = entries.iter().map(|entry| entry.id()).filter(|id| !followed.contains(id)).collect();
     heads.sort_unstable();
-    let rank = |entry: &&thingdb_format::Verified| (entry.header.time, entry.header.seq, entry.id());
+    // Of those that are erasure records for whoever has no key: one that is not, if any.
+    let rank = |entry: &&thingdb_format::Verified| (!is_record(entry), entry.header.time, entry.header.seq, entry.id());
     same(v, "latest", entries.iter().max_by_key(rank).expect("there are some").id());
     same(v, "heads", heads.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "));
     Ok(())

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
-use thingdb::{Db, EntryId, ImportOptions, Record, Time, TrustPolicy};
+use thingdb::{Content, Db, Draft, EntryId, Erase, Expect, ImportOptions, Record, ThingQuery, Time, TrustPolicy};
 use thingdb_format::Entry;
+use thingdb_format::erasure::Erasure;
 use thingdb_tests::database::{assert_intact, fresh, passphrase, relaxed, rounds, scratch};
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
 use thingdb_tests::vector::Vector;
@@ -24,12 +25,19 @@ fn rank(entry: &Entry) -> (u64, u64, EntryId) {
     (entry.header.time.micros(), entry.header.seq, entry.id())
 }
 
+/// Whether it is one of the records that strangers write here: they alone are for
+/// everybody.
+fn is_record(entry: &Entry) -> bool {
+    !entry.envelopes.is_empty()
+}
+
 /// Of the entries until `time` the latest, and how many no other follows.
 fn expected(entries: &[Entry], time: u64) -> Option<(EntryId, usize)> {
     let counting: Vec<&Entry> = entries.iter().filter(|entry| entry.header.time.micros() <= time).collect();
     let followed: HashSet<EntryId> = counting.iter().flat_map(|entry| entry.header.prev.iter().copied()).collect();
     let heads = counting.iter().filter(|entry| !followed.contains(&entry.id())).count();
-    counting.iter().max_by_key(|entry| rank(entry)).map(|latest| (latest.id(), heads))
+    let latest = counting.iter().max_by_key(|entry| (!is_record(entry), rank(entry)));
+    latest.map(|latest| (latest.id(), heads))
 }
 
 fn told(record: Option<Record>) -> Option<(EntryId, usize)> {
@@ -42,6 +50,7 @@ fn dense(rng: &mut StdRng, writers: &[Stranger], entries: usize) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     let mut heads: Vec<usize> = Vec::new();
     let fork = rng.random_range(0.02..0.5);
+    let records = *[0.0, 0.1, 0.5, 0.9].choose(rng).unwrap();
     for n in 0..entries {
         let mut follows: Vec<usize> = match rng.random_range(0..20) {
             // Late, from anywhere in the history, or a beginning of its own.
@@ -60,7 +69,16 @@ fn dense(rng: &mut StdRng, writers: &[Stranger], entries: usize) -> Vec<Entry> {
         let mut prev: Vec<EntryId> = follows.iter().map(|at| all[*at].id()).collect();
         prev.sort_unstable();
         let plan = Plan { thing: "x".into(), seq, time: after.max(clock), prev, data: n.to_string() };
-        all.push(writers.choose(rng).unwrap().entry(&plan));
+        let writer = writers.choose(rng).unwrap();
+        all.push(match all.choose(rng) {
+            // Of some entry of the thing; not all may be erased by this writer.
+            Some(some) if rng.random_bool(records) => {
+                let data = Erasure::new(vec![some.id()], "why", None).unwrap().to_json();
+                writer.record(&Plan { data, ..plan })
+            }
+            None if rng.random_bool(records) => writer.record(&Plan { data: "{}".into(), ..plan }),
+            _ => writer.entry(&plan),
+        });
         heads.retain(|head| !follows.contains(head));
         heads.push(n);
     }
@@ -108,7 +126,10 @@ fn nodes_with_the_same_entries_agree_on_latest_and_on_every_time() {
             }
             let latest = db.get("x").unwrap();
             assert_eq!(told(latest), expected(&entries, u64::MAX), "seed {seed} node {node}");
-            assert_eq!(db.heads("x").unwrap()[0].id, expected(&entries, u64::MAX).unwrap().0);
+            let greatest = entries.iter().max_by_key(|entry| rank(entry)).unwrap().id();
+            assert_eq!(db.heads("x").unwrap()[0].id, greatest, "a head is a head, whatever it says");
+            let listed = db.things().unwrap().next().unwrap().unwrap();
+            assert_eq!(listed.latest.unwrap().id, expected(&entries, u64::MAX).unwrap().0);
             for time in &times {
                 let found = told(db.get_at("x", Time::from_micros(*time).unwrap()).unwrap());
                 assert_eq!(found, expected(&entries, *time), "seed {seed} node {node} time {time}");
@@ -231,4 +252,106 @@ fn the_engine_finds_the_latest_of_every_vector() {
         count += 1;
     }
     assert!(count > 5);
+}
+
+/// Erases some seqs of a thing.
+fn erase(db: &Db, thing: &str, seqs: std::ops::RangeInclusive<u64>) {
+    db.erase(&db.plan_erasure(&Erase::new(thing, "asked for").seqs([seqs])).unwrap()).unwrap();
+}
+
+/// Whoever reads a thing, or lists it, does not see that older entries were erased.
+#[test]
+fn an_erasure_changes_nothing_of_what_a_thing_is() {
+    let (_scratch, db) = fresh();
+    db.put("a", "1").unwrap();
+    let second = db.put("a", "2").unwrap();
+    let last = db.write(Draft::json("a", "3").unwrap().action("retire")).unwrap();
+    let check = |db: &Db, seq| {
+        let latest = db.get("a").unwrap().unwrap();
+        assert_eq!((latest.seq(), latest.data(), latest.heads()), (seq, Some(&b"3"[..]), 1));
+        assert_eq!(db.get_at("a", Time::MAX).unwrap().unwrap().id(), last.id);
+        let listed = db.things_from(&ThingQuery::new().retired().erased()).unwrap().next().unwrap().unwrap();
+        assert_eq!((listed.latest.unwrap().id, listed.retired), (last.id, Some(true)));
+        let head = db.head_records("a").unwrap().next().unwrap().unwrap();
+        assert!(head.is_erasure() && head.erasure().unwrap().reason() == "asked for");
+        assert_eq!(listed.heads, db.heads("a").unwrap());
+        listed.erased.unwrap()
+    };
+    erase(&db, "a", 1..=1);
+    assert_eq!(check(&db, 3), 1);
+    erase(&db, "a", 2..=2);
+    assert_eq!(check(&db, 3), 2);
+    assert_eq!(db.stats().unwrap().erased, 2);
+    let dir = db.dir().to_owned();
+    db.close().unwrap();
+    for rebuild in [false, true] {
+        let db = relaxed().rebuild(rebuild).open(&dir, &passphrase()).unwrap();
+        assert_eq!(check(&db, 3), 2);
+        db.close().unwrap();
+    }
+    let db = relaxed().open(&dir, &passphrase()).unwrap();
+    // Who has read the latest may write on what was read, and nobody else.
+    let expect = |id| Draft::json("a", "4").unwrap().expect(Expect::Head(id));
+    assert!(db.write(expect(second.id)).unwrap_err().is_conflict());
+    let head = db.heads("a").unwrap()[0].id;
+    let written = db.write(expect(last.id)).unwrap();
+    assert_eq!(db.get("a").unwrap().unwrap().prev(), [head]);
+    erase(&db, "a", 3..=3);
+    db.write(expect(db.heads("a").unwrap()[0].id)).unwrap();
+    assert!(db.write(expect(written.id)).unwrap_err().is_conflict());
+    // The latest itself: it is the latest, and erased.
+    erase(&db, "a", 8..=8);
+    let latest = db.get("a").unwrap().unwrap();
+    assert!(latest.seq() == 8 && matches!(latest.content(), Content::Erased { .. }), "{latest:?}");
+    assert_intact(&db);
+}
+
+#[test]
+fn an_erasure_joins_no_fork() {
+    let (_scratch, db) = fresh();
+    let root = db.put("x", "0").unwrap();
+    let mallory = Stranger { readers: vec![db.card().unwrap().encryption_key], ..Stranger::new("mallory") };
+    db.trust_actor("mallory", mallory.actor()).unwrap();
+    let plan = |seconds: u64, data: &str| Plan {
+        thing: "x".into(),
+        seq: 2,
+        time: root.time.micros() + seconds,
+        prev: vec![root.id],
+        data: data.into(),
+    };
+    import(&db, &lines_of(&[mallory.entry(&plan(1, "\"older\"")), mallory.entry(&plan(2, "\"newer\""))]));
+    erase(&db, "x", 1..=1);
+    let latest = db.get("x").unwrap().unwrap();
+    assert_eq!((latest.data(), latest.heads()), (Some(&b"\"newer\""[..]), 2));
+    assert!(db.get_only("x").unwrap_err().is_forked());
+    // A record stands for what it follows.
+    let head = db.heads("x").unwrap()[0].id;
+    db.resolve("x", &head, "the newer one", None).unwrap();
+    let latest = db.get_only("x").unwrap().unwrap();
+    assert_eq!((latest.data(), latest.action()), (Some(&b"\"newer\""[..]), Some("resolve")));
+    assert_intact(&db);
+}
+
+/// What nobody here can open may be anything.
+#[test]
+fn a_record_is_passed_over_as_soon_as_it_can_be_read() {
+    let (_scratch, db) = fresh();
+    let mallory = Stranger::new("mallory");
+    db.trust_actor("mallory", mallory.actor()).unwrap();
+    let history = mallory.history("x", NOW, 3);
+    let data = Erasure::new(vec![history[0].id()], "why", None).unwrap().to_json();
+    let record = mallory.record(&Plan::after(&history[2], &data));
+    let stub = Entry { payload: None, envelopes: vec![], ..record.clone() };
+    let late = mallory.record(&Plan::after(&record, "{}"));
+    let sealed = Entry { envelopes: vec![], ..late.clone() };
+    import(&db, &lines_of(&history));
+    import(&db, &lines_of([&stub, &sealed]));
+    let latest = || db.get("x").unwrap().unwrap().id();
+    assert_eq!(latest(), late.id());
+    import(&db, &line_of(&late));
+    assert_eq!(latest(), record.id());
+    import(&db, &line_of(&record));
+    assert_eq!(latest(), history[2].id());
+    assert!(matches!(db.get_seq("x", 1).unwrap()[0].content(), Content::Erased { .. }));
+    assert_intact(&db);
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use thingdb::{Db, Draft, ExportOptions, Salvaged, Unlock, VerifyOptions};
+use thingdb::{Db, Draft, EntryId, ExportOptions, Salvaged, Unlock, VerifyOptions};
 use thingdb_tests::database::{
     Dice, assert_intact, copy_directory, files_in, options, passphrase, relaxed, rounds, scratch, seed,
 };
@@ -98,8 +98,18 @@ fn an_export_and_the_keyring_make_the_node_again() {
         let salvaged = salvage(&bare, &out, &[], &[&export]);
         assert!(salvaged.is_whole(), "{salvaged:?}");
         assert!(salvaged.node_key.is_some(), "the old key has signed for more than is known here");
+        // With the checkpoint of the old ledger it is seen to be that, entry by entry.
+        assert_eq!(in_order(&out), in_order(&dir));
         assert_all(&out, &dir);
     }
+}
+
+/// The ids of the ledger in its order.
+fn in_order(dir: &Path) -> Vec<EntryId> {
+    let db = options().open(dir, &passphrase()).unwrap();
+    let ids = db.ids(0..db.ledger_size()).unwrap();
+    db.close().unwrap();
+    ids
 }
 
 /// The log in pieces: each entry is there or named, and with an export none is
@@ -141,6 +151,13 @@ fn what_a_damaged_log_has_left_is_taken_and_the_rest_is_named() {
 
         let salvaged = salvage(&damaged, &out, &[], &[&export]);
         assert_eq!(salvaged.entries, ENTRIES, "{salvaged:?}");
+        // What is left keeps its places; what the export has beside that comes behind, in its order.
+        let (before, after) = (in_order(&dir), in_order(&out));
+        let is_moved = |place: usize, id: &EntryId| before.get(place) != Some(id);
+        let place_of = |id: &EntryId| before.iter().position(|known| known == id);
+        let moved = after.iter().enumerate().filter(|(place, id)| is_moved(*place, id));
+        let moved: Vec<_> = moved.filter_map(|(_, id)| place_of(id)).collect();
+        assert!(moved.is_sorted(), "{moved:?}");
         // With another directory of the same database nothing is missing at all.
         fs::remove_dir_all(&out).unwrap();
         let salvaged = salvage(&damaged, &out, std::slice::from_ref(&dir), &[]);

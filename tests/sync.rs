@@ -30,6 +30,8 @@ mod erasure;
 mod exchange;
 #[path = "sync/faults.rs"]
 mod faults;
+#[path = "sync/keys.rs"]
+mod keys;
 #[path = "sync/lag.rs"]
 mod lag;
 #[path = "sync/liar.rs"]

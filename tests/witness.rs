@@ -340,6 +340,41 @@ fn two_heads_notes_of_one_size_convict_whoever_signed_them() {
     assert!(conflict.file.exists(), "evidence is never thrown away");
 }
 
+/// Nobody need be shown both: two who were told two things tell each other.
+#[test]
+fn heads_notes_of_third_nodes_are_passed_on() {
+    let tmp = scratch();
+    let ([one, other], [a, b]) = two_faces(tmp.path(), [2, 2]);
+    let (key, origin) = (one.node_key(), one.origin());
+    let notes = [&one, &other].map(|face| face.heads_note().unwrap().1);
+    for (watcher, note) in [&a, &b].into_iter().zip(&notes) {
+        assert_eq!(watcher.recompute_heads(note).unwrap(), Recomputed::OtherLedger);
+    }
+    let passed = |from: &Db, to: &Db| -> Vec<_> {
+        let notes = from.heads_to_pass_on(&to.origin()).unwrap();
+        notes.iter().filter_map(|note| to.hear_heads(note).unwrap()).collect()
+    };
+    // Not to the node itself.
+    assert_eq!(a.heads_to_pass_on(&origin).unwrap(), []);
+    assert_eq!(a.heads_to_pass_on(&b.origin()).unwrap().len(), 1);
+    let found = passed(&a, &b);
+    let [conflict] = &found[..] else { panic!("{found:?}") };
+    conflict.evidence.check().unwrap();
+    assert!(conflict.file.exists());
+    assert_eq!(b.heads_conflict(&key).unwrap().as_ref(), Some(conflict));
+    // Said once, and whoever hears of it next has both.
+    assert_eq!(passed(&a, &b), []);
+    assert_eq!(b.heads_to_pass_on(&a.origin()).unwrap().len(), 2);
+    assert_eq!(passed(&b, &a).len(), 1);
+    assert_eq!(passed(&b, &a), []);
+    // Of a node that nobody knows, or not signed by it: nothing.
+    let stranger = node(tmp.path(), "stranger");
+    stranger.put("x", "1").unwrap();
+    assert_eq!(a.hear_heads(&stranger.heads_note().unwrap().1).unwrap(), None);
+    assert_eq!(a.heads_conflict(&stranger.node_key()).unwrap(), None);
+    assert_eq!(one.hear_heads(&notes[1]).unwrap(), None, "of itself a node hears nothing");
+}
+
 #[test]
 fn two_faces_of_two_sizes_have_to_answer_for_each_other() {
     for sizes in [[2, 4], [4, 2]] {

@@ -51,7 +51,8 @@ impl OfEntry for Head {
 pub enum Expect {
     /// The thing has no entry.
     Absent,
-    /// The thing has exactly this head.
+    /// The thing has exactly this head, or one that only erasure records, one after the
+    /// other, part from it.
     Head(EntryId),
     /// The thing has exactly these heads, in any order.
     Heads(Vec<EntryId>),

@@ -92,9 +92,11 @@ pub use db::Db;
 pub use db::erase::{Erase, Erased, ErasurePlan, ErasureRecord};
 pub use db::forks::{Fork, ForkHead, RESOLUTION, Resolution};
 pub use db::hold::Hold;
+pub use db::keys::{AsOf, KeyLogView, KeyStep};
 pub use db::options::Options;
 pub use db::read::Stats;
 pub use db::receipts::NodeReceipt;
+pub use db::retain::{DuePlan, MAX_RETENTIONS, Retention};
 pub use db::salvage::{Missing, Salvage, Salvaged};
 pub use db::share::{Reader, ShareSummary};
 pub use db::short_ids::{ShortId, short_id};
@@ -104,13 +106,14 @@ pub use directory::version::STORE_VERSION;
 pub use disk::Foreign;
 #[doc(hidden)]
 pub use disk::lock;
-pub use entry::draft::{Draft, JSON};
+pub use entry::draft::{Draft, JSON, MAX_PUBLIC_BYTES};
 pub use entry::record::{Content, Receipt, Record, Signed};
 pub use entry::refusal::{Refusal, RefusalCode, RefusalCounts, RefusalKind};
 pub use error::{Error, Result};
 pub use evidence::checkpoints::{Contradiction, Evidence, Weight};
 pub use evidence::fork::{Equivocation, verify_fork};
 pub use evidence::heads::SplitHeads;
+pub use evidence::statements::{Compared, Statements};
 pub use exchange::export::{ExportOptions, ExportSummary, Outgoing, StreamForm};
 pub use exchange::framing::{KnownAs, StreamLedger, StreamState};
 pub use exchange::import::{ImportOptions, ImportSummary, Room, TrustPolicy};
@@ -121,8 +124,8 @@ pub use keyring::dumps::forbid_dumps;
 pub use keyring::passphrase::Passphrase;
 pub use keyring::trust;
 pub use keyring::{
-    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, PutBack, RecoveryKey, RecoveryText, SlotId,
-    SlotInfo, SlotKind, Unlock,
+    KdfChoice, KeyringContents, KeyringError, KeyringFile, MAX_TOKENS, NextKeyFile, PutBack, RecoveryKey, RecoveryText,
+    SlotId, SlotInfo, SlotKind, Unlock,
 };
 pub use migrate::MigrateOptions;
 pub use migrate::report::{ActorOutcome, MigrateReport, MigratedActor, PrototypePeer, RefusedLine};

@@ -65,8 +65,13 @@ impl Erasure {
     /// # Errors
     /// As [`Self::from_json`].
     pub fn of(body: &Body) -> Option<Result<Self, Error>> {
-        let is_one = body.action() == ACTION && body.media_type() == MEDIA_TYPE;
-        is_one.then(|| Self::from_json(body.data()))
+        Self::is_in(body).then(|| Self::from_json(body.data()))
+    }
+
+    /// Whether a body is a record, by action and media type.
+    #[must_use]
+    pub fn is_in(body: &Body) -> bool {
+        body.action() == ACTION && body.media_type() == MEDIA_TYPE
     }
 
     /// Reads the data of a record.

@@ -42,9 +42,14 @@ pub const FIELD: &str = "thingdb/1/field";
 
 /// Derives the salts of fields from the CEK.
 pub const FIELD_SALT: &str = "thingdb/1/field-salt";
+/// Before a public key, in the hash that promises it.
+pub const NEXT_KEY: &str = "thingdb/1/next-key";
+
+/// Before two keys, in the signature of a key that follows another one.
+pub const SIGN_SUCCESSOR: &str = "thingdb/1/sign-successor";
 
 /// All of them.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 16] = [
     ENTRY,
     SIGN_ENTRY,
     SIGN_BATCH,
@@ -59,6 +64,8 @@ pub const ALL: [&str; 14] = [
     HEADS,
     FIELD,
     FIELD_SALT,
+    NEXT_KEY,
+    SIGN_SUCCESSOR,
 ];
 
 #[cfg(test)]

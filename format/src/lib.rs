@@ -31,6 +31,8 @@ pub mod header;
 pub mod heads;
 mod json;
 mod key;
+pub mod key_log;
+pub mod key_record;
 pub mod label;
 pub mod line;
 pub mod merkle;

@@ -19,6 +19,10 @@ pub const WIDTH: usize = 256;
 /// Bytes of an entry in a bundle: its length, and the id.
 pub const ENTRY_BYTES: usize = 34;
 
+/// Bytes of a tile of 256 hashes, and of a bundle of 256 entries.
+const TILE_BYTES: u64 = (WIDTH * 32) as u64;
+const BUNDLE_BYTES: u64 = (WIDTH * ENTRY_BYTES) as u64;
+
 /// What stands before each id: 32 as a big-endian u16.
 const LENGTH: [u8; 2] = [0, 32];
 
@@ -58,8 +62,9 @@ pub struct Tiles {
 
 impl Tiles {
     /// Goes on from a ledger of this size and root, whose files are there: `read` gives
-    /// those at its right edge. Nothing if one is not there, or they do not lead to the
-    /// root. What stands left of them is not looked at.
+    /// those at its right edge, and of each level, and of the entries, the last one that is
+    /// whole. Nothing if one is not there, or they do not lead to the root. What stands left
+    /// of them is not looked at; [`whole_files`] names it.
     pub fn resume(size: u64, root: &Hash, mut read: impl FnMut(&str) -> Option<Vec<u8>>) -> Option<Self> {
         let width = WIDTH as u64;
         let mut levels = Vec::new();
@@ -92,7 +97,8 @@ impl Tiles {
             None => Vec::new(),
         };
         let is_same = ids.iter().map(merkle::leaf).eq(known.iter().copied());
-        (is_same && tree.size() == size && tree.root() == *root).then_some(Self { tree, ids, levels })
+        let leads = is_same && tree.size() == size && tree.root() == *root && last_whole_are_good(&levels, read);
+        leads.then_some(Self { tree, ids, levels })
     }
 
     /// Entries so far.
@@ -148,6 +154,44 @@ impl Tiles {
         }
         out
     }
+}
+
+/// Whether the last whole tile of each level is what the level above says, and the last
+/// whole bundle what its tile says.
+fn last_whole_are_good(levels: &[(Vec<Hash>, u64)], mut read: impl FnMut(&str) -> Option<Vec<u8>>) -> bool {
+    // The hash over the last whole tile of the level below: the last of those that fill no
+    // tile, or of the last tile that is full of them.
+    let mut above: Option<Hash> = None;
+    let mut leaves = Vec::new();
+    for (level, (hashes, tiles)) in levels.iter().enumerate().rev() {
+        let mut last = None;
+        if let Some(index) = tiles.checked_sub(1) {
+            let Some(bytes) = read(&path(&level.to_string(), index, WIDTH)) else { return false };
+            let (found, rest) = bytes.as_chunks::<32>();
+            leaves = found.iter().copied().map(Hash).collect();
+            if leaves.len() != WIDTH || !rest.is_empty() || Some(merkle::root(leaves.iter().copied())) != above {
+                return false;
+            }
+            last = leaves.last().copied();
+        }
+        above = hashes.last().copied().or(last);
+    }
+    let Some(index) = levels.first().and_then(|(_, tiles)| tiles.checked_sub(1)) else { return true };
+    let ids = read(&path("entries", index, WIDTH)).and_then(|bytes| ids(&bytes));
+    ids.is_some_and(|ids| ids.iter().map(merkle::leaf).eq(leaves))
+}
+
+/// The files of a ledger of `size` entries that never change, with the bytes that each has:
+/// the tiles of 256 hashes and the bundles of 256 entries.
+pub fn whole_files(size: u64) -> impl Iterator<Item = (String, u64)> {
+    let whole = |count: u64| count.checked_div(WIDTH as u64).filter(|count| *count > 0);
+    let levels = std::iter::successors(whole(size), move |count| whole(*count)).zip(0_u8..);
+    let tiles = levels.flat_map(|(count, level)| {
+        let name = level.to_string();
+        (0..count).map(move |index| (path(&name, index, WIDTH), TILE_BYTES))
+    });
+    let bundles = (0..whole(size).unwrap_or(0)).map(|index| (path("entries", index, WIDTH), BUNDLE_BYTES));
+    tiles.chain(bundles)
 }
 
 /// Where the entries from `index × 256` on lie in a ledger of `size`; nothing if it has
@@ -235,26 +279,45 @@ mod tests {
         {
             let (whole, files) = made(Tiles::default(), size);
             let (_, later) = made(whole.clone(), end);
-            let partial = whole.partial();
-            let read = |path: &str| partial.iter().find(|file| file.path == path).map(|file| file.bytes.clone());
+            // Of each level, and of the entries, the last whole one, and what is at the edge.
+            let mut edge: Vec<Tile> = whole.partial();
+            for level in ["entries", "0", "1", "2"] {
+                let is_whole = |file: &&Tile| {
+                    file.path.strip_prefix(&format!("tile/{level}/")).is_some_and(|index| !index.contains(".p/"))
+                };
+                edge.extend(files.iter().rfind(is_whole).cloned());
+            }
+            let read = |path: &str| edge.iter().find(|file| file.path == path).map(|file| file.bytes.clone());
             let again = Tiles::resume(size, &whole.root(), read).unwrap();
             assert_eq!((again.size(), again.root()), (size, whole.root()));
             assert_eq!(made(again, end).1, later, "{size}");
-            assert!(files.len() >= partial.len());
-            // Another root, a file that is not there, one of another content.
+            assert!(files.len() >= edge.len());
+            // Another root, a file that is not there, one of another content, a shorter one.
             assert!(Tiles::resume(size, &Hash([1; 32]), read).is_none());
-            for gone in &partial {
+            for gone in &edge {
                 let without = |path: &str| if path == gone.path { None } else { read(path) };
                 assert!(Tiles::resume(size, &whole.root(), without).is_none(), "{}", gone.path);
-                let changed = |path: &str| {
-                    let mut bytes = read(path)?;
-                    if path == gone.path {
-                        bytes[5] ^= 1;
-                    }
-                    Some(bytes)
-                };
-                assert!(Tiles::resume(size, &whole.root(), changed).is_none(), "{}", gone.path);
+                let turned = |bytes: &mut Vec<u8>| bytes[5] ^= 1;
+                let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
+                for change in [&turned as &dyn Fn(&mut Vec<u8>), &cut] {
+                    let changed = |path: &str| {
+                        let mut bytes = read(path)?;
+                        if path == gone.path {
+                            change(&mut bytes);
+                        }
+                        Some(bytes)
+                    };
+                    assert!(Tiles::resume(size, &whole.root(), changed).is_none(), "{}", gone.path);
+                }
             }
+            // What is named as whole is just what was made so.
+            let mut named: Vec<_> = whole_files(size).collect();
+            let is_whole = |file: &&Tile| !file.path.contains(".p/");
+            let mut there: Vec<_> =
+                files.iter().filter(is_whole).map(|file| (file.path.clone(), file.bytes.len() as u64)).collect();
+            named.sort();
+            there.sort();
+            assert_eq!(named, there, "{size}");
         }
         assert!(Tiles::resume(u64::MAX, &Hash([1; 32]), |_| None).is_none());
     }

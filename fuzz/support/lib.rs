@@ -29,6 +29,7 @@ use thingdb_format::erasure::receipt::SignedErasureReceipt;
 use thingdb_format::fields::show;
 use thingdb_format::frame::{Decoder, Encoder};
 use thingdb_format::heads::SignedHeads;
+use thingdb_format::key_record::KeyRecord;
 use thingdb_format::note::signature_line_of;
 use thingdb_format::proof::{ProofCheck, ProofEntry, ProofHeader, ProofTimestamp, examine};
 use thingdb_format::{
@@ -40,7 +41,7 @@ use thingdb_format::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("body", body),
     ("card", card),
     ("erasure-receipt", erasure_receipt),
@@ -49,6 +50,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("header", header),
     ("heads", heads),
     ("import", import),
+    ("key", key),
     ("keyring", thingdb::keyring::fuzz_keyring),
     ("line", line),
     ("note", note),
@@ -177,6 +179,13 @@ pub fn heads(bytes: &[u8]) {
     if let Ok(claimed) = note.verify(&key.node_key()) {
         let again = claimed.sign(&key).expect("what verifies can be signed");
         assert_eq!(again.text(), note.text());
+    }
+}
+
+/// A key record.
+pub fn key(bytes: &[u8]) {
+    if let Ok(record) = KeyRecord::from_json(bytes) {
+        assert_eq!(KeyRecord::from_json(record.to_json().as_bytes()).as_ref(), Ok(&record));
     }
 }
 

@@ -233,3 +233,39 @@ fn a_place_that_cannot_be_is_named_plainly() {
     }
     world.run(&["backup", "b"]).exit(4).says("hint: thingdb keyring import");
 }
+
+/// Whoever is second at a directory is refused, whether the first is still at it or not,
+/// and disturbs nothing.
+#[test]
+fn of_two_restores_to_one_directory_one_is_refused() {
+    let world = World::new();
+    world.feed(&["append"], (0..200).map(|n| format!("{{\"thing\":\"x\",\"data\":{n}}}\n")).collect::<String>()).ok();
+    world.run(&["backup", "saved"]).ok();
+    // The first one is under way.
+    let first = thingdb::Restore::begin(world.path("saved"), world.path("new"), None).unwrap();
+    for args in [&["restore", "saved", "new"][..], &["-d", "new", "ls"], &["-d", "new", "init", "--actor", "bob"]] {
+        let refused = world.run(&[args, &["--wait", "0"]].concat());
+        assert!([10, 11].contains(&refused.code), "{args:?} {refused:?}");
+        assert!(refused.stderr.contains("error[") && refused.stderr.contains("hint: "), "{args:?} {refused:?}");
+    }
+    first.end().unwrap();
+    world.run(&["-d", "new", "verify"]).ok().says("");
+    assert_eq!(world.run(&["-d", "new", "stats", "--json"]).ok().json()["entries"], 200);
+    world.run(&["restore", "saved", "new"]).exit(2).says("is a database already");
+    // Both at once, as processes.
+    for round in 0..4 {
+        let dir = format!("both-{round}");
+        let begin = || {
+            let mut command = world.thingdb(&["restore", "saved", &dir, "--json"]);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let ended = [begin(), begin()].map(|child| child.wait_with_output().unwrap());
+        let codes = ended.each_ref().map(|output| output.status.code().unwrap());
+        let told = ended.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+        let (done, refused) = if codes[0] == 0 { (0, 1) } else { (1, 0) };
+        assert_eq!(codes[done], 0, "{codes:?} {told:?}");
+        assert!([2, 10, 11].contains(&codes[refused]), "{codes:?} {told:?}");
+        assert!(told[refused].contains("error"), "{told:?}");
+        assert_eq!(world.run(&["-d", &dir, "verify", "--json"]).ok().json()["entries"], 200, "{told:?}");
+    }
+}

@@ -13,16 +13,63 @@ use thingdb::{Db, KdfChoice, Options, Passphrase};
 use super::world::{Answer, CANARY, World};
 
 /// Entries of the database.
-const ENTRIES: u64 = 12;
+const ENTRIES: u64 = BACKED_UP + 5;
+
+/// Entries that were there when it was backed up: seven and those of [`furnish`].
+const BACKED_UP: u64 = 7 + 6;
+
+/// Every kind of file that a database can have, by how its name begins; sockets and what
+/// only a crash leaves aside.
+const KINDS: [&str; 14] = [
+    "LOCK",
+    "VERSION",
+    "checkpoint",
+    "checkpoint.former-",
+    "evidence/",
+    "journal/0",
+    "keyring",
+    "keyring.copy",
+    "last-backup",
+    "reserve",
+    "store/conf",
+    "store/db",
+    "store/left",
+    "store/snap.",
+];
+
+/// What gives a database the rows and files that not each one has: an erasure, a large
+/// payload, a former node key, and evidence against a peer.
+fn furnish(world: &World) {
+    world.run(&["put", "gone", "1"]).ok();
+    world.run(&["erase", "gone", "--all", "--reason", "asked for", "--yes"]).ok();
+    world.run(&["put", "large", &format!("\"{}\"", "y".repeat(20_000))]).ok();
+    world.run(&["new-node-key", "--yes"]).ok();
+    world.run(&["-d", "other", "init", "--actor", "bob"]).ok();
+    let card = world.run(&["-d", "other", "card"]).ok().stdout;
+    world.write("other.card", card);
+    world.run(&["peer", "add", "other", "@other.card", "--yes"]).ok();
+    world.run(&["-d", "other", "put", "their", "1"]).ok();
+    world.shell("cp -R other twin").ok();
+    for (dir, data, exit) in [("other", "2", 0), ("twin", "3", 4)] {
+        world.run(&["-d", dir, "put", "their", data]).ok();
+        let stream = world.run(&["-d", dir, "export"]).ok().stdout;
+        world.feed(&["import"], stream).exit(exit);
+    }
+    assert_eq!(fs::read_dir(world.path("db/evidence")).unwrap().count(), 1);
+    world.shell("rm -r other twin").ok();
+}
 
 const HOW: [&str; 4] = ["deleted", "with a zeroed head", "cut in half", "with a flipped bit"];
 
-/// A database that was closed, with a journal of several files, and a backup of the
-/// first entries of it.
+/// A database that was closed, with all kinds of files, a journal of several of them, and a
+/// backup of the first entries.
 fn world(options: &Options) -> World {
     let world = World::in_memory();
-    let db = options.clone().kdf(KdfChoice::weakest()).create(world.path("db"), &Passphrase::new(CANARY)).unwrap();
-    for n in 0..ENTRIES {
+    let passphrase = Passphrase::new(CANARY);
+    options.clone().kdf(KdfChoice::weakest()).create(world.path("db"), &passphrase).unwrap().close().unwrap();
+    furnish(&world);
+    let db = Options::new().open(world.path("db"), &passphrase).unwrap();
+    for n in 0..12 {
         db.put(&format!("thing {}", n % 5), &format!("[{n},\"{}\"]", "x".repeat(200))).unwrap();
         if n % 4 == 3 {
             db.compact().unwrap();
@@ -33,7 +80,7 @@ fn world(options: &Options) -> World {
     }
     db.close().unwrap();
     // It has a snapshot of its storage then.
-    Options::new().open(world.path("db"), &Passphrase::new(CANARY)).unwrap().close().unwrap();
+    Options::new().open(world.path("db"), &passphrase).unwrap().close().unwrap();
     world
 }
 
@@ -188,7 +235,15 @@ fn proposed_in_json(answer: &Answer) -> Vec<String> {
 #[test]
 fn whichever_file_is_lost_everything_comes_back_by_what_is_said() {
     let world = world(&Options::new());
-    for (file, how) in cases(files(&world.path("db"))) {
+    let all = files(&world.path("db"));
+    for kind in KINDS {
+        let is_one = |file: &PathBuf| {
+            let name = file.to_str().unwrap();
+            name == kind || (kind.ends_with(['/', '.', '-', '0']) && name.starts_with(kind))
+        };
+        assert!(all.iter().any(is_one), "{kind} is not among {all:?}");
+    }
+    for (file, how) in cases(all) {
         copy(&world.path("db"), &world.path("x"));
         let what = format!("{} {how}", file.display());
         if damage(&world.path("x").join(&file), how) {
@@ -271,7 +326,7 @@ fn a_backup_of_which_a_file_is_lost_is_mended_by_what_is_said() {
         }
         let verified = world.run(&["backup", "verify", "b"]);
         let restored = world.run(&["restore", "b", "new"]);
-        assert!(restored.code != 0 || restored.json()["entries"] == 7, "{what}: {restored:?}");
+        assert!(restored.code != 0 || restored.json()["entries"] == BACKED_UP, "{what}: {restored:?}");
         if verified.code != 0 {
             assert!(!verified.stderr.contains("error[unexpected]"), "{what}: {verified:?}");
             let commands = proposed(&verified);
@@ -280,7 +335,7 @@ fn a_backup_of_which_a_file_is_lost_is_mended_by_what_is_said() {
             let mended = world.run(&["backup", "verify", "b"]).exit(0).json();
             assert_eq!(mended["entries"], ENTRIES, "{what}");
         } else {
-            assert_eq!(verified.json()["entries"], 7, "{what}: {verified:?}");
+            assert_eq!(verified.json()["entries"], BACKED_UP, "{what}: {verified:?}");
         }
         if restored.code != 0 {
             assert!(!restored.stderr.contains("error[unexpected]"), "{what}: {restored:?}");
@@ -297,9 +352,14 @@ fn a_backup_of_which_a_file_is_lost_is_mended_by_what_is_said() {
 
 #[test]
 fn a_restore_that_was_broken_off_is_repeated_by_every_hint() {
+    // Behind what the journal was compacted up to.
+    const AT: &str = "11";
     let world = world(&Options::new());
+    // To what was before, nothing leads back: it says so, and what there is.
+    world.run(&["restore", "backup", "before", "--at", "3"]).exit(2).says("error[compacted]").says("without --at");
+    assert!(!world.path("before/keyring").exists());
     let backup = world.path("backup");
-    world.run(&["restore", "backup", "whole", "--at", "5"]).ok();
+    world.run(&["restore", "backup", "whole", "--at", AT]).ok();
     let all = ["VERSION", "journal", "checkpoint", "keyring.copy", "keyring", "store"];
     for (with, opened) in [(&[][..], ""), (&all[..2], ""), (&all[..5], ""), (&all[..5], "opened\n"), (&all, "opened\n")]
     {
@@ -307,14 +367,14 @@ fn a_restore_that_was_broken_off_is_repeated_by_every_hint() {
         fs::create_dir(world.path("x")).unwrap();
         fs::write(
             world.path("x/RESTORE"),
-            format!("thingdb restore 1\nentries 5\nfrom {}\n{opened}", backup.display()),
+            format!("thingdb restore 1\nentries {AT}\nfrom {}\n{opened}", backup.display()),
         )
         .unwrap();
         for name in with {
             let (from, to) = (world.path("whole").join(name), world.path("x").join(name));
             put_in_place(&from, &to);
         }
-        let hint = format!("hint: thingdb restore {} x --at 5", backup.display());
+        let hint = format!("hint: thingdb restore {} x --at {AT}", backup.display());
         for args in [
             &["ls"][..],
             &["--read-only", "ls"],
@@ -332,8 +392,9 @@ fn a_restore_that_was_broken_off_is_repeated_by_every_hint() {
             assert!(refused.says("error[restore-unfinished]").stderr.contains(&hint), "{with:?} {args:?}");
         }
         world.shell(hint.trim_start_matches("hint: ")).ok();
-        assert_eq!(world.run(&["-d", "x", "stats", "--json"]).ok().json()["entries"], 5);
+        assert_eq!(world.run(&["-d", "x", "stats", "--json"]).ok().json()["entries"].to_string(), AT);
         world.run(&["-d", "x", "verify"]).ok();
-        assert_eq!(Db::strangers_in(world.path("x")).unwrap().len(), 0);
+        // Nobody makes a database where evidence lies.
+        assert_eq!(Db::strangers_in(world.path("x")).unwrap(), ["evidence"]);
     }
 }

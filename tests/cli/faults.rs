@@ -98,6 +98,41 @@ fn a_call_that_fails_takes_nothing_that_was_acknowledged() {
     assert!(tries.len() < TRIED || told > 0, "calls that fail are told");
 }
 
+/// A call that is refused for a reason of the process, and not of the file, is no damage:
+/// `verify` says that it could not be done, or what it says without that.
+#[test]
+fn a_passing_failure_to_open_a_file_is_no_damage() {
+    let world = World::new();
+    world.run(&["put", "x", "1"]).ok();
+    let verify = || world.thingdb(&["verify", "--format", "table"]);
+    let good = Answer::of(verify()).ok();
+    let probe = strace::run(verify(), Fault::error("openat", "EMFILE"), 1);
+    if !probe.is_ok_and(|ran| ran.answer.code == 127 || ran.answer.code == 1) {
+        return skip("strace lets no call fail");
+    }
+    let calls = strace::count(verify(), world.path("")).unwrap().of("openat");
+    let mut told = 0;
+    for n in calls {
+        let answer = strace::run(verify(), Fault::error("openat", "EMFILE"), n).unwrap().answer;
+        match answer.code {
+            0 => assert_eq!((&answer.stdout, &answer.stderr), (&good.stdout, &good.stderr), "{n}"),
+            1 => {
+                assert!(answer.stderr.starts_with("error[system]"), "{n}: {answer:?}");
+                told += 1;
+            }
+            _ => panic!("{n}: {answer:?}"),
+        }
+    }
+    assert!(told > 10, "{told} were told");
+    // A directory that has lost its keyring and cannot be looked at is not made anew.
+    world.shell("rm db/keyring db/keyring.copy").ok();
+    let init = || world.thingdb(&["init", "db", "--actor", "bob", "--if-absent"]);
+    for n in strace::count(world.thingdb(&["ls"]), world.path("")).unwrap().of("openat") {
+        let answer = strace::run(init(), Fault::error("openat", "EMFILE"), n).unwrap().answer;
+        assert!(answer.code != 0 && !world.path("db/keyring").exists(), "{n}: {answer:?}");
+    }
+}
+
 /// The calls that a command makes.
 fn counts(goods: &Goods, case: &Case) -> strace::Counts {
     let place = goods.place(case);

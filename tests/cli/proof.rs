@@ -340,3 +340,86 @@ fn evidence_of_two_heads_notes_is_checked_without_a_database() {
     vector("split-heads-same").exit(4).says("do not contradict each other");
     vector("split-heads-of-checkpoints").exit(4).says("error[no-evidence]");
 }
+
+/// What the page for auditors explains: of each row what the program says, in pieces
+/// between which it says something of its own.
+fn explained() -> Vec<Vec<String>> {
+    let page = include_str!("../../docs/proofs.md");
+    let (_, section) = page.split_once("### What the verdict means").unwrap();
+    let (section, _) = section.split_once("\n### ").unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |")).map(|(cell, _)| cell);
+    let phrases = cells.flat_map(|cell| cell.split(['*', '`']).skip(1).step_by(2));
+    phrases.map(|phrase| plain(phrase).split('…').map(|piece| piece.trim().to_owned()).collect()).collect()
+}
+
+/// A line without its numbers.
+fn plain(line: &str) -> String {
+    let line = line.replace("size N", "size 1");
+    let mut plain = String::new();
+    for c in line.chars() {
+        match c {
+            '0'..='9' if plain.ends_with('#') => {}
+            '0'..='9' => plain.push('#'),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Whether a line says all pieces, in their order.
+fn says(line: &str, pieces: &[String]) -> bool {
+    let mut rest = line;
+    pieces.iter().all(|piece| rest.split_once(piece.as_str()).map(|(_, after)| rest = after).is_some())
+}
+
+#[test]
+fn each_line_of_a_verdict_is_explained_to_auditors() {
+    let world = furnished();
+    world.shell("cp -R db twin").ok();
+    world.run(&["put", "part-42", "1"]).ok();
+    world.run(&["-d", "twin", "put", "part-42", "2"]).ok();
+    world.run(&["checkpoint", "-o", "kept"]).ok();
+    world.run(&["-d", "twin", "checkpoint", "-o", "other"]).ok();
+    world.run(&["erase", "part-42", "--seq", "1", "--reason", "asked for", "--yes"]).ok();
+    world.run(&["prove", "part-42", "--checkpoint", "kept", "-o", "grown"]).ok();
+    world.run(&["-d", "twin", "prove", "part-42", "--withhold", "2", "-o", "two-faced"]).ok();
+    world.run(&["checkpoint", "-o", "larger"]).ok();
+    let keys = world.run(&["card", "--vkey", "--json"]).ok().json();
+    let policy = |quorum: &str| {
+        let (log, witness) = (keys["log"].as_str().unwrap(), keys["witness"].as_str().unwrap());
+        format!("log {log}\nwitness w {witness}\nquorum {quorum}\n")
+    };
+    world.write("nobody", policy("none"));
+    world.write("witness", policy("w"));
+    let made = |name: &str, options: &[&str]| world.run(&[&["prove", "part-42", "-o", name], options].concat()).ok();
+    made("range", &["--since", "2", "--until", "4"]);
+    made("end", &["--since", "2"]);
+    made("one", &["--seq", "2"]);
+    world.run(&["prove", "part-43", "--absent", "-o", "none"]).ok();
+    let text = std::fs::read_to_string(world.path("one")).unwrap();
+    world.write("bad", text.replace("\"seq\":2", "\"seq\":3"));
+    let explained = explained();
+    assert!(explained.len() > 25, "{explained:?}");
+    let mut lines = 0;
+    for (args, exit) in [
+        (&["grown"][..], 0),
+        (&["grown", "--card", "@plant.card", "--checkpoint", "kept"], 0),
+        (&["two-faced", "--checkpoint", "kept"], 4),
+        (&["two-faced", "--checkpoint", "larger"], 6),
+        (&["range", "--card", "@plant.card"], 0),
+        (&["end"], 0),
+        (&["one"], 0),
+        (&["none"], 0),
+        (&["bad"], 4),
+        (&["grown", "--policy", "nobody"], 0),
+        (&["grown", "--policy", "witness"], 4),
+    ] {
+        let told = auditor(&world, &[&["verify-proof", "--format", "table"], args].concat()).exit(exit);
+        let verdict = told.stdout.lines().skip_while(|line| !line.starts_with("ok  ") && !line.starts_with("NOT ok  "));
+        for line in verdict.take_while(|line| *line != "not told:") {
+            assert!(explained.iter().any(|pieces| says(&plain(line), pieces)), "{args:?}: nobody explains {line:?}");
+            lines += 1;
+        }
+    }
+    assert!(lines > 50, "{lines}");
+}

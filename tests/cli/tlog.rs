@@ -193,9 +193,14 @@ fn a_published_ledger_holds_for_others_and_only_grows() {
 
     // Each kind of file counts.
     let publish = ["checkpoint", "--publish", "pub"];
-    for (name, is_at_the_edge) in
-        [("tile/entries/003.p/232", true), ("tile/0/000", false), ("tile/1/000.p/3", true), ("tile/entries/001", false)]
-    {
+    for (name, is_at_the_edge) in [
+        ("tile/entries/003.p/232", true),
+        ("tile/0/000", false),
+        ("tile/0/002", true),
+        ("tile/1/000.p/3", true),
+        ("tile/entries/001", false),
+        ("tile/entries/002", true),
+    ] {
         let path = world.path("pub").join(name);
         let good = fs::read(&path).unwrap();
         let mut bad = good.clone();
@@ -203,17 +208,20 @@ fn a_published_ledger_holds_for_others_and_only_grows() {
         for content in [&bad[..], &good[..good.len() - 1], &[]] {
             fs::write(&path, content).unwrap();
             world.run(&verify).exit(4).says("does not verify");
+            // What is left of the newest files is not read again as long as it has its length,
+            // unless nothing says which those are.
+            let is_noticed = is_at_the_edge || content.len() != good.len();
+            world.run(&publish).exit(if is_noticed { 4 } else { 0 });
         }
-        // What is left of the newest state is not read again, unless nothing says which
-        // that is.
-        world.run(&publish).exit(if is_at_the_edge { 4 } else { 0 });
         let note = fs::read(world.path("pub/checkpoint")).unwrap();
         fs::remove_file(world.path("pub/checkpoint")).unwrap();
         world.run(&publish).exit(4).says("error[published-differs]");
         fs::write(world.path("pub/checkpoint"), note).unwrap();
         fs::remove_file(&path).unwrap();
         world.run(&verify).exit(4);
-        fs::write(&path, good).unwrap();
+        // What is gone is there again, though nothing is new.
+        world.run(&publish).ok().says("1 file written");
+        assert_eq!(fs::read(&path).unwrap(), good, "{name}");
     }
     world.run(&verify).ok();
     // Of whom one trusts, and what one kept.
@@ -289,6 +297,14 @@ fn a_published_directory_has_files_and_folders_alone() {
     world.shell("rm pub/tile/0/000; mv kept pub/tile/0/000").ok();
     world.run(&publish).ok();
     world.run(&["verify", "--tiles", "pub"]).ok();
+    // A checkpoint that was cut does not hold; one that is not there was never published.
+    let note = fs::read(world.path("pub/checkpoint")).unwrap();
+    for cut in [0, 1, note.len() / 2, note.len() - 2] {
+        fs::write(world.path("pub/checkpoint"), &note[..cut]).unwrap();
+        world.run(&["verify", "--tiles", "pub"]).exit(4).says("is no checkpoint");
+    }
+    fs::remove_file(world.path("pub/checkpoint")).unwrap();
+    world.run(&["verify", "--tiles", "pub"]).exit(2);
 }
 
 fn append_to(world: &World, dir: &str, entries: usize) {

@@ -299,7 +299,7 @@ fn terminals_get_tables_colours_and_questions_through_the_server() {
     }
     assert_eq!(world.on_terminal("stty cols 70; thingdb log part-42 --utc 2>&1", "", b"").unwrap(), wide);
     let (code, text) = world.on_terminal("thingdb peer add hq @hq.card", "[y/N]", b"n\n").unwrap();
-    assert!(code == 2 && text.contains("was not added"), "{text}");
+    assert!(code == 130 && text.contains("was not added"), "{text}");
     let (code, text) = world.on_terminal("thingdb peer add hq @hq.card", "[y/N]", b"y\n").unwrap();
     assert!(code == 0 && text.contains("since"), "{text}");
     // A bar comes and goes.

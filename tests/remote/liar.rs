@@ -56,7 +56,7 @@ fn read(world: &World, url: &str, args: &[&str]) -> Bytes {
     Bytes::of(bare(world, &[args, &["--url", url, "--token-file", "token"]].concat()))
 }
 
-const READS: [&[&str]; 11] = [
+const READS: [&[&str]; 12] = [
     &["get", "part-42"],
     &["get", "part-42", "--seq", "1"],
     &["log", "part-42"],
@@ -66,6 +66,7 @@ const READS: [&[&str]; 11] = [
     &["stats"],
     &["checkpoint"],
     &["forks"],
+    &["erasures"],
     &["export", "-o", "exported"],
     &["prove", "part-42", "-o", "exported"],
 ];

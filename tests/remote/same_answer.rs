@@ -63,6 +63,13 @@ fn furnished() -> World {
     }
     migrated(&world);
     world.run(&["put", "retired", "null", "--action", "retire"]).ok();
+    for data in ["1", "2", "3"] {
+        world.run(&["put", "gone", data]).ok();
+    }
+    world.run(&["erase", "gone", "--seq", "1", "--reason", "asked for", "--basis", "gdpr-17", "--yes"]).ok();
+    world.run(&["erase", "gone", "--seq", "2", "--reason", "größe", "--yes"]).ok();
+    world.run(&["put", "gone", "4", "--action", "erase"]).ok();
+    world.run(&["erase", "retired", "--all", "--reason", "all of it", "--yes"]).ok();
     let lines: String = (0..1150).map(|n| format!("{{\"thing\":\"long\",\"data\":{{\"n\":{n}}}}}\n")).collect();
     world.feed(&["append"], lines).ok();
     let lines: String = (0..1040).map(|n| format!("{{\"thing\":\"many-{n:04}\",\"data\":{n}}}\n")).collect();
@@ -115,6 +122,15 @@ fn asked(world: &World) -> Vec<Vec<String>> {
         add(&["log", "--reverse", "--", name]);
         add(&["forks", "--", name]);
     }
+    for args in [&["erasures"][..], &["erasures", "gone"], &["erasures", "-n", "1"], &["erasures", "lamp"]] {
+        add(args);
+    }
+    add(&["get", "gone"]);
+    add(&["get", "gone", "--seq", "1"]);
+    add(&["get", "gone", "--seq", "4"]);
+    add(&["get", "gone", "--at", "0s"]);
+    add(&["log", "gone", "--patch"]);
+    add(&["log", "gone", "--graph"]);
     add(&["get", "part-42", "--strict"]);
     add(&["get", "long", "--strict"]);
     add(&["get", "part-42", "--field", "/temp"]);

@@ -76,7 +76,7 @@ fn nothing_but_health_answers_without_a_good_token() {
 fn each_route_asks_for_its_scope() {
     let world = World::new();
     world.run(&["put", "part-42", "1"]).ok();
-    let scopes = ["read", "write", "export", "import", "admin"];
+    let scopes = ["read", "write", "export", "import", "erase", "admin"];
     let tokens: Vec<(&str, String)> =
         scopes.iter().map(|scope| (*scope, Running::token(&world, scope, &["--scope", scope]))).collect();
     let server = Running::start(world, &[]);

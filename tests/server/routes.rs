@@ -74,6 +74,92 @@ fn what_was_erased_is_not_what_was_known() {
     server.stop();
 }
 
+/// To erase is a right of its own, and what is erased is told to everybody who may read.
+#[test]
+fn erasing_needs_its_scope_and_is_told() {
+    let world = furnished();
+    let eraser = Running::token(&world, "eraser", &["--scope", "erase", "--things", "part-"]);
+    let (server, token) = served(world, &[]);
+    let json = [("content-type", "application/json")];
+    let ask = |token: &str, path: &str, body: &str| server.ask(token, "POST", path, &json, body.as_bytes());
+    let body = r#"{"seqs":["1"],"reason":"asked for","basis":"gdpr-17"}"#;
+    // Whoever may read, write, export and import may not erase.
+    ask(&token, "/things/part-42/erasures", body).problem(403, "token-refused");
+    ask(&eraser, "/things/lamp%2F2/erasures", body).problem(403, "token-refused");
+    server.get(&eraser, "/things/part-42").problem(403, "token-refused");
+    ask(&eraser, "/things/part-43/erasures", body).problem(404, "not-found");
+    for bad in [
+        "{",
+        "{}",
+        r#"{"reason":"why"}"#,
+        r#"{"all":true,"seqs":["1"],"reason":"why"}"#,
+        r#"{"seqs":["0"],"reason":"why"}"#,
+        r#"{"all":true,"reason":""}"#,
+        "{\"all\":true,\"reason\":\"a\u{202e}b\"}",
+        r#"{"all":true,"reason":"why","basis":"two words"}"#,
+        r#"{"all":true,"reason":"why","actor":"nobody"}"#,
+        r#"{"all":true,"reason":"why","yes":true}"#,
+    ] {
+        assert_eq!(ask(&eraser, "/things/part-42/erasures", bad).status, 422, "{bad}");
+    }
+    let plan = ask(&eraser, "/things/part-42/erasures?dry_run=true", body).is(200).json();
+    assert_eq!((&plan["seqs"], &plan["reason"], &plan["actor"]), (&json!([1]), &json!("asked for"), &json!("alice")));
+    assert_eq!(server.get(&token, "/erasures").is(200).json(), json!([]));
+    let erased = ask(&eraser, "/things/part-42/erasures", body).is(200).json();
+    assert_eq!((&erased["erased"], &erased["removed"]), (&json!(1), &json!([])));
+    assert_eq!(server.get(&token, "/things/part-42?seq=1").is(200).json()["content"], "erased");
+    // The latest is what it was, and who has read it may write.
+    let latest = server.get(&token, "/things/part-42").is(200);
+    assert_eq!(latest.json()["seq"], 2);
+    let tag = latest.header("etag").unwrap().to_owned();
+    let write = [("content-type", "application/json"), ("if-match", tag.as_str())];
+    server.ask(&token, "POST", "/things/part-42/entries", &write, b"3").is(201);
+    server.ask(&token, "POST", "/things/part-42/entries", &write, b"4").problem(412, "conflict");
+    ask(&eraser, "/things/part-42/erasures", r#"{"seqs":["2","4-9"],"reason":"again"}"#).is(200);
+    let listed = server.get(&token, "/erasures").is(200).json();
+    assert_eq!((&listed[0]["id"], &listed[0]["basis"]), (&erased["records"][0]["id"], &json!("gdpr-17")));
+    assert_eq!((&listed[1]["reason"], &listed[1]["erased"]), (&json!("again"), &json!(2)));
+    // Page by page, of a thing, and of a prefix.
+    let first = server.get(&token, "/erasures?limit=1").is(200);
+    assert_eq!(first.json().as_array().unwrap().len(), 1);
+    let next = first.header("link").unwrap().split(['<', '>']).nth(1).unwrap().to_owned();
+    assert_eq!(server.get(&token, &next).is(200).json()[0]["reason"], "again");
+    assert_eq!(server.get(&token, "/erasures?thing=lamp%2F2").is(200).json(), json!([]));
+    assert_eq!(server.get(&token, "/erasures?prefix=lamp").is(200).json(), json!([]));
+    server.get(&token, "/erasures?thing=nothing").problem(404, "not-found");
+    let things = server.get(&token, "/things?prefix=part").is(200).json();
+    assert_eq!(things[0]["erased"], 3);
+    // For everybody.
+    let public = server.ask(&token, "POST", "/things/notice/entries?public=true", &json, b"1").is(201).json();
+    let whole = server.get(&token, &format!("/entries/{}", public["id"].as_str().unwrap())).is(200).json();
+    assert_eq!(whole["recipients"], 1);
+    server.stop();
+}
+
+/// What is due goes by itself, and the log says so.
+#[test]
+fn a_server_erases_what_is_due() {
+    let world = furnished();
+    let policy = ["retain", "part-", "--for", "1s", "--reason", "kept for a moment", "--keep-latest"];
+    world.run(&policy).ok();
+    while world.run(&["erase", "--due", "--dry-run", "--json"]).ok().json()["entries"] != 1 {}
+    let (server, token) = served(world, &["--no-retention"]);
+    assert_eq!(server.get(&token, "/things/part-42?seq=1").is(200).json()["content"], "open");
+    let world = server.stop();
+    let (server, token) = (Running::start(world, &[]), token);
+    let begun = std::time::Instant::now();
+    while server.get(&token, "/things/part-42?seq=1").is(200).json()["content"] != "erased" {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "nothing is erased");
+    }
+    assert_eq!(server.get(&token, "/things/part-42").is(200).json()["data"], json!({"temp": 21.4}));
+    assert_eq!(server.get(&token, "/things/lamp%2F2").is(200).json()["content"], "open");
+    assert_eq!(server.get(&token, "/erasures").is(200).json()[0]["reason"], "kept for a moment");
+    while !server.log().contains("what was due is erased") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{}", server.log());
+    }
+    server.stop();
+}
+
 #[test]
 fn entries_read_as_the_command_prints_them() {
     let world = furnished();

@@ -7,6 +7,7 @@ pub mod database;
 pub mod disk;
 pub mod fields;
 pub mod gone;
+pub mod key_log;
 pub mod prototype;
 pub mod rows;
 pub mod stranger;

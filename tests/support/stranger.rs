@@ -3,7 +3,7 @@
 use rand::Rng;
 use thingdb::format::{
     Actor, Body, Cek, EncryptionKey, Entry, EntryId, Envelope, Fields, Header, Kek, KekPacket, Origin, Signature,
-    SigningKey, Suite, ThingId, Time, envelope, line, payload, signature,
+    SigningKey, Suite, ThingId, Time, envelope, erasure, line, payload, signature,
 };
 
 /// Someone with keys of their own.
@@ -85,9 +85,27 @@ impl Stranger {
     /// If the format cannot hold it.
     #[must_use]
     pub fn entry(&self, plan: &Plan) -> Entry {
+        self.sealed(plan, "update", "application/json").0
+    }
+
+    /// The same as an erasure record, which everybody can read; its data is what is
+    /// planned.
+    ///
+    /// # Panics
+    /// If the format cannot hold it.
+    #[must_use]
+    pub fn record(&self, plan: &Plan) -> Entry {
+        let (mut entry, cek) = self.sealed(plan, erasure::ACTION, erasure::MEDIA_TYPE);
+        let kek = Kek::generate(&mut rand::rng());
+        let cek = envelope::seal_cek(&kek, &entry.id(), &cek);
+        entry.envelopes = vec![Envelope::new(self.origin, cek, vec![KekPacket::public(&kek)]).expect("an envelope")];
+        entry
+    }
+
+    fn sealed(&self, plan: &Plan, action: &str, media_type: &str) -> (Entry, Cek) {
         let mut rng = rand::rng();
         let cek = Cek::generate(&mut rng);
-        let body = Body::new(&self.name, "update", "application/json", plan.data.as_bytes()).expect("a body");
+        let body = Body::new(&self.name, action, media_type, plan.data.as_bytes()).expect("a body");
         let sealed = payload::seal(Suite::Aes256Gcm, &cek, body).expect("a payload");
         let header = Header::new(Fields {
             suite: Suite::Aes256Gcm,
@@ -104,7 +122,7 @@ impl Stranger {
         .expect("a header");
         let signature = Signature::Single(signature::sign_single(&self.key, &header.to_bytes()));
         let envelopes = self.envelopes(&header.id(), &cek);
-        Entry { header, signature, payload: Some(sealed.payload), envelopes }
+        (Entry { header, signature, payload: Some(sealed.payload), envelopes }, cek)
     }
 
     /// One envelope to all readers.

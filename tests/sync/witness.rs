@@ -2,8 +2,12 @@
 //! asked as C2SP witnesses.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 
 use serde_json::Value;
+use thingdb::Hash;
+use thingdb::format::{AddCheckpoint, SigningKey, merkle};
 
 use super::node::{Node, Place, Server};
 
@@ -191,4 +195,108 @@ fn a_peer_with_the_same_ledger_recomputes_the_heads_and_others_do_not() {
     a.ok(&["sync", "b"]);
     assert_eq!(complete(), said(3, &[]));
     server.stop();
+}
+
+/// A witness that knows another size than the node thinks, and lets somebody else write
+/// before each answer.
+fn thinking(mut meanwhile: impl FnMut() + Send + 'static, key: SigningKey, root_of_one: Hash) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (stream, is_first) in listener.incoming().zip([true, false].into_iter().cycle()) {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let asked = AddCheckpoint::parse(std::str::from_utf8(&body).unwrap()).unwrap();
+            let claimed = asked.checkpoint.claimed().clone();
+            meanwhile();
+            let (status, kind, body) = if is_first {
+                ("409 Conflict", "text/x.tlog.size", "1\n".to_owned())
+            } else {
+                // It holds the proof from the size that it named against what it saw then.
+                assert_eq!(asked.old, 1);
+                merkle::verify_consistency(1, claimed.size, &asked.proof, &root_of_one, &claimed.root).unwrap();
+                ("200 OK", "text/plain", asked.checkpoint.cosign(&key, 1_800_000_000).unwrap())
+            };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}", body.len());
+            let answer = format!("{head}\r\nconnection: close\r\n\r\n{body}");
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn a_witness_is_waited_for_without_the_database() {
+    let place = Place::new();
+    let a = place.node("a");
+    a.put("door", "1");
+    let root = a.json(&["checkpoint"])["root"].as_str().unwrap().parse().unwrap();
+    a.put("door", "1");
+    let key = SigningKey::from_seed(&[7; 32]);
+    let vkey = key.node_key().witness_vkey().unwrap().to_string();
+    let put = a.command(&["put", "door", "2", "--wait", "0"]);
+    let (send, done) = std::sync::mpsc::channel();
+    let put = std::sync::Mutex::new(put);
+    let url = thinking(move || send.send(put.lock().unwrap().output().unwrap()).unwrap(), key, root);
+    a.ok(&["witness", "add", "slow", &url, &vkey]);
+    for size in [2, 4] {
+        let told = a.json(&["checkpoint"]);
+        assert_eq!((&told["size"], told["cosigned"].as_array().unwrap().len()), (&size.into(), 1), "{told}");
+        for _ in 0..2 {
+            let put = done.recv().unwrap();
+            assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+        }
+    }
+    assert_eq!(a.entries(), 6);
+    assert_eq!(cosigned(&a), [("slow".to_owned(), Some(4))]);
+}
+
+/// A node that tells two peers two things is found out by the exchange between them.
+#[test]
+fn what_a_third_node_says_of_heads_is_passed_on() {
+    let place = Place::new();
+    let (a, b, c) = (place.node("a"), place.node("b"), place.node("c"));
+    a.knows(&b);
+    c.knows(&a);
+    c.knows(&b);
+    c.put("door", "1");
+    let copy = place.node("other");
+    fs::remove_dir_all(copy.db()).unwrap();
+    super::node::copy(&c.db(), &copy.db());
+    c.put("door", "2");
+    copy.put("door", "3");
+    let (of_a, of_b) = (a.serve(), b.serve());
+    // The token is made for the node that both are.
+    for (face, peer, server) in [(&c, &a, &of_a), (&copy, &b, &of_b)] {
+        let token = peer.ok(&["token", "new", "--peer", "c", "--scope", "export,import", "--format", "raw"]);
+        let file = place.path("c.token");
+        fs::write(&file, token).unwrap();
+        let file = file.to_str().unwrap();
+        face.ok(&["peer", "set", peer.name, "--url", &server.url, "--token-file", file]);
+        face.ok(&["sync", peer.name]);
+    }
+    a.reaches(&b, &of_b.url, "export,import");
+    let exchange = a.run(&["sync", "b"]);
+    let said = String::from_utf8_lossy(&exchange.stderr).into_owned();
+    for word in ["split-view", "split-heads"] {
+        assert!(said.contains(&format!("warning[{word}]")), "{word}: {said}");
+    }
+    for node in [&a, &b] {
+        let files = fs::read_dir(node.db().join("evidence")).unwrap().map(|file| file.unwrap().path());
+        let found = files.map(|file| node.json(&["verify-evidence", file.to_str().unwrap()]));
+        let mut found: Vec<_> = found.map(|it| (it["found"].to_string(), it["proven"] == true)).collect();
+        found.sort();
+        let expected = ["\"split-heads\"", "\"split-view\""].map(|word| (word.to_owned(), true));
+        assert_eq!(found, expected, "{}", node.name);
+    }
+    of_a.stop();
+    of_b.stop();
 }

@@ -199,6 +199,11 @@ impl Failure {
         Self::not_found(format!("no thing named {}", printable(thing))).hint("thingdb ls")
     }
 
+    /// A person was asked, and said no.
+    pub(crate) fn declined(fact: impl Into<String>) -> Self {
+        Self::new(Exit::Interrupted, "declined", fact)
+    }
+
     /// Entries are here, and their data cannot be read.
     pub(crate) fn not_readable(fact: impl Into<String>) -> Self {
         Self::new(Exit::Partly, NOT_READABLE, fact).hint(ASK_ANOTHER)
@@ -452,12 +457,29 @@ fn kind(problem: &thingdb::Error) -> (Exit, &'static str, &'static str) {
             "thingdb actor ls and thingdb peer ls tell whose it is; choose another name, or first thingdb actor rename KEY OTHER-NAME",
         ),
         thingdb::Error::NoSuchPeer { .. } => (Exit::NotFound, "not-found", "thingdb peer ls"),
+        thingdb::Error::NoSuchRetention { .. } => (Exit::NotFound, "not-found", "thingdb retain"),
         p if p.is_not_found() => (Exit::NotFound, "not-found", ""),
         thingdb::Error::ActorWithdrawn { .. } => (
             Exit::Usage,
             "withdrawn-actor",
             "choose another: thingdb actor ls, then --actor NAME or thingdb actor default NAME; thingdb actor trust NAME takes it back",
         ),
+        thingdb::Error::KeyNotCurrent { .. } => (
+            Exit::Usage,
+            "key-not-current",
+            "thingdb actor log NAME tells since when; choose another: --actor NAME, or thingdb actor new NAME",
+        ),
+        thingdb::Error::NoKeyLog { .. } => {
+            (Exit::Usage, "invalid-input", "thingdb actor introduce NAME --next-key-file FILE begins one")
+        }
+        thingdb::Error::KeyLogThere { .. } => (
+            Exit::Usage,
+            "invalid-input",
+            "thingdb actor log NAME shows it; thingdb actor rotate NAME takes another key",
+        ),
+        thingdb::Error::NotPromised { .. } => {
+            (Exit::Usage, "invalid-input", "name the file that was written last for this actor; thingdb actor log NAME")
+        }
         thingdb::Error::RolledBack { .. } => (
             Exit::NotVerified,
             "rolled-back",

@@ -1,7 +1,9 @@
 //! Who can sign here, and whose signatures are trusted.
 
+use thingdb_format::key_log::KeyState;
 use thingdb_format::{Actor, Time};
 
+use super::key_logs::KeyLogs;
 use crate::error::{Error, Result};
 use crate::keyring::trust::How;
 use crate::keyring::{ActorKey, Keyring};
@@ -30,9 +32,24 @@ pub struct TrustedActor {
     pub how: How,
 }
 
+/// Fails for an actor of this node whose key its key log has replaced.
+pub(crate) fn check_current(logs: &KeyLogs, actor: &ActorKey) -> Result<()> {
+    match logs.state(&actor.key.actor()) {
+        None | Some(KeyState::Current) => Ok(()),
+        Some(state) => Err(Error::KeyNotCurrent { name: actor.name.clone(), state }),
+    }
+}
+
+/// The key that the trust store knows, on which trust in a key rests: it itself, or the
+/// newest one whose place it took.
+pub(crate) fn anchor(keyring: &Keyring, logs: &KeyLogs, key: &Actor) -> Actor {
+    let mut keys = std::iter::once(key).chain(logs.before(key));
+    keys.find(|key| keyring.trust().actor(key).is_some()).copied().unwrap_or(*key)
+}
+
 /// Fails for an actor of this node in whom trust was withdrawn.
-pub(crate) fn check_trusted(keyring: &Keyring, actor: &ActorKey) -> Result<()> {
-    let known = keyring.trust().actor(&actor.key.actor());
+pub(crate) fn check_trusted(keyring: &Keyring, logs: &KeyLogs, actor: &ActorKey) -> Result<()> {
+    let known = keyring.trust().actor(&anchor(keyring, logs, &actor.key.actor()));
     match known.and_then(|known| known.withdrawn) {
         Some(at) => Err(Error::ActorWithdrawn { name: actor.name.clone(), at }),
         None => Ok(()),

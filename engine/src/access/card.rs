@@ -2,14 +2,18 @@
 
 use thingdb_format::{Actor, Card, CardFields};
 
+use super::key_logs::KeyLogs;
 use super::{actors, tls};
 use crate::clock::unix_now;
 use crate::error::Result;
-use crate::keyring::Keyring;
+use crate::keyring::{ActorKey, Keyring};
 
 /// The node's public keys and those of its actors who sign, signed.
-pub(crate) fn card(keyring: &Keyring) -> Result<Card> {
-    let signing = keyring.actors().iter().filter(|actor| actors::check_trusted(keyring, actor).is_ok());
+pub(crate) fn card(keyring: &Keyring, logs: &KeyLogs) -> Result<Card> {
+    let signs = |actor: &&ActorKey| {
+        actors::check_trusted(keyring, logs, actor).is_ok() && actors::check_current(logs, actor).is_ok()
+    };
+    let signing = keyring.actors().iter().filter(signs);
     let mut actors: Vec<(Actor, String)> = signing.map(|actor| (actor.key.actor(), actor.name.clone())).collect();
     actors.sort();
     let fields = CardFields {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thingdb_format::{Actor, Hash, Header, Origin, erasure};
 
+use super::key_logs::KeyLogs;
 use super::peers::peers;
 use crate::error::Result;
 use crate::keyring::Keyring;
@@ -31,26 +32,29 @@ impl Erasers {
     }
 
     /// Stands for all of them: another one where others may erase.
-    pub(crate) fn digest(&self) -> Hash {
+    pub(crate) fn digest(&self, logs: &KeyLogs) -> Hash {
         let mut bytes = Vec::new();
         for (origin, actors) in &self.0 {
             bytes.extend_from_slice(&origin.0);
             bytes.extend_from_slice(&(actors.len() as u64).to_be_bytes());
             actors.iter().for_each(|actor| bytes.extend_from_slice(&actor.0));
         }
+        logs.keys().iter().for_each(|key| bytes.extend_from_slice(&key.0));
         Hash::of(&bytes)
     }
 
     /// Whether an erasure record with this header covers an entry with that one, if it
     /// lists it.
-    pub(crate) fn may(&self, record: &Header, entry: &Header) -> bool {
+    pub(crate) fn may(&self, logs: &KeyLogs, record: &Header, entry: &Header) -> bool {
         erasure::is_by_writer(record, entry)
-            || (record.thing == entry.thing && self.is_of(&entry.origin, &record.actor))
+            || (record.thing == entry.thing && self.may_sign(logs, &record.actor, entry))
     }
 
     /// Whether a record that `actor` signs, of the same thing, would.
-    pub(crate) fn may_sign(&self, actor: &Actor, entry: &Header) -> bool {
-        entry.actor == *actor || self.is_of(&entry.origin, actor)
+    pub(crate) fn may_sign(&self, logs: &KeyLogs, actor: &Actor, entry: &Header) -> bool {
+        // A key that took the place of another one counts as that one.
+        let mut keys = std::iter::once(actor).chain(logs.before(actor));
+        keys.any(|key| entry.actor == *key || self.is_of(&entry.origin, key))
     }
 
     fn is_of(&self, origin: &Origin, actor: &Actor) -> bool {

@@ -3,6 +3,7 @@
 
 use thingdb_format::{Actor, Card, Hash, MAX_NAME_BYTES, Time};
 
+use super::key_logs::KeyLogs;
 use super::peers::peers;
 use crate::error::{Error, Result};
 use crate::keyring::Keyring;
@@ -80,7 +81,7 @@ impl Claim {
 }
 
 /// What adding a peer would do to what the keyring knows.
-pub(crate) fn introduction(keyring: &Keyring, name: &str, card: &Card) -> Result<Introduction> {
+pub(crate) fn introduction(keyring: &Keyring, logs: &KeyLogs, name: &str, card: &Card) -> Result<Introduction> {
     let peers = peers(keyring)?;
     let known = peers.iter().find(|peer| peer.name == name);
     if let Some(known) = known
@@ -99,6 +100,11 @@ pub(crate) fn introduction(keyring: &Keyring, name: &str, card: &Card) -> Result
     let (trust, node) = (keyring.trust(), card.node_key.origin());
     let (mut actors, mut withdrawn): (Vec<(Actor, String)>, Vec<Withdrawn>) = (Vec::new(), Vec::new());
     for (key, claimed) in if outdated { &[][..] } else { &card.actors[..] } {
+        // A key that took the place of one that is trusted needs nobody's word.
+        let is_explained = trust.actor(key).is_none() && logs.before(key).any(|before| trust.trusts_actor(before));
+        if is_explained {
+            continue;
+        }
         if trust.takes_from_card(key, &node) {
             let local = local_name(keyring, name, key, claimed, &actors);
             actors.push((*key, local));
@@ -120,7 +126,7 @@ pub(crate) fn introduction(keyring: &Keyring, name: &str, card: &Card) -> Result
         name_was: trust.origins().find(had_name).filter(|_| known.is_none()).map(|other| other.key.fingerprint()),
         known: known.is_some(),
         outdated,
-        dropped: known.filter(|_| !outdated).map_or_else(Vec::new, |known| dropped(keyring, &known.card, card)),
+        dropped: known.filter(|_| !outdated).map_or_else(Vec::new, |known| dropped(keyring, logs, &known.card, card)),
         claims: claims(keyring, name, known.map(|known| &known.card), card),
     })
 }
@@ -149,8 +155,9 @@ fn local_name(keyring: &Keyring, peer: &str, key: &Actor, claimed: &str, given: 
 }
 
 /// The actors of `before` that are trusted and not on `card`.
-fn dropped(keyring: &Keyring, before: &Card, card: &Card) -> Vec<(Actor, String)> {
-    let is_listed = |key: &Actor| card.actors.iter().any(|(listed, _)| listed == key);
+fn dropped(keyring: &Keyring, logs: &KeyLogs, before: &Card, card: &Card) -> Vec<(Actor, String)> {
+    // A key that another one of the card took the place of is not left out.
+    let is_listed = |key: &Actor| card.actors.iter().any(|(listed, _)| listed == key || logs.succeeds(listed, key));
     let gone = before.actors.iter().filter(|(key, _)| !is_listed(key));
     let known = gone.filter_map(|(key, _)| keyring.trust().actor(key));
     let by_card = known.filter(|known| known.how == How::Card && known.withdrawn.is_none());

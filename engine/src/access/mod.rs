@@ -7,6 +7,7 @@ pub(crate) mod card;
 pub(crate) mod erasers;
 pub(crate) mod introduction;
 pub(crate) mod kept_tokens;
+pub(crate) mod key_logs;
 pub(crate) mod peers;
 pub(crate) mod readers;
 pub(crate) mod tls;

@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use thingdb_format::{Actor, Card, Hash, Origin, Time};
 
 use super::introduction::{Introduction, introduction};
+use super::key_logs::KeyLogs;
 use super::tokens::Token;
 use super::{address, audience, kept_tokens};
 use crate::clock::unix_now;
@@ -106,8 +107,8 @@ pub(crate) fn named(keyring: &Keyring, name: &str) -> Result<Peer> {
 }
 
 /// Makes a node known by its card, and trusts what it lists.
-pub(crate) fn add(keyring: &mut Keyring, name: &str, card: &Card) -> Result<Introduction> {
-    let introduction = introduction(keyring, name, card)?;
+pub(crate) fn add(keyring: &mut Keyring, logs: &KeyLogs, name: &str, card: &Card) -> Result<Introduction> {
+    let introduction = introduction(keyring, logs, name, card)?;
     let own = keyring.node_key().node_key();
     if card.node_key == own {
         return Err(Error::PeerKnown { name: "this node itself".to_owned(), fingerprint: own.fingerprint() });

@@ -20,13 +20,16 @@ pub enum Scope {
     Export,
     /// Bring entries that others signed.
     Import,
+    /// Erase the content of entries, with a record that the node's actor signs. No other
+    /// scope allows it.
+    Erase,
     /// What concerns the server itself.
     Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Export, Self::Import, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Write, Self::Export, Self::Import, Self::Erase, Self::Admin];
 
     /// The word for it.
     #[must_use]
@@ -36,6 +39,7 @@ impl Scope {
             Self::Write => "write",
             Self::Export => "export",
             Self::Import => "import",
+            Self::Erase => "erase",
             Self::Admin => "admin",
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thingdb_format::key_record::KeyRecord;
 use thingdb_format::{
     Actor, Cek, EncryptionKey, Entry, EntryId, Header, Origin, Signature, SigningKey, Suite, ThingId, Verified,
 };
@@ -34,6 +35,8 @@ pub(crate) struct NewEntry {
     pub(crate) is_public: bool,
     /// Whether it is an erasure record.
     pub(crate) erases: bool,
+    /// What it says if it is a key record.
+    pub(crate) key: Option<KeyRecord>,
 }
 
 /// An entry that is to be sealed to more recipients.
@@ -61,6 +64,10 @@ pub(crate) struct Arrived {
     pub(crate) empty: u64,
     /// Whether it is an erasure record, as far as it could be opened.
     pub(crate) erases: bool,
+    /// What it says if it is a key record.
+    pub(crate) key: Option<KeyRecord>,
+    /// Whether entries of revoked keys are taken, too.
+    pub(crate) takes_revoked: bool,
 }
 
 /// What is kept of the envelopes of an entry from elsewhere.
@@ -84,7 +91,8 @@ impl Arrived {
         let Opened { cek, envelopes, empty, erases } = opened;
         record.cek = cek;
         let Entry { header, signature, .. } = entry;
-        Self { id, tag, header, signature, record, envelopes, hand, empty, erases }
+        let (key, takes_revoked) = (None, false);
+        Self { id, tag, header, signature, record, envelopes, hand, empty, erases, key, takes_revoked }
     }
 }
 

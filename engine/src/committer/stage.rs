@@ -1,8 +1,11 @@
 //! What one commit will write.
 
 use std::collections::{HashMap, HashSet, hash_map};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use thingdb_format::key_log::LoggedRecord;
+use thingdb_format::key_record::{self, KeyRecord};
 use thingdb_format::{Cek, EncryptionKey, EntryId, Fields, Header, Origin, Time, header, payload};
 
 use super::Committer;
@@ -12,6 +15,7 @@ use super::layout::{Run, RunSignature, runs};
 use super::links::{Links, Verdict};
 use super::staged::{Signing, Staged};
 use super::tip::{Tip, tip_of};
+use crate::access::key_logs::KeyLogs;
 use crate::entry::record::Receipt;
 use crate::entry::refusal::Cause;
 use crate::error::{Error, Result};
@@ -21,6 +25,7 @@ use crate::store::block::{BlockBuilder, pack};
 use crate::store::changes::{self, Changed};
 use crate::store::erasures::Erasures;
 use crate::store::index::Indexed;
+use crate::store::keys::{Keys, NewRecord};
 use crate::store::layout::{Laid, PayloadBytes, Placed};
 use crate::store::postings::{Posting, id8};
 use crate::store::provenance::Hand;
@@ -48,6 +53,9 @@ pub(super) struct Stage<'a> {
     changed: Changed,
     /// Where erasure records are that came, or can be read now.
     erasing: Vec<u64>,
+    /// The key logs, with the records of this commit.
+    keys: Arc<KeyLogs>,
+    has_keys: bool,
     /// The node from which the import at hand comes.
     from: Option<Origin>,
     /// Envelopes that the job at hand had no place for, or that lost theirs.
@@ -70,6 +78,8 @@ impl<'a> Stage<'a> {
             rewritten: HashMap::new(),
             changed: Changed::new(),
             erasing: Vec::new(),
+            keys: store.keys.logs(),
+            has_keys: false,
             from: None,
             dropped: 0,
             batch: Batch::new(),
@@ -114,20 +124,61 @@ impl<'a> Stage<'a> {
             if self.is_first {
                 self.tips.clear();
             }
+            self.gather_keys();
         }
         due
+    }
+
+    /// Puts the key logs together anew, from what is stored and what is staged.
+    fn gather_keys(&mut self) {
+        if !std::mem::take(&mut self.has_keys) {
+            return;
+        }
+        self.keys = self.store.keys.logs();
+        let staged = self.entries.iter().map(|staged| staged.key.clone()).collect::<Vec<_>>();
+        for (position, key) in (self.store.size()..).zip(staged) {
+            self.add_key(position, key);
+        }
+    }
+
+    fn add_key(&mut self, position: u64, key: Option<NewRecord>) {
+        let Some(NewRecord { first, logged }) = key else { return };
+        Arc::make_mut(&mut self.keys).add(&first, position, logged);
+        self.has_keys = true;
+    }
+
+    /// Why an entry from elsewhere is not taken in, for the keys of its actor.
+    fn refused_by_keys(&self, arrived: &Arrived) -> Result<Option<Cause>> {
+        let header = &arrived.header;
+        if let (Some(first), Some(record)) = (key_record::first_key(&header.thing), &arrived.key) {
+            if !self.keys.has_room(&first) {
+                return Ok(Some(Cause::no_room(None)));
+            }
+            let promises =
+                |id: &EntryId| self.keys.record(&first, id).is_some_and(|before| before.record.promises(&header.actor));
+            let is_step = matches!(record, KeyRecord::Introduced { .. }) || header.prev.iter().any(promises);
+            return Ok((!is_step).then(Cause::no_step));
+        }
+        let is_refused = !arrived.takes_revoked && self.store.is_disbelieved(&self.keys, &header.actor, None)?;
+        Ok(is_refused.then(|| Cause::revoked_key(&header.actor)))
     }
 
     /// Gives a sealed draft its place.
     fn write(&mut self, new: NewEntry) -> Result<Receipt> {
         let tip = tip_of(self.store, &mut self.tips, &new.tag)?;
         let is_new = tip.state.is_none();
-        // An entry joins all heads, or the latest if there are too many.
-        let joined = tip.latest(header::MAX_PREV);
+        // An entry joins all heads, or the latest if there are too many. An erasure record
+        // says nothing of the thing: a fork is not for it to join.
+        let joined = tip.latest(if new.erases { 1 } else { header::MAX_PREV });
         if let Some(expected) = new.expect {
             let holds = match &expected {
                 Expect::Absent => joined.is_empty(),
-                Expect::Head(id) => matches!(&joined[..], [head] if head.id == *id),
+                Expect::Head(id) => match &joined[..] {
+                    [head] if head.id == *id => true,
+                    // Who has read the latest has passed over erasure records.
+                    [head] => tip.is_as_at(self.store, &new.tag, &head.id, id)?,
+                    _ => false,
+                },
                 Expect::Heads(ids) => {
                     tip.len() == ids.len() && {
                         let ids: HashSet<&EntryId> = ids.iter().collect();
@@ -166,8 +217,9 @@ impl<'a> Stage<'a> {
             record.envelopes.push(seal_to(self.committer, self.store, &mut self.batch, &new.to, &id, &new.cek)?);
         }
         record.cek = new.keep_cek.then_some(new.cek);
-        let staged =
-            Staged { tag: new.tag, id, header, signing: Signing::Due(new.signer), record, is_new, erases: new.erases };
+        let key = new.key.and_then(|record| logged(&id, &header, record));
+        let (signing, erases) = (Signing::Due(new.signer), new.erases);
+        let staged = Staged { tag: new.tag, id, header, signing, record, is_new, erases, key };
         let receipt = Receipt {
             thing: staged.header.thing.clone(),
             seq,
@@ -209,8 +261,12 @@ impl<'a> Stage<'a> {
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
+        if let Some(cause) = self.refused_by_keys(&arrived)? {
+            return Ok(Fate::Refused(cause));
+        }
         let position = self.store.size() + self.entries.len() as u64;
-        let Arrived { id, tag, header, signature, mut record, mut envelopes, hand, empty, erases } = arrived;
+        let Arrived { id, tag, header, signature, mut record, mut envelopes, hand, empty, erases, key, .. } = arrived;
+        let key = key.and_then(|record| logged(&id, &header, record));
         // What was erased before it came is taken in without its content.
         if let Some(by) = self.store.erased_ahead(&id, &header)? {
             record = LooseRecord::new(record.header().to_vec(), None);
@@ -222,7 +278,7 @@ impl<'a> Stage<'a> {
         self.dropped += joined.dropped + empty;
         let is_new = self.tip(&tag)?.state.is_none();
         self.by_id.insert(id, self.entries.len());
-        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new, erases })?;
+        self.push(Staged { tag, id, header, signing: Signing::Done(signature), record, is_new, erases, key })?;
         Ok(Fate::Added)
     }
 
@@ -257,6 +313,7 @@ impl<'a> Stage<'a> {
             undo.entry(staged.tag).or_insert_with(|| tip.clone());
         }
         tip.push(head, &staged.header.prev);
+        self.add_key(self.store.size() + self.entries.len() as u64, staged.key.clone());
         self.entries.push(staged);
         Ok(())
     }
@@ -396,6 +453,9 @@ impl<'a> Stage<'a> {
                 Erasures::put_due(self.store, position, &mut self.batch);
                 self.erasing.push(position);
             }
+            if let Some(key) = &staged.key {
+                Keys::put(self.store, position, key, &mut self.batch);
+            }
         }
         let slots = self.lay_out(&mut entries, base, &runs)?;
         for (first, block) in std::mem::take(&mut self.rewritten) {
@@ -426,6 +486,9 @@ impl<'a> Stage<'a> {
         *self.store.ledger.write().expect("no thread panics while it holds the ledger") = ledger;
         self.store.revision.store(revision, Ordering::Release);
         self.store.erasures.note_due(&self.erasing);
+        if self.has_keys {
+            self.store.keys.replace(Arc::clone(&self.keys));
+        }
         if let Err(problem) = self.store.index.apply(&*self.store.storage, &self.store.rows, &indexed) {
             self.committer.close(problem.clone());
             return Err(problem);
@@ -500,6 +563,12 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
+}
+
+/// The record in an entry of a key log.
+fn logged(id: &EntryId, header: &Header, record: KeyRecord) -> Option<NewRecord> {
+    let logged = LoggedRecord { id: *id, signer: header.actor, prev: header.prev.clone(), record };
+    Some(NewRecord { first: key_record::first_key(&header.thing)?, logged })
 }
 
 /// A record in a block that is written anew.

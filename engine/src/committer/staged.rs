@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thingdb_format::{EntryId, Header, Signature, SigningKey};
 
+use crate::store::keys::NewRecord;
 use crate::store::schema::Tag;
 use crate::store::stored::LooseRecord;
 
@@ -18,6 +19,8 @@ pub(super) struct Staged {
     pub(super) is_new: bool,
     /// Whether it is an erasure record, as far as it could be opened.
     pub(super) erases: bool,
+    /// The record, if it is a step of a key log.
+    pub(super) key: Option<NewRecord>,
 }
 
 pub(super) enum Signing {

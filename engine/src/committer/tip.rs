@@ -58,6 +58,13 @@ impl Tip {
         self.state.as_ref().is_some_and(|state| state.heads.contains(id)) && !self.joined.contains(id)
     }
 
+    /// Whether the one head `head` is of the store, and nothing but erasure records stand
+    /// between it and the entry `id`.
+    pub(super) fn is_as_at(&self, store: &Store, tag: &Tag, head: &EntryId, id: &EntryId) -> Result<bool> {
+        let Some(state) = self.state.as_ref().filter(|_| !self.joined.contains(head)) else { return Ok(false) };
+        state.heads.get(head).map_or(Ok(false), |head| store.is_as_at(tag, state, head, id))
+    }
+
     /// An entry follows `prev` and is a head itself.
     pub(super) fn push(&mut self, head: Head, prev: &[EntryId]) {
         for id in prev {

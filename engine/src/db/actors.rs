@@ -39,7 +39,9 @@ impl Db {
     pub fn set_default_actor(&self, name: &str) -> Result<()> {
         let mut keyring = self.node.store.keyring();
         let actor = keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?;
-        actors::check_trusted(&keyring, actor)?;
+        let logs = self.node.store.keys.logs();
+        actors::check_trusted(&keyring, &logs, actor)?;
+        actors::check_current(&logs, actor)?;
         Ok(keyring.set_default_actor(name, &mut rand::rng())?)
     }
 
@@ -87,7 +89,9 @@ impl Db {
     /// [`Error::Keyring`] if the key is not known, or the name is taken or not
     /// allowed.
     pub fn rename_actor(&self, key: &Actor, name: &str) -> Result<()> {
-        self.change_keyring(|keyring| Ok(keyring.rename_actor(key, name, &mut rand::rng())?))
+        let logs = self.node.store.keys.logs();
+        let same: Vec<Actor> = logs.before(key).copied().collect();
+        self.change_keyring(|keyring| Ok(keyring.rename_actor(key, &same, name, &mut rand::rng())?))
     }
 
     /// Withdraws trust in a key: nothing more is accepted from it, no card makes
@@ -97,7 +101,9 @@ impl Db {
     /// # Errors
     /// [`Error::Keyring`] if the file cannot be replaced.
     pub fn untrust_actor(&self, key: &Actor) -> Result<bool> {
+        let logs = self.node.store.keys.logs();
         self.change_keyring(|keyring| {
+            let key = &actors::anchor(keyring, &logs, key);
             let known = keyring.trust().actor(key);
             if known.is_none_or(|known| known.withdrawn.is_some() && known.ended_with.is_none()) {
                 return Ok(false);
@@ -113,6 +119,6 @@ impl Db {
     /// # Errors
     /// [`Error::Invalid`] if there are more actors than a card holds.
     pub fn card(&self) -> Result<Card> {
-        card::card(&self.node.store.keyring())
+        card::card(&self.node.store.keyring(), &self.node.store.keys.logs())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use thingdb_format::{EntryId, Hash, merkle};
+use thingdb_format::{EntryId, Hash, key_record, merkle};
 
 use super::Db;
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Db {
         if !prefix.is_empty() {
             for found in here.values_mut() {
                 let Some(position) = *found else { continue };
-                if !self.node.store.located_at(position)?.header.thing.as_str().starts_with(prefix) {
+                if !key_record::is_within(&self.node.store.located_at(position)?.header.thing, prefix) {
                     *found = None;
                 }
             }

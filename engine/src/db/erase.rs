@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use thingdb_format::erasure::{self, Erasure};
-use thingdb_format::{EntryId, ThingId, Time};
+use thingdb_format::{Actor, EntryId, ThingId, Time, key_record};
 
 use super::Db;
 use super::receipts::NodeReceipt;
@@ -84,6 +84,9 @@ impl Erase {
     }
 }
 
+/// Things of which the records are written in one commit.
+const PLANS_AT_ONCE: usize = 1024;
+
 /// What an erasure would do: nothing is signed or written.
 #[derive(Clone, Debug)]
 pub struct ErasurePlan {
@@ -94,6 +97,21 @@ pub struct ErasurePlan {
 }
 
 impl ErasurePlan {
+    /// Records over these entries, of which there is one at least.
+    pub(super) fn new(
+        thing: ThingId,
+        actor: String,
+        ids: &[EntryId],
+        mut seqs: Vec<u64>,
+        reason: &str,
+        basis: Option<&str>,
+    ) -> Result<Self> {
+        let record = |ids: &[EntryId]| Erasure::new(ids.to_vec(), reason, basis);
+        let records = ids.chunks(erasure::MAX_ENTRIES).map(record).collect::<std::result::Result<_, _>>()?;
+        seqs.dedup();
+        Ok(Self { thing, actor, records, seqs })
+    }
+
     /// About what the entries are.
     #[must_use]
     pub fn thing(&self) -> &str {
@@ -106,10 +124,29 @@ impl ErasurePlan {
         &self.actor
     }
 
+    /// Why: it is signed.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.records.first().map_or("", Erasure::reason)
+    }
+
+    /// The rule that it rests on.
+    #[must_use]
+    pub fn basis(&self) -> Option<&str> {
+        self.records.first().and_then(Erasure::basis)
+    }
+
     /// The seqs of the entries that would lose their content, ascending.
     #[must_use]
     pub fn seqs(&self) -> &[u64] {
         &self.seqs
+    }
+
+    /// How many entries would lose their content: several of one seq if the thing has
+    /// forked there.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.records.iter().map(|record| record.entries().len() as u64).sum()
     }
 
     /// The records that would be signed, word for word: one for up to 65,536 entries.
@@ -173,16 +210,12 @@ impl Db {
     pub fn plan_erasure(&self, erase: &Erase) -> Result<ErasurePlan> {
         let store = &self.node.store;
         let thing = ThingId::new(&erase.thing)?;
+        if thing.as_str().starts_with(key_record::RESERVED) {
+            return Err(Error::ReservedThing { thing });
+        }
         self.check_hold(&thing)?;
-        let (name, actor) = {
-            let keyring = store.keyring();
-            let actor = match &erase.actor {
-                Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.clone() })?,
-                None => keyring.default_actor()?,
-            };
-            (actor.name.clone(), actor.key.actor())
-        };
-        let erasers = store.erasers();
+        let (name, actor) = self.eraser(erase.actor.as_deref())?;
+        let (erasers, logs) = (store.erasers(), store.keys.logs());
         let (mut ids, mut seqs): (Vec<EntryId>, Vec<u64>) = (Vec::new(), Vec::new());
         for located in self.history(thing.as_str())?.located() {
             let located = located?;
@@ -191,7 +224,7 @@ impl Db {
             if !is_wanted || store.erased_by(located.position)?.is_some() || store.is_erasure(located.position)? {
                 continue;
             }
-            if !erasers.may_sign(&actor, header) {
+            if !erasers.may_sign(&logs, &actor, header) {
                 return Err(Error::MayNotErase { name, thing, seq: header.seq, by: header.actor });
             }
             ids.push(located.id);
@@ -200,10 +233,17 @@ impl Db {
         if ids.is_empty() {
             return Err(Error::NothingToErase { thing });
         }
-        let record = |ids: &[EntryId]| Erasure::new(ids.to_vec(), &erase.reason, erase.basis.as_deref());
-        let records = ids.chunks(erasure::MAX_ENTRIES).map(record).collect::<std::result::Result<_, _>>()?;
-        seqs.dedup();
-        Ok(ErasurePlan { thing, actor: name, records, seqs })
+        ErasurePlan::new(thing, name, &ids, seqs, &erase.reason, erase.basis.as_deref())
+    }
+
+    /// The actor of this node who would sign, by its name or the first one.
+    pub(super) fn eraser(&self, name: Option<&str>) -> Result<(String, Actor)> {
+        let keyring = self.node.store.keyring();
+        let actor = match name {
+            Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
+            None => keyring.default_actor()?,
+        };
+        Ok((actor.name.clone(), actor.key.actor()))
     }
 
     /// Signs the records of a plan and takes the content away: when this returns, no
@@ -217,11 +257,25 @@ impl Db {
     /// [`Error::is_disk_full`], [`Error::is_read_only`]; [`Error::Keyring`] if one of
     /// the files of the keyring cannot be replaced.
     pub fn erase(&self, plan: &ErasurePlan) -> Result<Erased> {
-        self.check_hold(&plan.thing)?;
-        let draft = |record: &Erasure| Ok(Draft::erasure(plan.thing(), record)?.actor(&plan.actor));
-        let drafts = plan.records.iter().map(draft).collect::<Result<Vec<_>>>()?;
-        let records = self.node.write(drafts, Durability::Durable)?;
-        let removed = self.node.finish_erasures()?;
+        self.erase_all(std::slice::from_ref(plan))
+    }
+
+    /// The same for several things, with one change of the keyring.
+    pub(super) fn erase_all(&self, plans: &[ErasurePlan]) -> Result<Erased> {
+        let of_plan = |plan: &ErasurePlan| {
+            self.check_hold(&plan.thing)?;
+            let draft = |record: &Erasure| Ok(Draft::erasure(plan.thing(), record)?.actor(&plan.actor));
+            plan.records.iter().map(draft).collect::<Result<Vec<_>>>()
+        };
+        let mut records = Vec::new();
+        for some in plans.chunks(PLANS_AT_ONCE) {
+            let mut drafts = Vec::new();
+            for plan in some {
+                drafts.extend(of_plan(plan)?);
+            }
+            records.extend(self.node.write(drafts, Durability::Durable)?);
+        }
+        let removed = self.node.finish_erasures()?.removed;
         let mut entries = 0;
         for record in &records {
             entries += self.node.store.outcome_of(record.position)?.map_or(0, |outcome| outcome.erased);
@@ -233,8 +287,27 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::is_damaged`].
-    pub fn erasures(&self, thing: Option<&str>) -> Result<impl Iterator<Item = Result<ErasureRecord>>> {
+    pub fn erasures<'d>(
+        &'d self,
+        thing: Option<&str>,
+    ) -> Result<impl Iterator<Item = Result<ErasureRecord>> + use<'d>> {
         let thing = thing.map(ThingId::new).transpose()?;
+        let positions = self.erasure_positions(0)?;
+        Ok(positions.filter_map(move |position| self.erasure_at(position, thing.as_ref()).transpose()))
+    }
+
+    /// The same of all things, from a position of the ledger on.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn erasures_from(&self, position: u64) -> Result<impl Iterator<Item = Result<ErasureRecord>>> {
+        let positions = self.erasure_positions(position)?;
+        Ok(positions.filter_map(move |position| self.erasure_at(position, None).transpose()))
+    }
+
+    /// Where records are, ascending: those that are due, or wait for a hold to end, among
+    /// those that were carried out.
+    fn erasure_positions(&self, from: u64) -> Result<impl Iterator<Item = Result<u64>>> {
         let store = &self.node.store;
         let mut due = store.erasures.due_positions();
         due.extend(store.erasures.on_hold());
@@ -246,8 +319,17 @@ impl Db {
                 undecided.push(position);
             }
         }
-        let positions = store.erasure_positions().chain(undecided.into_iter().map(Ok));
-        Ok(positions.filter_map(move |position| self.erasure_at(position, thing.as_ref()).transpose()))
+        let mut due = undecided.into_iter().filter(move |position| *position >= from).peekable();
+        let done = store.erasure_positions();
+        let mut done =
+            done.filter(move |position| position.as_ref().map_or(true, |position| *position >= from)).peekable();
+        Ok(std::iter::from_fn(move || {
+            let Some(Ok(next)) = done.peek() else { return done.next().or_else(|| due.next().map(Ok)) };
+            let next = *next;
+            // One that was carried out meanwhile is told once.
+            while due.next_if_eq(&next).is_some() {}
+            due.next_if(|position| *position < next).map(Ok).or_else(|| done.next())
+        }))
     }
 
     fn erasure_at(&self, position: Result<u64>, thing: Option<&ThingId>) -> Result<Option<ErasureRecord>> {

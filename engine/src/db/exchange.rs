@@ -1,6 +1,7 @@
 //! What exchanges with other nodes need: what is remembered of them, how far the
 //! exchange is, and how it ended.
 
+use thingdb_format::heads::SignedHeads;
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint};
 
 use super::Db;
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::node::standing::{self, Standing};
 use crate::replica::cursors::{self, Cursors};
 use crate::replica::exchanges::{self, Exchanges};
+use crate::replica::heads::HeadsConflict;
 use crate::replica::heard::Hearsay;
 use crate::replica::memory::{Memory, Observation, Remembered};
 use crate::replica::refused;
@@ -65,6 +67,25 @@ impl Db {
         Memory(&self.node).hear(note)
     }
 
+    /// The newest heads notes that this node has seen of other nodes, to be passed on to a
+    /// peer; both of a node that said two things of one ledger.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub fn heads_to_pass_on(&self, to: &Origin) -> Result<Vec<SignedHeads>> {
+        Memory(&self.node).heads_to_pass_on(to)
+    }
+
+    /// Takes a heads note of a third node that a peer passes on. It is believed for its
+    /// signature alone, and only of nodes that are known. Two of one size that differ are
+    /// evidence, and are kept; they are given once.
+    ///
+    /// # Errors
+    /// [`Error::is_read_only`], [`Error::is_disk_full`], [`Error::is_damaged`].
+    pub fn hear_heads(&self, note: &SignedHeads) -> Result<Option<HeadsConflict>> {
+        Memory(&self.node).hear_heads(note)
+    }
+
     /// What others passed on of a node and what it has not answered for yet.
     ///
     /// # Errors
@@ -114,7 +135,7 @@ impl Db {
     /// The first 8 bytes of a SHA-256 over these keys and the version.
     #[must_use]
     pub fn trust_digest(&self) -> [u8; 8] {
-        refused::trust_digest(&self.node.store.keyring())
+        refused::trust_digest(&self.node.store.keyring(), &self.node.store.keys.logs())
     }
 
     /// How this ledger stands against a checkpoint of it that another node

@@ -145,7 +145,8 @@ impl Db {
     }
 
     /// Joins the heads of a thing with an entry whose data is that of the head
-    /// `keep`, and that says why.
+    /// `keep`, and that says why. Where that head is an erasure record, it is the data
+    /// of the latest entry that the record follows.
     ///
     /// # Errors
     /// [`Error::NotAHead`]; [`Error::is_conflict`] if a head came meanwhile
@@ -156,8 +157,9 @@ impl Db {
         let Some(head) = heads.iter().find(|head| head.id == *keep) else { return Err(not_a_head()?) };
         let kept = self.get_seq(thing, head.seq)?.into_iter().find(|record| record.id() == *keep);
         let Some(kept) = kept else { return Err(not_a_head()?) };
+        let kept = self.passed_over(kept)?;
         let Content::Open(body) = kept.content() else {
-            return Err(Error::NotReadable { thing: ThingId::new(thing)?, seq: head.seq });
+            return Err(Error::NotReadable { thing: ThingId::new(thing)?, seq: kept.seq() });
         };
         let resolution = Resolution { kept: keep.to_string(), reason: reason.to_owned() };
         let document = serde_json::to_vec(&resolution).expect("two strings are JSON");
@@ -169,6 +171,19 @@ impl Db {
             draft = draft.actor(actor);
         }
         self.write(draft)
+    }
+
+    /// The entry for which a head stands: the latest one that it follows, if the head is
+    /// an erasure record.
+    fn passed_over(&self, head: Record) -> Result<Record> {
+        let store = &self.node.store;
+        let tag = store.tag(&head.header.thing);
+        let Some(state) = store.state(&tag)?.filter(|_| head.is_erasure()) else { return Ok(head) };
+        let posting = state.heads.get(&head.id).copied();
+        match store.greatest(&tag, &state, posting.into_iter())? {
+            Some(found) => store.record(store.located_of(&state, &found.posting)?, head.heads),
+            None => Ok(head),
+        }
     }
 
     /// Two signed headers that prove an equivocation, as two ndjson lines of

@@ -106,7 +106,19 @@ impl Db {
             db.node.pass_over_erased()?;
         }
         db.erase_what_is_due();
+        db.end_rotation();
         Ok(db)
+    }
+
+    /// Takes over the new key of an actor whose record is in already.
+    fn end_rotation(&self) {
+        if !self.is_writable() {
+            return;
+        }
+        if let Err(problem) = self.node.take_over_aside() {
+            let fact = format!("an actor has a new key that cannot be taken over: {problem}");
+            self.warn(Warning::Damaged(fact));
+        }
     }
 
     /// Carries out what an erasure that was broken off has left, and what is allowed since
@@ -160,7 +172,22 @@ impl Db {
         fit::check(&store)?;
         let mut recovered = recover(&store, options.rebuild)?;
         let is_read_only = kept.is_some();
+        if store.keys.is_damaged || options.rebuild {
+            match store.mend_keys(!is_read_only && recovered.read_only.is_none()) {
+                Ok(0) => {}
+                Ok(count) => recovered.repaired.push(format!("{count} rows of key records were made anew")),
+                Err(problem) if problem.is_damaged() => {
+                    let fact = format!("what actors say of their keys cannot be read: {problem}");
+                    warnings.push(Warning::Damaged(fact));
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
         let kept = kept.unwrap_or_else(|| standing::load(dir, &store.keyring()));
+        // A node that does not know what it signed must not go on; it is not lost, though.
+        if kept.as_ref().is_err_and(Error::is_passing) {
+            return Err(kept.err().expect("it is an error"));
+        }
         let kept_is_good = kept.is_ok();
         let read_with = match &kept {
             Ok(Kept::Own(note)) => Some(note.clone()),
@@ -198,6 +225,7 @@ impl Db {
             checkpointed: Mutex::new(checkpointed),
             heads: Mutex::default(),
             erasing: Mutex::default(),
+            steps: Mutex::default(),
             replica: Mutex::default(),
             // One that is damaged is told of each time.
             read_with: (is_read_only && kept_is_good).then_some(read_with),

@@ -15,7 +15,7 @@ impl Db {
     /// # Errors
     /// [`Error::PeerChanged`](crate::Error::PeerChanged) if a peer of this name has other keys.
     pub fn introduce(&self, name: &str, card: &Card) -> Result<Introduction> {
-        introduction(&self.node.store.keyring(), name, card)
+        introduction(&self.node.store.keyring(), &self.node.store.keys.logs(), name, card)
     }
 
     /// Makes a node known by its card: its entries are accepted, its actors
@@ -33,7 +33,8 @@ impl Db {
     /// lists an actor of this node under another name;
     /// [`Error::Keyring`](crate::Error::Keyring).
     pub fn add_peer(&self, name: &str, card: &Card) -> Result<Introduction> {
-        self.change_keyring(|keyring| peers::add(keyring, name, card))
+        let logs = self.node.store.keys.logs();
+        self.change_keyring(|keyring| peers::add(keyring, &logs, name, card))
     }
 
     /// The peers, by name.

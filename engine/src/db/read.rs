@@ -23,8 +23,9 @@ use crate::store::things::{ThingQuery, Things};
 
 /// Reading.
 impl Db {
-    /// The latest entry of a thing: the head with the greatest (time, seq,
-    /// id), the same on every node that has the same entries.
+    /// The latest entry of a thing: that with the greatest (time, seq, id) of those
+    /// that are no [erasure records](Record::is_erasure), the same on every node that has
+    /// the same entries. A thing that has nothing else is told by the latest record.
     ///
     /// [`Record::heads`] tells whether there are others. The latest is the
     /// latest also where this node cannot read it and can read another head:
@@ -35,13 +36,13 @@ impl Db {
     pub fn get(&self, thing: &str) -> Result<Option<Record>> {
         let tag = self.node.store.tag(&ThingId::new(thing)?);
         let Some(state) = self.node.store.state(&tag)? else { return Ok(None) };
-        let Some(head) = state.latest() else { return Ok(None) };
-        let located = self.node.store.located_of(&state, &head.posting)?;
+        let Some(latest) = self.node.store.latest(&tag, &state)? else { return Ok(None) };
+        let located = self.node.store.located_of(&state, &latest.posting)?;
         self.node.store.record(located, state.heads.len()).map(Some)
     }
 
-    /// The one head of a thing, or nothing if there is no such thing: does not
-    /// choose among several.
+    /// [The latest entry](Self::get) of a thing that has one head, or nothing if there is
+    /// no such thing: does not choose among several.
     ///
     /// ```
     /// # let tmp = tempfile::tempdir()?;
@@ -92,7 +93,8 @@ impl Db {
     }
 
     /// The entry that was the latest at `time`, by the clocks of the writers:
-    /// of the entries until then, the one with the greatest (time, seq, id).
+    /// of the entries until then, the one with the greatest (time, seq, id) that is no
+    /// [erasure record](Record::is_erasure).
     /// [`Record::heads`] tells how many of them no other followed.
     ///
     /// A migrated entry counts by the time of its original
@@ -283,6 +285,7 @@ impl Db {
         Ok(Stats {
             entries: self.node.store.size(),
             things: self.node.store.index.things(),
+            erased: self.node.store.erased_of_things()?.values().sum(),
             disk_bytes: self.node.store.storage.disk_bytes()?,
             actors: keyring.actors().len(),
             trusted_actors: self.node.store.trusted().len(),
@@ -321,6 +324,8 @@ pub struct Stats {
     pub entries: u64,
     /// Things with at least one entry.
     pub things: u64,
+    /// Entries whose content was erased.
+    pub erased: u64,
     /// Bytes that the storage takes on the disk.
     pub disk_bytes: u64,
     /// Actors whose key is in the keyring.

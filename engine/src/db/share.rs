@@ -73,7 +73,8 @@ pub struct ShareSummary {
 /// Readers.
 impl Db {
     /// Seals existing entries of a thing, from `since` on by seq, to more
-    /// peers. What is signed is not touched, and what was erased is passed over.
+    /// peers. What is signed is not touched; what was erased is passed over, and so are
+    /// erasure records, which everybody can read.
     ///
     /// # Errors
     /// [`Error::NoSuchPeer`](crate::Error::NoSuchPeer).
@@ -88,6 +89,10 @@ impl Db {
                 continue;
             }
             let sealed = self.sealed_here(&located)?;
+            // An erasure record is for everybody anyway, and nobody asked for it.
+            if self.node.store.is_erasure(located.position)? {
+                continue;
+            }
             if self.recipients(&located)?.iter().any(Recipient::is_everybody) {
                 summary.known += 1;
                 continue;

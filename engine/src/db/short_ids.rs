@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use thingdb_format::EntryId;
+use thingdb_format::{EntryId, key_record};
 
 use super::Db;
 use crate::error::Result;
@@ -28,13 +28,16 @@ impl Db {
     }
 
     /// The ledger positions within `range` of the entries of things whose id
-    /// begins with `prefix`, ascending.
+    /// begins with `prefix`, and of all key logs, ascending.
     ///
     /// # Errors
     /// [`Error::is_damaged`](crate::Error::is_damaged).
     pub fn positions(&self, prefix: &str, range: Range<u64>) -> Result<Vec<u64>> {
         let mut positions = Vec::new();
-        for info in self.things_from(&ThingQuery::new().prefix(prefix))? {
+        let things = self.things_from(&ThingQuery::new().prefix(prefix))?;
+        // Key logs go along with whatever is exchanged.
+        let logs = self.things_from(&ThingQuery::new().prefix(key_record::THINGS))?;
+        for info in things.chain(logs) {
             let tag = self.node.store.tag(&info?.thing);
             let Some(state) = self.node.store.state(&tag)? else { continue };
             for chunk in crate::store::postings::chunks(1, state.last_seq().min(self.node.store.size())) {
@@ -43,6 +46,7 @@ impl Db {
             }
         }
         positions.sort_unstable();
+        positions.dedup();
         Ok(positions)
     }
 

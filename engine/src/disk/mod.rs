@@ -225,6 +225,13 @@ fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
+/// Whether an error says something of the one file, and not of this process or
+/// machine, whose errors pass.
+pub(crate) fn is_of_file(problem: &io::Error) -> bool {
+    problem.kind() == io::ErrorKind::PermissionDenied
+        || problem.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

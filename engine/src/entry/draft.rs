@@ -2,9 +2,11 @@
 //! it, given it its place and signed it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use thingdb_format::ThingId;
 use thingdb_format::erasure::{self, Erasure};
+use thingdb_format::key_record::{self, KeyRecord};
+use thingdb_format::{Actor, SigningKey, ThingId};
 
 use super::json;
 use crate::error::Result;
@@ -12,6 +14,10 @@ use crate::heads::Expect;
 
 /// The media type of JSON (RFC 8259).
 pub const JSON: &str = "application/json";
+
+/// Bytes of data that an entry for everybody has, at most: it is for notices, and every
+/// node that gets the entry keeps it.
+pub const MAX_PUBLIC_BYTES: usize = 64 << 10;
 
 /// Something to write about a thing.
 ///
@@ -38,6 +44,8 @@ pub struct Draft {
     pub(crate) is_public: bool,
     /// It is an erasure record.
     pub(crate) erases: bool,
+    /// It is a key record: what it says, the name and the key that signs it.
+    pub(crate) key: Option<(KeyRecord, String, Arc<SigningKey>)>,
 }
 
 impl Draft {
@@ -71,6 +79,7 @@ impl Draft {
             fields_provable: None,
             is_public: false,
             erases: false,
+            key: None,
         })
     }
 
@@ -78,6 +87,13 @@ impl Draft {
     pub(crate) fn erasure(thing: &str, record: &Erasure) -> Result<Self> {
         let draft = Self::bytes(thing, erasure::MEDIA_TYPE, record.to_json())?;
         Ok(Self { is_public: true, erases: true, fields_provable: Some(false), ..draft.action(erasure::ACTION) })
+    }
+
+    /// A key record, in the log that begins with `first`.
+    pub(crate) fn key_record(first: &Actor, record: KeyRecord, name: &str, signer: Arc<SigningKey>) -> Result<Self> {
+        let thing = key_record::thing(first);
+        let draft = Self::bytes(thing.as_str(), key_record::MEDIA_TYPE, record.to_json())?;
+        Ok(Self { is_public: true, key: Some((record, name.to_owned(), signer)), ..draft.action(key_record::ACTION) })
     }
 
     /// What is done to the thing: `create`, `update`, `retire`, or a word of
@@ -108,6 +124,25 @@ impl Draft {
     #[must_use]
     pub fn to<I: IntoIterator<Item: Into<String>>>(mut self, peers: I) -> Self {
         self.to = Some(peers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Lets everybody who holds the entry read it, whoever that is: a relay without keys,
+    /// a stranger with an export. That cannot be taken back. At most
+    /// [`MAX_PUBLIC_BYTES`] of data.
+    ///
+    /// ```
+    /// # let tmp = tempfile::tempdir()?;
+    /// # let passphrase = thingdb::Passphrase::new("correct horse battery");
+    /// # let db = thingdb::Options::new().kdf(thingdb::KdfChoice::weakest()).create(tmp.path().join("db"), &passphrase)?;
+    /// use thingdb::Draft;
+    /// db.write(Draft::json("notice-1", r#"{"open":"9 to 5"}"#)?.public())?;
+    /// assert_eq!(db.readers("notice-1")?[0].name.as_deref(), Some("everybody"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn public(mut self) -> Self {
+        self.is_public = true;
         self
     }
 

@@ -1,5 +1,6 @@
 //! An entry as a reader sees it: opened as far as this node can.
 
+use thingdb_format::erasure::Erasure;
 use thingdb_format::{Actor, Attachment, Body, EntryId, Header, Origin, Signature, ThingId, Time};
 
 /// One entry of a thing's history.
@@ -27,6 +28,9 @@ pub struct Record {
     pub(crate) content: Content,
     pub(crate) trusted_name: Option<String>,
     pub(crate) withdrawn_name: Option<String>,
+    /// Whether what the key signed here is not believed, as its log says.
+    pub(crate) is_revoked: bool,
+    pub(crate) revoked_name: Option<String>,
     pub(crate) is_origin_withdrawn: bool,
     pub(crate) heads: usize,
     /// The name by which the trust store knows who signed the original.
@@ -164,6 +168,7 @@ impl Record {
     #[must_use]
     pub fn actor_name(&self) -> Option<&str> {
         let known = self.trusted_name.as_deref().or(self.withdrawn_name.as_deref());
+        let known = known.or(self.revoked_name.as_deref());
         known.or_else(|| self.body().map(Body::actor_name))
     }
 
@@ -171,6 +176,13 @@ impl Record {
     #[must_use]
     pub const fn is_withdrawn(&self) -> bool {
         self.withdrawn_name.is_some()
+    }
+
+    /// Whether it was signed by a revoked key: the actor's [key log](crate::KeyLogView) says that
+    /// what stands at this place is not to be believed.
+    #[must_use]
+    pub const fn is_revoked(&self) -> bool {
+        self.is_revoked
     }
 
     /// Whether trust in the node that wrote it was withdrawn.
@@ -214,6 +226,21 @@ impl Record {
     #[must_use]
     pub fn attachment(&self) -> Option<Attachment<'_>> {
         self.body().and_then(Body::attachment)
+    }
+
+    /// Whether it is an erasure record: what it says of other entries counts, and it is
+    /// never the [latest](crate::Db::get) entry of a thing that has others. Nothing that
+    /// this node cannot open is one.
+    #[must_use]
+    pub fn is_erasure(&self) -> bool {
+        self.body().is_some_and(Erasure::is_in)
+    }
+
+    /// The erasure record that it is; nothing if it is none, or one that is not as
+    /// records are and so erases nothing.
+    #[must_use]
+    pub fn erasure(&self) -> Option<Erasure> {
+        Erasure::of(self.body()?)?.ok()
     }
 
     pub(crate) const fn body(&self) -> Option<&Body> {

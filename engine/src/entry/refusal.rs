@@ -112,6 +112,8 @@ pub enum RefusalCode {
     UnknownActor,
     /// Trust in its actor was withdrawn.
     WithdrawnActor,
+    /// The key that signed it was revoked, and it is not shown to stand where that is good.
+    RevokedKey,
     /// Nobody here knows its origin.
     UnknownOrigin,
     /// Trust in its origin was withdrawn.
@@ -130,7 +132,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TooLong,
         Self::Malformed,
         Self::Forged,
@@ -141,6 +143,7 @@ impl RefusalCode {
         Self::NewerVersion,
         Self::UnknownActor,
         Self::WithdrawnActor,
+        Self::RevokedKey,
         Self::UnknownOrigin,
         Self::WithdrawnOrigin,
         Self::OtherPrefix,
@@ -164,6 +167,7 @@ impl RefusalCode {
             Self::NewerVersion => "newer-version",
             Self::UnknownActor => "unknown-actor",
             Self::WithdrawnActor => "withdrawn-actor",
+            Self::RevokedKey => "revoked-key",
             Self::UnknownOrigin => "unknown-origin",
             Self::WithdrawnOrigin => "withdrawn-origin",
             Self::OtherPrefix => "other-prefix",
@@ -188,6 +192,7 @@ impl RefusalCode {
             Self::NewerVersion => RefusalKind::Version,
             Self::UnknownActor
             | Self::WithdrawnActor
+            | Self::RevokedKey
             | Self::UnknownOrigin
             | Self::WithdrawnOrigin
             | Self::OtherPrefix => RefusalKind::Trust,
@@ -262,6 +267,17 @@ impl Cause {
 
     pub(crate) fn withdrawn_actor(actor: &Actor) -> Self {
         Self::new(RefusalCode::WithdrawnActor, format!("trust in the actor {actor} was withdrawn here"))
+    }
+
+    pub(crate) fn revoked_key(actor: &Actor) -> Self {
+        let reason = format!("the key {actor} was revoked, and nothing shows that the entry is from before");
+        Self::new(RefusalCode::RevokedKey, reason)
+    }
+
+    /// An entry that does not belong into a key log.
+    pub(crate) fn no_step() -> Self {
+        let reason = "no entry before it promises its key: it is no step of the key log";
+        Self::new(RefusalCode::Malformed, reason)
     }
 
     pub(crate) fn unknown_origin(origin: &Origin) -> Self {

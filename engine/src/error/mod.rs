@@ -263,10 +263,68 @@ pub enum Error {
     /// A write-only node was asked to write something that nobody could read.
     #[error("this node is write-only and no peer would be able to read the entry")]
     NoReader,
-    /// Action and media type are those of an erasure record, which only
+    /// The media type is that of an erasure record, which only
     /// [`Db::erase`](crate::Db::erase) writes.
-    #[error("an entry with this action and media type is an erasure record: Db::erase, or thingdb erase, writes one")]
+    #[error("this media type is for erasure records: Db::erase, or thingdb erase, writes them")]
     ReservedRecord,
+    /// Ids that begin with `thingdb:` are kept for what ThingDB itself writes.
+    #[error("{thing} is reserved: ids that begin with thingdb: are written by ThingDB itself")]
+    ReservedThing {
+        /// The thing.
+        thing: ThingId,
+    },
+    /// A key signs nothing more: the actor's key log says so.
+    #[error("the key of {name} is {}: its key log has a newer step, so nothing is signed with it", state.as_str())]
+    KeyNotCurrent {
+        /// The name.
+        name: String,
+        /// What the log says of the key.
+        state: thingdb_format::key_log::KeyState,
+    },
+    /// An actor has not introduced itself, so nothing says which key comes next.
+    #[error("{name} has no key log")]
+    NoKeyLog {
+        /// The name.
+        name: String,
+    },
+    /// An actor has introduced itself already.
+    #[error("{name} has a key log already")]
+    KeyLogThere {
+        /// The name.
+        name: String,
+    },
+    /// The key that was given is not the one whose hash the key log has.
+    #[error("this is not the next key that {name} has promised")]
+    NotPromised {
+        /// The name.
+        name: String,
+    },
+    /// What everybody can read is small.
+    #[error("the data has {bytes} bytes, and an entry that everybody can read at most {most}")]
+    PublicTooLarge {
+        /// How many there are.
+        bytes: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// An entry that everybody can read was to be sealed to some.
+    #[error("an entry that everybody can read is sealed to nobody in particular")]
+    PublicToSome,
+    /// A policy needs a time for which content is kept.
+    #[error("content is to be kept for no time: name one second at least")]
+    NoTimeToRetain,
+    /// There is no policy with this prefix.
+    #[error("nothing says how long things that begin with {prefix:?} are kept")]
+    NoSuchRetention {
+        /// As it was asked for.
+        prefix: String,
+    },
+    /// A node has so many policies.
+    #[error("there are {most} policies of how long content is kept, and no more fit")]
+    TooManyRetentions {
+        /// How many there may be.
+        most: usize,
+    },
     /// Somebody who did not write an entry, and is no actor of the node at which it was
     /// written, cannot erase it.
     #[error("{name} may not erase {thing} seq {seq}: it was signed by the key {by}, at another node")]

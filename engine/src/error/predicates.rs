@@ -152,6 +152,12 @@ impl Error {
         }
     }
 
+    /// The system refused a call for a reason that is none of the file's: too many open
+    /// files, no memory. It is no damage, and passes.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.system_cause().is_some_and(|source| !crate::disk::is_of_file(source))
+    }
+
     /// The database was opened to read only, or writing has stopped until it is
     /// opened anew.
     #[must_use]
@@ -185,8 +191,16 @@ impl Error {
             | Self::ActorWithdrawn { .. }
             | Self::NoReader
             | Self::ReservedRecord
+            | Self::ReservedThing { .. }
+            | Self::NoKeyLog { .. }
+            | Self::KeyLogThere { .. }
+            | Self::NotPromised { .. }
             | Self::MayNotErase { .. }
             | Self::NothingToErase { .. }
+            | Self::NoTimeToRetain
+            | Self::PublicTooLarge { .. }
+            | Self::PublicToSome
+            | Self::TooManyRetentions { .. }
             | Self::OnHold { .. }
             | Self::BeyondLedger { .. }
             | Self::TooManyToProve { .. }
@@ -224,6 +238,7 @@ impl Error {
                 | Self::NothingToProve { .. }
                 | Self::NoFieldsToProve { .. }
                 | Self::NoSuchWitness { .. }
+                | Self::NoSuchRetention { .. }
         )
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod checkpoints;
 mod file;
 pub(crate) mod fork;
 pub(crate) mod heads;
+pub(crate) mod statements;

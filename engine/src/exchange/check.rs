@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thingdb_format::{
-    Entry, EntryId, Envelope, Hash, Header, Line, Origin, StreamHeader, Trailer, line,
+    Entry, EntryId, Envelope, Hash, Header, Line, Origin, StreamHeader, Trailer, Verified,
+    key_record::{self, KeyRecord},
+    line,
     signature::BatchMemo,
     stream::{LineKind, hash_of_line},
 };
@@ -111,6 +113,13 @@ pub(super) enum Checked {
     Entry(Candidate),
     /// An entry that is here, with all that the line has.
     Known(EntryId),
+    /// An entry whose actor nobody knows, unless a key log that comes before it says who
+    /// that is.
+    Unknown {
+        line: u64,
+        raw: Option<RawLine>,
+        entry: Box<Entry>,
+    },
     Refused {
         id: Option<EntryId>,
         came: Came,
@@ -274,6 +283,14 @@ impl<'a> Checker<'a> {
             Line::Trailer(trailer) => return Some(Checked::Trailer(trailer)),
             Line::Entry(entry) => entry,
         };
+        if self.trust != TrustPolicy::All && self.is_unknown(&entry.header) {
+            return Some(Checked::Unknown { line: number, raw, entry });
+        }
+        Some(self.judged(number, raw, entry, memos))
+    }
+
+    /// What becomes of an entry, as far as is known by now.
+    pub(super) fn judged(&self, number: u64, raw: Option<RawLine>, entry: Box<Entry>, memos: &mut Memos) -> Checked {
         let refused = |raw: Option<RawLine>, entry: Box<Entry>, cause: Cause| {
             let id = Some(entry.id());
             let came = match raw {
@@ -281,14 +298,14 @@ impl<'a> Checker<'a> {
                 None if self.keeps => Came::Entry(entry),
                 None => Came::NotKept,
             };
-            Some(Checked::Refused { id, came, refusal: cause.refusal(number, None, id) })
+            Checked::Refused { id, came, refusal: cause.refusal(number, None, id) }
         };
         if let Err(cause) = self.wants(&entry).and_then(|()| self.trusts(&entry.header)) {
             return refused(raw, entry, cause);
         }
         let tag = self.store.tag(&entry.header.thing);
         let found = match self.known(&entry, &tag, memos) {
-            Here::Known(id) => return Some(Checked::Known(id)),
+            Here::Known(id) => return Checked::Known(id),
             Here::Refused(cause) => return refused(raw, entry, cause),
             Here::New(found) => found,
         };
@@ -300,7 +317,7 @@ impl<'a> Checker<'a> {
                     (None, Some(entry)) => Came::Entry(entry),
                     (None, None) => Came::NotKept,
                 };
-                Some(Checked::Entry(candidate))
+                Checked::Entry(candidate)
             }
             Err(back) => refused(raw, Box::new(back.1), back.0),
         }
@@ -390,7 +407,8 @@ impl<'a> Checker<'a> {
         }
         let keyring = self.store.keyring();
         let trust = keyring.trust();
-        if trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
+        let is_log = key_record::first_key(&header.thing).is_some();
+        if !is_log && trust.actor(&header.actor).is_some_and(|known| known.withdrawn.is_some()) {
             return Err(Cause::withdrawn_actor(&header.actor));
         }
         if trust.origin(&header.origin).is_some_and(|known| known.withdrawn.is_some()) {
@@ -421,24 +439,37 @@ impl<'a> Checker<'a> {
         for envelope in &mut envelopes {
             envelope.recipients = memos.packets.share(&envelope.recipients);
         }
+        let key = match key_of(&entry, &envelopes) {
+            Ok(key) => key,
+            Err(problem) => {
+                return Err(Box::new((Cause::format(&problem), Entry { envelopes, ..entry.into_entry() })));
+            }
+        };
         let opened = self.opener.open(&entry, &envelopes, &hand, found);
-        let arrived = Arrived::new(entry, tag, opened, hand);
+        let mut arrived = Arrived::new(entry, tag, opened, hand);
+        (arrived.key, arrived.takes_revoked) = (key, self.trust == TrustPolicy::All);
         Ok(Candidate { line, came: Came::NotKept, arrived, envelopes })
     }
 
     fn wants(&self, entry: &Entry) -> std::result::Result<(), Cause> {
-        if entry.header.thing.as_str().starts_with(&self.prefix) {
+        if key_record::is_within(&entry.header.thing, &self.prefix) {
             return Ok(());
         }
         let reason = format!("only things that begin with {:?} may be brought in here", self.prefix);
         Err(Cause::new(RefusalCode::OtherPrefix, reason))
     }
 
+    /// Whether nobody here knows the actor. Of a key log that is not asked: whose it is
+    /// says nothing of whom one trusts.
+    fn is_unknown(&self, header: &Header) -> bool {
+        key_record::first_key(&header.thing).is_none() && !self.store.trusts(&header.actor)
+    }
+
     fn trusts(&self, header: &Header) -> std::result::Result<(), Cause> {
         if self.trust == TrustPolicy::All {
             return Ok(());
         }
-        if !self.store.trusted().contains_key(&header.actor) {
+        if self.is_unknown(header) {
             self.withdrawn(header)?;
             return Err(Cause::unknown_actor(&header.actor));
         }
@@ -452,5 +483,17 @@ impl<'a> Checker<'a> {
             return Err(Cause::unknown_origin(&header.origin));
         }
         Ok(())
+    }
+}
+
+/// The record of an entry in a key log: nothing for every other thing.
+fn key_of(entry: &Verified, envelopes: &[Envelope]) -> std::result::Result<Option<KeyRecord>, thingdb_format::Error> {
+    let thing = &entry.header.thing;
+    if key_record::first_key(thing).is_some() {
+        return KeyRecord::open(&entry.header, entry.payload.as_deref(), envelopes).map(Some);
+    }
+    match thing.as_str().starts_with(key_record::RESERVED) {
+        true => Err(thingdb_format::Error::Malformed { what: "thing", problem: "ids that begin so are reserved" }),
+        false => Ok(None),
     }
 }

@@ -69,6 +69,12 @@ impl DryRun {
             Verdict::Missing(prev) => return Ok(Fate::MissingPrev(prev, Box::new(arrived))),
             Verdict::Refused(cause) => return Ok(Fate::Refused(cause)),
         }
+        if !arrived.takes_revoked
+            && arrived.key.is_none()
+            && store.is_disbelieved(&store.keys.logs(), &header.actor, None)?
+        {
+            return Ok(Fate::Refused(Cause::revoked_key(&header.actor)));
+        }
         self.imagined.insert(short(&arrived.id), (first(&tag), (header.seq, header.time)));
         Ok(Fate::Added)
     }

@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 use thingdb_format::frame::Encoder;
 use thingdb_format::merkle::{self, Frontier};
 use thingdb_format::stream::Digest;
-use thingdb_format::{Entry, EntryId, Hash, Header, KdfParams, RecipientId, StreamHeader, Trailer};
+use thingdb_format::{Entry, EntryId, Hash, Header, KdfParams, RecipientId, StreamHeader, Trailer, key_record};
 
 use super::dress::{Dress, packet_for, packet_to};
 use super::dressing::{self, Dressing, Found, Ready};
@@ -191,7 +191,10 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
     let mut form = Form::new(options.form);
     if !options.bare {
         form.header(
-            &StreamHeader { card: Some(card::card(&node.store.keyring())?), checkpoint: checkpoint.clone() },
+            &StreamHeader {
+                card: Some(card::card(&node.store.keyring(), &node.store.keys.logs())?),
+                checkpoint: checkpoint.clone(),
+            },
             &mut stream.buffer,
         );
     }
@@ -206,8 +209,11 @@ pub(crate) fn export(node: &Node, mut options: ExportOptions<'_>, out: impl Writ
     let dressing = Dressing { node, dress, past_holes: options.past_holes, as_lines };
     let mut holes = Holes::default();
     let is_left_out = |header: &Header| {
-        !header.thing.as_str().starts_with(&options.prefix)
-            || wanted.as_ref().is_some_and(|wanted| !wanted.contains(&node.store.tag(&header.thing)))
+        !key_record::is_within(&header.thing, &options.prefix)
+            || wanted.as_ref().is_some_and(|wanted| {
+                // Everybody may read a key log, and nobody can do without.
+                key_record::first_key(&header.thing).is_none() && !wanted.contains(&node.store.tag(&header.thing))
+            })
     };
     let read = |give: &mut dyn FnMut(Found) -> Result<()>| {
         let walked = holes::each_record(&node.store, since, size, |found| {

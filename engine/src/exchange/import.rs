@@ -179,6 +179,8 @@ pub struct ImportSummary {
     pub known: u64,
     /// Entries that were here and lacked their payload, key or envelopes.
     pub completed: u64,
+    /// Entries that were here and lost their content to erasure records that came.
+    pub erased: u64,
     /// Entries whose prev is not here, since earlier imports too. They are kept
     /// [aside](crate::Db::waiting) and go on when it comes.
     pub pending: u64,

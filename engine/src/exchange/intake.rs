@@ -82,6 +82,8 @@ struct Intake<'a, 'o> {
     /// committed whole is stored without its inclusion paths.
     held: Vec<Candidate>,
     held_bytes: usize,
+    /// Whether a key record may be among them.
+    holds_keys: bool,
     /// Bytes that are held back, at most.
     most_held_bytes: usize,
     dry_run: Option<DryRun>,
@@ -118,6 +120,7 @@ impl<'a, 'o> Intake<'a, 'o> {
             options,
             held: Vec::new(),
             held_bytes: 0,
+            holds_keys: false,
             most_held_bytes,
             dry_run,
             _stay: (!is_dry).then_some(Stay { node, waiting, asks }),
@@ -144,7 +147,17 @@ impl<'a, 'o> Intake<'a, 'o> {
         self.held_bytes = self.held_bytes.saturating_add(held);
         for Seen { hash, what } in checked {
             self.lines += 1;
+            let what = match what {
+                Checked::Unknown { line, raw, entry } => {
+                    if std::mem::take(&mut self.holds_keys) {
+                        self.commit_held()?;
+                    }
+                    self.checker.judged(line, raw, entry, &mut Memos::default())
+                }
+                what => what,
+            };
             match what {
+                Checked::Unknown { .. } => unreachable!("it was judged"),
                 Checked::Header(header) => self.framing.header(*header)?,
                 Checked::Trailer(trailer) => self.framing.trailer(&trailer)?,
                 Checked::Broken(mut broken) => {
@@ -166,6 +179,7 @@ impl<'a, 'o> Intake<'a, 'o> {
                 Checked::Entry(candidate) => {
                     self.summary.entries += 1;
                     self.framing.entry(&candidate.arrived.id, &hash);
+                    self.holds_keys |= candidate.arrived.key.is_some();
                     self.held.push(candidate);
                 }
                 Checked::Known(id) => {
@@ -429,7 +443,8 @@ impl<'a, 'o> Intake<'a, 'o> {
             self.originals = Some(self.node.originals_come(0)?);
         }
         let from = self.options.from.says();
-        let imported = self.node.import(entries, from)?;
+        let (imported, erased) = self.node.import(entries, from)?;
+        self.summary.erased += erased;
         self.summary.envelopes_dropped += imported.dropped;
         Ok(imported.fates)
     }

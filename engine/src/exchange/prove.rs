@@ -223,7 +223,7 @@ pub(crate) fn prove(
     }
     let header = ProofHeader {
         subject: options.subject(thing.clone()),
-        card: card::card(&node.store.keyring())?,
+        card: card::card(&node.store.keyring(), &node.store.keys.logs())?,
         checkpoint: checkpoint.clone(),
         earlier,
         heads,

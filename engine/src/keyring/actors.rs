@@ -91,25 +91,52 @@ impl Keyring {
             Ok(())
         })
     }
+
+    /// Puts another key in the place of that of an actor of this node.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSuchActor`].
+    pub fn replace_actor_key(
+        &mut self,
+        name: &str,
+        key: &Arc<SigningKey>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), KeyringError> {
+        self.change(rng, |secrets| {
+            let found = secrets.actors.iter_mut().find(|actor| actor.name == name);
+            let actor = found.ok_or_else(|| KeyringError::NoSuchActor { name: name.to_owned() })?;
+            actor.key = Arc::clone(key);
+            Ok(())
+        })
+    }
+
     /// Gives an actor, own or other, another name; whether it is trusted stays
-    /// as it is.
+    /// as it is. `same` are keys whose place this one took.
     ///
     /// # Errors
     /// [`KeyringError::NotKnown`], [`KeyringError::ActorExists`] if another actor
     /// of this node has the name, [`KeyringError::NameTaken`] if somebody else
     /// goes by it, or [`KeyringError::BadName`].
-    pub fn rename_actor(&mut self, key: &Actor, name: &str, rng: &mut impl CryptoRng) -> Result<(), KeyringError> {
+    pub fn rename_actor(
+        &mut self,
+        key: &Actor,
+        same: &[Actor],
+        name: &str,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), KeyringError> {
+        let is_same = |other: &Actor| other == key || same.contains(other);
         check_name(name)?;
         self.change(rng, |secrets| {
-            if secrets.actors.iter().any(|actor| actor.name == name && actor.key.actor() != *key) {
+            if secrets.actors.iter().any(|actor| actor.name == name && !is_same(&actor.key.actor())) {
                 return Err(KeyringError::ActorExists { name: name.to_owned() });
             }
-            if let Some(other) = secrets.trust.actor_named(name).filter(|other| other.key != *key) {
+            if let Some(other) = secrets.trust.actor_named(name).filter(|other| !is_same(&other.key)) {
                 return Err(KeyringError::NameTaken { name: name.to_owned(), key: other.key.to_string() });
             }
             let own = secrets.actors.iter_mut().find(|actor| actor.key.actor() == *key);
             let is_own = own.map(|actor| name.clone_into(&mut actor.name)).is_some();
-            let is_known = secrets.trust.rename_actor(key, name);
+            let anchor = std::iter::once(key).chain(same).find(|key| secrets.trust.actor(key).is_some());
+            let is_known = anchor.is_some_and(|key| secrets.trust.rename_actor(key, name));
             if is_own || is_known { Ok(()) } else { Err(KeyringError::NotKnown { key: key.to_string() }) }
         })
     }

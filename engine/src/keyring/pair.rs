@@ -14,7 +14,6 @@
 //! was taken away.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codec::Flaw;
@@ -22,6 +21,7 @@ use super::layout::Locked;
 use super::seal::Secret;
 use super::slot::Slot;
 use super::{KdfUpgrade, Keyring, KeyringError, Opening, Unlock, file};
+use crate::disk::is_of_file;
 
 /// What is wrong with one of the two files.
 #[derive(Debug)]
@@ -294,13 +294,6 @@ impl OnDisk {
         }
         Some(format!("the keyring {} has mode {mode:04o}, 0600 is enough", self.path.display()))
     }
-}
-
-/// Whether an error says something of the one file, and not of this process or
-/// machine.
-fn is_of_file(problem: &io::Error) -> bool {
-    problem.kind() == io::ErrorKind::PermissionDenied
-        || problem.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Why a file that is whole does not open.

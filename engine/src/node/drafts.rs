@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use thingdb_format::{Attachment, Body, Cek, SigningKey, erasure, payload};
+use thingdb_format::{Attachment, Body, Cek, SigningKey, erasure, key_record, payload};
 
 use super::Node;
 use crate::access::actors;
 use crate::committer::NewEntry;
-use crate::entry::draft::Draft;
+use crate::entry::draft::{Draft, MAX_PUBLIC_BYTES};
 use crate::error::{Error, Result};
 
 impl Node {
@@ -22,7 +22,16 @@ impl Node {
             .into_iter()
             .map(|draft| {
                 let tag = self.store.tag(&draft.thing);
-                let (name, signer) = signers.find(self, draft.actor.as_deref())?;
+                if draft.key.is_none() && draft.thing.as_str().starts_with(key_record::RESERVED) {
+                    return Err(Error::ReservedThing { thing: draft.thing });
+                }
+                let (name, signer, key) = match draft.key {
+                    Some((record, name, signer)) => (name, signer, Some(record)),
+                    None => {
+                        let (name, signer) = signers.find(self, draft.actor.as_deref())?;
+                        (name, signer, None)
+                    }
+                };
                 let action = match &draft.action {
                     Some(action) => action,
                     None if !created.insert(tag) || self.store.state(&tag)?.is_some() => "update",
@@ -34,8 +43,15 @@ impl Node {
                     true => body.with_provable_fields(),
                     false => body,
                 };
-                if !draft.erases && action == erasure::ACTION && draft.media_type == erasure::MEDIA_TYPE {
+                // With another action it would be taken for one by people.
+                if !draft.erases && draft.media_type == erasure::MEDIA_TYPE {
                     return Err(Error::ReservedRecord);
+                }
+                if draft.is_public && !draft.erases && draft.data.len() > MAX_PUBLIC_BYTES {
+                    return Err(Error::PublicTooLarge { bytes: draft.data.len(), most: MAX_PUBLIC_BYTES });
+                }
+                if draft.is_public && draft.to.is_some() {
+                    return Err(Error::PublicToSome);
                 }
                 // Everybody can open what is public.
                 let to = if draft.is_public {
@@ -58,6 +74,7 @@ impl Node {
                     keep_cek: !readers.write_only || draft.is_public,
                     is_public: draft.is_public,
                     erases: draft.erases,
+                    key,
                 })
             })
             .collect()
@@ -78,7 +95,9 @@ impl Signers {
             Some(name) => keyring.actor(name).map_err(|_| Error::NoSuchActor { name: name.to_owned() })?,
             None => keyring.default_actor()?,
         };
-        actors::check_trusted(&keyring, actor)?;
+        let logs = node.store.keys.logs();
+        actors::check_trusted(&keyring, &logs, actor)?;
+        actors::check_current(&logs, actor)?;
         let found = (actor.name.clone(), Arc::clone(&actor.key));
         self.0.push((name.map(str::to_owned), found.0.clone(), Arc::clone(&found.1)));
         Ok(found)

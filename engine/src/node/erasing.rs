@@ -48,13 +48,21 @@ struct Plan {
     erased: Vec<u64>,
 }
 
+/// What erasures that were due did.
+#[derive(Default)]
+pub(crate) struct Finished {
+    /// Entries that have lost their content.
+    pub(crate) entries: u64,
+    /// Files with keyrings of before that were removed.
+    pub(crate) removed: Vec<PathBuf>,
+}
+
 impl Node {
-    /// Carries out all erasures that are due. Names the files with keyrings of before
-    /// that were removed.
-    pub(crate) fn finish_erasures(&self) -> Result<Vec<PathBuf>> {
-        let mut removed = Vec::new();
+    /// Carries out all erasures that are due.
+    pub(crate) fn finish_erasures(&self) -> Result<Finished> {
+        let mut finished = Finished::default();
         if self.store.erasures.due_positions().is_empty() {
-            return Ok(removed);
+            return Ok(finished);
         }
         let mut all_removed = self.erasing.lock().expect("no thread panics while it erases");
         // A record that is not there after a power cut has erased nothing.
@@ -79,11 +87,12 @@ impl Node {
             }
             self.sync()?;
             let positions: Vec<u64> = plans.iter().flat_map(|plan| plan.erased.iter().copied()).collect();
-            removed.extend(self.forget(&positions)?);
+            finished.removed.extend(self.forget(&positions)?);
             self.strip(plans)?;
+            finished.entries += positions.len() as u64;
         }
-        all_removed.extend(removed.iter().cloned());
-        damaged.map_or(Ok(removed), Err)
+        all_removed.extend(finished.removed.iter().cloned());
+        damaged.map_or(Ok(finished), Err)
     }
 
     /// Files of keyrings that erasures have removed since the opening.
@@ -119,12 +128,11 @@ impl Node {
         let mut readers = store.readers_of_erased(position)?;
         let known_readers = readers.len();
         let mut packets = HashMap::new();
-        let erasers = store.erasers();
         let mut rows = Batch::new();
         for (count, entry) in found.iter().enumerate() {
             // What was decided once stays so, whoever is trusted since.
             let known = store.erased_by(entry.position)?;
-            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            let may = store.may_erase(&record, &entry.header)? && !store.is_erasure(entry.position)?;
             if known.is_some_and(|known| known != by) {
                 plan.outcome.erased += 1;
             } else if known.is_some() || may {
@@ -165,10 +173,9 @@ impl Node {
     /// What of these entries a record covers, and how many of those have their content here.
     fn covered(&self, record: &Located, by: &ErasedBy, found: &[Located]) -> Result<(Vec<(u64, ErasedBy)>, u64)> {
         let store = &self.store;
-        let erasers = store.erasers();
         let (mut covered, mut with_content) = (Vec::new(), 0);
         for entry in found {
-            let may = erasers.may(&record.header, &entry.header) && !store.is_erasure(entry.position)?;
+            let may = store.may_erase(record, &entry.header)? && !store.is_erasure(entry.position)?;
             if may && store.erased_by(entry.position)?.is_none_or(|known| known == *by) {
                 covered.push((entry.position, *by));
                 with_content += u64::from(!matches!(entry.stored.payload, StoredPayload::Absent));

@@ -12,6 +12,7 @@ mod heads;
 mod holding;
 pub(crate) mod originals;
 mod receipts;
+mod rotating;
 pub(crate) mod standing;
 mod taken_keys;
 pub(crate) mod tokens;
@@ -60,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) heads: Mutex<()>,
     /// Held while entries are erased; files of keyrings that were removed for it.
     pub(crate) erasing: Mutex<Vec<PathBuf>>,
+    /// Held while the key log of an own actor takes a step.
+    pub(crate) steps: Mutex<()>,
     /// Held while what is remembered of another node is compared and replaced.
     pub(crate) replica: Mutex<()>,
     /// The own checkpoint that goes with what is read, if it is only read: the
@@ -95,16 +98,17 @@ impl Node {
         Ok(receipts)
     }
 
-    /// Takes in entries from elsewhere. [`Self::sync`] makes them durable.
-    pub(crate) fn import(&self, entries: Vec<Arrived>, from: Option<Origin>) -> Result<Imported> {
+    /// Takes in entries from elsewhere, and erases what they say. [`Self::sync`] makes
+    /// them durable. The second is how many entries lost their content.
+    pub(crate) fn import(&self, entries: Vec<Arrived>, from: Option<Origin>) -> Result<(Imported, u64)> {
         let (imported, ticket) = self.committer.import(&self.store, entries, from)?;
         self.settle(ticket, Durability::Relaxed)?;
-        match self.finish_erasures() {
+        let erased = match self.finish_erasures() {
             // It is told by verification, and the entries are in.
-            Err(problem) if problem.is_damaged() => {}
-            finished => drop(finished?),
-        }
-        Ok(imported)
+            Err(problem) if problem.is_damaged() => 0,
+            finished => finished?.entries,
+        };
+        Ok((imported, erased))
     }
 
     /// Seals entries to more recipients. [`Self::sync`] makes that durable.

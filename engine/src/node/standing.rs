@@ -91,19 +91,19 @@ pub(crate) fn load(dir: &Path, keyring: &Keyring) -> Result<Kept> {
     }
 }
 
-/// The entries that the checkpoint in `dir` counts, whoever signed it.
-pub(crate) fn claimed_size(dir: &Path) -> Option<u64> {
-    claimed(dir).map(|note| note.claimed().size)
-}
-
 /// The node that the checkpoint in `dir` names, whoever signed it.
 pub(crate) fn claimed_origin(dir: &Path) -> Option<Origin> {
-    claimed(dir).map(|note| note.claimed().origin)
+    claimed(dir).ok().flatten().map(|note| note.claimed().origin)
 }
 
-fn claimed(dir: &Path) -> Option<SignedCheckpoint> {
-    let text = read(&path(dir)).ok().flatten()?;
-    SignedCheckpoint::parse(std::str::from_utf8(&text).ok()?).ok()
+/// The checkpoint in `dir`, whoever signed it. That it cannot be read for now is an
+/// error: there may be one.
+fn claimed(dir: &Path) -> Result<Option<SignedCheckpoint>> {
+    let text = match read(&path(dir)) {
+        Err(problem) if problem.is_passing() => return Err(problem),
+        text => text.ok().flatten(),
+    };
+    Ok(text.and_then(|text| SignedCheckpoint::parse(std::str::from_utf8(&text).ok()?).ok()))
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -206,7 +206,7 @@ pub(crate) fn without_keyring(dir: &Path) -> Error {
 
 /// Refuses a directory whose checkpoint counts entries.
 pub(crate) fn refuse_entries(dir: &Path) -> Result<()> {
-    if claimed_size(dir).is_some_and(|size| size > 0) { Err(lost_keyring(dir)) } else { Ok(()) }
+    if claimed(dir)?.is_some_and(|note| note.claimed().size > 0) { Err(lost_keyring(dir)) } else { Ok(()) }
 }
 
 pub(crate) fn lost_keyring(dir: &Path) -> Error {

@@ -76,7 +76,7 @@ impl Node {
     /// Who may erase now and the records that could erase more, if that has changed.
     fn to_decide(&self) -> Result<Option<([u8; 32], Vec<u64>)>> {
         let store = &self.store;
-        let digest = store.erasers().digest().0;
+        let digest = store.erasers().digest(&store.keys.logs()).0;
         if !store.erasures.has_records() || store.erasers_of_before()? == digest {
             return Ok(None);
         }

@@ -92,13 +92,13 @@ impl Memory<'_> {
     /// Holds a heads note that a node has signed against the newest one of it that was
     /// seen, and remembers it if it is of a larger ledger. Two that say different things of
     /// one size are kept in a file, until [`Self::forget`].
-    fn see_heads(&self, key: &NodeKey, note: &SignedHeads) -> Result<Option<HeadsConflict>> {
+    pub(super) fn see_heads(&self, key: &NodeKey, note: &SignedHeads) -> Result<Option<HeadsConflict>> {
         let note = note.bare(key)?;
         let _one_at_a_time = self.0.replica.lock().expect("no thread panics while it holds this");
         if let Some(conflict) = self.heads_conflict(key)? {
             return Ok(Some(conflict));
         }
-        let known = self.seen_heads(key)?.note.map(|note| SignedHeads::parse(&note)).transpose()?;
+        let known = self.newest_heads(key)?;
         let (size, known_size) = (note.claimed().size, known.as_ref().map(|known| known.claimed().size));
         if known_size.is_none_or(|known| known < size) {
             self.keep_seen_heads(key, Row { note: Some(note.to_string()), conflict: None })?;
@@ -125,6 +125,14 @@ impl Memory<'_> {
             Ok::<_, Error>(HeadsConflict { evidence: text.parse()?, file: self.0.dir().join(EVIDENCE).join(file) })
         });
         conflict.transpose()
+    }
+
+    /// The newest heads note of a node that was seen.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`].
+    pub(super) fn newest_heads(&self, node: &NodeKey) -> Result<Option<SignedHeads>> {
+        Ok(self.seen_heads(node)?.note.map(|note| SignedHeads::parse(&note)).transpose()?)
     }
 
     fn seen_heads(&self, node: &NodeKey) -> Result<Row> {

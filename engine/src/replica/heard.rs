@@ -1,23 +1,27 @@
-//! Checkpoints of third nodes that peers pass on: what a node showed to others.
+//! Checkpoints and heads notes of third nodes that peers pass on: what a node showed to
+//! others.
 //!
 //! A node that shows two ledgers shows each to others. So peers tell each other the
 //! newest checkpoint that they have seen of each node that they know. Two of one size
 //! with different roots are a proof. Another size is kept until the node itself shows,
-//! at the next exchange with it, that what it has now grew out of it.
+//! at the next exchange with it, that what it has now grew out of it. Of heads notes two of
+//! one size that differ are a proof; others say nothing of each other.
 //!
 //! What is passed on is believed for its signature alone. Of each node that is known
 //! one is kept, so nobody fills anything.
 
 use bincode::{Decode, Encode};
+use thingdb_format::heads::SignedHeads;
 use thingdb_format::{Hash, NodeKey, Origin, SignedCheckpoint, merkle};
 
+use super::heads::HeadsConflict;
 use super::memory::{Conflict, Memory, Observation};
 use crate::encoding;
 use crate::error::Result;
 use crate::storage::Batch;
 use crate::store::schema;
 
-/// Most checkpoints that are passed on at once.
+/// Most checkpoints that are passed on at once, and most heads notes.
 pub const MAX_PASSED_ON: usize = 256;
 
 /// What a checkpoint of a third node is, beside what is known of it.
@@ -99,6 +103,37 @@ impl Memory<'_> {
         }
         self.set_heard(&origin, Some(&note))?;
         Ok(Hearsay::Kept)
+    }
+
+    /// The newest heads notes that this node has seen of other nodes, for a peer: as these
+    /// signed them, and none of the peer itself. Of nodes that said two things of one
+    /// ledger both, and first.
+    ///
+    /// # Errors
+    /// [`Error::is_damaged`](crate::Error::is_damaged).
+    pub(crate) fn heads_to_pass_on(&self, to: &Origin) -> Result<Vec<SignedHeads>> {
+        let (mut contradicted, mut seen) = (Vec::new(), Vec::new());
+        for (_, key) in self.known().into_iter().filter(|(origin, _)| origin != to) {
+            match self.heads_conflict(&key)? {
+                Some(conflict) => contradicted.extend([conflict.evidence.remembered, conflict.evidence.shown]),
+                None => seen.extend(self.newest_heads(&key)?),
+            }
+        }
+        Ok(contradicted.into_iter().chain(seen).take(MAX_PASSED_ON).collect())
+    }
+
+    /// Takes a heads note of a third node that a peer passes on. Gives the two that
+    /// contradict each other, if that is known since now.
+    ///
+    /// # Errors
+    /// As in [`Self::hear`].
+    pub(crate) fn hear_heads(&self, note: &SignedHeads) -> Result<Option<HeadsConflict>> {
+        let said = note.claimed();
+        let known = self.known().into_iter().find(|(origin, _)| *origin == said.origin);
+        match known.filter(|(_, key)| said.size > 0 && note.verify(key).is_ok()) {
+            Some((_, key)) if self.heads_conflict(&key)?.is_none() => self.see_heads(&key, note),
+            _ => Ok(None),
+        }
     }
 
     /// What others passed on of a node, if it has not shown yet that its ledger grew out

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
+use crate::access::key_logs::KeyLogs;
 use crate::entry::refusal::RefusalKind;
 use crate::keyring::Keyring;
 
@@ -137,11 +138,15 @@ impl Refused {
 
 /// Stands for all actors and nodes whose entries are accepted here, and for the
 /// version of this program.
-pub(crate) fn trust_digest(keyring: &Keyring) -> [u8; 8] {
+pub(crate) fn trust_digest(keyring: &Keyring, logs: &KeyLogs) -> [u8; 8] {
     let mut hasher = Sha256::new_with_prefix(b"thingdb trust\0");
     hasher.update(concat!(env!("CARGO_PKG_VERSION"), "\0"));
     for actor in keyring.trust().actors().filter(|known| known.withdrawn.is_none()) {
         hasher.update(actor.key.0);
+    }
+    // Whoever took the place of one of these is accepted, too.
+    for key in logs.keys() {
+        hasher.update(key.0);
     }
     for node in keyring.trust().origins().filter(|known| known.withdrawn.is_none()) {
         hasher.update(node.key.origin().0);

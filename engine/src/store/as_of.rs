@@ -2,7 +2,8 @@
 //! latest, and how many heads they have.
 //!
 //! Time grows along every link. So an entry counts only if all that it follows
-//! counts, and the one of greatest [rank](crate::heads::Rank) is a head. An
+//! counts, and the one of greatest [rank](crate::heads::Rank) is a head; if it is an
+//! erasure record, it is [passed over](super::latest). An
 //! entry of one seq follows one of the seq before it: up to some seq each has
 //! an entry that counts, and beyond it none has.
 //!
@@ -39,8 +40,14 @@ pub(crate) fn as_of(store: &Store, thing: &ThingId, time: Time) -> Result<Option
     }
     if state.entries == state.last_seq() {
         let postings = store.postings_at(&tag, &state, last)?;
-        let located = postings.first().map(|posting| store.located_of(&state, posting)).transpose()?;
-        return Ok(located.map(|latest| AsOf { latest, heads: 1 }));
+        let Some(posting) = postings.first() else { return Ok(None) };
+        let head = store.located_of(&state, posting)?;
+        let found = store.greatest(&tag, &state, std::iter::once(HeadPosting::of(&head)))?;
+        let latest = match found {
+            Some(found) if found.posting.position != head.position => store.located_of(&state, &found.posting)?,
+            _ => head,
+        };
+        return Ok(Some(AsOf { latest, heads: 1 }));
     }
     view.forked(last)
 }
@@ -104,8 +111,11 @@ impl View<'_> {
         if let Some(posting) = alone {
             self.take(&mut heads, &posting)?;
         }
-        let latest = heads.iter().max_by_key(|head| head.rank()).map(|head| head.posting);
-        let latest = latest.map(|posting| self.store.located_of(self.state, &posting)).transpose()?;
+        let mut ranked: Vec<HeadPosting> = heads.iter().copied().collect();
+        ranked.sort_unstable_by_key(|head| std::cmp::Reverse(head.rank()));
+        let found = self.store.greatest(self.tag, self.state, ranked.iter().copied())?;
+        let latest = found.or_else(|| ranked.first().copied());
+        let latest = latest.map(|latest| self.store.located_of(self.state, &latest.posting)).transpose()?;
         Ok(latest.map(|latest| AsOf { latest, heads: heads.len() }))
     }
 
@@ -116,7 +126,7 @@ impl View<'_> {
             for prev in &located.header.prev {
                 heads.remove(prev);
             }
-            heads.insert(HeadPosting { id: located.id.0, time: located.header.time.micros(), posting: *posting });
+            heads.insert(HeadPosting::of(&located));
         }
         Ok(())
     }

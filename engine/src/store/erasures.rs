@@ -15,13 +15,13 @@
 //! refused are decided anew. `Skeys-taken` names the change of the keyring that took keys
 //! away last, and the keyring has the same: one in which it differs may have them still.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bincode::{Decode, Encode};
 use thingdb_format::erasure::Erasure;
-use thingdb_format::{EntryId, Header, payload};
+use thingdb_format::{EntryId, Header, ThingId, payload};
 
 use super::{Located, Store, schema};
 use crate::encoding;
@@ -38,6 +38,8 @@ pub(crate) struct Erasures {
     ahead: AtomicBool,
     /// Positions of records that are not carried out.
     due: Mutex<BTreeSet<u64>>,
+    /// Entries of each thing that were erased, if they were counted since the last were.
+    counts: Mutex<Option<Counts>>,
     /// What records that are not carried out erase, where nothing can be written: nobody
     /// reads it any more.
     unwritten: RwLock<HashMap<u64, ErasedBy>>,
@@ -46,6 +48,8 @@ pub(crate) struct Erasures {
     /// What these cover: it stays here, and is given to nobody.
     kept_back: RwLock<HashMap<u64, ErasedBy>>,
 }
+
+type Counts = Arc<BTreeMap<ThingId, u64>>;
 
 /// By which record an entry was erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -90,10 +94,15 @@ impl Erasures {
             any: AtomicBool::new(has(schema::erased_entries())?),
             ahead: AtomicBool::new(has(schema::erased_ahead_all())?),
             due: Mutex::new(due),
+            counts: Mutex::new(None),
             unwritten: RwLock::default(),
             on_hold: Mutex::default(),
             kept_back: RwLock::default(),
         })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Option<Counts>> {
+        self.counts.lock().expect("no thread panics while it holds this")
     }
 
     fn due(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -136,6 +145,7 @@ impl Erasures {
     /// Such rows are in.
     pub(crate) fn note_done(&self, position: u64) {
         self.due().remove(&position);
+        *self.counts() = None;
         let mut kept = self.kept_back.write().expect("no thread panics while it holds this");
         kept.retain(|_, by| by.position != position);
     }
@@ -285,7 +295,7 @@ impl Store {
             let (key, sealed) = row?;
             let by: ErasedBy = self.rows.open_value(&key, &sealed)?;
             let record = self.located_at(by.position)?;
-            if record.id.0 == by.id && self.erasers().may(&record.header, header) {
+            if record.id.0 == by.id && self.may_erase(&record, header)? {
                 return Ok(Some(by));
             }
         }
@@ -296,6 +306,14 @@ impl Store {
     /// for a hold.
     pub(crate) fn is_covered(&self, position: u64) -> Result<bool> {
         Ok(self.erasures.kept_back(position).is_some() || self.erased_by(position)?.is_some())
+    }
+
+    /// Whether an erasure record covers an entry with this header, if it lists it. A
+    /// revoked key erases nothing more.
+    pub(crate) fn may_erase(&self, record: &Located, entry: &Header) -> Result<bool> {
+        let logs = self.keys.logs();
+        Ok(self.erasers().may(&logs, &record.header, entry)
+            && !self.is_disbelieved(&logs, &record.header.actor, Some(record.position))?)
     }
 
     fn erased_row(&self, row: &[u8]) -> Result<Option<ErasedBy>> {
@@ -316,6 +334,33 @@ impl Store {
             Ok((key, _)) => schema::position_in(&key).map(Ok),
             Err(problem) => Some(Err(problem.into())),
         })
+    }
+
+    /// How many entries of which things were erased; none of things without any. Kept
+    /// in memory until something else is erased.
+    pub(crate) fn erased_of_things(&self) -> Result<Counts> {
+        let mut kept = self.erasures.counts();
+        if let Some(counts) = kept.as_ref() {
+            return Ok(Arc::clone(counts));
+        }
+        let mut by_record: BTreeMap<u64, u64> = BTreeMap::new();
+        for row in self.storage.scan(&schema::erased_entries(), Direction::Forward) {
+            let (key, sealed) = row?;
+            let by: ErasedBy = self.rows.open_value(&key, &sealed)?;
+            *by_record.entry(by.position).or_default() += 1;
+        }
+        let mut by_thing: BTreeMap<ThingId, u64> = BTreeMap::new();
+        for (position, entries) in by_record {
+            match self.located_at(position) {
+                Ok(record) => *by_thing.entry(record.header.thing.clone()).or_default() += entries,
+                // What is damaged is for `verify` to tell.
+                Err(problem) if problem.is_damaged() => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        let counts = Arc::new(by_thing);
+        *kept = Some(Arc::clone(&counts));
+        Ok(counts)
     }
 
     /// The erasure record that an entry is: nothing if it is none or does not open.
@@ -341,7 +386,9 @@ impl Store {
         if !self.erasures.records.load(Ordering::Acquire) {
             return Ok(false);
         }
-        let has = |row: Vec<u8>| -> Result<bool> { Ok(self.storage.get(&row)?.is_some()) };
-        Ok(has(schema::erasure(position))? || has(schema::due_erasure(position))?)
+        // What has a row of those that are due is among these, too.
+        let is_due = self.erasures.due().contains(&position);
+        let waits = || self.erasures.on_hold.lock().expect("no thread panics while it holds this").contains(&position);
+        Ok(is_due || waits() || self.storage.get(&schema::erasure(position))?.is_some())
     }
 }

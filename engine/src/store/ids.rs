@@ -1,5 +1,7 @@
 //! Entries by id and position alone, without their thing.
 
+use thingdb_format::key_record;
+
 use super::Store;
 use super::ledger::{self, WIDTH};
 use super::schema;
@@ -33,6 +35,6 @@ impl Store {
     /// Whether the entry at a position is of a thing whose id begins with
     /// `prefix`.
     pub(crate) fn is_of(&self, position: u64, prefix: &str) -> Result<bool> {
-        Ok(self.located_at(position)?.header.thing.as_str().starts_with(prefix))
+        Ok(key_record::is_within(&self.located_at(position)?.header.thing, prefix))
     }
 }

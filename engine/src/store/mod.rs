@@ -13,6 +13,8 @@ pub(crate) mod holds;
 pub(crate) mod holes;
 mod ids;
 pub(crate) mod index;
+pub(crate) mod keys;
+mod latest;
 pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod line_seal;
@@ -54,6 +56,7 @@ use block::{Block, OpenBlock};
 use erasures::Erasures;
 use holds::Holds;
 use index::Index;
+use keys::Keys;
 use layout::Placed;
 use ledger::{Ledger, LedgerView};
 use line_seal::LineSeal;
@@ -97,6 +100,8 @@ pub(crate) struct Store {
     pub(crate) catalogue: Catalogue,
     /// What was erased.
     pub(crate) erasures: Erasures,
+    /// What actors say of their keys.
+    pub(crate) keys: Keys,
     /// What is not erased here, and why.
     pub(crate) holds: Holds,
     /// The newest of the receipts for erasure records.
@@ -134,6 +139,7 @@ impl Store {
             revision: AtomicU64::new(changes::newest(&*storage)?),
             originals: Originals::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             erasures: Erasures::load(&*storage)?,
+            keys: Keys::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             holds: Holds::load(&*storage, &RowSeal::new(keyring.row_key().seal_key()))?,
             receipts: Receipts::load(&*storage)?,
             storage,
@@ -420,13 +426,14 @@ impl Store {
         let envelopes = located.stored.masked_envelopes.iter();
         let recipients =
             envelopes.map(|envelope| self.packets(located.position, envelope).map_or(0, |packets| packets.len())).sum();
-        let trusted = self.trusted();
-        let trusted_name = trusted.get(&located.header.actor).cloned();
+        let is_revoked = self.is_disbelieved(&self.keys.logs(), &located.header.actor, Some(located.position))?;
+        let known_name = self.name_of(&located.header.actor).or_else(|| self.name_of_step(&located));
+        let (trusted_name, revoked_name) = if is_revoked { (None, known_name) } else { (known_name, None) };
         let original_name = match &content {
             Content::Open(body) => body.attachment().and_then(Original::of).and_then(|original| original.actor()),
             _ => None,
         };
-        let original_name = original_name.and_then(|actor| trusted.get(&actor).cloned());
+        let original_name = original_name.and_then(|actor| self.name_of(&actor));
         let withdrawn = self.withdrawn();
         let withdrawn_name = withdrawn.actors.get(&located.header.actor).cloned();
         let is_origin_withdrawn = withdrawn.origins.contains(&located.header.origin);
@@ -439,6 +446,8 @@ impl Store {
             trusted_name,
             original_name,
             withdrawn_name,
+            is_revoked,
+            revoked_name,
             is_origin_withdrawn,
             heads,
             header: located.header,

@@ -102,6 +102,9 @@ pub(crate) fn migrated_at(store: &Store, thing: &ThingId, time: Time) -> Result<
             if !(span.since..span.until).contains(&posting.position) {
                 continue;
             }
+            if store.is_erasure(posting.position)? {
+                continue;
+            }
             let located = store.located_of(&state, posting)?;
             if located.header.time <= time {
                 if is_line {

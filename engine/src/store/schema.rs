@@ -239,6 +239,15 @@ pub(crate) fn due_erasures() -> KeyRange {
     KeyRange::prefix(*b"J")
 }
 
+pub(crate) fn key_record(position: u64) -> Vec<u8> {
+    key(b'Q', &[&position.to_be_bytes()])
+}
+
+/// The rows of all key records.
+pub(crate) fn key_records() -> KeyRange {
+    KeyRange::prefix(*b"Q")
+}
+
 pub(crate) fn erased_ahead(id: &EntryId, record: u64) -> Vec<u8> {
     key(b'A', &[&id.0[..16], &record.to_be_bytes()])
 }
@@ -392,6 +401,8 @@ pub(crate) const WITNESSES: &[u8] = b"Switnesses";
 /// The own checkpoints that others have cosigned.
 pub(crate) const COSIGNED: &[u8] = b"Scosigned";
 
+/// For how long content is kept.
+pub(crate) const RETENTIONS: &[u8] = b"Sretentions";
 /// Who could erase when erasure records were decided last.
 pub(crate) const ERASERS: &[u8] = b"Serasers";
 
@@ -452,7 +463,18 @@ pub(crate) fn is_worth_keeping(key: &[u8]) -> bool {
         Some(b'A') => key.len() == 25,
         Some(b'I') => matches!(key.len(), 10 | 18 | 26),
         Some(b'S') => {
-            [ORIGINALS, IDS_LOST, IDS_ACCEPTED, COMMITS_LOST, END_LOST, WITNESSES, COSIGNED, HEADS_NOTE].contains(&key)
+            const KEPT: [&[u8]; 9] = [
+                ORIGINALS,
+                IDS_LOST,
+                IDS_ACCEPTED,
+                COMMITS_LOST,
+                END_LOST,
+                WITNESSES,
+                COSIGNED,
+                HEADS_NOTE,
+                RETENTIONS,
+            ];
+            KEPT.contains(&key)
         }
         _ => false,
     }

@@ -6,6 +6,7 @@
 //! that have changed are written.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::sync::OnceLock;
 
 use bincode::{Decode, Encode};
 use thingdb_format::{EntryId, ThingId, Time};
@@ -91,6 +92,9 @@ pub(crate) struct State {
     pub(super) unwritten: u64,
     /// Whether it has a row.
     pub(super) in_rows: bool,
+    /// The latest entry, where erasure records had to be passed over to find it. Not
+    /// in the row.
+    pub(super) passed_to: OnceLock<HeadPosting>,
 }
 
 /// The part of a state that lies in its row. Each thing has a head and each
@@ -117,6 +121,7 @@ impl State {
             unwritten_since: None,
             unwritten: 0,
             in_rows: false,
+            passed_to: OnceLock::new(),
         }
     }
 
@@ -226,15 +231,11 @@ impl State {
         }
         self.head_rows.changed.insert(head.row());
         self.heads.insert(head);
+        self.passed_to = OnceLock::new();
         // Without rows, and far from having them, there is nothing to keep.
         if self.head_rows.present.is_empty() && !self.has_head_rows() {
             self.head_rows.changed.clear();
         }
-    }
-
-    /// The head that every node with the same entries names.
-    pub(crate) fn latest(&self) -> Option<&HeadPosting> {
-        self.heads.latest()
     }
 
     /// The entries that no other follows.

@@ -4,16 +4,15 @@
 //! memory, once, when things are listed first; the committer's additions are
 //! taken in at each listing.
 
-use std::collections::BTreeSet;
-use std::collections::btree_set;
+use std::collections::{BTreeMap, BTreeSet, btree_set};
 use std::ops::Bound;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use thingdb_format::ThingId;
 
 use super::Store;
 use super::schema;
-use super::state::{self, State};
+use super::state::{self, HeadPosting, State};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::storage::Direction;
@@ -28,6 +27,13 @@ pub struct ThingInfo {
     /// The entries that no other follows, the latest first; more than one if it
     /// has forked.
     pub heads: Vec<Head>,
+    /// Its latest entry, as [`Db::get`](crate::Db::get) names it: one of the heads, or, where
+    /// erasure records stand after it, an entry before these. What cannot be read there
+    /// is for its reader to find: then the greatest head stands here.
+    pub latest: Option<Head>,
+    /// How many entries have lost their content to erasures; nothing if it was not
+    /// [asked for](ThingQuery::erased).
+    pub erased: Option<u64>,
     /// Whether its latest entry says that it is retired. Nothing if it was not
     /// [asked for](ThingQuery::retired), if this node cannot read that entry,
     /// or if its payload is larger than 64 KiB.
@@ -54,6 +60,7 @@ pub struct ThingQuery {
     after: Option<String>,
     limit: Option<usize>,
     retired: bool,
+    erased: bool,
 }
 
 impl ThingQuery {
@@ -81,6 +88,14 @@ impl ThingQuery {
     #[must_use]
     pub const fn retired(mut self) -> Self {
         self.retired = true;
+        self
+    }
+
+    /// Counts the entries of each whose content was erased. The first count after an
+    /// erasure takes time in proportion to those of the whole ledger.
+    #[must_use]
+    pub const fn erased(mut self) -> Self {
+        self.erased = true;
         self
     }
 
@@ -126,7 +141,8 @@ impl Catalogue {
             .take(query.limit.unwrap_or(usize::MAX))
             .cloned()
             .collect();
-        Ok(Things { store, picked: picked.into_iter(), retired: query.retired })
+        let erased = if query.erased { Some(store.erased_of_things()?) } else { None };
+        Ok(Things { store, picked: picked.into_iter(), retired: query.retired, erased })
     }
 }
 
@@ -145,25 +161,33 @@ pub struct Things<'a> {
     store: &'a Store,
     picked: btree_set::IntoIter<ThingId>,
     retired: bool,
+    erased: Option<Arc<BTreeMap<ThingId, u64>>>,
 }
 
 impl Things<'_> {
     fn info(&self, thing: ThingId) -> Result<Option<ThingInfo>> {
-        let state = self.store.state(&self.store.tag(&thing))?;
-        let Some(state) = state else { return Ok(None) };
-        let retired = if self.retired { self.is_retired(&state)? } else { None };
-        Ok(Some(ThingInfo { thing, entries: state.entries, heads: state.ranked_heads(), retired }))
+        let tag = self.store.tag(&thing);
+        let Some(state) = self.store.state(&tag)? else { return Ok(None) };
+        let heads = state.ranked_heads();
+        let latest = match self.store.latest(&tag, &state) {
+            // What is damaged is for its reader to find.
+            Err(problem) if problem.is_damaged() => None,
+            latest => latest?,
+        };
+        let retired = latest.filter(|_| self.retired).and_then(|latest| self.is_retired(&state, &latest));
+        let latest = latest.map(|latest| latest.head()).or_else(|| heads.first().copied());
+        let erased = self.erased.as_ref().map(|erased| erased.get(&thing).copied().unwrap_or(0));
+        Ok(Some(ThingInfo { thing, entries: state.entries, heads, latest, erased, retired }))
     }
 
-    fn is_retired(&self, state: &State) -> Result<Option<bool>> {
-        let Some(latest) = state.latest() else { return Ok(None) };
+    fn is_retired(&self, state: &State, latest: &HeadPosting) -> Option<bool> {
         // What is damaged is for its reader to find.
-        let Ok(located) = self.store.located_of(state, &latest.posting) else { return Ok(None) };
+        let located = self.store.located_of(state, &latest.posting).ok()?;
         if located.header.payload_len > MAX_OPENED_BYTES {
-            return Ok(None);
+            return None;
         }
-        let record = self.store.record(located, state.heads.len()).ok();
-        Ok(record.and_then(|record| record.action().map(|action| action == RETIRE)))
+        let record = self.store.record(located, state.heads.len()).ok()?;
+        record.action().map(|action| action == RETIRE)
     }
 }
 

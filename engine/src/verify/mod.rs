@@ -161,6 +161,7 @@ fn verify_ledger(
     let mut report = Report::default();
     match node.last_checkpoint() {
         Ok(own) => checkpoints.extend(own.map(|note| (note.claimed().clone(), "the node's own last checkpoint"))),
+        Err(problem) if problem.is_passing() => return Err(problem),
         Err(problem) => report.add(Problem::of_ledger(Verdict::RolledBack, problem.to_string())),
     }
     checkpoints.extend(kept.map(|kept| (kept, "the checkpoint")));

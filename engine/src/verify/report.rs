@@ -28,6 +28,10 @@ pub enum Verdict {
     /// Trust in the key that signed was withdrawn. The signature can be good
     /// all the same.
     WithdrawnActor,
+    /// Its key was revoked, and this is no place where that is good.
+    RevokedKey,
+    /// It is a step of a key log, and what is kept of that log does not have it.
+    LostKeyRecord,
     /// An entry that it follows is not here.
     MissingPrev,
     /// Its seq or time does not follow from its prev.
@@ -73,6 +77,8 @@ impl Verdict {
             Self::Forked => "forked",
             Self::UnknownActor => "unknown actor",
             Self::WithdrawnActor => "withdrawn actor",
+            Self::RevokedKey => "revoked key",
+            Self::LostKeyRecord => "lost key record",
             Self::MissingPrev => "missing prev",
             Self::BadLink => "bad link",
             Self::BadSignature => "bad signature",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thingdb_format::erasure::Erasure;
 use thingdb_format::signature::{self, BatchMemo};
-use thingdb_format::{EntryId, Hash, Header, merkle, payload};
+use thingdb_format::{EntryId, Hash, Header, key_record, merkle, payload};
 
 use super::report::Verdict;
 use crate::error::{Error, Result};
@@ -339,7 +339,22 @@ pub(super) fn check(store: &Store, located: &Located, memo: &mut Memo) -> Findin
             Err(problem) => problems.push((Verdict::Unreadable, format!("an envelope: {problem}"))),
         }
     }
-    if !store.trusted().contains_key(&header.actor) {
+    if store.lacks_record(&header.thing, located.position) {
+        let fact = "the row that keeps what it says is missing: thingdb doctor --fix";
+        problems.push((Verdict::LostKeyRecord, fact.to_owned()));
+    }
+    let is_log = key_record::first_key(&header.thing).is_some();
+    match store.is_disbelieved(&store.keys.logs(), &header.actor, Some(located.position)) {
+        Ok(true) if !is_log => {
+            let name = store.name_of(&header.actor).unwrap_or_else(|| "an actor".to_owned());
+            let fact =
+                format!("signed by a revoked key of {name}, and not shown to be from before; the key {}", header.actor);
+            problems.push((Verdict::RevokedKey, fact));
+        }
+        Ok(_) => {}
+        Err(problem) => problems.push((Verdict::Unreadable, format!("the ledger: {problem}"))),
+    }
+    if !is_log && !store.trusts(&header.actor) {
         problems.push(match store.withdrawn().actors.get(&header.actor) {
             Some(name) => (
                 Verdict::WithdrawnActor,

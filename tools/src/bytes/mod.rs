@@ -7,3 +7,4 @@ pub(crate) mod lines;
 pub(crate) mod page;
 pub(crate) mod unescape;
 pub(crate) mod unwrap;
+pub(crate) mod watched;

@@ -8,9 +8,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::command::{
     actor, append, audience, backup, card, checkpoint, compact, completions, demo, diff, doctor, erase, evidence,
-    export, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key, passwd, peer,
-    prove, put, recovery_key, salvage, serve, share, show, stats, sync, timestamp, token, verify, verify_proof,
-    witness,
+    export, find_evidence, forks, get, help, hold, import, init, journal, keyring, log, ls, man, migrate, new_node_key,
+    passwd, peer, prove, put, recovery_key, retain, salvage, serve, share, show, stats, sync, timestamp, token, verify,
+    verify_proof, witness,
 };
 use super::context::Context;
 use super::global::Global;
@@ -205,6 +205,8 @@ pub(crate) enum Command {
     Sync(sync::Args),
     /// Check two checkpoints by which a node contradicted itself, without a database
     VerifyEvidence(evidence::Args),
+    /// Compare what a node signed in several files, and write the evidence if it contradicts itself
+    FindEvidence(find_evidence::Args),
     /// To whom new entries are sealed
     Audience {
         /// Shows what is set if absent.
@@ -215,6 +217,8 @@ pub(crate) enum Command {
     Erase(erase::Args),
     /// List what was erased, by whom and why
     Erasures(erase::ListArgs),
+    /// Say for how long content is kept
+    Retain(retain::Args),
     /// Keep a thing from being erased here, until it is released
     Hold(hold::Args),
     /// Let peers read entries that exist
@@ -304,9 +308,11 @@ impl Command {
             Self::Prove(args) => prove::run(context, &args),
             Self::VerifyProof(args) => verify_proof::run(context, &args),
             Self::VerifyEvidence(args) => evidence::run(context, &args),
+            Self::FindEvidence(args) => find_evidence::run(context, &args),
             Self::Audience { command } => audience::run(context, command.as_ref()),
             Self::Erase(args) => erase::run(context, &args),
             Self::Erasures(args) => erase::list(context, &args),
+            Self::Retain(args) => retain::run(context, &args),
             Self::Hold(args) => hold::run(context, &args),
             Self::Share(args) => share::run(context, &args),
             Self::Unshare(args) => audience::unshare(context, &args),
@@ -347,6 +353,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&args.remote),
             Self::Export(args) => Some(&args.remote),
             Self::Forks(args) => Some(&args.remote),
+            Self::Erasures(args) => Some(&args.remote),
             Self::Prove(args) => Some(&args.remote),
             Self::Stats(args) => Some(&args.remote),
             _ => None,
@@ -363,6 +370,7 @@ impl Command {
             Self::Checkpoint(args) => Some(&mut args.remote),
             Self::Export(args) => Some(&mut args.remote),
             Self::Forks(args) => Some(&mut args.remote),
+            Self::Erasures(args) => Some(&mut args.remote),
             Self::Prove(args) => Some(&mut args.remote),
             Self::Stats(args) => Some(&mut args.remote),
             _ => None,
@@ -393,6 +401,7 @@ impl Command {
             Self::Verify(_)
             | Self::VerifyProof(_)
             | Self::VerifyEvidence(_)
+            | Self::FindEvidence(_)
             | Self::VerifyFork(_)
             | Self::Doctor(_)
             | Self::Demo(_)
@@ -425,6 +434,7 @@ impl Command {
             | Self::Prove(_)
             | Self::Erasures(_)
             | Self::Stats(_) => true,
+            Self::Retain(args) => args.only_reads(),
             Self::Doctor(args) => !args.fix,
             Self::Timestamp(args) => args.only_reads(),
             Self::Keyring(command) => matches!(command, keyring::Command::Export { .. }),
@@ -452,6 +462,7 @@ impl Command {
             Self::Init(_)
                 | Self::VerifyFork(_)
                 | Self::VerifyEvidence(_)
+                | Self::FindEvidence(_)
                 | Self::Serve(_)
                 | Self::Backup(_)
                 | Self::Restore(_)
@@ -507,6 +518,7 @@ mod tests {
             "card",
             "restore",
             "salvage",
+            "find-evidence",
             "verify-evidence",
             "verify-fork",
             "verify-proof",

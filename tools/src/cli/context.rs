@@ -166,11 +166,19 @@ impl Context {
 
     /// What is to be read: the database, or a server.
     pub(crate) fn source(&self, remote: &RemoteArgs) -> Outcome<Source> {
-        let Some(url) = remote.chosen(&self.global)? else { return self.open().map(Source::Here) };
+        Ok(self.source_for_now(remote)?.0)
+    }
+
+    /// The same, with the way in for [`Context::open_again`].
+    pub(crate) fn source_for_now(&self, remote: &RemoteArgs) -> Outcome<(Source, WayIn)> {
+        let Some(url) = remote.chosen(&self.global)? else {
+            let (db, way) = self.open_for_now()?;
+            return Ok((Source::Here(db), way));
+        };
         if self.is_in_server() {
             return Err(Failure::usage("a server asks no other one for a command"));
         }
-        Ok(Source::There(Box::new(remote.server(url, &self.console)?)))
+        Ok((Source::There(Box::new(remote.server(url, &self.console)?)), WayIn(None)))
     }
 
     /// Opens the database.
@@ -190,8 +198,8 @@ impl Context {
     }
 
     /// Opens the database once more, without asking for anything.
-    pub(crate) fn open_again(&self, way: WayIn) -> Outcome<Database> {
-        Ok(self.open_by(&Options::new(), way.0)?.0)
+    pub(crate) fn open_again(&self, way: WayIn) -> Outcome<(Database, WayIn)> {
+        self.open_by(&Options::new(), way.0)
     }
 
     fn open_by(&self, options: &Options, secret: Option<Secret>) -> Outcome<(Database, WayIn)> {

@@ -15,7 +15,7 @@ use crate::reader::server::{Pin, Server};
 use crate::text::{after_mark, quoted};
 
 /// The commands that have [`RemoteArgs`].
-pub(crate) const COMMANDS: &str = "get, log, show, ls, diff, stats, forks, checkpoint, export, prove";
+pub(crate) const COMMANDS: &str = "get, log, show, ls, diff, stats, forks, erasures, checkpoint, export, prove";
 
 /// The options of [`RemoteArgs`].
 const OPTIONS: [&str; 4] = ["--url", "--token-file", "--card", "--tls-fingerprint"];

@@ -8,7 +8,7 @@ use crate::text::quoted_path;
 
 /// The commands that open a database. Not `card`: hints propose it for the other side.
 /// Not `salvage`: they name its directory.
-pub(crate) const COMMANDS: [&str; 41] = [
+pub(crate) const COMMANDS: [&str; 42] = [
     "actor",
     "append",
     "audience",
@@ -39,6 +39,7 @@ pub(crate) const COMMANDS: [&str; 41] = [
     "readers",
     "recovery-key",
     "resolve",
+    "retain",
     "compact",
     "serve",
     "share",
@@ -53,8 +54,8 @@ pub(crate) const COMMANDS: [&str; 41] = [
 ];
 
 /// Those of them that read a server, too.
-pub(crate) const READERS: [&str; 10] =
-    ["get", "log", "show", "ls", "diff", "stats", "forks", "checkpoint", "export", "prove"];
+pub(crate) const READERS: [&str; 11] =
+    ["get", "log", "show", "ls", "diff", "stats", "forks", "erasures", "checkpoint", "export", "prove"];
 
 /// How arguments name a database or a server. Nothing, if the environment does:
 /// it is there for the next command, too.

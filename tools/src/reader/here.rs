@@ -4,17 +4,20 @@ use std::io::Write;
 use std::ops::Bound;
 
 use thingdb::{
-    Db, EntryId, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery, Time,
+    Db, EntryId, ErasureRecord, ExportOptions, KdfParams, Record, SignedCheckpoint, Standing, StreamForm, ThingQuery,
+    Time,
 };
 
-use super::proving::{OneForm, Proved, Proving};
-use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
+use super::proving::{Proved, Proving};
+use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
+use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HolesJson;
 use crate::view::missing::MissingOfLedger;
+use crate::view::one_form::OneForm;
 use crate::view::similar;
 
 /// Most entries that an abbreviated id is told to name.
@@ -72,6 +75,9 @@ impl Reader for Db {
         if listing.retired {
             query = query.retired();
         }
+        if listing.erased {
+            query = query.erased();
+        }
         if let Some(after) = listing.after {
             query = query.after(after);
         }
@@ -103,6 +109,16 @@ impl Reader for Db {
 
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>> {
         Ok(Box::new(Self::forks(self, thing)?.into_iter().map(|fork| Ok(ForkJson::new(&fork)))))
+    }
+
+    fn erasures(&self, thing: Option<&str>) -> Outcome<Option<Erasures<'_>>> {
+        if let Some(thing) = thing
+            && self.heads(thing)?.is_empty()
+        {
+            return Ok(None);
+        }
+        let told = |erasure: thingdb::Result<ErasureRecord>| Ok(ErasureJson::new(&erasure?));
+        Ok(Some(Box::new(Self::erasures(self, thing)?.map(told))))
     }
 
     fn export(

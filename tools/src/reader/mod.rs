@@ -24,10 +24,12 @@ use thingdb::{EntryId, Passphrase, SignedCheckpoint, ThingInfo, Time};
 use crate::error::{Failure, Outcome};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
+use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::hole::HoleJson;
+use crate::view::one_form::OneForm;
 use crate::view::span::Span;
-use proving::{OneForm, Proved, Proving};
+use proving::{Proved, Proving};
 
 /// Entries, one after the other.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Outcome<Entry>> + 'a>;
@@ -37,6 +39,9 @@ pub(crate) type Things<'a> = Box<dyn Iterator<Item = Outcome<ThingInfo>> + 'a>;
 
 /// Forks, one after the other, in the order of the things' names.
 pub(crate) type Forks<'a> = Box<dyn Iterator<Item = Outcome<ForkJson>> + 'a>;
+
+/// Erasure records, one after the other.
+pub(crate) type Erasures<'a> = Box<dyn Iterator<Item = Outcome<ErasureJson>> + 'a>;
 
 /// The part of a history that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) after: Option<&'a str>,
     /// Whether each is retired is to be looked for.
     pub(crate) retired: bool,
+    /// Whether entries that were erased are to be counted.
+    pub(crate) erased: bool,
     /// At most this many.
     pub(crate) most: usize,
 }
@@ -135,6 +142,9 @@ pub(crate) trait Reader {
     fn lost(&self, listed: u64) -> Outcome<Option<Failure>>;
     /// Things with several heads, or the one that is named if it has.
     fn forks(&self, thing: Option<&str>) -> Outcome<Forks<'_>>;
+    /// Erasure records, in the order of the ledger; of one thing if it is named, nothing
+    /// if there is no such thing.
+    fn erasures(&self, thing: Option<&str>) -> Outcome<Option<Erasures<'_>>>;
     /// Writes a stream of entries. Tells how far it is: entries, of how many,
     /// bytes.
     fn export(

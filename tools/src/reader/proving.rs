@@ -4,7 +4,7 @@ use thingdb::format::erasure::Erasure;
 use thingdb::format::fields::{FieldName, Name, ShownField};
 use thingdb::format::proof::{Content, ProofReport, Proven, Subject};
 use thingdb::format::{KekPacket, header};
-use thingdb::{Card, Db, EntryId, ProveOptions, SignedCheckpoint, ThingId};
+use thingdb::{Card, EntryId, ProveOptions, SignedCheckpoint, ThingId};
 
 use crate::error::Outcome;
 
@@ -32,33 +32,6 @@ pub(crate) struct Proving<'a> {
     pub(crate) kept: &'a [SignedCheckpoint],
     /// Whether somebody still wants it, to be asked now and then.
     pub(crate) is_wanted: &'a dyn Fn() -> bool,
-}
-
-/// A form of the proof of one entry that tools of others read. It shows no content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OneForm {
-    /// For clients of transparency logs (c2sp.org/tlog-proof).
-    TlogProof,
-    /// A COSE receipt (RFC 9942).
-    Receipt,
-}
-
-impl OneForm {
-    /// Its name in a query.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::TlogProof => "tlog-proof",
-            Self::Receipt => "cose",
-        }
-    }
-
-    /// The proof of an entry, as a database makes it; nothing if it is not there.
-    pub(crate) fn of(self, db: &Db, id: &EntryId) -> thingdb::Result<Option<Vec<u8>>> {
-        match self {
-            Self::TlogProof => Ok(db.tlog_proof(id)?.map(|proof| proof.to_string().into_bytes())),
-            Self::Receipt => db.receipt(id),
-        }
-    }
 }
 
 /// What a proof file has.

@@ -2,10 +2,15 @@
 
 use super::Reader;
 use crate::error::Outcome;
-use crate::text::printable;
+use crate::text::{printable, shorten};
 use crate::view::entry::Entry;
 use crate::view::paint::{Paint, Painted};
 use crate::view::patch::{self, Change};
+use crate::view::phrase;
+
+/// Erasure records, one after the other, that are passed over to find what an entry
+/// changed.
+const MAX_RECORDS: usize = 16;
 
 /// What an entry changed, with the entry before it.
 pub(crate) struct Step<'a> {
@@ -37,7 +42,7 @@ impl<'a> Step<'a> {
             (Some(neighbour), _) if entry.prev().contains(&neighbour.id()) => Some(Before::Near(neighbour)),
             (_, Some(prev)) => reader.with_id(prev)?.map(Box::new).map(Before::Fetched),
         };
-        Ok(Self { entry, before })
+        Ok(Self { entry, before: past_records(reader, before)? })
     }
 
     /// The changes, if both entries hold JSON.
@@ -54,6 +59,9 @@ impl<'a> Step<'a> {
 
     /// The changes in one cell.
     pub(crate) fn summary(&self, width: usize) -> Painted {
+        if let Some(said) = self.entry.erasure() {
+            return shorten(&phrase::erasure(&said), width).into_owned().into();
+        }
         let Some(changes) = self.changes() else { return about(self.entry).into() };
         if changes.is_empty() {
             return "(same data)".into();
@@ -64,6 +72,16 @@ impl<'a> Step<'a> {
         };
         changes.iter().take(16).fold(Painted::default(), join).shortened(width)
     }
+}
+
+/// What an entry follows, if that is no erasure record, or else what the record does.
+fn past_records<'a>(reader: &dyn Reader, mut before: Option<Before<'a>>) -> Outcome<Option<Before<'a>>> {
+    for _ in 0..MAX_RECORDS {
+        let Some(found) = before.as_ref().map(Before::entry).filter(|entry| entry.is_erasure()) else { break };
+        let Some(prev) = found.prev().last().copied() else { break };
+        before = reader.with_id(&prev)?.map(Box::new).map(Before::Fetched);
+    }
+    Ok(before)
 }
 
 /// What can be said of data that is not JSON.

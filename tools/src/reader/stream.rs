@@ -204,7 +204,7 @@ impl<'a> Passage<'a> {
         if self.passed.entries > asked.next_position.saturating_sub(asked.since) {
             return Err("there are more entries than positions that were asked for".to_owned());
         }
-        if !entry.header.thing.as_str().starts_with(asked.prefix) {
+        if !thingdb::format::key_record::is_within(&entry.header.thing, asked.prefix) {
             return Err("there is an entry of a thing that was not asked for".to_owned());
         }
         Ok(())

@@ -25,6 +25,7 @@ use super::problem::{PROBLEM_JSON, Problem, ProblemJson};
 use super::route::{Content, Id, Kind, Needs, Parameter, Route, Shape};
 use crate::sync::wire;
 use crate::view::counts::Counts;
+use crate::view::erasure::{ErasedJson, ErasureJson, PlanJson};
 use crate::view::fork::ForkJson;
 use crate::view::id::MIN_DIGITS;
 use crate::view::imported::ImportedJson;
@@ -76,6 +77,9 @@ fn components() -> ComponentsBuilder {
         .security_scheme(TOKEN, SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
     let components = with::<EntryJson>(components);
     let components = with::<AllJson>(components);
+    let components = with::<PlanJson>(components);
+    let components = with::<ErasedJson>(components);
+    let components = with::<ErasureJson>(components);
     let components = with::<ForkJson>(components);
     let components = with::<Counts>(components);
     let components = with::<ThingJson>(components);

@@ -53,6 +53,7 @@ pub(crate) async fn write(mut call: Call) -> Answer {
     let media_type = media_type(&call)?;
     let expect = expectation(&call)?;
     let fields_provable = call.query.flag("fields_provable")?;
+    let is_public = call.query.flag("public")?;
     let (data, room) = call.whole_body(call.node.limits.body_bytes).await?.into_parts();
     let (action, actor) = (call.query.text("action").map(str::to_owned), call.query.text("actor").map(str::to_owned));
     call.run(move |db| {
@@ -67,6 +68,9 @@ pub(crate) async fn write(mut call: Call) -> Answer {
         if let Some(action) = &action {
             draft = draft.action(action);
         }
+        if is_public {
+            draft = draft.public();
+        }
         let own = db.own_actors();
         let signer = own.iter().find(|own| actor.as_deref().map_or(own.default, |name| own.name == name));
         let signer = signer.ok_or_else(|| {
@@ -74,7 +78,7 @@ pub(crate) async fn write(mut call: Call) -> Answer {
                 || "this node has no actor".to_owned(),
                 |name| format!("no actor of this node is named {name}"),
             );
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
+            no_actor(detail)
         })?;
         draft = match expect {
             None => draft.actor(&signer.name),
@@ -92,6 +96,11 @@ pub(crate) async fn write(mut call: Call) -> Answer {
         Ok(response)
     })
     .await
+}
+
+/// Nobody here could sign so.
+pub(super) fn no_actor(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", detail).hint("thingdb actor ls")
 }
 
 /// What a writer takes for granted.

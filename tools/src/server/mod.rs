@@ -13,6 +13,7 @@ pub(crate) mod config;
 mod description;
 mod encoding;
 mod entries;
+mod erasures;
 mod export;
 mod flow;
 mod forks;

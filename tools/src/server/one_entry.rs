@@ -8,7 +8,7 @@ use super::encoding::{RECEIPT, TEXT};
 use super::problem::Problem;
 use super::query::Query;
 use super::things::no_thing;
-use crate::reader::proving::OneForm;
+use crate::view::one_form::OneForm;
 
 /// What goes with a form: one entry is shown, and nothing of its content.
 const WITH_FORM: [&str; 2] = ["form", "entry"];

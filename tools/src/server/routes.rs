@@ -9,7 +9,8 @@ use super::call::{Answer, Call};
 use super::encoding::{EVENTS, FRAMES, JSON, NDJSON, PROOF, RECEIPT, TEXT};
 use super::route::{Content, Id, Kind, MAX_NUMBER, MAX_PAGE, MAX_WAIT, Needs, Parameter, Reply, Route, Shape, handler};
 use super::{
-    checkpoint, description, entries, export, forks, have, health, import, info, proof, stats, sync, things, witness,
+    checkpoint, description, entries, erasures, export, forks, have, health, import, info, proof, stats, sync, things,
+    witness,
 };
 
 const PREFIX: Parameter = Parameter { name: "prefix", kind: Kind::Text, about: "Only things whose id begins so" };
@@ -231,6 +232,11 @@ static ROUTES: &[Route] = &[
                 kind: Kind::Flag,
                 about: "Keep it possible to show single fields of it later, the rest hidden (`fields` of a proof)",
             },
+            Parameter {
+                name: "public",
+                kind: Kind::Flag,
+                about: "Everybody who gets the entry can read it, for good; at most 64 KiB",
+            },
         ],
         headers: &[
             Parameter {
@@ -248,6 +254,49 @@ static ROUTES: &[Route] = &[
         }],
         problems: &[400, 403, 408, 412, 413, 415, 422],
         handler: handler!(entries::write),
+    },
+    Route {
+        method: Method::POST,
+        path: "/things/{id}/erasures",
+        needs: Needs::Scope(Scope::Erase),
+        name: "erase",
+        about: "Takes the content of entries away for good, with a record that an actor of this node signs and \
+                everybody can read. The body says which entries (`all`, or `seqs` and `before`), `reason`, `basis` \
+                and `actor`",
+        id: Some(Id::Thing),
+        query: &[Parameter { name: "dry_run", kind: Kind::Flag, about: "Only tell what would be signed" }],
+        headers: &[],
+        body: &[Content(JSON, Shape::Any)],
+        answers: &[Reply {
+            status: 200,
+            about: "It is gone; with `dry_run` an `ErasurePlan`",
+            content: &[Content(JSON, Shape::One("Erased"))],
+        }],
+        problems: &[400, 403, 404, 408, 413, 415, 422],
+        handler: handler!(erasures::erase),
+    },
+    Route {
+        method: Method::GET,
+        path: "/erasures",
+        needs: Needs::Scope(Scope::Read),
+        name: "erasures",
+        about: "Erasure records in the order of the ledger, page by page: `Link` with `rel=\"next\"` is the next one",
+        id: None,
+        query: &[
+            Parameter { name: "thing", kind: Kind::Text, about: "Only those of this thing" },
+            PREFIX,
+            Parameter { name: "from", kind: Kind::Number(MAX_NUMBER), about: "Only from this ledger position on" },
+            LIMIT,
+        ],
+        headers: &[ACCEPT],
+        body: &[],
+        answers: &[Reply {
+            status: 200,
+            about: "A page of records; it may be empty and not the last",
+            content: &[Content(JSON, Shape::Many("ErasureRecord")), Content(NDJSON, Shape::Text)],
+        }],
+        problems: &[400, 403, 404, 406, 422],
+        handler: handler!(erasures::list),
     },
     Route {
         method: Method::GET,

@@ -79,7 +79,8 @@ pub(crate) static ROUTES: &[Route] = &[
         path: "/sync/seen",
         needs: Needs::Token,
         name: "sync-seen",
-        about: "Passes on the newest checkpoints of third nodes that a peer has seen, and those that were seen here",
+        about: "Passes on the newest checkpoints and heads notes of third nodes that a peer has seen, and those that \
+                were seen here",
         id: None,
         query: &[],
         headers: &[],

@@ -50,7 +50,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         return call.run(move |db| linked(listed(form, &similar(db, &name, &prefix, limit)?)?, None)).await;
     }
     call.run(move |db| {
-        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1)).retired();
+        let mut query = ThingQuery::new().prefix(&prefix).limit(limit.saturating_add(1)).retired().erased();
         if let Some(after) = &after {
             query = query.after(after);
         }
@@ -72,7 +72,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 fn similar(db: &Db, name: &str, prefix: &str, limit: usize) -> Result<Vec<ThingJson>, Problem> {
     let mut found = Vec::new();
     for name in similar::names(db, name, prefix).iter().take(limit) {
-        let thing = db.things_from(&ThingQuery::new().prefix(name).limit(1).retired())?.next().transpose()?;
+        let thing = db.things_from(&ThingQuery::new().prefix(name).limit(1).retired().erased())?.next().transpose()?;
         found.extend(thing.as_ref().map(ThingJson::new));
     }
     Ok(found)

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
 
 use data_encoding::HEXLOWER;
+use thingdb::format::key_record;
 use thingdb::{Db, Error, ImportOptions, Observation, Origin, ShortId, SignedCheckpoint, StreamState, short_id};
 
 use super::hearsay;
@@ -40,7 +41,7 @@ pub(crate) fn state(db: &Db, node: &Origin, known: u64, things: &str, is_known: 
         remembered: checkpoint.map(|note| note.to_string()),
         cosigned,
         contradiction: conflict.map(|conflict| conflict.evidence.found.word().to_owned()),
-        passes_on: is_peer && !db.to_pass_on(node)?.is_empty(),
+        passes_on: is_peer && !hearsay::seen(db, node)?.is_empty(),
         receipts: db.receipts_revision(),
     })
 }
@@ -90,13 +91,18 @@ pub(crate) fn receipts(
 /// Takes what a peer has seen of third nodes, and gives it what was seen here.
 pub(crate) fn pass_on(db: &Db, from: &Origin, passed: &PassedOn) -> thingdb::Result<PassedOn> {
     // What was seen here before: what it has just said it knows.
-    let seen = db.to_pass_on(from)?;
-    for conflict in hearsay::take(db, passed)? {
+    let seen = hearsay::seen(db, from)?;
+    let found = hearsay::take(db, passed)?;
+    for conflict in found.ledgers {
         let (found, file) = (conflict.evidence.found, conflict.file.display());
         let node = conflict.evidence.node.origin();
         tracing::warn!(%node, found = found.word(), %file, "a node showed others another ledger");
     }
-    Ok(PassedOn { checkpoints: seen.iter().map(ToString::to_string).collect() })
+    for conflict in found.heads {
+        let (node, file) = (conflict.evidence.node.origin(), conflict.file.display());
+        tracing::warn!(%node, %file, "a node told others of other heads of the same ledger");
+    }
+    Ok(seen)
 }
 
 /// The size of the last checkpoint here that a peer has cosigned; 0 if none.
@@ -157,7 +163,7 @@ pub(crate) fn entries(db: &Db, prefix: &str, ranges: Vec<Range<u64>>, out: impl 
     let written = |source: io::Error| Error::Stream { action: "written", source: source.into() };
     let mut packer = Packer::new(out).map_err(written)?;
     db.outgoing(ranges, |outgoing| {
-        if outgoing.entry.header.thing.as_str().starts_with(prefix) {
+        if key_record::is_within(&outgoing.entry.header.thing, prefix) {
             packer.entry(&outgoing).map_err(written)?;
         }
         Ok(ControlFlow::Continue(()))

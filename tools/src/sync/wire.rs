@@ -102,6 +102,9 @@ pub(crate) struct Seen {
 pub(crate) struct PassedOn {
     /// The newest checkpoints of third nodes, as these signed them.
     pub(crate) checkpoints: Vec<String>,
+    /// Their newest heads notes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) heads: Vec<String>,
 }
 
 /// `POST /sync/receipts`: receipts for erasures that the asking node has.

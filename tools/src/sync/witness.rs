@@ -1,7 +1,7 @@
 //! Asking a witness for its cosignature (c2sp.org/tlog-witness).
 
 use thingdb::format::AddCheckpoint;
-use thingdb::{Db, SignedCheckpoint, Witness};
+use thingdb::{Hash, SignedCheckpoint, Witness};
 
 use crate::client::Client;
 use crate::client::address::{Address, with_path};
@@ -30,15 +30,16 @@ pub(crate) fn place(url: &str) -> Result<(Address, String), &'static str> {
 }
 
 /// Has a checkpoint cosigned by a witness, and gives the note with what it says.
-/// `known` is the size that it cosigned last, as far as one knows.
+/// `known` is the size that it cosigned last, as far as one knows; `prove` gives the
+/// consistency proof from a size to that of the note.
 ///
 /// # Errors
 /// Why there is no cosignature.
 pub(crate) fn ask(
-    db: &Db,
     witness: &Witness,
     note: &SignedCheckpoint,
     known: u64,
+    prove: &mut dyn FnMut(u64) -> Result<Vec<Hash>, String>,
     pace: Pace,
 ) -> Result<SignedCheckpoint, String> {
     let (address, path) = place(&witness.url)?;
@@ -49,7 +50,7 @@ pub(crate) fn ask(
         if old > size {
             return Err(format!("it knows a ledger of {old} entries, and this one has {size}"));
         }
-        let proof = if old == 0 { Vec::new() } else { db.consistency_proof(old, size).map_err(|it| it.to_string())? };
+        let proof = if old == 0 { Vec::new() } else { prove(old)? };
         let body = AddCheckpoint { old, proof, checkpoint: note.clone() }.to_string();
         let question = Question::post(format!("{path}/add-checkpoint"), "text/plain");
         match client.bytes(&question.body(body.as_bytes()).at_most(MAX_ANSWER_BYTES)) {

@@ -13,6 +13,9 @@ pub(crate) struct Counts {
     pub(crate) store_version: u64,
     /// Entries in the ledger.
     pub(crate) entries: u64,
+    /// Entries whose content was erased; a server of before does not tell.
+    #[serde(default)]
+    pub(crate) erased: u64,
     /// Things with an entry.
     pub(crate) things: u64,
     /// Actors whose keys are here.
@@ -65,6 +68,7 @@ impl Counts {
         Ok(Self {
             store_version: stats.store_version,
             entries: stats.entries,
+            erased: stats.erased,
             things: stats.things,
             actors: stats.actors as u64,
             trusted_actors: stats.trusted_actors as u64,

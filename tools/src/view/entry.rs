@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use thingdb::format::erasure::{self, Erasure};
 use thingdb::{Actor, Content, EntryId, Record, Time};
 
 use super::details::{State, WholeJson};
@@ -96,6 +97,14 @@ impl Entry {
         }
     }
 
+    /// Whether it was signed by a revoked key.
+    pub(crate) fn is_revoked(&self) -> bool {
+        match self {
+            Self::Held(record) => record.is_revoked(),
+            Self::Told(_) => false,
+        }
+    }
+
     /// Whether trust in the key was withdrawn here.
     pub(crate) fn is_withdrawn(&self) -> bool {
         match self {
@@ -177,6 +186,17 @@ impl Entry {
             },
             Self::Told(told) => told.erased_by.as_deref().and_then(|by| by.parse().ok()),
         }
+    }
+
+    /// Whether it is an erasure record, by action and media type.
+    pub(crate) fn is_erasure(&self) -> bool {
+        self.action() == Some(erasure::ACTION) && self.media_type() == Some(erasure::MEDIA_TYPE)
+    }
+
+    /// The erasure record that it is; nothing if it is none, or one that is not as
+    /// records are.
+    pub(crate) fn erasure(&self) -> Option<Erasure> {
+        self.data().filter(|_| self.is_erasure()).and_then(|data| Erasure::from_json(data).ok())
     }
 
     /// Media type of the data, if the body is here.

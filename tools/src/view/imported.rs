@@ -16,6 +16,8 @@ pub(crate) struct ImportedJson {
     pub(crate) known: u64,
     /// Entries that were here and lacked something that came now.
     pub(crate) completed: u64,
+    /// Entries whose content was erased, as records that came say.
+    pub(crate) erased: u64,
     /// Entries that wait for others.
     pub(crate) pending: u64,
     /// Lines that were refused.
@@ -46,6 +48,7 @@ impl ImportedJson {
             added: imported.added,
             known: imported.known,
             completed: imported.completed,
+            erased: imported.erased,
             pending: imported.pending,
             refused: imported.refused,
             envelopes_dropped: imported.envelopes_dropped,

@@ -1,12 +1,15 @@
 //! Entries in words: who signed, whether that is to be believed, and all of it in
 //! one line.
 
+use std::borrow::Cow;
+
 use thingdb::Time;
+use thingdb::format::erasure::{self, Erasure};
 
 use super::entry::Entry;
 use super::paint::{Paint, Painted};
 use super::{id, when};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// The name of the actor, or the start of its key.
 pub(crate) fn actor(entry: &Entry) -> String {
@@ -19,6 +22,7 @@ pub(crate) fn actor(entry: &Entry) -> String {
 /// Whether the key is known here.
 pub(crate) fn trust(entry: &Entry) -> &'static str {
     match (entry.is_trusted(), entry.is_withdrawn()) {
+        _ if entry.is_revoked() => "revoked",
         (true, _) => "trusted",
         (false, true) => "withdrawn",
         (false, false) => "unknown",
@@ -28,6 +32,7 @@ pub(crate) fn trust(entry: &Entry) -> &'static str {
 /// The same with its colour.
 pub(crate) fn painted_trust(entry: &Entry) -> Painted {
     let paint = match (entry.is_trusted(), entry.is_withdrawn()) {
+        _ if entry.is_revoked() => Paint::Bad,
         (true, _) => Paint::Plain,
         (false, true) => Paint::Bad,
         (false, false) => Paint::Doubtful,
@@ -40,6 +45,23 @@ pub(crate) fn signer(entry: &Entry) -> Painted {
     Painted::from(format!("{} (", actor(entry))).with(painted_trust(entry)).and(Paint::Plain, " key)")
 }
 
+/// What was done. The word of erasure records is for these alone.
+pub(crate) fn action(entry: &Entry) -> Cow<'_, str> {
+    match entry.action() {
+        None => format!("({})", entry.state().word()).into(),
+        Some(erasure::ACTION) if !entry.is_erasure() => "erase (no record)".into(),
+        Some(erasure::ACTION) if entry.erasure().is_none() => "erase (no valid record)".into(),
+        Some(action) => printable(action),
+    }
+}
+
+/// What an erasure record says, in one line.
+pub(crate) fn erasure(said: &Erasure) -> String {
+    let basis = said.basis().map(|basis| format!(" ({basis})")).unwrap_or_default();
+    let entries = counted(said.entries().len() as u64, "entry", "entries");
+    format!("{entries}: {}{basis}", printable(said.reason()))
+}
+
 /// An entry in one line.
 pub(crate) fn headline(entry: &Entry) -> Painted {
     if let Some(original) = entry.original() {
@@ -48,7 +70,7 @@ pub(crate) fn headline(entry: &Entry) -> Painted {
             printable(entry.thing()),
             entry.seq(),
             id::short(&entry.id()),
-            printable(entry.action().unwrap_or_default()),
+            action(entry),
             original.phrase(),
             when::short(entry.time()),
         );
@@ -60,7 +82,7 @@ pub(crate) fn headline(entry: &Entry) -> Painted {
         entry.seq(),
         id::short(&entry.id()),
         when::short(entry.time()),
-        entry.action().map_or_else(|| format!("({})", entry.state().word()).into(), printable),
+        action(entry),
     );
     Painted::from(start).with(signer(entry))
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use thingdb::format::erasure::Erasure;
 use thingdb::{Actor, Receipt};
 use utoipa::ToSchema;
 
@@ -37,6 +38,9 @@ pub(crate) struct EntryJson {
     /// Who wrote the original and when; only of a migrated entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<OriginalJson>,
+    /// What it says of other entries; only of an erasure record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erasure: Option<SaidErasureJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     patch: Option<Vec<Change>>,
@@ -52,12 +56,38 @@ pub(crate) struct ActorJson {
     /// Trust in the key was withdrawn; absent if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     withdrawn: bool,
+    /// It was signed by a revoked key, and not shown to be from before; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    revoked: bool,
+}
+
+/// What an erasure record says.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SaidErasure)]
+pub(crate) struct SaidErasureJson {
+    /// How many entries it lists.
+    entries: u64,
+    reason: String,
+    /// The rule that it rests on; absent if none was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<String>,
+}
+
+impl SaidErasureJson {
+    /// What a record says.
+    pub(crate) fn new(said: &Erasure) -> Self {
+        Self {
+            entries: said.entries().len() as u64,
+            reason: said.reason().to_owned(),
+            basis: said.basis().map(str::to_owned),
+        }
+    }
 }
 
 impl ActorJson {
     /// An actor of this database.
     pub(crate) fn own(name: &str, key: &Actor) -> Self {
-        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true, withdrawn: false }
+        Self { name: Some(name.to_owned()), key: key.to_string(), trusted: true, withdrawn: false, revoked: false }
     }
 
     /// The name, if the body is here.
@@ -94,6 +124,7 @@ impl EntryJson {
                 key: entry.actor().to_string(),
                 trusted: entry.is_trusted(),
                 withdrawn: entry.is_withdrawn(),
+                revoked: entry.is_revoked(),
             },
             action: entry.action().map(str::to_owned),
             prev: entry.prev().iter().map(ToString::to_string).collect(),
@@ -103,6 +134,7 @@ impl EntryJson {
             media_type: entry.media_type().map(str::to_owned),
             data,
             original: entry.original(),
+            erasure: entry.erasure().as_ref().map(SaidErasureJson::new),
             patch: None,
         }
     }

@@ -1,10 +1,23 @@
 //! A part of a history, as `log` and the server are asked for it: by seq, or by
 //! time.
 
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use thingdb::Time;
 
 use super::when::{When, is_year};
+use crate::text::quoted;
+
+/// A seq, or from one to another: `3`, `8-10`.
+pub(crate) fn seqs(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().ok().filter(|seq| *seq > 0);
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(format!("{} is no seq: write 3, or 8-10", quoted(text))),
+    }
+}
 
 /// A part of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

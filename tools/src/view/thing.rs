@@ -12,6 +12,11 @@ pub(crate) struct ThingJson {
     entries: u64,
     forked: bool,
     heads: Vec<HeadJson>,
+    /// The latest entry: one of the heads, or one before the erasure records that
+    /// are.
+    latest: Option<HeadJson>,
+    /// Entries whose content was erased.
+    erased: u64,
     /// Whether the latest entry retires the thing; null if it cannot be read, or
     /// is larger than 64 KiB.
     retired: Option<bool>,
@@ -25,6 +30,8 @@ impl ThingJson {
             entries: thing.entries,
             forked: thing.heads.len() > 1,
             heads: thing.heads.iter().map(HeadJson::new).collect(),
+            latest: thing.latest.as_ref().map(HeadJson::new),
+            erased: thing.erased.unwrap_or(0),
             retired: thing.retired,
         }
     }

@@ -18,6 +18,7 @@ mod fields;
 mod frame;
 mod heads;
 mod key;
+mod key_log;
 mod latest;
 mod others;
 mod proof;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 use thingdb_tests::vector::Vector;
 
 /// Subjects that a fuzz target reads, with the name of the target.
-const SEEDED: [(&str, &str); 13] = [
+const SEEDED: [(&str, &str); 14] = [
     ("body", "body"),
     ("card", "card"),
     ("checkpoint", "note"),
@@ -41,6 +42,7 @@ const SEEDED: [(&str, &str); 13] = [
     ("frame", "frame"),
     ("header", "header"),
     ("heads", "heads"),
+    ("key-record", "key"),
     ("line", "line"),
     ("proof", "proof"),
     ("receipt", "receipt"),
@@ -121,6 +123,8 @@ fn main() -> ExitCode {
     answered::answered_files(&mut writer);
     heads::heads(&mut writer);
     fields::fields(&mut writer);
+    key_log::key_record(&mut writer);
+    key_log::key_log(&mut writer);
     others::tlog_proof(&mut writer);
     others::receipt(&mut writer);
     println!("{} added, {} as they were, {} differ", writer.added, writer.same, writer.differ);

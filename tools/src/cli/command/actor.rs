@@ -1,10 +1,13 @@
 //! `thingdb actor`: the keys that sign entries, own and trusted.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde::Serialize;
 use thingdb::trust::How;
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
+use super::key_log::{self, PassphraseOfFile, Revocation, Step};
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::input::names;
 use crate::console::confirm;
@@ -24,6 +27,9 @@ Examples:
   thingdb actor trust press-8 ae12…      accept entries of this key, under this name
   thingdb actor untrust press-8
   thingdb actor trust press-8            take that back
+  thingdb actor introduce press-7 --next-key-file /media/usb/press-7.next
+  thingdb actor rotate press-7 --next-key-file /media/usb/press-7.next --new-next-key-file /media/usb/press-7.next-2
+  thingdb actor revoke press-7 --as-of now --reason 'the panel was stolen' --next-key-file /media/usb/press-7.next
 
 What a person withdrew stays so, whichever card lists the key, until a person
 takes it back.")]
@@ -32,6 +38,89 @@ pub(crate) enum Command {
     New {
         /// The name; others will see it
         name: String,
+        /// Begin its key log: promise a next key, and write that to a new file
+        #[arg(long, value_name = "FILE")]
+        next_key_file: Option<PathBuf>,
+        /// How that file is sealed.
+        #[command(flatten)]
+        passphrase: PassphraseOfFile,
+    },
+    /// Begin the key log of an actor of our own: it can take another key from then on
+    #[command(after_help = "\
+Examples:
+  thingdb actor introduce alice --next-key-file /media/usb/alice.next
+
+The file holds a key that signs one record: the one that gives the actor another
+key, or revokes its key. Keep it where this database is not. Whoever steals the
+key of today cannot do either.")]
+    Introduce {
+        /// The name of an actor of our own
+        name: String,
+        /// Write the next key to a new file
+        #[arg(long, value_name = "FILE")]
+        next_key_file: PathBuf,
+        /// How that file is sealed.
+        #[command(flatten)]
+        passphrase: PassphraseOfFile,
+    },
+    /// Give an actor of our own another key; what the old one signed stays good
+    #[command(after_help = "\
+Examples:
+  thingdb actor rotate alice --next-key-file /media/usb/alice.next
+  thingdb actor rotate alice --next-key-file /media/usb/alice.next --new-next-key-file /media/usb/alice.next-2")]
+    Rotate {
+        /// The name of an actor of our own
+        name: String,
+        /// The file with the next key, which is used up
+        #[arg(long, value_name = "FILE")]
+        next_key_file: PathBuf,
+        /// Promise a key for the next time, and write it to a new file
+        #[arg(long, value_name = "FILE")]
+        new_next_key_file: Option<PathBuf>,
+        /// How these files are sealed.
+        #[command(flatten)]
+        passphrase: PassphraseOfFile,
+    },
+    /// Say that the key of an actor of our own is in the wrong hands, and as of when it
+    /// is believed
+    #[command(after_help = "\
+Examples:
+  thingdb actor revoke alice --as-of now --reason 'the laptop was stolen' --next-key-file /media/usb/alice.next
+  thingdb actor revoke alice --as-of friday.checkpoint --reason 'seen in a log' --next-key-file FILE --end
+
+What the key signed is good where it stands in a ledger as of --as-of, whatever
+its time says, and believed nowhere else. Nothing is deleted. The actor gets
+another key, unless it is to end.")]
+    Revoke {
+        /// The name of an actor of our own
+        name: String,
+        /// now: this ledger and those of the peers as far as they were seen; or a file
+        /// with a checkpoint, may be repeated
+        #[arg(long, value_name = "now|CHECKPOINT", required = true)]
+        as_of: Vec<String>,
+        /// Why; it is signed, and there for everybody to read
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// The file with the next key, which is used up
+        #[arg(long, value_name = "FILE")]
+        next_key_file: PathBuf,
+        /// Promise a key for the next time, and write it to a new file
+        #[arg(long, value_name = "FILE", conflicts_with = "end")]
+        new_next_key_file: Option<PathBuf>,
+        /// Give it no other key: it signs nothing more
+        #[arg(long)]
+        end: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// How these files are sealed.
+        #[command(flatten)]
+        passphrase: PassphraseOfFile,
+    },
+    /// Print the key log of an actor: its keys, and which of them are believed where
+    Log {
+        /// A name, or a key of which the first digits will do
+        actor: String,
     },
     /// Give an actor another name; entries keep the one that they were signed with
     #[command(after_help = "\
@@ -89,6 +178,9 @@ struct Known {
     default: bool,
     trusted: bool,
     since: Option<String>,
+    /// What its key log says of the key; absent without a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     /// When trust was withdrawn, if it was.
     withdrawn: Option<String>,
     /// The node whose removal ended it, if nobody withdrew it from this key
@@ -108,10 +200,48 @@ struct Known {
 pub(crate) fn run(context: &Context, command: &Command) -> Outcome {
     let db = context.open()?;
     match command {
-        Command::New { name } => {
+        Command::New { name, next_key_file, passphrase } => {
             let key = db.new_actor(name)?;
             names::tell_namesake(&context.console, &db, name, &key);
+            if let Some(file) = next_key_file {
+                key_log::introduce(context, &db, name, file, passphrase).map_err(|failure| {
+                    failure
+                        .cause(format!("{} is made, without a key log", printable(name)))
+                        .hint(format!("thingdb actor introduce {} --next-key-file FILE", quoted(name)))
+                })?;
+            }
             changed(context, db, &key)
+        }
+        Command::Introduce { name, next_key_file, passphrase } => {
+            key_log::introduce(context, &db, name, next_key_file, passphrase)?;
+            let key = one(&db, name)?.id;
+            changed(context, db, &key)
+        }
+        Command::Rotate { name, next_key_file, new_next_key_file, passphrase } => {
+            let step = Step { name, next: next_key_file, new_next: new_next_key_file.as_deref(), passphrase };
+            step.rotate(context, &db)?;
+            let key = one(&db, name)?.id;
+            changed(context, db, &key)
+        }
+        Command::Revoke { name, as_of, reason, next_key_file, new_next_key_file, end, yes, passphrase } => {
+            let step = Step { name, next: next_key_file, new_next: new_next_key_file.as_deref(), passphrase };
+            step.revoke(context, &db, &Revocation { as_of, reason, ends: *end, yes: *yes })?;
+            let key = one(&db, name)?.id;
+            changed(context, db, &key)
+        }
+        Command::Log { actor } => {
+            // One whose key was replaced is told by that key, too.
+            let is_it = |key: &&Actor| actor.len() >= 4 && key.to_string().starts_with(&actor.to_ascii_lowercase());
+            let logs = db.key_logs();
+            let former = logs.iter().flat_map(|log| &log.keys).map(|step| &step.key).find(is_it);
+            match (one(&db, actor), former) {
+                (Ok(known), _) => key_log::show(context, &db, &known.name, &known.id),
+                (Err(_), Some(key)) => {
+                    let name = db.name_of(key).unwrap_or_else(|| actor.clone());
+                    key_log::show(context, &db, &name, key)
+                }
+                (Err(failure), None) => Err(failure),
+            }
         }
         Command::Default { name } => {
             db.set_default_actor(name)?;
@@ -194,7 +324,7 @@ fn confirm(context: &Context, known: &Known) -> Outcome {
     if confirm::is_confirmed(&context.console, "Withdraw trust in it?")? {
         return Ok(());
     }
-    Err(Failure::usage(format!("{name} is trusted as before")))
+    Err(Failure::declined(format!("{name} is trusted as before")))
 }
 
 /// Says who signs now that one of our own does not.
@@ -230,10 +360,23 @@ fn changed(context: &Context, db: Database, key: &Actor) -> Outcome {
 fn all(db: &Db) -> Outcome<Vec<Known>> {
     let (own, peers) = (db.own_actors(), db.peers()?);
     let place = |key: &Actor| own.iter().position(|own| own.key == *key);
-    let mut known: Vec<Known> = db
-        .known_actors()
-        .into_iter()
-        .map(|actor| {
+    let actors = db.known_actors();
+    let is_known = |key: &Actor| actors.iter().any(|actor| actor.key == *key);
+    // An actor goes by its newest key, which the trust store need not know.
+    let newest = |key: Actor| {
+        let log = db.key_log(&key).filter(|log| log.trusted.is_some());
+        let newest = log.and_then(|log| Some(log.keys.last()?.key)).filter(|newest| !is_known(newest));
+        newest.unwrap_or(key)
+    };
+    let state = |key: &Actor| {
+        let step = db.key_log(key)?.keys.into_iter().find(|step| step.key == *key)?;
+        Some(step.state.as_str())
+    };
+    let mut known: Vec<Known> = actors
+        .iter()
+        .cloned()
+        .map(|mut actor| {
+            actor.key = newest(actor.key);
             let of_own = place(&actor.key).and_then(|at| own.get(at));
             let is_trusted = actor.withdrawn.is_none();
             let time = is_trusted.then_some(actor.since);
@@ -244,6 +387,7 @@ fn all(db: &Db) -> Outcome<Vec<Known>> {
                 default: is_trusted && of_own.is_some_and(|own| own.default),
                 trusted: is_trusted,
                 since: time.map(|time| time.to_string()),
+                state: state(&actor.key),
                 withdrawn: actor.withdrawn.map(|time| time.to_string()),
                 ended_with: actor.ended_with.map(|node| node.to_string()),
                 named_by: peers.iter().filter(|peer| lists(peer, &actor.key)).map(|peer| peer.name.clone()).collect(),
@@ -327,10 +471,11 @@ fn row(known: &Known) -> [String; 4] {
         (true, false) => "own",
         _ => "other",
     };
+    let state = known.state.filter(|state| *state != "current").map(|state| format!(", key {state}"));
     [
         printable(&known.name).into_owned(),
         known.key.clone(),
-        role.to_owned(),
+        format!("{role}{}", state.unwrap_or_default()),
         known
             .ended
             .map_or_else(|| known.time.map(when::short).unwrap_or_default(), |(at, node)| ended(known, at, node)),

@@ -508,6 +508,11 @@ fn read_back(context: &Context, args: &RestoreArgs, at: Option<u64>, restore: &R
     Ok(())
 }
 
+/// Whether a restore to a former state fails because the journal was compacted since.
+fn is_of_compaction(cause: &std::io::Error) -> bool {
+    cause.kind() == std::io::ErrorKind::Unsupported && cause.raw_os_error().is_none()
+}
+
 /// Why nothing was restored.
 fn not_restored(problem: thingdb::Error, src: &Path) -> Failure {
     match &problem {
@@ -523,6 +528,15 @@ fn not_restored(problem: thingdb::Error, src: &Path) -> Failure {
             let what = if Db::exists(dir) { "is a database already" } else { "is not empty" };
             let fact = format!("{} {what}", dir.display());
             return Failure::from(problem).about(fact);
+        }
+        // The system refuses nothing here.
+        _ if problem.system_cause().is_some_and(is_of_compaction) => {
+            let cause = problem.system_cause().map(ToString::to_string).unwrap_or_default();
+            let fact = "the backup does not have the database as it was then any more";
+            return Failure::new(Exit::Usage, "compacted", fact)
+                .cause(cause)
+                .hint(format!("thingdb restore {} DIR, without --at, takes all that it has", quoted_path(src)))
+                .hint("an older backup, from before that, has it");
         }
         _ => {}
     }

@@ -34,6 +34,9 @@ pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     context.did(format!("the journal is compacted; {REPORT}"));
     let disk_bytes = db.stats()?.disk_bytes;
     context.close(db);
+    if context.is_in_server() {
+        context.console.note("the store keeps the bytes of what was replaced or deleted until the server ends");
+    }
     let db = context.dir()?.display().to_string();
     if context.output.is_json() {
         return context.output.object(&CompactedJson { db, freed_bytes, disk_bytes });

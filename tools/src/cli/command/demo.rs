@@ -24,7 +24,7 @@ use crate::reader::{Reader, find};
 use crate::text::{counted, printable};
 use crate::view::entry::Entry;
 use crate::view::{id, phrase, pretty, when};
-use erasure::Erasure;
+use erasure::{Erasure, Stage};
 
 /// Arguments of `thingdb demo`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         demo.set_back_the_directory(&kept)?,
         demo.forge_an_actor()?,
     ];
-    let erasure = demo.erase()?;
+    let erasure = erasure::erase(&mut demo)?;
     let ok = attacks.iter().all(|attack| attack.noticed) && erasure.is_ok();
     demo.conclude(args, Summary { ok, attacks, erasure })
 }
@@ -132,6 +132,24 @@ impl<'a> Demo<'a> {
 
     fn say_all(&mut self, lines: &[String]) -> Outcome {
         lines.iter().try_for_each(|line| self.say(&format!("   {}", printable(line))))
+    }
+}
+
+impl Stage for Demo<'_> {
+    fn step(&mut self, title: &str) -> Outcome {
+        Demo::step(self, title)
+    }
+
+    fn say(&mut self, line: &str) -> Outcome {
+        Demo::say(self, line)
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        Demo::dir(self, name)
+    }
+
+    fn passphrase(&self) -> Passphrase {
+        Demo::passphrase(self)
     }
 }
 

@@ -289,7 +289,17 @@ fn journal_check(dir: &Path, before: Option<JournalState>, is_in_server: bool) -
     // It is read again only if that can tell something else.
     let (now, before) = match before {
         Some(whole) if whole.damage.is_empty() => (whole, None),
-        before => (journal(dir)?, before),
+        before => match thingdb::journal_state(dir) {
+            Ok(now) => (now, before),
+            // Nobody knows whether it is damaged.
+            Err(problem) => {
+                let causes = std::iter::successors(std::error::Error::source(&problem), |cause| cause.source());
+                let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+                return Some(
+                    Check::new("journal", State::Fail, format!("{problem}{causes}")).hint("thingdb doctor, again"),
+                );
+            }
+        },
     };
     let words = |state: &JournalState| state.damage.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
     if !now.damage.is_empty() {
@@ -451,8 +461,8 @@ fn gaps(db: &Db) -> Outcome<Option<Check>> {
 
 /// Who signs if nobody is named.
 fn signer(db: &Db) -> Check {
-    let (own, trusted) = (db.own_actors(), db.trusted_actors());
-    let is_trusted = |key: &thingdb::Actor| trusted.iter().any(|actor| actor.key == *key);
+    let own = db.own_actors();
+    let is_trusted = |key: &thingdb::Actor| db.name_of(key).is_some();
     let Some(default) = own.iter().find(|actor| actor.default) else {
         return Check::new("actor", State::Warn, "no actor can sign").hint("thingdb actor new NAME");
     };

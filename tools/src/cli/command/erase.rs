@@ -1,18 +1,22 @@
 //! `thingdb erase` and `thingdb erasures`: the content of entries goes, the fact stays.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
-use serde::Serialize;
-use thingdb::{Db, Erase, ErasurePlan, ErasureRecord, Receipt};
+use thingdb::{Db, Erase, ErasurePlan, ErasureRecord};
 
+use super::retain;
 use crate::cli::context::Context;
+use crate::cli::remote::RemoteArgs;
 use crate::console::confirm;
-use crate::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
+use crate::reader::find;
 use crate::text::{counted, printable, quoted};
+use crate::view::erasure::{ErasedJson, ErasureJson, PlanJson, plain};
 use crate::view::paint::Painted;
-use crate::view::receipt::{self, ReceiptJson};
 use crate::view::when::When;
-use crate::view::{id, when};
+use crate::view::{id, receipt, span, when};
 
 /// Letters of a record that are shown before it is signed: the ids of a long one are
 /// many.
@@ -21,12 +25,14 @@ const MOST_SHOWN: usize = 2000;
 /// Arguments of `thingdb erase`.
 #[derive(Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("which").required(true).multiple(true).args(["seq", "before", "all"])),
+    group(clap::ArgGroup::new("which").required(true).multiple(true).args(["seq", "before", "all", "due"])),
     after_help = "\
 Examples:
   thingdb erase person-7 --all --reason 'asked for by the person' --basis gdpr-17
+  thingdb erase person-7 --all --reason 'asked for by the person' --dry-run
   thingdb erase log-3 --before 2025-01-01 --reason 'kept for one year'
   thingdb erase person-7 --seq 3 --seq 8-10 --reason 'entered by mistake' --yes
+  thingdb erase --due --yes                     what is due, as thingdb retain says
 
 The content of the entries goes, with what opens it: from this database for good, and
 from those of peers when the record reaches them. That the entries were there stays,
@@ -37,10 +43,11 @@ Backups and exports that were made before still have the content, and so has who
 copied it.")]
 pub(crate) struct Args {
     /// The thing
-    thing: String,
+    #[arg(required_unless_present = "due")]
+    thing: Option<String>,
 
     /// Only the entries with this seq, or from one to another: 3 or 8-10; may be repeated
-    #[arg(long, value_name = "SEQ[-SEQ]", value_parser = seqs)]
+    #[arg(long, value_name = "SEQ[-SEQ]", value_parser = span::seqs)]
     seq: Vec<RangeInclusive<u64>>,
 
     /// Only entries that are older than this time
@@ -51,9 +58,13 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["seq", "before"])]
     all: bool,
 
+    /// What is due of all things, as thingdb retain says
+    #[arg(long, conflicts_with_all = ["thing", "seq", "before", "all", "reason", "basis", "actor"])]
+    due: bool,
+
     /// Why; it is signed, and everybody can read it
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "due")]
+    reason: Option<String>,
 
     /// The rule that it rests on, in one word, such as gdpr-17
     #[arg(long, value_name = "WORD")]
@@ -62,6 +73,10 @@ pub(crate) struct Args {
     /// Who signs; the name of an actor of this database
     #[arg(long, value_name = "NAME", env = "THINGDB_ACTOR", hide_env_values = true)]
     actor: Option<String>,
+
+    /// Show what would be signed, and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
 
     /// Do not ask
     #[arg(long, short)]
@@ -73,48 +88,28 @@ pub(crate) struct Args {
 #[command(after_help = "\
 Examples:
   thingdb erasures
-  thingdb erasures person-7")]
+  thingdb erasures person-7 -n 3
+  thingdb erasures --url https://hq.example:7443 --card hq.card --token-file hq.token")]
 pub(crate) struct ListArgs {
     /// Only those of this thing
     thing: Option<String>,
-}
 
-#[derive(Serialize)]
-struct ErasedJson {
-    thing: String,
-    erased: u64,
-    records: Vec<RecordJson>,
-    removed: Vec<String>,
-}
+    /// At most this many, the newest
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
 
-#[derive(Serialize)]
-struct RecordJson {
-    seq: u64,
-    id: String,
-    position: u64,
-}
-
-#[derive(Serialize)]
-struct ErasureJson {
-    thing: String,
-    seq: u64,
-    id: String,
-    time: String,
-    actor: Option<String>,
-    actor_key: String,
-    reason: Option<String>,
-    basis: Option<String>,
-    listed: Vec<String>,
-    erased: u64,
-    refused: u64,
-    done: bool,
-    receipts: Vec<ReceiptJson>,
-    unanswered: Vec<String>,
+    /// Where it is read.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// Erases.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let mut erase = Erase::new(&args.thing, &args.reason);
+    if args.due {
+        return retain::erase_due(context, args.dry_run, args.yes);
+    }
+    let (thing, reason) = (args.thing.as_deref().unwrap_or_default(), args.reason.as_deref().unwrap_or_default());
+    let mut erase = Erase::new(thing, reason);
     if !args.seq.is_empty() {
         erase = erase.seqs(args.seq.iter().cloned());
     }
@@ -127,25 +122,41 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(name) = &args.actor {
         erase = erase.actor(name);
     }
+    plain(reason).map_err(unseen)?;
     let db = context.open()?;
-    if db.heads(&args.thing)?.is_empty() {
-        return Err(Failure::no_thing(&args.thing));
+    if db.heads(thing)?.is_empty() {
+        return Err(Failure::no_thing(thing));
     }
     let plan = db.plan_erasure(&erase)?;
-    if !args.yes {
-        ask(context, args, &plan)?;
+    if args.dry_run && context.output.is_json() {
+        return context.output.object(&PlanJson::new(&plan));
     }
-    let erased = db.erase(&plan).map_err(|problem| broken_off(&db, &plan, problem))?;
+    if args.dry_run {
+        let mut text = context.output.text();
+        preview(&plan).iter().try_for_each(|line| text.line(line))?;
+        return text.end();
+    }
+    if !args.yes {
+        ask(context, &plan)?;
+    }
+    let patience = context.console.patience();
+    if context.console.is_interrupted() {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted",
+            "stopped; nothing was signed, and nothing is erased",
+        ));
+    }
+    let erased = db.erase(&plan).map_err(|problem| broken_off(&db, Some(plan.thing()), problem))?;
+    if context.console.is_interrupted() {
+        context.console.note("too late to stop: the record was signed, and what it erases is gone");
+    }
+    drop(patience);
     context.close(db);
     let entries = counted(erased.entries, "entry", "entries");
     context.did(format!("the content of {entries} of {} is erased", printable(plan.thing())));
     if context.output.is_json() {
-        context.output.object(&ErasedJson {
-            thing: plan.thing().to_owned(),
-            erased: erased.entries,
-            records: erased.records.iter().map(RecordJson::new).collect(),
-            removed: erased.removed.iter().map(|path| path.display().to_string()).collect(),
-        })?;
+        context.output.object(&ErasedJson::new(plan.thing(), &erased))?;
     } else {
         for record in &erased.records {
             let id = id::short(&record.id);
@@ -153,56 +164,71 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
     }
     context.told();
-    for path in &erased.removed {
+    tell_removed(context, &erased.removed);
+    Ok(())
+}
+
+/// Says which keyrings of before are gone.
+pub(super) fn tell_removed(context: &Context, removed: &[PathBuf]) {
+    for path in removed {
         let path = path.display().to_string();
         let fact = format!("{} was removed: it may have held keys of these entries", printable(&path));
         context.console.warning("keyring-removed", fact).say();
     }
-    Ok(())
 }
 
 /// What is to be told if an erasure does not end: whether it is signed.
-fn broken_off(db: &Db, plan: &ErasurePlan, problem: thingdb::Error) -> Failure {
+pub(super) fn broken_off(db: &Db, thing: Option<&str>, problem: thingdb::Error) -> Failure {
     let is_due = |record: thingdb::Result<ErasureRecord>| record.is_ok_and(|record| !record.is_done);
-    let is_signed = db.erasures(Some(plan.thing())).is_ok_and(|mut records| records.any(is_due));
+    let is_signed = db.erasures(thing).is_ok_and(|mut records| records.any(is_due));
     let failure = Failure::from(problem);
-    if is_signed {
-        failure
-            .cause("the record is signed and stored: the content goes with the next command that may write")
-            .hint(format!("thingdb erasures {}", quoted(plan.thing())))
-    } else {
-        failure
+    if !is_signed {
+        return failure;
     }
+    let hint =
+        thing.map_or_else(|| "thingdb erasures".to_owned(), |thing| format!("thingdb erasures {}", quoted(thing)));
+    failure.cause("the record is signed and stored: the content goes with the next command that may write").hint(hint)
+}
+
+/// A reason that is refused.
+pub(super) fn unseen(fact: String) -> Failure {
+    Failure::usage(fact).hint("it is signed, and everybody reads it: write it in plain text")
 }
 
 /// Shows what would be signed and asks whether it is to be.
-fn ask(context: &Context, args: &Args, plan: &ErasurePlan) -> Outcome {
-    let entries = counted(plan.seqs().len() as u64, "seq", "seqs");
-    let (thing, actor) = (printable(plan.thing()), printable(plan.actor()));
-    context.console.plain(&format!("The content of {entries} of {thing} goes for good: {}.", ranges(plan.seqs())));
-    context.console.plain(&format!("{actor} signs this, and everybody who has the thing can read it:"));
-    context.console.plain(&format!("  reason: {}", printable(&args.reason)));
-    if let Some(basis) = &args.basis {
-        context.console.plain(&format!("  basis:  {}", printable(basis)));
-    }
-    for text in plan.texts() {
-        let shown: String = text.chars().take(MOST_SHOWN).collect();
-        let rest = if shown.len() < text.len() { format!("… ({} bytes)", text.len()) } else { String::new() };
-        context.console.plain(&format!("  {}{rest}", printable(&shown)));
-    }
-    context.console.plain("It must hold nothing personal: it cannot be erased itself.");
+fn ask(context: &Context, plan: &ErasurePlan) -> Outcome {
+    preview(plan).iter().for_each(|line| context.console.plain(line));
     if !context.console.stdin().is_terminal() || context.no_input {
         return Err(Failure::usage("whether this is to be erased is for a person to say")
-            .hint("look at what would be signed, then repeat with --yes"));
+            .hint("look at what would be signed, then repeat with --yes; --dry-run shows it and does nothing"));
     }
     if confirm::is_confirmed(&context.console, "Sign it, and erase?")? {
         return Ok(());
     }
-    Err(Failure::usage("nothing was erased"))
+    Err(Failure::declined("nothing was signed, and nothing is erased"))
+}
+
+/// What would be signed, in lines.
+fn preview(plan: &ErasurePlan) -> Vec<String> {
+    let seqs = counted(plan.seqs().len() as u64, "seq", "seqs");
+    let (thing, actor) = (printable(plan.thing()), printable(plan.actor()));
+    let mut lines = vec![
+        format!("The content of {seqs} of {thing} goes for good: {}.", ranges(plan.seqs())),
+        format!("{actor} signs this, and everybody who has the thing can read it:"),
+        format!("  reason: {}", printable(plan.reason())),
+    ];
+    lines.extend(plan.basis().map(|basis| format!("  basis:  {}", printable(basis))));
+    for text in plan.texts() {
+        let shown: String = text.chars().take(MOST_SHOWN).collect();
+        let rest = if shown.len() < text.len() { format!("… ({} bytes)", text.len()) } else { String::new() };
+        lines.push(format!("  {}{rest}", printable(&shown)));
+    }
+    lines.push("It must hold nothing personal: it cannot be erased itself.".to_owned());
+    lines
 }
 
 /// Seqs in few words: `1-4, 7`.
-fn ranges(seqs: &[u64]) -> String {
+pub(super) fn ranges(seqs: &[u64]) -> String {
     const MOST: usize = 8;
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for seq in seqs {
@@ -219,29 +245,35 @@ fn ranges(seqs: &[u64]) -> String {
 
 /// Lists erasure records.
 pub(crate) fn list(context: &Context, args: &ListArgs) -> Outcome {
-    let db = context.open()?;
-    if let Some(thing) = &args.thing
-        && db.heads(thing)?.is_empty()
-    {
-        return Err(Failure::no_thing(thing));
+    let source = context.source(&args.remote)?;
+    let reader = &*source;
+    let mut erasures = reader
+        .erasures(args.thing.as_deref())?
+        .ok_or_else(|| find::no_thing(reader, args.thing.as_deref().unwrap_or_default()))?;
+    let Some(most) = args.limit else { return show_list(context, &mut erasures) };
+    let mut newest = VecDeque::new();
+    for erasure in erasures {
+        newest.push_back(erasure?);
+        if newest.len() > most {
+            newest.pop_front();
+        }
     }
+    show_list(context, &mut newest.into_iter().map(Ok))
+}
+
+fn show_list(context: &Context, erasures: &mut dyn Iterator<Item = Outcome<ErasureJson>>) -> Outcome {
+    const PAGE: usize = 100;
     if context.output.is_json() {
         let mut list = context.output.list();
-        for erasure in db.erasures(args.thing.as_deref())? {
-            list.item(&ErasureJson::new(&erasure?))?;
+        for erasure in erasures {
+            list.item(&erasure?)?;
         }
         return list.end();
     }
-    table(context, &db, args.thing.as_deref())
-}
-
-fn table(context: &Context, db: &Db, thing: Option<&str>) -> Outcome {
-    const PAGE: usize = 100;
     let mut text = context.output.text();
     let mut table = context.output.table(["thing", "seq", "time", "by", "erased", "others", "reason"], Some(0));
-    let mut erasures = db.erasures(thing)?;
     loop {
-        let page = erasures.by_ref().take(PAGE).collect::<thingdb::Result<Vec<_>>>()?;
+        let page = erasures.take(PAGE).collect::<Outcome<Vec<_>>>()?;
         if page.is_empty() {
             return text.end();
         }
@@ -249,67 +281,26 @@ fn table(context: &Context, db: &Db, thing: Option<&str>) -> Outcome {
     }
 }
 
-fn row(erasure: &ErasureRecord) -> [Painted; 7] {
-    let record = &erasure.record;
-    let reason = erasure.erasure.as_ref().map_or_else(
-        || "(cannot be read)".to_owned(),
-        |said| match said.basis() {
-            Some(basis) => format!("{} ({basis})", printable(said.reason())),
-            None => printable(said.reason()).into_owned(),
-        },
-    );
-    let erased = match (erasure.is_done, erasure.refused) {
+fn row(erasure: &ErasureJson) -> [Painted; 7] {
+    let reason = match (&erasure.reason, &erasure.basis) {
+        (None, _) => "(cannot be read)".to_owned(),
+        (Some(reason), Some(basis)) => format!("{} ({})", printable(reason), printable(basis)),
+        (Some(reason), None) => printable(reason).into_owned(),
+    };
+    let erased = match (erasure.done, erasure.refused) {
         (false, _) => "not yet".to_owned(),
         (true, 0) => erasure.erased.to_string(),
         (true, refused) => format!("{}, {refused} refused", erasure.erased),
     };
     [
-        printable(record.thing()).into_owned().into(),
-        record.seq().to_string().into(),
-        when::short(record.time()).into(),
-        printable(record.actor_name().unwrap_or("?")).into_owned().into(),
+        printable(erasure.thing.as_str()).into_owned().into(),
+        erasure.seq.to_string().into(),
+        when::short(erasure.time).into(),
+        printable(erasure.actor.as_deref().unwrap_or("?")).into_owned().into(),
         erased.into(),
-        receipt::in_words(erasure).into(),
+        receipt::in_words(&erasure.receipts, &erasure.unanswered).into(),
         reason.into(),
     ]
-}
-
-impl RecordJson {
-    fn new(receipt: &Receipt) -> Self {
-        Self { seq: receipt.seq, id: receipt.id.to_string(), position: receipt.position }
-    }
-}
-
-impl ErasureJson {
-    fn new(erasure: &ErasureRecord) -> Self {
-        let (record, said) = (&erasure.record, erasure.erasure.as_ref());
-        Self {
-            thing: record.thing().to_owned(),
-            seq: record.seq(),
-            id: record.id().to_string(),
-            time: record.time().to_string(),
-            actor: record.actor_name().map(str::to_owned),
-            actor_key: record.actor().to_string(),
-            reason: said.map(|said| said.reason().to_owned()),
-            basis: said.and_then(|said| said.basis()).map(str::to_owned),
-            listed: said.map_or_else(Vec::new, |said| said.entries().iter().map(ToString::to_string).collect()),
-            erased: erasure.erased,
-            refused: erasure.refused,
-            done: erasure.is_done,
-            receipts: erasure.receipts.iter().map(ReceiptJson::new).collect(),
-            unanswered: erasure.unanswered.clone(),
-        }
-    }
-}
-
-/// A seq, or from one to another.
-fn seqs(text: &str) -> Result<RangeInclusive<u64>, String> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|seq| *seq > 0);
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (number(first), number(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(first..=last),
-        _ => Err(format!("{} is no seq: write 3, or 8-10", quoted(text))),
-    }
 }
 
 #[cfg(test)]
@@ -318,10 +309,10 @@ mod tests {
 
     #[test]
     fn seqs_are_read_and_told() {
-        assert_eq!(seqs("3"), Ok(3..=3));
-        assert_eq!(seqs("8-10"), Ok(8..=10));
+        assert_eq!(span::seqs("3"), Ok(3..=3));
+        assert_eq!(span::seqs("8-10"), Ok(8..=10));
         for bad in ["", "0", "x", "3-", "-3", "10-8", "1-2-3"] {
-            assert!(seqs(bad).is_err(), "{bad}");
+            assert!(span::seqs(bad).is_err(), "{bad}");
         }
         assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
         assert_eq!(ranges(&(1..40).step_by(2).collect::<Vec<_>>()), "1, 3, 5, 7, 9, 11, 13, 15, …");

@@ -9,6 +9,10 @@ use crate::cli::input;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::newer_version;
 
+/// The verdicts over what convicts a node.
+pub(super) const PROVEN: &str = "proven: the node signed two ledgers of one size";
+pub(super) const HEADS_PROVEN: &str = "split heads: proven: the node signed two heads notes of one size";
+
 /// Arguments of `thingdb verify-evidence`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -25,8 +29,9 @@ pub(crate) struct Args {
     file: String,
 }
 
+/// What evidence shows: the members of its JSON.
 #[derive(Serialize)]
-struct Checked {
+pub(super) struct Checked {
     ok: bool,
     found: &'static str,
     proven: bool,
@@ -46,6 +51,24 @@ struct Signed {
 }
 
 impl Checked {
+    /// Of two checkpoints.
+    pub(super) fn of(evidence: &Evidence, weight: Weight) -> Self {
+        let signed = [&evidence.remembered, &evidence.shown].map(|note| {
+            let claimed = note.claimed();
+            Signed { size: claimed.size, root: claimed.root.to_string(), map: None }
+        });
+        Self::new(&evidence.node, evidence.seen, evidence.found.word(), weight == Weight::Proof, signed)
+    }
+
+    /// Of two heads notes.
+    pub(super) fn of_heads(evidence: &SplitHeads) -> Self {
+        let signed = [&evidence.remembered, &evidence.shown].map(|note| {
+            let claimed = note.claimed();
+            Signed { size: claimed.size, root: claimed.ledger.to_string(), map: Some(claimed.map.to_string()) }
+        });
+        Self::new(&evidence.node, evidence.seen, SplitHeads::WORD, true, signed)
+    }
+
     fn new(node: &NodeKey, seen: Time, found: &'static str, proven: bool, checkpoints: [Signed; 2]) -> Self {
         let (origin, seen) = (node.origin().to_string(), seen.to_string());
         Self { ok: true, found, proven, node: node.to_string(), origin, seen, checkpoints }
@@ -62,29 +85,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if SplitHeads::is_named_in(&text) {
         let evidence: SplitHeads = text.parse().map_err(no)?;
         evidence.check().map_err(no)?;
-        let signed = [&evidence.remembered, &evidence.shown].map(|note| {
-            let claimed = note.claimed();
-            Signed { size: claimed.size, root: claimed.ledger.to_string(), map: Some(claimed.map.to_string()) }
-        });
-        let checked = Checked::new(&evidence.node, evidence.seen, SplitHeads::WORD, true, signed);
-        return say(context, "split heads: proven: the node signed two heads notes of one size", &checked);
+        return say(context, HEADS_PROVEN, &Checked::of_heads(&evidence));
     }
     let evidence: Evidence = text.parse().map_err(no)?;
     let weight = evidence.check().map_err(no)?;
-    let signed = [&evidence.remembered, &evidence.shown].map(|note| {
-        let claimed = note.claimed();
-        Signed { size: claimed.size, root: claimed.root.to_string(), map: None }
-    });
-    let (found, is_proven) = (evidence.found, weight == Weight::Proof);
-    let checked = Checked::new(&evidence.node, evidence.seen, found.word(), is_proven, signed);
     let verdict = match weight {
-        Weight::Proof => "proven: the node signed two ledgers of one size",
+        Weight::Proof => PROVEN,
         Weight::Testimony => "signed by the node, both; their order is the word of whoever kept this file",
     };
-    say(context, &format!("{found}: {verdict}"), &checked)
+    say(context, &format!("{}: {verdict}", evidence.found), &Checked::of(&evidence, weight))
 }
 
-fn say(context: &Context, verdict: &str, checked: &Checked) -> Outcome {
+/// Prints what evidence shows.
+pub(super) fn say(context: &Context, verdict: &str, checked: &Checked) -> Outcome {
     if context.output.is_json() {
         return context.output.object(checked);
     }

@@ -1,12 +1,13 @@
 //! `thingdb export`: entries as a stream.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::bytes::array::Array;
 use crate::bytes::compress::{Compression, Compressor};
+use crate::bytes::watched::Watched;
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
 use crate::console::question::Question;
@@ -161,7 +162,7 @@ fn export(context: &Context, reader: &dyn Reader, args: &Args, name: &str, out: 
     let mut tell = |done, total, bytes| meter.update(done, total, bytes);
     let by_name = || args.output.as_deref().map_or(Compression::None, Compression::of_name);
     let compression = args.compress.unwrap_or_else(by_name);
-    let mut watched = Watched { out, written: 0, problem: None };
+    let mut watched = Watched::new(out);
     let exported = Compressor::new(compression, &mut watched)
         .map_err(|problem| Failure::file(name, &problem))
         .and_then(|mut packed| {
@@ -202,36 +203,4 @@ fn sentence(summary: &Summary) -> String {
     let Summary { entries, bytes, next_position, .. } = summary;
     let entries = counted(*entries, "entry", "entries");
     format!("exported {entries}, {} bytes; the next time: --since {next_position}", grouped(*bytes))
-}
-
-/// Counts what is written, and keeps the first problem of a writer, so that a closed pipe is told apart
-/// from a problem of the database.
-struct Watched<'a, W: Write> {
-    out: &'a mut W,
-    written: u64,
-    problem: Option<io::Error>,
-}
-
-impl<W: Write> Watched<'_, W> {
-    fn watch<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        result.map_err(|problem| {
-            let copy = io::Error::new(problem.kind(), problem.to_string());
-            self.problem.get_or_insert(problem);
-            copy
-        })
-    }
-}
-
-impl<W: Write> Write for Watched<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes);
-        let written = self.watch(written)?;
-        self.written += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let result = self.out.flush();
-        self.watch(result)
-    }
 }

@@ -28,7 +28,7 @@ Examples:
 
 Where a thing has several heads, the latest is that of the greatest time, the same
 on every node, whether it can be read here or not; a warning says that there are
-others.
+others. Erasure records are passed over: thingdb log has them.
 
 Exit code 3 if there is no such thing, entry or field; 5 with --strict if there
 are several heads; 6 with --raw or --field if the entry is here and its data cannot
@@ -79,6 +79,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         heads::refuse(reader, &entry, is_latest)?;
     }
     let raw = args.raw || context.output.format() == Format::Raw;
+    if entry.is_erasure() && args.seq.is_none() && args.id.is_none() && (raw || args.field.is_some()) {
+        return Err(Failure::new(Exit::Partly, "erased", nothing_else(&entry))
+            .hint(format!("thingdb erasures {}", quoted(entry.thing()))));
+    }
     if entry.state() != State::Open && (raw || args.field.is_some()) {
         return Err(if is_latest { heads::not_readable(reader, &entry) } else { entry.not_readable() });
     }
@@ -157,6 +161,13 @@ fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
     if is_latest && entry.action() == Some("retire") {
         text.line(&format!("{} is retired: nothing new is expected of it", printable(entry.thing())))?;
     }
+    if entry.is_erasure() && is_latest {
+        text.line(&nothing_else(entry))?;
+    }
+    if let Some(said) = entry.erasure() {
+        text.line(&format!("it erased the content of {}", phrase::erasure(&said)))?;
+        return text.end();
+    }
     match (entry.json_text(), entry.data()) {
         (Some(json), _) => {
             pretty::json(json, &mut |piece| text.write(piece))?;
@@ -171,6 +182,11 @@ fn print_entry(context: &Context, entry: &Entry, is_latest: bool) -> Outcome {
         (None, None) => text.line(&format!("({})", entry.state().word()))?,
     }
     text.end()
+}
+
+/// What is told of a thing that has no latest entry but an erasure record.
+fn nothing_else(entry: &Entry) -> String {
+    format!("{} is erased: nothing but erasure records is left of it", printable(entry.thing()))
 }
 
 fn print_data(context: &Context, entry: &Entry) -> Outcome {

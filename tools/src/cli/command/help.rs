@@ -5,9 +5,9 @@ use crate::error::{Exit, Failure, Outcome};
 
 /// Arguments of `thingdb help`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Topics: exit-codes, formats, passphrase, environment")]
+#[command(after_help = "Topics: exit-codes, formats, passphrase, environment, erasure")]
 pub(crate) struct Args {
-    /// A command, or a topic: exit-codes, formats, passphrase, environment
+    /// A command, or a topic: exit-codes, formats, passphrase, environment, erasure
     #[arg(value_name = "COMMAND|TOPIC")]
     subject: Vec<String>,
 }
@@ -32,9 +32,9 @@ comes back as it was spelled, however long its numbers are.
 const ENVIRONMENT: &str = "\
 THINGDB_DIR                  the directory of the database; --db wins
 THINGDB_URL                  the server that get, log, show, ls, diff, stats,
-                             forks, checkpoint, export and prove read; --url
-                             wins, and so does --db. With THINGDB_DIR one has to
-                             be named
+                             forks, erasures, checkpoint, export and prove
+                             read; --url wins, and so does --db. With
+                             THINGDB_DIR one has to be named
 THINGDB_TOKEN_FILE           the file with the token for it; --token-file wins
 THINGDB_CARD                 the card of its node; --card wins
 THINGDB_ACTOR                who signs; --actor wins
@@ -51,6 +51,30 @@ THINGDB_PAGER, PAGER         what shows long output on a terminal, less if
 
 A variable that is empty counts as one that is not set.";
 
+const ERASURE: &str = "\
+What was written can lose its content, and never the fact that it was written.
+
+  thingdb erase THING --all --reason TEXT --dry-run     what would be signed
+  thingdb erase THING --all --reason TEXT --basis WORD  sign it, and erase
+  thingdb erasures                                      what, by whom, when, why
+  thingdb verify                                        counts erased entries
+
+goes    data, media type, action, attachment, the name of the actor, all keys
+stays   the id of the thing, key and node of the writer, time, size, signature
+
+Four words for content that is not there:
+
+erased          a record of somebody who may says so
+stub            it never came to this node
+undecryptable   it is here, and this node has no key to it
+lost            it should be here, and no record says why it is not
+
+The record is an entry that everybody can read: it must hold nothing personal.
+The writer of an entry may erase it, and so may the actors of the node at which
+it was written. The record travels by sync and import, and others erase their
+copies. Backups and exports of before, and what somebody copied, are not
+reached. docs/erasure.md has the whole of it.";
+
 /// Prints the help. `definition` is that of all commands.
 pub(crate) fn run(context: &Context, args: &Args, definition: clap::Command) -> Outcome {
     let text = match args.subject.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -58,6 +82,7 @@ pub(crate) fn run(context: &Context, args: &Args, definition: clap::Command) -> 
         ["formats"] => FORMATS.to_owned(),
         ["passphrase"] => passphrase(),
         ["environment"] => ENVIRONMENT.to_owned(),
+        ["erasure"] => ERASURE.to_owned(),
         path => of_command(definition, path)?,
     };
     context.output.line(text.trim_end())

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thingdb::{Audience, Card, KdfChoice, KdfParams, Options};
+use thingdb::{Audience, Card, Db, KdfChoice, KdfParams, NextKeyFile, Options, Passphrase};
 
+use super::key_log::NewFile;
 use crate::cli::context::{self, Context};
 use crate::cli::input::card;
 use crate::cli::recovery;
@@ -50,6 +51,13 @@ pub(crate) struct Args {
     /// Keep no key to what is written: only the peers of --to can read it
     #[arg(long, requires = "to")]
     write_only: bool,
+
+    /// Begin the key log of the actor: promise a next key, and write that to a new file
+    ///
+    /// It is sealed under the passphrase of the database. Keep it where the database is
+    /// not: it gives the actor another key when this one is lost or stolen.
+    #[arg(long, value_name = "FILE")]
+    next_key_file: Option<PathBuf>,
 
     /// Know a peer from the start and seal everything to it; may be repeated
     #[arg(long, value_name = "NAME=CARD|NAME=@FILE")]
@@ -109,6 +117,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         Some(path) => Some(Keep::new(&context.console, Some(path))?),
         None => None,
     };
+    let next = args.next_key_file.as_deref().map(|path| NewFile::begin(context, path)).transpose()?;
     let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let options = if args.journal == "recent" { options.journal(thingdb::Keep::Recent) } else { options };
@@ -133,6 +142,15 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     for warning in db.warnings() {
         context.console.warning("open", warning.to_string()).say();
     }
+    if let Some(file) = next {
+        introduce(context, &db, file, &passphrase, kdf(&args)?).map_err(|failure| {
+            failure.cause("the database is made, and its actor has no key log").hint(format!(
+                "thingdb --db {} actor introduce {} --next-key-file FILE",
+                quoted_path(dir),
+                quoted(&args.actor)
+            ))
+        })?;
+    }
     let recovery_key = keep.as_ref().map(|keep| recovery::make(&db, keep)).transpose()?;
     let created = Created {
         db: dir.display().to_string(),
@@ -150,6 +168,17 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         context::warn_of_closing(&context.console, problem);
     }
     say(context, &created)
+}
+
+/// Begins the key log of the first actor.
+fn introduce(context: &Context, db: &Db, file: NewFile<'_>, passphrase: &Passphrase, kdf: KdfChoice) -> Outcome {
+    let own = db.own_actors();
+    let own =
+        own.first().ok_or_else(|| Failure::new(Exit::Unexpected, "unexpected", "the new database has no actor"))?;
+    let (kept, next) = NextKeyFile::generate(&own.key, passphrase, kdf).map_err(thingdb::Error::from)?;
+    file.end(context, &kept)?;
+    db.introduce_actor(&own.name, Some(&next.actor()))?;
+    Ok(())
 }
 
 /// An `init` that was broken off after it made the database has made no

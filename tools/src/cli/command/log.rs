@@ -8,7 +8,7 @@ use crate::error::{Failure, Outcome};
 use crate::reader::step::Step;
 use crate::reader::unreadable::Unreadable;
 use crate::reader::{Part, Reader, find, heads};
-use crate::text::{printable, quoted};
+use crate::text::quoted;
 use crate::view::entry::Entry;
 use crate::view::graph::Graph;
 use crate::view::paint::Painted;
@@ -139,8 +139,7 @@ fn draw(context: &Context, entries: impl Iterator<Item = Outcome<Entry>>) -> Out
         let (line, after) = graph.entry(entry.id(), entry.prev());
         let (time, name, _) = phrase::by_whom(&entry);
         let (id, time) = (id::short(&entry.id()), when::short(time));
-        let word = format!("({})", entry.state().word());
-        let action = printable(entry.action().unwrap_or(&word));
+        let action = phrase::action(&entry);
         text.line(&format!("{line}  {}  {id}  {time}  {name}  {action}", entry.seq()))?;
         if let Some(after) = after {
             text.line(&after)?;
@@ -260,7 +259,7 @@ fn row(step: &Step<'_>, times: Times, summary_width: usize) -> [Painted; COLUMNS
         times.cell(when),
         actor.into(),
         key,
-        entry.action().map(|action| printable(action).into_owned()).unwrap_or_default().into(),
+        entry.action().map(|_| phrase::action(entry).into_owned()).unwrap_or_default().into(),
         step.summary(summary_width),
         Painted::id(&entry.id()),
     ]

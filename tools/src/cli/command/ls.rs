@@ -1,6 +1,7 @@
 //! `thingdb ls`: the things, in the order of their names.
 
 use thingdb::ThingInfo;
+use thingdb::format::key_record::RESERVED;
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
@@ -62,6 +63,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         after: args.after.as_deref(),
         // Names alone tell nothing of it.
         retired: context.output.format() != Format::Raw,
+        erased: args.long || context.output.is_json(),
         most: limit.saturating_add(1),
     };
     let mut things = source.things(listing)?;
@@ -74,6 +76,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         listed = listed.saturating_add(thing.as_ref().map_or(0, |thing| thing.entries));
         last = thing.as_ref().ok().map(|thing| thing.thing.to_string());
     });
+    // What ThingDB itself writes is shown to who asks for it.
+    let is_asked = args.prefix.starts_with(RESERVED);
+    let page = page
+        .filter(|thing| is_asked || !thing.as_ref().is_ok_and(|thing| thing.thing.to_string().starts_with(RESERVED)));
     match context.output.format() {
         Format::Json | Format::Ndjson => json(context, page)?,
         Format::Table if args.long => long(context, args.times, page)?,
@@ -112,7 +118,8 @@ fn names(context: &Context, things: impl Iterator<Item = Outcome<ThingInfo>>) ->
 fn long(context: &Context, times: TimesArgs, mut things: impl Iterator<Item = Outcome<ThingInfo>>) -> Outcome {
     let mut text = context.output.text();
     let times = Times::new(times, &context.output);
-    let mut table = context.output.table(["thing", "entries", times.header(times::LAST_ENTRY), "head"], Some(0));
+    let mut table =
+        context.output.table(["thing", "entries", "erased", times.header(times::LAST_ENTRY), "head"], Some(0));
     loop {
         let page = things.by_ref().take(PAGE).collect::<Outcome<Vec<_>>>()?;
         if page.is_empty() {
@@ -133,17 +140,17 @@ fn marks(thing: &ThingInfo) -> Option<String> {
     }
 }
 
-fn row(thing: &ThingInfo, times: Times) -> [Painted; 4] {
+fn row(thing: &ThingInfo, times: Times) -> [Painted; 5] {
     let heads = thing.heads.iter().take(MAX_HEADS).map(|head| Painted::id(&head.id));
     let mut heads = heads.reduce(|heads, head| heads.and(Paint::Plain, " ").with(head)).unwrap_or_default();
     if thing.heads.len() > MAX_HEADS {
         heads = heads.and(Paint::Plain, " …");
     }
-    let latest = thing.heads.iter().map(|head| head.time).max();
     [
         printable(thing.thing.as_str()).into_owned().into(),
         grouped(thing.entries).into(),
-        latest.map(|time| times.cell(time)).unwrap_or_default(),
+        thing.erased.filter(|erased| *erased > 0).map(grouped).unwrap_or_default().into(),
+        thing.latest.map(|latest| times.cell(latest.time)).unwrap_or_default(),
         match marks(thing) {
             Some(marks) => heads.and(Paint::Doubtful, format!(" ({marks})")),
             None => heads,

@@ -279,7 +279,7 @@ fn confirm(context: &Context, introduction: &Introduction) -> Outcome {
     if confirm::is_confirmed(&context.console, "Is this the fingerprint that its people gave you?")? {
         return Ok(());
     }
-    Err(Failure::usage("the peer was not added"))
+    Err(Failure::declined("the peer was not added"))
 }
 
 /// What is known of the server of a peer, with what the arguments say anew.

@@ -8,15 +8,17 @@ use thingdb::EntryId;
 use thingdb::format::fields::FieldName;
 
 use crate::bytes::page::Page;
+use crate::bytes::watched::Watched;
 use crate::cli::context::Context;
 use crate::cli::input::{card, note};
 use crate::cli::remote::RemoteArgs;
 use crate::console::Console;
 use crate::error::{Failure, Outcome};
-use crate::reader::proving::{MAX_SEQ, OneForm, Proved, Proving};
+use crate::reader::proving::{MAX_SEQ, Proved, Proving};
 use crate::reader::source::Source;
 use crate::reader::{Listing, Reader, find};
 use crate::text::{counted, grouped, printable};
+use crate::view::one_form::OneForm;
 use crate::view::{fields, id};
 
 /// What only a proof file has.
@@ -232,7 +234,21 @@ fn write(
     reader: &dyn Reader,
     wanted: &Proving<'_>,
     is_page: bool,
-    out: &mut dyn Write,
+    out: &mut impl Write,
+    name: &str,
+    tell: &mut dyn FnMut(u64, u64, u64),
+) -> Outcome<Proved> {
+    let mut out = Watched::new(out);
+    let proved = write_to(reader, wanted, is_page, &mut out, name, tell);
+    // What is wrong with the way out is no problem of the database.
+    out.problem.map_or(proved, |problem| Err(Failure::file(name, &problem)))
+}
+
+fn write_to(
+    reader: &dyn Reader,
+    wanted: &Proving<'_>,
+    is_page: bool,
+    out: &mut impl Write,
     name: &str,
     tell: &mut dyn FnMut(u64, u64, u64),
 ) -> Outcome<Proved> {
@@ -275,7 +291,7 @@ fn for_others(context: &Context, args: &Args, source: Source, entries: &[EntryId
 }
 
 fn is_there(reader: &dyn Reader, thing: &str) -> Outcome<bool> {
-    let listing = Listing { prefix: thing, after: None, retired: false, most: 1 };
+    let listing = Listing { prefix: thing, after: None, retired: false, erased: false, most: 1 };
     // The shortest name that begins so comes first.
     Ok(reader.things(listing)?.next().transpose()?.is_some_and(|found| found.thing.as_str() == thing))
 }

@@ -22,6 +22,7 @@ Examples:
   thingdb put part-42 '{}' --expect none                       only if it is new
   thingdb put photo @front.jpg --media-type image/jpeg
   thingdb put part-42 null --action retire
+  thingdb put notice-1 '{\"open\":\"9 to 5\"}' --public           for everybody
   thingdb put part-42 @reading.json --fields-provable          single fields can be shown")]
 pub(crate) struct Args {
     /// The thing to write about; it need not exist
@@ -62,6 +63,10 @@ pub(crate) struct Args {
     #[arg(long)]
     fields_provable: bool,
 
+    /// Let everybody who gets the entry read it, for good; at most 64 KiB
+    #[arg(long, conflicts_with = "to")]
+    public: bool,
+
     #[command(flatten)]
     speed: Speed,
 }
@@ -81,6 +86,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     draft = draft.actor(&signer);
     if let Some(to) = &args.to {
         draft = draft.to(names::peers(&db, to));
+    }
+    if args.public {
+        draft = draft.public();
     }
     if let Some(expected) = &args.expect {
         draft = draft.expect(expect(&db, &args.thing, expected)?);

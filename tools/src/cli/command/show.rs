@@ -6,7 +6,7 @@ use crate::cli::remote::RemoteArgs;
 use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::{find, heads};
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::view::details::{State, WholeJson};
 use crate::view::entry::Entry;
 use crate::view::original::AttachmentJson;
@@ -92,7 +92,7 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
             },
         ),
         ("actor key", entry.actor().to_string()),
-        ("action", printable(entry.action().unwrap_or("-")).into_owned()),
+        ("action", entry.action().map_or_else(|| "-".to_owned(), |_| phrase::action(entry).into_owned())),
         ("heads", entry.heads().to_string()),
         ("prev", if prev.is_empty() { "none, it is the first".to_owned() } else { prev.join(" ") }),
         ("origin", format!("{}{}", whole.origin, if entry.is_origin_withdrawn() { " (withdrawn)" } else { "" })),
@@ -111,6 +111,15 @@ fn print(context: &Context, entry: &Entry, whole: &WholeJson) -> Outcome {
         if let ("actor", Some(claimed)) = (name, &whole.signed_as) {
             text.line(&format!("{:<13} {}", "signed as", printable(claimed)))?;
         }
+    }
+    if let Some(said) = entry.erasure() {
+        text.line(&format!(
+            "{:<13} the content of {}",
+            "erases",
+            counted(said.entries().len() as u64, "entry", "entries")
+        ))?;
+        text.line(&format!("{:<13} {}", "reason", printable(said.reason())))?;
+        text.line(&format!("{:<13} {}", "basis", said.basis().map_or_else(|| "none".into(), printable)))?;
     }
     if let Some(original) = &original {
         text.line(&format!("{:<13} {}", "original", original.phrase()))?;

@@ -56,6 +56,7 @@ fn print(context: &Context, stats: &StatsJson) -> Outcome {
         ("database", printable(db).into_owned()),
         ("store version", stats.store_version.to_string()),
         ("entries", grouped(stats.entries)),
+        ("erased", format!("the content of {}", counted(stats.erased, "entry", "entries"))),
         ("things", grouped(stats.things)),
         ("actors", format!("{} own, {} trusted", stats.actors, stats.trusted_actors)),
         ("on disk", format!("{} bytes{}", grouped(stats.disk_bytes), each.unwrap_or_default())),

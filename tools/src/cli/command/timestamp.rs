@@ -109,7 +109,7 @@ fn ask(context: &Context, args: &Args, url: &str, roots: Option<&Roots>) -> Outc
         .cause(printable(&why).into_owned())
         .cause(format!("it says that it is of {}; it is not kept", printable(&token.authority))));
     }
-    let db = context.open_again(way_in)?;
+    let (db, _) = context.open_again(way_in)?;
     db.keep_timestamp(&note, &bytes)?;
     context.close(db);
     context.did(CHANGED);

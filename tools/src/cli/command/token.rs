@@ -46,6 +46,7 @@ Scopes:
   write    write entries, signed by an actor of this node
   export   take entries away as a stream, sealed as they are
   import   bring entries that others signed
+  erase    erase the content of entries, with a record that an actor of this node signs
   admin    what concerns the server itself; nothing asks for it yet")]
 pub(crate) struct NewArgs {
     /// A name for it; that of the peer if absent

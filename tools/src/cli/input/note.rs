@@ -8,7 +8,7 @@ use thingdb::format::checkpoint::MAX_NOTE_BYTES;
 
 use crate::cli::input;
 use crate::console::{Access, Console};
-use crate::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 
 /// The checkpoint in a file, or on stdin for `-`.
 pub(crate) fn read(console: &Console, path: &str) -> Outcome<SignedCheckpoint> {
@@ -22,16 +22,24 @@ pub(crate) fn published(console: &Console, path: &Path) -> Outcome<SignedCheckpo
     let read = console.open(path, Access::Regular);
     let read = read.and_then(|file| file.take(MAX_NOTE_BYTES as u64 + 1).read_to_end(&mut note));
     read.map_err(|problem| Failure::file(&name, &problem))?;
-    parse(&name, note)
+    // What is published is what is checked: one that was cut does not hold.
+    parsed(note).map_err(|problem| {
+        Failure::new(Exit::NotVerified, "not-verified", format!("{name} is no checkpoint: {problem}"))
+            .hint("at the node: thingdb checkpoint --publish DIR writes it anew")
+    })
 }
 
 fn parse(name: &str, note: Vec<u8>) -> Outcome<SignedCheckpoint> {
-    let refused = |problem: String| {
+    parsed(note).map_err(|problem| {
         Failure::usage(format!("{name} is no checkpoint: {problem}")).hint("thingdb checkpoint -o FILE makes one")
-    };
+    })
+}
+
+fn parsed(note: Vec<u8>) -> Result<SignedCheckpoint, String> {
     if note.len() > MAX_NOTE_BYTES {
-        return Err(refused(format!("it is larger than {MAX_NOTE_BYTES} bytes")));
+        return Err(format!("it is larger than {MAX_NOTE_BYTES} bytes"));
     }
-    let note = String::from_utf8(input::unmarked(note)?).map_err(|_| refused("it is not text".to_owned()))?;
-    SignedCheckpoint::parse(&note).map_err(|problem| refused(problem.to_string()))
+    let note = input::unmarked(note).map_err(|problem| problem.whole())?;
+    let note = String::from_utf8(note).map_err(|_| "it is not text".to_owned())?;
+    SignedCheckpoint::parse(&note).map_err(|problem| problem.to_string())
 }

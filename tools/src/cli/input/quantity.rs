@@ -40,6 +40,30 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(time))
 }
 
+/// A long span of time: `90d`, `12w`, `24h`. At most two hundred years.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let forms = || format!("{text:?} is no span of time: write 24h, 90d, 12w");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| forms())?;
+    let unit = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(forms)?;
+    let seconds = number.checked_mul(unit.1).filter(|seconds| (1..=MAX_SPAN_SECONDS).contains(seconds));
+    Ok(Duration::from_secs(seconds.ok_or_else(forms)?))
+}
+
+/// The same as people write it.
+pub(crate) fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let of_days = UNITS.iter().skip(1).find(|(_, unit)| seconds.is_multiple_of(*unit)).copied();
+    let (name, unit) = of_days.unwrap_or(("s", 1));
+    format!("{}{name}", seconds.checked_div(unit).unwrap_or(seconds))
+}
+
+/// The larger before the smaller.
+const UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+const MAX_SPAN_SECONDS: u64 = 200 * 366 * 86_400;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +75,14 @@ mod tests {
         assert_eq!(rate("500").unwrap(), 500);
         for wrong in ["", "0", "fast", "1 Kib/s", "-1", "1e300", "NaN"] {
             assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(span("90d").unwrap(), Duration::from_secs(90 * 86_400));
+        for text in ["90d", "24d", "25h", "61m", "1s"] {
+            assert_eq!(in_words(span(text).unwrap()), text);
+        }
+        assert_eq!(in_words(span("12w").unwrap()), "84d");
+        for wrong in ["", "0d", "d", "1y", "-1d", "90", "99999999999999999999d", "80000d"] {
+            assert!(span(wrong).is_err(), "{wrong}");
         }
         assert_eq!(time("30s").unwrap(), Duration::from_secs(30));
         assert_eq!(time("500ms").unwrap(), Duration::from_millis(500));

@@ -15,9 +15,9 @@ use thingdb::{EntryId, Hash, Head, NodeKey, SignedCheckpoint, Standing, StreamFo
 use super::failure::failure;
 use super::grown::Grown;
 use super::pages::{Page, Pages};
-use super::proving::{OneForm, Proved, Proving};
+use super::proving::{Proved, Proving};
 use super::stream::{Asked, Broken, Passage};
-use super::{Entries, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
+use super::{Entries, Erasures, Exported, Forks, Found, Listing, Part, Reader, Things, Wanted, lost};
 use crate::bytes::compress::{self, Compression};
 use crate::client::address::Address;
 use crate::client::fault::Fault;
@@ -31,8 +31,10 @@ use crate::foreign;
 use crate::text::{is_unprintable, printable};
 use crate::view::counts::Counts;
 use crate::view::entry::Entry;
+use crate::view::erasure::ErasureJson;
 use crate::view::fork::ForkJson;
 use crate::view::missing::MissingOfLedger;
+use crate::view::one_form::OneForm;
 use crate::view::told::Told;
 use crate::view::{as_text, span};
 
@@ -104,6 +106,11 @@ struct ToldThing {
     thing: ThingId,
     entries: u64,
     heads: Vec<ToldHead>,
+    /// A server of before does not tell.
+    #[serde(default)]
+    latest: Option<ToldHead>,
+    #[serde(default)]
+    erased: u64,
     retired: Option<bool>,
 }
 
@@ -128,8 +135,10 @@ struct ToldHead {
 impl From<ToldThing> for ThingInfo {
     fn from(told: ToldThing) -> Self {
         let head = |head: ToldHead| Head { id: head.id, seq: head.seq, time: head.time };
-        let heads = told.heads.into_iter().map(head).collect();
-        Self { thing: told.thing, entries: told.entries, heads, retired: told.retired }
+        let heads: Vec<Head> = told.heads.into_iter().map(head).collect();
+        let latest = told.latest.map(head).or_else(|| heads.first().copied());
+        let (thing, entries, erased) = (told.thing, told.entries, Some(told.erased));
+        Self { thing, entries, heads, latest, erased, retired: told.retired }
     }
 }
 
@@ -279,7 +288,8 @@ impl Server {
         let mut before = after;
         for info in &page {
             let thing = info.thing.as_str();
-            let is_one = !info.heads.is_empty() && info.entries >= info.heads.len() as u64;
+            let erased = info.erased.unwrap_or(0);
+            let is_one = !info.heads.is_empty() && info.entries >= info.heads.len() as u64 && info.entries >= erased;
             if !is_one || !thing.starts_with(listing.prefix) || before.is_some_and(|before| thing <= before) {
                 return Err(self.bad("things that were not asked for"));
             }
@@ -317,6 +327,30 @@ impl Server {
             return Err(self.bad("pages that do not go on"));
         }
         Ok((page, Some(next)))
+    }
+
+    /// A page of erasure records, and the position from which the next one goes on;
+    /// nothing if there is no such thing.
+    fn erasure_page(&self, thing: Option<&str>, from: u64) -> Outcome<Option<Page<ErasureJson, u64>>> {
+        let mut target = format!("/erasures?limit={MAX_PAGE}&from={from}");
+        if let Some(thing) = thing {
+            target.push_str(&format!("&thing={}", escaped(&known(thing)?)));
+        }
+        let Some((head, bytes)) = self.ask(&Question::get(target).at_most(MAX_LISTING_BYTES))? else {
+            return Ok(None);
+        };
+        self.remark(&head, "");
+        let page: Vec<ErasureJson> = self.read(&bytes)?;
+        let is_asked = |erasure: &ErasureJson| thing.is_none_or(|thing| erasure.thing.as_str() == thing);
+        if !page.iter().all(|erasure| erasure.is_one() && is_asked(erasure)) {
+            return Err(self.bad("erasures that were not asked for"));
+        }
+        let Some(next) = next(&head, "from") else { return Ok(Some((page, None))) };
+        let next: u64 = next.parse().map_err(|_| self.bad("a page that does not say where the next begins"))?;
+        if next <= from {
+            return Err(self.bad("pages that do not go on"));
+        }
+        Ok(Some((page, Some(next))))
     }
 
     fn stream(
@@ -415,7 +449,7 @@ impl Reader for Server {
         let (prefix, most) = (listing.prefix.to_owned(), listing.most);
         let first = self.thing_page(listing, listing.after)?;
         let fetch = move |after: String| {
-            self.thing_page(Listing { prefix: &prefix, after: None, retired: true, most }, Some(&after))
+            self.thing_page(Listing { prefix: &prefix, after: None, retired: true, erased: true, most }, Some(&after))
         };
         Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why)).take(most)))
     }
@@ -480,6 +514,16 @@ impl Reader for Server {
         let first = self.fork_page(None)?;
         let fetch = |after: String| self.fork_page(Some(&after));
         Ok(Box::new(Pages::new(first, fetch, |why| self.bad(why))))
+    }
+
+    fn erasures(&self, thing: Option<&str>) -> Outcome<Option<Erasures<'_>>> {
+        let Some(first) = self.erasure_page(thing, 0)? else { return Ok(None) };
+        let of = thing.map(str::to_owned);
+        let fetch = move |from: u64| {
+            let page = self.erasure_page(of.as_deref(), from)?;
+            page.ok_or_else(|| self.bad("a thing that is there no longer"))
+        };
+        Ok(Some(Box::new(Pages::new(first, fetch, |why| self.bad(why)))))
     }
 
     fn export(

@@ -6,8 +6,8 @@ use thingdb::{EntryId, NodeKey};
 
 use super::{Question, Server, escaped, known};
 use crate::error::{Exit, Failure, Outcome};
-use crate::reader::proving::OneForm;
 use crate::text::is_unprintable;
+use crate::view::one_form::OneForm;
 
 impl Server {
     /// Asks for the proof of an entry.

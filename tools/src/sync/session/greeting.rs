@@ -8,7 +8,7 @@ use crate::client::fault::Fault as ClientFault;
 use crate::foreign;
 use crate::sync::fault::{Fault, Outcome};
 use crate::sync::hearsay;
-use crate::sync::wire::{self, PassedOn, Shown, State};
+use crate::sync::wire::{self, Shown, State};
 
 /// Letters of the peer's word for a contradiction.
 const MAX_WORD: usize = 40;
@@ -84,11 +84,10 @@ impl Session<'_> {
         if self.plan.dry_run || !self.db.is_writable() {
             return Ok(());
         }
-        let seen = self.db.to_pass_on(&self.origin)?;
+        let seen = hearsay::seen(self.db, &self.origin)?;
         if seen.is_empty() && !is_told_something {
             return Ok(());
         }
-        let seen = PassedOn { checkpoints: seen.iter().map(ToString::to_string).collect() };
         let passed = self.remote.pass_on(&seen)?;
         self.summary.contradicted = hearsay::take(self.db, &passed)?;
         Ok(())

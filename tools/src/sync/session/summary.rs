@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use thingdb::{Conflict, EntryId, RefusalKind, ShortId, Time};
+use thingdb::{EntryId, RefusalKind, ShortId, Time};
 
 use crate::sync::clock::now;
+use crate::sync::hearsay::Contradicted;
 use crate::sync::wire::{Kinds, MAX_REASONS, Tally};
 
 /// What became of entries that went one way.
@@ -87,7 +88,7 @@ pub(crate) struct Summary {
     /// Receipts for erasures that came and are new here.
     pub(crate) receipts: u64,
     /// Third nodes of which it came out that they showed the peer another ledger.
-    pub(crate) contradicted: Vec<Conflict>,
+    pub(crate) contradicted: Contradicted,
 }
 
 impl Summary {

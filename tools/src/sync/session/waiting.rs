@@ -24,7 +24,7 @@ fn waiting(db: &Db, prefix: &str) -> thingdb::Result<Vec<WaitingEntry>> {
         return Ok(Vec::new());
     }
     let mut entries = db.waiting_entries(MAX_WANTED)?;
-    entries.retain(|entry| entry.thing.as_str().starts_with(prefix));
+    entries.retain(|entry| thingdb::format::key_record::is_within(&entry.thing, prefix));
     Ok(entries)
 }
 

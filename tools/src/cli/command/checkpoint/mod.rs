@@ -1,32 +1,23 @@
 //! `thingdb checkpoint`: signs the state of the ledger.
 
+mod cosigned;
 mod kept;
 mod publish;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
 use crate::cli::remote::RemoteArgs;
-use crate::client::pace::{Limit, Pace};
 use crate::console::Access;
 use crate::console::output::Format;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::source::Source;
-use crate::sync;
 use crate::text::{counted, printable};
 use crate::timestamp::token::Token;
 use crate::view::when;
-
-/// How long a witness may say nothing.
-const STALL: Duration = Duration::from_secs(15);
-
-/// How long a witness may take in all: others wait for the database meanwhile.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Arguments of `thingdb checkpoint`.
 #[derive(Debug, clap::Args)]
@@ -94,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(dir) = &args.publish {
         publish::refuse_other(&context.console, context.database(), dir)?;
     }
-    let source = context.source(&args.remote)?;
+    let (source, way) = context.source_for_now(&args.remote)?;
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     // Before anything is signed: a ledger that was set back must not sign twice.
     let replaced = |path: &Path, access| kept::may_be_replaced(&context.console, path, access, &*source);
@@ -103,7 +94,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let published = published.map_or(Ok(None), |path| replaced(&path, Access::Regular))?;
     let (checkpoint, silent) = match source {
         Source::Here(db) => {
-            let told = cosigned(context, &db, args)?;
+            let note = db.checkpoint()?;
+            let witnesses = if args.no_witnesses { Vec::new() } else { db.witnesses()? };
+            let (db, asked, silent) = cosigned::ask(context, db, way, &note, &witnesses)?;
+            let told = (kept_of(&db, &asked)?, silent);
             if let Some(dir) = &args.publish {
                 publish::write(context, &db, dir, published.as_ref(), &told.0.note)?;
             }
@@ -139,35 +133,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
 }
 
-/// Signs the state of the ledger, and has it cosigned. Gives how many witnesses did
-/// not.
-fn cosigned(context: &Context, db: &Db, args: &Args) -> Outcome<(CheckpointJson, u64)> {
-    let note = db.checkpoint()?;
-    let before = db.cosigned()?;
-    let witnesses = if args.no_witnesses { Vec::new() } else { db.witnesses()? };
-    let (mut told, mut silent) = (note.clone(), 0);
-    for witness in &witnesses {
-        let host = context.console.clone();
-        let is_cancelled = Arc::new(move || host.is_interrupted());
-        let pace = Pace { rate: None, stall: STALL, limit: Some(Limit::of(LIMIT)), is_cancelled };
-        let known = before.iter().rev().find(|it| it.by.iter().any(|(name, _)| *name == witness.name));
-        let known = known.map_or(0, |it| it.checkpoint.claimed().size);
-        match sync::witness::ask(db, witness, &note, known, pace) {
-            Ok(cosigned) => told = told.with_signatures(&signatures(&cosigned)).map_err(thingdb::Error::from)?,
-            Err(why) => {
-                silent += 1;
-                let fact = format!("{} did not cosign", printable(&witness.name));
-                context.console.warning("not-cosigned", fact).cause(printable(&why).into_owned()).say();
-            }
-        }
-    }
+/// What is kept of a checkpoint, with what was said of it now.
+fn kept_of(db: &Db, asked: &SignedCheckpoint) -> Outcome<CheckpointJson> {
     // A database that takes nothing has nothing to keep.
-    let kept = if db.is_writable() { Some(db.keep_cosignatures(&told)?) } else { None };
+    let kept = if db.is_writable() { Some(db.keep_cosignatures(asked)?) } else { None };
     let json = match kept {
         Some(kept) => CheckpointJson::new(&kept.checkpoint, &kept.by),
-        None => CheckpointJson::new(&told, &[]),
+        None => CheckpointJson::new(asked, &[]),
     };
-    Ok((CheckpointJson { timestamps: timestamps(db, &told)?, ..json }, silent))
+    Ok(CheckpointJson { timestamps: timestamps(db, asked)?, ..json })
 }
 
 /// What is kept of time-stamp authorities that stamped this note.
@@ -178,11 +152,6 @@ fn timestamps(db: &Db, note: &SignedCheckpoint) -> Outcome<Vec<StampedJson>> {
     let stamped =
         |token: Token| StampedJson { not_later_than: token.not_later_than.to_string(), authority: token.authority };
     Ok(tokens.map(stamped).collect())
-}
-
-/// The signature lines of a note.
-fn signatures(note: &SignedCheckpoint) -> String {
-    note.as_str().split_once("\n\n").map(|(_, lines)| lines.to_owned()).unwrap_or_default()
 }
 
 impl CheckpointJson {

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use thingdb::format::tiles::{ENTRY_BYTES, Tile, Tiles};
+use thingdb::format::tiles::{self, ENTRY_BYTES, Tile, Tiles};
 use thingdb::{Db, SignedCheckpoint};
 
 use crate::cli::context::Context;
@@ -43,7 +43,8 @@ pub(super) fn refuse_other(console: &Console, database: Option<&Path>, dir: &Pat
 
 /// Writes the files of the ledger that are not there, and looks whether the others are
 /// what they have to be. Where an older state of this ledger is `published`, it goes on
-/// from there: the files that this state has alone, at its right edge, are looked at.
+/// from there: the files that this state has alone, at its right edge, are looked at, and
+/// the last whole ones beside them; of all others the length.
 pub(super) fn write(
     context: &Context,
     db: &Db,
@@ -55,28 +56,29 @@ pub(super) fn write(
     let (size, mut meter) = (claimed.size, context.meter("publishing"));
     let edge = |path: &str| tile::read(&context.console, &dir.join(path)).ok();
     let published = published.map(SignedCheckpoint::claimed);
-    let known = published.and_then(|it| Tiles::resume(it.size, &it.root, edge));
-    let (mut tiles, mut written) = (known.unwrap_or_default(), 0);
+    let known = published.filter(|it| are_whole(&context.console, dir, it.size));
+    let known = known.and_then(|it| Tiles::resume(it.size, &it.root, edge));
+    let (mut made, mut written) = (known.unwrap_or_default(), 0);
     let mut put = |files: Vec<Tile>| -> Outcome {
         for file in files {
             written += u64::from(write_new(context, dir, &file)?);
         }
         Ok(())
     };
-    while tiles.size() < size {
+    while made.size() < size {
         if context.console.is_interrupted() {
             let fact = "stopped; what was published before is as it was";
             return Err(Failure::new(Exit::Interrupted, "interrupted", fact).hint("the same command goes on"));
         }
         let mut files = Vec::new();
-        for id in db.ids(tiles.size()..size.min(tiles.size() + STEP))? {
-            tiles.push(&id, &mut files);
+        for id in db.ids(made.size()..size.min(made.size() + STEP))? {
+            made.push(&id, &mut files);
         }
         put(files)?;
-        meter.update(tiles.size(), size, tiles.size() * ENTRY_BYTES as u64);
+        meter.update(made.size(), size, made.size() * ENTRY_BYTES as u64);
     }
-    put(tiles.partial())?;
-    if tiles.root() != claimed.root {
+    put(made.partial())?;
+    if made.root() != claimed.root {
         return Err(Failure::new(Exit::NotVerified, "not-verified", "the ids of the ledger do not lead to its root")
             .hint("thingdb verify"));
     }
@@ -85,6 +87,16 @@ pub(super) fn write(
     let (files, entries) = (counted(written, "file", "files"), counted(size, "entry", "entries"));
     context.console.note(&format!("{files} written for a ledger of {entries} in {}", dir.display()));
     Ok(())
+}
+
+/// Whether the files that never change are there as long as they have to be. What is in
+/// them is not read: `verify --tiles` does that.
+fn are_whole(console: &Console, dir: &Path, size: u64) -> bool {
+    let dir = console.path(dir);
+    let is_whole = |(path, bytes): (String, u64)| {
+        dir.join(path).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == bytes)
+    };
+    tiles::whole_files(size).all(is_whole)
 }
 
 /// Writes a file unless it is there; gives whether it was written.

@@ -1,12 +1,15 @@
 //! The end of the demo: content is erased here and at a partner, who confirms it, and a
 //! stranger checks that from one file.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use thingdb::format::audit::Memos;
 use thingdb::format::proof::{ProofCheck, ProofReport, examine};
-use thingdb::{Audience, Card, Content, Db, Erase, ExportOptions, ImportOptions, KdfChoice, Options, ProveOptions};
+use thingdb::{
+    Audience, Card, Content, Db, Erase, ExportOptions, ImportOptions, KdfChoice, Options, Passphrase, ProveOptions,
+};
 
-use super::Demo;
 use crate::error::Outcome;
 use crate::text::counted;
 use crate::view::id;
@@ -33,72 +36,81 @@ impl Erasure {
     }
 }
 
-impl Demo<'_> {
-    pub(super) fn erase(&mut self) -> Outcome<Erasure> {
-        self.step("A partner gets the data of a person, sealed to it")?;
-        let db = self.open("things")?;
-        let options = Options::new().actor("bob").kdf(KdfChoice::weakest());
-        let partner = options.create(self.dir(PARTNER), &self.passphrase())?;
-        db.add_peer(PARTNER, &partner.card()?)?;
-        partner.add_peer("things", &db.card()?)?;
-        db.set_audience(Audience { default: vec![PARTNER.to_owned()], prefixes: Vec::new() })?;
-        for data in [r#"{"name":"Ada"}"#, r#"{"name":"Ada Lovelace"}"#] {
-            db.put(PERSON, data)?;
-        }
-        let old = export(&db)?;
-        partner.import(ImportOptions::new(), &old[..])?;
-        self.say(&format!("   at the partner: {}", contents(&partner)?.join(", ")))?;
+/// Where it is played.
+pub(super) trait Stage {
+    /// Tells what comes next.
+    fn step(&mut self, title: &str) -> Outcome;
+    fn say(&mut self, line: &str) -> Outcome;
+    fn dir(&self, name: &str) -> PathBuf;
+    fn passphrase(&self) -> Passphrase;
+}
 
-        self.step("The person asks for it, and alice erases: the record is signed, the content goes")?;
-        let plan = db.plan_erasure(&Erase::new(PERSON, "asked for by the person").basis("gdpr-17"))?;
-        self.say_all(&plan.texts().map(|text| text.chars().take(60).collect::<String>() + "…").collect::<Vec<_>>())?;
-        let erased = db.erase(&plan)?;
-        self.say(&format!("   here: {}", contents(&db)?.join(", ")))?;
-
-        self.step("The partner takes the record in, erases, and answers with a receipt")?;
-        partner.import(ImportOptions::new(), &export(&db)?[..])?;
-        self.say(&format!("   at the partner: {}", contents(&partner)?.join(", ")))?;
-        let answers = partner.receipts_since(&db.origin(), 0, "")?;
-        db.take_receipts(&answers.receipts)?;
-        let mut confirmed = false;
-        for record in db.erasures(Some(PERSON))? {
-            for answer in record?.receipts.iter().filter(|answer| !answer.is_own) {
-                let said = answer.said();
-                let name = answer.name.as_deref().unwrap_or("?");
-                self.say(&format!("   {name} has signed: erased {} of {}", said.count, said.of))?;
-                confirmed |= name == PARTNER && said.is_complete();
-            }
-        }
-        // An export of before brings nothing back, here or there.
-        for node in [&db, &partner] {
-            node.import(ImportOptions::new(), &old[..])?;
-        }
-        let expected = ["erased", "erased", "open"];
-        let gone = contents(&db)? == expected && contents(&partner)? == expected;
-        self.say(&format!("   after an export of before was imported again: {}", contents(&partner)?.join(", ")))?;
-
-        self.step("A stranger with one file and the two cards, no network, no key of ours")?;
-        let mut file = Vec::new();
-        db.prove(PERSON, ProveOptions::new(), &mut file)?;
-        let report = check(&file, &[db.card()?, partner.card()?]);
-        let record = erased.records.first().map(|record| record.id);
-        let is_named = report.erased_by.len() == 2 && report.erased_by.values().all(|by| Some(*by) == record);
-        let by: Vec<_> = report.receipts.iter().filter(|one| one.receipt.said().is_complete()).collect();
-        let has_partner = by.iter().any(|one| one.receipt.said().node == partner.node_key() && one.name.is_some());
-        let proven = report.is_good() && is_named && has_partner;
-        let word = if report.is_good() { "ok" } else { "NOT ok" };
-        self.say(&format!(
-            "   {word}: {} in the history, {} erased by the record {}, signed as erased by {}",
-            counted(report.entries, "entry", "entries"),
-            report.erased,
-            record.map(|id| id::short(&id)).unwrap_or_default(),
-            counted(by.len() as u64, "node", "nodes")
-        ))?;
-        self.say(if proven { "   => shown" } else { "   => NOT SHOWN" })?;
-        db.close()?;
-        partner.close()?;
-        Ok(Erasure { gone, confirmed, proven })
+pub(super) fn erase(stage: &mut impl Stage) -> Outcome<Erasure> {
+    stage.step("A partner gets the data of a person, sealed to it")?;
+    let db = Db::open(stage.dir("things"), &stage.passphrase())?;
+    let options = Options::new().actor("bob").kdf(KdfChoice::weakest());
+    let partner = options.create(stage.dir(PARTNER), &stage.passphrase())?;
+    db.add_peer(PARTNER, &partner.card()?)?;
+    partner.add_peer("things", &db.card()?)?;
+    db.set_audience(Audience { default: vec![PARTNER.to_owned()], prefixes: Vec::new() })?;
+    for data in [r#"{"name":"Ada"}"#, r#"{"name":"Ada Lovelace"}"#] {
+        db.put(PERSON, data)?;
     }
+    let old = export(&db)?;
+    partner.import(ImportOptions::new(), &old[..])?;
+    stage.say(&format!("   at the partner: {}", contents(&partner)?.join(", ")))?;
+
+    stage.step("The person asks for it, and alice erases: the record is signed, the content goes")?;
+    let plan = db.plan_erasure(&Erase::new(PERSON, "asked for by the person").basis("gdpr-17"))?;
+    for text in plan.texts() {
+        stage.say(&format!("   {}…", text.chars().take(60).collect::<String>()))?;
+    }
+    let erased = db.erase(&plan)?;
+    stage.say(&format!("   here: {}", contents(&db)?.join(", ")))?;
+
+    stage.step("The partner takes the record in, erases, and answers with a receipt")?;
+    partner.import(ImportOptions::new(), &export(&db)?[..])?;
+    stage.say(&format!("   at the partner: {}", contents(&partner)?.join(", ")))?;
+    let answers = partner.receipts_since(&db.origin(), 0, "")?;
+    db.take_receipts(&answers.receipts)?;
+    let mut confirmed = false;
+    for record in db.erasures(Some(PERSON))? {
+        for answer in record?.receipts.iter().filter(|answer| !answer.is_own) {
+            let said = answer.said();
+            let name = answer.name.as_deref().unwrap_or("?");
+            stage.say(&format!("   {name} has signed: erased {} of {}", said.count, said.of))?;
+            confirmed |= name == PARTNER && said.is_complete();
+        }
+    }
+    // An export of before brings nothing back, here or there.
+    for node in [&db, &partner] {
+        node.import(ImportOptions::new(), &old[..])?;
+    }
+    let expected = ["erased", "erased", "open"];
+    let gone = contents(&db)? == expected && contents(&partner)? == expected;
+    stage.say(&format!("   after an export of before was imported again: {}", contents(&partner)?.join(", ")))?;
+
+    stage.step("A stranger with one file and the two cards, no network, no key of ours")?;
+    let mut file = Vec::new();
+    db.prove(PERSON, ProveOptions::new(), &mut file)?;
+    let report = check(&file, &[db.card()?, partner.card()?]);
+    let record = erased.records.first().map(|record| record.id);
+    let is_named = report.erased_by.len() == 2 && report.erased_by.values().all(|by| Some(*by) == record);
+    let by: Vec<_> = report.receipts.iter().filter(|one| one.receipt.said().is_complete()).collect();
+    let has_partner = by.iter().any(|one| one.receipt.said().node == partner.node_key() && one.name.is_some());
+    let proven = report.is_good() && is_named && has_partner;
+    let word = if report.is_good() { "ok" } else { "NOT ok" };
+    stage.say(&format!(
+        "   {word}: {} in the history, {} erased by the record {}, signed as erased by {}",
+        counted(report.entries, "entry", "entries"),
+        report.erased,
+        record.map(|id| id::short(&id)).unwrap_or_default(),
+        counted(by.len() as u64, "node", "nodes")
+    ))?;
+    stage.say(if proven { "   => shown" } else { "   => NOT SHOWN" })?;
+    db.close()?;
+    partner.close()?;
+    Ok(Erasure { gone, confirmed, proven })
 }
 
 fn export(db: &Db) -> thingdb::Result<Vec<u8>> {

@@ -156,6 +156,7 @@ fn say(context: &Context, args: &Args, summary: &ImportedJson, imported: &Import
     let parts = [
         (summary.known, "known already"),
         (summary.completed, "completed"),
+        (summary.erased, "erased"),
         (summary.pending, "waiting for the entries before them"),
         (summary.refused, "refused"),
         (summary.envelopes_dropped, "envelopes dropped"),

@@ -1,6 +1,7 @@
 //! `thingdb serve`: holds the database open for many, and makes it reachable.
 
 mod limits;
+mod retention;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -73,6 +74,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[ADDR:]PORT", requires = "listen", value_parser = metrics_address)]
     metrics: Option<SocketAddr>,
 
+    /// Do not erase each day what is due, as thingdb retain says
+    #[arg(long)]
+    no_retention: bool,
+
     /// How the log is written
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: LogFormat,
@@ -126,14 +131,30 @@ pub(crate) fn run(context: &Context, args: &Args, run: Run) -> Outcome {
     }
     let socket = |problem| Failure::file(&format!("the socket in {}", dir.display()), &problem);
     let listener = Listener::start(&db, run).map_err(socket)?;
+    let retention = || {
+        // There is a log where the network is served.
+        let console = args.listen.is_none().then(|| context.console.clone());
+        (!args.no_retention).then(|| retention::start(&db, &shutdown, console)).transpose()
+    };
+    let erasing;
     let served = match config {
-        Some(config) => reachable(context, args, &db, config, &shutdown),
+        Some(config) => {
+            log::begin(args.log_format, args.log_level);
+            erasing = retention()?;
+            reachable(context, &db, config, &shutdown)
+        }
         None => {
+            erasing = retention()?;
             context.console.note(&format!("serving {}", dir.display()));
             shutdown.wait()
         }
     };
     let left = listener.stop(PATIENCE);
+    shutdown.request();
+    if let Some(erasing) = erasing {
+        // An erasure that has begun is carried out.
+        let _ended = erasing.join();
+    }
     match Arc::try_unwrap(db) {
         Ok(db) => db.close()?,
         // A command or a thread that does not end still has it.
@@ -151,8 +172,7 @@ pub(crate) fn run(context: &Context, args: &Args, run: Run) -> Outcome {
 }
 
 /// Serves clients over the network, too.
-fn reachable(context: &Context, args: &Args, db: &Arc<Db>, config: Config, shutdown: &Shutdown) -> Outcome {
-    log::begin(args.log_format, args.log_level);
+fn reachable(context: &Context, db: &Arc<Db>, config: Config, shutdown: &Shutdown) -> Outcome {
     let reread = Arc::new(Notify::new());
     let asked = Arc::clone(&reread);
     interrupt::on_hangup(Box::new(move || asked.notify_one()));

@@ -308,13 +308,16 @@ fn exchange(
     if said.is_ok() {
         context.told();
     }
-    for conflict in &summary.contradicted {
-        let known =
-            db.peers().ok().and_then(|all| all.into_iter().find(|it| it.origin() == conflict.evidence.node.origin()));
-        let node = known.map_or_else(|| conflict.evidence.node.origin().to_string(), |peer| peer.name);
-        let fact = format!("{} showed {} another ledger than this node", printable(&node), printable(&peer.name));
-        let file = quoted_path(&conflict.file);
-        context.console.warning("split-view", fact).hint(format!("thingdb verify-evidence {file}")).say();
+    let ledgers = summary.contradicted.ledgers.iter();
+    let ledgers = ledgers.map(|conflict| ("split-view", "another ledger", conflict.evidence.node, &conflict.file));
+    let heads = summary.contradicted.heads.iter();
+    let heads = heads.map(|conflict| ("split-heads", "other heads", conflict.evidence.node, &conflict.file));
+    for (word, what, node, file) in ledgers.chain(heads) {
+        let known = db.peers().ok().and_then(|all| all.into_iter().find(|it| it.origin() == node.origin()));
+        let node = known.map_or_else(|| node.origin().to_string(), |peer| peer.name);
+        let fact = format!("{} showed {} {what} than this node", printable(&node), printable(&peer.name));
+        let hint = format!("thingdb verify-evidence {}", quoted_path(file));
+        context.console.warning(word, fact).hint(hint).say();
     }
     if says_nothing_too {
         remark(context, peer, args, &summary);

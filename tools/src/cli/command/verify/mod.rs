@@ -305,6 +305,11 @@ fn failure(dir: &Path, args: &Args, report: &Report, is_salvaged: bool) -> Failu
             .cause("the signatures hold; trust in who signed was withdrawn, and what is stored stays")
             .hint("thingdb actor ls tells in whom and when; thingdb actor trust NAME takes it back");
     }
+    if report.problems.iter().all(|problem| problem.verdict == Verdict::RevokedKey) {
+        return failure
+            .cause("the signatures hold; their keys were revoked, and nothing shows that they are from before")
+            .hint("thingdb actor log NAME tells when and why; whoever has the key can have made these entries since");
+    }
     if report.problems.iter().all(|problem| problem.verdict == Verdict::UnknownActor) {
         return failure.hint("thingdb actor trust NAME KEY, if you know whose key it is");
     }
