@@ -5,6 +5,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use thingdb::Time;
 
+use crate::error::{Failure, Outcome};
+
 /// The span that a text names: `2026` is a whole year, `2026-11-22` a whole day,
 /// a time without a fraction a whole second. So a time that was copied from
 /// `thingdb log` includes its entry.
@@ -131,6 +133,12 @@ fn time(instant: Timestamp) -> Option<Time> {
 /// Now, by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Now, as entries have it.
+pub(crate) fn entry_time() -> Outcome<Time> {
+    let micros = u64::try_from(now().as_microsecond()).unwrap_or_default();
+    Time::from_micros(micros).map_err(|problem| Failure::usage(format!("this machine's clock: {problem}")))
 }
 
 /// How long before `now` an entry was written, in words.

@@ -1,5 +1,7 @@
 //! `thingdb actor`: the keys that sign entries, own and trusted.
 
+mod key_log;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -7,7 +9,6 @@ use serde::Serialize;
 use thingdb::trust::How;
 use thingdb::{Actor, Db, Origin, Peer, Time};
 
-use super::key_log::{self, PassphraseOfFile, Revocation, Step};
 use crate::cli::context::{CHANGED, Context};
 use crate::cli::input::names;
 use crate::console::confirm;
@@ -16,6 +17,7 @@ use crate::error::{Failure, Outcome};
 use crate::reader::database::Database;
 use crate::text::{printable, quoted};
 use crate::view::when;
+use key_log::{PassphraseOfFile, Revocation, Step};
 
 /// What to do with actors.
 #[derive(Debug, Subcommand)]

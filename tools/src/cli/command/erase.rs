@@ -1,22 +1,25 @@
 //! `thingdb erase` and `thingdb erasures`: the content of entries goes, the fact stays.
 
+mod due;
+mod words;
+
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 
-use thingdb::{Db, Erase, ErasurePlan, ErasureRecord};
+use thingdb::{Erase, ErasurePlan};
 
-use super::retain;
 use crate::cli::context::Context;
+use crate::cli::input::reason;
 use crate::cli::remote::RemoteArgs;
 use crate::console::confirm;
 use crate::error::{Exit, Failure, Outcome};
 use crate::reader::find;
-use crate::text::{counted, printable, quoted};
-use crate::view::erasure::{ErasedJson, ErasureJson, PlanJson, plain};
+use crate::text::{counted, printable};
+use crate::view::erasure::{ErasedJson, ErasureJson, PlanJson};
 use crate::view::paint::Painted;
 use crate::view::when::When;
 use crate::view::{id, receipt, span, when};
+use words::{broken_off, ranges, tell_removed};
 
 /// Letters of a record that are shown before it is signed: the ids of a long one are
 /// many.
@@ -106,7 +109,7 @@ pub(crate) struct ListArgs {
 /// Erases.
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if args.due {
-        return retain::erase_due(context, args.dry_run, args.yes);
+        return due::run(context, args.dry_run, args.yes);
     }
     let (thing, reason) = (args.thing.as_deref().unwrap_or_default(), args.reason.as_deref().unwrap_or_default());
     let mut erase = Erase::new(thing, reason);
@@ -122,7 +125,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(name) = &args.actor {
         erase = erase.actor(name);
     }
-    plain(reason).map_err(unseen)?;
+    reason::check(reason)?;
     let db = context.open()?;
     if db.heads(thing)?.is_empty() {
         return Err(Failure::no_thing(thing));
@@ -168,33 +171,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Says which keyrings of before are gone.
-pub(super) fn tell_removed(context: &Context, removed: &[PathBuf]) {
-    for path in removed {
-        let path = path.display().to_string();
-        let fact = format!("{} was removed: it may have held keys of these entries", printable(&path));
-        context.console.warning("keyring-removed", fact).say();
-    }
-}
-
-/// What is to be told if an erasure does not end: whether it is signed.
-pub(super) fn broken_off(db: &Db, thing: Option<&str>, problem: thingdb::Error) -> Failure {
-    let is_due = |record: thingdb::Result<ErasureRecord>| record.is_ok_and(|record| !record.is_done);
-    let is_signed = db.erasures(thing).is_ok_and(|mut records| records.any(is_due));
-    let failure = Failure::from(problem);
-    if !is_signed {
-        return failure;
-    }
-    let hint =
-        thing.map_or_else(|| "thingdb erasures".to_owned(), |thing| format!("thingdb erasures {}", quoted(thing)));
-    failure.cause("the record is signed and stored: the content goes with the next command that may write").hint(hint)
-}
-
-/// A reason that is refused.
-pub(super) fn unseen(fact: String) -> Failure {
-    Failure::usage(fact).hint("it is signed, and everybody reads it: write it in plain text")
-}
-
 /// Shows what would be signed and asks whether it is to be.
 fn ask(context: &Context, plan: &ErasurePlan) -> Outcome {
     preview(plan).iter().for_each(|line| context.console.plain(line));
@@ -225,22 +201,6 @@ fn preview(plan: &ErasurePlan) -> Vec<String> {
     }
     lines.push("It must hold nothing personal: it cannot be erased itself.".to_owned());
     lines
-}
-
-/// Seqs in few words: `1-4, 7`.
-pub(super) fn ranges(seqs: &[u64]) -> String {
-    const MOST: usize = 8;
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for seq in seqs {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(*seq) => *last = *seq,
-            _ => ranges.push((*seq, *seq)),
-        }
-    }
-    let word = |(first, last): &(u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let words: Vec<String> = ranges.iter().take(MOST).map(word).collect();
-    let more = if ranges.len() > MOST { ", …" } else { "" };
-    format!("{}{more}", words.join(", "))
 }
 
 /// Lists erasure records.
@@ -308,13 +268,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seqs_are_read_and_told() {
+    fn seqs_are_read() {
         assert_eq!(span::seqs("3"), Ok(3..=3));
         assert_eq!(span::seqs("8-10"), Ok(8..=10));
         for bad in ["", "0", "x", "3-", "-3", "10-8", "1-2-3"] {
             assert!(span::seqs(bad).is_err(), "{bad}");
         }
-        assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
-        assert_eq!(ranges(&(1..40).step_by(2).collect::<Vec<_>>()), "1, 3, 5, 7, 9, 11, 13, 15, …");
     }
 }

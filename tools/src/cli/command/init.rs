@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thingdb::{Audience, Card, Db, KdfChoice, KdfParams, NextKeyFile, Options, Passphrase};
 
-use super::key_log::NewFile;
 use crate::cli::context::{self, Context};
 use crate::cli::input::card;
+use crate::cli::input::next_key::NewFile;
 use crate::cli::recovery;
 use crate::console::secret::Keep;
 use crate::error::{Exit, Failure, Outcome};
@@ -117,7 +117,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         Some(path) => Some(Keep::new(&context.console, Some(path))?),
         None => None,
     };
-    let next = args.next_key_file.as_deref().map(|path| NewFile::begin(context, path)).transpose()?;
+    let next = args.next_key_file.as_deref().map(|path| NewFile::begin(&context.console, path)).transpose()?;
     let peers = args.to.iter().map(|peer| introduction(context, peer)).collect::<Outcome<Vec<_>>>()?;
     let options = Options::new().actor(&args.actor).kdf(kdf(&args)?).write_only(args.write_only);
     let options = if args.journal == "recent" { options.journal(thingdb::Keep::Recent) } else { options };
@@ -176,7 +176,7 @@ fn introduce(context: &Context, db: &Db, file: NewFile<'_>, passphrase: &Passphr
     let own =
         own.first().ok_or_else(|| Failure::new(Exit::Unexpected, "unexpected", "the new database has no actor"))?;
     let (kept, next) = NextKeyFile::generate(&own.key, passphrase, kdf).map_err(thingdb::Error::from)?;
-    file.end(context, &kept)?;
+    file.end(&context.console, &kept)?;
     db.introduce_actor(&own.name, Some(&next.actor()))?;
     Ok(())
 }

@@ -22,7 +22,6 @@ pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod journal;
-pub(crate) mod key_log;
 pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod ls;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use thingdb::Db;
+use thingdb::{Db, DuePlan};
 use tokio::time::MissedTickBehavior;
 
-use crate::cli::command::retain;
 use crate::console::Console;
 use crate::error::{Failure, Outcome};
 use crate::server::shutdown::Shutdown;
 use crate::text::{counted, printable};
+use crate::view::when;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -40,7 +40,7 @@ pub(super) fn start(db: &Arc<Db>, shutdown: &Shutdown, console: Option<Console>)
 }
 
 fn once(db: &Db, console: Option<&Console>) {
-    match retain::daily(db) {
+    match erase_due(db) {
         Err(failure) => {
             let fact = failure.whole();
             tracing::error!(problem = %fact, "what is due could not be erased; the next try is tomorrow");
@@ -66,4 +66,17 @@ fn once(db: &Db, console: Option<&Console>) {
             }
         }
     }
+}
+
+/// Erases what is due now: of how many entries.
+fn erase_due(db: &Db) -> Outcome<(DuePlan, u64)> {
+    if db.retentions()?.is_empty() {
+        return Ok((DuePlan::default(), 0));
+    }
+    let due = db.plan_due(when::entry_time()?)?;
+    if due.plans().is_empty() {
+        return Ok((due, 0));
+    }
+    let erased = db.erase_due(&due)?;
+    Ok((due, erased.entries))
 }

@@ -1,6 +1,6 @@
 //! `thingdb actor introduce`, `rotate`, `revoke`, `log`: the keys of an actor over time.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use thingdb::format::SigningKey;
 use thingdb::{Actor, AsOf, Db, KdfChoice, KeyLogView, KeyringFile, NextKeyFile, Passphrase, Receipt, Unlock};
 
 use crate::cli::context::Context;
+use crate::cli::input::next_key::NewFile;
 use crate::cli::input::note;
 use crate::console::confirm;
 use crate::console::output::Format;
 use crate::console::question::Question;
-use crate::console::replace::Replacement;
 use crate::error::{Failure, Outcome};
 use crate::text::{printable, quoted};
 
@@ -49,37 +49,12 @@ impl PassphraseOfFile {
     }
 }
 
-/// A new file for a next key, begun before anything else happens.
-pub(crate) struct NewFile<'a> {
-    out: Replacement,
-    path: &'a Path,
-}
-
-impl<'a> NewFile<'a> {
-    pub(crate) fn begin(context: &Context, path: &'a Path) -> Outcome<Self> {
-        let out = context.console.secret(path).map_err(|failure| match failure.word() {
-            "already-exists" => failure.cause("it may hold a key that nobody has elsewhere").hint("name a new file"),
-            _ => failure,
-        })?;
-        Ok(Self { out, path })
-    }
-
-    /// Writes the key. It is on the disk when this returns.
-    pub(crate) fn end(mut self, context: &Context, kept: &NextKeyFile) -> Outcome {
-        let name = self.path.display().to_string();
-        self.out.write_all(kept.as_bytes()).map_err(|problem| Failure::file(&name, &problem))?;
-        self.out.end()?;
-        context.console.note(&format!("the next key is in {}; keep it where this database is not", printable(&name)));
-        Ok(())
-    }
-}
-
 /// A fresh next key for the actor with this first key, in a new file.
 fn make(context: &Context, file: &Path, first: &Actor, passphrase: &PassphraseOfFile) -> Outcome<Actor> {
-    let out = NewFile::begin(context, file)?;
+    let out = NewFile::begin(&context.console, file)?;
     let (kept, key) =
         passphrase.with(context, |passphrase| NextKeyFile::generate(first, passphrase, KdfChoice::Default))?;
-    out.end(context, &kept)?;
+    out.end(&context.console, &kept)?;
     Ok(key.actor())
 }
 
