@@ -6,6 +6,7 @@ pub(crate) mod counts;
 pub(crate) mod details;
 pub(crate) mod entry;
 pub(crate) mod erasure;
+pub(crate) mod evidence;
 pub(crate) mod fields;
 pub(crate) mod fork;
 pub(crate) mod graph;

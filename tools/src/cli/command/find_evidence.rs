@@ -10,7 +10,6 @@ use thingdb::format::proof::ProofHeader;
 use thingdb::format::{TlogProof, tlog_proof};
 use thingdb::{Compared, NodeKey, SignedCheckpoint, Statements, Time, Weight};
 
-use super::evidence::{self, Checked};
 use crate::bytes::examine::{next_line, skip_blanks};
 use crate::bytes::{compress, page};
 use crate::cli::context::Context;
@@ -18,6 +17,7 @@ use crate::cli::input::{self, card};
 use crate::console::Console;
 use crate::error::{Exit, Failure, Outcome};
 use crate::text::{counted, grouped};
+use crate::view::evidence::{self, Checked};
 use crate::view::when;
 
 /// Enough of a file to tell what it is.
@@ -178,5 +178,8 @@ fn write(context: &Context, args: &Args, text: &str, verdict: &str, checked: &Ch
     };
     context.console.write_file(path, text.as_bytes())?;
     context.console.note(&format!("evidence in {}", path.display()));
-    evidence::say(context, verdict, checked)
+    if context.output.is_json() {
+        return context.output.object(checked);
+    }
+    checked.lines(verdict).iter().try_for_each(|line| context.output.line(line))
 }
