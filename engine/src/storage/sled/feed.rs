@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::super::{Change, StorageError};
+use super::flush::flush;
 use super::groups::{Grouped, Rewriting, Tail};
 use super::journal::{apply_many, apply_one};
 use super::{BATCH_LOG_BYTES, LOG_BYTES_PER_BYTE, SledStorage, UNFLUSHED_LOG_BYTES, Writer, lock};
@@ -213,7 +214,7 @@ impl SledStorage {
     fn made_way(&self, unflushed_bytes: &mut u64, bytes: u64) -> Result<(), StorageError> {
         *unflushed_bytes += bytes.saturating_mul(LOG_BYTES_PER_BYTE);
         if *unflushed_bytes >= UNFLUSHED_LOG_BYTES {
-            self.core.with_sled(|trees| trees.rows.flush())?;
+            self.core.with_sled(|trees| flush(&trees.rows))?;
             *unflushed_bytes = 0;
         }
         self.core.keep_order(bytes)

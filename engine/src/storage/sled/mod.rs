@@ -57,6 +57,7 @@
 pub(super) mod fault;
 mod feed;
 mod files;
+mod flush;
 mod groups;
 mod journal;
 mod left;
@@ -84,6 +85,7 @@ use crate::disk::{Access, create_private_directory, open_file};
 use fault::{convert, describe, io_error, of_panic};
 pub(crate) use feed::Marks;
 use files::{durable_blobs, order_writes, sync_everything};
+use flush::flush;
 pub use groups::Grouped;
 use groups::{Moves, Rewriting, Tail};
 use journal::{apply_many, apply_one, journal_row};
@@ -477,7 +479,7 @@ impl Core {
             None => (changes, false),
         };
         if writer.unflushed_bytes >= UNFLUSHED_LOG_BYTES {
-            self.with_sled(|trees| trees.rows.flush())?;
+            self.with_sled(|trees| flush(&trees.rows))?;
             writer.unflushed_bytes = 0;
         }
         writer.unflushed_bytes += bytes.saturating_mul(LOG_BYTES_PER_BYTE);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::StorageError;
 use super::fault::{describe, io_error};
 use super::files::{set_synchronous, sync_new_blobs};
+use super::flush::flush;
 use super::{Core, LOG_BYTES_PER_BYTE, Stopped, lock, wait};
 
 /// How far the log may grow between two syncs where the kernel does not keep
@@ -131,7 +132,7 @@ impl Core {
     }
 
     fn sync_files(&self, syncer: &mut Syncer) -> Result<(), StorageError> {
-        self.with_sled(|trees| trees.rows.flush())?;
+        self.with_sled(|trees| flush(&trees.rows))?;
         let store = self.store();
         syncer.log.sync_data().map_err(io_error("sync", &store.join("db")))?;
         sync_new_blobs(&store.join("blobs"), &mut syncer.blobs)
@@ -174,7 +175,7 @@ impl Core {
                 }
             }
             Err(_) => {
-                let _ = self.with_sled(|trees| trees.rows.flush());
+                let _ = self.with_sled(|trees| flush(&trees.rows));
                 self.arm();
             }
         }

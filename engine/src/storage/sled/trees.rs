@@ -11,6 +11,7 @@ use super::super::StorageError;
 use super::super::room::{release_reserve, reserve_path};
 use super::SledOptions;
 use super::fault::{convert, of_panic, panic_text};
+use super::flush::flush;
 use super::journal::repeat_journal;
 use super::preflight::move_unreadable_aside;
 use crate::disk::{Access, open_file};
@@ -65,7 +66,7 @@ fn try_open_sled(store: &Path, options: &SledOptions) -> Result<Trees, StorageEr
         let marks = rows.open_tree("marks")?;
         let trees = Trees { rows, journal, marks };
         repeat_journal(&trees)?;
-        trees.rows.flush()?;
+        flush(&trees.rows)?;
         Ok(trees)
     };
     match catch_unwind(AssertUnwindSafe(open)) {
