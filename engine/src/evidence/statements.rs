@@ -1,7 +1,7 @@
 //! What a node has signed of its ledger, as files of several hands show it: whoever was
 //! told two different things holds the evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thingdb_format::heads::SignedHeads;
 use thingdb_format::proof::{Earlier, ProofHeader};
@@ -44,6 +44,12 @@ pub enum Compared {
     SplitView(Evidence),
     /// Two things said of the heads of one ledger.
     SplitHeads(SplitHeads),
+    /// A checkpoint and a heads note of one size name two ledgers: the node contradicts
+    /// itself, and no evidence file has that form.
+    Contradiction {
+        /// The size.
+        size: u64,
+    },
     /// All are states of one ledger that only grew.
     OneLedger,
     /// Nothing contradicts, and between some sizes no proof shows that the ledger only
@@ -124,8 +130,16 @@ impl Statements {
                 return Compared::SplitHeads(SplitHeads { node: self.node, seen, remembered, shown });
             }
         }
+        let contradicts = |(size, note): (&u64, &&SignedHeads)| {
+            let known = known.get(size)?;
+            (known.claimed().root != note.claimed().ledger).then_some(*size)
+        };
+        if let Some(size) = notes.iter().find_map(contradicts) {
+            return Compared::Contradiction { size };
+        }
         // Every ledger grew out of the empty one.
-        self.linked(known.keys().copied().filter(|size| *size > 0))
+        let sizes: BTreeSet<u64> = known.keys().chain(notes.keys()).copied().filter(|size| *size > 0).collect();
+        self.linked(sizes.into_iter())
     }
 
     /// Whether proofs lead from each size to all others. One that leads over a size says
@@ -228,6 +242,22 @@ mod tests {
         let Compared::SplitHeads(evidence) = said.compare(seen()) else { panic!("nothing was found") };
         evidence.check().unwrap();
         assert_eq!((evidence.remembered, evidence.shown), (heads(7, 1, 1), heads(7, 3, 1)));
+    }
+
+    #[test]
+    fn a_heads_note_is_a_statement_of_the_ledger() {
+        let all = leaves(9, 9);
+        let said = |heads: SignedHeads| {
+            let mut said = Statements::new(key().node_key());
+            said.checkpoint(note(&all, 7)).unwrap();
+            said.heads(heads).unwrap();
+            said.compare(seen())
+        };
+        assert_eq!(said(heads(7, 1, 9)), Compared::Contradiction { size: 7 });
+        assert_eq!(said(heads(8, 1, 9)), Compared::Unknown { size: 7, next: 8 });
+        let root = merkle::root(all[..7].iter().copied());
+        let same = HeadsNote { origin: key().node_key().origin(), size: 7, map: Hash([1; 32]), ledger: root };
+        assert_eq!(said(same.sign(&key()).unwrap()), Compared::OneLedger);
     }
 
     #[test]

@@ -96,6 +96,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Compared::SplitHeads(found) => {
             write(context, args, &found.to_string(), evidence::HEADS_PROVEN, &Checked::of_heads(&found))
         }
+        Compared::Contradiction { size } => {
+            let fact = format!(
+                "a checkpoint and a heads note of {} name two ledgers: the node contradicts itself",
+                counted(size, "entry", "entries")
+            );
+            Err(Failure::new(Exit::Partly, "contradiction", fact)
+                .cause("no evidence file has this form: it is these files that show it")
+                .hint("keep them, and ask others for the checkpoint that they have of this size"))
+        }
         Compared::Unknown { size, next } => {
             let (size, next) = (counted(size, "entry", "entries"), grouped(next));
             let fact = format!("nothing contradicts, and no proof leads from the ledger of {size} to that of {next}");

@@ -25,7 +25,7 @@ pub(crate) fn published(console: &Console, path: &Path) -> Outcome<SignedCheckpo
     // What is published is what is checked: one that was cut does not hold.
     parsed(note).map_err(|problem| {
         Failure::new(Exit::NotVerified, "not-verified", format!("{name} is no checkpoint: {problem}"))
-            .hint("at the node: thingdb checkpoint --publish DIR writes it anew")
+            .hint("at the node: move it aside, then thingdb checkpoint --publish DIR writes it anew")
     })
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn may_be_replaced(
     let parsed = input::text(note).ok().and_then(|note| SignedCheckpoint::parse(&note).ok());
     let Some(kept) = parsed else {
         return Err(Failure::usage(format!("{name} is there and is no checkpoint; it stays as it is"))
-            .hint("thingdb checkpoint -o FILE, with the name of another file"));
+            .hint("name another file, or move this one aside and repeat"));
     };
     let Some(why) = ledger.contradicts(&kept)? else { return Ok(Some(kept)) };
     Err(Failure::new(
