@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use thingdb::format::SigningKey;
+use thingdb::format::{Hash, SigningKey, key_record};
 use thingdb::{Actor, AsOf, Db, KdfChoice, KeyLogView, KeyringFile, NextKeyFile, Passphrase, Receipt, Unlock};
 
 use crate::cli::context::Context;
@@ -90,8 +90,12 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     /// The key that signs the step, and the promise of the one after it.
-    fn keys(&self, context: &Context) -> Outcome<(Arc<SigningKey>, Option<Actor>)> {
+    /// No new file is made where `next` does not promise that key.
+    fn keys(&self, context: &Context, next: Hash) -> Outcome<(Arc<SigningKey>, Option<Actor>)> {
         let (key, first) = read(context, self.next, self.passphrase)?;
+        if key_record::promise(&key.actor()) != next {
+            return Err(thingdb::Error::NotPromised { name: self.name.to_owned() }.into());
+        }
         let promised = self.new_next.map(|file| make(context, file, &first, self.passphrase)).transpose()?;
         Ok((key, promised))
     }
@@ -107,8 +111,8 @@ impl Step<'_> {
 
     /// Gives the actor another key.
     pub(crate) fn rotate(&self, context: &Context, db: &Db) -> Outcome {
-        ready(db, self.name)?;
-        let (key, promised) = self.keys(context)?;
+        let next = ready(db, self.name)?;
+        let (key, promised) = self.keys(context, next)?;
         let receipt = db.rotate_actor(self.name, &key, promised.as_ref())?;
         self.done(context, &receipt);
         Ok(())
@@ -116,12 +120,12 @@ impl Step<'_> {
 
     /// Revokes the key of the actor.
     pub(crate) fn revoke(&self, context: &Context, db: &Db, revocation: &Revocation<'_>) -> Outcome {
-        ready(db, self.name)?;
+        let next = ready(db, self.name)?;
         let as_of = revocation.as_of(context)?;
         if !revocation.yes {
             revocation.confirm(context, self.name)?;
         }
-        let (key, promised) = self.keys(context)?;
+        let (key, promised) = self.keys(context, next)?;
         let promised = promised.as_ref();
         let receipt = db.revoke_actor(self.name, &key, &as_of, revocation.reason, promised, revocation.ends)?;
         if revocation.ends {
@@ -132,16 +136,16 @@ impl Step<'_> {
     }
 }
 
-/// Fails before a file is made if the actor has no log that can take a step.
-fn ready(db: &Db, name: &str) -> Outcome {
+/// What the log of the actor promises. Fails, before a file is made, if it can take no
+/// step.
+fn ready(db: &Db, name: &str) -> Outcome<Hash> {
     let own = db.own_actors().into_iter().find(|own| own.name == name);
     let own = own.ok_or_else(|| thingdb::Error::NoSuchActor { name: name.to_owned() })?;
-    match db.key_log(&own.key) {
-        None => Err(thingdb::Error::NoKeyLog { name: name.to_owned() }.into()),
-        Some(log) if log.next.is_none() => Err(Failure::usage(format!("{} has promised no next key", printable(name)))
-            .hint(format!("thingdb actor untrust {}, and another actor", quoted(name)))),
-        Some(_) => Ok(()),
-    }
+    let log = db.key_log(&own.key).ok_or_else(|| thingdb::Error::NoKeyLog { name: name.to_owned() })?;
+    log.next.ok_or_else(|| {
+        Failure::usage(format!("{} has promised no next key", printable(name)))
+            .hint(format!("thingdb actor untrust {}, and another actor", quoted(name)))
+    })
 }
 
 /// What a revocation says.
