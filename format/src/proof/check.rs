@@ -164,7 +164,7 @@ struct Place {
 /// # ProofHeader { subject: Subject::History { thing: ThingId::new("part-42")? }, card: card.clone(), checkpoint, earlier: vec![], heads: None }.encode(&mut file);
 /// # digest.push(&stream::hash_of_line(&file));
 /// # let start = file.len();
-/// # ProofEntry { place: 0, gap: vec![], cek: Some(cek), entry }.encode(&mut file);
+/// # ProofEntry { place: 0, gap: vec![], cek: Some(cek), fields: None, entry }.encode(&mut file);
 /// # digest.push(&stream::hash_of_line(&file[start..]));
 /// # ProofEnd { entries: 1, gap: vec![], digest: digest.value() }.encode(&mut file);
 /// let (mut check, mut memos) = (ProofCheck::new().trust(&card), Memos::default());
