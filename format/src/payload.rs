@@ -106,7 +106,7 @@ pub fn check(header: &Header, payload: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The commitment to a body without [fields](crate::fields): binds the data and the key,
+/// The commitment to a body without [fields]: binds the data and the key,
 /// hides both.
 #[must_use]
 pub fn commitment(suite: Suite, cek: &Cek, body: &[u8]) -> Hash {

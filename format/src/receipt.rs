@@ -35,7 +35,7 @@ const INCLUSION: i64 = -1;
 /// by its inclusion proof (RFC 9162, section 2.1.3). `id` is hashed as the leaf.
 ///
 /// # Errors
-/// [`Error::Malformed`](crate::Error::Malformed) and others if the path does not lead
+/// [`Error::Malformed`] and others if the path does not lead
 /// anywhere.
 ///
 /// ```
