@@ -57,7 +57,7 @@ impl<T> Answer<T> {
     }
 
     /// Tells that the job is the first in the queue.
-    pub(super) fn is_first(&self) {
+    pub(super) fn tell_first(&self) {
         self.0.tell(Told::First);
     }
 }

@@ -152,12 +152,12 @@ impl Job {
     }
 
     /// Tells the caller that the job is the first in the queue.
-    pub(super) fn is_first(&self) {
+    pub(super) fn tell_first(&self) {
         match self {
-            Self::Write { answer, .. } => answer.is_first(),
-            Self::Import(.., answer) => answer.is_first(),
-            Self::Share(.., answer) => answer.is_first(),
-            Self::Rows(_, answer) | Self::Erase(.., answer) => answer.is_first(),
+            Self::Write { answer, .. } => answer.tell_first(),
+            Self::Import(.., answer) => answer.tell_first(),
+            Self::Share(.., answer) => answer.tell_first(),
+            Self::Rows(_, answer) | Self::Erase(.., answer) => answer.tell_first(),
         }
     }
 

@@ -219,7 +219,7 @@ impl Drop for Shift<'_> {
         // Whoever comes first works. The first one in the queue is woken in any case, or
         // nobody may come.
         if let Some(job) = queue.jobs.first() {
-            job.is_first();
+            job.tell_first();
         }
         if queue.waiting > 0 {
             self.0.free.notify_all();
