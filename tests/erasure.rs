@@ -16,7 +16,8 @@ use thingdb::{
 };
 use thingdb_tests::acknowledged::Writer;
 use thingdb_tests::database::{
-    Dice, assert_intact, copy_directory, export, fresh, options, passphrase, relaxed, rounds, scratch, seed, verify,
+    Dice, assert_intact, copy_directory, export, fresh, import, options, passphrase, peer_of, relaxed, rounds, scratch,
+    seed, verify,
 };
 use thingdb_tests::gone::{opened_rows, search, secrets};
 use thingdb_tests::stranger::{Plan, Stranger, line_of, lines_of};
@@ -42,18 +43,6 @@ fn counts(db: &Db, thing: &str) -> (usize, usize) {
     let erased = all.iter().filter(|content| matches!(content, Content::Erased { .. })).count();
     assert_eq!(open + erased, all.len(), "{all:?}");
     (open, erased)
-}
-
-fn import(db: &Db, stream: &[u8]) -> thingdb::ImportSummary {
-    db.import(ImportOptions::new().trust(TrustPolicy::All), stream).unwrap()
-}
-
-/// Another node that knows this one.
-fn peer_of(db: &Db, dir: &Path, name: &str) -> Db {
-    let peer = relaxed().actor(name).create(dir.join(name), &passphrase()).unwrap();
-    peer.add_peer("origin", &db.card().unwrap()).unwrap();
-    db.add_peer(name, &peer.card().unwrap()).unwrap();
-    peer
 }
 
 #[test]

@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use thingdb::{
-    Audience, Content, Db, EntryId, Erase, ExportOptions, ImportOptions, KeyringFile, Restore, TrustPolicy, Unlock,
-    restore,
+use thingdb::{Audience, Content, Db, EntryId, Erase, ExportOptions, KeyringFile, Restore, Unlock, restore};
+use thingdb_tests::database::{
+    assert_intact, copy_directory, export, import, passphrase, peer_of, relaxed, scratch, verify,
 };
-use thingdb_tests::database::{assert_intact, copy_directory, export, passphrase, relaxed, scratch, verify};
 use thingdb_tests::gone::{search, secrets};
 
 fn erase(db: &Db, of: Erase) -> EntryId {
@@ -22,18 +21,6 @@ fn counts(db: &Db, thing: &str) -> (usize, usize, usize) {
     let open = all.iter().filter(|content| matches!(content, Content::Open(_))).count();
     let erased = all.iter().filter(|content| matches!(content, Content::Erased { .. })).count();
     (open, erased, all.len() - open - erased)
-}
-
-fn import(db: &Db, stream: &[u8]) -> thingdb::ImportSummary {
-    db.import(ImportOptions::new().trust(TrustPolicy::All), stream).unwrap()
-}
-
-/// Another node; both know each other.
-fn peer_of(db: &Db, dir: &Path, name: &str) -> Db {
-    let peer = relaxed().actor(name).create(dir.join(name), &passphrase()).unwrap();
-    peer.add_peer("origin", &db.card().unwrap()).unwrap();
-    db.add_peer(name, &peer.card().unwrap()).unwrap();
-    peer
 }
 
 fn seals_to(db: &Db, names: &[&str]) {

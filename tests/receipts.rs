@@ -6,10 +6,9 @@ use std::path::Path;
 use thingdb::format::erasure::receipt::{Answer, ErasureReceipt, SignedErasureReceipt};
 use thingdb::format::{SigningKey, Time};
 use thingdb::{
-    Audience, Content, Db, EntryId, Erase, ErasureRecord, Error, ExportOptions, ImportOptions, MAX_RECEIPTS,
-    ReceiptsTaken, TrustPolicy, restore,
+    Audience, Content, Db, EntryId, Erase, ErasureRecord, Error, ExportOptions, MAX_RECEIPTS, ReceiptsTaken, restore,
 };
-use thingdb_tests::database::{assert_intact, export, fresh, passphrase, relaxed, scratch, verify};
+use thingdb_tests::database::{assert_intact, export, fresh, import, passphrase, relaxed, scratch, verify};
 use thingdb_tests::gone::{search, secrets};
 
 fn erase(db: &Db, of: Erase) -> EntryId {
@@ -22,10 +21,6 @@ fn counts(db: &Db, thing: &str) -> (usize, usize) {
     let open = all.iter().filter(|content| matches!(content, Content::Open(_))).count();
     let erased = all.iter().filter(|content| matches!(content, Content::Erased { .. })).count();
     (open, erased)
-}
-
-fn import(db: &Db, stream: &[u8]) -> thingdb::ImportSummary {
-    db.import(ImportOptions::new().trust(TrustPolicy::All), stream).unwrap()
 }
 
 fn of(db: &Db, thing: &str) -> ErasureRecord {

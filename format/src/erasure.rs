@@ -80,10 +80,7 @@ impl Erasure {
     /// [`Error::Line`] with the column and what is wrong there; what [`Self::new`]
     /// refuses; [`Error::NotAscending`].
     pub fn from_json(data: &[u8]) -> Result<Self, Error> {
-        if data.last() == Some(&b'\n') {
-            return Err(Error::Json { problem: "a line feed at its end".into() });
-        }
-        json::read_line::<WireErasure>(data, 1)?.checked()
+        json::read_record::<WireErasure>(data)?.checked()
     }
 
     /// The data of the record.

@@ -480,6 +480,14 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(digits);
 }
 
+/// Reads the data of a record: one object and nothing else, without a line end.
+pub(crate) fn read_record<O: Object>(data: &[u8]) -> Result<O::Value, Error> {
+    if data.last() == Some(&b'\n') {
+        return Err(Error::Json { problem: "a line feed at its end".into() });
+    }
+    read_line::<O>(data, 1)
+}
+
 /// Appends a JSON string with its quotes.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string can be written to memory");

@@ -283,10 +283,7 @@ impl KeyRecord {
     /// [`Error::Line`] with the column and what is wrong there; what
     /// [`Self::introduced`] and [`Self::revoked`] refuse; [`Error::NotAscending`].
     pub fn from_json(data: &[u8]) -> Result<Self, Error> {
-        if data.last() == Some(&b'\n') {
-            return Err(Error::Json { problem: "a line feed at its end".into() });
-        }
-        json::read_line::<WireRecord>(data, 1)?.checked()
+        json::read_record::<WireRecord>(data)?.checked()
     }
 
     /// The data of the record.

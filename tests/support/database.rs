@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use thingdb::{Db, Durability, KdfChoice, Options, Passphrase, Record, Report};
+use thingdb::{
+    Db, Durability, ImportOptions, ImportSummary, KdfChoice, Options, Passphrase, Record, Report, TrustPolicy,
+};
 
 /// The passphrase of every database that the tests make.
 pub const PASSPHRASE: &str = "a passphrase of the tests";
@@ -48,6 +50,26 @@ pub fn keys_alone(of: &Path, to: &Path) {
         fs::copy(of.join(name), to.join(name)).expect("they are there");
     }
     fs::remove_file(to.join("checkpoint")).expect("it was closed");
+}
+
+/// Another node beside it; both know each other, the one in `db` as `origin`.
+///
+/// # Panics
+/// If it cannot be made.
+#[must_use]
+pub fn peer_of(db: &Db, dir: &Path, name: &str) -> Db {
+    let peer = relaxed().actor(name).create(dir.join(name), &passphrase()).expect("a fresh database");
+    peer.add_peer("origin", &db.card().expect("it has one")).expect("it is new to it");
+    db.add_peer(name, &peer.card().expect("it has one")).expect("it is new to it");
+    peer
+}
+
+/// Takes in what a stream has, whoever signed it.
+///
+/// # Panics
+/// If it is not to be read.
+pub fn import(db: &Db, stream: &[u8]) -> ImportSummary {
+    db.import(ImportOptions::new().trust(TrustPolicy::All), stream).expect("it reads")
 }
 
 /// A fresh database of relaxed writes in a directory of its own.
